@@ -1,0 +1,71 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# How long each fuzz target runs in `make test`.
+FUZZTIME ?= 30s
+# Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
+TESTJOBS ?= 2
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: controlplane build ## Run everything on a real control plane; LIVE_REPLICAS=3 for three live API processes
+	@exec bin/up
+
+.PHONY: down
+down: ## Stop what `make up` runs, and remove its state
+	@go build -trimpath -buildvcs=false -o bin/up ./hack/up
+	@exec bin/up down
+
+.PHONY: controlplane
+controlplane: ## Build etcd and Kubernetes into bin/k8s (some six minutes the first time)
+	@hack/controlplane/build.sh
+
+.PHONY: tools
+tools: ## Build the development tools into bin/tools
+	@hack/tools/build.sh
+
+.PHONY: build
+build: ## Build the controller, the API and the launcher into bin
+	@mkdir -p bin/log
+	@source hack/gobuild.sh; began=$$SECONDS; \
+	echo "building controller, api and up (first time about 2 min on two cores)"; \
+	tick "controller, api and up" bin/log/build.log go build -trimpath -buildvcs=false -o bin/ ./cmd/... ./hack/up \
+		|| { cat bin/log/build.log >&2; echo "building controller, api and up failed, see above" >&2; exit 1; }; \
+	echo "built controller, api and up in $$((SECONDS - began)) s"
+
+.PHONY: generate
+generate: tools ## Regenerate deepcopy code and config/crd from api/
+	@bin/tools/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	@bin/tools/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd
+
+.PHONY: fmt
+fmt: tools ## Format the Go code
+	@bin/tools/golangci-lint fmt
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	@rm -rf bin
+
+.PHONY: lint
+lint: tools ## Run the linters of .golangci.yml
+	@bin/tools/golangci-lint run ./...
+
+.PHONY: verify
+verify: tools ## Regenerate and lint, and fail if that changes a file
+	@hack/verify.sh
+	@$(MAKE) --no-print-directory lint
+
+.PHONY: test
+test: controlplane build ## Run every test with the race detector, then fuzz the parsers for 30 s each
+	@go test -race -timeout 20m -p $(TESTJOBS) ./...
+	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME)
+	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME)
+
+.PHONY: bench
+bench: controlplane build ## Run the benchmarks, one line a figure
+	@go run ./test/bench
