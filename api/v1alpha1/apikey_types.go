@@ -1,0 +1,299 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Environment names one of the two worlds a key can open. A key of one is unknown in the other.
+//
+// +kubebuilder:validation:Enum=live;test
+type Environment string
+
+// The environments.
+const (
+	// EnvironmentLive publishes to real platforms. Its keys begin with lmp_live_.
+	EnvironmentLive Environment = "live"
+	// EnvironmentTest reaches sandbox accounts only. Its keys begin with lmp_test_.
+	EnvironmentTest Environment = "test"
+)
+
+// Scope is one permission of a key.
+//
+// +kubebuilder:validation:Enum="posts:read";"posts:write";"media:read";"media:write";"accounts:read";"accounts:write"
+type Scope string
+
+// The scopes. A key without spec.scopes has all of them.
+const (
+	ScopePostsRead     Scope = "posts:read"
+	ScopePostsWrite    Scope = "posts:write"
+	ScopeMediaRead     Scope = "media:read"
+	ScopeMediaWrite    Scope = "media:write"
+	ScopeAccountsRead  Scope = "accounts:read"
+	ScopeAccountsWrite Scope = "accounts:write"
+)
+
+// ProfileReference names a Profile of the same namespace.
+type ProfileReference struct {
+	// name of the Profile. At the first reconcile the key is bound to the UID behind this name, for good: a Profile
+	// that is deleted and made again under the same name does not revive the key.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Profile: lower case letters, digits, '-' and '.'"
+	Name string `json:"name"`
+}
+
+// LabelValue is the value of a label.
+//
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$`
+type LabelValue string
+
+// AnnotationValue is the value of an annotation.
+//
+// +kubebuilder:validation:MaxLength=1024
+type AnnotationValue string
+
+// SecretTemplate is the metadata that the minted Secret gets.
+//
+// +kubebuilder:validation:MinProperties=1
+type SecretTemplate struct {
+	// labels of the minted Secret. app.kubernetes.io/managed-by is set by the controller.
+	//
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each key must be a qualified name, as in example.com/team"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// annotations of the minted Secret.
+	//
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && !format.qualifiedName().validate(k).hasValue())",message="each key must be a qualified name, as in example.com/team"
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+}
+
+// RateLimit is an allowance of requests in a window of time.
+type RateLimit struct {
+	// requests allowed within a window, 1 to 1000000.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	Requests int32 `json:"requests"`
+
+	// window is a duration of whole hours, minutes, seconds or milliseconds, 1s to 24h, such as 1m or 1h30m.
+	//
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,8}(ms|s|m|h)){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be between 1s and 24h"
+	Window metav1.Duration `json:"window"`
+}
+
+// ApiKeySpec says which key is wanted. It is immutable as a whole: to change anything, create a new ApiKey, move its
+// users over, and delete the old one.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: create a new ApiKey with the wanted spec, move its users over, then delete this one"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretHash) || !has(self.secretName)",message="secretHash and secretName exclude each other: nothing is minted for a key brought by hash"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretHash) || !has(self.secretTemplate)",message="secretHash and secretTemplate exclude each other: nothing is minted for a key brought by hash"
+type ApiKeySpec struct {
+	// environment that the key opens: live publishes to real platforms, test reaches sandbox accounts only. A key of one
+	// environment is refused by the other with 401.
+	//
+	// +required
+	Environment Environment `json:"environment"`
+
+	// profileRef pins the key to one Profile of its namespace. To a pinned key nothing outside that Profile exists: the
+	// API answers 404. Without it the key reaches the whole organization, that is, the namespace.
+	//
+	// +optional
+	ProfileRef *ProfileReference `json:"profileRef,omitempty"`
+
+	// scopes that the key holds. Default: all of them.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=6
+	// +kubebuilder:default={"posts:read","posts:write","media:read","media:write","accounts:read","accounts:write"}
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// secretName is the Secret to mint into, in the ApiKey's namespace. Default: the ApiKey's own name. A Secret that
+	// exists already is never touched.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret: lower case letters, digits, '-' and '.'"
+	SecretName string `json:"secretName,omitempty"`
+
+	// secretTemplate is metadata for the minted Secret.
+	//
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
+
+	// secretHash brings your own key by its hash, "sha256:" and the 64 lower-case hexadecimal digits of the SHA-256 of
+	// the whole key. Nothing is minted and the plaintext never enters the cluster. The key itself must have the shape
+	// described in docs/http-api.md, or the API refuses it before hashing.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=71
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	SecretHash string `json:"secretHash,omitempty"`
+
+	// expiresAt is the moment (RFC 3339) from which the key is refused. The API enforces it by its own clock, to the
+	// second, whether or not the controller runs. Default: never, unless the Profile has a maxKeyLifetime.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=35
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self > timestamp('2020-01-01T00:00:00Z') && self <= timestamp('9999-12-31T23:59:59Z')",message="must be an RFC 3339 time of the years 2020 to 9999 in UTC, such as 2027-01-31T00:00:00Z"
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// rateLimit is the key's allowance of requests. Default: the Profile's defaultRateLimit, then the server's own. It is
+	// recorded; this release of the API does not enforce it yet.
+	//
+	// +optional
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+}
+
+// Binding makes an ApiKey a Provisioned Service of the Service Binding specification.
+type Binding struct {
+	// name of the minted Secret.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// ApiKeyStatus is written by the controller alone. What decides access (hash, organizationID, profileID, mintedAt, expiresAt) is
+// written once: the schema refuses a change, whoever asks.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.hash) || (has(self.hash) && self.hash == oldSelf.hash)",message="hash is written once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.organizationID) || (has(self.organizationID) && self.organizationID == oldSelf.organizationID)",message="organizationID is written once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.profileID) || (has(self.profileID) && self.profileID == oldSelf.profileID)",message="profileID is written once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.mintedAt) || (has(self.mintedAt) && self.mintedAt == oldSelf.mintedAt)",message="mintedAt is written once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.mintedAt) || (has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt))",message="expiresAt is settled when the key is minted"
+type ApiKeyStatus struct {
+	// hash of the key, "sha256:" and 64 hexadecimal digits. It is all that is kept of the key, and all that the API needs.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Hash string `json:"hash,omitempty"`
+
+	// hint tells keys apart without giving them away: the prefix and the last four characters, as in lmp_live_…wxyz. A
+	// key brought by hash shows the prefix alone.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Hint string `json:"hint,omitempty"`
+
+	// organizationID is the UID of the namespace.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	OrganizationID string `json:"organizationID,omitempty"`
+
+	// profileID is the UID of the Profile that the key is pinned to. Absent: the key reaches the whole organization.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ProfileID string `json:"profileID,omitempty"`
+
+	// mintedAt is when the hash was written.
+	//
+	// +optional
+	MintedAt *metav1.Time `json:"mintedAt,omitempty"`
+
+	// expiresAt is the effective expiry, settled when the key is minted: spec.expiresAt, or sooner where the Profile's
+	// maxKeyLifetime says so. Absent: the key does not expire.
+	//
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// binding names the minted Secret.
+	//
+	// +optional
+	Binding *Binding `json:"binding,omitempty"`
+
+	// observedGeneration is the generation that this status speaks of.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready (is the key served?), SecretAvailable (is the minted Secret there?), Stalled (must a person act?).
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ApiKey is one API key. The controller mints its secret once, into a Secret, and keeps only the hash, in status. The
+// key is served from then on until the ApiKey is deleted, which revokes it, or until it expires.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=apikeys,scope=Namespaced,shortName=ak,categories=letmepost
+// +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
+// +kubebuilder:printcolumn:name="Profile",type=string,JSONPath=`.spec.profileRef.name`
+// +kubebuilder:printcolumn:name="Hint",type=string,JSONPath=`.status.hint`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type ApiKey struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says which key is wanted. It is immutable as a whole: to change anything, create a new ApiKey, move its users
+	// over, and delete the old one.
+	//
+	// +required
+	Spec ApiKeySpec `json:"spec"`
+
+	// status is written by the controller alone.
+	//
+	// +optional
+	// +kubebuilder:default={"conditions": {{"type": "Ready", "status": "Unknown", "reason": "Pending", "message": "Waiting for the controller", "lastTransitionTime": "1970-01-01T00:00:00Z"}}}
+	Status ApiKeyStatus `json:"status,omitempty"`
+}
+
+// ApiKeyList is a list of ApiKeys.
+//
+// +kubebuilder:object:root=true
+type ApiKeyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ApiKey `json:"items"`
+}
+
+// SecretName is the name of the Secret that the key is minted into; "" for a key brought by hash.
+func (k *ApiKey) SecretName() string {
+	switch {
+	case k.Spec.SecretHash != "":
+		return ""
+	case k.Spec.SecretName != "":
+		return k.Spec.SecretName
+	default:
+		return k.Name
+	}
+}

@@ -1,0 +1,51 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types. They follow kstatus: Ready is always present, Stalled only while True.
+const (
+	// ConditionReady is True while the key is served, as far as the controller knows. The API decides for itself, by
+	// the same rules and its own clock: it never waits for this condition to refuse a key.
+	ConditionReady = "Ready"
+	// ConditionSecretAvailable is True while the minted Secret is there and holds the key. It is absent on a key
+	// brought by hash, and says nothing of whether the key is served: status is the truth, not the Secret.
+	ConditionSecretAvailable = "SecretAvailable"
+	// ConditionStalled is present, and True, only while a person has to act: nothing gets better by itself, or nothing
+	// ever will. Its reason and message are those of Ready.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of Ready.
+const (
+	// ReasonPending (Unknown): the controller has not come to this object yet. Every new object starts with it.
+	ReasonPending = "Pending"
+	// ReasonActive (True): an ApiKey is served; a Profile can be pinned to.
+	ReasonActive = "Active"
+	// ReasonExpired (False, Stalled): the effective expiry has passed. It is final: create a new ApiKey.
+	ReasonExpired = "Expired"
+	// ReasonProfileNotFound (False): the pinned Profile is not there, is being deleted, or is not the one that the key
+	// was bound to (a Profile made again under an old name revives no key). A key that was never bound waits for its
+	// Profile; one that was bound never comes back, and is Stalled.
+	ReasonProfileNotFound = "ProfileNotFound"
+	// ReasonDuplicateHash (False, Stalled): another key with the same hash was there first. It is final, also after
+	// the other key is gone.
+	ReasonDuplicateHash = "DuplicateHash"
+	// ReasonSecretConflict (False, Stalled): a Secret of the wanted name exists and is not this key's. It is left
+	// untouched. Delete or rename one of the two; the controller looks again by itself.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretRejected (False, Stalled): the apiserver refused the Secret (a quota, an admission policy). The
+	// message says why; the controller tries again by itself.
+	ReasonSecretRejected = "SecretRejected"
+)
+
+// Reasons of SecretAvailable.
+const (
+	// ReasonSecretCreated (True): the Secret is there and holds the key.
+	ReasonSecretCreated = "SecretCreated"
+	// ReasonSecretDeleted (False): the minted Secret is gone. The key goes on working and is never minted again: its
+	// plaintext is wherever it was copied to, and nowhere else.
+	ReasonSecretDeleted = "SecretDeleted"
+	// ReasonSecretMismatch (False): a Secret of that name is there, but does not hold this key. The key goes on working.
+	ReasonSecretMismatch = "SecretMismatch"
+)

@@ -1,0 +1,26 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import corev1 "k8s.io/api/core/v1"
+
+// Names that appear in a cluster. They are part of the contract: changing one orphans what was made under it.
+const (
+	// SecretType is the type of every minted Secret.
+	SecretType corev1.SecretType = "letmepost.dev/api-key"
+
+	// SecretKeyAPIKey is the entry of a minted Secret that holds the key, once and in full.
+	SecretKeyAPIKey = "LMP_API_KEY"
+	// SecretKeyBaseURL is the entry of a minted Secret that holds the API's base URL for the key's environment.
+	SecretKeyBaseURL = "LMP_BASE_URL"
+	// SecretKeyBindingType is the entry that the Service Binding specification asks for; its value is BindingType.
+	SecretKeyBindingType = "type"
+	// BindingType is the Service Binding type of every minted Secret.
+	BindingType = "letmepost"
+
+	// LabelManagedBy is set to ManagedBy on every minted Secret, over whatever spec.secretTemplate says.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedBy is the value of LabelManagedBy.
+	ManagedBy = "letmepost-operator"
+)

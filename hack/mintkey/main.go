@@ -1,0 +1,44 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command mintkey makes a key outside the cluster, for spec.secretHash: the key on standard output, its hash on standard
+// error.
+//
+//	go run ./hack/mintkey -environment test > my-key
+package main
+
+import (
+	"crypto/rand"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+func main() {
+	environment := flag.String("environment", string(key.Test), "live or test")
+	word := flag.String("key-prefix", key.DefaultWord, "`word` that the key begins with, as the controller's flag of that name")
+	flag.Parse()
+	if err := run(*word, key.Environment(*environment)); err != nil {
+		fmt.Fprintln(os.Stderr, "mintkey:", err)
+		os.Exit(1)
+	}
+}
+
+func run(word string, environment key.Environment) error {
+	if environment != key.Live && environment != key.Test {
+		return fmt.Errorf("-environment %s: want live or test", environment)
+	}
+	format, err := key.NewFormat(word)
+	if err != nil {
+		return err
+	}
+	k, err := format.Mint(rand.Reader, environment)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "secretHash:", key.HashOf(k))
+	_, err = fmt.Println(k)
+	return err
+}
