@@ -1,0 +1,185 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// Cache indexes on ApiKeys.
+const (
+	byHash        = "hash"       // status.hash, or spec.secretHash before that is written
+	byProfileName = "profileRef" // spec.profileRef.name
+	byProfileID   = "profileID"  // status.profileID
+)
+
+// apiKeys reconciles ApiKeys.
+type apiKeys struct {
+	Options
+	client client.Client // reads from the cache, but for Secrets
+	live   client.Reader // reads from the apiserver
+	events events.EventRecorder
+	claims *claims
+}
+
+func setupApiKeys(mgr manager.Manager, opts Options) error {
+	r := &apiKeys{
+		Options: opts,
+		client:  mgr.GetClient(),
+		live:    mgr.GetAPIReader(),
+		events:  mgr.GetEventRecorder(Name),
+		claims:  newClaims(),
+	}
+	for field, extract := range map[string]func(*v1alpha1.ApiKey) string{
+		byHash:        hashWanted,
+		byProfileName: profileName,
+		byProfileID:   func(k *v1alpha1.ApiKey) string { return k.Status.ProfileID },
+	} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.ApiKey{}, field, indexOf(extract)); err != nil {
+			return fmt.Errorf("index %s: %w", field, err)
+		}
+	}
+	// The spec is immutable, so a change of generation is the beginning of a deletion. A change of status alone is this
+	// controller's own doing: it wakes the rivals of a key that has just been given its hash, and nobody else.
+	return builder.ControllerManagedBy(mgr).
+		For(&v1alpha1.ApiKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
+		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency}).
+		Complete(r)
+}
+
+// Reconcile brings one ApiKey to where its spec and the world allow.
+func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	k := new(v1alpha1.ApiKey)
+	if err := r.client.Get(ctx, req.NamespacedName, k); err != nil {
+		r.claims.release(req.NamespacedName)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if !k.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	profile, err := profileOf(ctx, r.client, k)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	found, err := r.act(ctx, k, profile)
+	if err != nil || found.gone {
+		return reconcile.Result{}, err
+	}
+	state, err := r.conclude(ctx, found)
+	if apierrors.IsConflict(err) {
+		// The cache was behind what was concluded from. That is no error, and will have passed in a moment.
+		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil
+	}
+	return reconcile.Result{RequeueAfter: r.nextLook(found, state)}, err
+}
+
+// act does what the key's state asks for, and returns what was found on the way.
+func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
+	found := findings{key: k, profile: profile}
+	switch state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(profile), r.Clock.Now()); {
+	case state.Reason == v1alpha1.ReasonPending:
+		return r.give(ctx, found)
+	case state.Served():
+		return r.inspect(ctx, found)
+	default:
+		return found, nil
+	}
+}
+
+// nextLook is when to look at the key again though nothing was heard; 0 means never.
+func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
+	const soon, later = time.Second, 30 * time.Second
+	var next time.Duration
+	switch {
+	case found.secret == secretLeaving:
+		next = soon
+	case found.secret == secretConflict || found.secret == secretRejected:
+		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
+	case state.Served() && found.key.SecretName() != "":
+		next = wait.Jitter(r.SecretRecheckInterval, 0.2)
+	}
+	if !state.ChangesAt.IsZero() {
+		if left := max(state.ChangesAt.Sub(r.Clock.Now()), time.Millisecond); next == 0 || left < next {
+			next = left
+		}
+	}
+	return next
+}
+
+// profileOf returns the Profile that k's profileRef names now, or nil.
+func profileOf(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1alpha1.Profile, error) {
+	if k.Spec.ProfileRef == nil {
+		return nil, nil
+	}
+	profile := new(v1alpha1.Profile)
+	err := from.Get(ctx, client.ObjectKey{Namespace: k.Namespace, Name: k.Spec.ProfileRef.Name}, profile)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get Profile %s: %w", k.Spec.ProfileRef.Name, err)
+	}
+	return profile, nil
+}
+
+// keysOf maps a Profile to the ApiKeys that name it.
+func (r *apiKeys) keysOf(ctx context.Context, profile client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(profile.GetNamespace()), client.MatchingFields{byProfileName: profile.GetName()})
+}
+
+func (r *apiKeys) requests(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	var keys v1alpha1.ApiKeyList
+	if err := r.client.List(ctx, &keys, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
+		return nil
+	}
+	reqs := make([]reconcile.Request, len(keys.Items))
+	for i := range keys.Items {
+		reqs[i].NamespacedName = client.ObjectKeyFromObject(&keys.Items[i])
+	}
+	return reqs
+}
+
+// hashWanted is the hash that k has or, if it brings its own, will have.
+func hashWanted(k *v1alpha1.ApiKey) string {
+	if k.Status.Hash != "" {
+		return k.Status.Hash
+	}
+	return k.Spec.SecretHash
+}
+
+func profileName(k *v1alpha1.ApiKey) string {
+	if k.Spec.ProfileRef == nil {
+		return ""
+	}
+	return k.Spec.ProfileRef.Name
+}
+
+func indexOf(extract func(*v1alpha1.ApiKey) string) client.IndexerFunc {
+	return func(o client.Object) []string {
+		if value := extract(o.(*v1alpha1.ApiKey)); value != "" {
+			return []string{value}
+		}
+		return nil
+	}
+}

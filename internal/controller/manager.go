@@ -1,0 +1,81 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controller moves the cluster to what ApiKeys and Profiles ask for.
+//
+// One reconcile: fetch, decide by package lifecycle, act (create one Secret at most, never change or delete one), and
+// write status once, in one epilogue that derives Ready. The Secret's creation is the lock that makes a key be minted
+// once; from the moment its hash is in status, status is the truth, whatever becomes of the Secret.
+package controller
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// Name identifies the controller: as field owner, as source of events, as name of its leader election Lease.
+const Name = "letmepost-controller"
+
+// Options are what the reconcilers need to know.
+type Options struct {
+	// Format of the keys to mint.
+	Format key.Format
+	// BaseURLs of the API, by environment. They are minted into the Secrets beside the keys.
+	BaseURLs map[v1alpha1.Environment]string
+	// Random is a CSPRNG.
+	Random io.Reader
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// Concurrency is the number of ApiKeys reconciled at once.
+	Concurrency int
+	// SecretRecheckInterval is how often a minted Secret is looked for, more or less: the controller may not watch
+	// Secrets.
+	SecretRecheckInterval time.Duration
+}
+
+// NewManager returns a manager with the reconcilers. What opts sets beside Scheme, Cache and Client is kept; a NewClient
+// of opts is used, which is where tests put faults in.
+func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register core types: %w", err)
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register letmepost.dev types: %w", err)
+	}
+	// The apiserver's Priority and Fairness decides what is too much, not a guess on this side.
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS = -1
+
+	opts.Scheme = scheme
+	opts.Cache = cache.Options{
+		// No read may start a watch by accident, least of all on Secrets.
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            cache.TransformStripManagedFields(),
+	}
+	opts.Client = client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
+	mgr, err := manager.New(cfg, opts)
+	if err != nil {
+		return nil, fmt.Errorf("create manager: %w", err)
+	}
+	if err := setupApiKeys(mgr, controllers); err != nil {
+		return nil, fmt.Errorf("set up ApiKeys: %w", err)
+	}
+	if err := setupProfiles(mgr, controllers); err != nil {
+		return nil, fmt.Errorf("set up Profiles: %w", err)
+	}
+	return mgr, nil
+}

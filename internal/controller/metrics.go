@@ -1,0 +1,49 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+var apiKeysDesc = prometheus.NewDesc("lmp_apikeys",
+	"ApiKeys by environment and by the reason of their Ready condition.",
+	[]string{"environment", "reason"}, nil)
+
+// NewCollector returns a collector that counts the ApiKeys in the cache of reader when it is scraped. There is no gauge
+// to keep in step with what comes and goes.
+func NewCollector(reader client.Reader) prometheus.Collector { return collector{reader} }
+
+type collector struct{ reader client.Reader }
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) { ch <- apiKeysDesc }
+
+// Collect implements prometheus.Collector. Both labels have a fixed set of values.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	var keys v1alpha1.ApiKeyList
+	if err := c.reader.List(context.Background(), &keys, client.UnsafeDisableDeepCopy); err != nil {
+		ch <- prometheus.NewInvalidMetric(apiKeysDesc, err)
+		return
+	}
+	type labels struct{ environment, reason string }
+	counts := map[labels]int{}
+	for i := range keys.Items {
+		k := &keys.Items[i]
+		reason := v1alpha1.ReasonPending
+		if ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+			reason = ready.Reason
+		}
+		counts[labels{string(k.Spec.Environment), reason}]++
+	}
+	for l, n := range counts {
+		ch <- prometheus.MustNewConstMetric(apiKeysDesc, prometheus.GaugeValue, float64(n), l.environment, l.reason)
+	}
+}

@@ -1,0 +1,103 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// countDelay gathers what happens to a Profile's keys into one write of its count.
+const countDelay = 300 * time.Millisecond
+
+// profiles reconciles Profiles.
+type profiles struct {
+	client client.Client // reads from the cache
+	live   client.Reader // reads from the apiserver
+	clock  clock.PassiveClock
+}
+
+func setupProfiles(mgr manager.Manager, opts Options) error {
+	r := &profiles{client: mgr.GetClient(), live: mgr.GetAPIReader(), clock: opts.Clock}
+	return builder.ControllerManagedBy(mgr).
+		For(&v1alpha1.Profile{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ApiKey{}, recount()).
+		Complete(r)
+}
+
+// Reconcile counts the keys bound to a Profile and says whose it is.
+func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	old := new(v1alpha1.Profile)
+	if err := r.client.Get(ctx, req.NamespacedName, old); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if !old.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	var keys v1alpha1.ApiKeyList
+	if err := r.client.List(ctx, &keys, client.InNamespace(req.Namespace),
+		client.MatchingFields{byProfileID: string(old.UID)}, client.UnsafeDisableDeepCopy); err != nil {
+		return reconcile.Result{}, fmt.Errorf("list the keys of a Profile: %w", err)
+	}
+	updated := old.DeepCopy()
+	if updated.Status.OrganizationID == "" {
+		id, err := organizationID(ctx, r.live, req.Namespace)
+		if err != nil {
+			return reconcile.Result{}, client.IgnoreNotFound(err)
+		}
+		updated.Status.OrganizationID = id
+	}
+	updated.Status.Keys = int32(min(len(keys.Items), math.MaxInt32))
+	updated.Status.ObservedGeneration = old.Generation
+	setCondition(&updated.Status.Conditions, old.Generation, r.clock.Now(), metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive, Message: "Keys can be pinned to this Profile",
+	})
+	if equality.Semantic.DeepEqual(old.Status, updated.Status) {
+		return reconcile.Result{}, nil
+	}
+	// The resourceVersion guards the organization: a Profile of this name in a namespace made again is another one.
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name))
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil
+	}
+	return reconcile.Result{}, client.IgnoreNotFound(err)
+}
+
+// recount wakes the Profile of a key that comes, is bound, or goes.
+func recount() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(q queue, k *v1alpha1.ApiKey) {
+		if name := profileName(k); name != "" && k.Status.ProfileID != "" {
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Namespace: k.Namespace, Name: name}}, countDelay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object.(*v1alpha1.ApiKey)) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object.(*v1alpha1.ApiKey)) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			was, is := e.ObjectOld.(*v1alpha1.ApiKey), e.ObjectNew.(*v1alpha1.ApiKey)
+			if was.Status.ProfileID != is.Status.ProfileID {
+				add(q, is)
+			}
+		},
+	}
+}

@@ -1,0 +1,189 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// conclude is the one place where an ApiKey's status is written: derive, compare, patch, tell.
+func (r *apiKeys) conclude(ctx context.Context, found findings) (lifecycle.State, error) {
+	old, now := found.key, r.Clock.Now()
+	updated := old.DeepCopy()
+	state := derive(updated, found, now)
+	if equality.Semantic.DeepEqual(old.Status, updated.Status) {
+		return state, nil
+	}
+	// With the resourceVersion of what was looked at: if anything has changed since, this conclusion may be wrong.
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); apierrors.IsNotFound(err) {
+		return lifecycle.State{}, nil
+	} else if err != nil {
+		return state, fmt.Errorf("patch status: %w", err)
+	}
+	r.announce(old, updated)
+	return state, nil
+}
+
+// derive makes k's status of what was found. It is pure.
+func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
+	status := &k.Status
+	status.ObservedGeneration = k.Generation
+	if found.given != nil {
+		record(k, found, now.UTC().Truncate(time.Second))
+	}
+	life := lifecycle.KeyOf(k)
+	life.Duplicate = life.Duplicate || found.rival
+	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
+
+	ready := readyOf(k, found, state)
+	setCondition(&status.Conditions, k.Generation, now, ready)
+	if c := secretAvailableOf(k, found); c.Type != "" {
+		setCondition(&status.Conditions, k.Generation, now, c)
+	}
+	if stalled(ready.Reason, life) {
+		setCondition(&status.Conditions, k.Generation, now, metav1.Condition{
+			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: ready.Reason, Message: ready.Message,
+		})
+	} else {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
+	}
+	return state
+}
+
+// record writes down what is written once.
+func record(k *v1alpha1.ApiKey, found findings, now time.Time) {
+	status, given := &k.Status, found.given
+	status.Hash, status.Hint, status.OrganizationID = given.hash.String(), given.hint, given.organizationID
+	status.MintedAt = &metav1.Time{Time: now}
+	if found.profile != nil {
+		status.ProfileID = string(found.profile.UID)
+	}
+	if name := k.SecretName(); name != "" {
+		status.Binding = &v1alpha1.Binding{Name: name}
+	}
+	var wanted *time.Time
+	if k.Spec.ExpiresAt != nil {
+		wanted = &k.Spec.ExpiresAt.Time
+	}
+	if at := lifecycle.Expiry(wanted, found.profile, now); at != nil {
+		status.ExpiresAt = &metav1.Time{Time: *at}
+	}
+}
+
+// stalled tells whether a person has to act: nothing will change by itself.
+func stalled(reason string, life lifecycle.Key) bool {
+	switch reason {
+	case v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonExpired, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretRejected:
+		return true
+	case v1alpha1.ReasonProfileNotFound:
+		return life.Hashed // one that was never bound waits for its Profile
+	default:
+		return false
+	}
+}
+
+// readyOf says in words what state means for k.
+func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: state.Reason}
+	switch state.Reason {
+	case v1alpha1.ReasonActive:
+		c.Status, c.Message = metav1.ConditionTrue, "The key is served"
+	case v1alpha1.ReasonExpired:
+		c.Message = "The key has expired and is refused. Create a new ApiKey and delete this one"
+	case v1alpha1.ReasonDuplicateHash:
+		c.Message = "Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one"
+	case v1alpha1.ReasonProfileNotFound:
+		c.Message = fmt.Sprintf("Waiting for Profile %s: it does not exist, or is being deleted", k.Spec.ProfileRef.Name)
+		if k.Status.Hash != "" {
+			c.Message = fmt.Sprintf("Profile %s, with the UID %s that this key is bound to, is gone. Create a new ApiKey and delete this one",
+				k.Spec.ProfileRef.Name, k.Status.ProfileID)
+		}
+	default:
+		pendingBecause(&c, k, found)
+	}
+	return c
+}
+
+// pendingBecause explains why a key that could have been minted was not.
+func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
+	switch found.secret {
+	case secretConflict:
+		c.Reason = v1alpha1.ReasonSecretConflict
+		c.Message = fmt.Sprintf("Secret %s exists already and is %s. It is left as it is: delete it, or create an ApiKey with another secretName",
+			k.SecretName(), found.detail)
+	case secretRejected:
+		c.Reason, c.Message = v1alpha1.ReasonSecretRejected, "The apiserver refused the Secret: "+found.detail
+	case secretLeaving:
+		c.Status = metav1.ConditionUnknown
+		c.Message = fmt.Sprintf("Waiting for Secret %s to be garbage collected: it is %s", k.SecretName(), found.detail)
+	default:
+		c.Status, c.Message = metav1.ConditionUnknown, "Waiting for the controller"
+	}
+}
+
+// secretAvailableOf is the zero condition when there is nothing new to say.
+func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionFalse}
+	switch found.secret {
+	case secretAvailable:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSecretCreated, "Secret "+k.SecretName()+" holds the key"
+	case secretDeleted:
+		c.Reason = v1alpha1.ReasonSecretDeleted
+		c.Message = "Secret " + k.SecretName() + " is gone. The key goes on working and is not minted again"
+	case secretMismatch:
+		c.Reason = v1alpha1.ReasonSecretMismatch
+		c.Message = "Secret " + k.SecretName() + " does not hold this key. The key itself goes on working"
+	default:
+		return metav1.Condition{}
+	}
+	return c
+}
+
+func setCondition(conditions *[]metav1.Condition, generation int64, now time.Time, c metav1.Condition) {
+	c.ObservedGeneration = generation
+	c.LastTransitionTime = metav1.NewTime(now)
+	c.Message = bounded(c.Message)
+	meta.SetStatusCondition(conditions, c)
+}
+
+// bounded keeps a message within what a condition may hold (32768 bytes) and a person may want to read.
+func bounded(message string) string {
+	const most = 1024
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + "…"
+}
+
+// announce tells users what changed. Nothing changed, nothing said.
+func (r *apiKeys) announce(old, updated *v1alpha1.ApiKey) {
+	if old.Status.Hash == "" && updated.Status.Hash != "" {
+		if name := updated.SecretName(); name != "" {
+			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "Minted", "Mint", "Minted %s into Secret %s", updated.Status.Hint, name)
+		} else {
+			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "HashTaken", "TakeHash", "Took over the hash of a key brought along")
+		}
+	}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSecretAvailable} {
+		was := meta.FindStatusCondition(old.Status.Conditions, kind)
+		is := meta.FindStatusCondition(updated.Status.Conditions, kind)
+		if is != nil && is.Status == metav1.ConditionFalse && (was == nil || was.Reason != is.Reason) {
+			r.events.Eventf(updated, nil, corev1.EventTypeWarning, is.Reason, "Reconcile", "%s", is.Message)
+		}
+	}
+}
