@@ -7,16 +7,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Environment names one of the two worlds a key can open. A key of one is unknown in the other.
+// Environment names one of the two worlds a key can open. A key of one is
+// unknown in the other.
 //
 // +kubebuilder:validation:Enum=live;test
 type Environment string
 
 // The environments.
 const (
-	// EnvironmentLive publishes to real platforms. Its keys begin with lmp_live_.
+	// EnvironmentLive publishes to real platforms. Its keys begin with
+	// lmp_live_.
 	EnvironmentLive Environment = "live"
-	// EnvironmentTest reaches sandbox accounts only. Its keys begin with lmp_test_.
+	// EnvironmentTest reaches sandbox accounts only. Its keys begin with
+	// lmp_test_.
 	EnvironmentTest Environment = "test"
 )
 
@@ -37,8 +40,9 @@ const (
 
 // ProfileReference names a Profile of the same namespace.
 type ProfileReference struct {
-	// name of the Profile. At the first reconcile the key is bound to the UID behind this name, for good: a Profile
-	// that is deleted and made again under the same name does not revive the key.
+	// name of the Profile. At the first reconcile the key is bound to the UID
+	// behind this name, for good: a Profile that is deleted and made again under
+	// the same name does not revive the key.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -62,7 +66,8 @@ type AnnotationValue string
 //
 // +kubebuilder:validation:MinProperties=1
 type SecretTemplate struct {
-	// labels of the minted Secret. app.kubernetes.io/managed-by is set by the controller.
+	// labels of the minted Secret. app.kubernetes.io/managed-by is set by the
+	// controller.
 	//
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
@@ -88,7 +93,8 @@ type RateLimit struct {
 	// +kubebuilder:validation:Maximum=1000000
 	Requests int32 `json:"requests"`
 
-	// window is a duration of whole hours, minutes, seconds or milliseconds, 1s to 24h, such as 1m or 1h30m.
+	// window is a duration of whole hours, minutes, seconds or milliseconds, 1s
+	// to 24h, such as 1m or 1h30m.
 	//
 	// +required
 	// +kubebuilder:validation:Type=string
@@ -99,21 +105,24 @@ type RateLimit struct {
 	Window metav1.Duration `json:"window"`
 }
 
-// ApiKeySpec says which key is wanted. It is immutable as a whole: to change anything, create a new ApiKey, move its
-// users over, and delete the old one.
+// ApiKeySpec says which key is wanted. It is immutable as a whole: to change
+// anything, create a new ApiKey, move its users over, and delete the old
+// one.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: create a new ApiKey with the wanted spec, move its users over, then delete this one"
 // +kubebuilder:validation:XValidation:rule="!has(self.secretHash) || !has(self.secretName)",message="secretHash and secretName exclude each other: nothing is minted for a key brought by hash"
 // +kubebuilder:validation:XValidation:rule="!has(self.secretHash) || !has(self.secretTemplate)",message="secretHash and secretTemplate exclude each other: nothing is minted for a key brought by hash"
 type ApiKeySpec struct {
-	// environment that the key opens: live publishes to real platforms, test reaches sandbox accounts only. A key of one
-	// environment is refused by the other with 401.
+	// environment that the key opens: live publishes to real platforms, test
+	// reaches sandbox accounts only. A key of one environment is refused by the
+	// other with 401.
 	//
 	// +required
 	Environment Environment `json:"environment"`
 
-	// profileRef pins the key to one Profile of its namespace. To a pinned key nothing outside that Profile exists: the
-	// API answers 404. Without it the key reaches the whole organization, that is, the namespace.
+	// profileRef pins the key to one Profile of its namespace. To a pinned key
+	// nothing outside that Profile exists: the API answers 404. Without it the
+	// key reaches the whole organization, that is, the namespace.
 	//
 	// +optional
 	ProfileRef *ProfileReference `json:"profileRef,omitempty"`
@@ -127,8 +136,8 @@ type ApiKeySpec struct {
 	// +kubebuilder:default={"posts:read","posts:write","media:read","media:write","accounts:read","accounts:write"}
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// secretName is the Secret to mint into, in the ApiKey's namespace. Default: the ApiKey's own name. A Secret that
-	// exists already is never touched.
+	// secretName is the Secret to mint into, in the ApiKey's namespace. Default:
+	// the ApiKey's own name. A Secret that exists already is never touched.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -141,9 +150,11 @@ type ApiKeySpec struct {
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
-	// secretHash brings your own key by its hash, "sha256:" and the 64 lower-case hexadecimal digits of the SHA-256 of
-	// the whole key. Nothing is minted and the plaintext never enters the cluster. The key itself must have the shape
-	// described in docs/http-api.md, or the API refuses it before hashing.
+	// secretHash brings your own key by its hash, "sha256:" and the 64
+	// lower-case hexadecimal digits of the SHA-256 of the whole key. Nothing is
+	// minted and the plaintext never enters the cluster. The key itself must
+	// have the shape described in docs/http-api.md, or the API refuses it before
+	// hashing.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=71
@@ -151,8 +162,9 @@ type ApiKeySpec struct {
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	SecretHash string `json:"secretHash,omitempty"`
 
-	// expiresAt is the moment (RFC 3339) from which the key is refused. The API enforces it by its own clock, to the
-	// second, whether or not the controller runs. Default: never, unless the Profile has a maxKeyLifetime.
+	// expiresAt is the moment (RFC 3339) from which the key is refused. The API
+	// enforces it by its own clock, to the second, whether or not the controller
+	// runs. Default: never, unless the Profile has a maxKeyLifetime.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -162,14 +174,16 @@ type ApiKeySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self > timestamp('2020-01-01T00:00:00Z') && self <= timestamp('9999-12-31T23:59:59Z')",message="must be an RFC 3339 time of the years 2020 to 9999 in UTC, such as 2027-01-31T00:00:00Z"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
-	// rateLimit is the key's allowance of requests. Default: the Profile's defaultRateLimit, then the server's own. It is
-	// recorded; this release of the API does not enforce it yet.
+	// rateLimit is the key's allowance of requests. Default: the Profile's
+	// defaultRateLimit, then the server's own. It is recorded; this release of
+	// the API does not enforce it yet.
 	//
 	// +optional
 	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
 
-// Binding makes an ApiKey a Provisioned Service of the Service Binding specification.
+// Binding makes an ApiKey a Provisioned Service of the Service Binding
+// specification.
 type Binding struct {
 	// name of the minted Secret.
 	//
@@ -179,8 +193,9 @@ type Binding struct {
 	Name string `json:"name"`
 }
 
-// ApiKeyStatus is written by the controller alone. What decides access (hash, organizationID, profileID, mintedAt, expiresAt) is
-// written once: the schema refuses a change, whoever asks.
+// ApiKeyStatus is written by the controller alone. What decides access
+// (hash, organizationID, profileID, mintedAt, expiresAt) is written once:
+// the schema refuses a change, whoever asks.
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.hash) || (has(self.hash) && self.hash == oldSelf.hash)",message="hash is written once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.organizationID) || (has(self.organizationID) && self.organizationID == oldSelf.organizationID)",message="organizationID is written once"
@@ -188,15 +203,17 @@ type Binding struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.mintedAt) || (has(self.mintedAt) && self.mintedAt == oldSelf.mintedAt)",message="mintedAt is written once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.mintedAt) || (has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt))",message="expiresAt is settled when the key is minted"
 type ApiKeyStatus struct {
-	// hash of the key, "sha256:" and 64 hexadecimal digits. It is all that is kept of the key, and all that the API needs.
+	// hash of the key, "sha256:" and 64 hexadecimal digits. It is all that is
+	// kept of the key, and all that the API needs.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=71
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Hash string `json:"hash,omitempty"`
 
-	// hint tells keys apart without giving them away: the prefix and the last four characters, as in lmp_live_…wxyz. A
-	// key brought by hash shows the prefix alone.
+	// hint tells keys apart without giving them away: the prefix and the last
+	// four characters, as in lmp_live_…wxyz. A key brought by hash shows the
+	// prefix alone.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -208,7 +225,8 @@ type ApiKeyStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	OrganizationID string `json:"organizationID,omitempty"`
 
-	// profileID is the UID of the Profile that the key is pinned to. Absent: the key reaches the whole organization.
+	// profileID is the UID of the Profile that the key is pinned to. Absent: the
+	// key reaches the whole organization.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -219,8 +237,9 @@ type ApiKeyStatus struct {
 	// +optional
 	MintedAt *metav1.Time `json:"mintedAt,omitempty"`
 
-	// expiresAt is the effective expiry, settled when the key is minted: spec.expiresAt, or sooner where the Profile's
-	// maxKeyLifetime says so. Absent: the key does not expire.
+	// expiresAt is the effective expiry, settled when the key is minted:
+	// spec.expiresAt, or sooner where the Profile's maxKeyLifetime says so.
+	// Absent: the key does not expire.
 	//
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
@@ -236,7 +255,8 @@ type ApiKeyStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (is the key served?), SecretAvailable (is the minted Secret there?), Stalled (must a person act?).
+	// conditions: Ready (is the key served?), SecretAvailable (is the minted
+	// Secret there?), Stalled (must a person act?).
 	//
 	// +optional
 	// +listType=map
@@ -245,8 +265,9 @@ type ApiKeyStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ApiKey is one API key. The controller mints its secret once, into a Secret, and keeps only the hash, in status. The
-// key is served from then on until the ApiKey is deleted, which revokes it, or until it expires.
+// ApiKey is one API key. The controller mints its secret once, into a
+// Secret, and keeps only the hash, in status. The key is served from then on
+// until the ApiKey is deleted, which revokes it, or until it expires.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -264,8 +285,9 @@ type ApiKey struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec says which key is wanted. It is immutable as a whole: to change anything, create a new ApiKey, move its users
-	// over, and delete the old one.
+	// spec says which key is wanted. It is immutable as a whole: to change
+	// anything, create a new ApiKey, move its users over, and delete the old
+	// one.
 	//
 	// +required
 	Spec ApiKeySpec `json:"spec"`
@@ -286,7 +308,8 @@ type ApiKeyList struct {
 	Items           []ApiKey `json:"items"`
 }
 
-// SecretName is the name of the Secret that the key is minted into; "" for a key brought by hash.
+// SecretName is the name of the Secret that the key is minted into; "" for a
+// key brought by hash.
 func (k *ApiKey) SecretName() string {
 	switch {
 	case k.Spec.SecretHash != "":

@@ -5,7 +5,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// ProfileSpec describes a Profile. Unlike an ApiKey's, it may change at any time.
+// ProfileSpec describes a Profile. Unlike an ApiKey's, it may change at any
+// time.
 type ProfileSpec struct {
 	// displayName is what people see. Default: the Profile's own name.
 	//
@@ -21,9 +22,11 @@ type ProfileSpec struct {
 	// +kubebuilder:validation:MaxLength=1000
 	Description string `json:"description,omitempty"`
 
-	// maxKeyLifetime is a ceiling for the keys pinned to this Profile, such as 720h: each is refused this long after it
-	// was minted, or at its own expiresAt if that is sooner. It is read when a key is minted; a later change leaves the
-	// keys that exist as they are. Whole hours, minutes or seconds, 1s to 87600h.
+	// maxKeyLifetime is a ceiling for the keys pinned to this Profile, such as
+	// 720h: each is refused this long after it was minted, or at its own
+	// expiresAt if that is sooner. It is read when a key is minted; a later
+	// change leaves the keys that exist as they are. Whole hours, minutes or
+	// seconds, 1s to 87600h.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -33,8 +36,9 @@ type ProfileSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be between 1s and 87600h (ten years)"
 	MaxKeyLifetime *metav1.Duration `json:"maxKeyLifetime,omitempty"`
 
-	// defaultRateLimit is the allowance of each key that is pinned to this Profile and has none of its own. It is
-	// recorded; this release of the API does not enforce it yet.
+	// defaultRateLimit is the allowance of each key that is pinned to this
+	// Profile and has none of its own. It is recorded; this release of the API
+	// does not enforce it yet.
 	//
 	// +optional
 	DefaultRateLimit *RateLimit `json:"defaultRateLimit,omitempty"`
@@ -44,7 +48,8 @@ type ProfileSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.organizationID) || (has(self.organizationID) && self.organizationID == oldSelf.organizationID)",message="organizationID is written once"
 type ProfileStatus struct {
-	// organizationID is the UID of the namespace. The API shows a Profile only to keys of that organization.
+	// organizationID is the UID of the namespace. The API shows a Profile only
+	// to keys of that organization.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -71,8 +76,8 @@ type ProfileStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Profile is one brand, client or product of an organization. Keys can be pinned to it, and to a pinned key nothing
-// else exists.
+// Profile is one brand, client or product of an organization. Keys can be
+// pinned to it, and to a pinned key nothing else exists.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -53,47 +53,66 @@ const (
 
 // give gives the key its hash: its own, if it brings one, or that of a newly minted secret.
 func (r *apiKeys) give(ctx context.Context, found findings) (findings, error) {
-	// The cache may be behind: the key may have been given its hash already and its Secret deleted since, which must not
-	// make a second one; or the Profile may have been made again, and the key would be bound to the one that is gone.
-	// Live reads settle it.
-	k := new(v1alpha1.ApiKey)
-	err := r.live.Get(ctx, client.ObjectKeyFromObject(found.key), k)
-	if apierrors.IsNotFound(err) || err == nil && (k.UID != found.key.UID || !k.DeletionTimestamp.IsZero()) {
+	if err := r.refresh(ctx, &found); err != nil || found.gone {
+		return found, err
+	}
+	state := lifecycle.Of(lifecycle.KeyOf(found.key), lifecycle.ProfileOf(found.profile), r.Clock.Now())
+	if state.Reason != v1alpha1.ReasonPending {
+		return found, nil
+	}
+	id, err := organizationID(ctx, r.live, found.key.Namespace)
+	if apierrors.IsNotFound(err) {
 		found.gone = true
 		return found, nil
 	}
 	if err != nil {
-		return found, fmt.Errorf("get ApiKey: %w", err)
-	}
-	found.key = k
-	if found.profile, err = profileOf(ctx, r.live, k); err != nil {
 		return found, err
 	}
-	state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(found.profile), r.Clock.Now())
-	if state.Reason != v1alpha1.ReasonPending {
-		return found, nil
-	}
-	g := &given{}
-	if g.organizationID, err = organizationID(ctx, r.live, k.Namespace); err != nil {
+	g, err := r.obtain(ctx, &found)
+	if err != nil || g == nil {
 		return found, err
 	}
-	if k.Spec.SecretHash != "" {
-		if g.hash, err = key.ParseHash(k.Spec.SecretHash); err != nil {
-			return found, fmt.Errorf("spec.secretHash: %w", err)
-		}
-		g.hint = r.Format.Prefix(key.Environment(k.Spec.Environment)) + "…"
-	} else {
-		plaintext, err := r.mint(ctx, &found)
-		if err != nil || found.secret != secretAvailable {
-			return found, err
-		}
-		g.hash, g.hint = key.HashOf(plaintext), r.Format.Hint(plaintext)
-	}
-	if found.rival, err = r.hasRival(ctx, k, g.hash); err != nil || found.rival {
+	g.organizationID = id
+	if found.rival, err = r.hasRival(ctx, found.key, g.hash); err != nil || found.rival {
 		return found, err
 	}
 	found.given = g
 	return found, nil
+}
+
+// refresh reads the key and its Profile live. The cache may be behind: the key may have been given its hash already and
+// its Secret deleted since, which must not make a second one; or the Profile may have been made again, and the key would
+// be bound to the one that is gone.
+func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
+	k := new(v1alpha1.ApiKey)
+	err := r.live.Get(ctx, client.ObjectKeyFromObject(found.key), k)
+	switch {
+	case apierrors.IsNotFound(err):
+		found.gone = true
+		return nil
+	case err != nil:
+		return fmt.Errorf("get ApiKey: %w", err)
+	case k.UID != found.key.UID || !k.DeletionTimestamp.IsZero():
+		found.gone = true
+		return nil
+	}
+	found.key = k
+	found.profile, err = profileOf(ctx, r.live, k)
+	return err
+}
+
+// obtain returns what makes the key exist; nil if it can't be had, for a reason that found says.
+func (r *apiKeys) obtain(ctx context.Context, found *findings) (*given, error) {
+	k := found.key
+	if k.Spec.SecretHash != "" {
+		hash, err := key.ParseHash(k.Spec.SecretHash)
+		return &given{hash: hash, hint: r.Format.Prefix(key.Environment(k.Spec.Environment)) + "…"}, err
+	}
+	plaintext, err := r.mint(ctx, found)
+	if err != nil || found.secret != secretAvailable {
+		return nil, err
+	}
+	return &given{hash: key.HashOf(plaintext), hint: r.Format.Hint(plaintext)}, nil
 }
 
 // mint returns the plaintext of the key, which is in its Secret when secretAvailable has been found.

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -35,7 +36,7 @@ func (r *apiKeys) conclude(ctx context.Context, found findings) (lifecycle.State
 	} else if err != nil {
 		return state, fmt.Errorf("patch status: %w", err)
 	}
-	r.announce(old, updated)
+	r.announce(ctx, old, updated)
 	return state, nil
 }
 
@@ -170,9 +171,11 @@ func bounded(message string) string {
 	return strings.ToValidUTF8(message[:most], "") + "…"
 }
 
-// announce tells users what changed. Nothing changed, nothing said.
-func (r *apiKeys) announce(old, updated *v1alpha1.ApiKey) {
+// announce tells users, by events, and operators, by the log, what changed. Nothing changed, nothing said.
+func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
+	log := ctrl.LoggerFrom(ctx)
 	if old.Status.Hash == "" && updated.Status.Hash != "" {
+		log.Info("Key exists", "hint", updated.Status.Hint, "secret", updated.SecretName(), "organizationID", updated.Status.OrganizationID)
 		if name := updated.SecretName(); name != "" {
 			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "Minted", "Mint", "Minted %s into Secret %s", updated.Status.Hint, name)
 		} else {
@@ -183,6 +186,7 @@ func (r *apiKeys) announce(old, updated *v1alpha1.ApiKey) {
 		was := meta.FindStatusCondition(old.Status.Conditions, kind)
 		is := meta.FindStatusCondition(updated.Status.Conditions, kind)
 		if is != nil && is.Status == metav1.ConditionFalse && (was == nil || was.Reason != is.Reason) {
+			log.Info("Condition is False", "condition", kind, "reason", is.Reason)
 			r.events.Eventf(updated, nil, corev1.EventTypeWarning, is.Reason, "Reconcile", "%s", is.Message)
 		}
 	}

@@ -29,7 +29,6 @@ var (
 
 // Encode returns the Secret that secret, a key in plaintext, is stored in.
 func Encode(owner *v1alpha1.ApiKey, secret, baseURL string) *corev1.Secret {
-	immutable := true
 	labels, annotations := templateOf(owner)
 	return &corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
@@ -38,17 +37,28 @@ func Encode(owner *v1alpha1.ApiKey, secret, baseURL string) *corev1.Secret {
 			Name:        owner.SecretName(),
 			Labels:      labels,
 			Annotations: annotations,
-			OwnerReferences: []metav1.OwnerReference{
-				*metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind("ApiKey")),
-			},
+			OwnerReferences: []metav1.OwnerReference{ownerReference(owner)},
 		},
-		Immutable: &immutable,
+		Immutable: new(true),
 		Type:      v1alpha1.SecretType,
 		Data: map[string][]byte{
 			v1alpha1.SecretKeyAPIKey:      []byte(secret),
 			v1alpha1.SecretKeyBaseURL:     []byte(baseURL),
 			v1alpha1.SecretKeyBindingType: []byte(v1alpha1.BindingType),
 		},
+	}
+}
+
+// ownerReference makes the garbage collector delete the Secret after its ApiKey. It does not hold the ApiKey's deletion
+// up (blockOwnerDeletion): a key is revoked whether or not its Secret is gone yet, and setting that would take one more
+// permission where OwnerReferencesPermissionEnforcement is on.
+func ownerReference(owner *v1alpha1.ApiKey) metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: v1alpha1.GroupVersion.String(),
+		Kind:       "ApiKey",
+		Name:       owner.Name,
+		UID:        owner.UID,
+		Controller: new(true),
 	}
 }
 

@@ -1,0 +1,138 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/controller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// recheck is how often the controller under test looks for each minted Secret.
+const recheck = 300 * time.Millisecond
+
+var (
+	format, formatErr = key.NewFormat(key.DefaultWord)
+	baseURLs          = map[v1alpha1.Environment]string{
+		v1alpha1.EnvironmentLive: "https://live.example.com",
+		v1alpha1.EnvironmentTest: "https://test.example.com",
+	}
+)
+
+// operator is a life of the controller: from a start of its manager to the end of it.
+type operator struct {
+	wire   *wire
+	cache  client.Reader
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func startOperator() *operator {
+	GinkgoHelper()
+	Expect(formatErr).NotTo(HaveOccurred())
+	o := &operator{wire: &wire{}, ended: make(chan error, 1)}
+	cfg := rest.CopyConfig(credentials)
+	cfg.Wrap(o.wire.wrap)
+	skip := true // names of controllers are unique in a process, and this one has many lives
+	mgr, err := controller.NewManager(cfg, manager.Options{
+		Logger:                 said.logger(),
+		Metrics:                server.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+		Controller:             config.Controller{SkipNameValidation: &skip},
+	}, controller.Options{
+		Format: format, BaseURLs: baseURLs,
+		Random: rand.Reader, Clock: clock.RealClock{},
+		Concurrency: 8, SecretRecheckInterval: recheck,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	o.cache = mgr.GetCache()
+
+	ctx, cancel := context.WithCancel(context.Background()) // it outlives the spec that starts it
+	o.cancel = cancel
+	go func() { o.ended <- mgr.Start(ctx) }()
+	Expect(mgr.GetCache().WaitForCacheSync(ctx)).To(BeTrue())
+	return o
+}
+
+// stop ends a life in good order.
+func (o *operator) stop() {
+	GinkgoHelper()
+	o.cancel()
+	Eventually(o.ended).Should(Receive(Not(HaveOccurred())))
+	o.wire.audit()
+	books.collect(o.wire)
+}
+
+// restart begins another life, with nothing remembered.
+func restart() {
+	GinkgoHelper()
+	op.stop()
+	op = startOperator()
+}
+
+// transcript is what was logged. It must never hold a key, and whoever reads it wants to know what was reconciled.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *transcript) logger() logr.Logger {
+	return funcr.New(func(prefix, args string) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		line := prefix + " " + args + "\n"
+		t.text.WriteString(line)
+		_, _ = GinkgoWriter.Write([]byte(line))
+	}, funcr.Options{Verbosity: 5}) // 5: each reconcile, but not yet the bodies of requests
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+// lines returns the lines that contain all words.
+func (t *transcript) lines(words ...string) []string {
+	var found []string
+next:
+	for line := range strings.Lines(t.String()) {
+		for _, word := range words {
+			if !strings.Contains(line, word) {
+				continue next
+			}
+		}
+		found = append(found, line)
+	}
+	return found
+}
+
+// awaitReconcile waits until k has been reconciled once more, by a reconcile that began after the call.
+func awaitReconcile(ctx context.Context, k *v1alpha1.ApiKey) {
+	GinkgoHelper()
+	of := []string{`"controller"="apikey"`, `"namespace"="` + k.Namespace + `"`, `"name"="` + k.Name + `"`}
+	began := func() int { return len(said.lines(append(of, `"msg"="Reconciling"`)...)) }
+	done := func() int { return len(said.lines(append(of, `"msg"="Reconcile `)...)) }
+	before := began()
+	Eventually(ctx, began).Should(BeNumerically(">", before))
+	Eventually(ctx, done).Should(BeNumerically(">", before))
+}
