@@ -1,0 +1,208 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package authntest makes, for tests, what package authn works on: ApiKeys and Profiles as the controller leaves them,
+// and an Index that holds them.
+package authntest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// Epoch is when everything made here was created and minted.
+var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// Where everything made here lives, unless In says otherwise.
+const (
+	Namespace      = "acme"
+	OrganizationID = "0ac3e000-0000-4000-8000-000000000000"
+)
+
+// AllScopes is the apiserver's default of spec.scopes.
+var AllScopes = []v1alpha1.Scope{
+	v1alpha1.ScopePostsRead, v1alpha1.ScopePostsWrite,
+	v1alpha1.ScopeMediaRead, v1alpha1.ScopeMediaWrite,
+	v1alpha1.ScopeAccountsRead, v1alpha1.ScopeAccountsWrite,
+}
+
+// made counts the objects, so that each has a UID, a name and a key of its own.
+var made atomic.Uint64
+
+// Index returns an index that holds objects, each a *v1alpha1.ApiKey or a *v1alpha1.Profile, taken in in that order.
+func Index(t testing.TB, objects ...any) *authn.Index {
+	t.Helper()
+	x := authn.NewIndex()
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *v1alpha1.ApiKey:
+			x.PutKey(o)
+		case *v1alpha1.Profile:
+			x.PutProfile(o)
+		default:
+			t.Fatalf("authntest.Index: got a %T, want a *v1alpha1.ApiKey or a *v1alpha1.Profile", o)
+		}
+	}
+	return x
+}
+
+// Format returns the format of keys with the default word.
+func Format(t testing.TB) key.Format {
+	t.Helper()
+	f, err := key.NewFormat(key.DefaultWord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Minted returns an ApiKey with its status as the controller writes it, and the key in plaintext. The key is not pinned
+// and never expires. Each call gives another key, the same ones in every run. The mods are applied in order, last.
+func Minted(t testing.TB, format key.Format, env key.Environment, mods ...func(*v1alpha1.ApiKey)) (*v1alpha1.ApiKey, string) {
+	t.Helper()
+	n := made.Add(1)
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], n)
+	plaintext, err := format.Mint(rand.NewChaCha8(seed), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &v1alpha1.ApiKey{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"},
+		ObjectMeta: objectMeta("key", n),
+		Spec: v1alpha1.ApiKeySpec{
+			Environment: v1alpha1.Environment(env),
+			Scopes:      append([]v1alpha1.Scope(nil), AllScopes...),
+		},
+		Status: v1alpha1.ApiKeyStatus{
+			Hash:               key.HashOf(plaintext).String(),
+			Hint:               format.Hint(plaintext),
+			OrganizationID:     OrganizationID,
+			MintedAt:           &metav1.Time{Time: Epoch},
+			Binding:            &v1alpha1.Binding{},
+			ObservedGeneration: 1,
+			Conditions: []metav1.Condition{
+				condition(v1alpha1.ConditionReady, v1alpha1.ReasonActive),
+				condition(v1alpha1.ConditionSecretAvailable, v1alpha1.ReasonSecretCreated),
+			},
+		},
+	}
+	for _, mod := range mods {
+		mod(k)
+	}
+	if k.Status.Binding != nil {
+		k.Status.Binding.Name = k.SecretName()
+	}
+	return k, plaintext
+}
+
+// Profile returns a Profile with its status as the controller writes it. The mods are applied in order, last.
+func Profile(mods ...func(*v1alpha1.Profile)) *v1alpha1.Profile {
+	n := made.Add(1)
+	p := &v1alpha1.Profile{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Profile"},
+		ObjectMeta: objectMeta("profile", n),
+		Status: v1alpha1.ProfileStatus{
+			OrganizationID:     OrganizationID,
+			ObservedGeneration: 1,
+			Conditions:         []metav1.Condition{condition(v1alpha1.ConditionReady, v1alpha1.ReasonActive)},
+		},
+	}
+	for _, mod := range mods {
+		mod(p)
+	}
+	return p
+}
+
+func objectMeta(kind string, n uint64) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace:         Namespace,
+		Name:              fmt.Sprintf("%s-%d", kind, n),
+		UID:               types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", n)),
+		Generation:        1,
+		ResourceVersion:   fmt.Sprint(1000 + n),
+		CreationTimestamp: metav1.Time{Time: Epoch},
+	}
+}
+
+func condition(kind, reason string) metav1.Condition {
+	return metav1.Condition{
+		Type:               kind,
+		Status:             metav1.ConditionTrue,
+		Reason:             reason,
+		ObservedGeneration: 1,
+		LastTransitionTime: metav1.Time{Time: Epoch},
+	}
+}
+
+// Named gives the ApiKey a name. The UID stays.
+func Named(name string) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) { k.Name = name }
+}
+
+// In puts the ApiKey into another organization.
+func In(namespace, organizationID string) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) {
+		k.Namespace = namespace
+		k.Status.OrganizationID = organizationID
+	}
+}
+
+// PinnedTo binds the ApiKey to p.
+func PinnedTo(p *v1alpha1.Profile) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) {
+		k.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: p.Name}
+		k.Status.ProfileID = string(p.UID)
+	}
+}
+
+// Scoped gives the ApiKey these scopes and no others.
+func Scoped(scopes ...v1alpha1.Scope) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) { k.Spec.Scopes = scopes }
+}
+
+// ExpiringAt lets the ApiKey expire at t.
+func ExpiringAt(t time.Time) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) {
+		k.Spec.ExpiresAt = &metav1.Time{Time: t}
+		k.Status.ExpiresAt = &metav1.Time{Time: t}
+	}
+}
+
+// CreatedAt makes the ApiKey, hash included, at t.
+func CreatedAt(t time.Time) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) {
+		k.CreationTimestamp = metav1.Time{Time: t}
+		k.Status.MintedAt = &metav1.Time{Time: t}
+	}
+}
+
+// Deleting sets the deletionTimestamp, as a deletion does that waits for a finalizer.
+func Deleting(k *v1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: Epoch} }
+
+// Duplicate marks the ApiKey as the controller marks one whose hash another key had first.
+func Duplicate(k *v1alpha1.ApiKey) {
+	ready := &k.Status.Conditions[0]
+	ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonDuplicateHash
+}
+
+// ByHash makes the ApiKey one that was brought by its hash: the controller has seen no plaintext.
+func ByHash(k *v1alpha1.ApiKey) {
+	k.Spec.SecretHash = k.Status.Hash
+	if i := len(k.Status.Hint) - len("…wxyz"); i > 0 {
+		k.Status.Hint = k.Status.Hint[:i]
+	}
+	k.Status.Binding = nil
+	k.Status.Conditions = k.Status.Conditions[:1]
+}

@@ -1,0 +1,87 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"context"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// What the tests of package authn_test see of the inside.
+
+// Entry returns the key with this hash, served or not.
+func (x *Index) Entry(h key.Hash) *Key {
+	if s := x.keys.get(h); s != nil {
+		return s.key
+	}
+	return nil
+}
+
+// Held returns how many organizations and Profiles the index holds anything of.
+func (x *Index) Held() (organizations, pins int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.organizations), len(x.pins)
+}
+
+// Stores returns the stores that a feed's reflectors write to.
+func Stores(x *Index) (keys, profiles cache.ReflectorStore, synced func() bool) {
+	f := NewFeed(x, nil)
+	return &f.keys, &f.profiles, f.Synced
+}
+
+// ListPage lists ApiKeys as a feed does.
+func ListPage(ctx context.Context, client rest.Interface, options metav1.ListOptions) (runtime.Object, error) {
+	s := source{client: client, resource: "apikeys", newList: func() runtime.Object { return new(v1alpha1.ApiKeyList) }}
+	return s.ListWithContext(ctx, options)
+}
+
+// CheckIndex compares what the index holds in several places.
+func CheckIndex(t testing.TB, x *Index, when string) {
+	t.Helper()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	pinned, listed := map[*pin]int{}, 0
+	for id, tenant := range x.organizations {
+		if len(tenant.keys) == 0 && len(tenant.profiles) == 0 || tenant.organization.ID != id {
+			t.Errorf("%s: organization %s is held for nothing", when, id)
+		}
+		for k := range tenant.keys {
+			listed++
+			if s := k.slot.Load(); s == nil || s.key != k || s.pin != k.pin || x.keys.get(s.hash) != s {
+				t.Errorf("%s: key %s is listed but not found", when, k.ID())
+			}
+			if k.Organization != tenant.organization {
+				t.Errorf("%s: key %s has an organization of its own", when, k.ID())
+			}
+			if k.pin != nil {
+				pinned[k.pin]++
+				if x.pins[k.pin.id] != k.pin {
+					t.Errorf("%s: key %s holds a pin that no Profile will move", when, k.ID())
+				}
+			}
+		}
+		for id, p := range tenant.profiles {
+			if pin := x.pins[id]; pin == nil || pin.profile.Load() != p {
+				t.Errorf("%s: Profile %s is listed but not the one that is pinned to", when, id)
+			}
+		}
+	}
+	if listed != x.keys.size {
+		t.Errorf("%s: %d keys are listed, %d are in the table", when, listed, x.keys.size)
+	}
+	for id, p := range x.pins {
+		if p.keys != pinned[p] || p.keys == 0 && p.profile.Load() == nil {
+			t.Errorf("%s: pin %s counts %d keys, has %d", when, id, p.keys, pinned[p])
+		}
+	}
+}

@@ -1,0 +1,325 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+)
+
+func TestStores(t *testing.T) {
+	x := authn.NewIndex()
+	keys, profiles, synced := authn.Stores(x)
+	profile := authntest.Profile()
+	stays, s1 := minted(t, authntest.PinnedTo(profile))
+	goes, s2 := minted(t)
+	comes, s3 := minted(t)
+
+	must(t, keys.Replace([]any{stays, goes}, "10"))
+	if synced() {
+		t.Error("synced before the Profiles are there: keys pinned to them would be refused")
+	}
+	refused(t, x, s1, authn.Unserved)
+	must(t, profiles.Replace([]any{profile}, "10"))
+	if !synced() {
+		t.Error("not synced with both lists taken in")
+	}
+	served(t, x, s1, stays)
+	served(t, x, s2, goes)
+
+	// The watch broke; what was missed is in the next list, or no longer in it.
+	must(t, keys.Replace([]any{stays, comes}, "20"))
+	served(t, x, s1, stays)
+	refused(t, x, s2, authn.Unknown)
+	served(t, x, s3, comes)
+	held(t, x, 2, 1, 1)
+
+	must(t, keys.Delete(comes))
+	refused(t, x, s3, authn.Unknown)
+	must(t, keys.Add(comes))
+	served(t, x, s3, comes)
+	going := comes.DeepCopy()
+	authntest.Deleting(going)
+	must(t, keys.Update(going))
+	refused(t, x, s3, authn.Revoked)
+
+	must(t, profiles.Replace(nil, "30"))
+	refused(t, x, s1, authn.Unserved)
+	must(t, profiles.Add(profile))
+	served(t, x, s1, stays)
+	must(t, profiles.Delete(profile))
+	refused(t, x, s1, authn.Unserved)
+
+	must(t, keys.Replace(nil, "40"))
+	held(t, x, 0, 0, 0)
+	if !synced() {
+		t.Error("synced no more: an empty cluster is a cluster")
+	}
+}
+
+// TestReplaceOfARecreatedKey: between two lists an ApiKey was deleted and made again under its name. It is another key.
+func TestReplaceOfARecreatedKey(t *testing.T) {
+	x := authn.NewIndex()
+	keys, _, _ := authn.Stores(x)
+	before, s1 := minted(t, authntest.Named("website"))
+	again, s2 := minted(t, authntest.Named("website"))
+	sameHash, _ := minted(t, authntest.Named("website"), sharing(before), authntest.CreatedAt(after(time.Hour)))
+
+	must(t, keys.Replace([]any{before}, "10"))
+	must(t, keys.Replace([]any{again}, "20"))
+	refused(t, x, s1, authn.Unknown)
+	served(t, x, s2, again)
+
+	must(t, keys.Replace([]any{before}, "30"))
+	must(t, keys.Replace([]any{sameHash}, "40"))
+	served(t, x, s1, sameHash)
+	held(t, x, 1, 1, 0)
+}
+
+func TestStoresRefuseOtherKinds(t *testing.T) {
+	x := authn.NewIndex()
+	keys, profiles, synced := authn.Stores(x)
+	k, _ := minted(t)
+	for name, err := range map[string]error{
+		"add a Profile as a key":      keys.Add(authntest.Profile()),
+		"update a Profile as a key":   keys.Update(authntest.Profile()),
+		"delete a Profile as a key":   keys.Delete(authntest.Profile()),
+		"a list with a Profile in it": keys.Replace([]any{authntest.Profile()}, ""),
+		"add a key as a Profile":      profiles.Add(k),
+		"delete a key as a Profile":   profiles.Delete(k),
+		"add nothing":                 keys.Add(nil),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	held(t, x, 0, 0, 0)
+	if synced() {
+		t.Error("synced by a list that was not taken in")
+	}
+}
+
+// TestFeedFollows runs a feed against a server that speaks the apiserver's list and watch: pages, events, a broken watch
+// and a resourceVersion that is too old.
+func TestFeedFollows(t *testing.T) {
+	profile := authntest.Profile()
+	first, s1 := minted(t, authntest.PinnedTo(profile))
+	second, s2 := minted(t)
+	third, s3 := minted(t)
+	server := newServer(t)
+	server.set("apikeys", first, second)
+	server.set("profiles", profile)
+
+	x := authn.NewIndex()
+	feed := authn.NewFeed(x, server.client(t))
+	if feed.Synced() {
+		t.Error("synced before it ran")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { feed.Run(ctx) })
+	defer func() { cancel(); running.Wait() }()
+
+	eventually(t, "the first lists are taken in", feed.Synced)
+	served(t, x, s1, first)
+	served(t, x, s2, second)
+
+	server.send("apikeys", "ADDED", third)
+	eventually(t, "an added key is served", func() bool { return accepts(t, x, s3) })
+	going := third.DeepCopy()
+	authntest.Deleting(going)
+	server.send("apikeys", "MODIFIED", going)
+	eventually(t, "a key is refused that is being deleted", func() bool { return !accepts(t, x, s3) })
+	server.send("apikeys", "DELETED", second)
+	eventually(t, "a deleted key is refused", func() bool { return !accepts(t, x, s2) })
+	server.send("profiles", "DELETED", profile)
+	eventually(t, "a key is refused whose Profile is deleted", func() bool { return !accepts(t, x, s1) })
+
+	// While the watch is away, two keys change places.
+	server.set("apikeys", second)
+	server.expire("apikeys")
+	eventually(t, "the next list is taken in", func() bool { return accepts(t, x, s2) && x.Size() == 1 })
+	if !feed.Synced() {
+		t.Error("synced no more")
+	}
+
+	for i, q := range server.lists() {
+		switch version := q.Get("resourceVersion"); {
+		case i < 2 && version != "", version == "0":
+			t.Errorf("list %d asked for resourceVersion %q: it may be answered from a cache that is behind", i, version)
+		case q.Get("limit") != "500" && q.Get("continue") == "":
+			t.Errorf("list %d asked for everything at once: %v", i, q)
+		}
+	}
+}
+
+func TestListPage(t *testing.T) {
+	k, _ := minted(t, func(k *v1alpha1.ApiKey) {
+		k.Labels, k.Annotations = map[string]string{"a": "b"}, map[string]string{"a": "b"}
+		k.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+		k.Spec.SecretTemplate = &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"a": "b"}}
+	})
+	server := newServer(t)
+	server.set("apikeys", k)
+	for asked, want := range map[string]string{"": "", "0": "", "12": "12"} {
+		list, err := authn.ListPage(t.Context(), server.client(t), metav1.ListOptions{ResourceVersion: asked, Limit: 500})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := server.lastList().Get("resourceVersion"); got != want {
+			t.Errorf("asked for resourceVersion %q, it lists at %q, want %q", asked, got, want)
+		}
+		got := list.(*v1alpha1.ApiKeyList).Items[0]
+		if got.Labels != nil || got.Annotations != nil || got.ManagedFields != nil || got.Spec.SecretTemplate != nil {
+			t.Errorf("a listed key carries what nobody needs: %+v", got)
+		}
+		if got.UID != k.UID || got.Status.Hash != k.Status.Hash {
+			t.Errorf("a listed key has lost what is needed: %+v", got)
+		}
+	}
+	server.Close()
+	if _, err := authn.ListPage(t.Context(), server.client(t), metav1.ListOptions{}); err == nil || !strings.Contains(err.Error(), "list apikeys") {
+		t.Errorf("error %v, want one that says what was listed", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func accepts(t *testing.T, x *authn.Index, plaintext string) bool {
+	t.Helper()
+	_, err := authenticator(t, x).Authenticate(bearer(plaintext))
+	return err == nil
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// server speaks as much of the apiserver's protocol as a reflector needs.
+type server struct {
+	*httptest.Server
+
+	mu      sync.Mutex
+	objects map[string][]runtime.Object
+	events  map[string]chan string
+	queries []url.Values
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{
+		objects: map[string][]runtime.Object{},
+		events:  map[string]chan string{"apikeys": make(chan string, 16), "profiles": make(chan string, 16)},
+	}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) client(t *testing.T) rest.Interface {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	must(t, v1alpha1.AddToScheme(scheme))
+	client, err := rest.RESTClientFor(&rest.Config{Host: s.URL, APIPath: "/apis", ContentConfig: rest.ContentConfig{
+		GroupVersion:         &v1alpha1.GroupVersion,
+		NegotiatedSerializer: serializer.NewCodecFactory(scheme).WithoutConversion(),
+	}})
+	must(t, err)
+	return client
+}
+
+func (s *server) set(resource string, objects ...runtime.Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[resource] = objects
+}
+
+func (s *server) send(resource, event string, o runtime.Object) {
+	object, _ := json.Marshal(o)
+	s.events[resource] <- fmt.Sprintf(`{"type":%q,"object":%s}`, event, object)
+}
+
+// expire ends the watch as the apiserver does when its history no longer reaches back far enough.
+func (s *server) expire(resource string) {
+	s.events[resource] <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"too old"}}`
+}
+
+func (s *server) lists() []url.Values {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]url.Values(nil), s.queries...)
+}
+
+func (s *server) lastList() url.Values {
+	lists := s.lists()
+	return lists[len(lists)-1]
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	resource := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Query().Get("watch") != "" {
+		s.watch(w, r, resource)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queries = append(s.queries, r.URL.Query())
+	page := map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[resource]}
+	meta := map[string]any{"resourceVersion": "100"}
+	items := s.objects[resource]
+	if len(items) > 1 { // two pages, whatever the limit
+		if r.URL.Query().Get("continue") == "" {
+			meta["continue"], items = "rest", items[:1]
+		} else {
+			items = items[1:]
+		}
+	}
+	page["metadata"], page["items"] = meta, items
+	_ = json.NewEncoder(w).Encode(page)
+}
+
+func (s *server) watch(w http.ResponseWriter, r *http.Request, resource string) {
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case event := <-s.events[resource]:
+			_, _ = fmt.Fprintln(w, event)
+			_ = http.NewResponseController(w).Flush()
+			if strings.Contains(event, `"ERROR"`) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,150 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package authn knows who is calling: it turns an Authorization header into an Identity or a typed Refusal.
+//
+// It asks nobody. An Index, fed by the apiserver's list and watch, holds a compact entry for every key, found by its
+// hash without a lock; the entry is judged by package lifecycle at the moment of the request. No plaintext is ever held.
+package authn
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// Identity is who a request comes from. Its pointers lead to immutable values.
+type Identity struct {
+	Key *Key
+	// Profile that the key is pinned to; nil if it reaches the whole organization.
+	Profile *Profile
+}
+
+// Organization returns the organization of the key.
+func (id Identity) Organization() *Organization { return id.Key.Organization }
+
+// Organization is a namespace.
+type Organization struct {
+	ID   string // UID of the namespace
+	Name string // name of the namespace
+}
+
+// Profile is what the API shows of a v1alpha1.Profile.
+type Profile struct {
+	ID          types.UID
+	Name        string // resource name
+	DisplayName string // never empty
+	CreatedAt   time.Time
+	UpdatedAt   time.Time // last change of the spec or the metadata
+
+	organization *Organization
+	life         lifecycle.Profile
+}
+
+// Key is what the API knows of a v1alpha1.ApiKey whose hash has been written. That is written once, like all else here:
+// a Key is the same from the day it is minted to the day it is revoked.
+type Key struct {
+	Name         string // resource name
+	Environment  key.Environment
+	Scopes       Scopes
+	Organization *Organization
+
+	id        types.UID
+	createdAt time.Time
+	mintedAt  int64                // Unix seconds
+	expiresAt int64                // Unix seconds; 0: never
+	last4     [4]byte              // zero for a key brought by hash
+	pin       *pin                 // nil: not pinned
+	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
+}
+
+// ID returns the UID of the ApiKey.
+func (k *Key) ID() types.UID { return k.id }
+
+// CreatedAt returns when the ApiKey was created, to the second.
+func (k *Key) CreatedAt() time.Time { return k.createdAt }
+
+// Last4 returns the last four characters of the key; "" for a key brought by hash, whose plaintext was never seen.
+func (k *Key) Last4() string {
+	if k.last4 == ([4]byte{}) {
+		return ""
+	}
+	return string(k.last4[:])
+}
+
+// ProfileID returns the UID of the Profile that the key is pinned to, or "".
+func (k *Key) ProfileID() types.UID {
+	if k.pin == nil {
+		return ""
+	}
+	return k.pin.id
+}
+
+// ExpiresAt returns the effective expiry; zero means never.
+func (k *Key) ExpiresAt() time.Time { return timeOf(k.expiresAt) }
+
+// LastUsedAt returns when this process last accepted the key, to the minute; zero if it has not since it started.
+func (k *Key) LastUsedAt() time.Time {
+	if s := k.slot.Load(); s != nil {
+		return timeOf(60 * int64(s.lastUsed.Load()))
+	}
+	return time.Time{}
+}
+
+// seniority is what decides between two keys with one hash.
+func (k *Key) seniority() lifecycle.Key {
+	return lifecycle.Key{Hashed: true, ID: k.id, CreatedAt: k.createdAt, MintedAt: timeOf(k.mintedAt)}
+}
+
+// pin is the tie of keys to one Profile. All keys of a Profile share it, so that the Profile's going is seen at once by
+// all of them and costs the same whatever their number.
+type pin struct {
+	id      types.UID
+	profile atomic.Pointer[Profile] // nil: not there (yet, or any more)
+	keys    int                     // under Index.mu: the keys that hold this pin
+}
+
+// Scopes is a set of v1alpha1.Scope.
+type Scopes uint8
+
+var scopeNames = [...]v1alpha1.Scope{
+	v1alpha1.ScopePostsRead, v1alpha1.ScopePostsWrite,
+	v1alpha1.ScopeMediaRead, v1alpha1.ScopeMediaWrite,
+	v1alpha1.ScopeAccountsRead, v1alpha1.ScopeAccountsWrite,
+}
+
+// ScopesOf returns the set of the named scopes. Unknown names are left out: they grant nothing.
+func ScopesOf(names []v1alpha1.Scope) Scopes {
+	var s Scopes
+	for _, name := range names {
+		for i, known := range scopeNames {
+			if name == known {
+				s |= 1 << i
+			}
+		}
+	}
+	return s
+}
+
+// Has tells whether the set holds scope.
+func (s Scopes) Has(scope v1alpha1.Scope) bool { return s&ScopesOf([]v1alpha1.Scope{scope}) != 0 }
+
+// Names returns the scopes of the set, in the order in which the documentation lists them; never nil.
+func (s Scopes) Names() []string {
+	names := make([]string, 0, len(scopeNames))
+	for i, name := range scopeNames {
+		if s&(1<<i) != 0 {
+			names = append(names, string(name))
+		}
+	}
+	return names
+}
+
+// String lists the scopes as RFC 6749 section 3.3 writes them: separated by spaces.
+func (s Scopes) String() string { return strings.Join(s.Names(), " ") }

@@ -1,0 +1,315 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// Index holds every key that has a hash, and every Profile. Looking a key up takes no lock; all else does.
+type Index struct {
+	keys *table
+
+	mu            sync.Mutex
+	organizations map[string]*tenant // by organization id
+	pins          map[types.UID]*pin // by Profile id
+}
+
+// tenant is what the index knows of one organization.
+type tenant struct {
+	organization *Organization
+	keys         map[*Key]struct{}
+	profiles     map[types.UID]*Profile
+
+	// Listings are sorted when first asked for, and thrown away when something changes.
+	keyListings    map[types.UID][]*Key // by Profile id; "" is the whole organization
+	profileListing []*Profile
+}
+
+// NewIndex returns an empty index.
+func NewIndex() *Index {
+	return &Index{
+		keys:          newTable(),
+		organizations: map[string]*tenant{},
+		pins:          map[types.UID]*pin{},
+	}
+}
+
+// Size returns the number of keys held.
+func (x *Index) Size() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.keys.size
+}
+
+// Keys returns the keys that id may see, newest first: those of its organization, or of its Profile if it is pinned.
+// The slice is shared: it must not be changed.
+func (x *Index) Keys(id Identity) []*Key {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t := x.organizations[id.Organization().ID]
+	if t == nil {
+		return nil
+	}
+	profileID := id.Key.ProfileID()
+	listing, ok := t.keyListings[profileID]
+	if !ok {
+		for k := range t.keys {
+			if profileID == "" || k.ProfileID() == profileID {
+				listing = append(listing, k)
+			}
+		}
+		slices.SortFunc(listing, func(a, b *Key) int { return newestFirst(a.CreatedAt(), b.CreatedAt(), a.ID(), b.ID()) })
+		t.keyListings[profileID] = listing
+	}
+	return listing
+}
+
+// Profiles returns the Profiles that id may see, newest first: those of its organization, or its own if it is pinned.
+// The slice is shared: it must not be changed.
+func (x *Index) Profiles(id Identity) []*Profile {
+	if id.Key.pin != nil {
+		return []*Profile{id.Profile}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t := x.organizations[id.Organization().ID]
+	if t == nil {
+		return nil
+	}
+	if t.profileListing == nil {
+		for _, p := range t.profiles {
+			t.profileListing = append(t.profileListing, p)
+		}
+		slices.SortFunc(t.profileListing, func(a, b *Profile) int { return newestFirst(a.CreatedAt, b.CreatedAt, a.ID, b.ID) })
+	}
+	return t.profileListing
+}
+
+func newestFirst(a, b time.Time, aID, bID types.UID) int {
+	if c := b.Compare(a); c != 0 {
+		return c
+	}
+	return strings.Compare(string(bID), string(aID))
+}
+
+// PutKey takes an ApiKey in, as it is now.
+func (x *Index) PutKey(o *v1alpha1.ApiKey) {
+	hash, err := key.ParseHash(o.Status.Hash)
+	if err != nil || o.Status.OrganizationID == "" {
+		return // not minted: nobody can hold this key
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	life := lifecycle.KeyOf(o)
+	if old := x.keys.get(hash); old != nil {
+		if old.key.id == life.ID {
+			old.state.Store(flagsOf(o, life)) // nothing else of a key changes, once it has its hash
+			return
+		}
+		if !lifecycle.Precedes(life, old.key.seniority()) {
+			return // two keys, one hash: the rightful one is served, the controller refuses the other
+		}
+		x.drop(old)
+	}
+	k := x.newKey(o, life)
+	x.keys.put(hash, k, flagsOf(o, life))
+	t := x.organizations[k.Organization.ID]
+	t.keys[k] = struct{}{}
+	clear(t.keyListings)
+}
+
+func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
+	k := &Key{
+		Name:         o.Name,
+		Environment:  key.Environment(o.Spec.Environment),
+		Scopes:       ScopesOf(o.Spec.Scopes),
+		Organization: x.tenant(o.Status.OrganizationID, o.Namespace).organization,
+		id:           life.ID,
+		createdAt:    life.CreatedAt,
+		mintedAt:     life.MintedAt.Unix(),
+	}
+	if !life.ExpiresAt.IsZero() {
+		k.expiresAt = life.ExpiresAt.Unix()
+	}
+	if _, last4, ok := strings.Cut(o.Status.Hint, "…"); ok {
+		copy(k.last4[:], last4)
+	}
+	if life.Pinned {
+		k.pin = x.pin(life.ProfileID)
+		k.pin.keys++
+	}
+	return k
+}
+
+// flagsOf is what of an ApiKey stands in its slot's state.
+func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
+	flags := taken
+	if o.Spec.Environment == v1alpha1.EnvironmentLive {
+		flags |= live
+	}
+	if life.Deleting {
+		flags |= deleting
+	}
+	if life.Duplicate {
+		flags |= duplicate
+	}
+	return flags
+}
+
+// RemoveKey takes out the ApiKey with this hash and UID, if it is there.
+func (x *Index) RemoveKey(o *v1alpha1.ApiKey) {
+	hash, err := key.ParseHash(o.Status.Hash)
+	if err != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s := x.keys.get(hash); s != nil && s.key.id == o.UID {
+		x.drop(s)
+	}
+}
+
+// retainKeys takes out every key whose UID is not among ids.
+func (x *Index) retainKeys(ids map[types.UID]struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, t := range x.organizations {
+		for k := range t.keys {
+			if _, ok := ids[k.id]; !ok {
+				x.drop(k.slot.Load())
+			}
+		}
+	}
+}
+
+// drop ends a key: no lookup finds it any more.
+func (x *Index) drop(s *slot) {
+	k := s.key
+	x.keys.bury(s)
+	t := x.organizations[k.Organization.ID]
+	delete(t.keys, k)
+	clear(t.keyListings)
+	x.releaseTenant(t)
+	if k.pin != nil {
+		k.pin.keys--
+		x.releasePin(k.pin.id)
+	}
+}
+
+// PutProfile takes a Profile in, as it is now.
+func (x *Index) PutProfile(o *v1alpha1.Profile) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p := &Profile{
+		ID:          o.UID,
+		Name:        o.Name,
+		DisplayName: o.Spec.DisplayName,
+		CreatedAt:   o.CreationTimestamp.UTC(),
+		UpdatedAt:   updatedAt(o),
+		life:        *lifecycle.ProfileOf(o),
+	}
+	if p.DisplayName == "" {
+		p.DisplayName = o.Name
+	}
+	x.pin(o.UID).profile.Store(p)
+	// The controller has not said yet whose it is: keys may be pinned to it, but nobody is shown it.
+	if o.Status.OrganizationID == "" {
+		return
+	}
+	t := x.tenant(o.Status.OrganizationID, o.Namespace)
+	p.organization = t.organization
+	t.profiles[o.UID] = p
+	t.profileListing = nil
+}
+
+// RemoveProfile takes out the Profile with this UID, if it is there.
+func (x *Index) RemoveProfile(o *v1alpha1.Profile) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.dropProfile(o.UID)
+}
+
+// retainProfiles takes out every Profile whose UID is not among ids.
+func (x *Index) retainProfiles(ids map[types.UID]struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for id := range x.pins {
+		if _, ok := ids[id]; !ok {
+			x.dropProfile(id)
+		}
+	}
+}
+
+func (x *Index) dropProfile(id types.UID) {
+	pin := x.pins[id]
+	if pin == nil {
+		return
+	}
+	p := pin.profile.Swap(nil)
+	x.releasePin(id)
+	if p == nil || p.organization == nil {
+		return
+	}
+	t := x.organizations[p.organization.ID]
+	delete(t.profiles, id)
+	t.profileListing = nil
+	x.releaseTenant(t)
+}
+
+// pin returns the pin of a Profile, which may not be there yet: keys and Profiles arrive by two watches.
+func (x *Index) pin(id types.UID) *pin {
+	p := x.pins[id]
+	if p == nil {
+		p = &pin{id: id}
+		x.pins[id] = p
+	}
+	return p
+}
+
+func (x *Index) releasePin(id types.UID) {
+	if p := x.pins[id]; p.keys == 0 && p.profile.Load() == nil {
+		delete(x.pins, id)
+	}
+}
+
+func (x *Index) tenant(id, name string) *tenant {
+	t := x.organizations[id]
+	if t == nil {
+		t = &tenant{
+			organization: &Organization{ID: id, Name: name},
+			keys:         map[*Key]struct{}{},
+			profiles:     map[types.UID]*Profile{},
+			keyListings:  map[types.UID][]*Key{},
+		}
+		x.organizations[id] = t
+	}
+	return t
+}
+
+func (x *Index) releaseTenant(t *tenant) {
+	if len(t.keys) == 0 && len(t.profiles) == 0 {
+		delete(x.organizations, t.organization.ID)
+	}
+}
+
+// updatedAt is the time of the last change that is not of the status.
+func updatedAt(o *v1alpha1.Profile) time.Time {
+	latest := o.CreationTimestamp.Time
+	for _, entry := range o.ManagedFields {
+		if entry.Subresource == "" && entry.Time != nil && entry.Time.After(latest) {
+			latest = entry.Time.Time
+		}
+	}
+	return latest.UTC()
+}
