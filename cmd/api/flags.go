@@ -1,0 +1,107 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/letmepost/letmepost-operator/internal/httpapi"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// options are the flags, checked.
+type options struct {
+	environment    key.Environment
+	kubeconfig     string // "": see clusterConfig
+	listenAddress  string
+	metricsAddress string
+	keyFormat      key.Format
+	docsBaseURL    string
+	accessLog      httpapi.AccessLog
+	logLevel       slog.Level
+	drainDelay     time.Duration
+	drainTimeout   time.Duration
+}
+
+// usageError is a wrong call of the program.
+type usageError struct{ message string }
+
+func (e usageError) Error() string { return e.message + " (see --help)" }
+
+const usage = `Serves letmepost's HTTP API for one environment, live or test, to the keys of that environment. Keys are ApiKey
+resources of a Kubernetes cluster; the process watches them, and is ready when it has them all.
+
+Usage: api --environment live|test [flags]
+
+`
+
+// parse reads the flags. Asked for help it writes that to stdout and returns pflag.ErrHelp; all other errors are
+// usageErrors.
+func parse(args []string, stdout io.Writer) (options, error) {
+	var o options
+	var environment, word, accessLog, logLevel string
+	flags := pflag.NewFlagSet("api", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.StringVar(&environment, "environment", "", "Environment to serve, live or test; keys of the other one are refused. Required.")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig file of the cluster. Default: the files in $KUBECONFIG; without it, the cluster that the process runs in.")
+	flags.StringVar(&o.listenAddress, "listen-address", ":8080", "Address that the API listens on.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090", "Address that /metrics, /healthz and /readyz listen on.")
+	flags.StringVar(&word, "key-prefix", key.DefaultWord, "First part of every key: 1 to 16 letters and digits. It must be the controller's.")
+	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL, "Base URL of the error documentation, for docUrl in error responses.")
+	flags.StringVar(&accessLog, "access-log", string(httpapi.AccessLogErrors), "Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always.")
+	flags.StringVar(&logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
+	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.")
+	flags.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "How long running requests may then take before they are cut off.")
+	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(120)) }
+	if err := flags.Parse(args); err != nil {
+		if err == pflag.ErrHelp { //nolint:errorlint // pflag returns it bare.
+			return o, err
+		}
+		return o, usageError{err.Error()}
+	}
+	if flags.NArg() > 0 {
+		return o, usageError{fmt.Sprintf("unexpected argument %q", flags.Arg(0))}
+	}
+	return o, o.check(environment, word, accessLog, logLevel)
+}
+
+// check takes in the flags that are more than a text or a duration. The error is a usageError.
+func (o *options) check(environment, word, accessLog, logLevel string) (err error) {
+	switch o.environment = key.Environment(environment); o.environment {
+	case key.Live, key.Test:
+	case "":
+		return usageError{"--environment is required: live or test"}
+	default:
+		return usageError{fmt.Sprintf("--environment: want live or test, not %q", environment)}
+	}
+	if o.keyFormat, err = key.NewFormat(word); err != nil {
+		return usageError{"--key-prefix: " + err.Error()}
+	}
+	if u, err := url.Parse(o.docsBaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return usageError{fmt.Sprintf("--docs-base-url: want an http or https URL, not %q", o.docsBaseURL)}
+	}
+	switch o.accessLog = httpapi.AccessLog(accessLog); o.accessLog {
+	case httpapi.AccessLogErrors, httpapi.AccessLogAll, httpapi.AccessLogNone:
+	default:
+		return usageError{fmt.Sprintf("--access-log: want errors, all or none, not %q", accessLog)}
+	}
+	level, ok := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}[strings.ToLower(logLevel)]
+	if !ok {
+		return usageError{fmt.Sprintf("--log-level: want debug, info, warn or error, not %q", logLevel)}
+	}
+	o.logLevel = level
+	if o.drainDelay < 0 || o.drainTimeout <= 0 {
+		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}
+	}
+	return nil
+}

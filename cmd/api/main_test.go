@@ -1,0 +1,170 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const patience = 30 * time.Second
+
+func TestWrongCalls(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string // in the one line on stderr
+		code int
+	}{
+		{"", "--environment is required", 2},
+		{"--environment staging", `not "staging"`, 2},
+		{"--environment live extra", `unexpected argument "extra"`, 2},
+		{"--environment live --nonsense", "unknown flag: --nonsense", 2},
+		{"--environment live --key-prefix a_b", "--key-prefix", 2},
+		{"--environment live --docs-base-url docs.example.com", "--docs-base-url", 2},
+		{"--environment live --access-log some", "--access-log", 2},
+		{"--environment live --log-level loud", "--log-level", 2},
+		{"--environment live --drain-delay 5", "--drain-delay", 2},
+		{"--environment live --drain-delay -1s", "--drain-delay", 2},
+		{"--environment live --drain-timeout 0s", "--drain-timeout", 2},
+		{"--environment live --kubeconfig testdata/none", "testdata/none", 1},
+		{"--environment live", "neither --kubeconfig nor $KUBECONFIG", 1},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := exitCode(run(context.Background(), strings.Fields(c.args), noEnv, &stdout, &stderr), &stderr)
+		line := stderr.String()
+		if code != c.code || !strings.Contains(line, c.want) || strings.Count(line, "\n") != 1 || stdout.Len() > 0 {
+			t.Errorf("api %s: exit code %d, stderr %q, stdout %q; want code %d and one line with %q", c.args, code, line, &stdout, c.code, c.want)
+		}
+	}
+}
+
+func noEnv(string) string { return "" }
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := exitCode(run(context.Background(), []string{"--help"}, noEnv, &stdout, &stderr), &stderr); code != 0 || stderr.Len() > 0 {
+		t.Errorf("exit code %d, stderr %q", code, &stderr)
+	}
+	for _, flag := range []string{
+		"environment", "kubeconfig", "listen-address", "metrics-bind-address", "key-prefix", "docs-base-url", "access-log",
+		"log-level", "drain-delay", "drain-timeout",
+	} {
+		if !strings.Contains(stdout.String(), "--"+flag+" ") {
+			t.Errorf("no --%s in:\n%s", flag, &stdout)
+		}
+	}
+}
+
+// logBuffer is a log that a test may read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// record returns the first record with this message.
+func (b *logBuffer) record(t *testing.T, message string) map[string]any {
+	t.Helper()
+	for line := range strings.Lines(b.String()) {
+		record := map[string]any{}
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatalf("a line that is no record: %q", line)
+		}
+		if text, _ := record["msg"].(string); strings.Contains(text, message) {
+			return record
+		}
+	}
+	return nil
+}
+
+// An apiserver that is away is waited for: alive, not ready, and saying so; and SIGTERM ends it all the same.
+func TestApiserverAway(t *testing.T) {
+	t.Parallel()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	content := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c,
+contexts: [{name: c, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: "http://%s"}}],
+users: [{name: u, user: {}}]}`, nobody.Addr())
+	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	getenv := func(name string) string { return map[string]string{"KUBECONFIG": kubeconfig}[name] }
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var log logBuffer
+	ended := make(chan error, 1)
+	args := []string{"--environment=live", "--listen-address=127.0.0.1:0", "--metrics-bind-address=127.0.0.1:0"}
+	go func() { ended <- run(ctx, args, getenv, &log, &log) }()
+
+	listening := await(t, &log, "listening")
+	api, admin := fmt.Sprint("http://", listening["api"]), fmt.Sprint("http://", listening["metrics"])
+	for url, want := range map[string]int{
+		api + "/healthz": 200, api + "/readyz": 503, api + "/v1/whoami": 503, api + "/metrics": 404,
+		admin + "/healthz": 200, admin + "/readyz": 503, admin + "/metrics": 200, admin + "/v1/whoami": 404,
+	} {
+		response, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("GET %s: %d, want %d", url, response.StatusCode, want)
+		}
+	}
+	if waiting := await(t, &log, "not ready: the apiserver has not listed"); waiting["apiserver"] != "http://"+nobody.Addr().String() {
+		t.Errorf("got %v", waiting)
+	}
+	if why := await(t, &log, "Failed to watch"); why["component"] != "client-go" || !strings.Contains(fmt.Sprint(why["err"]), "connection refused") {
+		t.Errorf("got %v", why)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("run does not return")
+	}
+}
+
+func await(t *testing.T, log *logBuffer, message string) map[string]any {
+	t.Helper()
+	for deadline := time.After(patience); ; {
+		if record := log.record(t, message); record != nil {
+			return record
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("never logged: %q in\n%s", message, log)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

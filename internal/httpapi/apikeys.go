@@ -1,0 +1,43 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+)
+
+// apiKey is an ApiKey as the API shows it.
+type apiKey struct {
+	ID         string     `json:"id" doc:"UID of the ApiKey."`
+	Name       string     `json:"name" doc:"Its resource name."`
+	Prefix     string     `json:"prefix" doc:"What the key begins with, such as lmp_live_. It tells the environment."`
+	Last4      *string    `json:"last4" doc:"The key's last four characters; null for a key brought by its hash, which the server has never seen."`
+	Scopes     []string   `json:"scopes" doc:"What the key may do."`
+	ProfileID  *string    `json:"profileId" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
+	CreatedAt  time.Time  `json:"createdAt"`
+	LastUsedAt *time.Time `json:"lastUsedAt" doc:"When this replica last accepted the key, to the minute; null: not since the replica started."`
+	ExpiresAt  *time.Time `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
+}
+
+func (a *API) listKeys(r *request) (page[apiKey], error) {
+	return paginate(r, a.config.Directory.Keys(r.caller), keyPosition, a.apiKeyOf)
+}
+
+func keyPosition(k *authn.Key) position { return position{k.CreatedAt(), string(k.ID())} }
+
+func (a *API) apiKeyOf(k *authn.Key) apiKey {
+	return apiKey{
+		ID:         string(k.ID()),
+		Name:       k.Name,
+		Prefix:     a.config.KeyFormat.Prefix(k.Environment),
+		Last4:      stringOrNull(k.Last4()),
+		Scopes:     k.Scopes.Names(),
+		ProfileID:  stringOrNull(string(k.ProfileID())),
+		CreatedAt:  k.CreatedAt().UTC(),
+		LastUsedAt: timeOrNull(k.LastUsedAt()),
+		ExpiresAt:  timeOrNull(k.ExpiresAt()),
+	}
+}

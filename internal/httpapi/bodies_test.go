@@ -1,0 +1,131 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+)
+
+// The bodies are a format that clients depend on: each is in testdata, byte for byte.
+func TestBodies(t *testing.T) {
+	first := fixedProfile("spring", "Spring & Søn <kampagne>", 1, 0)
+	second := fixedProfile("unnamed", "", 2, time.Hour)
+	second.ManagedFields = []metav1.ManagedFieldsEntry{{Time: &metav1.Time{Time: now}}}
+	elsewhere := time.FixedZone("", 2*3600) // times are shown in UTC, wherever they come from
+	org, orgText := live(t, fixed("ci", 1, "lmp_live_…AAaa"))
+	pinned, pinnedText := live(t, fixed("web", 2, "lmp_live_…BBbb"), authntest.PinnedTo(first),
+		authntest.Scoped(v1alpha1.ScopePostsWrite, v1alpha1.ScopePostsRead),
+		authntest.CreatedAt(authntest.Epoch.Add(time.Minute).In(elsewhere)),
+		authntest.ExpiringAt(now.AddDate(1, 0, 0).In(elsewhere)))
+	byHash, byHashText := live(t, authntest.ByHash, fixed("brought", 3, "lmp_live_…"))
+	expired, _ := live(t, fixed("old", 4, "lmp_live_…DDdd"), authntest.ExpiringAt(now.Add(-time.Second)))
+	lonely, lonelyText := live(t, globex, fixed("lonely", 5, "lmp_live_…EEee"))
+	f := newFixture(t, []any{first, second, org, pinned, byHash, expired, lonely})
+
+	for _, c := range []struct{ file, target, key string }{
+		{"whoami_organization.json", "/v1/whoami", orgText},
+		{"whoami_pinned.json", "/v1/whoami", pinnedText},
+		{"whoami_by_hash.json", "/v1/whoami", byHashText},
+		{"profiles.json", "/v1/profiles", orgText},
+		{"profiles_empty.json", "/v1/profiles", lonelyText},
+		{"profiles_page.json", "/v1/profiles?limit=1", orgText},
+		{"profile.json", "/v1/profiles/" + string(first.UID), orgText},
+		{"api_keys.json", "/v1/api-keys", orgText},
+		{"api_keys_pinned.json", "/v1/api-keys", pinnedText},
+		{"healthz.json", "/healthz", ""},
+	} {
+		golden(t, c.file, f.get(t, c.target, c.key))
+	}
+}
+
+func TestSuccessHeaders(t *testing.T) {
+	k, plaintext := live(t)
+	f := newFixture(t, []any{k})
+	for _, c := range []struct{ target, cache string }{
+		{"/v1/whoami", "no-store"},
+		{"/v1/profiles", "no-store"},
+		{"/v1/openapi.json", "public, max-age=300"},
+		{"/healthz", "no-store"},
+	} {
+		w := f.do(http.MethodGet, c.target, plaintext)
+		h := w.Header().Clone()
+		if n := h.Get("Content-Length"); n != itoa(w.Body.Len()) {
+			t.Errorf("%s: Content-Length %s, body of %d", c.target, n, w.Body.Len())
+		}
+		for _, name := range []string{"Content-Length", "X-Request-Id"} {
+			h.Del(name)
+		}
+		want := http.Header{
+			"Cache-Control":          {c.cache},
+			"Content-Type":           {"application/json"},
+			"X-Content-Type-Options": {"nosniff"},
+		}
+		if diff := cmp.Diff(want, h); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.target, diff)
+		}
+	}
+}
+
+func TestLastUsedIsShown(t *testing.T) {
+	k, plaintext := live(t)
+	unused, _ := live(t, authntest.CreatedAt(authntest.Epoch.Add(-time.Hour)))
+	f := newFixture(t, []any{k, unused})
+	keys := decode[page[apiKey]](t, f.get(t, "/v1/api-keys", plaintext)).Data
+	if used := keys[0].LastUsedAt; used == nil || !used.Equal(now) {
+		t.Errorf("lastUsedAt of the key in use: %v, want %v", used, now)
+	}
+	if used := keys[1].LastUsedAt; used != nil {
+		t.Errorf("lastUsedAt of a key that was never used: %v", used)
+	}
+}
+
+// A HEAD is its GET without the body.
+func TestHead(t *testing.T) {
+	k, plaintext := live(t)
+	f := newFixture(t, []any{k})
+	get, head := f.do(http.MethodGet, "/v1/whoami", plaintext), f.do(http.MethodHead, "/v1/whoami", plaintext)
+	if head.Body.Len() != 0 {
+		t.Errorf("HEAD has a body: %s", head.Body)
+	}
+	want, got := seen(t, get), seen(t, head)
+	want.Body = ""
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("GET and HEAD differ (-GET +HEAD):\n%s", diff)
+	}
+}
+
+// FuzzWhoami: what whoami writes by hand is what encoding/json writes.
+func FuzzWhoami(f *testing.F) {
+	for _, s := range []string{"acme", "", `a"b\c`, "<&>", "é…", "\u2028\u2029", "\x00\x1f\x7f", "\xff\xc3(", "\ufffd"} {
+		f.Add(s, "lmp_live_…wxyz", int64(1_800_000_000), true)
+		f.Add("id", s, int64(-1), false)
+	}
+	f.Fuzz(func(t *testing.T, a, b string, seconds int64, pinned bool) {
+		w := &whoami{Organization: organizationRef{a, b}, Environment: a, Scopes: []string{b, a}, Key: keyRef{b, a, b}}
+		if pinned {
+			w.Profile = &profileRef{b, a}
+			w.Scopes = []string{}
+			w.ExpiresAt = timeOrNull(time.Unix(seconds%200_000_000_000, seconds%1_000_000_000))
+		}
+		var want bytes.Buffer
+		encoder := json.NewEncoder(&want)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(w); err != nil {
+			return // a year that JSON does not have
+		}
+		if got := string(w.appendJSON(nil)) + "\n"; got != want.String() {
+			t.Errorf("got %s, want %s", got, &want)
+		}
+	})
+}

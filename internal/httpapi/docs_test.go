@@ -1,0 +1,45 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// docs/http-api.md names what there is: every route, every code, and the pattern that finds keys.
+func TestPageIsComplete(t *testing.T) {
+	text, err := os.ReadFile("../../docs/http-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	for i := range routes {
+		if row := "| `" + routes[i].method + "` | `" + routes[i].path + "` |"; !strings.Contains(page, row) {
+			t.Errorf("no row %s", row)
+		}
+	}
+	for _, code := range []string{
+		codeValidationFailed, codeUnauthenticated, codeUnauthorized, codeNotFound, codeInternalError, codeUnavailable,
+	} {
+		if !strings.Contains(page, "| `"+code+"` |") {
+			t.Errorf("no row for the code %s", code)
+		}
+	}
+	rule := regexp.MustCompile(`(?m)^regex = '''(.*)'''$`).FindStringSubmatch(page)
+	if rule == nil || rule[1] != key.Pattern || !strings.Contains(page, "```\n"+key.Pattern+"\n```") {
+		t.Fatalf("the page's rule is %q, the pattern is %q", rule, key.Pattern)
+	}
+	for _, env := range []key.Environment{key.Live, key.Test} {
+		_, plaintext := authntest.Minted(t, authntest.Format(t), env)
+		if found := regexp.MustCompile(rule[1]).FindString(`token: "` + plaintext + `", next`); found != plaintext {
+			t.Errorf("the rule finds %q of a %s key", found, env)
+		}
+	}
+}

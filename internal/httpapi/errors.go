@@ -1,0 +1,176 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+)
+
+// The codes of the error envelope. Each has a page in the documentation.
+const (
+	codeValidationFailed = "validation_failed"
+	codeUnauthenticated  = "unauthenticated"
+	codeUnauthorized     = "unauthorized"
+	codeNotFound         = "not_found"
+	codeInternalError    = "internal_error"
+	codeUnavailable      = "unavailable"
+)
+
+// problem is an error as its caller is told of it. Its texts are the same for everyone: they hold nothing of the request
+// and nothing of what is stored.
+type problem struct {
+	status      int
+	code        string
+	message     string // what is wrong
+	rule        string // which rule the request broke, for programs; may be ""
+	remediation string // what to do next
+	headers     map[string]string
+}
+
+func (p *problem) Error() string { return p.code + ": " + p.message }
+
+var (
+	errNoRoute = &problem{
+		status: http.StatusNotFound, code: codeNotFound,
+		message:     "There is no such endpoint.",
+		remediation: "GET /v1/openapi.json lists the endpoints.",
+	}
+	// One for all: a profile of somebody else and one that never was are the same to the caller.
+	errNoProfile = &problem{
+		status: http.StatusNotFound, code: codeNotFound,
+		message:     "There is no profile with this id that the key reaches.",
+		remediation: "GET /v1/profiles lists the profiles that the key reaches.",
+	}
+	errKeysCannotManageKeys = &problem{
+		status: http.StatusForbidden, code: codeUnauthorized,
+		message: "An API key can neither create nor revoke API keys.",
+		remediation: "Create a key with `kubectl apply` of an ApiKey, or in the dashboard; " +
+			"revoke it with `kubectl delete apikey NAME`, or in the dashboard.",
+	}
+	errNotReady = &problem{
+		status: http.StatusServiceUnavailable, code: codeUnavailable,
+		message:     "This server has not loaded the keys yet.",
+		remediation: "Try again in a few seconds.",
+		headers:     map[string]string{"Retry-After": "5"},
+	}
+	errDraining = &problem{
+		status: http.StatusServiceUnavailable, code: codeUnavailable,
+		message:     "This server is about to stop.",
+		remediation: "Send new requests to another replica.",
+	}
+	errInternal = &problem{
+		status: http.StatusInternalServerError, code: codeInternalError,
+		message:     "An unexpected error occurred.",
+		remediation: "Try again. If it persists, give the requestId to whoever runs this server.",
+	}
+)
+
+// errMethod is for a path that exists and a method that it does not have. allow lists those it has.
+func errMethod(allow string) *problem {
+	return &problem{
+		status: http.StatusMethodNotAllowed, code: codeValidationFailed, rule: "method",
+		message:     "This endpoint does not have this method.",
+		remediation: "Use one of: " + allow + ".",
+		headers:     map[string]string{"Allow": allow},
+	}
+}
+
+// errInvalid is for a query parameter that breaks the rule of that name.
+func errInvalid(rule, message, remediation string) *problem {
+	return &problem{
+		status: http.StatusBadRequest, code: codeValidationFailed,
+		rule: rule, message: message, remediation: remediation,
+	}
+}
+
+// panicError is a panic that was caught on its way out of a route.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// panicked makes an error of a recovered value. http.ErrAbortHandler goes on: it asks for the connection to be cut.
+func panicked(v any) error {
+	if v == http.ErrAbortHandler { //nolint:errorlint // net/http itself compares it so: it is never wrapped.
+		panic(v)
+	}
+	return &panicError{v, debug.Stack()}
+}
+
+// problems is the one place where an error meets a client.
+type problems struct {
+	docs     string // base URL, without a slash at its end
+	noHeader *problem
+	badKey   *problem
+}
+
+// newProblems is given the documentation's base URL and the prefix of the keys that are accepted here.
+func newProblems(docs, prefix string) problems {
+	return problems{
+		docs:     strings.TrimRight(docs, "/"),
+		noHeader: unauthenticated(prefix, `Bearer realm="letmepost"`),
+		badKey:   unauthenticated(prefix, `Bearer realm="letmepost", error="invalid_token"`),
+	}
+}
+
+// of returns the problem that err is to the caller. What it does not know is errInternal, and its text stays inside.
+func (ps problems) of(err error) *problem {
+	var p *problem
+	var refusal authn.Refusal
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &refusal) && refusal == authn.Missing:
+		return ps.noHeader
+	case errors.As(err, &refusal):
+		return ps.badKey
+	default:
+		return errInternal
+	}
+}
+
+// unauthenticated has one body for all refusals, so that nobody learns from it what a key was or is. The challenge tells
+// one thing apart, which the caller knows: whether there was a header (RFC 6750 section 3).
+func unauthenticated(prefix, challenge string) *problem {
+	return &problem{
+		status: http.StatusUnauthorized, code: codeUnauthenticated,
+		message: "The request has no API key that is valid here.",
+		remediation: "Send one header `Authorization: Bearer KEY`, with a key that begins with " + prefix +
+			" and has neither been revoked nor expired.",
+		headers: map[string]string{"Www-Authenticate": challenge}, // net/http's spelling of the name
+	}
+}
+
+// errorEnvelope is the body of every response that is not a success.
+type errorEnvelope struct {
+	Error errorBody `json:"error"`
+}
+
+type errorBody struct {
+	Code        string `json:"code" doc:"What kind of error it is. Branch on this."`
+	Message     string `json:"message" doc:"What is wrong, for people."`
+	Rule        string `json:"rule,omitempty" doc:"The rule that the request broke, where there is one."`
+	Remediation string `json:"remediation,omitempty" doc:"What to do next, for people."`
+	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
+	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
+}
+
+func (ps problems) envelope(p *problem, requestID string) errorEnvelope {
+	return errorEnvelope{errorBody{
+		Code:        p.code,
+		Message:     p.message,
+		Rule:        p.rule,
+		Remediation: p.remediation,
+		DocURL:      ps.docs + "/errors/" + p.code,
+		RequestID:   requestID,
+	}}
+}

@@ -1,0 +1,193 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+)
+
+func TestDocument(t *testing.T) {
+	f := newFixture(t, nil)
+	golden(t, "openapi.json", f.get(t, "/v1/openapi.json", ""))
+}
+
+// document is what of the OpenAPI document the tests look at.
+type document struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		OperationID string
+		Security    []map[string][]string
+		Responses   map[string]struct {
+			Content map[string]struct {
+				Schema struct {
+					Ref string `json:"$ref"`
+				}
+			}
+		}
+	}
+}
+
+func TestDocumentHasEveryRoute(t *testing.T) {
+	f := newFixture(t, nil)
+	d := decode[document](t, f.get(t, "/v1/openapi.json", ""))
+	if d.OpenAPI != "3.1.0" {
+		t.Errorf("version %q", d.OpenAPI)
+	}
+	described := map[string]bool{}
+	for path, methods := range d.Paths {
+		for method := range methods {
+			described[strings.ToUpper(method)+" "+path] = true
+		}
+	}
+	want := map[string]bool{}
+	for i := range routes {
+		r := &routes[i]
+		want[r.method+" "+r.path] = true
+		op := d.Paths[r.path][strings.ToLower(r.method)]
+		if secured := len(op.Security) > 0; secured != (r.access != anyone) {
+			t.Errorf("%s %s: described as secured: %t", r.method, r.path, secured)
+		}
+		if r.summary == "" || r.id == "" {
+			t.Errorf("%s %s has no summary or no id", r.method, r.path)
+		}
+	}
+	if diff := cmp.Diff(want, described); diff != "" {
+		t.Errorf("routes (-table +document):\n%s", diff)
+	}
+}
+
+// Every response that the document promises is provoked once, and is what the document says. Properties that it does not
+// mention are refused here, so that none goes undescribed.
+func TestResponsesAreAsDescribed(t *testing.T) {
+	profile := authntest.Profile()
+	org, orgText := live(t)
+	pinned, pinnedText := live(t, authntest.PinnedTo(profile), authntest.ExpiringAt(now.AddDate(1, 0, 0)))
+	byHash, byHashText := live(t, authntest.ByHash)
+	objects := []any{profile, org, pinned, byHash}
+	works := newFixture(t, objects)
+	unready := newFixture(t, objects, func(c *Config) { c.Ready = func() bool { return false } })
+	broken := newFixture(t, objects, func(c *Config) {
+		c.Authenticator = stub(func() (authn.Identity, error) { panic("broken") })
+	})
+	promised := newPromises(t, works.get(t, "/v1/openapi.json", ""))
+	for i := range routes {
+		r := &routes[i]
+		target := strings.Replace(r.path, "{id}", string(profile.UID), 1)
+		for _, plaintext := range []string{orgText, pinnedText, byHashText, ""} {
+			promised.check(t, r, works.do(r.method, target, plaintext))
+			promised.check(t, r, works.do(r.method, target+"?limit=1", plaintext))
+		}
+		promised.check(t, r, works.do(r.method, target+"?limit=x", orgText))
+		promised.check(t, r, works.do(r.method, strings.Replace(r.path, "{id}", "none", 1), orgText))
+		promised.check(t, r, unready.do(r.method, target, orgText))
+		if r.access != anyone {
+			promised.check(t, r, broken.do(r.method, target, orgText))
+		}
+	}
+	for i := range routes {
+		if routes[i].access == anyone { // nothing that it does can fail in a test, and everything can in principle
+			delete(promised.open, fmt.Sprintf("%s %s 500", routes[i].method, routes[i].path))
+		}
+	}
+	for name := range promised.open {
+		t.Errorf("promised and never seen: %s", name)
+	}
+}
+
+// promises are the responses of a document, each with the schema of its body.
+type promises struct {
+	schemas map[string]*jsonschema.Schema // by "METHOD /path STATUS"
+	open    map[string]bool               // those not seen yet
+}
+
+func newPromises(t *testing.T, text string) promises {
+	t.Helper()
+	raw, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas := raw.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
+	for _, s := range schemas {
+		s.(map[string]any)["additionalProperties"] = false
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource("openapi.json", raw); err != nil {
+		t.Fatal(err)
+	}
+	p := promises{map[string]*jsonschema.Schema{}, map[string]bool{}}
+	for path, methods := range decode[document](t, text).Paths {
+		for method, op := range methods {
+			for status := range op.Responses {
+				at := fmt.Sprintf("openapi.json#/paths/%s/%s/responses/%s/content/application~1json/schema",
+					strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(path), method, status)
+				schema, err := compiler.Compile(at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				name := strings.ToUpper(method) + " " + path + " " + status
+				p.schemas[name], p.open[name] = schema, true
+			}
+		}
+	}
+	return p
+}
+
+func (p promises) check(t *testing.T, r *route, w *httptest.ResponseRecorder) {
+	t.Helper()
+	name := fmt.Sprintf("%s %s %d", r.method, r.path, w.Code)
+	schema := p.schemas[name]
+	if schema == nil {
+		t.Errorf("seen and not promised: %s %s", name, w.Body)
+		return
+	}
+	delete(p.open, name)
+	body, err := jsonschema.UnmarshalJSON(bytes.NewReader(w.Body.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(body); err != nil {
+		t.Errorf("%s: %s\n%v", name, w.Body, err)
+	}
+}
+
+// The validator does refuse: a missing property, a null where there is none, a property unheard of.
+func TestPromisesCanBeBroken(t *testing.T) {
+	works := newFixture(t, nil)
+	p := newPromises(t, works.get(t, "/v1/openapi.json", ""))
+	schema := p.schemas["GET /v1/profiles 200"]
+	for _, c := range []struct {
+		body string
+		good bool
+	}{
+		{`{"data":[],"nextCursor":null}`, true},
+		{`{"data":[]}`, false},
+		{`{"data":null,"nextCursor":null}`, false},
+		{`{"data":[],"nextCursor":null,"more":1}`, false},
+		{`{"data":[{"id":"a","name":"b","slug":"c","createdAt":"yesterday","updatedAt":"2026-01-01T00:00:00Z"}],"nextCursor":null}`, false},
+	} {
+		var v any
+		if err := json.Unmarshal([]byte(c.body), &v); err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); (err == nil) != c.good {
+			t.Errorf("%s: %v", c.body, err)
+		}
+	}
+	if p.schemas["GET /v1/whoami 200"] == nil || len(p.schemas) < http.StatusContinue/10 {
+		t.Errorf("only %d responses are described", len(p.schemas))
+	}
+}

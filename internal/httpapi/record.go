@@ -1,0 +1,125 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+)
+
+// AccessLog says which requests leave a record in the log. A 500 leaves one always.
+type AccessLog string
+
+// The choices.
+const (
+	AccessLogErrors AccessLog = "errors" // those that were not successful, at most 100 a second
+	AccessLogAll    AccessLog = "all"    // and every successful one
+	AccessLogNone   AccessLog = "none"
+)
+
+// maxRecords is how many requests that went wrong are recorded a second, and at once. Anyone can cause them, without a
+// key, and must not be able to fill a disk.
+const maxRecords = 100
+
+// recorder writes one record a request. A record never holds a header, a path or a query: keys end up in all of them.
+type recorder struct {
+	logger     *slog.Logger
+	mode       AccessLog
+	keys       *regexp.Regexp
+	limit      *rate.Limiter
+	suppressed atomic.Int64 // records not written since the last one that was
+}
+
+func newRecorder(logger *slog.Logger, mode AccessLog, keys *regexp.Regexp) *recorder {
+	return &recorder{logger: logger, mode: mode, keys: keys, limit: rate.NewLimiter(maxRecords, maxRecords)}
+}
+
+// record writes the record of a request that has been answered, if it is wanted.
+func (rec *recorder) record(r *request, elapsed time.Duration) {
+	if r.failure == nil {
+		if rec.mode == AccessLogAll {
+			rec.write(slog.LevelInfo, r, elapsed)
+		}
+		return
+	}
+	if rec.mode == AccessLogNone && r.status != http.StatusInternalServerError {
+		return
+	}
+	if !rec.limit.AllowN(r.start, 1) {
+		rec.suppressed.Add(1)
+		return
+	}
+	rec.write(levelOf(r.status), r, elapsed, rec.explain(r.failure)...)
+}
+
+// levelOf: a client's mistake is no trouble of ours, an unready replica may be, an internal error is.
+func levelOf(status int) slog.Level {
+	switch {
+	case status == http.StatusInternalServerError:
+		return slog.LevelError
+	case status > http.StatusInternalServerError:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}
+
+func (rec *recorder) write(level slog.Level, r *request, elapsed time.Duration, more ...slog.Attr) {
+	pattern := unmatchedRoute
+	if r.resource != nil {
+		pattern = r.resource.pattern
+	}
+	attrs := append([]slog.Attr{
+		slog.String("requestId", r.id),
+		slog.String("method", methodLabel(r.http.Method)),
+		slog.String("route", pattern),
+		slog.Int("status", r.status),
+		slog.Float64("durationMs", float64(elapsed.Microseconds())/1000),
+	}, more...)
+	if k := r.caller.Key; k != nil {
+		attrs = append(attrs,
+			slog.String("keyId", string(k.ID())),
+			slog.String("key", k.Organization.Name+"/"+k.Name))
+	}
+	if n := rec.suppressed.Swap(0); n != 0 {
+		attrs = append(attrs, slog.Int64("suppressed", n))
+	}
+	rec.logger.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// explain says for the operator what the caller is not told.
+func (rec *recorder) explain(failure error) []slog.Attr {
+	var refusal authn.Refusal
+	var p *problem
+	var panicErr *panicError
+	switch {
+	case errors.As(failure, &refusal):
+		return []slog.Attr{slog.String("refusal", string(refusal))}
+	case errors.As(failure, &p):
+		if p.rule == "" {
+			return nil
+		}
+		return []slog.Attr{slog.String("rule", p.rule)}
+	case errors.As(failure, &panicErr):
+		return []slog.Attr{
+			slog.String("panic", rec.hide(fmt.Sprint(panicErr.value))),
+			slog.String("stack", string(panicErr.stack)),
+		}
+	default:
+		return []slog.Attr{slog.String("error", rec.hide(failure.Error()))}
+	}
+}
+
+// hide removes keys from a text of unknown origin.
+func (rec *recorder) hide(text string) string { return rec.keys.ReplaceAllString(text, "[redacted]") }

@@ -1,0 +1,61 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// request is one request on its way through the API, and what became of it.
+type request struct {
+	http  *http.Request
+	id    string // X-Request-Id
+	start time.Time
+
+	resource *resource // what the path names; nil: nothing
+	route    *route    // what path and method name; nil: nothing
+	param    string    // the path's parameter, decoded; "" if it has none
+
+	caller authn.Identity // zero unless the route takes a key and the caller's was accepted
+
+	status  int
+	failure error // why status is what it is; nil for a success
+
+	values [2]string // of headers that are different for each response
+}
+
+// requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise.
+func (a *API) requestID(values []string) string {
+	if len(values) == 1 && validRequestID(values[0]) && !a.holdsKey(values[0]) {
+		return values[0]
+	}
+	return a.config.NewRequestID()
+}
+
+const maxRequestID = 128 // characters
+
+func validRequestID(s string) bool {
+	if s == "" || len(s) > maxRequestID {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// holdsKey tells whether s could hold a key. Request ids are logged, and a key in the wrong header is still a key.
+func (a *API) holdsKey(s string) bool {
+	f := a.config.KeyFormat
+	return strings.Contains(s, f.Prefix(key.Live)) || strings.Contains(s, f.Prefix(key.Test))
+}

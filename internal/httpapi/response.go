@@ -1,0 +1,101 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+// Values of response headers, made once. net/http only reads them. There is no Vary: what depends on the caller is never
+// stored, and a Vary means something to stores alone.
+var (
+	contentTypeJSON = []string{"application/json"}
+	noSniff         = []string{"nosniff"}
+	noStore         = []string{"no-store"}
+)
+
+// body is a response's JSON on its way out. It is complete before the first byte is sent.
+type body struct {
+	buffer  bytes.Buffer
+	encoder *json.Encoder
+}
+
+// maxKeptBody is the size in bytes up to which a body's memory is used again.
+const maxKeptBody = 64 << 10
+
+var bodies = sync.Pool{New: func() any {
+	b := new(body)
+	b.encoder = json.NewEncoder(&b.buffer)
+	b.encoder.SetEscapeHTML(false) // nobody reads application/json with nosniff as HTML, and names may hold an "&"
+	return b
+}}
+
+func newBody() *body { return bodies.Get().(*body) }
+
+func (b *body) free() {
+	if b.buffer.Cap() <= maxKeptBody {
+		bodies.Put(b)
+	}
+}
+
+// appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would write.
+type appender interface{ appendJSON(b []byte) []byte }
+
+// encode replaces the body by v's JSON and a newline.
+func (b *body) encode(v any) error {
+	b.buffer.Reset()
+	if v, ok := v.(appender); ok {
+		b.buffer.Write(append(v.appendJSON(b.buffer.AvailableBuffer()), '\n'))
+		return nil
+	}
+	if err := b.encoder.Encode(v); err != nil {
+		return fmt.Errorf("encode response: %w", err)
+	}
+	return nil
+}
+
+func (a *API) succeed(w http.ResponseWriter, r *request, b *body) {
+	h := w.Header()
+	if r.route.cache == "" {
+		h["Cache-Control"] = noStore
+	} else {
+		h["Cache-Control"] = []string{r.route.cache}
+	}
+	r.status = http.StatusOK
+	send(w, r, b)
+}
+
+// fail turns err into the response of its kind.
+func (a *API) fail(w http.ResponseWriter, r *request, b *body, err error) {
+	p := a.problems.of(err)
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	for name, value := range p.headers {
+		h[name] = []string{value}
+	}
+	r.status, r.failure = p.status, err
+	if err := b.encode(a.problems.envelope(p, r.id)); err != nil {
+		panic(err) // an envelope is strings alone
+	}
+	send(w, r, b)
+}
+
+// send writes the response whose status is r.status and whose body is b.
+func send(w http.ResponseWriter, r *request, b *body) {
+	h := w.Header()
+	h["Content-Type"] = contentTypeJSON
+	r.values = [...]string{r.id, strconv.Itoa(b.buffer.Len())}
+	h["X-Request-Id"] = r.values[0:1:1]
+	h["Content-Length"] = r.values[1:2:2]
+	h["X-Content-Type-Options"] = noSniff
+	w.WriteHeader(r.status)
+	if r.http.Method != http.MethodHead {
+		_, _ = w.Write(b.buffer.Bytes()) // the caller has gone: there is nobody left to tell
+	}
+}

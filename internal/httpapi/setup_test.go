@@ -1,0 +1,178 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+	testclock "k8s.io/utils/clock/testing"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// now is the time in all tests: a month after everything was created.
+var now = authntest.Epoch.AddDate(0, 1, 0)
+
+// fixture is an API of the live environment over a real index and a real authenticator.
+type fixture struct {
+	*API
+	index    *authn.Index
+	clock    *testclock.FakePassiveClock
+	registry *prometheus.Registry
+	log      *bytes.Buffer
+}
+
+func newFixture(t testing.TB, objects []any, mods ...func(*Config)) *fixture {
+	t.Helper()
+	f := &fixture{
+		index:    authntest.Index(t, objects...),
+		clock:    testclock.NewFakePassiveClock(now),
+		registry: prometheus.NewRegistry(),
+		log:      new(bytes.Buffer),
+	}
+	ids := 0
+	c := Config{
+		Authenticator: authn.NewAuthenticator(f.index, authntest.Format(t), key.Live, f.clock),
+		Directory:     f.index,
+		Ready:         func() bool { return true },
+		Environment:   key.Live,
+		KeyFormat:     authntest.Format(t),
+		NewRequestID:  func() string { ids++; return fmt.Sprintf("made-%08d", ids) },
+		Clock:         f.clock,
+		Logger:        slog.New(slog.NewJSONHandler(f.log, nil)),
+		Registerer:    f.registry,
+	}
+	for _, mod := range mods {
+		mod(&c)
+	}
+	var err error
+	if f.API, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// do sends a request with a key; "" sends no header.
+func (f *fixture) do(method, target, plaintext string) *httptest.ResponseRecorder {
+	var headers []string
+	if plaintext != "" {
+		headers = []string{"Bearer " + plaintext}
+	}
+	return f.doHeaders(method, target, headers)
+}
+
+func (f *fixture) doHeaders(method, target string, authorization []string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	if authorization != nil {
+		r.Header["Authorization"] = authorization
+	}
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, r)
+	return w
+}
+
+func (f *fixture) get(t *testing.T, target, plaintext string) string {
+	t.Helper()
+	w := f.do(http.MethodGet, target, plaintext)
+	if w.Code != http.StatusOK {
+		t.Fatalf("GET %s: %d %s", target, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// response is all that a client sees, with the request id taken out.
+type response struct {
+	Status  int
+	Headers http.Header
+	Body    string
+}
+
+func seen(t *testing.T, w *httptest.ResponseRecorder) response {
+	t.Helper()
+	h := w.Header().Clone()
+	id := h.Get("X-Request-Id")
+	if id == "" {
+		t.Errorf("response without X-Request-Id: %d %s", w.Code, w.Body)
+	}
+	h.Set("X-Request-Id", "ID")
+	return response{w.Code, h, strings.ReplaceAll(w.Body.String(), `"`+id+`"`, `"ID"`)}
+}
+
+func decode[T any](t *testing.T, body string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	return v
+}
+
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) errorBody {
+	t.Helper()
+	return decode[errorEnvelope](t, w.Body.String()).Error
+}
+
+// golden compares got, a JSON text, with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, []byte(got), "", "  "); err != nil {
+		t.Fatalf("%v in %s", err, got)
+	}
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, pretty.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v (go test ./internal/httpapi -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
+		t.Errorf("%s (-want +got; -update writes it):\n%s", file, diff)
+	}
+}
+
+// Other organization than authntest's own.
+var globex = authntest.In("globex", "610be000-0000-4000-8000-000000000000")
+
+func live(t testing.TB, mods ...func(*v1alpha1.ApiKey)) (*v1alpha1.ApiKey, string) {
+	t.Helper()
+	return authntest.Minted(t, authntest.Format(t), key.Live, mods...)
+}
+
+// fixed gives an ApiKey what a golden file can hold: authntest's own values depend on which tests ran before.
+func fixed(name string, n int, hint string) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) {
+		k.Name, k.UID, k.Status.Hint = name, types.UID(fmt.Sprintf("a0000000-0000-4000-8000-%012d", n)), hint
+	}
+}
+
+func fixedProfile(name, displayName string, n int, age time.Duration) *v1alpha1.Profile {
+	return authntest.Profile(func(p *v1alpha1.Profile) {
+		p.Name, p.UID = name, types.UID(fmt.Sprintf("b0000000-0000-4000-8000-%012d", n))
+		p.Spec.DisplayName = displayName
+		p.CreationTimestamp.Time = authntest.Epoch.Add(-age)
+	})
+}

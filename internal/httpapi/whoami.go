@@ -1,0 +1,145 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"bytes"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+)
+
+// whoami describes the key of a request.
+type whoami struct {
+	Organization organizationRef `json:"organization"`
+	Profile      *profileRef     `json:"profile" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
+	Environment  string          `json:"environment" enum:"live,test"`
+	Scopes       []string        `json:"scopes" doc:"What the key may do."`
+	Key          keyRef          `json:"key"`
+	ExpiresAt    *time.Time      `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
+}
+
+type organizationRef struct {
+	ID   string `json:"id" doc:"UID of the namespace."`
+	Name string `json:"name" doc:"Name of the namespace."`
+}
+
+type profileRef struct {
+	ID   string `json:"id" doc:"UID of the Profile."`
+	Name string `json:"name" doc:"Its display name."`
+}
+
+type keyRef struct {
+	ID   string `json:"id" doc:"UID of the ApiKey."`
+	Name string `json:"name" doc:"Its resource name."`
+	Hint string `json:"hint" doc:"What may be shown of the key: its prefix, an ellipsis, and its last four characters if the server ever saw them."`
+}
+
+func (a *API) whoami(r *request) (*whoami, error) {
+	k := r.caller.Key
+	w := &whoami{
+		Organization: organizationRef{ID: k.Organization.ID, Name: k.Organization.Name},
+		Environment:  string(k.Environment),
+		Scopes:       k.Scopes.Names(),
+		Key: keyRef{
+			ID:   string(k.ID()),
+			Name: k.Name,
+			Hint: a.config.KeyFormat.Prefix(k.Environment) + "…" + k.Last4(),
+		},
+		ExpiresAt: timeOrNull(k.ExpiresAt()),
+	}
+	if p := r.caller.Profile; p != nil {
+		w.Profile = &profileRef{ID: string(p.ID), Name: p.DisplayName}
+	}
+	return w, nil
+}
+
+// appendJSON is what encoding/json does with w, which takes a third of such a request's time.
+func (w *whoami) appendJSON(b []byte) []byte {
+	b = append(b, `{"organization":`...)
+	b = appendPair(b, w.Organization.ID, w.Organization.Name)
+	b = append(b, `},"profile":`...)
+	if w.Profile == nil {
+		b = append(b, `null`...)
+	} else {
+		b = append(appendPair(b, w.Profile.ID, w.Profile.Name), '}')
+	}
+	b = append(b, `,"environment":`...)
+	b = appendString(b, w.Environment)
+	b = append(b, `,"scopes":[`...)
+	for i, scope := range w.Scopes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, scope)
+	}
+	b = append(b, `],"key":`...)
+	b = appendPair(b, w.Key.ID, w.Key.Name)
+	b = append(b, `,"hint":`...)
+	b = appendString(b, w.Key.Hint)
+	b = append(b, `},"expiresAt":`...)
+	if w.ExpiresAt == nil {
+		return append(b, `null}`...)
+	}
+	b = append(b, '"')
+	b = w.ExpiresAt.AppendFormat(b, time.RFC3339Nano)
+	return append(b, `"}`...)
+}
+
+// appendPair appends an object that begins with an id and a name, and leaves it open.
+func appendPair(b []byte, id, name string) []byte {
+	b = append(b, `{"id":`...)
+	b = appendString(b, id)
+	b = append(b, `,"name":`...)
+	return appendString(b, name)
+}
+
+// appendString appends a string's JSON. What needs no escape, as nearly all do, is copied.
+func appendString(b []byte, s string) []byte {
+	if needsEscape(s) {
+		text := newBody()
+		defer text.free()
+		_ = text.encode(s) // a string always has a JSON
+		return append(b, bytes.TrimSuffix(text.buffer.Bytes(), []byte("\n"))...)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// needsEscape tells whether encoding/json would escape anything in s: it does so with invalid UTF-8, and with the line and
+// paragraph separators that JavaScript stumbles over.
+func needsEscape(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c == '"', c == '\\':
+			return true
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return !ascii && (!utf8.ValidString(s) || strings.ContainsAny(s, "\u2028\u2029"))
+}
+
+// timeOrNull prepares t for a response: in UTC, and null if it is zero.
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// stringOrNull prepares s for a response: null if it is "".
+func stringOrNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+var _ Directory = (*authn.Index)(nil)

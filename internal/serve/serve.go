@@ -1,0 +1,153 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package serve runs the listeners of the API process, and stops them in an order in which nobody is let down.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options say what to run. All are required except where they say otherwise.
+type Options struct {
+	API        http.Handler
+	APIAddress string // such as ":8080"
+
+	// Admin serves what operators ask: metrics and probes. It has a listener of its own, which need not be reachable for
+	// the API's callers and is up for as long as there is something to ask.
+	Admin        http.Handler
+	AdminAddress string
+
+	// Background keeps the API's knowledge up to date, until its context ends. It outlives the API's last request: a key
+	// that is revoked while the process drains is refused like any other.
+	Background func(context.Context)
+
+	// Draining is set when the process begins to stop. Readiness is to follow it.
+	Draining *atomic.Bool
+	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. May be zero.
+	DrainDelay time.Duration
+	// DrainTimeout is how long the requests then running may take. They are cut off after it.
+	DrainTimeout time.Duration
+
+	Logger *slog.Logger
+	// Listening is told the addresses once both listeners are bound. Optional.
+	Listening func(api, admin net.Addr)
+}
+
+// adminTimeout bounds the stop of the admin server. Scrapes are short.
+const adminTimeout = 5 * time.Second
+
+// Run serves until ctx ends or a listener fails, then stops. Stopping is two lifecycles, one within the other:
+//
+//	 ctx ends
+//	 │ 1. Draining is set: readiness turns 503, requests are taken as before
+//	 │ 2. DrainDelay passes
+//	 │ 3. the API takes no more, its running requests end (at most DrainTimeout)
+//	API's life ends
+//	 │ 4. Background ends: nobody is left who needs its knowledge
+//	 │ 5. the admin server ends: the last metrics could be read until here
+//	process's life ends
+//
+// The error says which listener could not be bound or failed, or that requests had to be cut off. It is nil after an
+// orderly stop.
+func Run(ctx context.Context, o Options) error {
+	api, err := listen(ctx, "the API", o.APIAddress, o.API, o.Logger)
+	if err != nil {
+		return err
+	}
+	admin, err := listen(ctx, "metrics and probes", o.AdminAddress, o.Admin, o.Logger)
+	if err != nil {
+		return errors.Join(err, api.listener.Close())
+	}
+	if o.Listening != nil {
+		o.Listening(api.listener.Addr(), admin.listener.Addr())
+	}
+
+	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLife()
+	var background sync.WaitGroup
+	background.Go(func() { o.Background(life) })
+	failed := make(chan error, 2)
+	go api.serve(failed)
+	go admin.serve(failed)
+
+	var failure error
+	select {
+	case <-ctx.Done():
+		o.Logger.Info("draining", "delay", o.DrainDelay.String(), "timeout", o.DrainTimeout.String())
+		o.Draining.Store(true)
+		time.Sleep(o.DrainDelay)
+	case failure = <-failed:
+		o.Draining.Store(true)
+	}
+	failure = errors.Join(failure, api.stop(o.DrainTimeout))
+	endLife()
+	background.Wait()
+	failure = errors.Join(failure, admin.stop(adminTimeout))
+	o.Logger.Info("stopped")
+	return failure
+}
+
+// server is an http.Server and its listener.
+type server struct {
+	http.Server
+	name     string
+	listener net.Listener
+}
+
+// Limits of every server here. A response is made in memory and small, so whoever takes longer is stuck or ill-disposed.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	// maxHeaderBytes lets a header of 1 MB through to the API's plain 401, where less would be net/http's own 431. It is
+	// net/http's default too, written down because a test relies on it. net/http allows 4 KiB more than it says.
+	maxHeaderBytes = 1 << 20
+)
+
+func listen(ctx context.Context, name, address string, handler http.Handler, logger *slog.Logger) (*server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", name, err)
+	}
+	return &server{
+		name:     name,
+		listener: listener,
+		Server: http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: readHeaderTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+			// "OPTIONS *" gets the handler's answer, with a request id, like everything else.
+			DisableGeneralOptionsHandler: true,
+		},
+	}, nil
+}
+
+func (s *server) serve(failed chan<- error) {
+	if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		failed <- fmt.Errorf("serve %s: %w", s.name, err)
+	}
+}
+
+// stop takes no more requests and waits for those that run, for at most timeout.
+func (s *server) stop(timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop serving %s: requests still running after %s were cut off: %w", s.name, timeout, err), s.Close())
+	}
+	return nil
+}
