@@ -1,0 +1,221 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/test/kube"
+)
+
+// bed is a control plane to measure on, with the project's processes as real ones.
+type bed struct {
+	*kube.Cluster
+	client client.WithWatch
+	dir    string
+	format key.Format
+	random *rand.ChaCha8
+}
+
+func newBed(ctx context.Context, dir string) (*bed, error) {
+	cluster, err := kube.Start(ctx, kube.Options{Dir: dir, UnsafeNoFsync: true, Manifests: []string{"config/crd", "config/rbac"}})
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	c, err := client.NewWithWatch(cluster.AdminConfig(), client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, err
+	}
+	format, err := key.NewFormat(key.DefaultWord)
+	if err != nil {
+		return nil, err
+	}
+	return &bed{Cluster: cluster, client: c, dir: dir, format: format, random: rand.NewChaCha8([32]byte{2})}, nil
+}
+
+func (b *bed) namespace(ctx context.Context) (string, error) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-"}}
+	err := b.client.Create(ctx, ns)
+	return ns.Name, err
+}
+
+// restClient is what the API process lists and watches with.
+func (b *bed) restClient() (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	cfg := b.AdminConfig()
+	cfg.GroupVersion, cfg.APIPath = &v1alpha1.GroupVersion, "/apis"
+	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	return rest.RESTClientFor(cfg)
+}
+
+// run starts one of the project's programs as its own ServiceAccount, and waits until it is ready.
+func (b *bed) run(ctx context.Context, program, account, readyURL string, args ...string) (*kube.Process, error) {
+	kubeconfig := filepath.Join(b.dir, account+".kubeconfig")
+	if err := b.ServiceAccountKubeconfig(ctx, "letmepost-system", account, kubeconfig); err != nil {
+		return nil, err
+	}
+	p, err := kube.Run(kube.Command{
+		Name: program,
+		Path: kube.Path("bin/" + program),
+		Args: append([]string{"--kubeconfig", kubeconfig}, args...),
+		Env:  kube.MinimalEnv(),
+		Log:  filepath.Join(b.dir, program+".log"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, kube.WaitReady(ctx, http.DefaultClient, readyURL, p)
+}
+
+// load puts n served keys straight into etcd, in the form in which the apiserver stores them, and returns their
+// plaintexts; minting them one by one would take longer than what is to be measured. The name of key i is "loaded-i".
+func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, error) {
+	progress("loading %d ApiKeys into etcd", n)
+	stored, err := b.storedExample(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	const batch = 100
+	plaintexts := make([]string, n)
+	for start := 0; start < n; start += batch {
+		var puts []any
+		for i := start; i < min(start+batch, n); i++ {
+			if plaintexts[i], err = b.format.Mint(b.random, key.Live); err != nil {
+				return nil, err
+			}
+			name := fmt.Sprintf("loaded-%d", i)
+			value, err := variation(stored, name, fmt.Sprintf("%08x-0000-4000-8000-%012x", i, n), plaintexts[i], b.format)
+			if err != nil {
+				return nil, err
+			}
+			puts = append(puts, map[string]any{"request_put": map[string]any{"key": etcdKey(namespace, name), "value": value}})
+		}
+		if err := b.etcd(ctx, "txn", map[string]any{"success": puts}, nil); err != nil {
+			return nil, err
+		}
+	}
+	return plaintexts, nil
+}
+
+// storedExample is the stored form of an ApiKey as it is once it is served: managed fields, conditions and all.
+func (b *bed) storedExample(ctx context.Context, namespace string) (map[string]any, error) {
+	k := &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "example-"},
+		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive},
+	}
+	if err := b.client.Create(ctx, k); err != nil {
+		return nil, err
+	}
+	if err := b.patchStatus(ctx, k, b.random); err != nil {
+		return nil, err
+	}
+	var answer struct {
+		KVs []struct {
+			Value []byte `json:"value"`
+		} `json:"kvs"`
+	}
+	if err := b.etcd(ctx, "range", map[string]any{"key": etcdKey(namespace, k.Name)}, &answer); err != nil {
+		return nil, err
+	}
+	if len(answer.KVs) != 1 {
+		return nil, fmt.Errorf("etcd holds %d values for %s/%s", len(answer.KVs), namespace, k.Name)
+	}
+	var stored map[string]any
+	if err := json.Unmarshal(answer.KVs[0].Value, &stored); err != nil {
+		return nil, err
+	}
+	return stored, b.client.Delete(ctx, k)
+}
+
+// patchStatus writes the status that the controller writes.
+func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, random io.Reader) error {
+	plaintext, err := b.format.Mint(random, key.Live)
+	if err != nil {
+		return err
+	}
+	now := metav1.NewTime(time.Now())
+	old := k.DeepCopy()
+	k.Status = v1alpha1.ApiKeyStatus{
+		Hash: key.HashOf(plaintext).String(), Hint: b.format.Hint(plaintext),
+		OrganizationID: "00000000-0000-4000-8000-000000000000", MintedAt: &now,
+		Binding: &v1alpha1.Binding{Name: k.Name}, ObservedGeneration: 1,
+		Conditions: []metav1.Condition{
+			{
+				Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
+				Message: "The key is served", ObservedGeneration: 1, LastTransitionTime: now,
+			},
+			{
+				Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSecretCreated,
+				Message: "Secret " + k.Name + " holds the key", ObservedGeneration: 1, LastTransitionTime: now,
+			},
+		},
+	}
+	return b.client.Status().Patch(ctx, k, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
+}
+
+func variation(stored map[string]any, name, uid, plaintext string, format key.Format) ([]byte, error) {
+	metadata, status := stored["metadata"].(map[string]any), stored["status"].(map[string]any)
+	metadata["name"], metadata["uid"] = name, uid
+	delete(metadata, "generateName")
+	status["hash"], status["hint"] = key.HashOf(plaintext).String(), format.Hint(plaintext)
+	return json.Marshal(stored)
+}
+
+func etcdKey(namespace, name string) []byte {
+	return []byte("/registry/" + v1alpha1.GroupVersion.Group + "/apikeys/" + namespace + "/" + name)
+}
+
+// etcd calls its JSON gateway. Byte slices travel as base64 both ways.
+func (b *bed) etcd(ctx context.Context, call string, request, answer any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.EtcdURL()+"/v3/kv/"+call, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("etcd %s: %s %s: %w", call, resp.Status, base64.StdEncoding.EncodeToString(text[:min(len(text), 100)]), err)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}

@@ -1,0 +1,201 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/httpapi"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// connections are kept alive, each with one request after another on it.
+const connections = 16
+
+// benchWhoami measures GET /v1/whoami over loopback beside a bare net/http handler that writes the same bytes. The client
+// is as lean as it can be, because it shares the machine: what it costs would count for both sides and hide a difference.
+func benchWhoami(ctx context.Context, r *report) error {
+	api, plaintext, err := newAPI(1000)
+	if err != nil {
+		return err
+	}
+	ours, err := serveOn(api)
+	if err != nil {
+		return err
+	}
+	defer ours.stop()
+	sample, err := ours.sample(plaintext)
+	if err != nil {
+		return err
+	}
+	bare, err := serveOn(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(sample)
+	}))
+	if err != nil {
+		return err
+	}
+	defer bare.stop()
+
+	var ratios, rates []float64
+	for range rounds {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		without, err := bare.load(plaintext, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		with, err := ours.load(plaintext, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		ratios, rates = append(ratios, with/without), append(rates, with)
+	}
+	r.atLeast("whoami: requests/s / bare net/http handler", median(ratios), 0.85, "x",
+		fmt.Sprintf("%.0f requests/s, client on the same machine", median(rates)))
+	return nil
+}
+
+func newAPI(keys int) (http.Handler, string, error) {
+	format, err := key.NewFormat(key.DefaultWord)
+	if err != nil {
+		return nil, "", err
+	}
+	index, random, plaintext := authn.NewIndex(), rand.NewChaCha8([32]byte{4}), ""
+	for i := range keys {
+		if plaintext, err = format.Mint(random, key.Live); err != nil {
+			return nil, "", err
+		}
+		index.PutKey(resource(format, i, plaintext))
+	}
+	api, err := httpapi.New(httpapi.Config{
+		Authenticator: authn.NewAuthenticator(index, format, key.Live, clock.RealClock{}),
+		Directory:     index,
+		Ready:         func() bool { return true },
+		Environment:   key.Live,
+		KeyFormat:     format,
+		NewRequestID:  uuid.NewString,
+		Clock:         clock.RealClock{},
+		Logger:        slog.New(slog.DiscardHandler),
+		Registerer:    prometheus.NewRegistry(),
+	})
+	return api, plaintext, err
+}
+
+type server struct {
+	address string
+	stop    func()
+}
+
+func serveOn(handler http.Handler) (*server, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = s.Serve(listener) }()
+	return &server{address: listener.Addr().String(), stop: func() { _ = s.Close() }}, nil
+}
+
+// sample returns the body of one response.
+func (s *server) sample(plaintext string) ([]byte, error) {
+	req, err := http.NewRequest(http.MethodGet, "http://"+s.address+"/v1/whoami", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+plaintext)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("whoami: %s", resp.Status)
+	}
+	return io.ReadAll(resp.Body)
+}
+
+// load returns the requests answered with 200 in a second.
+func (s *server) load(plaintext string, length time.Duration) (float64, error) {
+	var answered atomic.Int64
+	var failed atomic.Pointer[error]
+	var running sync.WaitGroup
+	began := time.Now()
+	for range connections {
+		running.Go(func() {
+			if err := s.hammer(plaintext, began.Add(length), &answered); err != nil {
+				failed.Store(&err)
+			}
+		})
+	}
+	running.Wait()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return float64(answered.Load()) / time.Since(began).Seconds(), nil
+}
+
+func (s *server) hammer(plaintext string, until time.Time, answered *atomic.Int64) error {
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	request := []byte("GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + plaintext + "\r\n\r\n")
+	in := bufio.NewReader(conn)
+	for time.Now().Before(until) {
+		if _, err := conn.Write(request); err != nil {
+			return err
+		}
+		if err := skipResponse(in); err != nil {
+			return err
+		}
+		answered.Add(1)
+	}
+	return nil
+}
+
+// skipResponse reads one response of known length, and insists on 200.
+func skipResponse(in *bufio.Reader) error {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+		return fmt.Errorf("answered %q", line)
+	}
+	length := 0
+	for {
+		if line, err = in.ReadSlice('\n'); err != nil {
+			return err
+		}
+		if len(line) == 2 {
+			break
+		}
+		if digits, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			for _, d := range bytes.TrimSpace(digits) {
+				length = 10*length + int(d-'0')
+			}
+		}
+	}
+	_, err = in.Discard(length)
+	return err
+}
