@@ -63,7 +63,7 @@ func (a *Authenticator) Authenticate(authorization []string) (Identity, error) {
 	if s == nil {
 		return Identity{}, Unknown
 	}
-	if s.environment() != a.environment {
+	if (s.state.Load()&live != 0) != (a.environment == key.Live) {
 		return Identity{}, WrongEnvironment
 	}
 	now := a.clock.Now()
@@ -94,7 +94,8 @@ func bearer(values []string) (string, error) {
 	return strings.TrimLeft(token, " "), nil
 }
 
-func refusalOf(reason string) Refusal {
+// refusalOf returns a constant as an error: that one is made without an allocation, one made of a variable is not.
+func refusalOf(reason string) error {
 	switch reason {
 	case "":
 		return Revoked

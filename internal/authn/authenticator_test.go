@@ -123,7 +123,8 @@ func TestEveryRefusalIsReached(t *testing.T) {
 		{"pinned to a Profile that is not there", mods(authntest.PinnedTo(profile)), nil, bearer, authn.Unserved},
 		{
 			"pinned to a Profile that is being deleted", mods(authntest.PinnedTo(profile)),
-			[]any{func() any { p := profile.DeepCopy(); p.DeletionTimestamp = &p.CreationTimestamp; return p }()}, bearer, authn.Unserved,
+			[]any{func() any { p := profile.DeepCopy(); p.DeletionTimestamp = &p.CreationTimestamp; return p }()},
+			bearer, authn.Unserved,
 		},
 		{"pinned without being bound, which nobody writes", mods(func(k *v1alpha1.ApiKey) {
 			k.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: profile.Name}
@@ -187,7 +188,7 @@ func TestAuthenticateServes(t *testing.T) {
 			if diff := cmp.Diff(&authn.Organization{ID: authntest.OrganizationID, Name: authntest.Namespace}, id.Organization()); diff != "" {
 				t.Errorf("organization (-want +got):\n%s", diff)
 			}
-			if got := id.Key; got.Name != k.Name || got.Environment != key.Live || !got.CreatedAt().Equal(k.CreationTimestamp.Time) ||
+			if got := id.Key; got.Name != k.Name || got.Environment() != key.Live || !got.CreatedAt().Equal(k.CreationTimestamp.Time) ||
 				string(got.ProfileID()) != k.Status.ProfileID || !got.ExpiresAt().Equal(timeOf(k.Status.ExpiresAt)) {
 				t.Errorf("key %+v, want that of %+v", got, k)
 			}

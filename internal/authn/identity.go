@@ -51,7 +51,6 @@ type Profile struct {
 // a Key is the same from the day it is minted to the day it is revoked.
 type Key struct {
 	Name         string // resource name
-	Environment  key.Environment
 	Scopes       Scopes
 	Organization *Organization
 
@@ -59,6 +58,7 @@ type Key struct {
 	createdAt time.Time
 	mintedAt  int64                // Unix seconds
 	expiresAt int64                // Unix seconds; 0: never
+	live      bool                 // its environment is key.Live
 	last4     [4]byte              // zero for a key brought by hash
 	pin       *pin                 // nil: not pinned
 	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
@@ -66,6 +66,14 @@ type Key struct {
 
 // ID returns the UID of the ApiKey.
 func (k *Key) ID() types.UID { return k.id }
+
+// Environment returns the environment that the key opens.
+func (k *Key) Environment() key.Environment {
+	if k.live {
+		return key.Live
+	}
+	return key.Test
+}
 
 // CreatedAt returns when the ApiKey was created, to the second.
 func (k *Key) CreatedAt() time.Time { return k.createdAt }
@@ -95,11 +103,6 @@ func (k *Key) LastUsedAt() time.Time {
 		return timeOf(60 * int64(s.lastUsed.Load()))
 	}
 	return time.Time{}
-}
-
-// seniority is what decides between two keys with one hash.
-func (k *Key) seniority() lifecycle.Key {
-	return lifecycle.Key{Hashed: true, ID: k.id, CreatedAt: k.createdAt, MintedAt: timeOf(k.mintedAt)}
 }
 
 // pin is the tie of keys to one Profile. All keys of a Profile share it, so that the Profile's going is seen at once by

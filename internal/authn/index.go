@@ -33,7 +33,14 @@ type tenant struct {
 
 	// Listings are sorted when first asked for, and thrown away when something changes.
 	keyListings    map[types.UID][]*Key // by Profile id; "" is the whole organization
+	keyChanges     int
 	profileListing []*Profile
+}
+
+// changeKeys is called whenever keys has changed.
+func (t *tenant) changeKeys() {
+	t.keyChanges++
+	clear(t.keyListings)
 }
 
 // NewIndex returns an empty index.
@@ -55,21 +62,31 @@ func (x *Index) Size() int {
 // Keys returns the keys that id may see, newest first: those of its organization, or of its Profile if it is pinned.
 // The slice is shared: it must not be changed.
 func (x *Index) Keys(id Identity) []*Key {
+	profileID := id.Key.ProfileID()
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	t := x.organizations[id.Organization().ID]
 	if t == nil {
+		x.mu.Unlock()
 		return nil
 	}
-	profileID := id.Key.ProfileID()
 	listing, ok := t.keyListings[profileID]
-	if !ok {
-		for k := range t.keys {
-			if profileID == "" || k.ProfileID() == profileID {
-				listing = append(listing, k)
-			}
+	if ok {
+		x.mu.Unlock()
+		return listing
+	}
+	for k := range t.keys {
+		if profileID == "" || k.ProfileID() == profileID {
+			listing = append(listing, k)
 		}
-		slices.SortFunc(listing, func(a, b *Key) int { return newestFirst(a.CreatedAt(), b.CreatedAt(), a.ID(), b.ID()) })
+	}
+	changes := t.keyChanges
+	x.mu.Unlock()
+
+	// A revocation waits for the lock, and is not to wait for the sorting of a large organization.
+	slices.SortFunc(listing, func(a, b *Key) int { return newestFirst(a.CreatedAt(), b.CreatedAt(), a.ID(), b.ID()) })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if t.keyChanges == changes {
 		t.keyListings[profileID] = listing
 	}
 	return listing
@@ -117,7 +134,7 @@ func (x *Index) PutKey(o *v1alpha1.ApiKey) {
 			old.state.Store(flagsOf(o, life)) // nothing else of a key changes, once it has its hash
 			return
 		}
-		if !lifecycle.Precedes(life, old.key.seniority()) {
+		if !lifecycle.Precedes(life, old.seniority()) {
 			return // two keys, one hash: the rightful one is served, the controller refuses the other
 		}
 		x.drop(old)
@@ -126,13 +143,13 @@ func (x *Index) PutKey(o *v1alpha1.ApiKey) {
 	x.keys.put(hash, k, flagsOf(o, life))
 	t := x.organizations[k.Organization.ID]
 	t.keys[k] = struct{}{}
-	clear(t.keyListings)
+	t.changeKeys()
 }
 
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 	k := &Key{
 		Name:         o.Name,
-		Environment:  key.Environment(o.Spec.Environment),
+		live:         o.Spec.Environment == v1alpha1.EnvironmentLive,
 		Scopes:       ScopesOf(o.Spec.Scopes),
 		Organization: x.tenant(o.Status.OrganizationID, o.Namespace).organization,
 		id:           life.ID,
@@ -199,7 +216,7 @@ func (x *Index) drop(s *slot) {
 	x.keys.bury(s)
 	t := x.organizations[k.Organization.ID]
 	delete(t.keys, k)
-	clear(t.keyListings)
+	t.changeKeys()
 	x.releaseTenant(t)
 	if k.pin != nil {
 		k.pin.keys--
@@ -222,15 +239,14 @@ func (x *Index) PutProfile(o *v1alpha1.Profile) {
 	if p.DisplayName == "" {
 		p.DisplayName = o.Name
 	}
-	x.pin(o.UID).profile.Store(p)
-	// The controller has not said yet whose it is: keys may be pinned to it, but nobody is shown it.
-	if o.Status.OrganizationID == "" {
-		return
+	// Until the controller has said whose it is, keys may be pinned to it, but nobody is shown it.
+	if o.Status.OrganizationID != "" {
+		t := x.tenant(o.Status.OrganizationID, o.Namespace)
+		p.organization = t.organization
+		t.profiles[o.UID] = p
+		t.profileListing = nil
 	}
-	t := x.tenant(o.Status.OrganizationID, o.Namespace)
-	p.organization = t.organization
-	t.profiles[o.UID] = p
-	t.profileListing = nil
+	x.pin(o.UID).profile.Store(p) // last: readers take no lock
 }
 
 // RemoveProfile takes out the Profile with this UID, if it is there.

@@ -82,7 +82,7 @@ func record(k *v1alpha1.ApiKey, found findings, now time.Time) {
 		wanted = &k.Spec.ExpiresAt.Time
 	}
 	if at := lifecycle.Expiry(wanted, found.profile, now); at != nil {
-		status.ExpiresAt = &metav1.Time{Time: *at}
+		status.ExpiresAt = &metav1.Time{Time: at.Truncate(time.Second)} // as it comes back from the apiserver
 	}
 }
 
@@ -162,13 +162,13 @@ func setCondition(conditions *[]metav1.Condition, generation int64, now time.Tim
 	meta.SetStatusCondition(conditions, c)
 }
 
-// bounded keeps a message within what a condition may hold (32768 bytes) and a person may want to read.
+// bounded keeps a message within what an event may hold, which is less than a condition may.
 func bounded(message string) string {
-	const most = 1024
+	const most, ellipsis = 1024, "…"
 	if len(message) <= most {
 		return message
 	}
-	return strings.ToValidUTF8(message[:most], "") + "…"
+	return strings.ToValidUTF8(message[:most-len(ellipsis)], "") + ellipsis
 }
 
 // announce tells users, by events, and operators, by the log, what changed. Nothing changed, nothing said.

@@ -32,7 +32,7 @@ func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	return apiKey{
 		ID:         string(k.ID()),
 		Name:       k.Name,
-		Prefix:     a.config.KeyFormat.Prefix(k.Environment),
+		Prefix:     a.config.KeyFormat.Prefix(k.Environment()),
 		Last4:      stringOrNull(k.Last4()),
 		Scopes:     k.Scopes.Names(),
 		ProfileID:  stringOrNull(string(k.ProfileID())),

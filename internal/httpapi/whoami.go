@@ -42,12 +42,12 @@ func (a *API) whoami(r *request) (*whoami, error) {
 	k := r.caller.Key
 	w := &whoami{
 		Organization: organizationRef{ID: k.Organization.ID, Name: k.Organization.Name},
-		Environment:  string(k.Environment),
+		Environment:  string(k.Environment()),
 		Scopes:       k.Scopes.Names(),
 		Key: keyRef{
 			ID:   string(k.ID()),
 			Name: k.Name,
-			Hint: a.config.KeyFormat.Prefix(k.Environment) + "…" + k.Last4(),
+			Hint: a.config.KeyFormat.Prefix(k.Environment()) + "…" + k.Last4(),
 		},
 		ExpiresAt: timeOrNull(k.ExpiresAt()),
 	}

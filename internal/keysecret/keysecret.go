@@ -33,10 +33,10 @@ func Encode(owner *v1alpha1.ApiKey, secret, baseURL string) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace:   owner.Namespace,
-			Name:        owner.SecretName(),
-			Labels:      labels,
-			Annotations: annotations,
+			Namespace:       owner.Namespace,
+			Name:            owner.SecretName(),
+			Labels:          labels,
+			Annotations:     annotations,
 			OwnerReferences: []metav1.OwnerReference{ownerReference(owner)},
 		},
 		Immutable: new(true),

@@ -225,6 +225,7 @@ func TestPrecedes(t *testing.T) {
 		reason        string
 		first, second lifecycle.Key
 	}{
+		{"a duplicate has no say, though its hash was written first", k("b", 0, 2*time.Hour), duplicate(k("a", 0, time.Hour))},
 		{"the one with a hash, though it is younger", k("b", time.Hour, 2*time.Hour), k("a", 0, 0)},
 		{"the one that was minted first, though it is younger", k("b", time.Hour, 2*time.Hour), k("a", 0, 3*time.Hour)},
 		{"both minted in the same second: the older", k("b", 0, time.Hour), k("a", time.Second, time.Hour)},
