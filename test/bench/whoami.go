@@ -36,16 +36,16 @@ func benchWhoami(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	ours, err := serveOn(api)
+	ours, err := serveOn(ctx, api)
 	if err != nil {
 		return err
 	}
 	defer ours.stop()
-	sample, err := ours.sample(plaintext)
+	sample, err := ours.sample(ctx, plaintext)
 	if err != nil {
 		return err
 	}
-	bare, err := serveOn(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	bare, err := serveOn(ctx, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(sample)
 	}))
@@ -59,11 +59,11 @@ func benchWhoami(ctx context.Context, r *report) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		without, err := bare.load(plaintext, 2*time.Second)
+		without, err := bare.load(ctx, plaintext, 2*time.Second)
 		if err != nil {
 			return err
 		}
-		with, err := ours.load(plaintext, 2*time.Second)
+		with, err := ours.load(ctx, plaintext, 2*time.Second)
 		if err != nil {
 			return err
 		}
@@ -105,8 +105,8 @@ type server struct {
 	stop    func()
 }
 
-func serveOn(handler http.Handler) (*server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func serveOn(ctx context.Context, handler http.Handler) (*server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +116,8 @@ func serveOn(handler http.Handler) (*server, error) {
 }
 
 // sample returns the body of one response.
-func (s *server) sample(plaintext string) ([]byte, error) {
-	req, err := http.NewRequest(http.MethodGet, "http://"+s.address+"/v1/whoami", nil)
+func (s *server) sample(ctx context.Context, plaintext string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/v1/whoami", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -134,14 +134,14 @@ func (s *server) sample(plaintext string) ([]byte, error) {
 }
 
 // load returns the requests answered with 200 in a second.
-func (s *server) load(plaintext string, length time.Duration) (float64, error) {
+func (s *server) load(ctx context.Context, plaintext string, length time.Duration) (float64, error) {
 	var answered atomic.Int64
 	var failed atomic.Pointer[error]
 	var running sync.WaitGroup
 	began := time.Now()
 	for range connections {
 		running.Go(func() {
-			if err := s.hammer(plaintext, began.Add(length), &answered); err != nil {
+			if err := s.hammer(ctx, plaintext, began.Add(length), &answered); err != nil {
 				failed.Store(&err)
 			}
 		})
@@ -153,8 +153,8 @@ func (s *server) load(plaintext string, length time.Duration) (float64, error) {
 	return float64(answered.Load()) / time.Since(began).Seconds(), nil
 }
 
-func (s *server) hammer(plaintext string, until time.Time, answered *atomic.Int64) error {
-	conn, err := net.Dial("tcp", s.address)
+func (s *server) hammer(ctx context.Context, plaintext string, until time.Time, answered *atomic.Int64) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
