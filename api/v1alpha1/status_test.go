@@ -47,7 +47,7 @@ var _ = Describe("A new object", func() {
 		namespace := newNamespace(ctx)
 		k, err := answer(api.Post().Namespace(namespace).Resource(apiKeys).Body([]byte(
 			`{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":{"name":"it"},"spec":{"environment":"live"},` +
-				`"status":{"hash":"`+someHash+`","organizationID":"another"}}`)).Do(ctx))
+				`"status":{"hash":"` + someHash + `","organizationID":"another"}}`)).Do(ctx))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(k.Object["status"]).NotTo(Or(HaveKey("hash"), HaveKey("organizationID")))
 	})

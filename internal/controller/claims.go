@@ -34,12 +34,16 @@ func newClaims() *claims {
 	return &claims{byHash: map[key.Hash]claim{}, byName: map[types.NamespacedName]key.Hash{}}
 }
 
-// take claims hash for a key; it returns false if another key has claimed it.
+// take claims hash for a key; it returns false if another key has claimed it. A claim of the key's own name is given up:
+// it is an earlier try of this key, or one of an ApiKey that has been deleted and made again since.
 func (c *claims) take(hash key.Hash, by claim) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if holder, ok := c.byHash[hash]; ok && holder.uid != by.uid {
+	if holder, ok := c.byHash[hash]; ok && holder.name != by.name {
 		return false
+	}
+	if earlier, ok := c.byName[by.name]; ok {
+		c.drop(by.name, earlier)
 	}
 	c.byHash[hash] = by
 	c.byName[by.name] = hash
@@ -106,8 +110,9 @@ func (r *apiKeys) contends(ctx context.Context, k *v1alpha1.ApiKey) (bool, error
 	return lifecycle.Of(life, lifecycle.ProfileOf(profile), r.Clock.Now()).Reason == v1alpha1.ReasonPending, nil
 }
 
-// rivalsOf maps an ApiKey to the others with its hash. There are none, as a rule. Seeing the key with its hash also ends
-// the claim that covered the time until it could be seen.
+// rivalsOf maps an ApiKey to all that have its hash, itself among them: whoever has given it, this controller or another
+// leader, may not have known of the rest. As a rule it has its hash to itself, and nobody is woken. Seeing the key with
+// its hash also ends the claim that covered the time until it could be seen.
 func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Request {
 	k := o.(*v1alpha1.ApiKey)
 	hash := hashWanted(k)
@@ -117,11 +122,9 @@ func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Req
 	if k.Status.Hash != "" {
 		r.claims.settle(client.ObjectKeyFromObject(k), k.UID)
 	}
-	var rivals []reconcile.Request
-	for _, req := range r.requests(ctx, client.MatchingFields{byHash: hash}) {
-		if req.NamespacedName != client.ObjectKeyFromObject(k) {
-			rivals = append(rivals, req)
-		}
+	rivals := r.requests(ctx, client.MatchingFields{byHash: hash})
+	if len(rivals) < 2 {
+		return nil
 	}
 	return rivals
 }

@@ -58,7 +58,9 @@ func openLedger(ctx context.Context) *ledger {
 	for _, w := range []watch.Interface{secrets, keys} {
 		l.wait.Go(func() {
 			for event := range w.ResultChan() {
-				l.enter(event)
+				if ctx.Err() == nil {
+					l.enter(event)
+				}
 			}
 			if ctx.Err() == nil {
 				l.complain("a watch of the ledger ended early")
@@ -144,8 +146,8 @@ func (l *ledger) close(ctx context.Context) {
 			l.complain("the hash of ApiKey %s is not that of the key in its Secret", uid)
 		}
 	}
-	Expect(said.lines("Observed a panic")).To(BeEmpty())
-	l.hunt("the log", said.String())
+	Expect(said.lines(0, "Observed a panic")).To(BeEmpty())
+	l.hunt("the log", said.since(0))
 	l.hunt("events", everything(ctx, &eventsv1.EventList{}))
 	l.hunt("ApiKeys", everything(ctx, &v1alpha1.ApiKeyList{}))
 	l.hunt("Profiles", everything(ctx, &v1alpha1.ProfileList{}))

@@ -11,6 +11,9 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -54,8 +57,8 @@ func TestOnControlPlane(t *testing.T) {
 
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(30 * time.Second) // a loaded machine is slow, and waiting costs nothing when it is not
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
-	SetDefaultConsistentlyPollingInterval(20 * time.Millisecond)
 	RunSpecs(t, "controller")
 }
 
@@ -68,6 +71,7 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx context.Context) {
+	awaitGarbageCollector(ctx)
 	books = openLedger(ctx)
 	op = startOperator()
 })
@@ -80,3 +84,20 @@ var _ = AfterSuite(func(ctx context.Context) {
 		books.close(ctx)
 	}
 })
+
+// awaitGarbageCollector waits until the garbage collector has discovered ApiKeys, for which it looks every half minute.
+func awaitGarbageCollector(ctx context.Context) {
+	GinkgoHelper()
+	org := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "gc-"}}
+	Expect(admin.Create(ctx, org)).To(Succeed())
+	collected := func() bool {
+		owner := createKey(ctx, org)
+		dependent := encoded(owner)
+		Expect(admin.Create(ctx, dependent)).To(Succeed())
+		Expect(admin.Delete(ctx, owner)).To(Succeed())
+		return NewGomega(func(string, ...int) {}).Eventually(ctx, func() error {
+			return admin.Get(ctx, client.ObjectKeyFromObject(dependent), dependent)
+		}).WithTimeout(2 * time.Second).Should(Satisfy(apierrors.IsNotFound))
+	}
+	Eventually(ctx, collected).WithTimeout(2 * time.Minute).Should(BeTrue())
+}

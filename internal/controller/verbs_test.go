@@ -161,7 +161,9 @@ func secretOf(ctx context.Context, k *v1alpha1.ApiKey) *corev1.Secret {
 	return fetch(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.SecretName()}})
 }
 
-func hashIn(s *corev1.Secret) string { return key.HashOf(string(s.Data[v1alpha1.SecretKeyAPIKey])).String() }
+func hashIn(s *corev1.Secret) string {
+	return key.HashOf(string(s.Data[v1alpha1.SecretKeyAPIKey])).String()
+}
 
 // foreignSecret is somebody else's.
 func foreignSecret(namespace, name string) *corev1.Secret {
@@ -199,3 +201,5 @@ func awaitLooks(ctx context.Context, k *v1alpha1.ApiKey, n int) {
 	before := op.wire.count("GET", path)
 	Eventually(ctx, func() int { return op.wire.count("GET", path) }).Should(BeNumerically(">=", before+n))
 }
+
+func inNamespace(org *corev1.Namespace) client.InNamespace { return client.InNamespace(org.Name) }

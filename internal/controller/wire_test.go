@@ -37,6 +37,7 @@ type cut struct {
 	method, path string // a suffix
 	delivered    bool   // the apiserver got the request, and only the answer is lost
 	fatal        bool   // nothing goes through any more: the process is as good as dead
+	instead      func() // what happens instead of a fault, before the request goes on
 	struck       chan struct{}
 }
 
@@ -53,6 +54,14 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 		c := w.take(req)
+		if c != nil && c.instead != nil {
+			c.instead()
+			w.strike(c)
+			c = nil
+		}
+		if c != nil && !c.delivered {
+			w.strike(c)
+		}
 		if w.isDead() || c != nil && !c.delivered {
 			return nil, errCut
 		}
@@ -60,6 +69,7 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 		w.note(req, resp)
 		if c != nil && err == nil {
 			_ = resp.Body.Close()
+			w.strike(c)
 			return nil, errCut
 		}
 		return resp, err
@@ -98,12 +108,17 @@ func (w *wire) take(req *http.Request) *cut {
 	for i, c := range w.cuts {
 		if c.method == req.Method && strings.HasSuffix(req.URL.Path, c.path) {
 			w.cuts = append(w.cuts[:i], w.cuts[i+1:]...)
-			w.dead = w.dead || c.fatal && !c.delivered
-			close(c.struck)
 			return c
 		}
 	}
 	return nil
+}
+
+func (w *wire) strike(c *cut) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = w.dead || c.fatal
+	close(c.struck)
 }
 
 func (w *wire) isDead() bool {
@@ -122,8 +137,8 @@ func (w *wire) note(req *http.Request, resp *http.Response) {
 	w.calls = append(w.calls, c)
 }
 
-// cut makes the next such request fail; the result is closed when that has happened.
-func (w *wire) cut(c cut) <-chan struct{} {
+// cutAt makes the next such request fail; the result is closed when that has happened.
+func (w *wire) cutAt(c cut) <-chan struct{} {
 	c.struck = make(chan struct{})
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -145,8 +160,10 @@ func (w *wire) count(method, path string) int {
 }
 
 // Ends of paths.
-func secretPath(namespace, name string) string { return "/namespaces/" + namespace + "/secrets/" + name }
-func secretsPath(namespace string) string      { return "/namespaces/" + namespace + "/secrets" }
+func secretPath(namespace, name string) string {
+	return "/namespaces/" + namespace + "/secrets/" + name
+}
+func secretsPath(namespace string) string { return "/namespaces/" + namespace + "/secrets" }
 func statusPath(k *v1alpha1.ApiKey) string {
 	return "/namespaces/" + k.Namespace + "/apikeys/" + k.Name + "/status"
 }

@@ -1,0 +1,270 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+var (
+	born     = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+	now      = born.Add(time.Hour + time.Millisecond)
+	nowWhole = metav1.NewTime(born.Add(time.Hour))
+	tomorrow = metav1.NewTime(born.Add(24 * time.Hour))
+	someHash = key.Hash{1, 2, 3}
+)
+
+// anApiKey is a new one, with the status that the apiserver gives it.
+func anApiKey(mods ...func(*v1alpha1.ApiKey)) *v1alpha1.ApiKey {
+	k := &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "acme", Name: "website", UID: "key-1", Generation: 1, CreationTimestamp: metav1.NewTime(born),
+		},
+		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive},
+		Status: v1alpha1.ApiKeyStatus{Conditions: []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "Waiting for the controller",
+		}}},
+	}
+	for _, mod := range mods {
+		mod(k)
+	}
+	return k
+}
+
+func minted(k *v1alpha1.ApiKey) {
+	at := metav1.NewTime(born)
+	k.Status.Hash, k.Status.MintedAt = someHash.String(), &at
+	k.Status.Binding = &v1alpha1.Binding{Name: k.Name}
+}
+
+func pinned(k *v1alpha1.ApiKey) { k.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: "shop"} }
+
+func bound(k *v1alpha1.ApiKey) {
+	pinned(k)
+	minted(k)
+	k.Status.ProfileID = "profile-1"
+}
+
+func byHashOnly(k *v1alpha1.ApiKey) { k.Spec.SecretHash = someHash.String() }
+
+func expiringAt(at metav1.Time) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) { k.Spec.ExpiresAt = &at }
+}
+
+func aProfile(uid string, lifetime time.Duration) *v1alpha1.Profile {
+	p := &v1alpha1.Profile{}
+	p.Name, p.UID = "shop", types.UID("profile-"+uid)
+	if lifetime > 0 {
+		p.Spec.MaxKeyLifetime = &metav1.Duration{Duration: lifetime}
+	}
+	return p
+}
+
+func TestDerive(t *testing.T) {
+	gave := &given{hash: someHash, hint: "lmp_live_…wxyz", organizationID: "org-1"}
+	// told is what a condition says, without the times.
+	told := func(c metav1.Condition) string {
+		return strings.Join([]string{c.Type, string(c.Status), c.Reason, c.Message}, " | ")
+	}
+	for _, tc := range []struct {
+		reason string
+		key    *v1alpha1.ApiKey
+		found  findings
+		want   []string
+	}{
+		{"nothing known, nothing said", anApiKey(), findings{}, []string{"Ready | Unknown | Pending | Waiting for the controller"}},
+		{"minted", anApiKey(), findings{given: gave, secret: secretAvailable}, []string{
+			"Ready | True | Active | The key is served", "SecretAvailable | True | SecretCreated | Secret website holds the key",
+		}},
+		{"brought by hash: of a Secret there is nothing to say", anApiKey(byHashOnly), findings{given: gave}, []string{"Ready | True | Active | The key is served"}},
+		{"the Secret is gone; the key is not", anApiKey(minted), findings{secret: secretDeleted}, []string{
+			"Ready | True | Active | The key is served",
+			"SecretAvailable | False | SecretDeleted | Secret website is gone. The key goes on working and is not minted again",
+		}},
+		{"the Secret is another", anApiKey(minted), findings{secret: secretMismatch}, []string{
+			"Ready | True | Active | The key is served",
+			"SecretAvailable | False | SecretMismatch | Secret website does not hold this key. The key itself goes on working",
+		}},
+		{"somebody's Secret", anApiKey(), findings{secret: secretConflict, detail: "not controlled by this ApiKey"}, []string{
+			"Ready | False | SecretConflict | Secret website exists already and is not controlled by this ApiKey. It is left as it is: delete it, or create an ApiKey with another secretName",
+			"Stalled | True | SecretConflict | Secret website exists already and is not controlled by this ApiKey. It is left as it is: delete it, or create an ApiKey with another secretName",
+		}},
+		{"a refused Secret", anApiKey(), findings{secret: secretRejected, detail: "exceeded quota"}, []string{
+			"Ready | False | SecretRejected | The apiserver refused the Secret: exceeded quota",
+			"Stalled | True | SecretRejected | The apiserver refused the Secret: exceeded quota",
+		}},
+		{"a Secret that will go by itself needs no person", anApiKey(), findings{secret: secretLeaving, detail: "controlled by a deleted ApiKey of the same name"}, []string{
+			"Ready | Unknown | Pending | Waiting for Secret website to be garbage collected: it is controlled by a deleted ApiKey of the same name",
+		}},
+		{"no Profile yet: it may come", anApiKey(pinned), findings{}, []string{
+			"Ready | False | ProfileNotFound | Waiting for Profile shop: it does not exist, or is being deleted",
+		}},
+		{"no Profile any more: it won't come back", anApiKey(bound), findings{}, []string{
+			"Ready | False | ProfileNotFound | Profile shop, with the UID profile-1 that this key is bound to, is gone. Create a new ApiKey and delete this one",
+			"Stalled | True | ProfileNotFound | Profile shop, with the UID profile-1 that this key is bound to, is gone. Create a new ApiKey and delete this one",
+		}},
+		{"another Profile of that name", anApiKey(bound), findings{profile: aProfile("2", 0)}, []string{
+			"Ready | False | ProfileNotFound | Profile shop, with the UID profile-1 that this key is bound to, is gone. Create a new ApiKey and delete this one",
+			"Stalled | True | ProfileNotFound | Profile shop, with the UID profile-1 that this key is bound to, is gone. Create a new ApiKey and delete this one",
+		}},
+		{"the Profile it is bound to", anApiKey(bound), findings{profile: aProfile("1", 0)}, []string{"Ready | True | Active | The key is served"}},
+		{"expired", anApiKey(minted, expiringAt(nowWhole)), findings{}, []string{
+			"Ready | False | Expired | The key has expired and is refused. Create a new ApiKey and delete this one",
+			"Stalled | True | Expired | The key has expired and is refused. Create a new ApiKey and delete this one",
+		}},
+		{"a rival", anApiKey(byHashOnly), findings{rival: true}, []string{
+			"Ready | False | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+			"Stalled | True | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+		}},
+		{"a rival tells more than expiry, which would come to both", anApiKey(minted, expiringAt(nowWhole)), findings{rival: true}, []string{
+			"Ready | False | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+			"Stalled | True | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+		}},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			tc.key.Generation = 2
+			derive(tc.key, tc.found, now)
+			var got []string
+			for _, c := range tc.key.Status.Conditions {
+				got = append(got, told(c))
+				if c.ObservedGeneration != 2 || c.LastTransitionTime.IsZero() && c.Reason != v1alpha1.ReasonPending {
+					t.Errorf("%s: observedGeneration %d, lastTransitionTime %v", c.Type, c.ObservedGeneration, c.LastTransitionTime)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("conditions (-want +got):\n%s", diff)
+			}
+			if tc.key.Status.ObservedGeneration != 2 {
+				t.Errorf("observedGeneration = %d, want 2", tc.key.Status.ObservedGeneration)
+			}
+			settled := tc.key.DeepCopy()
+			if derive(settled, tc.found, now.Add(time.Minute)); tc.found.given == nil {
+				if diff := cmp.Diff(tc.key.Status, settled.Status); diff != "" {
+					t.Errorf("a minute later nothing has changed, and yet status would be written (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestDeriveClearsStalled(t *testing.T) {
+	k := anApiKey()
+	derive(k, findings{secret: secretConflict}, now)
+	derive(k, findings{given: &given{hash: someHash}, secret: secretAvailable}, now)
+	for _, c := range k.Status.Conditions {
+		if c.Type == v1alpha1.ConditionStalled {
+			t.Errorf("a key that is served is %s: %s", c.Type, c.Message)
+		}
+	}
+}
+
+func TestRecord(t *testing.T) {
+	gave := &given{hash: someHash, hint: "lmp_live_…wxyz", organizationID: "org-1"}
+	fractional := metav1.NewTime(tomorrow.Add(900 * time.Millisecond))
+	ceiling := metav1.NewTime(nowWhole.Add(time.Hour))
+	base := v1alpha1.ApiKeyStatus{
+		Hash: someHash.String(), Hint: "lmp_live_…wxyz", OrganizationID: "org-1", MintedAt: &nowWhole, ObservedGeneration: 1,
+		Binding: &v1alpha1.Binding{Name: "website"},
+	}
+	status := func(mod func(*v1alpha1.ApiKeyStatus)) v1alpha1.ApiKeyStatus {
+		s := base.DeepCopy()
+		mod(s)
+		return *s
+	}
+	for _, tc := range []struct {
+		reason  string
+		key     *v1alpha1.ApiKey
+		profile *v1alpha1.Profile
+		want    v1alpha1.ApiKeyStatus
+	}{
+		{"a key that asks for nothing", anApiKey(), nil, base},
+		{
+			"a Secret of another name", anApiKey(func(k *v1alpha1.ApiKey) { k.Spec.SecretName = "other" }), nil,
+			status(func(s *v1alpha1.ApiKeyStatus) { s.Binding.Name = "other" }),
+		},
+		{"brought by hash: no Secret, no binding", anApiKey(byHashOnly), nil, status(func(s *v1alpha1.ApiKeyStatus) { s.Binding = nil })},
+		{"an expiry of its own", anApiKey(expiringAt(tomorrow)), nil, status(func(s *v1alpha1.ApiKeyStatus) { s.ExpiresAt = &tomorrow })},
+		{
+			"status knows no fractions of seconds; an earlier one is the safe one", anApiKey(expiringAt(fractional)), nil,
+			status(func(s *v1alpha1.ApiKeyStatus) { s.ExpiresAt = &tomorrow }),
+		},
+		{"bound to its Profile", anApiKey(pinned), aProfile("1", 0), status(func(s *v1alpha1.ApiKeyStatus) { s.ProfileID = "profile-1" })},
+		{
+			"capped by its Profile", anApiKey(pinned, expiringAt(tomorrow)), aProfile("1", time.Hour),
+			status(func(s *v1alpha1.ApiKeyStatus) { s.ProfileID, s.ExpiresAt = "profile-1", &ceiling }),
+		},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			derive(tc.key, findings{given: gave, profile: tc.profile}, now)
+			tc.key.Status.Conditions = nil
+			if diff := cmp.Diff(tc.want, tc.key.Status); diff != "" {
+				t.Errorf("status (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNextLook(t *testing.T) {
+	at := func(d time.Duration) lifecycle.State { return lifecycle.State{ChangesAt: now.Add(d)} }
+	served := func(s lifecycle.State) lifecycle.State { s.Reason = v1alpha1.ReasonActive; return s }
+	var never lifecycle.State
+	for _, tc := range []struct {
+		reason   string
+		interval time.Duration
+		found    findings
+		state    lifecycle.State
+		min, max time.Duration
+	}{
+		{"nothing will change by itself", time.Minute, findings{key: anApiKey(pinned)}, never, 0, 0},
+		{"a Secret is looked for now and then", time.Minute, findings{key: anApiKey()}, served(never), time.Minute, 72 * time.Second},
+		{"there is no Secret to look for", time.Minute, findings{key: anApiKey(byHashOnly)}, served(never), 0, 0},
+		{"a deleted Secret may come back", time.Minute, findings{key: anApiKey(), secret: secretDeleted}, served(never), time.Minute, 72 * time.Second},
+		{"the garbage collector is quick", time.Minute, findings{key: anApiKey(), secret: secretLeaving}, never, time.Second, time.Second},
+		{"a conflict may be mended soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretConflict}, never, 30 * time.Second, 36 * time.Second},
+		{"a refusal may be lifted soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretRejected}, never, 30 * time.Second, 36 * time.Second},
+		{"but not sooner than asked for", time.Second, findings{key: anApiKey(), secret: secretRejected}, never, time.Second, 1200 * time.Millisecond},
+		{"expiry comes first", time.Minute, findings{key: anApiKey()}, served(at(5 * time.Second)), 5 * time.Second, 5 * time.Second},
+		{"expiry comes later", time.Minute, findings{key: anApiKey()}, served(at(time.Hour)), time.Minute, 72 * time.Second},
+		{"expiry alone", time.Minute, findings{key: anApiKey(byHashOnly)}, served(at(time.Hour)), time.Hour, time.Hour},
+		{"expiry has come since: at once, which 0 would not be", time.Minute, findings{key: anApiKey()}, served(at(-time.Second)), time.Millisecond, time.Millisecond},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			r := &apiKeys{Options: Options{SecretRecheckInterval: tc.interval, Clock: clocktesting.NewFakePassiveClock(now)}}
+			if got := r.nextLook(tc.found, tc.state); got < tc.min || got > tc.max {
+				t.Errorf("nextLook() = %v, want %v to %v", got, tc.min, tc.max)
+			}
+		})
+	}
+}
+
+func TestBounded(t *testing.T) {
+	const most = 1024 // bytes of an event's note
+	for _, tc := range []struct{ reason, message string }{
+		{"short", "short"},
+		{"just short enough", strings.Repeat("x", most)},
+		{"one too many", strings.Repeat("x", most+1)},
+		{"cut in the middle of a character", strings.Repeat("ü", most)},
+		{"cut in the middle of another", "x" + strings.Repeat("ü", most)},
+	} {
+		got := bounded(tc.message)
+		if len(got) > most || !utf8.ValidString(got) {
+			t.Errorf("%s: %d bytes, valid %v", tc.reason, len(got), utf8.ValidString(got))
+		}
+		if whole := len(tc.message) <= most; whole != (got == tc.message) || whole == strings.HasSuffix(got, "…") {
+			t.Errorf("%s: bounded() = %q", tc.reason, got)
+		}
+	}
+}

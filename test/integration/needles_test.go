@@ -1,0 +1,84 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// needles finds keys in any text, in whatever form a program may have written them, whole or in part.
+type needles struct {
+	patterns []needle
+	heads    map[[headLen]byte][]int // by the first bytes of a pattern, so that many keys cost no more than one
+}
+
+// needle is one form of one key.
+type needle struct {
+	plaintext string
+	form      string
+	text      []byte
+}
+
+// find is a needle found at an offset of a text.
+type find struct {
+	needle
+	at int
+}
+
+// The search is for the middle of a key's random part: that also finds one that was cut short at either end. What of a
+// key may be shown, its prefix and its last four characters, lies outside.
+const (
+	coreFrom = 12
+	coreTo   = 36
+	headLen  = 6
+)
+
+func newNeedles(plaintexts ...string) *needles {
+	n := &needles{heads: map[[headLen]byte][]int{}}
+	for _, plaintext := range plaintexts {
+		core := plaintext[coreFrom:coreTo]
+		n.add(plaintext, "as it is", core)
+		n.add(plaintext, "hexadecimal", hex.EncodeToString([]byte(core)))
+		decimals := strings.Trim(fmt.Sprintf("%d", []byte(core)), "[]")
+		n.add(plaintext, "decimal bytes", decimals)
+		n.add(plaintext, "decimal bytes, as JSON", strings.ReplaceAll(decimals, " ", ","))
+		for shift := range 3 {
+			n.add(plaintext, "base64", base64Core(core, shift))
+		}
+	}
+	return n
+}
+
+// base64Core is what base64 makes of core when it stands so many bytes behind a multiple of three. What also depends on
+// its neighbours is left out.
+func base64Core(core string, shift int) string {
+	encoded := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("\x00", shift) + core))
+	from := (shift*8 + 5) / 6
+	to := (shift + len(core)) * 8 / 6
+	return encoded[from:to]
+}
+
+func (n *needles) add(plaintext, form, text string) {
+	n.patterns = append(n.patterns, needle{plaintext, form, []byte(text)})
+	head := [headLen]byte([]byte(text))
+	n.heads[head] = append(n.heads[head], len(n.patterns)-1)
+}
+
+// in returns what a text gives away, once each, and where.
+func (n *needles) in(text []byte) (found []find) {
+	seen := map[int]bool{}
+	for i := 0; i+headLen <= len(text); i++ {
+		for _, p := range n.heads[[headLen]byte(text[i:])] {
+			if !seen[p] && bytes.HasPrefix(text[i:], n.patterns[p].text) {
+				seen[p] = true
+				found = append(found, find{n.patterns[p], i})
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,69 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"testing"
+)
+
+// TestNeedles: a hunt that finds nothing proves something only if it would have found it.
+func TestNeedles(t *testing.T) {
+	const hidden = "lmp_live_0sJ4vQ2mBzX8cT1kRfN6yWdL3hGpEuA92Kx0aP"
+	const other = "lmp_test_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzZZZZZZ"
+	n := newNeedles(other, hidden)
+	asJSON := func(v any) string {
+		content, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	for _, tc := range []struct {
+		reason, text string
+		want         bool
+	}{
+		{"as it is", hidden, true},
+		{"without its prefix", hidden[len("lmp_live_"):], true},
+		{"without its checksum", hidden[:len(hidden)-6], true},
+		{"its first 36 characters", hidden[:36], true},
+		{"in a URL", "/v1/whoami?key=" + url.QueryEscape("Bearer "+hidden), true},
+		{"as a Go value", fmt.Sprintf("%#v", []string{hidden}), true},
+		{"as Go bytes", fmt.Sprintf("%d", []byte(hidden)), true},
+		{"as JSON numbers", asJSON(numbers(hidden)), true},
+		{"hexadecimal", hex.EncodeToString([]byte(hidden)), true},
+		{"base64", base64.StdEncoding.EncodeToString([]byte(hidden)), true},
+		{"base64 behind one byte", base64.StdEncoding.EncodeToString([]byte("=" + hidden)), true},
+		{"base64 behind two bytes", base64.RawURLEncoding.EncodeToString([]byte("k=" + hidden)), true},
+		{"base64 of a header", base64.StdEncoding.EncodeToString([]byte("Authorization: Bearer " + hidden + "\r\n")), true},
+		{"a Secret's JSON", asJSON(map[string][]byte{"LMP_API_KEY": []byte(hidden)}), true},
+		{"its hint", "lmp_live_…0aP", false},
+		{"its hash", fmt.Sprintf("%x", sha256.Sum256([]byte(hidden))), false},
+		{"another key", "lmp_live_0sJ4vQ2mBzX8cT1kRfN6yWdXXXXXXXXX000000", false},
+		{"nothing", "", false},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			for _, around := range []string{"", "x", "0123456789 \x00\xff"} {
+				text := bytes.Join([][]byte{[]byte(around), []byte(tc.text), []byte(around)}, nil)
+				if found := n.in(text); (len(found) > 0) != tc.want {
+					t.Errorf("in %q: found %v, want it found: %v", text, found, tc.want)
+				}
+			}
+		})
+	}
+}
+
+func numbers(text string) []int {
+	var all []int
+	for _, b := range []byte(text) {
+		all = append(all, int(b))
+	}
+	return all
+}
