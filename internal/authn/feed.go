@@ -136,9 +136,10 @@ func (source) IsWatchListSemanticsUnSupported() bool { return true }
 
 // ListWithContext returns one page, consistent with the others, without what nobody needs.
 func (s source) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	if options.ResourceVersion == "0" {
-		options.ResourceVersion = "" // "0" may be answered from a stale cache: a revoked key could come back
-	}
+	// Always the newest state. The reflector asks for "0" first, which may be answered from a stale cache, so that a revoked
+	// key could come back; and after a broken watch for what it has seen last, which with a limit means exactly that
+	// version: it would list the same past for ever.
+	options.ResourceVersion, options.ResourceVersionMatch = "", ""
 	list := s.newList()
 	err := s.client.Get().Resource(s.resource).VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Into(list)
 	if err != nil {

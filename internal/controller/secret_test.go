@@ -166,6 +166,19 @@ var _ = Describe("A Secret that is gone after the key was minted", func() {
 		await(ctx, k, secretAvailable(metav1.ConditionFalse, v1alpha1.ReasonSecretMismatch), HaveField("Status.Hash", k.Status.Hash))
 	})
 
+	It("is told of once, whatever happens to the key later", func(ctx SpecContext) {
+		org := newOrg(ctx)
+		shop := createProfile(ctx, org, "shop")
+		k := mintKey(ctx, org, pinnedTo("shop"))
+		Expect(admin.Delete(ctx, secretOf(ctx, k))).To(Succeed())
+		await(ctx, k, secretAvailable(metav1.ConditionFalse, v1alpha1.ReasonSecretDeleted))
+		awaitEvent(ctx, k, v1alpha1.ReasonSecretDeleted)
+		Expect(admin.Delete(ctx, shop)).To(Succeed())
+		await(ctx, k, haveReason(v1alpha1.ReasonProfileNotFound), secretAvailable(metav1.ConditionFalse, v1alpha1.ReasonSecretDeleted))
+		awaitEvent(ctx, k, v1alpha1.ReasonProfileNotFound)
+		Expect(eventsOf(ctx, k)[v1alpha1.ReasonSecretDeleted]).To(HaveExactElements(HaveField("Series", BeNil())))
+	})
+
 	It("is welcome back, if somebody has a copy", func(ctx SpecContext) {
 		k := mintKey(ctx, newOrg(ctx))
 		copied := secretOf(ctx, k)
