@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,18 +27,8 @@ const applyConcurrency = 8
 
 // benchApply measures 1,000 ApiKeys applied at once until all are Ready, beside a bare client that makes the writes that
 // this takes (ApiKey, Secret, status, event) with the same concurrency.
-func benchApply(ctx context.Context, r *report) error {
+func benchApply(ctx context.Context, r *report, b *bed) error {
 	const keys = 1_000
-	dir, err := os.MkdirTemp("", "lmp-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	b, err := newBed(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.Stop() }()
 	ports, err := kube.FreePorts(2)
 	if err != nil {
 		return err

@@ -8,10 +8,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -35,6 +37,23 @@ type bed struct {
 	dir    string
 	format key.Format
 	random *rand.ChaCha8
+}
+
+// onBed makes a section of one that needs a bed.
+func onBed(measure func(context.Context, *report, *bed) error) func(context.Context, *report) error {
+	return func(ctx context.Context, r *report) (err error) {
+		dir, err := os.MkdirTemp("", "lmp-bench-")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		b, err := newBed(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.Stop()) }()
+		return measure(ctx, r, b)
+	}
 }
 
 func newBed(ctx context.Context, dir string) (*bed, error) {

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,18 +17,8 @@ import (
 
 // benchColdStart measures the first sync of an index beside a bare client that lists the same objects, in pages of the
 // same size, into the same types.
-func benchColdStart(ctx context.Context, r *report) error {
+func benchColdStart(ctx context.Context, r *report, b *bed) error {
 	const keys = 100_000
-	dir, err := os.MkdirTemp("", "lmp-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	b, err := newBed(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.Stop() }()
 	namespace, err := b.namespace(ctx)
 	if err != nil {
 		return err

@@ -35,9 +35,9 @@ type section struct {
 var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
-	{"apply", benchApply},
-	{"revoke", benchRevoke},
-	{"coldstart", benchColdStart},
+	{"apply", onBed(benchApply)},
+	{"revoke", onBed(benchRevoke)},
+	{"coldstart", onBed(benchColdStart)},
 }
 
 func main() {

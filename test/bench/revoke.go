@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,18 +18,8 @@ import (
 )
 
 // benchRevoke measures how soon a real API process refuses a key that was deleted, with 10,000 keys and 500 requests/s.
-func benchRevoke(ctx context.Context, r *report) error {
+func benchRevoke(ctx context.Context, r *report, b *bed) error {
 	const keys, revocations = 10_000, 300
-	dir, err := os.MkdirTemp("", "lmp-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	b, err := newBed(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.Stop() }()
 	namespace, err := b.namespace(ctx)
 	if err != nil {
 		return err
