@@ -69,8 +69,7 @@ func (s *session) start(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
-		{"control plane (etcd, kube-apiserver, kube-controller-manager)", s.startControlPlane},
-		{"definitions and roles (config/crd, config/rbac)", s.install},
+		{"control plane (etcd, kube-apiserver, kube-controller-manager), with config/crd and config/rbac", s.startControlPlane},
 		{"controller, live API, test API, each under its own ServiceAccount", s.startProduct},
 		{"samples (config/samples)", s.loadSamples},
 	}
@@ -90,21 +89,19 @@ func (s *session) start(ctx context.Context) error {
 }
 
 func (s *session) startControlPlane(ctx context.Context) error {
-	cluster, err := kube.Start(ctx, kube.Options{Dir: s.dir, Ports: s.kubePorts(), ControllerManager: true})
+	cluster, err := kube.Start(ctx, kube.Options{
+		Dir: s.dir, Ports: s.kubePorts(), ControllerManager: true, Manifests: []string{"config/crd", "config/rbac"},
+	})
 	if err != nil {
 		return err
 	}
 	s.cluster = cluster
 	s.started = append(s.started, cluster.Processes()...)
-	return nil
+	return s.makeCredentials(ctx)
 }
 
-// install applies what an administrator would, and makes the credentials that the processes run with.
-func (s *session) install(ctx context.Context) error {
-	admin := s.cluster.AdminConfig()
-	if err := kube.InstallManifests(ctx, admin, kube.Path("config/crd"), kube.Path("config/rbac")); err != nil {
-		return err
-	}
+// makeCredentials makes those that the processes run with.
+func (s *session) makeCredentials(ctx context.Context) error {
 	for _, account := range []string{controllerAccount, apiAccount} {
 		if err := s.cluster.ServiceAccountKubeconfig(ctx, systemNamespace, account, s.accountKubeconfig(account)); err != nil {
 			return err

@@ -19,6 +19,8 @@ func TestRedact(t *testing.T) {
 	for _, tc := range []struct{ reason, text, key, want string }{
 		{"in clear", "denied: " + s + " is too long", s, "denied: [redacted] is too long"},
 		{"as a Secret's data", `data: {"LMP_API_KEY":"` + b64 + `"}`, s, `data: {"LMP_API_KEY":"[redacted]"}`},
+		{"as a Secret's data, escaped", `"` + strings.TrimRight(b64, "=") + `\u003d"`, s, `"[redacted]\u003d"`},
+		{"as a Secret's data, cut short of its padding", strings.TrimRight(b64, "="), s, "[redacted]"},
 		{"every time, in both forms", s + s + b64 + s, s, "[redacted][redacted][redacted][redacted]"},
 		{"amid letters", "x" + s + "x", s, "x[redacted]x"},
 		{"another key is not this one's business", "denied: " + other, s, "denied: " + other},

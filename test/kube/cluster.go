@@ -36,7 +36,7 @@ type Options struct {
 	ControllerManager bool
 	// UnsafeNoFsync makes etcd faster and lets it lose its data when the machine (not the process) crashes.
 	UnsafeNoFsync bool
-	// Manifests are files and folders to apply once the control plane is ready; relative to the repository's root.
+	// Manifests are files and folders to apply once the apiserver is ready; relative to the repository's root.
 	Manifests []string
 }
 
@@ -76,7 +76,11 @@ func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
 	if err := c.StartAPIServer(ctx); err != nil {
 		return nil, err
 	}
-	// The controller manager does not: started before the apiserver is ready, it backs off for seconds.
+	// Before the controller manager, whose garbage collector looks for new kinds of objects only every half minute.
+	if err := c.install(ctx); err != nil {
+		return nil, err
+	}
+	// The controller manager does not wait: started before the apiserver is ready, it backs off for seconds.
 	if options.ControllerManager {
 		if c.controllerManager, err = c.run(ControllerManager, c.controllerManagerArgs()); err != nil {
 			return nil, err
@@ -85,16 +89,18 @@ func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	if len(options.Manifests) > 0 {
-		paths := make([]string, len(options.Manifests))
-		for i, path := range options.Manifests {
-			paths[i] = Path(path)
-		}
-		if err := InstallManifests(ctx, c.admin, paths...); err != nil {
-			return nil, err
-		}
-	}
 	return c, nil
+}
+
+func (c *Cluster) install(ctx context.Context) error {
+	if len(c.options.Manifests) == 0 {
+		return nil
+	}
+	paths := make([]string, len(c.options.Manifests))
+	for i, path := range c.options.Manifests {
+		paths[i] = Path(path)
+	}
+	return InstallManifests(ctx, c.admin, paths...)
 }
 
 func (c *Cluster) run(name string, args []string) (*Process, error) {
