@@ -63,8 +63,8 @@ verify: tools ## Regenerate and lint, and fail if that changes a file
 .PHONY: test
 test: controlplane build ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 20m -p $(TESTJOBS) ./...
-	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME)
-	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME)
+	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: bench
 bench: controlplane build ## Run the benchmarks, one line a figure
