@@ -21,11 +21,11 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// listPage is the number of objects asked for at once. It bounds what the first sync holds in memory at a time.
+// listPage is the number of objects asked for at once: each page is decoded and stripped before the next is fetched.
 const listPage = 500
 
-// reconnectWithin bounds the pause between attempts to reach an apiserver that was away. client-go's own bound is half a
-// minute, for which revoked keys would go on being served.
+// reconnectWithin bounds the pause between attempts to reach an apiserver that was away, before up to a half of jitter.
+// client-go's own bound is half a minute, for which revoked keys would go on being served.
 const reconnectWithin = 2 * time.Second
 
 // Feed keeps an Index in step with the apiserver. It stands directly on client-go's reflectors, without an informer:

@@ -70,9 +70,11 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 // Reconcile brings one ApiKey to where its spec and the world allow.
 func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	k := new(v1alpha1.ApiKey)
-	if err := r.client.Get(ctx, req.NamespacedName, k); err != nil {
+	if err := r.client.Get(ctx, req.NamespacedName, k); apierrors.IsNotFound(err) {
 		r.claims.release(req.NamespacedName)
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
 	if !k.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
