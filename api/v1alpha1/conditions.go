@@ -14,6 +14,9 @@ const (
 	// ConditionStalled is present, and True, only while a person has to act: nothing gets better by itself, or nothing
 	// ever will. Its reason and message are those of Ready.
 	ConditionStalled = "Stalled"
+	// ConditionRevoking is present, and True, only on a deleted ApiKey that some API replica may still accept. Its
+	// message names the replicas that are awaited.
+	ConditionRevoking = "Revoking"
 )
 
 // Reasons of Ready.
@@ -31,6 +34,8 @@ const (
 	// ReasonDuplicateHash (False, Stalled): another key with the same hash was there first. It is final, also after
 	// the other key is gone.
 	ReasonDuplicateHash = "DuplicateHash"
+	// ReasonRevoking (False): the key is being deleted, and goes when every API replica refuses it.
+	ReasonRevoking = "Revoking"
 	// ReasonSecretConflict (False, Stalled): a Secret of the wanted name exists and is not this key's. It is left
 	// untouched. Delete or rename one of the two; the controller looks again by itself.
 	ReasonSecretConflict = "SecretConflict"
@@ -38,6 +43,11 @@ const (
 	// message says why; the controller tries again by itself.
 	ReasonSecretRejected = "SecretRejected"
 )
+
+// ReasonAwaitingReplicas (True) is the reason of Revoking: these replicas have not confirmed that they refuse the key. It
+// passes by itself: a replica that can't confirm is counted out when its Lease has expired, and accepts nothing from before
+// that on.
+const ReasonAwaitingReplicas = "AwaitingReplicas"
 
 // Reasons of SecretAvailable.
 const (

@@ -19,6 +19,21 @@ const (
 	// BindingType is the Service Binding type of every minted Secret.
 	BindingType = "letmepost"
 
+	// FinalizerRevocation holds a deleted ApiKey back until no API replica accepts it any more. It is on every ApiKey
+	// before the key is served.
+	FinalizerRevocation = "letmepost.dev/revocation"
+
+	// LabelReplica is on the Lease of every API replica; its value is the environment that the replica serves.
+	LabelReplica = "letmepost.dev/replica"
+	// AnnotationApplied, on a replica's Lease, is the resourceVersion up to which the replica has applied ApiKeys.
+	AnnotationApplied = "letmepost.dev/applied-resource-version"
+	// AnnotationRevoked, on a replica's Lease, lists the UIDs of the ApiKeys that are being deleted and that the replica
+	// refuses, separated by commas.
+	AnnotationRevoked = "letmepost.dev/revoked"
+	// AnnotationAwaited, on a replica's Lease, is the resourceVersion that the controller waits for the replica to apply;
+	// it is there only while the replica is late.
+	AnnotationAwaited = "letmepost.dev/awaited-resource-version"
+
 	// LabelManagedBy is set to ManagedBy on every minted Secret, over whatever spec.secretTemplate says.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of LabelManagedBy.

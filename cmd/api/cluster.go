@@ -4,16 +4,17 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/connrotation"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -35,48 +36,38 @@ func clusterConfig(file, kubeconfigEnv string) (*rest.Config, error) {
 	return config, nil
 }
 
-// resourceClient returns a client of the letmepost.dev API group.
-func resourceClient(config *rest.Config) (*rest.RESTClient, error) {
+// cluster is the two kinds of access that this process has to the cluster.
+type cluster struct {
+	resources *rest.RESTClient // of the letmepost.dev API group
+	leases    coordinationclient.LeaseInterface
+	// reconnect closes the connections of both. An HTTP/2 connection that has gone silent would be used again and again.
+	reconnect func()
+}
+
+func connect(config *rest.Config, namespace string) (*cluster, error) {
+	dialer := connrotation.NewDialer((&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
+	config = rest.CopyConfig(config)
+	config.Dial = dialer.DialContext
+	config.UserAgent = "letmepost-api"
+	config.QPS = -1 // the apiserver's priority and fairness decides, not a guess made here
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	leases, err := coordinationclient.NewForConfigAndClient(config, client)
+	if err != nil {
+		return nil, fmt.Errorf("client of Leases: %w", err)
+	}
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	config = rest.CopyConfig(config)
 	config.APIPath = "/apis"
 	config.GroupVersion = &v1alpha1.GroupVersion
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.UserAgent = "letmepost-api"
-	config.QPS = -1 // the apiserver's priority and fairness decides, not a guess made here
-	client, err := rest.RESTClientFor(config)
+	resources, err := rest.RESTClientForConfigAndClient(config, client)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+		return nil, fmt.Errorf("client of letmepost.dev: %w", err)
 	}
-	return client, nil
-}
-
-// How often, and after what time, a first sync that does not come is reported.
-const (
-	syncPatience = 2 * time.Second
-	syncReminder = 15 * time.Second
-)
-
-// reportSync says in plain words that the process is not ready yet and why that is, and when it is. It returns when
-// synced is true or ctx ends.
-func reportSync(ctx context.Context, synced func() bool, keys func() int, host string, logger *slog.Logger) {
-	started := time.Now()
-	remind := started.Add(syncPatience)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !synced() {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			if now.After(remind) {
-				logger.Warn("not ready: the apiserver has not listed all keys and profiles yet; trying on", "apiserver", host)
-				remind = now.Add(syncReminder)
-			}
-		}
-	}
-	logger.Info("ready: all keys and profiles are loaded", "keys", keys(), "after", time.Since(started).Round(time.Millisecond).String())
+	return &cluster{resources: resources, leases: leases.Leases(namespace), reconnect: dialer.CloseAll}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 // options are the flags, checked.
@@ -27,8 +29,27 @@ type options struct {
 	docsBaseURL    string
 	accessLog      httpapi.AccessLog
 	logLevel       slog.Level
+	namespace      string
+	leaseDuration  time.Duration
 	drainDelay     time.Duration
 	drainTimeout   time.Duration
+}
+
+// Bounds of --lease-duration. A shorter one would not survive a slow answer of the apiserver.
+const (
+	minLease = 3 * time.Second
+	maxLease = time.Minute
+)
+
+// defaultNamespace is that of the release, for a process outside a pod.
+const defaultNamespace = "letmepost-system"
+
+// podNamespace is the namespace of the pod that this process runs in.
+func podNamespace() string {
+	if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil && len(name) > 0 {
+		return string(name)
+	}
+	return defaultNamespace
 }
 
 // usageError is a wrong call of the program.
@@ -58,6 +79,8 @@ func parse(args []string, stdout io.Writer) (options, error) {
 	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL, "Base URL of the error documentation, for docUrl in error responses.")
 	flags.StringVar(&accessLog, "access-log", string(httpapi.AccessLogErrors), "Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always.")
 	flags.StringVar(&logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
+	flags.StringVar(&o.namespace, "namespace", "", "Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+defaultNamespace+".")
+	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration, "How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "How long running requests may then take before they are cut off.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(120)) }
@@ -100,6 +123,12 @@ func (o *options) check(environment, word, accessLog, logLevel string) (err erro
 		return usageError{fmt.Sprintf("--log-level: want debug, info, warn or error, not %q", logLevel)}
 	}
 	o.logLevel = level
+	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {
+		return usageError{"--lease-duration: want whole seconds, from 3s to 60s"}
+	}
+	if o.namespace == "" {
+		o.namespace = podNamespace()
+	}
 	if o.drainDelay < 0 || o.drainTimeout <= 0 {
 		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}
 	}

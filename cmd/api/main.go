@@ -3,12 +3,13 @@
 
 // Command api serves letmepost's HTTP API for one environment.
 //
-// It reads ApiKeys and Profiles from the apiserver and needs no other permission: it has none on Secrets, and writes
-// nothing.
+// It reads ApiKeys and Profiles from the apiserver, and writes nothing but a Lease of its own. It has no permission on
+// Secrets.
 package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,8 +32,10 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
 
@@ -69,27 +75,35 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	client, err := resourceClient(config)
+	cluster, err := connect(config, o.namespace)
 	if err != nil {
 		return err
 	}
 	index := authn.NewIndex()
-	feed := authn.NewFeed(index, client)
-	registry := newRegistry(index)
+	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{})
+	replica := newReplica(o, cluster, feed, index, logger)
+	serving := func() bool { return replica.Serving(time.Now()) }
+	registry := newRegistry(index, feed, serving)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
-		Authenticator: authn.NewAuthenticator(index, o.keyFormat, o.environment, clock.RealClock{}),
-		Directory:     index,
-		Ready:         feed.Synced,
-		Draining:      draining.Load,
-		Environment:   o.environment,
-		KeyFormat:     o.keyFormat,
-		DocsBaseURL:   o.docsBaseURL,
-		NewRequestID:  uuid.NewString,
-		Clock:         clock.RealClock{},
-		Logger:        logger,
-		AccessLog:     o.accessLog,
-		Registerer:    registry,
+		Authenticator: authn.NewAuthenticator(authn.Options{
+			Index:       index,
+			Format:      o.keyFormat,
+			Environment: o.environment,
+			Clock:       clock.RealClock{},
+			Serving:     replica.Serving,
+		}),
+		Directory:    index,
+		Ready:        serving,
+		Draining:     draining.Load,
+		Environment:  o.environment,
+		KeyFormat:    o.keyFormat,
+		DocsBaseURL:  o.docsBaseURL,
+		NewRequestID: uuid.NewString,
+		Clock:        clock.RealClock{},
+		Logger:       logger,
+		AccessLog:    o.accessLog,
+		Registerer:   registry,
 	})
 	if err != nil {
 		return err
@@ -100,8 +114,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Admin:        adminHandler(api, registry),
 		AdminAddress: o.metricsAddress,
 		Background: func(ctx context.Context) {
-			go reportSync(ctx, feed.Synced, index.Size, config.Host, logger)
-			feed.Run(ctx)
+			var running sync.WaitGroup
+			running.Go(func() { feed.Run(ctx) })
+			running.Go(func() { replica.Run(ctx) })
+			running.Wait()
 		},
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
@@ -113,15 +129,46 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	})
 }
 
-func newRegistry(index *authn.Index) *prometheus.Registry {
+// newReplica gives this process its place in the barrier that a revocation passes. Its Lease has a name that no process
+// has had before: what an earlier one has promised is its own.
+func newReplica(o options, c *cluster, feed *authn.Feed, index *authn.Index, logger *slog.Logger) *revocation.Replica {
+	holder, err := os.Hostname()
+	if err != nil {
+		holder = "unknown host"
+	}
+	return revocation.NewReplica(revocation.ReplicaOptions{
+		Leases:      c.leases,
+		Store:       feed,
+		Name:        fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
+		Holder:      holder,
+		Environment: v1alpha1.Environment(o.environment),
+		Duration:    o.leaseDuration,
+		Cut:         func() { index.CutAll(authn.ErrUnavailable) },
+		Reconnect:   c.reconnect,
+		Clock:       clock.RealClock{},
+		Logger:      logger,
+	})
+}
+
+func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "lmp_index_keys",
-			Help: "Keys that this process knows, of all environments, served or not.",
-		}, func() float64 { return float64(index.Size()) }),
+		gauge("lmp_index_keys", "Keys that this process knows, of all environments, served or not.",
+			func() float64 { return float64(index.Size()) }),
+		gauge("lmp_cache_staleness_seconds", "Time since the apiserver was last heard of by the watches of keys and profiles. A quiet watch has a bookmark a minute.",
+			func() float64 { return time.Since(feed.Heard()).Seconds() }),
+		gauge("lmp_fenced", "1 while this process accepts no request, because it has just started or can't be sure to know of every revocation; else 0.",
+			func() float64 {
+				if serving() {
+					return 0
+				}
+				return 1
+			}),
 	)
 	return registry
 }

@@ -37,6 +37,9 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --drain-delay 5", "--drain-delay", 2},
 		{"--environment live --drain-delay -1s", "--drain-delay", 2},
 		{"--environment live --drain-timeout 0s", "--drain-timeout", 2},
+		{"--environment live --lease-duration 2s", "--lease-duration", 2},
+		{"--environment live --lease-duration 61s", "--lease-duration", 2},
+		{"--environment live --lease-duration 3500ms", "--lease-duration", 2},
 		{"--environment live --kubeconfig testdata/none", "testdata/none", 1},
 		{"--environment live", "neither --kubeconfig nor $KUBECONFIG", 1},
 	} {
@@ -58,7 +61,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, flag := range []string{
 		"environment", "kubeconfig", "listen-address", "metrics-bind-address", "key-prefix", "docs-base-url", "access-log",
-		"log-level", "drain-delay", "drain-timeout",
+		"log-level", "namespace", "lease-duration", "drain-delay", "drain-timeout",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)
@@ -138,11 +141,11 @@ users: [{name: u, user: {}}]}`, nobody.Addr())
 			t.Errorf("GET %s: %d, want %d", url, response.StatusCode, want)
 		}
 	}
-	if waiting := await(t, &log, "not ready: the apiserver has not listed"); waiting["apiserver"] != "http://"+nobody.Addr().String() {
-		t.Errorf("got %v", waiting)
-	}
-	if why := await(t, &log, "Failed to watch"); why["component"] != "client-go" || !strings.Contains(fmt.Sprint(why["err"]), "connection refused") {
-		t.Errorf("got %v", why)
+	why := fmt.Sprint(await(t, &log, "not serving, trying on")["msg"])
+	for _, part := range []string{"get the Lease", "connection refused", nobody.Addr().String()} {
+		if !strings.Contains(why, part) {
+			t.Errorf("it says %q, without %q", why, part)
+		}
 	}
 	stop()
 	select {

@@ -49,6 +49,17 @@ func main() {
 	}
 }
 
+// defaultNamespace is that of the release, for a process outside a pod.
+const defaultNamespace = "letmepost-system"
+
+// podNamespace is the namespace of the pod that this process runs in.
+func podNamespace() string {
+	if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil && len(name) > 0 {
+		return string(name)
+	}
+	return defaultNamespace
+}
+
 var errUsage = errors.New("wrong usage, see --help")
 
 // options are the command line.
@@ -64,6 +75,7 @@ type options struct {
 	renewDeadline        time.Duration
 	retryPeriod          time.Duration
 
+	namespace     string
 	keyPrefix     string
 	liveBaseURL   string
 	testBaseURL   string
@@ -84,10 +96,11 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz")
 	fs.StringVar(&o.logLevel, "log-level", "info", "error, info or debug")
 	fs.BoolVar(&o.leaderElect, "leader-elect", true, "reconcile only while holding the leader election Lease, so that replicas can stand by")
-	fs.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of that Lease; empty: the pod's own")
+	fs.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of that Lease; empty: that of --namespace")
 	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long a replica that stands by waits for a silent leader")
 	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long a leader tries to renew before it gives up; less than the lease duration")
 	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "time between attempts to get or renew the Lease")
+	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the API replicas have their Leases; empty: the pod's own, or "+defaultNamespace)
 	fs.StringVar(&o.keyPrefix, "key-prefix", key.DefaultWord, "`word` that every key begins with; the API must have the same")
 	fs.StringVar(&o.liveBaseURL, "live-base-url", "https://api.letmepost.dev", "`URL` of the live API, minted into the Secrets of live keys as LMP_BASE_URL")
 	fs.StringVar(&o.testBaseURL, "test-base-url", "https://api.test.letmepost.dev", "`URL` of the test API, minted into the Secrets of test keys as LMP_BASE_URL")
@@ -98,6 +111,12 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 			return o, err
 		}
 		return o, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if o.namespace == "" {
+		o.namespace = podNamespace()
+	}
+	if o.leaderElectNamespace == "" {
+		o.leaderElectNamespace = o.namespace
 	}
 	switch {
 	case fs.NArg() > 0:
@@ -151,6 +170,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Random:                rand.Reader,
 		Clock:                 clock.RealClock{},
 		Concurrency:           o.concurrency,
+		Namespace:             o.namespace,
+		Registerer:            metrics.Registry,
 		SecretRecheckInterval: o.secretRecheck,
 	})
 	if err != nil {

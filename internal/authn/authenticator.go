@@ -4,7 +4,10 @@
 package authn
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"time"
 
 	"k8s.io/utils/clock"
 
@@ -32,41 +35,88 @@ var Refusals = []Refusal{Missing, Malformed, WrongEnvironment, Unknown, Revoked,
 // Error makes a Refusal an error. It holds nothing of what the caller sent.
 func (r Refusal) Error() string { return "unauthenticated: " + string(r) }
 
+// ErrUnavailable says that nobody is recognised, whoever it is: this process can't be sure to know which keys are good.
+var ErrUnavailable = errors.New("unavailable: the keys are not known, or not known to be up to date")
+
+// Options are what an Authenticator is made of. All are required.
+type Options struct {
+	Index       *Index
+	Format      key.Format
+	Environment key.Environment // whose keys are accepted
+	Clock       clock.PassiveClock
+	// Serving tells whether the process may accept anything at all at now, which is a fresh reading of Clock. It is asked
+	// twice for a request that is accepted, once more before its answer, and at each commit; without a lock held.
+	Serving func(now time.Time) bool
+}
+
 // Authenticator recognises the keys of one environment.
 type Authenticator struct {
 	format      key.Format
 	environment key.Environment
 	index       *Index
 	clock       clock.PassiveClock
+	serving     func(now time.Time) bool
 }
 
-// NewAuthenticator returns an Authenticator for the keys of environment that index holds.
-func NewAuthenticator(index *Index, format key.Format, environment key.Environment, clock clock.PassiveClock) *Authenticator {
-	return &Authenticator{format: format, environment: environment, index: index, clock: clock}
+// NewAuthenticator returns an Authenticator for the keys of one environment that an index holds.
+func NewAuthenticator(o Options) *Authenticator {
+	return &Authenticator{format: o.Format, environment: o.Environment, index: o.Index, clock: o.Clock, serving: o.Serving}
 }
 
-// Authenticate takes the values of a request's Authorization header. The error is a Refusal.
+// Admit takes the values of a request's Authorization header, and makes f the flight of that request, which ends with
+// parent at the latest. Every flight that was admitted must be ended. The error is a Refusal or ErrUnavailable.
 //
 // It costs one hash and one lookup, less for what is malformed, and allocates nothing.
+func (a *Authenticator) Admit(parent context.Context, authorization []string, f *Flight) error {
+	now := a.clock.Now()
+	if !a.serving(now) {
+		return ErrUnavailable
+	}
+	s, err := a.find(authorization)
+	if err != nil {
+		return err
+	}
+	caller, err := s.recognise(now)
+	if err != nil {
+		return err
+	}
+	return f.begin(parent, a, caller, now)
+}
+
+// Authenticate is Admit without a flight: it tells whose key it is at this moment, and whether the process may serve is
+// not asked. The error is a Refusal.
 func (a *Authenticator) Authenticate(authorization []string) (Identity, error) {
-	presented, err := bearer(authorization)
+	s, err := a.find(authorization)
 	if err != nil {
 		return Identity{}, err
 	}
+	return s.recognise(a.clock.Now())
+}
+
+// find returns the slot of the key that was presented, whether it is served or not. The error is a Refusal.
+func (a *Authenticator) find(authorization []string) (*slot, error) {
+	presented, err := bearer(authorization)
+	if err != nil {
+		return nil, err
+	}
 	switch env, err := a.format.Parse(presented); {
 	case err != nil:
-		return Identity{}, Malformed
+		return nil, Malformed
 	case env != a.environment:
-		return Identity{}, WrongEnvironment
+		return nil, WrongEnvironment
 	}
 	s := a.index.keys.get(key.HashOf(presented))
 	if s == nil {
-		return Identity{}, Unknown
+		return nil, Unknown
 	}
 	if (s.state.Load()&live != 0) != (a.environment == key.Live) {
-		return Identity{}, WrongEnvironment
+		return nil, WrongEnvironment
 	}
-	now := a.clock.Now()
+	return s, nil
+}
+
+// recognise returns who comes with the slot's key. The error is a Refusal.
+func (s *slot) recognise(now time.Time) (Identity, error) {
 	state, profile := s.judge(now)
 	if !state.Served() {
 		return Identity{}, refusalOf(state.Reason)

@@ -269,7 +269,7 @@ func TestLastUsedAt(t *testing.T) {
 	k, s := minted(t)
 	x := authntest.Index(t, k)
 	clock := clocktesting.NewFakePassiveClock(now)
-	a := authn.NewAuthenticator(x, authntest.Format(t), key.Live, clock)
+	a := authntest.Authenticator(t, x, key.Live, clock)
 	entry := x.Entry(key.HashOf(s))
 	if !entry.LastUsedAt().IsZero() {
 		t.Errorf("a key that was never used was used at %s", entry.LastUsedAt())

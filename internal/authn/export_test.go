@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -34,9 +35,9 @@ func (x *Index) Held() (organizations, pins int) {
 }
 
 // Stores returns the stores that a feed's reflectors write to.
-func Stores(x *Index) (keys, profiles cache.ReflectorStore, synced func() bool) {
-	f := NewFeed(x, nil)
-	return &f.keys, &f.profiles, f.Synced
+func Stores(x *Index) (keys, profiles cache.ReflectorStore, f *Feed) {
+	f = NewFeed(x, nil, clock.RealClock{})
+	return &f.keys, &f.profiles, f
 }
 
 // ListPage lists ApiKeys as a feed does.

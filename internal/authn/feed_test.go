@@ -6,10 +6,12 @@ package authn_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +20,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -27,21 +32,15 @@ import (
 
 func TestStores(t *testing.T) {
 	x := authn.NewIndex()
-	keys, profiles, synced := authn.Stores(x)
+	keys, profiles, _ := authn.Stores(x)
 	profile := authntest.Profile()
 	stays, s1 := minted(t, authntest.PinnedTo(profile))
 	goes, s2 := minted(t)
 	comes, s3 := minted(t)
 
 	must(t, keys.Replace([]any{stays, goes}, "10"))
-	if synced() {
-		t.Error("synced before the Profiles are there: keys pinned to them would be refused")
-	}
 	refused(t, x, s1, authn.Unserved)
 	must(t, profiles.Replace([]any{profile}, "10"))
-	if !synced() {
-		t.Error("not synced with both lists taken in")
-	}
 	served(t, x, s1, stays)
 	served(t, x, s2, goes)
 
@@ -70,9 +69,6 @@ func TestStores(t *testing.T) {
 
 	must(t, keys.Replace(nil, "40"))
 	held(t, x, 0, 0, 0)
-	if !synced() {
-		t.Error("synced no more: an empty cluster is a cluster")
-	}
 }
 
 // TestReplaceOfARecreatedKey: between two lists an ApiKey was deleted and made again under its name. It is another key.
@@ -96,13 +92,13 @@ func TestReplaceOfARecreatedKey(t *testing.T) {
 
 func TestStoresRefuseOtherKinds(t *testing.T) {
 	x := authn.NewIndex()
-	keys, profiles, synced := authn.Stores(x)
+	keys, profiles, feed := authn.Stores(x)
 	k, _ := minted(t)
 	for name, err := range map[string]error{
 		"add a Profile as a key":      keys.Add(authntest.Profile()),
 		"update a Profile as a key":   keys.Update(authntest.Profile()),
 		"delete a Profile as a key":   keys.Delete(authntest.Profile()),
-		"a list with a Profile in it": keys.Replace([]any{authntest.Profile()}, ""),
+		"a list with a Profile in it": keys.Replace([]any{k, authntest.Profile()}, "10"),
 		"add a key as a Profile":      profiles.Add(k),
 		"delete a key as a Profile":   profiles.Delete(k),
 		"add nothing":                 keys.Add(nil),
@@ -112,8 +108,8 @@ func TestStoresRefuseOtherKinds(t *testing.T) {
 		}
 	}
 	held(t, x, 0, 0, 0)
-	if synced() {
-		t.Error("synced by a list that was not taken in")
+	if version, _ := feed.Applied(1); version != "" {
+		t.Errorf("it says that it has applied all up to %s, and has applied nothing", version)
 	}
 }
 
@@ -129,16 +125,8 @@ func TestFeedFollows(t *testing.T) {
 	server.set("profiles", profile)
 
 	x := authn.NewIndex()
-	feed := authn.NewFeed(x, server.client(t))
-	if feed.Synced() {
-		t.Error("synced before it ran")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { feed.Run(ctx) })
-	defer func() { cancel(); running.Wait() }()
-
-	eventually(t, "the first lists are taken in", feed.Synced)
+	feed := run(t, x, server)
+	must(t, feed.Relist(t.Context()))
 	served(t, x, s1, first)
 	served(t, x, s2, second)
 
@@ -157,10 +145,6 @@ func TestFeedFollows(t *testing.T) {
 	server.set("apikeys", second)
 	server.expire("apikeys")
 	eventually(t, "the next list is taken in", func() bool { return accepts(t, x, s2) && x.Size() == 1 })
-	if !feed.Synced() {
-		t.Error("synced no more")
-	}
-
 	for i, q := range server.lists() {
 		switch version := q.Get("resourceVersion"); {
 		case version != "":
@@ -169,6 +153,192 @@ func TestFeedFollows(t *testing.T) {
 			t.Errorf("list %d asked for everything at once: %v", i, q)
 		}
 	}
+}
+
+// run runs a feed until the test ends.
+func run(t *testing.T, x *authn.Index, server *server) *authn.Feed {
+	t.Helper()
+	feed := authn.NewFeed(x, server.client(t), clock.RealClock{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { feed.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return feed
+}
+
+// TestRelist: the watch goes on as if nothing had happened, but it has lost events.
+func TestRelist(t *testing.T) {
+	k, plaintext := minted(t)
+	server := newServer(t)
+	server.set("apikeys", k)
+	x := authn.NewIndex()
+	feed := run(t, x, server)
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := feed.Relist(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v from a context that has ended", err)
+	}
+	must(t, feed.Relist(t.Context()))
+	served(t, x, plaintext, k)
+	server.set("apikeys")
+	must(t, feed.Relist(t.Context()))
+	refused(t, x, plaintext, authn.Unknown)
+
+	other, otherPlaintext := minted(t)
+	server.send("apikeys", "ADDED", other)
+	eventually(t, "the new watch is followed", func() bool { return accepts(t, x, otherPlaintext) })
+}
+
+// TestFeedWaitsToBeAsked: a replica must have registered before it lists.
+func TestFeedWaitsToBeAsked(t *testing.T) {
+	server := newServer(t)
+	feed := run(t, authn.NewIndex(), server)
+	if lists := server.lists(); len(lists) != 0 {
+		t.Fatalf("it has listed before it was asked to: %v", lists)
+	}
+	must(t, feed.Relist(t.Context()))
+	if lists := server.lists(); len(lists) != 2 {
+		t.Errorf("%d lists, want one of keys and one of Profiles", len(lists))
+	}
+}
+
+// TestRelistIsSentAfterTheCall: a list that is under way when another one is asked for may be of the past.
+func TestRelistIsSentAfterTheCall(t *testing.T) {
+	k, plaintext := minted(t)
+	server := newServer(t)
+	server.set("apikeys", k)
+	arrived, answer := server.hold("apikeys")
+	x := authn.NewIndex()
+	feed := run(t, x, server)
+	first := make(chan error, 1)
+	go func() { first <- feed.Relist(t.Context()) }()
+	<-arrived // and the server has made up its mind what to answer
+	server.set("apikeys")
+	second := make(chan error, 1)
+	go func() { second <- feed.Relist(t.Context()) }()
+	answer()
+	must(t, <-second)
+	refused(t, x, plaintext, authn.Unknown)
+	must(t, <-first)
+}
+
+// TestApplied: what a replica tells the cluster.
+func TestApplied(t *testing.T) {
+	x := authn.NewIndex()
+	store, _, feed := authn.Stores(x)
+	keys := store.(interface {
+		cache.ReflectorStore
+		cache.ReflectorBookmarkStore
+	})
+	awaited := func(at time.Duration, version string) *v1alpha1.ApiKey {
+		k, _ := minted(t)
+		k.Finalizers = []string{"example.com/other", v1alpha1.FinalizerRevocation}
+		k.DeletionTimestamp = &metav1.Time{Time: authntest.Epoch.Add(at)}
+		k.ResourceVersion = version
+		return k
+	}
+	says := func(version string, revoked ...*v1alpha1.ApiKey) {
+		t.Helper()
+		ids := make([]types.UID, 0, len(revoked))
+		for _, k := range revoked {
+			ids = append(ids, k.UID)
+		}
+		gotVersion, got := feed.Applied(3)
+		if gotVersion != version || !slices.Equal(got, ids) {
+			t.Errorf("applied %q %v, want %q %v", gotVersion, got, version, ids)
+		}
+	}
+	changed := func(want bool) {
+		t.Helper()
+		select {
+		case <-feed.Changed():
+			if !want {
+				t.Error("it says that something has changed")
+			}
+		default:
+			if want {
+				t.Error("it does not say that something has changed")
+			}
+		}
+	}
+
+	says("")
+	plain, _ := minted(t)
+	second := awaited(2*time.Second, "12")
+	must(t, keys.Replace([]any{plain, second}, "20"))
+	says("20", second)
+	changed(true)
+
+	first := awaited(time.Second, "21")
+	must(t, keys.Update(first))
+	says("21", first, second)
+	changed(true)
+	must(t, keys.Update(first))
+	changed(false)
+
+	must(t, keys.Bookmark("30"))
+	says("30", first, second)
+	changed(false)
+
+	foreign := awaited(0, "31")
+	foreign.Finalizers = foreign.Finalizers[:1]
+	must(t, keys.Update(foreign))
+	says("31", first, second)
+	refusedBy := foreign.DeepCopy()
+	refusedBy.ResourceVersion = "32"
+	must(t, keys.Update(refusedBy))
+	says("32", first, second)
+	changed(false)
+
+	third, fourth := awaited(3*time.Second, "33"), awaited(4*time.Second, "34")
+	must(t, keys.Update(fourth))
+	must(t, keys.Update(third))
+	says("33", first, second, third) // the oldest deletions, and no more than was asked for
+
+	lifted := first.DeepCopy()
+	lifted.Finalizers, lifted.ResourceVersion = nil, "35"
+	must(t, keys.Update(lifted))
+	says("35", second, third, fourth)
+	second.ResourceVersion = "36"
+	must(t, keys.Delete(second))
+	says("36", third, fourth)
+	must(t, keys.Replace([]any{fourth}, "40"))
+	says("40", fourth)
+}
+
+// TestAppliedWaitsForWrites: a revocation is not confirmed while a write with the key is past its commit point.
+func TestAppliedWaitsForWrites(t *testing.T) {
+	x := authn.NewIndex()
+	keys, _, feed := authn.Stores(x)
+	k, plaintext := minted(t)
+	must(t, keys.Add(k))
+	flight := new(authn.Flight)
+	must(t, authenticator(t, x).Admit(t.Context(), bearer(plaintext), flight))
+	writing, finish, committed := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		committed <- authn.Commit(flight.Context(), func(context.Context) error {
+			close(writing)
+			<-finish
+			return nil
+		})
+	}()
+	<-writing
+	going := k.DeepCopy()
+	authntest.Deleting(going)
+	going.Finalizers = []string{v1alpha1.FinalizerRevocation}
+	must(t, keys.Update(going))
+	<-feed.Changed()
+	if _, revoked := feed.Applied(10); len(revoked) != 0 {
+		t.Errorf("it confirms %v while a write is under way", revoked)
+	}
+	close(finish)
+	must(t, <-committed)
+	<-feed.Changed()
+	if _, revoked := feed.Applied(10); !slices.Equal(revoked, []types.UID{k.UID}) {
+		t.Errorf("it confirms %v when the write is over", revoked)
+	}
+	must(t, flight.End())
 }
 
 func TestListPage(t *testing.T) {
@@ -228,6 +398,7 @@ type server struct {
 	*httptest.Server
 
 	mu      sync.Mutex
+	held    map[string]func() // called between making up an answer to a list and sending it
 	objects map[string][]runtime.Object
 	events  map[string]chan string
 	queries []url.Values
@@ -254,6 +425,18 @@ func (s *server) client(t *testing.T) rest.Interface {
 	}})
 	must(t, err)
 	return client
+}
+
+// hold holds the answer to the next list back until answer is called. arrived is closed when it is asked for.
+func (s *server) hold(resource string) (arrived <-chan struct{}, answer func()) {
+	came, release := make(chan struct{}), make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = map[string]func(){resource: func() {
+		close(came)
+		<-release
+	}}
+	return came, func() { close(release) }
 }
 
 func (s *server) set(resource string, objects ...runtime.Object) {
@@ -290,10 +473,21 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.watch(w, r, resource)
 		return
 	}
+	page, wait := s.page(r, resource)
+	if wait != nil {
+		wait()
+	}
+	_ = json.NewEncoder(w).Encode(page)
+}
+
+// page makes up the answer to a list, and returns what to wait for before it is sent.
+func (s *server) page(r *http.Request, resource string) (page map[string]any, wait func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	wait = s.held[resource]
+	delete(s.held, resource)
 	s.queries = append(s.queries, r.URL.Query())
-	page := map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[resource]}
+	page = map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[resource]}
 	meta := map[string]any{"resourceVersion": "100"}
 	items := s.objects[resource]
 	if len(items) > 1 { // two pages, whatever the limit
@@ -304,7 +498,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	page["metadata"], page["items"] = meta, items
-	_ = json.NewEncoder(w).Encode(page)
+	return page, wait
 }
 
 func (s *server) watch(w http.ResponseWriter, r *http.Request, resource string) {

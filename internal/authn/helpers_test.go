@@ -23,7 +23,7 @@ var now = authntest.Epoch.AddDate(0, 0, 1)
 
 func authenticator(t testing.TB, x *authn.Index) *authn.Authenticator {
 	t.Helper()
-	return authn.NewAuthenticator(x, authntest.Format(t), key.Live, clocktesting.NewFakePassiveClock(now))
+	return authntest.Authenticator(t, x, key.Live, clocktesting.NewFakePassiveClock(now))
 }
 
 // minted returns a live key.

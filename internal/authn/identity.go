@@ -105,6 +105,19 @@ func (k *Key) LastUsedAt() time.Time {
 	return time.Time{}
 }
 
+// refusal says why the key is not served at now; nil: it is. Without a time, expiry is left out of account.
+func (k *Key) refusal(now time.Time) error {
+	s := k.slot.Load()
+	if s == nil {
+		return Revoked
+	}
+	state, _ := s.judge(now)
+	if !state.Served() {
+		return refusalOf(state.Reason)
+	}
+	return nil
+}
+
 // pin is the tie of keys to one Profile. All keys of a Profile share it, so that the Profile's going is seen at once by
 // all of them and costs the same whatever their number.
 type pin struct {

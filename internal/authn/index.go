@@ -17,8 +17,14 @@ import (
 )
 
 // Index holds every key that has a hash, and every Profile. Looking a key up takes no lock; all else does.
+//
+// It knows the requests that are running, too: whatever ends a key cuts its flights before it returns.
 type Index struct {
-	keys *table
+	keys    *table
+	flights flights
+	// settled is called, without a lock held, whenever a write is over that had passed its commit point before its key
+	// ceased to be served. It is set before the first request.
+	settled func()
 
 	mu            sync.Mutex
 	organizations map[string]*tenant // by organization id
@@ -47,6 +53,8 @@ func (t *tenant) changeKeys() {
 func NewIndex() *Index {
 	return &Index{
 		keys:          newTable(),
+		flights:       flights{commits: map[types.UID]int{}},
+		settled:       func() {},
 		organizations: map[string]*tenant{},
 		pins:          map[types.UID]*pin{},
 	}
@@ -122,28 +130,39 @@ func newestFirst(a, b time.Time, aID, bID types.UID) int {
 
 // PutKey takes an ApiKey in, as it is now.
 func (x *Index) PutKey(o *v1alpha1.ApiKey) {
+	if x.putKey(o) {
+		x.cutUnserved()
+	}
+}
+
+// putKey tells whether a key has ceased to be served, as all below do that change something.
+func (x *Index) putKey(o *v1alpha1.ApiKey) (ended bool) {
 	hash, err := key.ParseHash(o.Status.Hash)
 	if err != nil || o.Status.OrganizationID == "" {
-		return // not minted: nobody can hold this key
+		return false // not minted: nobody can hold this key
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	life := lifecycle.KeyOf(o)
 	if old := x.keys.get(hash); old != nil {
 		if old.key.id == life.ID {
-			old.state.Store(flagsOf(o, life)) // nothing else of a key changes, once it has its hash
-			return
+			// Nothing else of a key changes, once it has its hash. And neither flag goes away again: an object without one
+			// that is there already comes from the past, and must not bring the key back.
+			flags := flagsOf(o, life) & (deleting | duplicate)
+			return flags&^old.state.Or(flags) != 0
 		}
 		if !lifecycle.Precedes(life, old.seniority()) {
-			return // two keys, one hash: the rightful one is served, the controller refuses the other
+			return false // two keys, one hash: the rightful one is served, the controller refuses the other
 		}
 		x.drop(old)
+		ended = true
 	}
 	k := x.newKey(o, life)
 	x.keys.put(hash, k, flagsOf(o, life))
 	t := x.organizations[k.Organization.ID]
 	t.keys[k] = struct{}{}
 	t.changeKeys()
+	return ended
 }
 
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
@@ -186,31 +205,48 @@ func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
 
 // RemoveKey takes out the ApiKey with this hash and UID, if it is there.
 func (x *Index) RemoveKey(o *v1alpha1.ApiKey) {
+	if x.removeKey(o) {
+		x.cutUnserved()
+	}
+}
+
+func (x *Index) removeKey(o *v1alpha1.ApiKey) (ended bool) {
 	hash, err := key.ParseHash(o.Status.Hash)
 	if err != nil {
-		return
+		return false
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if s := x.keys.get(hash); s != nil && s.key.id == o.UID {
-		x.drop(s)
+	s := x.keys.get(hash)
+	if s == nil || s.key.id != o.UID {
+		return false
 	}
+	x.drop(s)
+	return true
 }
 
 // retainKeys takes out every key whose UID is not among ids.
 func (x *Index) retainKeys(ids map[types.UID]struct{}) {
+	if x.dropKeysBut(ids) {
+		x.cutUnserved()
+	}
+}
+
+func (x *Index) dropKeysBut(ids map[types.UID]struct{}) (ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, t := range x.organizations {
 		for k := range t.keys {
 			if _, ok := ids[k.id]; !ok {
 				x.drop(k.slot.Load())
+				ended = true
 			}
 		}
 	}
+	return ended
 }
 
-// drop ends a key: no lookup finds it any more.
+// drop ends a key: no lookup finds it any more. Its flights are still to be cut.
 func (x *Index) drop(s *slot) {
 	k := s.key
 	x.keys.bury(s)
@@ -226,6 +262,12 @@ func (x *Index) drop(s *slot) {
 
 // PutProfile takes a Profile in, as it is now.
 func (x *Index) PutProfile(o *v1alpha1.Profile) {
+	if x.putProfile(o) {
+		x.cutUnserved()
+	}
+}
+
+func (x *Index) putProfile(o *v1alpha1.Profile) (ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := &Profile{
@@ -246,41 +288,55 @@ func (x *Index) PutProfile(o *v1alpha1.Profile) {
 		t.profiles[o.UID] = p
 		t.profileListing = nil
 	}
-	x.pin(o.UID).profile.Store(p) // last: readers take no lock
+	pin := x.pin(o.UID)
+	before := pin.profile.Load()
+	wasDeleting := before != nil && before.life.Deleting
+	p.life.Deleting = p.life.Deleting || wasDeleting // for good, as with keys
+	pin.profile.Store(p)                             // last: readers take no lock
+	return p.life.Deleting && !wasDeleting
 }
 
 // RemoveProfile takes out the Profile with this UID, if it is there.
 func (x *Index) RemoveProfile(o *v1alpha1.Profile) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.dropProfile(o.UID)
+	ended := x.dropProfile(o.UID)
+	x.mu.Unlock()
+	if ended {
+		x.cutUnserved()
+	}
 }
 
 // retainProfiles takes out every Profile whose UID is not among ids.
 func (x *Index) retainProfiles(ids map[types.UID]struct{}) {
+	ended := false
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	for id := range x.pins {
 		if _, ok := ids[id]; !ok {
-			x.dropProfile(id)
+			ended = x.dropProfile(id) || ended
 		}
+	}
+	x.mu.Unlock()
+	if ended {
+		x.cutUnserved()
 	}
 }
 
-func (x *Index) dropProfile(id types.UID) {
+func (x *Index) dropProfile(id types.UID) (ended bool) {
 	pin := x.pins[id]
 	if pin == nil {
-		return
+		return false
 	}
 	p := pin.profile.Swap(nil)
+	ended = p != nil && pin.keys > 0
 	x.releasePin(id)
 	if p == nil || p.organization == nil {
-		return
+		return ended
 	}
 	t := x.organizations[p.organization.ID]
 	delete(t.profiles, id)
 	t.profileListing = nil
 	x.releaseTenant(t)
+	return ended
 }
 
 // pin returns the pin of a Profile, which may not be there yet: keys and Profiles arrive by two watches.

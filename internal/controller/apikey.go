@@ -77,23 +77,30 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
 	if !k.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, nil // that is for revocations
 	}
 	profile, err := profileOf(ctx, r.client, k)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	found, err := r.act(ctx, k, profile)
-	if err != nil || found.gone {
-		return reconcile.Result{}, err
+	var state lifecycle.State
+	if err == nil && !found.gone {
+		state, err = r.conclude(ctx, found)
 	}
-	state, err := r.conclude(ctx, found)
-	if apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsConflict(err):
 		// The cache was behind what was concluded from. That is no error, and will have passed in a moment.
-		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil
+		return reconcile.Result{RequeueAfter: soon}, nil
+	case err != nil || found.gone:
+		return reconcile.Result{}, err
+	default:
+		return reconcile.Result{RequeueAfter: r.nextLook(found, state)}, nil
 	}
-	return reconcile.Result{RequeueAfter: r.nextLook(found, state)}, err
 }
+
+// soon is when to look again at what a cache was behind of.
+const soon = 50 * time.Millisecond
 
 // act does what the key's state asks for, and returns what was found on the way.
 func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
@@ -110,11 +117,11 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 
 // nextLook is when to look at the key again though nothing was heard; 0 means never.
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
-	const soon, later = time.Second, 30 * time.Second
+	const shortly, later = time.Second, 30 * time.Second
 	var next time.Duration
 	switch {
 	case found.secret == secretLeaving:
-		next = soon
+		next = shortly
 	case found.secret == secretConflict || found.secret == secretRejected:
 		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
 	case state.Served() && found.key.SecretName() != "":

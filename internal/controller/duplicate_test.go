@@ -75,7 +75,7 @@ var _ = Describe("Two keys with one hash", func() {
 		awaitEvent(ctx, loser, v1alpha1.ReasonDuplicateHash)
 		bystander := mintKey(ctx, org)
 
-		Expect(admin.Delete(ctx, winner)).To(Succeed())
+		revoke(ctx, winner)
 		By("restarting")
 		restart()
 		third := mintKey(ctx, org, withHash(hash))
@@ -144,7 +144,7 @@ var _ = Describe("Two keys with one hash", func() {
 		for range 50 {
 			again := k.DeepCopy()
 			Expect(admin.Create(ctx, again)).To(Succeed())
-			Expect(admin.Delete(ctx, again)).To(Succeed())
+			revoke(ctx, again)
 		}
 		Expect(admin.Create(ctx, k)).To(Succeed())
 		awaitReason(ctx, k, v1alpha1.ReasonActive)
@@ -154,7 +154,7 @@ var _ = Describe("Two keys with one hash", func() {
 		org, hash := newOrg(ctx), newHash()
 		mintKey(ctx, org, withHash(hash))
 		loser := await(ctx, createKey(ctx, org, withHash(hash)), refusedForGood())
-		Expect(admin.Delete(ctx, loser)).To(Succeed())
+		revoke(ctx, loser)
 		mintKey(ctx, org, named(loser.Name), withHash(newHash()))
 	})
 })

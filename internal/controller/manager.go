@@ -13,7 +13,10 @@ import (
 	"io"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -41,6 +44,10 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Concurrency is the number of ApiKeys reconciled at once.
 	Concurrency int
+	// Namespace that the API replicas have their Leases in.
+	Namespace string
+	// Registerer takes the metrics of revocation. Optional.
+	Registerer prometheus.Registerer
 	// SecretRecheckInterval is how often a minted Secret is looked for, more or less: the controller may not watch
 	// Secrets.
 	SecretRecheckInterval time.Duration
@@ -60,11 +67,18 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 
+	replicas, err := labels.Parse(v1alpha1.LabelReplica)
+	if err != nil {
+		return nil, fmt.Errorf("select the Leases of API replicas: %w", err)
+	}
 	opts.Scheme = scheme
 	opts.Cache = cache.Options{
 		// No read may start a watch by accident, least of all on Secrets.
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{controllers.Namespace: {}}, Label: replicas},
+		},
 	}
 	opts.Client = client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
 	mgr, err := manager.New(cfg, opts)
@@ -73,6 +87,9 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	}
 	if err := setupApiKeys(mgr, controllers); err != nil {
 		return nil, fmt.Errorf("set up ApiKeys: %w", err)
+	}
+	if err := setupRevocations(mgr, controllers); err != nil {
+		return nil, fmt.Errorf("set up revocation: %w", err)
 	}
 	if err := setupProfiles(mgr, controllers); err != nil {
 		return nil, fmt.Errorf("set up Profiles: %w", err)

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 var apiKeysDesc = prometheus.NewDesc("lmp_apikeys",
@@ -46,4 +47,21 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for l, n := range counts {
 		ch <- prometheus.MustNewConstMetric(apiKeysDesc, prometheus.GaugeValue, float64(n), l.environment, l.reason)
 	}
+}
+
+var replicasDesc = prometheus.NewDesc("lmp_replicas",
+	"API replicas by the state of their Lease: deletions wait for the live ones; the expired ones accept nothing.",
+	[]string{"state"}, nil)
+
+// replicaCollector counts the replicas that the leading controller knows.
+type replicaCollector struct{ barrier *revocation.Barrier }
+
+// Describe implements prometheus.Collector.
+func (replicaCollector) Describe(ch chan<- *prometheus.Desc) { ch <- replicasDesc }
+
+// Collect implements prometheus.Collector.
+func (c replicaCollector) Collect(ch chan<- prometheus.Metric) {
+	live, expired := c.barrier.Replicas()
+	ch <- prometheus.MustNewConstMetric(replicasDesc, prometheus.GaugeValue, float64(live), "live")
+	ch <- prometheus.MustNewConstMetric(replicasDesc, prometheus.GaugeValue, float64(expired), "expired")
 }

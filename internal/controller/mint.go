@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -68,6 +69,9 @@ func (r *apiKeys) give(ctx context.Context, found findings) (findings, error) {
 	if err != nil {
 		return found, err
 	}
+	if err := r.protect(ctx, &found); err != nil || found.gone {
+		return found, err
+	}
 	g, err := r.obtain(ctx, &found)
 	if err != nil || g == nil {
 		return found, err
@@ -99,6 +103,28 @@ func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 	found.key = k
 	found.profile, err = profileOf(ctx, r.live, k)
 	return err
+}
+
+// protect puts the finalizer on the key, before anything is made that could be served: from then on the key can't go
+// without the barrier's word.
+//
+// Model: step Protect.
+func (r *apiKeys) protect(ctx context.Context, found *findings) error {
+	k := found.key.DeepCopy()
+	if !controllerutil.AddFinalizer(k, v1alpha1.FinalizerRevocation) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(found.key, client.MergeFromWithOptimisticLock{})
+	err := r.client.Patch(ctx, k, patch, client.FieldOwner(Name))
+	if apierrors.IsNotFound(err) {
+		found.gone = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("put the finalizer on: %w", err)
+	}
+	found.key = k
+	return nil
 }
 
 // obtain returns what makes the key exist; nil if it can't be had, for a reason that found says.
@@ -166,6 +192,10 @@ func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 
 // inspect looks whether the Secret of a served key is still there, and whether the key is its hash's rightful one.
 func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error) {
+	// Somebody may have taken it off, or the key is older than the finalizer.
+	if err := r.protect(ctx, &found); err != nil || found.gone {
+		return found, err
+	}
 	hash, err := key.ParseHash(found.key.Status.Hash)
 	if err != nil {
 		return found, fmt.Errorf("status.hash: %w", err)

@@ -62,7 +62,7 @@ func startOperator() *operator {
 	}, controller.Options{
 		Format: format, BaseURLs: baseURLs,
 		Random: rand.Reader, Clock: clock.RealClock{},
-		Concurrency: 8, SecretRecheckInterval: recheck,
+		Concurrency: 8, SecretRecheckInterval: recheck, Namespace: "letmepost-system",
 	})
 	Expect(err).NotTo(HaveOccurred())
 	o.cache = mgr.GetCache()

@@ -77,7 +77,7 @@ func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconc
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
 	err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name))
 	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil
+		return reconcile.Result{RequeueAfter: soon}, nil
 	}
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }

@@ -97,7 +97,7 @@ var _ = Describe("A Secret that is there before the key is minted", func() {
 		held := old.DeepCopy()
 		held.Finalizers = []string{"example.com/held"}
 		Expect(admin.Patch(ctx, held, client.MergeFrom(old))).To(Succeed())
-		Expect(admin.Delete(ctx, first)).To(Succeed())
+		revoke(ctx, first)
 
 		second := createKey(ctx, org, named(first.Name))
 		second = await(ctx, second, haveReason(v1alpha1.ReasonPending),
@@ -115,7 +115,7 @@ var _ = Describe("A Secret that is there before the key is minted", func() {
 		org := newOrg(ctx)
 		first := mintKey(ctx, org)
 		old := secretOf(ctx, first)
-		Expect(admin.Delete(ctx, first)).To(Succeed())
+		revoke(ctx, first)
 		second := mintKey(ctx, org, named(first.Name))
 		s := secretOf(ctx, second)
 		Expect(s.UID).NotTo(Equal(old.UID))

@@ -54,6 +54,13 @@ func createKey(ctx context.Context, org *corev1.Namespace, mods ...func(*v1alpha
 	return k
 }
 
+// revoke deletes an ApiKey as kubectl does: it waits until the key is gone.
+func revoke(ctx context.Context, k *v1alpha1.ApiKey) {
+	GinkgoHelper()
+	Expect(admin.Delete(ctx, k)).To(Succeed())
+	awaitGone(ctx, k)
+}
+
 // mintKey creates an ApiKey and returns it as it is once it is served.
 func mintKey(ctx context.Context, org *corev1.Namespace, mods ...func(*v1alpha1.ApiKey)) *v1alpha1.ApiKey {
 	GinkgoHelper()

@@ -4,11 +4,14 @@
 // Package httpapi is the HTTP contract of letmepost: routes, who may call them, shapes, and the error envelope.
 //
 // A route returns a value or an error and never writes to the connection itself, so whatever goes wrong on the way, a
-// panic included, still becomes one well-formed response with a request id. The package knows nothing of Kubernetes
-// clients: it asks an Authenticator who calls and a Directory what there is for that caller to see.
+// panic included, still becomes one well-formed response with a request id. So does the end of the caller's key: until
+// the first byte is sent, a response can still become a 401. Streams are the exception, from their first byte on. The
+// package knows nothing of Kubernetes clients: it asks an Authenticator who calls and a Directory what there is for that
+// caller to see.
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,10 +29,11 @@ import (
 // DefaultDocsBaseURL is where the documentation of the errors is, unless Config says otherwise.
 const DefaultDocsBaseURL = "https://docs.letmepost.dev"
 
-// Authenticator recognises callers. It is given all values of the Authorization header; the error of a caller that it
-// does not recognise is an authn.Refusal.
+// Authenticator recognises callers. It is given all values of the Authorization header, and a zero Flight to make one of
+// the caller's. The error of a caller that it does not recognise is an authn.Refusal, and authn.ErrUnavailable while it
+// recognises nobody.
 type Authenticator interface {
-	Authenticate(authorization []string) (authn.Identity, error)
+	Admit(ctx context.Context, authorization []string, flight *authn.Flight) error
 }
 
 // Directory holds what there is to see, newest first (creation time, then id), for one caller: nothing that the caller
@@ -43,8 +47,8 @@ type Directory interface {
 type Config struct {
 	Authenticator Authenticator
 	Directory     Directory
-	// Ready tells whether Authenticator and Directory are complete. While it is false, routes that need a key answer
-	// 503: an API that does not know all keys knows none.
+	// Ready tells whether requests should be sent here. It makes /readyz 503 while it is false, and changes nothing else:
+	// whether a request is accepted is for Authenticator to say.
 	Ready func() bool
 	// Draining tells whether the process is about to stop. It makes /readyz 503 and changes nothing else. Optional.
 	Draining func() bool
@@ -71,7 +75,9 @@ type API struct {
 }
 
 // New returns the API. The error says what is missing in c, or that c.Registerer has these metrics already.
-func New(c Config) (*API, error) {
+func New(c Config) (*API, error) { return newAPI(c, routes) }
+
+func newAPI(c Config, routes []route) (*API, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
@@ -120,33 +126,53 @@ func keyPattern(f key.Format) *regexp.Regexp {
 	return regexp.MustCompile("(?:" + f.Prefix(key.Live) + "|" + f.Prefix(key.Test) + ")[0-9A-Za-z]+")
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP answers one request. It panics with http.ErrAbortHandler where a stream has to be reset.
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	r := &request{http: hr, id: a.requestID(hr.Header["X-Request-Id"]), start: a.config.Clock.Now()}
 	b := newBody()
-	if err := a.answer(r, b); err != nil {
+	err := a.answer(w, r, b)
+	switch {
+	case r.streaming && err != nil:
+		r.status, r.failure = a.problems.of(err).status, err
+	case r.streaming:
+	case err != nil:
 		a.fail(w, r, b, err)
-	} else {
+	default:
 		a.succeed(w, r, b)
 	}
 	elapsed := a.config.Clock.Since(r.start)
 	a.metrics.count(r, elapsed)
 	a.records.record(r, elapsed)
 	b.free()
+	if r.streaming && err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
-// answer lets the route answer and puts the answer into b.
-func (a *API) answer(r *request, b *body) (err error) {
+// answer lets the route answer, and puts the answer into b unless it is a stream. Then is the last moment at which the
+// answer may still turn out to be one for nobody.
+func (a *API) answer(w http.ResponseWriter, r *request, b *body) (err error) {
 	defer func() {
-		if v := recover(); v != nil {
+		v := recover()
+		cut := r.flight.End() // first, and in any case: who is not taken off the registry stays there
+		if v != nil {
 			err = panicked(v)
+		}
+		if cut != nil {
+			r.cut = true
+			err = cutShort(cut, err)
 		}
 	}()
 	if err := a.router.find(r); err != nil {
 		return err
 	}
-	if err := a.admit(r); err != nil {
-		return err
+	if r.route.access != anyone {
+		if err := a.config.Authenticator.Admit(r.http.Context(), r.http.Header["Authorization"], &r.flight); err != nil {
+			return err
+		}
+	}
+	if r.route.stream != nil {
+		return a.stream(w, r)
 	}
 	result, err := r.route.call(a, r)
 	if err != nil {
@@ -155,15 +181,11 @@ func (a *API) answer(r *request, b *body) (err error) {
 	return b.encode(result)
 }
 
-// admit is the door: it lets a request through to its route, with the caller's identity, or returns why not.
-func (a *API) admit(r *request) error {
-	if r.route.access == anyone {
-		return nil
+// cutShort returns what a request ends with that was cut: whatever came of it otherwise is nobody's business any more, but
+// a panic is the operator's.
+func cutShort(cut, err error) error {
+	if errors.As(err, new(*panicError)) {
+		return errors.Join(cut, err)
 	}
-	if !a.config.Ready() {
-		return errNotReady
-	}
-	var err error
-	r.caller, err = a.config.Authenticator.Authenticate(r.http.Header["Authorization"])
-	return err
+	return cut
 }

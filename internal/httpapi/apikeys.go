@@ -23,7 +23,7 @@ type apiKey struct {
 }
 
 func (a *API) listKeys(r *request) (page[apiKey], error) {
-	return paginate(r, a.config.Directory.Keys(r.caller), keyPosition, a.apiKeyOf)
+	return paginate(r, a.config.Directory.Keys(r.caller()), keyPosition, a.apiKeyOf)
 }
 
 func keyPosition(k *authn.Key) position { return position{k.CreatedAt(), string(k.ID())} }

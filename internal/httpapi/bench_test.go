@@ -17,7 +17,6 @@ import (
 
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
@@ -37,7 +36,7 @@ func benchFixture(b *testing.B) (f *fixture, plaintext string) {
 		c.Clock = clock
 		c.NewRequestID = func() string { return "0b0e7a51-5d2c-4a55-9a1e-1f2d3c4b5a69" }
 	})
-	f.config.Authenticator = authn.NewAuthenticator(f.index, authntest.Format(b), key.Live, clock)
+	f.config.Authenticator = authntest.Authenticator(b, f.index, key.Live, clock)
 	return f, plaintext
 }
 

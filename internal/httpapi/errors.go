@@ -54,10 +54,11 @@ var (
 		remediation: "Create a key with `kubectl apply` of an ApiKey, or in the dashboard; " +
 			"revoke it with `kubectl delete apikey NAME`, or in the dashboard.",
 	}
-	errNotReady = &problem{
+	// One for both: a replica that has just started, and one that has lost the cluster, don't know which keys are good.
+	errUnavailable = &problem{
 		status: http.StatusServiceUnavailable, code: codeUnavailable,
-		message:     "This server has not loaded the keys yet.",
-		remediation: "Try again in a few seconds.",
+		message:     "This server does not know at the moment which keys are valid: it has just started, or is cut off from its cluster.",
+		remediation: "Try again in a few seconds. Another replica may answer at once.",
 		headers:     map[string]string{"Retry-After": "5"},
 	}
 	errDraining = &problem{
@@ -133,6 +134,8 @@ func (ps problems) of(err error) *problem {
 		return ps.noHeader
 	case errors.As(err, &refusal):
 		return ps.badKey
+	case errors.Is(err, authn.ErrUnavailable):
+		return errUnavailable
 	default:
 		return errInternal
 	}

@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -111,10 +112,10 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-// stub is an Authenticator and a Directory that do what they are told.
-type stub func() (authn.Identity, error)
+// stub is an Authenticator that does what it is told.
+type stub func() error
 
-func (s stub) Authenticate([]string) (authn.Identity, error) { return s() }
+func (s stub) Admit(context.Context, []string, *authn.Flight) error { return s() }
 
 func TestPanics(t *testing.T) {
 	_, plaintext := live(t)
@@ -128,7 +129,7 @@ func TestPanics(t *testing.T) {
 		{"a value", 7, `"panic":"7"`},
 	} {
 		f := newFixture(t, nil, func(config *Config) {
-			config.Authenticator = stub(func() (authn.Identity, error) { panic(c.value) })
+			config.Authenticator = stub(func() error { panic(c.value) })
 		})
 		w := f.do(http.MethodGet, "/v1/whoami", plaintext)
 		got := seen(t, w)
@@ -151,7 +152,7 @@ func TestPanics(t *testing.T) {
 
 func TestAbortGoesOn(t *testing.T) {
 	f := newFixture(t, nil, func(config *Config) {
-		config.Authenticator = stub(func() (authn.Identity, error) { panic(http.ErrAbortHandler) })
+		config.Authenticator = stub(func() error { panic(http.ErrAbortHandler) })
 	})
 	defer func() {
 		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
@@ -165,7 +166,7 @@ func TestAbortGoesOn(t *testing.T) {
 func TestUnknownErrors(t *testing.T) {
 	_, plaintext := live(t)
 	f := newFixture(t, nil, func(config *Config) {
-		config.Authenticator = stub(func() (authn.Identity, error) { return authn.Identity{}, errors.New("disk 7 holds " + plaintext) })
+		config.Authenticator = stub(func() error { return errors.New("disk 7 holds " + plaintext) })
 		config.AccessLog = AccessLogNone // a 500 is logged all the same
 	})
 	w := f.do(http.MethodGet, "/v1/whoami", plaintext)
@@ -177,7 +178,7 @@ func TestUnknownErrors(t *testing.T) {
 	}
 }
 
-// Before the index is complete nobody is let in, and nobody is told that a key is unknown.
+// Before the index is complete, and while it may be behind, nobody is let in, and nobody is told that a key is unknown.
 func TestNotReady(t *testing.T) {
 	k, plaintext := live(t)
 	ready := false
@@ -186,6 +187,7 @@ func TestNotReady(t *testing.T) {
 		config.Ready = func() bool { return ready }
 		config.Draining = func() bool { return draining }
 	})
+	f.serving.Store(false)
 	check := func(when, target string, want int) {
 		t.Helper()
 		if w := f.do(http.MethodGet, target, plaintext); w.Code != want {
@@ -202,6 +204,9 @@ func TestNotReady(t *testing.T) {
 	check("not ready", "/readyz", 503)
 	check("not ready", "/healthz", 200)
 	check("not ready", "/v1/openapi.json", 200)
+	f.serving.Store(true)
+	check("serving, but not ready", "/v1/whoami", 200)
+	check("serving, but not ready", "/readyz", 503)
 	ready = true
 	check("ready", "/readyz", 200)
 	check("ready", "/v1/whoami", 200)

@@ -17,7 +17,7 @@ func (a *API) readyz(*request) (health, error) {
 	case a.config.Draining():
 		return health{}, errDraining
 	case !a.config.Ready():
-		return health{}, errNotReady
+		return health{}, errUnavailable
 	default:
 		return health{"ok"}, nil
 	}

@@ -26,6 +26,7 @@ type metrics struct {
 	duration  *prometheus.HistogramVec
 	unmatched prometheus.Observer
 	refusals  map[authn.Refusal]prometheus.Counter
+	cut       prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -40,6 +41,11 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
 		refusals: map[authn.Refusal]prometheus.Counter{},
+		cut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lmp_http_requests_cut_total",
+			Help: "Requests that were accepted and did not get their answer: their key was revoked or expired meanwhile, or this " +
+				"replica was cut off from its cluster.",
+		}),
 	}
 	refusals := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lmp_authn_refusals_total",
@@ -49,7 +55,8 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		m.refusals[reason] = refusals.WithLabelValues(string(reason))
 	}
 	m.unmatched = m.duration.WithLabelValues(unmatchedRoute)
-	return m, errors.Join(registerer.Register(m.requests), registerer.Register(m.duration), registerer.Register(refusals))
+	return m, errors.Join(registerer.Register(m.requests), registerer.Register(m.duration), registerer.Register(refusals),
+		registerer.Register(m.cut))
 }
 
 // count takes in a request that has been answered.
@@ -62,6 +69,9 @@ func (m *metrics) count(r *request, elapsed time.Duration) {
 	}
 	if r.failure == nil {
 		return
+	}
+	if r.cut {
+		m.cut.Inc()
 	}
 	var refusal authn.Refusal
 	if errors.As(r.failure, &refusal) && m.refusals[refusal] != nil {

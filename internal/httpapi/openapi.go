@@ -78,8 +78,15 @@ func operationOf(registry huma.Registry, t *route) *huma.Operation {
 	if t.paged {
 		op.Parameters = append(op.Parameters, pageParams()...)
 	}
-	if t.response != nil {
+	switch {
+	case t.response != nil:
 		op.Responses["200"] = responseOf(registry, t.response, "Success.")
+	case t.stream != nil:
+		op.Responses["200"] = &huma.Response{
+			Description: "Success. The response is sent while it is made. It is cut short if the key is revoked or expires meanwhile.",
+			Headers:     responseHeaders(),
+			Content:     map[string]*huma.MediaType{t.contentType: {}},
+		}
 	}
 	for _, status := range t.errorStatuses() {
 		response := responseOf(registry, reflect.TypeFor[errorEnvelope](), errorDescriptions[status])
@@ -108,9 +115,13 @@ func pageParams() []*huma.Param {
 func responseOf(registry huma.Registry, body reflect.Type, description string) *huma.Response {
 	return &huma.Response{
 		Description: description,
-		Headers:     map[string]*huma.Param{"X-Request-Id": stringHeader("The caller's id of the request if it sent a valid one, or a new one.")},
+		Headers:     responseHeaders(),
 		Content:     map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(body, true, "")}},
 	}
+}
+
+func responseHeaders() map[string]*huma.Param {
+	return map[string]*huma.Param{"X-Request-Id": stringHeader("The caller's id of the request if it sent a valid one, or a new one.")}
 }
 
 func stringHeader(description string) *huma.Param {
@@ -123,7 +134,7 @@ func (t *route) errorStatuses() []int {
 	if t.access != anyone {
 		statuses = append(statuses, http.StatusUnauthorized, http.StatusServiceUnavailable)
 	}
-	if t.response != nil && strings.HasSuffix(t.path, idParam) {
+	if t.succeeds() && strings.HasSuffix(t.path, idParam) {
 		statuses = append(statuses, http.StatusNotFound)
 	}
 	if t.paged {

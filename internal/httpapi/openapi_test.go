@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 )
 
@@ -79,8 +78,9 @@ func TestResponsesAreAsDescribed(t *testing.T) {
 	objects := []any{profile, org, pinned, byHash}
 	works := newFixture(t, objects)
 	unready := newFixture(t, objects, func(c *Config) { c.Ready = func() bool { return false } })
+	unready.serving.Store(false)
 	broken := newFixture(t, objects, func(c *Config) {
-		c.Authenticator = stub(func() (authn.Identity, error) { panic("broken") })
+		c.Authenticator = stub(func() error { panic("broken") })
 	})
 	promised := newPromises(t, works.get(t, "/v1/openapi.json", ""))
 	for i := range routes {

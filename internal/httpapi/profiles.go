@@ -30,7 +30,7 @@ func profileOf(p *authn.Profile) profile {
 }
 
 func (a *API) listProfiles(r *request) (page[profile], error) {
-	return paginate(r, a.config.Directory.Profiles(r.caller), profilePosition, profileOf)
+	return paginate(r, a.config.Directory.Profiles(r.caller()), profilePosition, profileOf)
 }
 
 func profilePosition(p *authn.Profile) position { return position{p.CreatedAt, string(p.ID)} }
@@ -38,7 +38,7 @@ func profilePosition(p *authn.Profile) position { return position{p.CreatedAt, s
 // getProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way, and
 // after the same search, as one that never was.
 func (a *API) getProfile(r *request) (profile, error) {
-	visible := a.config.Directory.Profiles(r.caller)
+	visible := a.config.Directory.Profiles(r.caller())
 	i := slices.IndexFunc(visible, func(p *authn.Profile) bool { return string(p.ID) == r.param })
 	if i < 0 {
 		return profile{}, errNoProfile

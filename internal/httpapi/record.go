@@ -87,10 +87,16 @@ func (rec *recorder) write(level slog.Level, r *request, elapsed time.Duration, 
 		slog.Int("status", r.status),
 		slog.Float64("durationMs", float64(elapsed.Microseconds())/1000),
 	}, more...)
-	if k := r.caller.Key; k != nil {
+	if k := r.caller().Key; k != nil {
 		attrs = append(attrs,
 			slog.String("keyId", string(k.ID())),
 			slog.String("key", k.Organization.Name+"/"+k.Name))
+	}
+	if r.cut {
+		attrs = append(attrs, slog.Bool("cut", true))
+	}
+	if r.streaming && r.failure != nil {
+		attrs = append(attrs, slog.Bool("reset", true))
 	}
 	if n := rec.suppressed.Swap(0); n != 0 {
 		attrs = append(attrs, slog.Int64("suppressed", n))
@@ -104,6 +110,11 @@ func (rec *recorder) explain(failure error) []slog.Attr {
 	var p *problem
 	var panicErr *panicError
 	switch {
+	case errors.As(failure, &panicErr): // first: whatever else went wrong, this is a mistake of ours
+		return []slog.Attr{
+			slog.String("panic", rec.hide(fmt.Sprint(panicErr.value))),
+			slog.String("stack", string(panicErr.stack)),
+		}
 	case errors.As(failure, &refusal):
 		return []slog.Attr{slog.String("refusal", string(refusal))}
 	case errors.As(failure, &p):
@@ -111,11 +122,6 @@ func (rec *recorder) explain(failure error) []slog.Attr {
 			return nil
 		}
 		return []slog.Attr{slog.String("rule", p.rule)}
-	case errors.As(failure, &panicErr):
-		return []slog.Attr{
-			slog.String("panic", rec.hide(fmt.Sprint(panicErr.value))),
-			slog.String("stack", string(panicErr.stack)),
-		}
 	default:
 		return []slog.Attr{slog.String("error", rec.hide(failure.Error()))}
 	}

@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -22,12 +23,26 @@ type request struct {
 	route    *route    // what path and method name; nil: nothing
 	param    string    // the path's parameter, decoded; "" if it has none
 
-	caller authn.Identity // zero unless the route takes a key and the caller's was accepted
+	flight authn.Flight // the zero one unless the route takes a key and the caller's was accepted
+	cut    bool         // it was accepted, and was cut before it was answered
 
-	status  int
-	failure error // why status is what it is; nil for a success
+	streaming bool  // the response goes out while it is made, and has begun to
+	status    int   // of a stream that was reset: what it would have been, had nothing gone out yet
+	failure   error // why status is what it is; nil for a success
 
 	values [2]string // of headers that are different for each response
+}
+
+// caller returns who is calling; the zero Identity unless the route takes a key.
+func (r *request) caller() authn.Identity { return r.flight.Caller() }
+
+// context returns the context for whatever the handler does that takes time. It ends, too, when the caller's key ceases to
+// be good; authn.Commit takes it.
+func (r *request) context() context.Context {
+	if r.route.access == anyone {
+		return r.http.Context()
+	}
+	return r.flight.Context()
 }
 
 // requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise.

@@ -61,14 +61,24 @@ func (b *body) encode(v any) error {
 }
 
 func (a *API) succeed(w http.ResponseWriter, r *request, b *body) {
+	a.head(w, r)
+	send(w, r, b)
+}
+
+// head sets what the header of a success says of its route.
+func (a *API) head(w http.ResponseWriter, r *request) {
 	h := w.Header()
 	if r.route.cache == "" {
 		h["Cache-Control"] = noStore
 	} else {
 		h["Cache-Control"] = []string{r.route.cache}
 	}
+	if r.route.stream == nil {
+		h["Content-Type"] = contentTypeJSON
+	} else {
+		h["Content-Type"] = []string{r.route.contentType}
+	}
 	r.status = http.StatusOK
-	send(w, r, b)
 }
 
 // fail turns err into the response of its kind.
@@ -76,6 +86,7 @@ func (a *API) fail(w http.ResponseWriter, r *request, b *body, err error) {
 	p := a.problems.of(err)
 	h := w.Header()
 	h["Cache-Control"] = noStore
+	h["Content-Type"] = contentTypeJSON
 	for name, value := range p.headers {
 		h[name] = []string{value}
 	}
@@ -88,14 +99,19 @@ func (a *API) fail(w http.ResponseWriter, r *request, b *body, err error) {
 
 // send writes the response whose status is r.status and whose body is b.
 func send(w http.ResponseWriter, r *request, b *body) {
-	h := w.Header()
-	h["Content-Type"] = contentTypeJSON
-	r.values = [...]string{r.id, strconv.Itoa(b.buffer.Len())}
-	h["X-Request-Id"] = r.values[0:1:1]
-	h["Content-Length"] = r.values[1:2:2]
-	h["X-Content-Type-Options"] = noSniff
-	w.WriteHeader(r.status)
+	r.values[1] = strconv.Itoa(b.buffer.Len())
+	w.Header()["Content-Length"] = r.values[1:2:2]
+	sendHeader(w, r)
 	if r.http.Method != http.MethodHead {
 		_, _ = w.Write(b.buffer.Bytes()) // the caller has gone: there is nobody left to tell
 	}
+}
+
+// sendHeader sends the header, with what stands in that of every response.
+func sendHeader(w http.ResponseWriter, r *request) {
+	h := w.Header()
+	r.values[0] = r.id
+	h["X-Request-Id"] = r.values[0:1:1]
+	h["X-Content-Type-Options"] = noSniff
+	w.WriteHeader(r.status)
 }

@@ -39,7 +39,7 @@ func newRouter(table []route, m *metrics) router {
 }
 
 func (rt *router) add(t route) {
-	if t.response != nil {
+	if t.succeeds() {
 		t.served = rt.metrics.requests.WithLabelValues(t.path, t.method, "200")
 	}
 	paths, path := rt.exact, t.path
@@ -56,7 +56,7 @@ func (rt *router) add(t route) {
 		paths[path] = res
 	}
 	res.methods[t.method] = &t
-	if t.method == http.MethodGet {
+	if t.method == http.MethodGet && t.stream == nil {
 		res.methods[http.MethodHead] = &t
 	}
 	var allowed []string

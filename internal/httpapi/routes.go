@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"io"
 	"net/http"
 	"reflect"
 
@@ -36,15 +37,30 @@ type route struct {
 	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
 }
 
-// endpoint is the handler of a route, with its success type.
+// endpoint is the handler of a route, with what it answers in case of success: a value, a stream, or never anything.
 type endpoint struct {
-	response reflect.Type // nil: it has no success
+	response reflect.Type // of the value that call returns; nil: none
 	call     func(*API, *request) (any, error)
+
+	contentType string // of what stream writes
+	stream      func(*API, *request, io.Writer) error
 }
+
+// succeeds tells whether there is a success.
+func (e *endpoint) succeeds() bool { return e.response != nil || e.stream != nil }
 
 // returns makes an endpoint of a typed handler.
 func returns[T any](handle func(*API, *request) (T, error)) endpoint {
-	return endpoint{reflect.TypeFor[T](), func(a *API, r *request) (any, error) { return handle(a, r) }}
+	return endpoint{response: reflect.TypeFor[T](), call: func(a *API, r *request) (any, error) { return handle(a, r) }}
+}
+
+// streams makes an endpoint of a handler that writes its response while it makes it. What is written is sent at once, and
+// the header with the first of it: an error before that becomes an envelope, one after it resets the stream. Whatever the
+// handler waits for beside its writes must end with r.context().
+//
+// There is no HEAD for it: what a stream's header says is known once it begins.
+func streams(contentType string, handle func(*API, *request, io.Writer) error) endpoint {
+	return endpoint{contentType: contentType, stream: handle}
 }
 
 // refusesAll makes an endpoint that has only one answer.

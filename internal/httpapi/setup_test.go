@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,26 +40,59 @@ type fixture struct {
 	*API
 	index    *authn.Index
 	clock    *testclock.FakePassiveClock
+	serving  *atomic.Bool // whether the authenticator accepts anybody
 	registry *prometheus.Registry
-	log      *bytes.Buffer
+	log      *logBuffer
+}
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.String()
+}
+
+func (l *logBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buffer.Reset()
 }
 
 func newFixture(t testing.TB, objects []any, mods ...func(*Config)) *fixture {
 	t.Helper()
+	return newFixtureOf(t, routes, objects, mods...)
+}
+
+// newFixtureOf makes an API of other routes.
+func newFixtureOf(t testing.TB, routes []route, objects []any, mods ...func(*Config)) *fixture {
+	t.Helper()
 	f := &fixture{
 		index:    authntest.Index(t, objects...),
 		clock:    testclock.NewFakePassiveClock(now),
+		serving:  new(atomic.Bool),
 		registry: prometheus.NewRegistry(),
-		log:      new(bytes.Buffer),
+		log:      new(logBuffer),
 	}
-	ids := 0
+	f.serving.Store(true)
+	var ids atomic.Int64
 	c := Config{
-		Authenticator: authn.NewAuthenticator(f.index, authntest.Format(t), key.Live, f.clock),
+		Authenticator: authntest.Authenticator(t, f.index, key.Live, f.clock, authntest.Serving(f.serving)),
 		Directory:     f.index,
 		Ready:         func() bool { return true },
 		Environment:   key.Live,
 		KeyFormat:     authntest.Format(t),
-		NewRequestID:  func() string { ids++; return fmt.Sprintf("made-%08d", ids) },
+		NewRequestID:  func() string { return fmt.Sprintf("made-%08d", ids.Add(1)) },
 		Clock:         f.clock,
 		Logger:        slog.New(slog.NewJSONHandler(f.log, nil)),
 		Registerer:    f.registry,
@@ -66,7 +101,7 @@ func newFixture(t testing.TB, objects []any, mods ...func(*Config)) *fixture {
 		mod(&c)
 	}
 	var err error
-	if f.API, err = New(c); err != nil {
+	if f.API, err = newAPI(c, routes); err != nil {
 		t.Fatal(err)
 	}
 	return f

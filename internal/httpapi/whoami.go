@@ -39,7 +39,8 @@ type keyRef struct {
 }
 
 func (a *API) whoami(r *request) (*whoami, error) {
-	k := r.caller.Key
+	caller := r.caller()
+	k := caller.Key
 	w := &whoami{
 		Organization: organizationRef{ID: k.Organization.ID, Name: k.Organization.Name},
 		Environment:  string(k.Environment()),
@@ -51,7 +52,7 @@ func (a *API) whoami(r *request) (*whoami, error) {
 		},
 		ExpiresAt: timeOrNull(k.ExpiresAt()),
 	}
-	if p := r.caller.Profile; p != nil {
+	if p := caller.Profile; p != nil {
 		w.Profile = &profileRef{ID: string(p.ID), Name: p.DisplayName}
 	}
 	return w, nil

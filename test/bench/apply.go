@@ -19,20 +19,15 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/keysecret"
-	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
 // applyConcurrency is that of whoever applies the manifests, of the controller, and of the bare client.
 const applyConcurrency = 8
 
 // benchApply measures 1,000 ApiKeys applied at once until all are Ready, beside a bare client that makes the writes that
-// this takes (ApiKey, Secret, status, event) with the same concurrency.
+// this takes (ApiKey, finalizer, Secret, status, event) with the same concurrency.
 func benchApply(ctx context.Context, r *report, b *bed) error {
 	const keys = 1_000
-	ports, err := kube.FreePorts(2)
-	if err != nil {
-		return err
-	}
 	var bare, ours []float64
 	for range 3 {
 		took, err := b.bareApply(ctx, keys)
@@ -40,9 +35,7 @@ func benchApply(ctx context.Context, r *report, b *bed) error {
 			return err
 		}
 		bare = append(bare, took.Seconds())
-		p, err := b.run(ctx, "controller", "letmepost-controller", "http://"+kube.Address(ports[1])+"/readyz",
-			"--leader-elect=false", "--concurrency", fmt.Sprint(applyConcurrency),
-			"--metrics-bind-address", kube.Address(ports[0]), "--health-probe-bind-address", kube.Address(ports[1]))
+		p, _, err := b.runController(ctx)
 		if err != nil {
 			return err
 		}
@@ -70,7 +63,7 @@ func (b *bed) bareApply(ctx context.Context, n int) (time.Duration, error) {
 		return 0, err
 	}
 	// The controller of the next round must not find them.
-	return took, b.client.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, client.InNamespace(namespace))
+	return took, b.unload(ctx, namespace)
 }
 
 func (b *bed) bareKey(ctx context.Context, namespace string, i int) error {
@@ -78,15 +71,17 @@ func (b *bed) bareKey(ctx context.Context, namespace string, i int) error {
 	if err := b.client.Create(ctx, k); err != nil {
 		return err
 	}
-	random := rand.NewChaCha8([32]byte{3, byte(i), byte(i >> 8)})
-	plaintext, err := b.format.Mint(random, key.Live)
+	plaintext, err := b.format.Mint(rand.NewChaCha8([32]byte{3, byte(i), byte(i >> 8)}), key.Live)
 	if err != nil {
+		return err
+	}
+	if err := b.protect(ctx, k); err != nil {
 		return err
 	}
 	if err := b.client.Create(ctx, keysecret.Encode(k, plaintext, "https://api.letmepost.dev")); err != nil {
 		return err
 	}
-	if err := b.patchStatus(ctx, k, random); err != nil {
+	if err := b.patchStatus(ctx, k, plaintext); err != nil {
 		return err
 	}
 	return b.client.Create(ctx, &eventsv1.Event{
@@ -131,7 +126,7 @@ func (b *bed) applyUntilReady(ctx context.Context, n int) (time.Duration, error)
 	if err := <-applied; err != nil {
 		return 0, err
 	}
-	return took, b.client.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, client.InNamespace(namespace))
+	return took, b.unload(ctx, namespace)
 }
 
 func newKey(namespace string, i int) *v1alpha1.ApiKey {

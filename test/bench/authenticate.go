@@ -90,7 +90,7 @@ func newAuthBed(n int) (*authBed, error) {
 	}
 	b := &authBed{
 		heap:          float64(heapInUse()-before) / float64(n),
-		authenticator: authn.NewAuthenticator(index, format, key.Live, clock.RealClock{}),
+		authenticator: newAuthenticator(index, format),
 		held:          make(map[[sha256.Size]byte]*authn.Key, n),
 		hit:           math.Inf(1), miss: math.Inf(1), checksum: math.Inf(1), malformed: math.Inf(1), control: math.Inf(1),
 	}
@@ -111,6 +111,13 @@ func newAuthBed(n int) (*authBed, error) {
 	})
 	b.short = headersOf(held, func(k string) string { return k[:len(k)-1] })
 	return b, nil
+}
+
+func newAuthenticator(index *authn.Index, format key.Format) *authn.Authenticator {
+	return authn.NewAuthenticator(authn.Options{
+		Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
+		Serving: func(time.Time) bool { return true },
+	})
 }
 
 // measure takes every time once more.

@@ -37,6 +37,9 @@ type bed struct {
 	dir    string
 	format key.Format
 	random *rand.ChaCha8
+
+	started int // processes
+	loaded  int // keys
 }
 
 // onBed makes a section of one that needs a bed.
@@ -108,16 +111,30 @@ func (b *bed) run(ctx context.Context, program, account, readyURL string, args .
 		Path: kube.Path("bin/" + program),
 		Args: append([]string{"--kubeconfig", kubeconfig}, args...),
 		Env:  kube.MinimalEnv(),
-		Log:  filepath.Join(b.dir, program+".log"),
+		Log:  filepath.Join(b.dir, fmt.Sprintf("%s-%d.log", program, b.started)),
 	})
+	b.started++
 	if err != nil {
 		return nil, err
 	}
 	return p, kube.WaitReady(ctx, http.DefaultClient, readyURL, p)
 }
 
+// runController starts the controller, and returns the URL of its metrics too.
+func (b *bed) runController(ctx context.Context) (*kube.Process, string, error) {
+	ports, err := kube.FreePorts(2)
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := b.run(ctx, "controller", "letmepost-controller", "http://"+kube.Address(ports[1])+"/readyz",
+		"--leader-elect=false", "--concurrency", fmt.Sprint(applyConcurrency),
+		"--metrics-bind-address", kube.Address(ports[0]), "--health-probe-bind-address", kube.Address(ports[1]))
+	return p, "http://" + kube.Address(ports[0]) + "/metrics", err
+}
+
 // load puts n served keys straight into etcd, in the form in which the apiserver stores them, and returns their
 // plaintexts; minting them one by one would take longer than what is to be measured. The name of key i is "loaded-i".
+// They are brought by hash: a controller misses no Secrets of theirs, and finds nothing to do.
 func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, error) {
 	progress("loading %d ApiKeys into etcd", n)
 	stored, err := b.storedExample(ctx, namespace)
@@ -133,7 +150,8 @@ func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, erro
 				return nil, err
 			}
 			name := fmt.Sprintf("loaded-%d", i)
-			value, err := variation(stored, name, fmt.Sprintf("%08x-0000-4000-8000-%012x", i, n), plaintexts[i], b.format)
+			value, err := variation(stored, name, fmt.Sprintf("%08x-0000-4000-8000-000000000000", b.loaded), plaintexts[i])
+			b.loaded++
 			if err != nil {
 				return nil, err
 			}
@@ -146,16 +164,23 @@ func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, erro
 	return plaintexts, nil
 }
 
-// storedExample is the stored form of an ApiKey as it is once it is served: managed fields, conditions and all.
+// storedExample is the stored form of an ApiKey as it is once it is served: managed fields, finalizer, conditions and all.
 func (b *bed) storedExample(ctx context.Context, namespace string) (map[string]any, error) {
+	plaintext, err := b.format.Mint(b.random, key.Live)
+	if err != nil {
+		return nil, err
+	}
 	k := &v1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "example-"},
-		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive},
+		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, SecretHash: key.HashOf(plaintext).String()},
 	}
 	if err := b.client.Create(ctx, k); err != nil {
 		return nil, err
 	}
-	if err := b.patchStatus(ctx, k, b.random); err != nil {
+	if err := b.protect(ctx, k); err != nil {
+		return nil, err
+	}
+	if err := b.patchStatus(ctx, k, plaintext); err != nil {
 		return nil, err
 	}
 	var answer struct {
@@ -173,40 +198,52 @@ func (b *bed) storedExample(ctx context.Context, namespace string) (map[string]a
 	if err := json.Unmarshal(answer.KVs[0].Value, &stored); err != nil {
 		return nil, err
 	}
-	return stored, b.client.Delete(ctx, k)
+	return stored, b.unload(ctx, namespace)
+}
+
+// unload takes all ApiKeys of a namespace straight out of etcd: their finalizers ask for a controller.
+func (b *bed) unload(ctx context.Context, namespace string) error {
+	// "0" follows "/".
+	first, end := etcdKey(namespace, ""), etcdKey(namespace, "")
+	end[len(end)-1]++
+	return b.etcd(ctx, "deleterange", map[string]any{"key": first, "range_end": end}, nil)
+}
+
+// protect puts the finalizer on, as the controller does.
+func (b *bed) protect(ctx context.Context, k *v1alpha1.ApiKey) error {
+	old := k.DeepCopy()
+	k.Finalizers = append(k.Finalizers, v1alpha1.FinalizerRevocation)
+	return b.client.Patch(ctx, k, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
 }
 
 // patchStatus writes the status that the controller writes.
-func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, random io.Reader) error {
-	plaintext, err := b.format.Mint(random, key.Live)
-	if err != nil {
-		return err
-	}
+func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, plaintext string) error {
 	now := metav1.NewTime(time.Now())
 	old := k.DeepCopy()
 	k.Status = v1alpha1.ApiKeyStatus{
-		Hash: key.HashOf(plaintext).String(), Hint: b.format.Hint(plaintext),
-		OrganizationID: "00000000-0000-4000-8000-000000000000", MintedAt: &now,
-		Binding: &v1alpha1.Binding{Name: k.Name}, ObservedGeneration: 1,
-		Conditions: []metav1.Condition{
-			{
-				Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
-				Message: "The key is served", ObservedGeneration: 1, LastTransitionTime: now,
-			},
-			{
-				Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSecretCreated,
-				Message: "Secret " + k.Name + " holds the key", ObservedGeneration: 1, LastTransitionTime: now,
-			},
-		},
+		Hash: key.HashOf(plaintext).String(), Hint: b.format.Prefix(key.Live) + "…",
+		OrganizationID: "00000000-0000-4000-8000-000000000000", MintedAt: &now, ObservedGeneration: 1,
+		Conditions: []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
+			Message: "The key is served", ObservedGeneration: 1, LastTransitionTime: now,
+		}},
+	}
+	if name := k.SecretName(); name != "" {
+		k.Status.Hint, k.Status.Binding = b.format.Hint(plaintext), &v1alpha1.Binding{Name: name}
+		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSecretCreated,
+			Message: "Secret " + name + " holds the key", ObservedGeneration: 1, LastTransitionTime: now,
+		})
 	}
 	return b.client.Status().Patch(ctx, k, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
 }
 
-func variation(stored map[string]any, name, uid, plaintext string, format key.Format) ([]byte, error) {
-	metadata, status := stored["metadata"].(map[string]any), stored["status"].(map[string]any)
+func variation(stored map[string]any, name, uid, plaintext string) ([]byte, error) {
+	metadata, spec, status := stored["metadata"].(map[string]any), stored["spec"].(map[string]any), stored["status"].(map[string]any)
 	metadata["name"], metadata["uid"] = name, uid
 	delete(metadata, "generateName")
-	status["hash"], status["hint"] = key.HashOf(plaintext).String(), format.Hint(plaintext)
+	hash := key.HashOf(plaintext).String()
+	spec["secretHash"], status["hash"] = hash, hash
 	return json.Marshal(stored)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -69,17 +70,14 @@ func bareList(ctx context.Context, rc rest.Interface) (time.Duration, int, error
 func firstSync(ctx context.Context, rc rest.Interface) (time.Duration, int, error) {
 	ctx, stop := context.WithCancel(ctx)
 	index := authn.NewIndex()
-	feed := authn.NewFeed(index, rc)
+	feed := authn.NewFeed(index, rc, clock.RealClock{})
 	began, done := time.Now(), make(chan struct{})
 	go func() {
 		defer close(done)
 		feed.Run(ctx)
 	}()
-	for !feed.Synced() && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
+	err := feed.Relist(ctx)
 	took := time.Since(began)
-	err := ctx.Err()
 	stop()
 	<-done
 	return took, index.Size(), err

@@ -31,6 +31,11 @@ type rbacObjects struct {
 	profile   *v1alpha1.Profile
 	secret    *corev1.Secret
 	namespace *corev1.Namespace
+	leader    *coordinationv1.Lease
+}
+
+func newLease(name string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: name}}
 }
 
 var mergePatch = client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`))
@@ -61,7 +66,6 @@ var both = []request{
 		return c.Create(ctx, apiKey(o.key.Namespace, "another"))
 	}},
 	{"update an apikey", false, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error { return c.Update(ctx, o.key) }},
-	{"patch an apikey", false, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error { return c.Patch(ctx, o.key, mergePatch) }},
 	{"delete an apikey", false, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error { return c.Delete(ctx, o.key) }},
 	{"update an apikey's status", false, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error { return c.Status().Update(ctx, o.key) }},
 	{"patch a profile", false, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
@@ -70,6 +74,18 @@ var both = []request{
 	{"list namespaces", false, listing(&corev1.NamespaceList{})},
 	{"list pods", false, listing(&corev1.PodList{})},
 	{"list configmaps", false, listing(&corev1.ConfigMapList{})},
+	{"create a replica's lease", true, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
+		return c.Create(ctx, newLease("letmepost-api-new"))
+	}},
+	{"patch a replica's lease", true, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
+		return c.Patch(ctx, newLease("letmepost-api-new"), mergePatch)
+	}},
+	{"delete a replica's lease", true, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
+		return c.Delete(ctx, newLease("letmepost-api-new"))
+	}},
+	{"delete all leases", false, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
+		return c.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(systemNamespace))
+	}},
 	{"read the leases of others", false, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
 		return c.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "kube-controller-manager"}, &coordinationv1.Lease{})
 	}},
@@ -83,8 +99,26 @@ func apart(controller bool) []request {
 		{"get an apikey", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
 			return c.Get(ctx, client.ObjectKeyFromObject(o.key), &v1alpha1.ApiKey{})
 		}},
+		{"patch an apikey", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
+			return c.Patch(ctx, o.key, mergePatch)
+		}},
 		{"patch an apikey's status", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
 			return c.Status().Patch(ctx, o.key, client.RawPatch(types.MergePatchType, []byte(`{"status":{"observedGeneration":1}}`)))
+		}},
+		{"list the replicas' leases", controller, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
+			return c.List(ctx, &coordinationv1.LeaseList{}, client.InNamespace(systemNamespace))
+		}},
+		{"read the leader's lease", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
+			return c.Get(ctx, client.ObjectKeyFromObject(o.leader), o.leader)
+		}},
+		{"patch the leader's lease", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
+			return c.Patch(ctx, o.leader, mergePatch)
+		}},
+		{"delete the leader's lease", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
+			return c.Delete(ctx, o.leader)
+		}},
+		{"create a lease that is no replica's", controller, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
+			return c.Create(ctx, newLease("another-controller"))
 		}},
 		{"get a secret", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
 			return c.Get(ctx, client.ObjectKeyFromObject(o.secret), &corev1.Secret{})
@@ -148,7 +182,10 @@ func newRBACObjects(ctx SpecContext) rbacObjects {
 		profile:   &v1alpha1.Profile{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "a-profile"}},
 		secret:    &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "a-secret"}},
 		namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		leader:    newLease("letmepost-controller"),
 	}
+	Expect(client.IgnoreNotFound(admin.Delete(ctx, newLease("another-controller")))).To(Succeed())
+	Expect(client.IgnoreAlreadyExists(admin.Create(ctx, o.leader.DeepCopy()))).To(Succeed())
 	for _, object := range []client.Object{o.key, o.profile, o.secret} {
 		Expect(admin.Create(ctx, object)).To(Succeed())
 	}

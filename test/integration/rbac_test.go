@@ -44,7 +44,8 @@ var allowed = map[string][]string{
 		"list profiles.letmepost.dev", "watch profiles.letmepost.dev",
 	},
 	controllerAccount: {
-		"get apikeys.letmepost.dev", "list apikeys.letmepost.dev", "watch apikeys.letmepost.dev", "patch apikeys/status.letmepost.dev",
+		"get apikeys.letmepost.dev", "list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",
+		"patch apikeys.letmepost.dev", "patch apikeys/status.letmepost.dev",
 		"get profiles.letmepost.dev", "list profiles.letmepost.dev", "watch profiles.letmepost.dev", "patch profiles/status.letmepost.dev",
 		"get secrets", "create secrets",
 		"get namespaces",
@@ -52,9 +53,13 @@ var allowed = map[string][]string{
 	},
 }
 
-// allowedAtHome is what they may do besides, in letmepost-system.
+// allowedAtHome is what they may do besides, in letmepost-system. An admission policy narrows the API's Leases further.
 var allowedAtHome = map[string][]string{
-	controllerAccount: {"create leases.coordination.k8s.io", "create events", "patch events"},
+	apiAccount: {"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io"},
+	controllerAccount: {
+		"create leases.coordination.k8s.io", "list leases.coordination.k8s.io", "watch leases.coordination.k8s.io",
+		"patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io", "create events", "patch events",
+	},
 }
 
 // allowedOnLease is what they may do besides with the Lease that leaders hold, and no other.

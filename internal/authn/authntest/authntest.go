@@ -15,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -65,6 +66,25 @@ func Format(t testing.TB) key.Format {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// Authenticator returns one for x's keys of an environment, with the format of Format. It always serves, unless a mod says
+// otherwise.
+func Authenticator(t testing.TB, x *authn.Index, env key.Environment, clock clock.PassiveClock, mods ...func(*authn.Options)) *authn.Authenticator {
+	t.Helper()
+	o := authn.Options{
+		Index: x, Format: Format(t), Environment: env, Clock: clock,
+		Serving: func(time.Time) bool { return true },
+	}
+	for _, mod := range mods {
+		mod(&o)
+	}
+	return authn.NewAuthenticator(o)
+}
+
+// Serving lets the Authenticator serve while serving is true.
+func Serving(serving *atomic.Bool) func(*authn.Options) {
+	return func(o *authn.Options) { o.Serving = func(time.Time) bool { return serving.Load() } }
 }
 
 // Minted returns an ApiKey with its status as the controller writes it, and the key in plaintext. The key is not pinned

@@ -113,6 +113,7 @@ func run(ctx context.Context) error {
 		Random:                rand.Reader,
 		Clock:                 clock.RealClock{},
 		Concurrency:           o.concurrency,
+		Namespace:             "letmepost-system",
 		SecretRecheckInterval: 10 * time.Minute,
 	})
 	if err != nil {

@@ -1,0 +1,91 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// What the tests of package authn_test see of the registry of flights.
+
+// CommitTimeout bounds a write.
+const CommitTimeout = commitTimeout
+
+// Running counts the flights in the registry, and checks that its lists hold together.
+func (x *Index) Running() int {
+	n := 0
+	for i := range x.flights.shards {
+		s := &x.flights.shards[i]
+		s.mu.Lock()
+		var previous *Flight
+		for f := s.first; f != nil; f = f.next {
+			if f.previous != previous || f.shard != s || f.ended {
+				panic("the list of flights is broken")
+			}
+			previous = f
+			n++
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// ShardsInUse counts the shards that hold any flight.
+func (x *Index) ShardsInUse() (inUse, all int) {
+	for i := range x.flights.shards {
+		if x.flights.shards[i].first != nil {
+			inUse++
+		}
+	}
+	return inUse, len(x.flights.shards)
+}
+
+// Committing is committing.
+func (x *Index) Committing(id types.UID) bool { return x.committing(id) }
+
+// OnSettled sets settled.
+func (x *Index) OnSettled(f func()) { x.settled = f }
+
+// RetainKeys and RetainProfiles are what a list does first.
+
+func (x *Index) RetainKeys(ids ...types.UID)     { x.retainKeys(setOf(ids)) }
+func (x *Index) RetainProfiles(ids ...types.UID) { x.retainProfiles(setOf(ids)) }
+
+func setOf(ids []types.UID) map[types.UID]struct{} {
+	set := map[types.UID]struct{}{}
+	for _, id := range ids {
+		set[id] = struct{}{}
+	}
+	return set
+}
+
+// AdmitInTwo is Admit with something happening between the lookup and the registration.
+func (a *Authenticator) AdmitInTwo(ctx context.Context, authorization []string, f *Flight, between func()) error {
+	now := a.clock.Now()
+	s, err := a.find(authorization)
+	if err != nil {
+		return err
+	}
+	caller, err := s.recognise(now)
+	if err != nil {
+		return err
+	}
+	between()
+	return f.begin(ctx, a, caller, now)
+}
+
+// LookedUp is how a key is judged by the slot that a lookup found, whatever has become of that slot.
+func (a *Authenticator) LookedUp(authorization []string) func(now time.Time) error {
+	s, err := a.find(authorization)
+	if err != nil {
+		return func(time.Time) error { return err }
+	}
+	return func(now time.Time) error {
+		_, err := s.recognise(now)
+		return err
+	}
+}

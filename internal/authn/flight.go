@@ -1,0 +1,326 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+	"unsafe"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// commitTimeout bounds a write that is past its commit point. It must be over before a replica that has fenced itself can
+// be counted out: shorter than a third of its Lease's duration, which is what lies between the two (5 s by default).
+const commitTimeout = 4 * time.Second
+
+var (
+	errNoFlight   = errors.New("commit: the context is not of an accepted request")
+	errFlightOver = errors.New("commit: the request has been answered already")
+)
+
+// Flight is a request that has been accepted and not yet been answered. It lives in what stands for the request, and
+// costs no allocation of its own. The zero Flight is one that was never accepted: only Admit changes that, once.
+//
+// A flight is cut when its key stops being served or when the replica must not serve any more, and for good: neither
+// heals within one request.
+type Flight struct {
+	_ [0]sync.Mutex // not to be copied: others hold pointers to it
+
+	caller        Identity
+	authenticator *Authenticator // nil: not accepted
+	parent        context.Context
+	shard         *shard
+
+	// Under shard.mu.
+	previous, next *Flight
+	cut            error // why; nil: it is not
+	work           *work // nil: nobody has asked for a context
+	commits        int   // writes past their commit point
+	committed      bool  // a write has succeeded
+	ended          bool
+}
+
+// work is what a flight needs once somebody works on it who is to be told of its cut.
+type work struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	expiry *time.Timer // nil: the key never expires
+}
+
+// begin registers f, and judges its key once more.
+//
+// Between the lookup and the registration a key may have been revoked, by somebody who then looked for its flights and did
+// not find this one. So: who ends a key changes the index first and then walks the registry; who begins a flight enters
+// the registry first and then looks at the key. Whichever comes first to the lock of the flight's shard, the other sees
+// what was done before it: the walk finds the flight, or the look finds the change. The same holds for serving and CutAll.
+//
+// The look is at Key.slot, not at the slot that the lookup has found: that one may have been left behind by a rebuild of
+// the table, and then never sees what is changed later.
+func (f *Flight) begin(parent context.Context, a *Authenticator, caller Identity, now time.Time) error {
+	f.caller, f.authenticator, f.parent = caller, a, parent
+	f.shard = a.index.flights.shardOf(f)
+	f.shard.add(f)
+	err := f.judge(now)
+	if err != nil {
+		f.shard.mu.Lock()
+		f.shard.remove(f)
+		f.shard.mu.Unlock()
+		*f = Flight{}
+	}
+	return err
+}
+
+// judge says why the flight may not go on at now; nil: it may. It takes no lock, because it calls what others have given.
+func (f *Flight) judge(now time.Time) error {
+	if !f.authenticator.serving(now) {
+		return ErrUnavailable
+	}
+	return f.caller.Key.refusal(now)
+}
+
+// Caller returns who the request comes from; the zero Identity if it was not accepted.
+func (f *Flight) Caller() Identity { return f.caller }
+
+// Err says why the flight is cut: a Refusal or ErrUnavailable. It looks at key and clock itself, and waits for nobody to
+// tell. Nil: it is not, or it was not accepted.
+func (f *Flight) Err() error {
+	if f.authenticator == nil {
+		return nil
+	}
+	err := f.judge(f.authenticator.clock.Now())
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	f.sever(err)
+	return f.cut
+}
+
+// End takes the flight off the registry, and says why it was cut: a Refusal or ErrUnavailable. Nil: the answer may go out.
+// That is so too, whatever has happened since, if a write of the flight was committed: it was done with a good key, and who
+// asked for it must be told. Only the first call decides, each returns the same.
+func (f *Flight) End() error {
+	if f.authenticator == nil {
+		return nil
+	}
+	err := f.judge(f.authenticator.clock.Now())
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if !f.ended {
+		f.ended = true
+		f.shard.remove(f)
+		f.sever(err)
+		f.work.end()
+	}
+	if f.committed {
+		return nil
+	}
+	return f.cut
+}
+
+// sever cuts the flight if err says so, and it was not cut before. The shard must be locked.
+//
+// Its context ends with it, but not while a write is past its commit point, and not after one has succeeded: what is left
+// to do then is to say so. Any further write has to pass Commit and is refused.
+func (f *Flight) sever(err error) {
+	if f.cut == nil {
+		f.cut = err
+	}
+	if f.cut != nil && f.work != nil && f.commits == 0 && !f.committed {
+		f.work.cancel(f.cut) // runs nobody's code: what waits for a context runs in goroutines of its own
+	}
+}
+
+func (w *work) end() {
+	if w == nil {
+		return
+	}
+	if w.expiry != nil {
+		w.expiry.Stop()
+	}
+	w.cancel(nil)
+}
+
+type flightKey struct{}
+
+// Context returns the context for the work on an accepted request. It ends when the caller has gone, when the flight has
+// ended, and when it is cut; then context.Cause is the Refusal or ErrUnavailable. Commit takes it.
+//
+// It is made when it is first asked for: requests that are answered from memory need none, and making it costs more than
+// all else that a flight does.
+func (f *Flight) Context() context.Context {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if f.work != nil {
+		return f.work.ctx
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(f.parent, flightKey{}, f))
+	f.work = &work{ctx: ctx, cancel: cancel}
+	f.sever(nil)
+	if f.ended {
+		cancel(nil)
+		return ctx
+	}
+	if expiresAt := f.caller.Key.ExpiresAt(); !expiresAt.IsZero() {
+		f.work.expiry = time.AfterFunc(expiresAt.Sub(f.authenticator.clock.Now()), f.expire)
+	}
+	return ctx
+}
+
+// expire is called when the key should have expired. The clock decides: it may have been set back meanwhile.
+func (f *Flight) expire() {
+	now := f.authenticator.clock.Now()
+	err := f.judge(now)
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	f.sever(err)
+	if f.cut == nil && !f.ended {
+		f.work.expiry.Reset(max(f.caller.Key.ExpiresAt().Sub(now), time.Millisecond))
+	}
+}
+
+// Commit is the one point at which a request's write is either refused, and nothing is left behind, or done. ctx is, or
+// comes from, the request's Flight.Context.
+//
+// If the flight has been cut, or key or replica turn out to be no longer good by a fresh look, the error is the Refusal or
+// ErrUnavailable, and write is not called. Otherwise write runs, with a context that no revocation ends any more, but which
+// is bounded by commitTimeout. It must heed that one: a key is not confirmed as revoked while a write of it runs. The error
+// is then write's. If there is none, the write is committed, and End will not take it back.
+func Commit(ctx context.Context, write func(context.Context) error) error {
+	f, ok := ctx.Value(flightKey{}).(*Flight)
+	if !ok {
+		return errNoFlight
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	// Its time counts from before the look at clock and fence: a process that is stopped in between has less of it left.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := f.beginCommit(); err != nil {
+		return err
+	}
+	committed := false // unless write returns, and without an error
+	defer func() { f.endCommit(committed) }()
+	err := write(bounded)
+	committed = err == nil
+	return err
+}
+
+func (f *Flight) beginCommit() error {
+	err := f.judge(f.authenticator.clock.Now())
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if f.ended {
+		return errFlightOver
+	}
+	f.sever(err)
+	if f.cut != nil {
+		return f.cut
+	}
+	f.commits++
+	f.authenticator.index.flights.count(f.caller.Key.id, 1)
+	return nil
+}
+
+func (f *Flight) endCommit(committed bool) {
+	err := f.judge(f.authenticator.clock.Now())
+	f.shard.mu.Lock()
+	f.commits--
+	f.committed = f.committed || committed
+	f.sever(err) // and what was put off while the write ran
+	f.shard.mu.Unlock()
+	x := f.authenticator.index
+	x.flights.count(f.caller.Key.id, -1)
+	// In this order: who asked before it was counted down, had ended the key before, so that it shows here.
+	if f.caller.Key.refusal(time.Time{}) != nil {
+		x.settled()
+	}
+}
+
+// flights is the registry of all flights.
+type flights struct {
+	shards [64]shard
+
+	commitsMu sync.Mutex
+	commits   map[types.UID]int // writes past their commit point, by the key's id; no zeros
+}
+
+// shard is a list of flights, in a cache line of its own, so that cores do not fight for it.
+type shard struct {
+	mu    sync.Mutex
+	first *Flight
+	_     [64 - unsafe.Sizeof(sync.Mutex{}) - unsafe.Sizeof(uintptr(0))]byte
+}
+
+// shardOf spreads flights by where they lie in memory, which costs nothing that cores would have to share.
+func (fs *flights) shardOf(f *Flight) *shard {
+	const golden = 0x9e3779b97f4a7c15                                // Fibonacci hashing: the upper bits depend on all bits of the address
+	return &fs.shards[uint64(uintptr(unsafe.Pointer(f)))*golden>>58] //nolint:gosec // G103: the address is a number here, and no more
+}
+
+func (s *shard) add(f *Flight) {
+	s.mu.Lock()
+	if f.next = s.first; f.next != nil {
+		f.next.previous = f
+	}
+	s.first = f
+	s.mu.Unlock()
+}
+
+// remove takes f off the list; s.mu must be held.
+func (s *shard) remove(f *Flight) {
+	if f.previous != nil {
+		f.previous.next = f.next
+	} else {
+		s.first = f.next
+	}
+	if f.next != nil {
+		f.next.previous = f.previous
+	}
+	f.previous, f.next = nil, nil
+}
+
+// cut cuts the flights for which why has an error.
+func (fs *flights) cut(why func(*Flight) error) {
+	for i := range fs.shards {
+		s := &fs.shards[i]
+		s.mu.Lock()
+		for f := s.first; f != nil; f = f.next {
+			f.sever(why(f))
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (fs *flights) count(id types.UID, n int) {
+	fs.commitsMu.Lock()
+	defer fs.commitsMu.Unlock()
+	if n += fs.commits[id]; n == 0 {
+		delete(fs.commits, id)
+	} else {
+		fs.commits[id] = n
+	}
+}
+
+// CutAll cuts every flight, for the reason err: ErrUnavailable. Serving must be false already, and must not be true again
+// before CutAll has returned.
+func (x *Index) CutAll(err error) {
+	x.flights.cut(func(*Flight) error { return err })
+}
+
+// cutUnserved cuts the flights of keys that are no longer served, after the index has been changed. Expiry is left to the
+// flights themselves, which have a clock.
+func (x *Index) cutUnserved() {
+	x.flights.cut(func(f *Flight) error { return f.caller.Key.refusal(time.Time{}) })
+}
+
+// committing tells whether the key with this UID has a write past its commit point. While it has, its revocation must not
+// be confirmed. Once the key is no longer served, no further write begins; whenever one of it ends, settled is called.
+func (x *Index) committing(id types.UID) bool {
+	x.flights.commitsMu.Lock()
+	defer x.flights.commitsMu.Unlock()
+	return x.flights.commits[id] > 0
+}

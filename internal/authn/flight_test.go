@@ -1,0 +1,632 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// flying is an index with an authenticator whose clock and readiness the test holds.
+type flying struct {
+	*authn.Index
+	*authn.Authenticator
+	clock   *clocktesting.FakePassiveClock
+	serving *atomic.Bool
+}
+
+func newFlying(t testing.TB, objects ...any) *flying {
+	t.Helper()
+	f := &flying{Index: authntest.Index(t, objects...), clock: clocktesting.NewFakePassiveClock(now), serving: new(atomic.Bool)}
+	f.serving.Store(true)
+	f.Authenticator = authntest.Authenticator(t, f.Index, key.Live, f.clock, authntest.Serving(f.serving))
+	return f
+}
+
+// begin admits a request and asks for its context.
+func (x *flying) begin(t testing.TB, plaintext string) (*authn.Flight, context.Context) {
+	t.Helper()
+	f := new(authn.Flight)
+	if err := x.Admit(t.Context(), bearer(plaintext), f); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.End() })
+	return f, f.Context()
+}
+
+// isCut checks a flight that has been cut: its context has ended, and it says why.
+func isCut(t *testing.T, f *authn.Flight, ctx context.Context, want error) {
+	t.Helper()
+	if ctx.Err() == nil || !errors.Is(context.Cause(ctx), want) {
+		t.Errorf("the context has the error %v, the cause %v; want it ended by %v", ctx.Err(), context.Cause(ctx), want)
+	}
+	if err := f.Err(); !errors.Is(err, want) {
+		t.Errorf("Err = %v, want %v", err, want)
+	}
+	for range 2 {
+		if err := f.End(); !errors.Is(err, want) {
+			t.Errorf("End = %v, want %v", err, want)
+		}
+	}
+}
+
+// isWhole checks a flight that has not been cut.
+func isWhole(t *testing.T, f *authn.Flight, ctx context.Context) {
+	t.Helper()
+	if ctx.Err() != nil || f.Err() != nil {
+		t.Errorf("cut: %v, %v", context.Cause(ctx), f.Err())
+	}
+	for range 2 {
+		if err := f.End(); err != nil {
+			t.Errorf("End = %v, want nil", err)
+		}
+	}
+	if ctx.Err() == nil {
+		t.Error("the context goes on after the end")
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	k, s := minted(t)
+	x := newFlying(t, k)
+	var f authn.Flight
+	if err := x.Admit(t.Context(), bearer(s), &f); err != nil {
+		t.Fatal(err)
+	}
+	if id := f.Caller(); id.Key == nil || id.Key.ID() != k.UID || x.Running() != 1 {
+		t.Errorf("caller %+v, %d flights running", id, x.Running())
+	}
+	if err := errors.Join(f.Err(), f.End(), f.End()); err != nil || x.Running() != 0 {
+		t.Errorf("ended with %v, %d flights running", err, x.Running())
+	}
+	if f.Caller().Key == nil {
+		t.Error("who it was is forgotten: it is still to be logged")
+	}
+
+	for _, tc := range []struct {
+		reason  string
+		serving bool
+		header  []string
+		want    error
+	}{
+		{"nobody", true, nil, authn.Missing},
+		{"not serving", false, bearer(s), authn.ErrUnavailable},
+		{"not serving: nobody is told that a key is wrong", false, bearer("nonsense"), authn.ErrUnavailable},
+		{"not serving: nor that there is none", false, nil, authn.ErrUnavailable},
+	} {
+		var f authn.Flight
+		x.serving.Store(tc.serving)
+		err := x.Admit(t.Context(), tc.header, &f)
+		if !errors.Is(err, tc.want) || f.Caller() != (authn.Identity{}) || x.Running() != 0 || f.End() != nil || f.Err() != nil {
+			t.Errorf("%s: %v, want %v; caller %+v, %d running", tc.reason, err, tc.want, f.Caller(), x.Running())
+		}
+	}
+}
+
+// TestServingIsAskedWithAFreshReading: a process that was stopped must not go by the time before.
+func TestServingIsAskedWithAFreshReading(t *testing.T) {
+	k, s := minted(t)
+	clock := clocktesting.NewFakePassiveClock(now)
+	deadline := now.Add(time.Second)
+	a := authntest.Authenticator(t, authntest.Index(t, k), key.Live, clock, func(o *authn.Options) {
+		o.Serving = func(now time.Time) bool { return now.Before(deadline) }
+	})
+	var ended, committing, late authn.Flight
+	if err := errors.Join(a.Admit(t.Context(), bearer(s), &ended), a.Admit(t.Context(), bearer(s), &committing)); err != nil {
+		t.Fatal(err)
+	}
+	ctx := committing.Context()
+	clock.SetTime(deadline)
+	if err := ended.End(); !errors.Is(err, authn.ErrUnavailable) {
+		t.Errorf("End = %v", err)
+	}
+	err := authn.Commit(ctx, func(context.Context) error { t.Error("written"); return nil })
+	if !errors.Is(err, authn.ErrUnavailable) || !errors.Is(context.Cause(ctx), authn.ErrUnavailable) {
+		t.Errorf("Commit = %v, and the context's cause is %v", err, context.Cause(ctx))
+	}
+	if err := a.Admit(t.Context(), bearer(s), &late); !errors.Is(err, authn.ErrUnavailable) {
+		t.Errorf("Admit = %v", err)
+	}
+	clock.SetTime(now)
+	if err := committing.End(); !errors.Is(err, authn.ErrUnavailable) {
+		t.Errorf("serving again, the flight that was refused its commit ends with %v", err)
+	}
+}
+
+func TestWhatEndsAKeyCutsItsFlights(t *testing.T) {
+	profile, elsewhere := authntest.Profile(), authntest.Profile()
+	key, keyText := minted(t)
+	pinned, pinnedText := minted(t, authntest.PinnedTo(profile))
+	other, otherText := minted(t, authntest.PinnedTo(elsewhere))
+	objects := []any{profile, elsewhere, key, pinned, other}
+	with := func(k *v1alpha1.ApiKey, mods ...func(*v1alpha1.ApiKey)) *v1alpha1.ApiKey {
+		k = k.DeepCopy()
+		for _, mod := range mods {
+			mod(k)
+		}
+		return k
+	}
+	going := profile.DeepCopy()
+	going.DeletionTimestamp = &going.CreationTimestamp
+	rightful, _ := minted(t, sharing(key), authntest.CreatedAt(after(-time.Hour)))
+
+	for _, tc := range []struct {
+		reason      string
+		do          func(x *authn.Index)
+		key, pinned error // what cuts the flights of the two; nil: nothing
+	}{
+		{"the key is put again as it was", func(x *authn.Index) { x.PutKey(key); x.PutProfile(profile) }, nil, nil},
+		{"the key is being deleted", func(x *authn.Index) { x.PutKey(with(key, authntest.Deleting)) }, authn.Revoked, nil},
+		{"the key is gone", func(x *authn.Index) { x.RemoveKey(key) }, authn.Revoked, nil},
+		{"the key is found a duplicate", func(x *authn.Index) { x.PutKey(with(key, authntest.Duplicate)) }, authn.Unserved, nil},
+		{"the key makes room for the rightful one", func(x *authn.Index) { x.PutKey(rightful) }, authn.Revoked, nil},
+		{"a list has the key no more", func(x *authn.Index) { x.RetainKeys(pinned.UID, other.UID) }, authn.Revoked, nil},
+		{"a list has all", func(x *authn.Index) {
+			x.RetainKeys(key.UID, pinned.UID, other.UID)
+			x.RetainProfiles(profile.UID, elsewhere.UID)
+		}, nil, nil},
+		{"the Profile is being deleted", func(x *authn.Index) { x.PutProfile(going) }, nil, authn.Unserved},
+		{"the Profile is gone", func(x *authn.Index) { x.RemoveProfile(profile) }, nil, authn.Unserved},
+		{"a list has the Profile no more", func(x *authn.Index) { x.RetainProfiles(elsewhere.UID) }, nil, authn.Unserved},
+		{"it comes back at once: too late", func(x *authn.Index) { x.RemoveProfile(profile); x.PutProfile(profile) }, nil, authn.Unserved},
+		{"and so does the key", func(x *authn.Index) { x.RemoveKey(key); x.PutKey(key) }, authn.Revoked, nil},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			x := newFlying(t, objects...)
+			f1, c1 := x.begin(t, keyText)
+			f2, c2 := x.begin(t, pinnedText)
+			f3, c3 := x.begin(t, otherText)
+			tc.do(x.Index)
+			for _, is := range []struct {
+				flight *authn.Flight
+				ctx    context.Context
+				cut    error
+			}{{f1, c1, tc.key}, {f2, c2, tc.pinned}, {f3, c3, nil}} {
+				if is.cut != nil {
+					isCut(t, is.flight, is.ctx, is.cut)
+				} else {
+					isWhole(t, is.flight, is.ctx)
+				}
+			}
+			if n := x.Running(); n != 0 {
+				t.Errorf("%d flights are left", n)
+			}
+		})
+	}
+}
+
+// TestDeletingIsForGood: a watch may be answered by an apiserver that is behind.
+func TestDeletingIsForGood(t *testing.T) {
+	k, s := minted(t)
+	d, duplicateText := minted(t)
+	x := authntest.Index(t, k, d)
+	deleting, duplicate := k.DeepCopy(), d.DeepCopy()
+	authntest.Deleting(deleting)
+	authntest.Duplicate(duplicate)
+	x.PutKey(deleting)
+	x.PutKey(duplicate)
+	x.PutKey(k)
+	x.PutKey(d)
+	refused(t, x, s, authn.Revoked)
+	refused(t, x, duplicateText, authn.Unserved)
+	for range 1000 { // the table is rebuilt
+		other, _ := minted(t)
+		x.PutKey(other)
+	}
+	x.PutKey(k)
+	refused(t, x, s, authn.Revoked)
+
+	profile := authntest.Profile()
+	pinned, pinnedText := minted(t, authntest.PinnedTo(profile))
+	going := profile.DeepCopy()
+	going.DeletionTimestamp = &going.CreationTimestamp
+	x = authntest.Index(t, profile, pinned)
+	x.PutProfile(going)
+	x.PutProfile(profile)
+	refused(t, x, pinnedText, authn.Unserved)
+}
+
+func TestContext(t *testing.T) {
+	k, s := minted(t)
+	x := newFlying(t, k)
+	type mine struct{}
+	parent, leave := context.WithCancel(context.WithValue(t.Context(), mine{}, 7))
+	var f authn.Flight
+	if err := x.Admit(parent, bearer(s), &f); err != nil {
+		t.Fatal(err)
+	}
+	ctx := f.Context()
+	if ctx != f.Context() || ctx.Value(mine{}) != 7 || ctx.Err() != nil {
+		t.Errorf("another context each time, or not its parent's: %v", ctx)
+	}
+	leave()
+	if !errors.Is(context.Cause(ctx), context.Canceled) || f.Err() != nil || f.End() != nil {
+		t.Errorf("the caller has gone: cause %v, End %v", context.Cause(ctx), f.End())
+	}
+
+	f2, _ := x.begin(t, s)
+	x.RemoveKey(k)
+	isCut(t, f2, f2.Context(), authn.Revoked)
+
+	x.PutKey(k)
+	var asksLate, asksAfterEnd authn.Flight
+	if err := errors.Join(x.Admit(t.Context(), bearer(s), &asksLate), x.Admit(t.Context(), bearer(s), &asksAfterEnd)); err != nil {
+		t.Fatal(err)
+	}
+	_ = asksAfterEnd.End()
+	if ctx := asksAfterEnd.Context(); ctx.Err() == nil {
+		t.Error("a context made after the end goes on")
+	}
+	x.RemoveKey(k)
+	isCut(t, &asksLate, asksLate.Context(), authn.Revoked)
+}
+
+// TestExpiryInFlight: the clock that is given decides, and a timer only says when to look at it.
+func TestExpiryInFlight(t *testing.T) {
+	const left = 20 * time.Millisecond
+	expiresAt := now.Add(time.Hour)
+	k, s := minted(t, authntest.ExpiringAt(expiresAt))
+	x := newFlying(t, k)
+	asked, ctx := x.begin(t, s)
+	silent, other := new(authn.Flight), new(authn.Flight)
+	x.clock.SetTime(expiresAt.Add(-left))
+	for _, f := range []*authn.Flight{silent, other} {
+		if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	timed := silent.Context()
+	time.Sleep(3 * left)
+	if ctx.Err() != nil || timed.Err() != nil {
+		t.Fatalf("ended by %v and %v, and the clock says that there is time", context.Cause(ctx), context.Cause(timed))
+	}
+	if err := other.End(); err != nil {
+		t.Errorf("an instant before the expiry: %v", err)
+	}
+	x.clock.SetTime(expiresAt)
+	select {
+	case <-timed.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("nobody tells the context that the key has expired")
+	}
+	isCut(t, silent, timed, authn.Expired)
+	// The other one's timer is an hour away, as it would be with a clock that was set: whoever looks sees it all the same.
+	if err := authn.Commit(ctx, func(context.Context) error { t.Error("written"); return nil }); !errors.Is(err, authn.Expired) {
+		t.Errorf("Commit = %v", err)
+	}
+	isCut(t, asked, ctx, authn.Expired)
+
+	k2, s2 := minted(t, authntest.ExpiringAt(expiresAt.Add(time.Second)))
+	x.PutKey(k2)
+	f := new(authn.Flight)
+	if err := x.Admit(t.Context(), bearer(s2), f); err != nil {
+		t.Fatal(err)
+	}
+	x.clock.SetTime(expiresAt.Add(time.Second))
+	if err := f.Err(); !errors.Is(err, authn.Expired) {
+		t.Errorf("Err = %v without a context", err)
+	}
+	x.clock.SetTime(expiresAt) // set back: what has been cut stays it
+	if err := f.End(); !errors.Is(err, authn.Expired) {
+		t.Errorf("End = %v without a context", err)
+	}
+}
+
+func TestCutAll(t *testing.T) {
+	k, s := minted(t)
+	x := newFlying(t, k)
+	f1, c1 := x.begin(t, s)
+	f2, c2 := x.begin(t, s)
+	x.serving.Store(false)
+	x.CutAll(authn.ErrUnavailable)
+	isCut(t, f1, c1, authn.ErrUnavailable)
+	x.serving.Store(true)
+	isCut(t, f2, c2, authn.ErrUnavailable) // it is cut for good
+	f3, c3 := x.begin(t, s)
+	isWhole(t, f3, c3)
+}
+
+// TestCutBetweenLookupAndRegistration is what the second look of Admit is for.
+func TestCutBetweenLookupAndRegistration(t *testing.T) {
+	profile := authntest.Profile()
+	for _, tc := range []struct {
+		reason string
+		do     func(t *testing.T, x *flying, k *v1alpha1.ApiKey, s string)
+		want   error
+	}{
+		{"nothing happens", func(*testing.T, *flying, *v1alpha1.ApiKey, string) {}, nil},
+		{"the key is being deleted", func(_ *testing.T, x *flying, k *v1alpha1.ApiKey, _ string) {
+			authntest.Deleting(k)
+			x.PutKey(k)
+		}, authn.Revoked},
+		{"the key goes", func(_ *testing.T, x *flying, k *v1alpha1.ApiKey, _ string) { x.RemoveKey(k) }, authn.Revoked},
+		{"the table is rebuilt, and then the key is being deleted", func(t *testing.T, x *flying, k *v1alpha1.ApiKey, s string) {
+			leftBehind(t, x, s, func() {
+				authntest.Deleting(k)
+				x.PutKey(k)
+			})
+		}, authn.Revoked},
+		{"the table is rebuilt, and then the key goes", func(t *testing.T, x *flying, k *v1alpha1.ApiKey, s string) {
+			leftBehind(t, x, s, func() { x.RemoveKey(k) })
+		}, authn.Revoked},
+		{"the Profile goes", func(_ *testing.T, x *flying, _ *v1alpha1.ApiKey, _ string) { x.RemoveProfile(profile) }, authn.Unserved},
+		{"the replica is cut off", func(_ *testing.T, x *flying, _ *v1alpha1.ApiKey, _ string) {
+			x.serving.Store(false)
+			x.CutAll(authn.ErrUnavailable)
+		}, authn.ErrUnavailable},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			k, s := minted(t, authntest.PinnedTo(profile))
+			x := newFlying(t, profile, k)
+			f := new(authn.Flight)
+			err := x.AdmitInTwo(t.Context(), bearer(s), f, func() { tc.do(t, x, k, s) })
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("%v, want %v", err, tc.want)
+			}
+			if tc.want != nil && (x.Running() != 0 || f.Caller() != (authn.Identity{})) {
+				t.Errorf("refused, and yet there are %d flights, and the caller is %+v", x.Running(), f.Caller())
+			}
+			_ = f.End()
+		})
+	}
+}
+
+// TestRegisteredBeforeItIsJudged is the other half: who looks first and registers then, has not looked.
+func TestRegisteredBeforeItIsJudged(t *testing.T) {
+	k, s := minted(t)
+	x := authntest.Index(t, k)
+	var running []int // when serving is asked, which comes first in a look
+	a := authntest.Authenticator(t, x, key.Live, clocktesting.NewFakePassiveClock(now), func(o *authn.Options) {
+		o.Serving = func(time.Time) bool { running = append(running, x.Running()); return true }
+	})
+	var f authn.Flight
+	if err := a.Admit(t.Context(), bearer(s), &f); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(running, []int{0, 1}) {
+		t.Errorf("at the looks of Admit, %v flights were registered; want none, then one", running)
+	}
+	_ = f.End()
+}
+
+// leftBehind has do done to a key after the slot that a lookup has found before was left behind.
+func leftBehind(t *testing.T, x *flying, plaintext string, do func()) {
+	t.Helper()
+	old := x.LookedUp(bearer(plaintext))
+	for range 1000 {
+		other, _ := minted(t)
+		x.PutKey(other)
+	}
+	do()
+	if err := old(now); err != nil {
+		t.Fatalf("the old slot says %v: this test shows nothing", err)
+	}
+}
+
+// TestRegistryHoldsWhoIsRunning begins and ends flights in any order.
+func TestRegistryHoldsWhoIsRunning(t *testing.T) {
+	k, s := minted(t)
+	x := newFlying(t, k)
+	random := rand.New(rand.NewPCG(7, 7))
+	var running []*authn.Flight
+	most := 0
+	for range 20_000 {
+		if i := len(running); i > 0 && random.IntN(1000) < i {
+			i = random.IntN(i)
+			if err := running[i].End(); err != nil {
+				t.Fatal(err)
+			}
+			running[i] = running[len(running)-1]
+			running = running[:len(running)-1]
+		} else {
+			f := new(authn.Flight)
+			if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+				t.Fatal(err)
+			}
+			running = append(running, f)
+		}
+		if n := x.Running(); n != len(running) {
+			t.Fatalf("%d flights are in the registry, want %d", n, len(running))
+		}
+		inUse, _ := x.ShardsInUse()
+		most = max(most, inUse)
+	}
+	if _, all := x.ShardsInUse(); most < all {
+		t.Errorf("%d of %d shards are ever used", most, all)
+	}
+	x.RemoveKey(k)
+	for _, f := range running {
+		if err := f.End(); !errors.Is(err, authn.Revoked) {
+			t.Fatalf("End = %v", err)
+		}
+	}
+	if n := x.Running(); n != 0 {
+		t.Errorf("%d flights are left", n)
+	}
+}
+
+func TestFlightsAllocateNothing(t *testing.T) {
+	k, s := minted(t, authntest.ExpiringAt(now.Add(time.Hour)))
+	x := newFlying(t, k)
+	ctx, header, flights := t.Context(), bearer(s), make([]authn.Flight, 1001)
+	i := 0
+	if n := testing.AllocsPerRun(1000, func() {
+		if err := errors.Join(x.Admit(ctx, header, &flights[i]), flights[i].Err(), flights[i].End()); err != nil {
+			t.Fatal(err)
+		}
+		i++
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+// TestNoFlightEscapesARevocation: many requests come in while their key goes. Whoever was let in has been told when the
+// change of the index returns.
+func TestNoFlightEscapesARevocation(t *testing.T) {
+	const callers, each = 2, 16
+	rounds := 1500
+	if testing.Short() {
+		rounds = 100
+	}
+	profile := authntest.Profile()
+	for _, tc := range []struct {
+		reason string
+		end    func(x *flying, k *v1alpha1.ApiKey)
+		again  func(x *flying)
+		want   error
+	}{
+		{"deleting", func(x *flying, k *v1alpha1.ApiKey) { authntest.Deleting(k); x.PutKey(k) }, func(*flying) {}, authn.Revoked},
+		{"gone", func(x *flying, k *v1alpha1.ApiKey) { x.RemoveKey(k) }, func(*flying) {}, authn.Revoked},
+		{"Profile", func(x *flying, _ *v1alpha1.ApiKey) { x.RemoveProfile(profile) }, func(x *flying) { x.PutProfile(profile) }, authn.Unserved},
+		{"fence", func(x *flying, _ *v1alpha1.ApiKey) {
+			x.serving.Store(false)
+			x.CutAll(authn.ErrUnavailable)
+		}, func(x *flying) { x.serving.Store(true) }, authn.ErrUnavailable},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			x := newFlying(t, profile)
+			admitted := 0
+			for round := range rounds {
+				k, s := minted(t, authntest.PinnedTo(profile))
+				x.PutKey(k)
+				type running struct {
+					flight authn.Flight
+					ctx    context.Context
+				}
+				var all [callers][each]running
+				var wait sync.WaitGroup
+				var begun atomic.Int64
+				for i := range callers {
+					wait.Go(func() {
+						for j := range each {
+							r := &all[i][j]
+							begun.Add(1)
+							if err := x.Admit(context.Background(), bearer(s), &r.flight); err == nil {
+								r.ctx = r.flight.Context()
+							} else if !errors.Is(err, tc.want) && !errors.Is(err, authn.Unknown) {
+								t.Errorf("round %d: refused with %v", round, err)
+							}
+						}
+					})
+				}
+				for begun.Load() <= int64(round%each) { // nothing that lets others go first: it is about nanoseconds
+				}
+				tc.end(x, k)
+				var late authn.Flight
+				if err := x.Admit(t.Context(), bearer(s), &late); err == nil {
+					t.Fatalf("round %d: accepted after the end", round)
+				}
+				wait.Wait()
+				for i := range callers {
+					for j := range each {
+						r := &all[i][j]
+						if r.ctx == nil {
+							continue
+						}
+						admitted++
+						if !errors.Is(context.Cause(r.ctx), tc.want) {
+							t.Fatalf("round %d: let in and never told: cause %v", round, context.Cause(r.ctx))
+						}
+						if err := r.flight.End(); !errors.Is(err, tc.want) {
+							t.Fatalf("round %d: let in and ended with %v", round, err)
+						}
+					}
+				}
+				tc.again(x)
+				x.RemoveKey(k)
+			}
+			if n := x.Running(); n != 0 || admitted == 0 {
+				t.Errorf("%d flights are left, %d were let in", n, admitted)
+			}
+			t.Logf("%d were let in", admitted)
+		})
+	}
+}
+
+// TestFlightsUnderLoad lets requests run from beginning to end while keys come and go. Who ended well, ended before the
+// change of the index had been made.
+func TestFlightsUnderLoad(t *testing.T) {
+	x := newFlying(t)
+	type current struct {
+		key       *v1alpha1.ApiKey
+		plaintext string
+		gone      atomic.Bool // the change of the index has returned
+	}
+	var now atomic.Pointer[current]
+	renew := func() {
+		k, s := minted(t)
+		x.PutKey(k)
+		now.Store(&current{key: k, plaintext: s})
+	}
+	renew()
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	var begun, well, cut atomic.Int64
+	for range max(1, runtime.GOMAXPROCS(0)-1) {
+		wait.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				c := now.Load()
+				goneBefore := c.gone.Load()
+				var f authn.Flight
+				begun.Add(1)
+				if err := x.Admit(context.Background(), bearer(c.plaintext), &f); err != nil {
+					continue
+				}
+				if goneBefore {
+					t.Error("accepted after the end of the key")
+				}
+				if f.Caller().Key.ID() != c.key.UID {
+					t.Error("somebody else was recognised")
+				}
+				wrote := authn.Commit(f.Context(), func(context.Context) error { return nil }) == nil
+				goneBefore = c.gone.Load()
+				switch err := f.End(); {
+				case err == nil && goneBefore && !wrote:
+					t.Error("ended well after the end of the key")
+				case err == nil:
+					well.Add(1)
+				case wrote:
+					t.Errorf("written, and it ended with %v", err)
+				default:
+					cut.Add(1)
+				}
+			}
+		})
+	}
+	for i := range 500 {
+		c := now.Load()
+		for next := begun.Load() + int64(i%8); begun.Load() < next; { // nothing that lets others go first
+		}
+		authntest.Deleting(c.key)
+		x.PutKey(c.key)
+		c.gone.Store(true)
+		x.RemoveKey(c.key)
+		renew()
+	}
+	close(done)
+	wait.Wait()
+	if n := x.Running(); n != 0 || well.Load() == 0 {
+		t.Errorf("%d flights are left, %d ended well", n, well.Load())
+	}
+	t.Logf("%d ended well, %d were cut", well.Load(), cut.Load())
+}

@@ -1,0 +1,233 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
+)
+
+const (
+	// revocationsAtOnce is the number of deletions looked at together. They wait for a list of Leases, which they share.
+	revocationsAtOnce = 32
+	// tellAfter is how long a deletion waits before its status says so. Most are over long before.
+	tellAfter = time.Second
+	// sweepEvery is how often the Leases of crashed replicas are looked for.
+	sweepEvery = time.Minute
+)
+
+// revocations lets deleted ApiKeys go when no API replica accepts them any more.
+type revocations struct {
+	client  client.Client // reads from the cache
+	events  events.EventRecorder
+	barrier *revocation.Barrier
+	clock   clock.PassiveClock
+	seconds prometheus.Histogram
+}
+
+func setupRevocations(mgr manager.Manager, opts Options) error {
+	leases, err := coordinationclient.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("make a client of Leases: %w", err)
+	}
+	r := &revocations{
+		client:  mgr.GetClient(),
+		events:  mgr.GetEventRecorder(Name),
+		barrier: revocation.NewBarrier(leases.Leases(opts.Namespace), opts.Clock),
+		clock:   opts.Clock,
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "lmp_revocation_seconds",
+			Help:    "Time from seeing that an ApiKey is being deleted until every API replica has confirmed that it refuses the key.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80},
+		}),
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(r.seconds); err != nil {
+			return fmt.Errorf("register lmp_revocation_seconds: %w", err)
+		}
+		if err := opts.Registerer.Register(replicaCollector{r.barrier}); err != nil {
+			return fmt.Errorf("register lmp_replicas: %w", err)
+		}
+	}
+	if err := mgr.Add(manager.RunnableFunc(r.sweep)); err != nil {
+		return fmt.Errorf("add the sweep of Leases: %w", err)
+	}
+	deleted := predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
+	return builder.ControllerManagedBy(mgr).
+		Named("revocation").
+		For(&v1alpha1.ApiKey{}, builder.WithPredicates(deleted, predicate.GenerationChangedPredicate{})).
+		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
+		WithOptions(controller.Options{MaxConcurrentReconciles: revocationsAtOnce}).
+		Complete(r)
+}
+
+// Reconcile takes the finalizer off one ApiKey that is being deleted, or says whom that waits for.
+//
+// Model: step Revoke.
+func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	k := new(v1alpha1.ApiKey)
+	if err := r.client.Get(ctx, req.NamespacedName, k); client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
+	}
+	if k.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation) {
+		r.barrier.Done(req.NamespacedName) // it is gone, or has been let go
+		return reconcile.Result{}, r.barrier.Nudge(ctx)
+	}
+	verdict, err := r.barrier.Ask(ctx, k)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	again := verdict.AskAgain
+	switch {
+	case len(verdict.Awaited) == 0:
+		again, err = 0, r.lift(ctx, k, verdict)
+	case verdict.Waited < tellAfter:
+		again = min(again, tellAfter-verdict.Waited)
+		fallthrough
+	default:
+		err = r.explain(ctx, k, verdict)
+	}
+	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+		return reconcile.Result{RequeueAfter: soon}, nil // the cache was behind
+	}
+	return reconcile.Result{RequeueAfter: again}, err
+}
+
+// lift takes the finalizer off: the barrier has confirmed that no replica accepts the key.
+//
+// Model: step Lift.
+func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
+	at := fmt.Sprintf("/metadata/finalizers/%d", slices.Index(k.Finalizers, v1alpha1.FinalizerRevocation))
+	type op struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value string `json:"value,omitempty"`
+	}
+	patch, err := json.Marshal([]op{
+		{"test", "/metadata/uid", string(k.UID)},
+		{"test", at, v1alpha1.FinalizerRevocation},
+		{"remove", at, ""},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the patch: %w", err)
+	}
+	// The patch makes an empty object of what is gone: the events want it as it was.
+	err = r.client.Patch(ctx, k.DeepCopy(), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(Name))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("take the finalizer off: %w", err)
+	}
+	r.barrier.Done(client.ObjectKeyFromObject(k))
+	if err == nil {
+		r.seconds.Observe(v.Waited.Seconds())
+		ctrl.LoggerFrom(ctx).Info("Revoked", "hint", k.Status.Hint, "replicas", v.Replicas, "waited", v.Waited.Round(time.Millisecond).String())
+		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke", "No replica accepts the key any more: %d confirmed it", v.Replicas)
+	}
+	return r.barrier.Nudge(ctx)
+}
+
+// explain tells the replicas that they are awaited, and users whom their deletion waits for.
+func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
+	if err := r.barrier.Nudge(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "A replica could not be told what is awaited")
+	}
+	if v.Waited < tellAfter {
+		return nil
+	}
+	updated := k.DeepCopy()
+	deriveRevoking(updated, v, r.clock.Now())
+	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	ctrl.LoggerFrom(ctx).Info("Revocation waits", "awaited", v.Awaited, "waited", v.Waited.Round(time.Millisecond).String())
+	r.events.Eventf(updated, nil, corev1.EventTypeWarning, v1alpha1.ReasonAwaitingReplicas, "Revoke", "%s", awaiting(v))
+	return nil
+}
+
+// deriveRevoking makes k's conditions of a verdict. It is pure.
+func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
+	k.Status.ObservedGeneration = k.Generation
+	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRevoking,
+		Message: "The key is being deleted",
+	})
+	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
+		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAwaitingReplicas,
+		Message: awaiting(v),
+	})
+}
+
+// awaiting says whom a deletion waits for.
+func awaiting(v revocation.Verdict) string {
+	const most = 8
+	names := v.Awaited
+	if len(names) > most {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(v.Awaited)-most))
+	}
+	return fmt.Sprintf("Waiting for %d of %d API replicas to confirm that they refuse the key: %s", len(v.Awaited), v.Replicas, strings.Join(names, ", "))
+}
+
+// leaseHandler wakes the deletions that a change of a replica's Lease may have been the last one for.
+func (r *revocations) leaseHandler() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	wake := func(q queue, names []types.NamespacedName) {
+		for _, name := range names {
+			q.Add(reconcile.Request{NamespacedName: name})
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			wake(q, r.barrier.Observe(e.Object.(*coordinationv1.Lease)))
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			wake(q, r.barrier.Observe(e.ObjectNew.(*coordinationv1.Lease)))
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
+			wake(q, r.barrier.Forget(e.Object.GetName()))
+		},
+	}
+}
+
+// sweep looks for the Leases of crashed replicas, for as long as this process leads.
+func (r *revocations) sweep(ctx context.Context) error {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := r.barrier.Sweep(ctx); err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "The Leases of crashed replicas could not be swept; trying again", "in", sweepEvery.String())
+		}
+	}, sweepEvery)
+	return nil
+}

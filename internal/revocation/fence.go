@@ -1,0 +1,96 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package revocation
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// fence decides by the clock whether this process may accept anything. Once its deadline has been seen to pass it is shut,
+// and stays shut until it is started anew: what the controller has decided meanwhile is unknown.
+//
+// Two clocks tell the time. The monotonic one stands still while a machine is suspended; the wall clock can be set back.
+// The deadline has passed when either says so.
+type fence struct {
+	base      time.Time // with a monotonic reading
+	state     atomic.Uint32
+	monotonic atomic.Int64 // the deadline, as instant has it
+	wall      atomic.Int64
+}
+
+// States of a fence. shut leads to started, started to open, and everything back to shut.
+const (
+	shut uint32 = iota
+	started
+	open
+)
+
+func newFence(now time.Time) *fence { return &fence{base: now} }
+
+// instant is a moment on both clocks.
+type instant struct {
+	monotonic int64 // nanoseconds since the fence was made
+	wall      int64 // Unix nanoseconds
+}
+
+func (f *fence) instant(t time.Time) instant {
+	return instant{int64(t.Sub(f.base)), t.UnixNano()}
+}
+
+// allows is asked for every request, with its own reading of the clocks, so that no pause of this process can come between
+// the deadline and its being noticed.
+//
+// Model: step Accept.
+func (f *fence) allows(now time.Time) bool {
+	return f.state.Load() == open && !f.passed(f.instant(now))
+}
+
+// passed shuts the fence if the deadline has passed.
+func (f *fence) passed(now instant) bool {
+	if now.monotonic < f.monotonic.Load() && now.wall < f.wall.Load() {
+		return false
+	}
+	f.shut()
+	return true
+}
+
+// start sets a deadline, and lets nothing in yet.
+func (f *fence) start(deadline time.Time) {
+	f.shut()
+	f.set(f.instant(deadline))
+	f.state.Store(started)
+}
+
+// open lets requests in until the deadline, if the fence was started and has not been shut since.
+//
+// Model: step Open.
+func (f *fence) open(now time.Time) bool {
+	return !f.passed(f.instant(now)) && (f.state.CompareAndSwap(started, open) || f.state.Load() == open)
+}
+
+// extend puts the deadline off. It returns false if the fence is shut, or the old deadline has passed by now: then the new
+// one comes too late.
+//
+// Model: step Extend.
+func (f *fence) extend(deadline, now time.Time) bool {
+	if f.passed(f.instant(now)) || f.state.Load() == shut {
+		return false
+	}
+	f.set(f.instant(deadline))
+	return true
+}
+
+func (f *fence) set(deadline instant) {
+	f.monotonic.Store(deadline.monotonic)
+	f.wall.Store(deadline.wall)
+}
+
+func (f *fence) shut() { f.state.Store(shut) }
+
+// left is the time until the deadline.
+func (f *fence) left(now time.Time) time.Duration {
+	i := f.instant(now)
+	return time.Duration(min(f.monotonic.Load()-i.monotonic, f.wall.Load()-i.wall))
+}
