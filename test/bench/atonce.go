@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,30 +21,45 @@ import (
 
 // benchAtOnce counts the writes to the replicas' Leases while keys are deleted at once. A replica renews twenty times a second
 // at most, however many keys there are to confirm; the controller's word to replicas that are late comes on top.
-func (b *bed) benchAtOnce(ctx context.Context, r *report, few, many keys) error {
-	small, err := b.deleteAtOnce(ctx, few)
-	if err != nil {
-		return err
+func (b *bed) benchAtOnce(ctx context.Context, r *report, few, many, burst keys) error {
+	for _, c := range []struct {
+		name    string
+		keys    keys
+		request func(context.Context, keys) error
+	}{
+		// The apiserver takes one after the other.
+		{fmt.Sprintf("%d keys, one DELETE", fewAtOnce), few, b.deleteCollection},
+		{fmt.Sprintf("%d keys, one DELETE", manyAtOnce), many, b.deleteCollection},
+		{fmt.Sprintf("%d keys, %d clients", manyAtOnce, applyConcurrency), burst, b.deleteEach},
+	} {
+		progress("deleting at once: %s", c.name)
+		a, err := b.deleteAtOnce(ctx, c.keys, c.request)
+		if err != nil {
+			return err
+		}
+		r.plain("revoke: "+c.name+", until the last is gone", a.took.Seconds(), " s", fmt.Sprintf("deleted after %.2f s", a.deleted.Seconds()))
+		r.atMost("revoke: "+c.name+", Lease writes a replica", float64(a.most())/a.took.Seconds(), 25, "/s",
+			fmt.Sprintf("%v writes, %.2f a key and replica", slices.Sorted(maps.Values(a.writes)), float64(a.most())/float64(len(c.keys.plaintexts))))
 	}
-	large, err := b.deleteAtOnce(ctx, many)
-	if err != nil {
-		return err
-	}
-	r.plain(fmt.Sprintf("revoke: %d keys at once, until the last is gone", fewAtOnce), small.took.Seconds(), " s", small.String())
-	r.plain(fmt.Sprintf("revoke: %d keys at once, until the last is gone", manyAtOnce), large.took.Seconds(), " s", large.String())
-	r.plain(fmt.Sprintf("revoke: %d at once, Lease writes a replica and second", fewAtOnce), small.rate(), "/s", small.perKey())
-	r.atMost(fmt.Sprintf("revoke: %d at once, Lease writes a replica and second", manyAtOnce), large.rate(), 25, "/s", large.perKey())
 	return nil
+}
+
+func (b *bed) deleteCollection(ctx context.Context, k keys) error {
+	return b.client.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, client.InNamespace(k.namespace))
+}
+
+func (b *bed) deleteEach(ctx context.Context, k keys) error {
+	return inParallel(ctx, len(k.plaintexts), func(ctx context.Context, i int) error { return b.client.Delete(ctx, k.key(i)) })
 }
 
 // atOnce is what was seen while keys were deleted at once.
 type atOnce struct {
-	keys    int
-	request time.Duration  // until the one request to delete them was answered
-	took    time.Duration  // until the last was gone
+	deleted time.Duration  // until all requests to delete were answered
+	took    time.Duration  // until the last key was gone
 	writes  map[string]int // by Lease
 }
 
+// most is how often the Lease was written that was written most.
 func (a atOnce) most() (most int) {
 	for _, n := range a.writes {
 		most = max(most, n)
@@ -50,26 +67,9 @@ func (a atOnce) most() (most int) {
 	return most
 }
 
-// rate is that of the replica whose Lease was written most. One write more than intervals fit into a time may fall into it.
-func (a atOnce) rate() float64 { return float64(a.most()) / a.took.Seconds() }
-
-func (a atOnce) perKey() string {
-	return fmt.Sprintf("the busiest replica's: %d, %.2f a key", a.most(), float64(a.most())/float64(a.keys))
-}
-
-func (a atOnce) String() string {
-	total := 0
-	for _, n := range a.writes {
-		total += n
-	}
-	return fmt.Sprintf("DELETE answered after %.2f s; %d Lease writes for %d replicas", a.request.Seconds(), total, len(a.writes))
-}
-
-// deleteAtOnce deletes all keys of a namespace with one request, and returns when all are gone.
-func (b *bed) deleteAtOnce(ctx context.Context, k keys) (atOnce, error) {
-	n := len(k.plaintexts)
-	progress("deleting %d keys at once", n)
-	a := atOnce{keys: n, writes: map[string]int{}}
+// deleteAtOnce deletes all keys of a namespace, and returns when they are gone.
+func (b *bed) deleteAtOnce(ctx context.Context, k keys, request func(context.Context, keys) error) (atOnce, error) {
+	n, a := len(k.plaintexts), atOnce{writes: map[string]int{}}
 	objects, err := b.client.Watch(ctx, &v1alpha1.ApiKeyList{}, client.InNamespace(k.namespace))
 	if err != nil {
 		return a, err
@@ -89,8 +89,8 @@ func (b *bed) deleteAtOnce(ctx context.Context, k keys) (atOnce, error) {
 	counting, gone := context.WithCancel(ctx)
 	began := time.Now()
 	g.Go(func() error {
-		err := b.client.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, client.InNamespace(k.namespace))
-		a.request = time.Since(began)
+		err := request(ctx, k)
+		a.deleted = time.Since(began)
 		return err
 	})
 	g.Go(func() error {

@@ -203,7 +203,7 @@ func (b *bed) storedExample(ctx context.Context, namespace string) (map[string]a
 
 // unload takes all ApiKeys of a namespace straight out of etcd: their finalizers ask for a controller.
 func (b *bed) unload(ctx context.Context, namespace string) error {
-	// "0" follows "/".
+	// The namespace's prefix ends with "/"; what follows that is "0".
 	first, end := etcdKey(namespace, ""), etcdKey(namespace, "")
 	end[len(end)-1]++
 	return b.etcd(ctx, "deleterange", map[string]any{"key": first, "range_end": end}, nil)

@@ -37,7 +37,7 @@ const (
 // benchRevoke measures a revocation with 3 real API processes and the real controller: how soon the key is refused, how
 // soon `kubectl delete` returns, and what many revocations at once cost in writes.
 func benchRevoke(ctx context.Context, r *report, b *bed) error {
-	one, err := b.loadedKeys(ctx, keysLoaded-fewAtOnce-manyAtOnce)
+	one, err := b.loadedKeys(ctx, keysLoaded-fewAtOnce-2*manyAtOnce)
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,10 @@ func benchRevoke(ctx context.Context, r *report, b *bed) error {
 		return err
 	}
 	many, err := b.loadedKeys(ctx, manyAtOnce)
+	if err != nil {
+		return err
+	}
+	burst, err := b.loadedKeys(ctx, manyAtOnce)
 	if err != nil {
 		return err
 	}
@@ -63,7 +67,7 @@ func benchRevoke(ctx context.Context, r *report, b *bed) error {
 		err = b.benchDelete(ctx, r, t, toDelete, really)
 	}
 	if err == nil {
-		err = b.benchAtOnce(ctx, r, few, many)
+		err = b.benchAtOnce(ctx, r, few, many, burst)
 	}
 	return errors.Join(err, t.stop())
 }
