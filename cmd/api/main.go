@@ -87,11 +87,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
 		Authenticator: authn.NewAuthenticator(authn.Options{
-			Index:       index,
-			Format:      o.keyFormat,
-			Environment: o.environment,
-			Clock:       clock.RealClock{},
-			Serving:     replica.Serving,
+			Index:         index,
+			Format:        o.keyFormat,
+			Environment:   o.environment,
+			Clock:         clock.RealClock{},
+			Serving:       replica.Serving,
+			CommitTimeout: revocation.CommitWithin(o.leaseDuration),
 		}),
 		Directory:    index,
 		Ready:        serving,

@@ -47,6 +47,9 @@ type Options struct {
 	// Serving tells whether the process may accept anything at all at now, which is a fresh reading of Clock. It is asked
 	// twice for a request that is accepted, once more before its answer, and at each commit; without a lock held.
 	Serving func(now time.Time) bool
+	// CommitTimeout bounds a write that is past its commit point. It must be over before a process that has ceased to
+	// serve, because it is cut off, can be counted out: revocation.CommitWithin.
+	CommitTimeout time.Duration
 }
 
 // Authenticator recognises the keys of one environment.
@@ -56,11 +59,16 @@ type Authenticator struct {
 	index       *Index
 	clock       clock.PassiveClock
 	serving     func(now time.Time) bool
+
+	commitTimeout time.Duration
 }
 
 // NewAuthenticator returns an Authenticator for the keys of one environment that an index holds.
 func NewAuthenticator(o Options) *Authenticator {
-	return &Authenticator{format: o.Format, environment: o.Environment, index: o.Index, clock: o.Clock, serving: o.Serving}
+	return &Authenticator{
+		format: o.Format, environment: o.Environment, index: o.Index, clock: o.Clock,
+		serving: o.Serving, commitTimeout: o.CommitTimeout,
+	}
 }
 
 // Admit takes the values of a request's Authorization header, and makes f the flight of that request, which ends with

@@ -146,7 +146,7 @@ func TestCommitsContext(t *testing.T) {
 		if ctx.Value(mine{}) != 7 || ctx.Err() != nil {
 			t.Errorf("the write's context: %v, of nobody's", context.Cause(ctx))
 		}
-		if deadline, ok := ctx.Deadline(); !ok || deadline.Before(began) || deadline.After(time.Now().Add(authn.CommitTimeout)) {
+		if deadline, ok := ctx.Deadline(); !ok || deadline.Before(began) || deadline.After(time.Now().Add(authntest.CommitTimeout)) {
 			t.Errorf("its deadline is %v, %t", deadline, ok)
 		}
 		return nil

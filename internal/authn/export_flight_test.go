@@ -12,9 +12,6 @@ import (
 
 // What the tests of package authn_test see of the registry of flights.
 
-// CommitTimeout bounds a write.
-const CommitTimeout = commitTimeout
-
 // Running counts the flights in the registry, and checks that its lists hold together.
 func (x *Index) Running() int {
 	n := 0

@@ -13,10 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// commitTimeout bounds a write that is past its commit point. It must be over before a replica that has fenced itself can
-// be counted out: shorter than a third of its Lease's duration, which is what lies between the two (5 s by default).
-const commitTimeout = 4 * time.Second
-
 var (
 	errNoFlight   = errors.New("commit: the context is not of an accepted request")
 	errFlightOver = errors.New("commit: the request has been answered already")
@@ -186,7 +182,7 @@ func (f *Flight) expire() {
 //
 // If the flight has been cut, or key or replica turn out to be no longer good by a fresh look, the error is the Refusal or
 // ErrUnavailable, and write is not called. Otherwise write runs, with a context that no revocation ends any more, but which
-// is bounded by commitTimeout. It must heed that one: a key is not confirmed as revoked while a write of it runs. The error
+// is bounded by Options.CommitTimeout. It must heed that one: a key is not confirmed as revoked while a write of it runs. The error
 // is then write's. If there is none, the write is committed, and End will not take it back.
 func Commit(ctx context.Context, write func(context.Context) error) error {
 	f, ok := ctx.Value(flightKey{}).(*Flight)
@@ -197,7 +193,7 @@ func Commit(ctx context.Context, write func(context.Context) error) error {
 		return context.Cause(ctx)
 	}
 	// Its time counts from before the look at clock and fence: a process that is stopped in between has less of it left.
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.authenticator.commitTimeout)
 	defer cancel()
 	if err := f.beginCommit(); err != nil {
 		return err

@@ -39,6 +39,10 @@ const MaxNamed = 500
 // fenceAfter is F.
 func fenceAfter(leaseDuration time.Duration) time.Duration { return leaseDuration * 2 / 3 }
 
+// CommitWithin bounds a write that has passed its commit point, in a replica with a Lease of this duration. It is less than
+// what lies between the fence and the Lease's expiry, so that the write is over before nobody waits for it any more.
+func CommitWithin(leaseDuration time.Duration) time.Duration { return leaseDuration / 4 }
+
 // announcement is what a Lease says beside the renewal.
 type announcement struct {
 	applied string                 // the resourceVersion up to which the replica's store has applied ApiKeys; "": nothing yet

@@ -116,7 +116,8 @@ func newAuthBed(n int) (*authBed, error) {
 func newAuthenticator(index *authn.Index, format key.Format) *authn.Authenticator {
 	return authn.NewAuthenticator(authn.Options{
 		Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
-		Serving: func(time.Time) bool { return true },
+		Serving:       func(time.Time) bool { return true },
+		CommitTimeout: time.Second,
 	})
 }
 

@@ -68,13 +68,17 @@ func Format(t testing.TB) key.Format {
 	return f
 }
 
+// CommitTimeout is that of Authenticator.
+const CommitTimeout = 4 * time.Second
+
 // Authenticator returns one for x's keys of an environment, with the format of Format. It always serves, unless a mod says
 // otherwise.
 func Authenticator(t testing.TB, x *authn.Index, env key.Environment, clock clock.PassiveClock, mods ...func(*authn.Options)) *authn.Authenticator {
 	t.Helper()
 	o := authn.Options{
 		Index: x, Format: Format(t), Environment: env, Clock: clock,
-		Serving: func(time.Time) bool { return true },
+		Serving:       func(time.Time) bool { return true },
+		CommitTimeout: CommitTimeout,
 	}
 	for _, mod := range mods {
 		mod(&o)
