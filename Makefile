@@ -60,11 +60,16 @@ verify: tools ## Regenerate and lint, and fail if that changes a file
 	@hack/verify.sh
 	@$(MAKE) --no-print-directory lint
 
+.PHONY: spin
+spin: # The model checker, from the distribution's packages
+	@hack/spin.sh
+
 .PHONY: test
-test: controlplane build ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 20m -p $(TESTJOBS) ./...
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: bench
 bench: controlplane build ## Run the benchmarks, one line a figure

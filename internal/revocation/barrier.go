@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -48,7 +49,6 @@ type Barrier struct {
 // replica is what was last seen of a Lease.
 type replica struct {
 	announcement
-	holder          string
 	resourceVersion string
 	renewed         time.Time     // as it stands on the Lease: it is compared with nothing but itself
 	since           time.Time     // when this Barrier first saw that
@@ -172,13 +172,11 @@ func (b *Barrier) observe(l *coordinationv1.Lease) {
 	}
 	r.announcement, r.renewed, r.resourceVersion = announcementOn(l), renewed, l.ResourceVersion
 	r.duration = leaseDurationOf(l)
-	if l.Spec.HolderIdentity != nil {
-		r.holder = *l.Spec.HolderIdentity
-	}
 }
 
 // judge decides by a snapshot. A Lease must have expired before the snapshot was asked for: a renewal that is not on it
-// then came too late for its replica, which has shut its fence.
+// then came too late for its replica, which has shut its fence. One that is on it, but was forgotten meanwhile, is waited
+// for: it may have left, or an event of a watch or a list that is older than the snapshot did not have it yet.
 func (b *Barrier) judge(d *deletion, s snapshot) Verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -190,14 +188,19 @@ func (b *Barrier) judge(d *deletion, s snapshot) Verdict {
 	for i := range s.leases {
 		l := &s.leases[i]
 		r := b.replicas[l.Name]
-		if r == nil || r.expired(s.asked) {
-			continue // it left meanwhile, or is counted out
+		if r != nil && r.expired(s.asked) {
+			continue // it is counted out
 		}
 		v.Replicas++
-		if !announcementOn(l).confirms(d.id, d.resourceVersion) {
-			v.Awaited = append(v.Awaited, l.Name+" ("+r.holder+")")
-			v.AskAgain = min(v.AskAgain, max(r.duration-now.Sub(r.since), time.Millisecond))
+		if announcementOn(l).confirms(d.id, d.resourceVersion) {
+			continue
 		}
+		v.Awaited = append(v.Awaited, l.Name+" ("+ptr.Deref(l.Spec.HolderIdentity, "")+")")
+		left := time.Duration(0)
+		if r != nil {
+			left = r.duration - now.Sub(r.since)
+		}
+		v.AskAgain = min(v.AskAgain, max(left, time.Millisecond))
 	}
 	slices.Sort(v.Awaited)
 	return v

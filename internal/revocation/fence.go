@@ -42,9 +42,12 @@ func (f *fence) instant(t time.Time) instant {
 // allows is asked for every request, with its own reading of the clocks, so that no pause of this process can come between
 // the deadline and its being noticed.
 //
+// The state is looked at twice: between the first look and the one at the deadline, the fence may have been shut and
+// started anew. What is then far off is the deadline of a fence that is not open yet.
+//
 // Model: step Accept.
 func (f *fence) allows(now time.Time) bool {
-	return f.state.Load() == open && !f.passed(f.instant(now))
+	return f.state.Load() == open && !f.passed(f.instant(now)) && f.state.Load() == open
 }
 
 // passed shuts the fence if the deadline has passed.

@@ -178,7 +178,8 @@ func TestFenceIsExtendedOrPassedNotBoth(t *testing.T) {
 }
 
 // TestFenceStartedAnewLetsNobodyIn lets requests ask while the fence is shut and started anew, over and over, and never
-// opened. Their time is past the first deadline and before the second: none may see half of the one state and half of the other.
+// opened. Their time is past the first deadline and before the second: none may see the one state and the other deadline.
+// (Ten million rounds find a look at the state before the one at the deadline, and none after it.)
 func TestFenceStartedAnewLetsNobodyIn(t *testing.T) {
 	f := newFence(base)
 	stop := make(chan struct{})

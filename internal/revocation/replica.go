@@ -120,7 +120,7 @@ func (r *Replica) Run(ctx context.Context) {
 		r.fence.shut()
 		r.Cut()
 		if ctx.Err() == nil {
-			r.complain(err)
+			r.complain(notServing, err)
 			r.pause(ctx, retryEvery)
 		}
 	}
@@ -136,14 +136,20 @@ var (
 	errNoList  = errors.New("the Lease can be renewed, but keys and profiles can't be listed")
 )
 
-// complain says why nothing is served, when that changes and every now and then.
-func (r *Replica) complain(err error) {
-	now := r.Clock.Now()
-	if err.Error() == r.complaint && now.Sub(r.complained) < complainEvery {
+// What complain says before the reason.
+const (
+	notServing  = "not serving, trying on: "
+	notRenewing = "the Lease could not be renewed, trying on: "
+)
+
+// complain says what is wrong and why, when that changes and every now and then.
+func (r *Replica) complain(what string, err error) {
+	now, text := r.Clock.Now(), what+err.Error()
+	if text == r.complaint && now.Sub(r.complained) < complainEvery {
 		return
 	}
-	r.complaint, r.complained = err.Error(), now
-	r.Logger.Warn("not serving, trying on: "+err.Error(), "lease", r.Name)
+	r.complaint, r.complained = text, now
+	r.Logger.Warn(text, "lease", r.Name)
 }
 
 // join registers this replica, then lists, then serves, until that has to end; the error says why. In this order: a
@@ -202,7 +208,7 @@ func (r *Replica) hold(ctx context.Context) error {
 		case list.done == nil && r.late(now):
 			list = r.relist(ctx)
 		case list.done != nil && now.Sub(list.since) > listPatience && r.fence.state.Load() == started:
-			r.complain(errListing)
+			r.complain(notServing, errListing)
 		}
 		timer.Reset(max(due.Sub(now), 0))
 	}
@@ -222,8 +228,12 @@ func (r *Replica) register(ctx context.Context) error {
 	sent := r.Clock.Now()
 	lease, err := r.patch(ctx, sent, r.answerWithin())
 	if apierrors.IsNotFound(err) {
+		r.registered = true // even if the answer does not come
 		sent = r.Clock.Now()
 		lease, err = r.create(ctx, sent)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		r.Reconnect()
 	}
 	if err != nil {
 		return err
@@ -296,6 +306,8 @@ func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
 	case err == nil && r.fence.extend(sent.Add(r.fenceAfter()), now):
 		r.obey(lease, now)
 		return r.renewEvery(), nil
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
 	case err == nil, r.fence.left(now) <= 0:
 		r.Reconnect()
 		if err != nil {
@@ -305,7 +317,7 @@ func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		r.Reconnect()
 	}
-	r.Logger.Warn("the Lease could not be renewed: trying on", "lease", r.Name, "error", err.Error())
+	r.complain(notRenewing, err)
 	return min(retryEvery, r.fence.left(r.Clock.Now())), nil
 }
 
