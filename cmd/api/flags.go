@@ -123,11 +123,15 @@ func (o *options) check(environment, word, accessLog, logLevel string) (err erro
 		return usageError{fmt.Sprintf("--log-level: want debug, info, warn or error, not %q", logLevel)}
 	}
 	o.logLevel = level
-	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {
-		return usageError{"--lease-duration: want whole seconds, from 3s to 60s"}
-	}
 	if o.namespace == "" {
 		o.namespace = podNamespace()
+	}
+	return o.checkDurations()
+}
+
+func (o *options) checkDurations() error {
+	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {
+		return usageError{"--lease-duration: want whole seconds, from 3s to 60s"}
 	}
 	if o.drainDelay < 0 || o.drainTimeout <= 0 {
 		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}

@@ -191,7 +191,7 @@ func (r *Replica) hold(ctx context.Context) error {
 			}
 			list.done, due = nil, last.Add(announceEvery) // what was in the list is told soon
 		}
-		if now := r.Clock.Now(); !now.Before(due) {
+		if !r.Clock.Now().Before(due) {
 			again, err := r.renew(ctx)
 			if err != nil {
 				return err
@@ -199,19 +199,32 @@ func (r *Replica) hold(ctx context.Context) error {
 			last = r.Clock.Now()
 			due = last.Add(again)
 		}
-		now := r.Clock.Now()
-		switch {
-		case list.done != nil && now.Sub(list.since) > r.relistWithin():
-			r.relistsFail = true
-			r.Reconnect()
-			return errNoList
-		case list.done == nil && r.late(now):
-			list = r.relist(ctx)
-		case list.done != nil && now.Sub(list.since) > listPatience && r.fence.state.Load() == started:
-			r.complain(notServing, errListing)
+		var err error
+		if list, err = r.keepInStep(ctx, list); err != nil {
+			return err
 		}
-		timer.Reset(max(due.Sub(now), 0))
+		timer.Reset(max(due.Sub(r.Clock.Now()), 0))
 	}
+}
+
+// keepInStep asks for a new list when the watches are to be taken for broken. The error says that one does not come.
+func (r *Replica) keepInStep(ctx context.Context, list *listing) (*listing, error) {
+	now := r.Clock.Now()
+	if list.done == nil {
+		if r.late(now) {
+			return r.relist(ctx), nil
+		}
+		return list, nil
+	}
+	switch waited := now.Sub(list.since); {
+	case waited > r.relistWithin():
+		r.relistsFail = true
+		r.Reconnect()
+		return nil, errNoList
+	case waited > listPatience && r.fence.state.Load() == started:
+		r.complain(notServing, errListing)
+	}
+	return list, nil
 }
 
 func sooner(a, b time.Time) time.Time {
