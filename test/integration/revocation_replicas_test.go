@@ -1,0 +1,163 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/test/kube"
+)
+
+// seat is where a live API replica runs. Processes come and go; the addresses, and the proxy before the apiserver, stay.
+type seat struct {
+	number       int
+	proxy        *kube.Proxy
+	args         []string
+	url, metrics string
+
+	mu      sync.Mutex
+	process process
+}
+
+// seats makes places for n replicas and starts them.
+func seats(ctx SpecContext, n int, args ...string) []*seat {
+	GinkgoHelper()
+	var all []*seat
+	for i := range n {
+		proxy, err := cluster.StartProxy()
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(proxy.Close)
+		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+		Expect(proxy.ServiceAccountKubeconfig(ctx, systemNamespace, apiAccount, kubeconfig)).To(Succeed())
+		ports := freePorts(2)
+		s := &seat{
+			number: i, proxy: proxy,
+			url:     "http://" + kube.Address(ports[0]),
+			metrics: "http://" + kube.Address(ports[1]) + "/metrics",
+			args: append([]string{
+				"--kubeconfig", kubeconfig, "--environment", "live", "--access-log", "none",
+				"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]),
+			}, args...),
+		}
+		Expect(s.start()).To(Succeed())
+		DeferCleanup(s.kill)
+		all = append(all, s)
+	}
+	return all
+}
+
+// start starts a replica. Whoever made the seat ends it.
+func (s *seat) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := start(kube.Path("bin/api"), apiAccount, s.args...) // the last --kubeconfig counts
+	if err == nil {
+		s.process = p
+	}
+	return err
+}
+
+func (s *seat) current() process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
+}
+
+func (s *seat) kill() { s.current().end() }
+
+// leave ends the replica in order.
+func (s *seat) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.current().Stop(ctx)
+}
+
+func (s *seat) signal(signal syscall.Signal) error { return s.current().Signal(signal) }
+
+// serves waits until the replica accepts a key.
+func (s *seat) serves(ctx context.Context, key *subject) error {
+	if err := accepts(ctx, s.url, key); err != nil {
+		return fmt.Errorf("replica %d: %w; the end of its log:\n%s", s.number, err, s.current().Tail(15))
+	}
+	return nil
+}
+
+func urlsOf(seats []*seat) (urls []string) {
+	for _, s := range seats {
+		urls = append(urls, s.url)
+	}
+	return urls
+}
+
+// forgetReplicas removes the Leases of the replicas of earlier specs, which were killed: deletions would wait for them.
+func forgetReplicas(ctx SpecContext) {
+	GinkgoHelper()
+	Expect(admin.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(systemNamespace), client.HasLabels{v1alpha1.LabelReplica})).To(Succeed())
+}
+
+// leases are those of replicas, by name.
+func leases(ctx context.Context) map[string]coordinationv1.Lease {
+	GinkgoHelper()
+	list := &coordinationv1.LeaseList{}
+	Expect(admin.List(ctx, list, client.InNamespace(systemNamespace), client.HasLabels{v1alpha1.LabelReplica})).To(Succeed())
+	all := map[string]coordinationv1.Lease{}
+	for _, l := range list.Items {
+		Expect(l.Name).To(HavePrefix("letmepost-api-"))
+		all[l.Name] = l
+	}
+	return all
+}
+
+// leaseOf lets one replica be started, and returns the name of its Lease.
+func leaseOf(ctx SpecContext, start func()) string {
+	GinkgoHelper()
+	before := leases(ctx)
+	start()
+	after := leases(ctx)
+	maps.DeleteFunc(after, func(name string, _ coordinationv1.Lease) bool { _, old := before[name]; return old })
+	names := slices.Collect(maps.Keys(after))
+	Expect(names).To(HaveLen(1), "a Lease for one replica")
+	return names[0]
+}
+
+// metric returns a value from the text of /metrics: the metric's name with its labels, as it is written there.
+func metric(ctx context.Context, url, name string) func() (float64, error) {
+	return func() (float64, error) {
+		_, body, err := get(ctx, url, "")
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(body) {
+			if value, ok := strings.CutPrefix(line, name+" "); ok {
+				return strconv.ParseFloat(strings.TrimSpace(value), 64)
+			}
+		}
+		return 0, fmt.Errorf("no metric %s at %s", name, url)
+	}
+}
+
+// pass waits for d, or for the end of ctx.
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

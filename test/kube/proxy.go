@@ -1,0 +1,340 @@
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Mode is what a Proxy does to its connections, to those that are open as well as to new ones.
+type Mode string
+
+// The modes of a Proxy.
+const (
+	// Pass passes everything on.
+	Pass Mode = "pass"
+	// Refuse resets all connections: a network that says no.
+	Refuse Mode = "refuse"
+	// Silent keeps connections open and accepts new ones, but what is sent is lost, either way. Those connections stay
+	// dead in every later mode, until their client closes them: a network that has forgotten them.
+	Silent Mode = "silent"
+	// Paused holds back what is sent, either way, and delivers all of it in the next mode: a cable that is pulled out and
+	// put in again. Requests arrive late, and so do their answers.
+	Paused Mode = "paused"
+	// Swallow passes everything on but the MODIFIED and DELETED events of watches of our resources. They stay lost in
+	// every later mode, and no stream is cut: kubernetes/kubernetes#123072.
+	Swallow Mode = "swallow"
+
+	closed Mode = "closed"
+)
+
+// Proxy stands between a client and the apiserver. It ends TLS on either side, with the apiserver's own certificate, and
+// leaves alone what the client says of itself.
+type Proxy struct {
+	cluster  *Cluster
+	url      string
+	server   *http.Server
+	upstream *http.Transport
+	running  sync.WaitGroup // the accept loop, connections and requests
+
+	mu          sync.Mutex
+	mode        Mode
+	changed     chan struct{} // closed, and replaced, when the mode changes
+	connections map[*connection]bool
+	swallowed   int
+}
+
+// StartProxy starts a proxy that passes everything on until it is told otherwise.
+func (c *Cluster) StartProxy() (*Proxy, error) {
+	certificate, err := tls.LoadX509KeyPair(c.pki.cert(apiServerName), c.pki.key(apiServerName))
+	if err != nil {
+		return nil, fmt.Errorf("start a proxy: %w", err)
+	}
+	target, err := url.Parse(c.apiServerURL())
+	if err != nil {
+		return nil, fmt.Errorf("start a proxy: %w", err)
+	}
+	listener, err := listen("tcp", Address(0))
+	if err != nil {
+		return nil, fmt.Errorf("start a proxy: %w", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(c.ca)
+	p := &Proxy{
+		cluster: c,
+		url:     "https://" + listener.Addr().String(),
+		upstream: &http.Transport{
+			TLSClientConfig:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:  true,
+			DisableCompression: true,
+		},
+		mode:        Pass,
+		changed:     make(chan struct{}),
+		connections: map[*connection]bool{},
+	}
+	p.server = &http.Server{
+		Handler:   p.handler(target),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+		ConnState: p.count,
+		ErrorLog:  log.New(io.Discard, "", 0), // the faults are ours
+	}
+	p.running.Go(func() { _ = p.server.ServeTLS(faultyListener{listener, p}, "", "") })
+	return p, nil
+}
+
+// count counts the connections that are being served.
+func (p *Proxy) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		p.running.Add(1)
+	case http.StateClosed:
+		p.running.Done()
+	case http.StateActive, http.StateIdle, http.StateHijacked:
+	}
+}
+
+// handler passes requests on, each event of a watch as soon as it comes.
+func (p *Proxy) handler(target *url.URL) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Transport:     p.upstream,
+		FlushInterval: -1,
+		ErrorLog:      log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			if ourWatch(r.In.URL) {
+				r.Out.Header.Del("Accept-Encoding") // the sieve reads it as it is
+			}
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode == http.StatusOK && ourWatch(r.Request.URL) {
+				r.Body = &sieve{Closer: r.Body, proxy: p, events: json.NewDecoder(r.Body)}
+			}
+			return nil
+		},
+		// No answer of ours: to the client it looks as it does without a proxy.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.begin() {
+			panic(http.ErrAbortHandler)
+		}
+		defer p.running.Done()
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// begin counts a request, unless it comes after the end.
+func (p *Proxy) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mode == closed {
+		return false
+	}
+	p.running.Add(1)
+	return true
+}
+
+func ourWatch(u *url.URL) bool {
+	watch := u.Query().Get("watch")
+	return strings.HasPrefix(u.Path, "/apis/letmepost.dev/") && (watch == "true" || watch == "1")
+}
+
+// ServiceAccountKubeconfig writes what Cluster.ServiceAccountKubeconfig writes, but for a client of the proxy.
+func (p *Proxy) ServiceAccountKubeconfig(ctx context.Context, namespace, name, path string) error {
+	if err := p.cluster.ServiceAccountKubeconfig(ctx, namespace, name, path); err != nil {
+		return err
+	}
+	config, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return fmt.Errorf("kubeconfig %s: %w", path, err)
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server = p.url
+	}
+	content, err := clientcmd.Write(*config)
+	if err != nil {
+		return fmt.Errorf("kubeconfig %s: %w", path, err)
+	}
+	return WriteFile(path, content, 0o600)
+}
+
+// SetMode changes the mode, at once.
+func (p *Proxy) SetMode(mode Mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode = mode
+	for c := range p.connections {
+		p.afflict(c)
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// afflict does to a connection what lasts beyond the mode; mu must be held.
+func (p *Proxy) afflict(c *connection) {
+	switch p.mode {
+	case Refuse, closed:
+		c.reset()
+	case Silent:
+		c.dead = true
+	case Pass, Paused, Swallow:
+	}
+}
+
+// Swallowed is how many events were swallowed so far.
+func (p *Proxy) Swallowed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.swallowed
+}
+
+// Close ends the proxy with all connections, and returns when nothing of it runs any more.
+func (p *Proxy) Close() error {
+	p.SetMode(closed)
+	err := p.server.Close()
+	p.running.Wait()
+	p.upstream.CloseIdleConnections()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close a proxy: %w", err)
+	}
+	return nil
+}
+
+// faultyListener makes connections of a Proxy of those that it accepts.
+type faultyListener struct {
+	net.Listener
+	proxy *Proxy
+}
+
+// Accept accepts a connection, whatever will become of it.
+func (l faultyListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.proxy.mu.Lock()
+	defer l.proxy.mu.Unlock()
+	c := &connection{Conn: conn, proxy: l.proxy, closed: make(chan struct{})}
+	l.proxy.connections[c] = true
+	l.proxy.afflict(c)
+	return c, nil
+}
+
+// connection is one with a client, below TLS.
+type connection struct {
+	net.Conn
+	proxy  *Proxy
+	dead   bool // for good; guarded by proxy.mu
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Read goes on reading from a dead connection, and so learns that the client has closed it.
+func (c *connection) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if n == 0 || c.arrives() {
+			return n, err
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (c *connection) Write(b []byte) (int, error) {
+	if !c.arrives() {
+		return len(b), nil // so much of a network as the sender can see
+	}
+	return c.Conn.Write(b)
+}
+
+// arrives tells whether what is sent now arrives, as soon as that is known.
+func (c *connection) arrives() bool {
+	for {
+		c.proxy.mu.Lock()
+		dead, paused, changed := c.dead, c.proxy.mode == Paused, c.proxy.changed
+		c.proxy.mu.Unlock()
+		if dead || !paused {
+			return !dead
+		}
+		select {
+		case <-changed:
+		case <-c.closed:
+			return false
+		}
+	}
+}
+
+// reset closes a connection so that its client gets an error and not an end; proxy.mu must be held.
+func (c *connection) reset() {
+	if conn, ok := c.Conn.(*net.TCPConn); ok {
+		_ = conn.SetLinger(0)
+	}
+	_ = c.Conn.Close()
+	c.once.Do(func() { close(c.closed) })
+}
+
+func (c *connection) Close() error {
+	c.proxy.mu.Lock()
+	delete(c.proxy.connections, c)
+	c.proxy.mu.Unlock()
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// sieve is the body of a watch, without the events that are swallowed.
+type sieve struct {
+	io.Closer
+	proxy  *Proxy
+	events *json.Decoder
+	next   []byte // of an event that passes, what was not read yet
+}
+
+func (s *sieve) Read(b []byte) (int, error) {
+	for len(s.next) == 0 {
+		var event json.RawMessage
+		if err := s.events.Decode(&event); err != nil {
+			return 0, err
+		}
+		lost, err := s.proxy.swallows(event)
+		if err != nil {
+			return 0, err
+		}
+		if !lost {
+			s.next = append(event, '\n')
+		}
+	}
+	n := copy(b, s.next)
+	s.next = s.next[n:]
+	return n, nil
+}
+
+func (p *Proxy) swallows(event []byte) (bool, error) {
+	var e struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(event, &e); err != nil {
+		return false, fmt.Errorf("an event of a watch: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mode != Swallow || e.Type != "MODIFIED" && e.Type != "DELETED" {
+		return false, nil
+	}
+	p.swallowed++
+	return true, nil
+}
