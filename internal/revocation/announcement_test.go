@@ -64,14 +64,3 @@ func FuzzAnnouncement(f *testing.F) {
 		}
 	})
 }
-
-func FuzzResourceVersions(f *testing.F) {
-	for _, v := range [][2]string{{"1", "2"}, {"9", "10"}, {"10", "10"}, {"", "1"}, {"0", "1"}, {"1", "x"}, {"01", "1"}} {
-		f.Add(v[0], v[1])
-	}
-	f.Fuzz(func(t *testing.T, a, b string) {
-		if before(a, b) == atLeast(a, b) {
-			t.Errorf("before(%q, %q) = %t", a, b, before(a, b))
-		}
-	})
-}
