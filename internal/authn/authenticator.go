@@ -75,6 +75,8 @@ func NewAuthenticator(o Options) *Authenticator {
 // parent at the latest. Every flight that was admitted must be ended. The error is a Refusal or ErrUnavailable.
 //
 // It costs one hash and one lookup, less for what is malformed, and allocates nothing.
+//
+// Model: step Accept.
 func (a *Authenticator) Admit(parent context.Context, authorization []string, f *Flight) error {
 	now := a.clock.Now()
 	if !a.serving(now) {

@@ -273,6 +273,8 @@ func (f *feed[T]) Update(o any) error {
 }
 
 // Delete takes out an object that is gone.
+//
+// Model: step Apply.
 func (f *feed[T]) Delete(o any) error {
 	t, ok := o.(T)
 	if !ok {
@@ -308,6 +310,8 @@ func (f *feed[T]) Replace(list []any, resourceVersion string) error {
 }
 
 // Bookmark takes in that nothing has changed up to a resourceVersion.
+//
+// Model: step Bookmark.
 func (f *feed[T]) Bookmark(resourceVersion string) error {
 	f.note(resourceVersion)
 	return nil

@@ -22,6 +22,8 @@ import (
 )
 
 // conclude is the one place where an ApiKey's status is written: derive, compare, patch, tell.
+//
+// Model: step Hash.
 func (r *apiKeys) conclude(ctx context.Context, found findings) (lifecycle.State, error) {
 	old, now := found.key, r.Clock.Now()
 	updated := old.DeepCopy()

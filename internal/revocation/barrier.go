@@ -290,6 +290,8 @@ func (b *Barrier) awaitedOf(r *replica, now time.Time) (awaited string) {
 }
 
 // Sweep deletes the Leases of processes that are long gone: one that crashes leaves its own behind.
+//
+// Model: step Sweep.
 func (b *Barrier) Sweep(ctx context.Context) error {
 	if _, err := b.list(ctx); err != nil {
 		return err

@@ -51,6 +51,8 @@ func (f *fence) allows(now time.Time) bool {
 }
 
 // passed shuts the fence if the deadline has passed.
+//
+// Model: step Lapse.
 func (f *fence) passed(now instant) bool {
 	if now.monotonic < f.monotonic.Load() && now.wall < f.wall.Load() {
 		return false

@@ -208,6 +208,8 @@ func (r *Replica) hold(ctx context.Context) error {
 }
 
 // keepInStep asks for a new list when the watches are to be taken for broken. The error says that one does not come.
+//
+// Model: step GiveUp.
 func (r *Replica) keepInStep(ctx context.Context, list *listing) (*listing, error) {
 	now := r.Clock.Now()
 	if list.done == nil {
@@ -379,6 +381,8 @@ func (r *Replica) spec(now time.Time) coordinationv1.LeaseSpec {
 }
 
 // leave gives the Lease up, so that no deletion waits for it to expire.
+//
+// Model: step Leave.
 func (r *Replica) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.answerWithin())
 	defer cancel()
