@@ -341,7 +341,7 @@ func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
 // Model: step Publish.
 func (r *Replica) patch(ctx context.Context, now time.Time, within time.Duration) (*coordinationv1.Lease, error) {
 	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"annotations": r.annotations()},
+		"metadata": map[string]any{"labels": r.labels(), "annotations": r.annotations()},
 		"spec":     r.spec(now),
 	})
 	if err != nil {
@@ -358,11 +358,16 @@ func (r *Replica) create(ctx context.Context, now time.Time) (*coordinationv1.Le
 	return r.Leases.Create(ctx, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        r.Name,
-			Labels:      map[string]string{v1alpha1.LabelReplica: string(r.Environment), v1alpha1.LabelManagedBy: v1alpha1.ManagedBy},
+			Labels:      r.labels(),
 			Annotations: r.annotations(),
 		},
 		Spec: r.spec(now),
 	}, metav1.CreateOptions{})
+}
+
+// labels are written with every renewal: without them, the Lease is nobody's to the controller.
+func (r *Replica) labels() map[string]string {
+	return map[string]string{v1alpha1.LabelReplica: string(r.Environment), v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}
 }
 
 func (r *Replica) annotations() map[string]string {
