@@ -69,6 +69,7 @@ type Replica struct {
 	fence      *fence
 	nudge      nudge
 	registered bool // there may be a Lease
+	unanswered int  // attempts to register, in a row, that nobody has answered
 	// relistsFail: the last time this replica held a Lease, it could renew that but not list. Until it can list, it is to
 	// hold none: it would hold every deletion up.
 	relistsFail bool
@@ -102,6 +103,8 @@ const (
 	announceEvery = 50 * time.Millisecond
 	// retryEvery is the time between attempts to get a Lease.
 	retryEvery = 500 * time.Millisecond
+	// unansweredBefore is how many such attempts may go unanswered before the next ones are far between.
+	unansweredBefore = 3
 	// listPatience is how long the first list may take before somebody is told why nothing is served.
 	listPatience = 2 * time.Second
 	// complainEvery is the time between two records of the same complaint.
@@ -121,12 +124,21 @@ func (r *Replica) Run(ctx context.Context) {
 		r.Cut()
 		if ctx.Err() == nil {
 			r.complain(notServing, err)
-			r.pause(ctx, retryEvery)
+			r.pause(ctx, r.retryAfter())
 		}
 	}
 	if r.registered {
 		r.leave(context.WithoutCancel(ctx))
 	}
+}
+
+// retryAfter is when to try again to get a Lease. If it is answers that don't come, the requests may have arrived all the
+// same, and the Lease be as good as new: then the attempts are so far between that it expires, and nobody waits for it.
+func (r *Replica) retryAfter() time.Duration {
+	if r.unanswered >= unansweredBefore {
+		return r.Duration + retryEvery
+	}
+	return retryEvery
 }
 
 var (
@@ -248,11 +260,13 @@ func (r *Replica) register(ctx context.Context) error {
 		lease, err = r.create(ctx, sent)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
+		r.unanswered++
 		r.Reconnect()
 	}
 	if err != nil {
 		return err
 	}
+	r.unanswered = 0
 	r.registered = true
 	r.fence.start(sent.Add(r.fenceAfter()))
 	r.nudge = nudge{}

@@ -53,11 +53,11 @@ func TestReplicaServesNothingUntilItCanRegister(t *testing.T) {
 				if got := x.order(0, relist, up, created, patched); got != "" {
 					t.Errorf("without a Lease: %s", got)
 				}
-				if n := len(x.moments(0, patch)); n < 60/5 || n > 121 {
+				if n := len(x.moments(0, patch)); n < 5 || n > 121 {
 					t.Errorf("it has tried %d times in a minute", n)
 				}
 				x.answer(nil, nil)
-				x.until(65 * s)
+				x.until(77 * s) // attempts that nobody answers become few
 				if !x.serving() {
 					t.Error("it does not serve when it can register")
 				}
@@ -169,7 +169,7 @@ func TestReplicaStopsInTime(t *testing.T) {
 				}
 				x.answer(nil, nil)
 				healed := x.now()
-				x.until(healed + tc.duration/4 + 1*s)
+				x.until(healed + tc.duration*5/4 + 1*s) // attempts that nobody answers become few
 				if !x.serving() {
 					t.Error("it does not serve again")
 				}
@@ -806,7 +806,7 @@ func TestReplicaNeedsNoReconnect(t *testing.T) {
 		x.answer(hang, nil)
 		x.until(60 * s)
 		x.answer(nil, nil)
-		x.until(70 * s)
+		x.until(80 * s)
 		if !x.serving() {
 			t.Error("it does not serve again")
 		}
@@ -816,6 +816,31 @@ func TestReplicaNeedsNoReconnect(t *testing.T) {
 }
 
 // TestReplicaComplainsNowAndThen: the apiserver is away for five minutes.
+// TestReplicaThatHearsNoAnswersIsCountedOut: its registrations arrive, and it never learns of it. It must not hold every
+// deletion up by making its Lease as good as new over and over.
+func TestReplicaThatHearsNoAnswersIsCountedOut(t *testing.T) {
+	play(t, func(t *testing.T, x *scene) {
+		x.run()
+		x.until(20 * s)
+		x.answer(nil, hang)
+		x.until(200 * s)
+		writes := x.moments(60*s, patch, create)
+		if len(writes) < 3 {
+			t.Fatalf("%d writes from 60 s on: it must go on trying", len(writes))
+		}
+		for i := range writes[1:] {
+			if pause := writes[i+1].at - writes[i].at; pause <= x.Duration {
+				t.Errorf("its Lease never expires: %s between two writes", pause)
+			}
+		}
+		x.answer(nil, nil)
+		x.until(220 * s)
+		if !x.serving() {
+			t.Error("it does not serve again when answers come")
+		}
+	})
+}
+
 func TestReplicaComplainsNowAndThen(t *testing.T) {
 	for name, wrong := range map[string]fault{"refused": refuse, "silent": hang} {
 		for _, busy := range []bool{false, true} {
@@ -845,18 +870,18 @@ func TestReplicaComplainsNowAndThen(t *testing.T) {
 							}
 						}
 					}
-					if n := len(x.logged(170*s, "not serving")); n < 8 || n > 11 {
+					if n := len(x.logged(170*s, "not serving")); n < 7 || n > 11 {
 						t.Errorf("in 150 s it has said %d times that it does not serve", n)
 					}
 					x.answer(nil, nil)
-					x.until(330 * s)
+					x.until(345 * s)
 					if n := len(x.logged(320*s, "serving: registered")); n != 1 {
 						t.Errorf("it has said %d times that it serves again", n)
 					}
 					// The next absence is another one: it is told of at once.
 					x.answer(wrong, nil)
-					x.until(345 * s)
-					if n := len(x.logged(330*s, "not serving")); n == 0 {
+					x.until(360 * s)
+					if n := len(x.logged(345*s, "not serving")); n == 0 {
 						t.Error("it does not say that it does not serve any more")
 					}
 				})

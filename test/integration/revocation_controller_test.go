@@ -18,8 +18,6 @@ import (
 )
 
 var _ = Describe("A deletion that waits for a replica", func() {
-	BeforeEach(forgetReplicas)
-
 	It("waits on when the controller is killed, and completes when the replica wakes up", func(ctx SpecContext) {
 		controller := startController(ctx)
 		startAPI(ctx, "live")
@@ -76,8 +74,6 @@ var _ = Describe("A deletion that waits for a replica", func() {
 })
 
 var _ = Describe("Deleting keys while the controller changes", func() {
-	BeforeEach(forgetReplicas)
-
 	It("never returns while a replica accepts the key, and always returns", func(ctx SpecContext) {
 		leader := candidate(ctx)
 		leader.awaitLeadership(ctx)

@@ -22,8 +22,6 @@ import (
 )
 
 var _ = Describe("A deletion", func() {
-	BeforeEach(forgetReplicas)
-
 	It("is held back from before the key has a hash", func(ctx SpecContext) {
 		startController(ctx)
 		namespace := newNamespace(ctx)

@@ -66,8 +66,6 @@ func plan(dice *rand.Rand, steps int) []mishap {
 }
 
 var _ = Describe("Deleting keys while replicas fail", func() {
-	BeforeEach(forgetReplicas)
-
 	It("never returns while one accepts the key, and always returns", func(ctx SpecContext) {
 		const steps, atRest = 100, 20
 		startController(ctx)
@@ -103,8 +101,6 @@ var _ = Describe("Deleting keys while replicas fail", func() {
 })
 
 var _ = Describe("A replica whose watch has lost a deletion", func() {
-	BeforeEach(forgetReplicas)
-
 	It("learns of it by listing anew, and the deletion waits for that", func(ctx SpecContext) {
 		startController(ctx)
 		var replica *seat

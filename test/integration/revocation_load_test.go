@@ -22,8 +22,6 @@ import (
 )
 
 var _ = Describe("Deleting keys", func() {
-	BeforeEach(forgetReplicas)
-
 	It("returns when no replica under load accepts the key any more", func(ctx SpecContext) {
 		const revocations = 200
 		startController(ctx)

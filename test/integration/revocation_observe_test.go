@@ -19,8 +19,6 @@ import (
 )
 
 var _ = Describe("A replica that is cut off", func() {
-	BeforeEach(forgetReplicas)
-
 	It("is named to whoever waits for it, refuses everything, is counted out, and comes back", func(ctx SpecContext) {
 		const duration = 6 * time.Second
 		controller := startController(ctx)

@@ -105,7 +105,10 @@ func urlsOf(seats []*seat) (urls []string) {
 	return urls
 }
 
-// forgetReplicas removes the Leases of the replicas of earlier specs, which were killed: deletions would wait for them.
+// Each spec of this package begins without the replicas of those before it, which were killed.
+var _ = BeforeEach(forgetReplicas)
+
+// forgetReplicas removes the Leases of replicas: deletions would wait for those that nobody renews any more.
 func forgetReplicas(ctx SpecContext) {
 	GinkgoHelper()
 	Expect(admin.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(systemNamespace), client.HasLabels{v1alpha1.LabelReplica})).To(Succeed())
