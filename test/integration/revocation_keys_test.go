@@ -20,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,6 +32,7 @@ import (
 // mintMany makes live keys, and returns them when the controller says that they are served.
 func mintMany(ctx SpecContext, namespace string, n int) []*subject {
 	GinkgoHelper()
+	DeferCleanup(func(ctx SpecContext) { forgetKeys(ctx, namespace) }, NodeTimeout(patience))
 	group, life := errgroup.WithContext(ctx)
 	group.SetLimit(sideBySide)
 	for i := range n {
@@ -64,6 +66,23 @@ func mintMany(ctx SpecContext, namespace string, n int) []*subject {
 		subjects = append(subjects, &subject{ApiKey: k, plaintext: plaintexts[k.SecretName()]})
 	}
 	return subjects
+}
+
+// forgetKeys removes the keys of a namespace without waiting for anybody: later specs would have so many more to look at.
+func forgetKeys(ctx SpecContext, namespace string) {
+	GinkgoHelper()
+	keys := &v1alpha1.ApiKeyList{}
+	Expect(admin.List(ctx, keys, client.InNamespace(namespace))).To(Succeed())
+	var group errgroup.Group
+	group.SetLimit(sideBySide)
+	for _, k := range keys.Items {
+		group.Go(func() error {
+			deleted := admin.Delete(ctx, &k)
+			let := admin.Patch(ctx, &k, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+			return errors.Join(client.IgnoreNotFound(deleted), client.IgnoreNotFound(let))
+		})
+	}
+	Expect(group.Wait()).To(Succeed())
 }
 
 // awaitServed waits until each API accepts all keys.
