@@ -67,6 +67,7 @@ spin: # The model checker, from the distribution's packages
 .PHONY: test
 test: controlplane build spin ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 20m -p $(TESTJOBS) $$(go list ./... | grep -v '/test/model$$')
+	@go test ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x

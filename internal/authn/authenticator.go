@@ -82,11 +82,7 @@ func (a *Authenticator) Admit(parent context.Context, authorization []string, f 
 	if !a.serving(now) {
 		return ErrUnavailable
 	}
-	s, err := a.find(authorization)
-	if err != nil {
-		return err
-	}
-	caller, err := s.recognise(now)
+	caller, err := a.recognise(authorization, now)
 	if err != nil {
 		return err
 	}
@@ -96,11 +92,16 @@ func (a *Authenticator) Admit(parent context.Context, authorization []string, f 
 // Authenticate is Admit without a flight: it tells whose key it is at this moment, and whether the process may serve is
 // not asked. The error is a Refusal.
 func (a *Authenticator) Authenticate(authorization []string) (Identity, error) {
+	return a.recognise(authorization, a.clock.Now())
+}
+
+// recognise tells whose key was presented, if it is served at now. The error is a Refusal.
+func (a *Authenticator) recognise(authorization []string, now time.Time) (Identity, error) {
 	s, err := a.find(authorization)
 	if err != nil {
 		return Identity{}, err
 	}
-	return s.recognise(a.clock.Now())
+	return s.recognise(now)
 }
 
 // find returns the slot of the key that was presented, whether it is served or not. The error is a Refusal.

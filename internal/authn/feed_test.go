@@ -5,12 +5,7 @@ package authn_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -18,10 +13,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 
@@ -389,131 +381,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
-// server speaks as much of the apiserver's protocol as a reflector needs.
-type server struct {
-	*httptest.Server
-
-	mu      sync.Mutex
-	held    map[string]func() // called between making up an answer to a list and sending it
-	objects map[string][]runtime.Object
-	events  map[string]chan string
-	queries []url.Values
-}
-
-func newServer(t *testing.T) *server {
-	t.Helper()
-	s := &server{
-		objects: map[string][]runtime.Object{},
-		events:  map[string]chan string{"apikeys": make(chan string, 16), "profiles": make(chan string, 16)},
-	}
-	s.Server = httptest.NewServer(s)
-	t.Cleanup(s.Close)
-	return s
-}
-
-func (s *server) client(t *testing.T) rest.Interface {
-	t.Helper()
-	scheme := runtime.NewScheme()
-	must(t, v1alpha1.AddToScheme(scheme))
-	client, err := rest.RESTClientFor(&rest.Config{Host: s.URL, APIPath: "/apis", ContentConfig: rest.ContentConfig{
-		GroupVersion:         &v1alpha1.GroupVersion,
-		NegotiatedSerializer: serializer.NewCodecFactory(scheme).WithoutConversion(),
-	}})
-	must(t, err)
-	return client
-}
-
-// hold holds the answer to the next list back until answer is called. arrived is closed when it is asked for.
-func (s *server) hold(resource string) (arrived <-chan struct{}, answer func()) {
-	came, release := make(chan struct{}), make(chan struct{})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = map[string]func(){resource: func() {
-		close(came)
-		<-release
-	}}
-	return came, func() { close(release) }
-}
-
-func (s *server) set(resource string, objects ...runtime.Object) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.objects[resource] = objects
-}
-
-func (s *server) send(resource, event string, o runtime.Object) {
-	object, _ := json.Marshal(o)
-	s.events[resource] <- fmt.Sprintf(`{"type":%q,"object":%s}`, event, object)
-}
-
-// expire ends the watch as the apiserver does when its history no longer reaches back far enough.
-func (s *server) expire(resource string) {
-	s.events[resource] <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"too old"}}`
-}
-
-func (s *server) lists() []url.Values {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]url.Values(nil), s.queries...)
-}
-
-func (s *server) lastList() url.Values {
-	lists := s.lists()
-	return lists[len(lists)-1]
-}
-
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resource := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
-	w.Header().Set("Content-Type", "application/json")
-	if r.URL.Query().Get("watch") != "" {
-		s.watch(w, r, resource)
-		return
-	}
-	page, wait := s.page(r, resource)
-	if wait != nil {
-		wait()
-	}
-	_ = json.NewEncoder(w).Encode(page)
-}
-
-// page makes up the answer to a list, and returns what to wait for before it is sent.
-func (s *server) page(r *http.Request, resource string) (page map[string]any, wait func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	wait = s.held[resource]
-	delete(s.held, resource)
-	s.queries = append(s.queries, r.URL.Query())
-	page = map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[resource]}
-	meta := map[string]any{"resourceVersion": "100"}
-	items := s.objects[resource]
-	if len(items) > 1 { // two pages, whatever the limit
-		if r.URL.Query().Get("continue") == "" {
-			meta["continue"], items = "rest", items[:1]
-		} else {
-			items = items[1:]
-		}
-	}
-	page["metadata"], page["items"] = meta, items
-	return page, wait
-}
-
-func (s *server) watch(w http.ResponseWriter, r *http.Request, resource string) {
-	w.WriteHeader(http.StatusOK)
-	_ = http.NewResponseController(w).Flush()
-	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case event := <-s.events[resource]:
-			_, _ = fmt.Fprintln(w, event)
-			_ = http.NewResponseController(w).Flush()
-			if strings.Contains(event, `"ERROR"`) {
-				return
-			}
 		}
 	}
 }

@@ -269,7 +269,6 @@ func (r *Replica) register(ctx context.Context) error {
 	r.unanswered = 0
 	r.registered = true
 	r.fence.start(sent.Add(r.fenceAfter()))
-	r.nudge = nudge{}
 	r.obey(lease, sent)
 	return nil
 }
