@@ -1,0 +1,115 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store keeps posts, media, accounts and idempotency records in SQL: SQLite in a file, or PostgreSQL.
+//
+// There are two ways in. A View is what one caller reaches, made of the caller's Identity: every statement of it filters
+// by organization, environment and, for a pinned key, profile, so that a query without them does not exist. Work is the
+// side of jobs, which belong to no caller; it never takes an id from one.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+)
+
+// What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now (its
+// disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
+var (
+	ErrUnavailable = errors.New("the database is not available")
+	ErrNotFound    = errors.New("there is no such thing that the caller reaches")
+	// ErrState says that the thing is there and not in a state in which this can be done to it.
+	ErrState = errors.New("the state does not allow it")
+	// ErrClaimLost says that another process has taken a claim over, because this one seemed dead.
+	ErrClaimLost = errors.New("the claim was taken over")
+	// ErrMismatch says that an idempotency key was used before with another body.
+	ErrMismatch = errors.New("the idempotency key was used with another body")
+	// ErrInProgress says that a request with this idempotency key is running.
+	ErrInProgress = errors.New("a request with the idempotency key is running")
+)
+
+// Options say what to open. All are required except where they say otherwise.
+type Options struct {
+	// URL is "sqlite:PATH", a file that is made if it is missing, or "postgres://…" as libpq has it.
+	URL    string
+	Clock  clock.PassiveClock
+	NewID  func() string // a UUIDv7
+	Logger *slog.Logger
+	// DeadAfter is how long a process may be silent until what it had begun counts as abandoned. Optional: 10 s.
+	DeadAfter time.Duration
+}
+
+// DB is the database. Its methods can be used by any number of goroutines.
+type DB struct{}
+
+// Open prepares a database, and talks to none yet: until Run has reached it and migrated it, every call fails with
+// ErrUnavailable. The error says what is wrong with the options.
+func Open(o Options) (*DB, error) { panic("TODO") }
+
+// Run reaches the database, trying on as long as it takes, migrates it, and then tells it every so often that this process
+// is alive. It returns when ctx has ended.
+func (db *DB) Run(ctx context.Context) { panic("TODO") }
+
+// Migrated is closed once Run has migrated the database.
+func (db *DB) Migrated() <-chan struct{} { panic("TODO") }
+
+// Close closes all connections.
+func (db *DB) Close() error { panic("TODO") }
+
+// Engine is a kind of database.
+type Engine string
+
+// The engines.
+const (
+	SQLite     Engine = "sqlite"
+	PostgreSQL Engine = "postgresql"
+)
+
+// Engine tells what the database is.
+func (db *DB) Engine() Engine { panic("TODO") }
+
+// Handle is the pool of connections that may write, for the job queue that lives in the same database.
+func (db *DB) Handle() *sql.DB { panic("TODO") }
+
+// View is what one caller reaches of the database.
+type View struct{}
+
+// View returns what the key of a request reaches. Without a key, it is nothing.
+func (db *DB) View(caller authn.Identity) *View { panic("TODO") }
+
+// Within narrows a view to one profile. A view that is narrowed to two reaches nothing.
+func (v *View) Within(profileID string) *View { panic("TODO") }
+
+// Write runs one transaction: all of what do does, or, if it returns an error, nothing. do may run more than once.
+func (v *View) Write(ctx context.Context, do func(*Tx) error) error { panic("TODO") }
+
+// Tx is a transaction of a View.
+type Tx struct{}
+
+// SQL is the transaction itself, for the job queue.
+func (tx *Tx) SQL() *sql.Tx { panic("TODO") }
+
+// Position is where a row stands in a listing: newest first, then by descending id. The zero Position is before the first.
+type Position struct {
+	At time.Time // to the microsecond
+	ID string
+}
+
+// Page asks for part of a listing.
+type Page struct {
+	After Position
+	Limit int
+}
+
+// Work is the side of the database that jobs use.
+type Work struct{}
+
+// Work returns it.
+func (db *DB) Work() *Work { panic("TODO") }
