@@ -39,9 +39,10 @@ build: ## Build the controller, the API and the launcher into bin
 	echo "built controller, api and up in $$((SECONDS - began)) s"
 
 .PHONY: generate
-generate: tools ## Regenerate deepcopy code and config/crd from api/
+generate: tools ## Regenerate deepcopy code and config/crd from api/, and the reference in docs/http-api.md
 	@bin/tools/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@bin/tools/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd
+	@go run ./hack/apidocs docs/http-api.md
 
 .PHONY: fmt
 fmt: tools ## Format the Go code
@@ -64,14 +65,21 @@ verify: tools ## Regenerate and lint, and fail if that changes a file
 spin: # The model checker, from the distribution's packages
 	@hack/spin.sh
 
+.PHONY: services
+services: # PostgreSQL and Redis for the tests, from the distribution's packages
+	@hack/services.sh
+
 .PHONY: test
-test: controlplane build spin ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 20m -p $(TESTJOBS) $$(go list ./... | grep -v '/test/model$$')
 	@go test ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/httpapi -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/httpapi -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: bench
 bench: controlplane build ## Run the benchmarks, one line a figure

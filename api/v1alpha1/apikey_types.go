@@ -175,8 +175,8 @@ type ApiKeySpec struct {
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
 	// rateLimit is the key's allowance of requests. Default: the Profile's
-	// defaultRateLimit, then the server's own. It is recorded; this release of
-	// the API does not enforce it yet.
+	// defaultRateLimit, then the server's own. All the requests of a window may
+	// come at once; beyond them the API answers 429 with a Retry-After.
 	//
 	// +optional
 	RateLimit *RateLimit `json:"rateLimit,omitempty"`

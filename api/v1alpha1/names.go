@@ -23,6 +23,12 @@ const (
 	// before the key is served.
 	FinalizerRevocation = "letmepost.dev/revocation"
 
+	// AnnotationCancelScheduled, set to CancelScheduled on an ApiKey before it is deleted, has the posts cancelled that the
+	// key has queued, before the ApiKey is gone. It is for keys that have leaked; without it they are published when due.
+	AnnotationCancelScheduled = "letmepost.dev/cancel-scheduled"
+	// CancelScheduled is the one value of AnnotationCancelScheduled that means anything.
+	CancelScheduled = "true"
+
 	// LabelReplica is on the Lease of every API replica; its value is the environment that the replica serves.
 	LabelReplica = "letmepost.dev/replica"
 	// AnnotationApplied, on a replica's Lease, is the resourceVersion up to which the replica has applied ApiKeys.

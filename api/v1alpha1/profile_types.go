@@ -37,8 +37,8 @@ type ProfileSpec struct {
 	MaxKeyLifetime *metav1.Duration `json:"maxKeyLifetime,omitempty"`
 
 	// defaultRateLimit is the allowance of each key that is pinned to this
-	// Profile and has none of its own. It is recorded; this release of the API
-	// does not enforce it yet.
+	// Profile and has none of its own: each has all of it. A change takes effect
+	// at once. Default: the server's own.
 	//
 	// +optional
 	DefaultRateLimit *RateLimit `json:"defaultRateLimit,omitempty"`

@@ -35,6 +35,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
+	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
@@ -60,7 +61,7 @@ func exitCode(err error, stderr io.Writer) int {
 
 // run is the process: it wires the parts together and returns when ctx has ended and all is drained.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	o, err := parse(args, stdout)
+	o, err := parse(args, getenv, stdout)
 	if errors.Is(err, pflag.ErrHelp) {
 		return nil
 	}
@@ -84,6 +85,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	replica := newReplica(o, cluster, feed, index, logger)
 	serving := func() bool { return replica.Serving(time.Now()) }
 	registry := newRegistry(index, feed, serving)
+	publishing, err := newPublishing(ctx, o, registry, logger)
+	if err != nil {
+		return err
+	}
+	defer publishing.close()
+	index.OnWithdraw(publishing.withdraw)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
 		Authenticator: authn.NewAuthenticator(authn.Options{
@@ -94,17 +101,27 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			Serving:       replica.Serving,
 			CommitTimeout: revocation.CommitWithin(o.leaseDuration),
 		}),
-		Directory:    index,
-		Ready:        serving,
-		Draining:     draining.Load,
-		Environment:  o.environment,
-		KeyFormat:    o.keyFormat,
-		DocsBaseURL:  o.docsBaseURL,
-		NewRequestID: uuid.NewString,
-		Clock:        clock.RealClock{},
-		Logger:       logger,
-		AccessLog:    o.accessLog,
-		Registerer:   registry,
+		Directory:      index,
+		Ready:          func() bool { return serving() && publishing.ready() },
+		Draining:       draining.Load,
+		Store:          publishing.store,
+		Library:        publishing.library,
+		Publisher:      publishing.publisher,
+		Connectors:     publishing.connectors,
+		Limits:         publishing.limits,
+		Failures:       limit.NewAddresses(o.failureRate),
+		TrustedProxies: o.trustedProxies,
+		Environment:    o.environment,
+		KeyFormat:      o.keyFormat,
+		DocsBaseURL:    o.docsBaseURL,
+		PublicURL:      o.publicURL,
+		NewRequestID:   uuid.NewString,
+		NewID:          newID,
+		Random:         rand.Reader,
+		Clock:          clock.RealClock{},
+		Logger:         logger,
+		AccessLog:      o.accessLog,
+		Registerer:     registry,
 	})
 	if err != nil {
 		return err
@@ -118,6 +135,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			var running sync.WaitGroup
 			running.Go(func() { feed.Run(ctx) })
 			running.Go(func() { replica.Run(ctx) })
+			running.Go(func() { publishing.run(ctx) })
 			running.Wait()
 		},
 		Draining:     draining,

@@ -38,6 +38,7 @@ func (s *session) api(name, environment string, port, metricsPort int) child {
 			"--environment", environment,
 			"--listen-address", kube.Address(port),
 			"--metrics-bind-address", kube.Address(metricsPort),
+			"--data-dir", s.state.path("data"), // one for all: the processes of one machine can share a SQLite file
 		},
 	}
 }

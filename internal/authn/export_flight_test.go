@@ -82,3 +82,13 @@ func (a *Authenticator) LookedUp(authorization []string) func(now time.Time) err
 		return err
 	}
 }
+
+// Writes counts the keys that have a write past its commit point, and those that wait for theirs to end.
+func (x *Index) Writes() (commits, waiting int) {
+	x.flights.commitsMu.Lock()
+	defer x.flights.commitsMu.Unlock()
+	return len(x.flights.commits), len(x.flights.waiting)
+}
+
+// Strip is strip.
+var Strip = strip

@@ -373,7 +373,11 @@ func (s source) Watch(options metav1.ListOptions) (watch.Interface, error) {
 // strip drops what an entry is not made of, so that a first list of many keys fits into little memory.
 func strip(k *v1alpha1.ApiKey) {
 	k.ManagedFields = nil
-	k.Annotations = nil
+	if cancelsScheduled(k) {
+		k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
+	} else {
+		k.Annotations = nil
+	}
 	k.Labels = nil
 	k.Spec.SecretTemplate = nil
 }

@@ -229,7 +229,7 @@ func (f *Flight) endCommit(committed bool) {
 	f.sever(err) // and what was put off while the write ran
 	f.shard.mu.Unlock()
 	x := f.authenticator.index
-	x.flights.count(f.caller.Key.id, -1)
+	x.endWrite(f.caller.Key.id)
 	// In this order: who asked before it was counted down, had ended the key before, so that it shows here.
 	if f.caller.Key.refusal(time.Time{}) != nil {
 		x.settled()
@@ -241,7 +241,8 @@ type flights struct {
 	shards [64]shard
 
 	commitsMu sync.Mutex
-	commits   map[types.UID]int // writes past their commit point, by the key's id; no zeros
+	commits   map[types.UID]int    // writes past their commit point, by the key's id; no zeros
+	waiting   map[types.UID]func() // what is done when the last of them is over; see afterCommits
 }
 
 // shard is a list of flights, in a cache line of its own, so that cores do not fight for it.
@@ -291,14 +292,24 @@ func (fs *flights) cut(why func(*Flight) error) {
 	}
 }
 
-func (fs *flights) count(id types.UID, n int) {
+// count counts writes of a key up or down. If the last one is over and something has waited for that, it is returned to
+// be called, and counts as a write from now on.
+func (fs *flights) count(id types.UID, n int) (next func()) {
 	fs.commitsMu.Lock()
 	defer fs.commitsMu.Unlock()
-	if n += fs.commits[id]; n == 0 {
+	n += fs.commits[id]
+	if n == 0 {
+		if next = fs.waiting[id]; next != nil {
+			delete(fs.waiting, id)
+			n = 1
+		}
+	}
+	if n == 0 {
 		delete(fs.commits, id)
 	} else {
 		fs.commits[id] = n
 	}
+	return next
 }
 
 // CutAll cuts every flight, for the reason err: ErrUnavailable. Serving must be false already, and must not be true again

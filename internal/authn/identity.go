@@ -45,10 +45,11 @@ type Profile struct {
 
 	organization *Organization
 	life         lifecycle.Profile
+	rate         compactRate // of keys that have none
 }
 
 // Key is what the API knows of a v1alpha1.ApiKey whose hash has been written. That is written once, like all else here:
-// a Key is the same from the day it is minted to the day it is revoked.
+// a Key is the same from the day it is minted to the day it is revoked, but for what it counts.
 type Key struct {
 	Name         string // resource name
 	Scopes       Scopes
@@ -62,6 +63,8 @@ type Key struct {
 	last4     [4]byte              // zero for a key brought by hash
 	pin       *pin                 // nil: not pinned
 	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
+	rate      compactRate          // its own
+	meter     Meter
 }
 
 // ID returns the UID of the ApiKey.
@@ -139,17 +142,23 @@ var scopeNames = [...]v1alpha1.Scope{
 func ScopesOf(names []v1alpha1.Scope) Scopes {
 	var s Scopes
 	for _, name := range names {
-		for i, known := range scopeNames {
-			if name == known {
-				s |= 1 << i
-			}
-		}
+		s |= scopeOf(name)
 	}
 	return s
 }
 
+// scopeOf returns the set of one scope; of none, if the name is unknown.
+func scopeOf(name v1alpha1.Scope) Scopes {
+	for i, known := range scopeNames {
+		if name == known {
+			return 1 << i
+		}
+	}
+	return 0
+}
+
 // Has tells whether the set holds scope.
-func (s Scopes) Has(scope v1alpha1.Scope) bool { return s&ScopesOf([]v1alpha1.Scope{scope}) != 0 }
+func (s Scopes) Has(scope v1alpha1.Scope) bool { return s&scopeOf(scope) != 0 }
 
 // Names returns the scopes of the set, in the order in which the documentation lists them; never nil.
 func (s Scopes) Names() []string {

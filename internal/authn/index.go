@@ -24,7 +24,8 @@ type Index struct {
 	flights flights
 	// settled is called, without a lock held, whenever a write is over that had passed its commit point before its key
 	// ceased to be served. It is set before the first request.
-	settled func()
+	settled  func()
+	withdraw func(k *Key, done func()) // see OnWithdraw; nil: nobody is to be told
 
 	mu            sync.Mutex
 	organizations map[string]*tenant // by organization id
@@ -53,7 +54,7 @@ func (t *tenant) changeKeys() {
 func NewIndex() *Index {
 	return &Index{
 		keys:          newTable(),
-		flights:       flights{commits: map[types.UID]int{}},
+		flights:       flights{commits: map[types.UID]int{}, waiting: map[types.UID]func(){}},
 		settled:       func() {},
 		organizations: map[string]*tenant{},
 		pins:          map[types.UID]*pin{},
@@ -130,39 +131,51 @@ func newestFirst(a, b time.Time, aID, bID types.UID) int {
 
 // PutKey takes an ApiKey in, as it is now.
 func (x *Index) PutKey(o *v1alpha1.ApiKey) {
-	if x.putKey(o) {
+	ended, leaked := x.putKey(o)
+	if ended {
 		x.cutUnserved()
+	}
+	if leaked != nil {
+		x.withdrawKey(leaked)
 	}
 }
 
-// putKey tells whether a key has ceased to be served, as all below do that change something.
-func (x *Index) putKey(o *v1alpha1.ApiKey) (ended bool) {
+// putKey tells whether a key has ceased to be served, as all below do that change something. And it returns the key if it
+// is to be withdrawn from now on.
+func (x *Index) putKey(o *v1alpha1.ApiKey) (ended bool, leaked *Key) {
 	hash, err := key.ParseHash(o.Status.Hash)
 	if err != nil || o.Status.OrganizationID == "" {
-		return false // not minted: nobody can hold this key
+		return false, nil // not minted: nobody can hold this key
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	life := lifecycle.KeyOf(o)
 	if old := x.keys.get(hash); old != nil {
 		if old.key.id == life.ID {
-			// Nothing else of a key changes, once it has its hash. And neither flag goes away again: an object without one
-			// that is there already comes from the past, and must not bring the key back.
-			flags := flagsOf(o, life) & (deleting | duplicate)
-			return flags&^old.state.Or(flags) != 0
+			// Nothing else of a key changes, once it has its hash. And no flag goes away again: an object without one that is
+			// there already comes from the past, and must not bring the key back.
+			flags := flagsOf(o, life) & (deleting | duplicate | withdrawn)
+			added := flags &^ old.state.Or(flags)
+			if added&withdrawn != 0 {
+				leaked = old.key
+			}
+			return added&(deleting|duplicate) != 0, leaked
 		}
 		if !lifecycle.Precedes(life, old.seniority()) {
-			return false // two keys, one hash: the rightful one is served, the controller refuses the other
+			return false, nil // two keys, one hash: the rightful one is served, the controller refuses the other
 		}
 		x.drop(old)
 		ended = true
 	}
-	k := x.newKey(o, life)
-	x.keys.put(hash, k, flagsOf(o, life))
+	k, flags := x.newKey(o, life), flagsOf(o, life)
+	x.keys.put(hash, k, flags)
 	t := x.organizations[k.Organization.ID]
 	t.keys[k] = struct{}{}
 	t.changeKeys()
-	return ended
+	if flags&withdrawn != 0 {
+		leaked = k
+	}
+	return ended, leaked
 }
 
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
@@ -174,6 +187,7 @@ func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 		id:           life.ID,
 		createdAt:    life.CreatedAt,
 		mintedAt:     life.MintedAt.Unix(),
+		rate:         rateOf(o.Spec.RateLimit),
 	}
 	if !life.ExpiresAt.IsZero() {
 		k.expiresAt = life.ExpiresAt.Unix()
@@ -196,6 +210,9 @@ func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
 	}
 	if life.Deleting {
 		flags |= deleting
+		if cancelsScheduled(o) {
+			flags |= withdrawn
+		}
 	}
 	if life.Duplicate {
 		flags |= duplicate
@@ -277,6 +294,7 @@ func (x *Index) putProfile(o *v1alpha1.Profile) (ended bool) {
 		CreatedAt:   o.CreationTimestamp.UTC(),
 		UpdatedAt:   updatedAt(o),
 		life:        *lifecycle.ProfileOf(o),
+		rate:        rateOf(o.Spec.DefaultRateLimit),
 	}
 	if p.DisplayName == "" {
 		p.DisplayName = o.Name

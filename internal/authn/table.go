@@ -61,6 +61,7 @@ const (
 	deleting         // the key is being deleted
 	duplicate        // another key has the hash by right
 	live             // its environment is key.Live, whatever a key brought by hash says in plaintext
+	withdrawn        // it is being deleted together with what it has queued
 )
 
 const minSlots = 64

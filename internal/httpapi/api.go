@@ -15,8 +15,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"regexp"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +26,11 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // DefaultDocsBaseURL is where the documentation of the errors is, unless Config says otherwise.
@@ -53,11 +60,27 @@ type Config struct {
 	// Draining tells whether the process is about to stop. It makes /readyz 503 and changes nothing else. Optional.
 	Draining func() bool
 
+	Store     *store.DB
+	Library   *media.Library
+	Publisher *publish.Publisher
+	// Connectors are the platforms on which accounts can be connected. The others are not enabled.
+	Connectors map[platform.Name]publish.Connector
+
+	Limits *limit.Keys
+	// Failures limits, by address, how many requests without a valid key are answered one by one.
+	Failures *limit.Addresses
+	// TrustedProxies are believed when they say whom they forward for. Optional.
+	TrustedProxies []netip.Prefix
+
 	Environment key.Environment // whose keys Authenticator accepts
 	KeyFormat   key.Format
 	DocsBaseURL string // without it, DefaultDocsBaseURL
+	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is what they ask for.
+	PublicURL string
 
 	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
+	NewID        func() string // a UUIDv7
+	Random       io.Reader     // for the ids of media
 	Clock        clock.PassiveClock
 	Logger       *slog.Logger
 	AccessLog    AccessLog // without it, AccessLogErrors
@@ -95,7 +118,7 @@ func newAPI(c Config, routes []route) (*API, error) {
 		metrics:  m,
 		records:  newRecorder(c.Logger, c.AccessLog, keyPattern(c.KeyFormat)),
 		document: document,
-		problems: newProblems(c.DocsBaseURL, c.KeyFormat.Prefix(c.Environment)),
+		problems: newProblems(c.DocsBaseURL, c.KeyFormat.Prefix(c.Environment), routes),
 	}, nil
 }
 
@@ -113,8 +136,10 @@ func (c *Config) complete() error {
 	switch {
 	case c.Authenticator == nil, c.Directory == nil, c.Ready == nil:
 		return errors.New("httpapi: Authenticator, Directory and Ready are required")
-	case c.NewRequestID == nil, c.Clock == nil, c.Logger == nil, c.Registerer == nil:
-		return errors.New("httpapi: NewRequestID, Clock, Logger and Registerer are required")
+	case c.Store == nil, c.Library == nil, c.Publisher == nil, c.Limits == nil, c.Failures == nil:
+		return errors.New("httpapi: Store, Library, Publisher, Limits and Failures are required")
+	case c.NewRequestID == nil, c.NewID == nil, c.Random == nil, c.Clock == nil, c.Logger == nil, c.Registerer == nil:
+		return errors.New("httpapi: NewRequestID, NewID, Random, Clock, Logger and Registerer are required")
 	case c.Environment != key.Live && c.Environment != key.Test:
 		return fmt.Errorf("httpapi: environment %q: want %s or %s", c.Environment, key.Live, key.Test)
 	}
@@ -128,30 +153,31 @@ func keyPattern(f key.Format) *regexp.Regexp {
 
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler where a stream has to be reset.
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
-	r := &request{http: hr, id: a.requestID(hr.Header["X-Request-Id"]), start: a.config.Clock.Now()}
-	b := newBody()
-	err := a.answer(w, r, b)
+	r := &request{http: hr, id: a.requestID(hr.Header["X-Request-Id"]), start: a.config.Clock.Now(), body: newBody()}
+	err := a.answer(w, r)
 	switch {
 	case r.streaming && err != nil:
 		r.status, r.failure = a.problems.of(err).status, err
 	case r.streaming:
 	case err != nil:
-		a.fail(w, r, b, err)
+		a.fail(w, r, err)
 	default:
-		a.succeed(w, r, b)
+		a.succeed(w, r)
 	}
 	elapsed := a.config.Clock.Since(r.start)
 	a.metrics.count(r, elapsed)
 	a.records.record(r, elapsed)
-	b.free()
+	r.body.free()
 	if r.streaming && err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// answer lets the route answer, and puts the answer into b unless it is a stream. Then is the last moment at which the
+// answer lets the route answer, and puts the answer into r.body unless it is a stream. Then is the last moment at which the
 // answer may still turn out to be one for nobody.
-func (a *API) answer(w http.ResponseWriter, r *request, b *body) (err error) {
+//
+// The order is the same for every route: authentication, scope, rate limit, idempotency, handler.
+func (a *API) answer(w http.ResponseWriter, r *request) (err error) {
 	defer func() {
 		v := recover()
 		cut := r.flight.End() // first, and in any case: who is not taken off the registry stays there
@@ -167,18 +193,29 @@ func (a *API) answer(w http.ResponseWriter, r *request, b *body) (err error) {
 		return err
 	}
 	if r.route.access != anyone {
-		if err := a.config.Authenticator.Admit(r.http.Context(), r.http.Header["Authorization"], &r.flight); err != nil {
+		if err := a.admit(r); err != nil {
 			return err
 		}
 	}
-	if r.route.stream != nil {
+	switch {
+	case r.route.stream != nil:
 		return a.stream(w, r)
+	case r.route.changes():
+		return a.write(w, r)
 	}
 	result, err := r.route.call(a, r)
 	if err != nil {
 		return err
 	}
-	return b.encode(result)
+	return r.body.encode(result)
+}
+
+// view is what the caller reaches of the database.
+func (a *API) view(r *request) *store.View {
+	if r.view == nil {
+		r.view = a.config.Store.View(r.caller())
+	}
+	return r.view
 }
 
 // cutShort returns what a request ends with that was cut: whatever came of it otherwise is nobody's business any more, but

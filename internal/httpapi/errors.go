@@ -4,13 +4,18 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strings"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // The codes of the error envelope. Each has a page in the documentation.
@@ -21,6 +26,11 @@ const (
 	codeNotFound         = "not_found"
 	codeInternalError    = "internal_error"
 	codeUnavailable      = "unavailable"
+
+	codeIdempotencyConflict = "idempotency_conflict"
+	codeRateLimited         = platform.CodeRateLimited
+	codeNotEnabled          = platform.CodeNotEnabled
+	codePreflightFailed     = platform.CodePreflightFailed
 )
 
 // problem is an error as its caller is told of it. Its texts are the same for everyone: they hold nothing of the request
@@ -31,6 +41,7 @@ type problem struct {
 	message     string // what is wrong
 	rule        string // which rule the request broke, for programs; may be ""
 	remediation string // what to do next
+	platform    string // whose rule it is; may be ""
 	headers     map[string]string
 }
 
@@ -61,6 +72,18 @@ var (
 		remediation: "Try again in a few seconds. Another replica may answer at once.",
 		headers:     map[string]string{"Retry-After": "5"},
 	}
+	// The database, or where media are. Nothing was done, and nothing is lost.
+	errStorage = &problem{
+		status: http.StatusServiceUnavailable, code: codeUnavailable,
+		message:     "This server can't reach its storage at the moment.",
+		remediation: "Try again in a few seconds. Send writes with an Idempotency-Key, so that repeating them is safe.",
+		headers:     map[string]string{"Retry-After": "5"},
+	}
+	// Nobody reads it.
+	errClientGone = &problem{
+		status: statusClientGone, code: codeUnavailable,
+		message: "The caller did not wait for the answer.",
+	}
 	errDraining = &problem{
 		status: http.StatusServiceUnavailable, code: codeUnavailable,
 		message:     "This server is about to stop.",
@@ -73,6 +96,9 @@ var (
 	}
 )
 
+// statusClientGone is what nginx logs for a request whose caller has gone. It is never sent to anybody.
+const statusClientGone = 499
+
 // errMethod is for a path that exists and a method that it does not have. allow lists those it has.
 func errMethod(allow string) *problem {
 	return &problem{
@@ -83,7 +109,7 @@ func errMethod(allow string) *problem {
 	}
 }
 
-// errInvalid is for a query parameter that breaks the rule of that name.
+// errInvalid is for a parameter, or a part of the body, that breaks the rule of that name.
 func errInvalid(rule, message, remediation string) *problem {
 	return &problem{
 		status: http.StatusBadRequest, code: codeValidationFailed,
@@ -112,14 +138,34 @@ type problems struct {
 	docs     string // base URL, without a slash at its end
 	noHeader *problem
 	badKey   *problem
+	scopes   map[v1alpha1.Scope]*problem // a key lacks it
 }
 
-// newProblems is given the documentation's base URL and the prefix of the keys that are accepted here.
-func newProblems(docs, prefix string) problems {
-	return problems{
+// newProblems is given the documentation's base URL, the prefix of the keys that are accepted here, and the routes.
+func newProblems(docs, prefix string, routes []route) problems {
+	ps := problems{
 		docs:     strings.TrimRight(docs, "/"),
 		noHeader: unauthenticated(prefix, `Bearer realm="letmepost"`),
 		badKey:   unauthenticated(prefix, `Bearer realm="letmepost", error="invalid_token"`),
+		scopes:   map[v1alpha1.Scope]*problem{},
+	}
+	for i := range routes {
+		if scope := routes[i].scope; scope != "" {
+			ps.scopes[scope] = lacking(scope)
+		}
+	}
+	return ps
+}
+
+// lacking has the challenge of RFC 6750 section 3.1.
+func lacking(scope v1alpha1.Scope) *problem {
+	return &problem{
+		status: http.StatusForbidden, code: codeUnauthorized, rule: "api_key.scope",
+		message:     "The key does not have the scope " + string(scope) + ".",
+		remediation: "GET /v1/whoami lists the key's scopes. Keys are immutable: for more, make a new key.",
+		headers: map[string]string{
+			"Www-Authenticate": `Bearer realm="letmepost", error="insufficient_scope", scope="` + string(scope) + `"`,
+		},
 	}
 }
 
@@ -136,6 +182,12 @@ func (ps problems) of(err error) *problem {
 		return ps.badKey
 	case errors.Is(err, authn.ErrUnavailable):
 		return errUnavailable
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, media.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return errStorage
+	case errors.Is(err, store.ErrClaimLost):
+		return errRunning
+	case errors.Is(err, context.Canceled):
+		return errClientGone
 	default:
 		return errInternal
 	}
@@ -162,6 +214,7 @@ type errorBody struct {
 	Code        string `json:"code" doc:"What kind of error it is. Branch on this."`
 	Message     string `json:"message" doc:"What is wrong, for people."`
 	Rule        string `json:"rule,omitempty" doc:"The rule that the request broke, where there is one."`
+	Platform    string `json:"platform,omitempty" doc:"The platform whose rule it is, if it is one's."`
 	Remediation string `json:"remediation,omitempty" doc:"What to do next, for people."`
 	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
 	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
@@ -172,6 +225,7 @@ func (ps problems) envelope(p *problem, requestID string) errorEnvelope {
 		Code:        p.code,
 		Message:     p.message,
 		Rule:        p.rule,
+		Platform:    p.platform,
 		Remediation: p.remediation,
 		DocURL:      ps.docs + "/errors/" + p.code,
 		RequestID:   requestID,

@@ -128,13 +128,13 @@ func TestOwnProfileIsFound(t *testing.T) {
 			t.Errorf("got %+v", p)
 		}
 	}
-	escaped := "%" + strings.ToUpper(hex(w.brand.UID[0])) + string(w.brand.UID[1:])
+	escaped := "%" + strings.ToUpper(hexOf(w.brand.UID[0])) + string(w.brand.UID[1:])
 	if p := decode[profile](t, w.get(t, "/v1/profiles/"+escaped, w.orgKey)); p.ID != string(w.brand.UID) {
 		t.Errorf("a percent-encoded id is the same id: got %+v", p)
 	}
 }
 
-func hex(b byte) string { return string("0123456789abcdef"[b>>4]) + string("0123456789abcdef"[b&15]) }
+func hexOf(b byte) string { return string("0123456789abcdef"[b>>4]) + string("0123456789abcdef"[b&15]) }
 
 // A cursor is a place in a listing, not a right to see it.
 func TestCursorsOfOthersShowNothing(t *testing.T) {

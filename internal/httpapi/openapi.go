@@ -24,6 +24,9 @@ const (
 	bearerScheme = "apiKey"
 )
 
+// Document returns the OpenAPI document.
+func Document() (json.RawMessage, error) { return describe(routes) }
+
 // describe makes the OpenAPI 3.1 document of table. Of huma it takes the schema generator and the document's types, not
 // its runtime: whoami must keep 0.85 of a bare handler's requests a second, which leaves no room for another router,
 // content negotiation and per-request reflection.
@@ -64,38 +67,124 @@ func operationOf(registry huma.Registry, t *route) *huma.Operation {
 	op := &huma.Operation{
 		Method: t.method, Path: t.path, OperationID: t.id,
 		Summary: t.summary, Description: t.detail,
-		Security:  []map[string][]string{},
-		Responses: map[string]*huma.Response{},
+		Security:   []map[string][]string{},
+		Parameters: paramsOf(t),
+		Responses:  map[string]*huma.Response{},
 	}
 	if t.access != anyone {
-		op.Security = []map[string][]string{{bearerScheme: {}}}
-	}
-	if strings.HasSuffix(t.path, idParam) {
-		op.Parameters = append(op.Parameters, &huma.Param{
-			Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString},
-		})
-	}
-	if t.paged {
-		op.Parameters = append(op.Parameters, pageParams()...)
-	}
-	switch {
-	case t.response != nil:
-		op.Responses["200"] = responseOf(registry, t.response, "Success.")
-	case t.stream != nil:
-		op.Responses["200"] = &huma.Response{
-			Description: "Success. The response is sent while it is made. It is cut short if the key is revoked or expires meanwhile.",
-			Headers:     responseHeaders(),
-			Content:     map[string]*huma.MediaType{t.contentType: {}},
+		// From OpenAPI 3.1 on, the roles that are needed may be named for any scheme.
+		roles := []string{}
+		if t.scope != "" {
+			roles = append(roles, string(t.scope))
 		}
+		op.Security = []map[string][]string{{bearerScheme: roles}}
+	}
+	op.RequestBody = requestBodyOf(registry, t)
+	if example := examples[t.id]; example != "" {
+		op.Extensions = map[string]any{"x-codeSamples": []map[string]string{{"lang": "Shell", "source": example}}}
+	}
+	for _, status := range t.successes() {
+		op.Responses[strconv.Itoa(status)] = successOf(registry, t)
 	}
 	for _, status := range t.errorStatuses() {
 		response := responseOf(registry, reflect.TypeFor[errorEnvelope](), errorDescriptions[status])
-		if status == http.StatusUnauthorized {
+		switch status {
+		case http.StatusUnauthorized, http.StatusForbidden:
 			response.Headers["WWW-Authenticate"] = stringHeader("The challenge of RFC 6750.")
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			response.Headers["Retry-After"] = stringHeader("How many seconds to wait.")
 		}
 		op.Responses[strconv.Itoa(status)] = response
 	}
 	return op
+}
+
+// successes are the statuses of a success.
+func (t *route) successes() []int {
+	switch {
+	case !t.succeeds():
+		return nil
+	case t.success == nil:
+		return []int{http.StatusOK}
+	default:
+		return t.success
+	}
+}
+
+func successOf(registry huma.Registry, t *route) *huma.Response {
+	var response *huma.Response
+	if t.response != nil {
+		response = responseOf(registry, t.response, "Success.")
+	} else {
+		contentType := t.contentType
+		if contentType == "" {
+			contentType = "*/*"
+		}
+		response = &huma.Response{
+			Description: "Success. The response is sent while it is made. It is cut short if the key is revoked or expires meanwhile.",
+			Headers:     responseHeaders(),
+			Content:     map[string]*huma.MediaType{contentType: {}},
+		}
+	}
+	if t.access != anyone {
+		response.Headers["RateLimit-Policy"] = stringHeader("The key's rate: `\"key\";q=REQUESTS;w=SECONDS`. Absent if it has none.")
+		response.Headers["RateLimit"] = stringHeader("What is left of it: `\"key\";r=REQUESTS;t=SECONDS`, t until all of it is back.")
+	}
+	if t.changes() {
+		response.Headers["Idempotency-Replayed"] = stringHeader("true if this is the stored answer of an earlier request.")
+	}
+	return response
+}
+
+func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
+	switch {
+	case t.upload != nil:
+		file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
+		form := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"file": file}, Required: []string{"file"}}
+		return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}}}
+	case t.request != nil:
+		return &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(t.request, true, "")}}}
+	default:
+		return nil
+	}
+}
+
+func paramsOf(t *route) []*huma.Param {
+	var params []*huma.Param
+	if _, name, _ := cutParam(t.path); name != "" {
+		schema := &huma.Schema{Type: huma.TypeString}
+		if name == "platform" {
+			schema.Enum = enumOf(platformNames)
+		}
+		params = append(params, &huma.Param{Name: name, In: "path", Required: true, Schema: schema})
+	}
+	for _, q := range t.query {
+		schema := &huma.Schema{Type: huma.TypeString, Format: q.format, Enum: enumOf(q.values)}
+		if q.list {
+			schema = &huma.Schema{Type: huma.TypeArray, Items: schema}
+		}
+		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.description, Schema: schema})
+	}
+	if t.paged {
+		params = append(params, pageParams()...)
+	}
+	if t.changes() {
+		least, most := 1, maxIdempotencyKey
+		params = append(params, &huma.Param{
+			Name: "Idempotency-Key", In: "header",
+			Description: "Makes it safe to send the request again: it is run once, and its answer is kept for 24 hours. Recommended.",
+			Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most},
+		})
+	}
+	return params
+}
+
+func enumOf(values []string) []any {
+	var enum []any
+	for _, v := range values {
+		enum = append(enum, v)
+	}
+	return enum
 }
 
 func pageParams() []*huma.Param {
@@ -132,24 +221,34 @@ func stringHeader(description string) *huma.Param {
 func (t *route) errorStatuses() []int {
 	statuses := append([]int{http.StatusInternalServerError}, t.refuses...)
 	if t.access != anyone {
-		statuses = append(statuses, http.StatusUnauthorized, http.StatusServiceUnavailable)
+		statuses = append(statuses, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 	}
-	if t.succeeds() && strings.HasSuffix(t.path, idParam) {
+	if t.scope != "" {
+		statuses = append(statuses, http.StatusForbidden)
+	}
+	if _, name, _ := cutParam(t.path); t.succeeds() && name == "id" {
 		statuses = append(statuses, http.StatusNotFound)
 	}
-	if t.paged {
+	if t.paged || t.changes() {
 		statuses = append(statuses, http.StatusBadRequest)
+	}
+	if t.changes() {
+		statuses = append(statuses, http.StatusConflict, http.StatusRequestEntityTooLarge)
 	}
 	return statuses
 }
 
 var errorDescriptions = map[int]string{
-	http.StatusBadRequest:          "validation_failed: a parameter breaks the rule named in `rule`.",
-	http.StatusUnauthorized:        "unauthenticated: there is no valid key; one body for every reason.",
-	http.StatusForbidden:           "unauthorized: the key is valid and may not do this.",
-	http.StatusNotFound:            "not_found: it does not exist, or not for this key.",
-	http.StatusInternalServerError: "internal_error: an unexpected error.",
-	http.StatusServiceUnavailable:  "unavailable: this replica cannot answer now; try again, or another one.",
+	http.StatusBadRequest:            "validation_failed: a parameter or a part of the body breaks the rule named in `rule`; preflight_failed: a platform's rule.",
+	http.StatusUnauthorized:          "unauthenticated: there is no valid key; one body for every reason.",
+	http.StatusForbidden:             "unauthorized: the key is valid and may not do this. platform_not_enabled, platform_auth_failed: the platform.",
+	http.StatusNotFound:              "not_found: it does not exist, or not for this key.",
+	http.StatusConflict:              "validation_failed: its state does not allow it; idempotency_conflict: see `rule`.",
+	http.StatusRequestEntityTooLarge: "validation_failed: the body is too large.",
+	http.StatusTooManyRequests:       "rate_limited: the key's requests are used up for the moment.",
+	http.StatusInternalServerError:   "internal_error: an unexpected error.",
+	http.StatusBadGateway:            "platform_unavailable: the platform could not be asked.",
+	http.StatusServiceUnavailable:    "unavailable: this replica cannot answer now; try again, or another one.",
 }
 
 // mend corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without omitempty

@@ -39,12 +39,15 @@ func (p position) after(q position) bool {
 	return p.id < q.id
 }
 
+var errCursor = errInvalid("cursor", "cursor is not one that this API has given out.",
+	"Pass nextCursor of the previous page unchanged, or no cursor for the first page.")
+
 // paginate cuts the page that r asks for out of items, which are in listing order. What it costs does not depend on how
 // far down the page is. The error is a problem.
 func paginate[S, T any](r *request, items []S, where func(S) position, show func(S) T) (page[T], error) {
-	query, err := url.ParseQuery(r.http.URL.RawQuery)
+	query, err := r.query()
 	if err != nil {
-		return page[T]{}, errInvalid("query", "The query string is malformed.", "Percent-encode the parameters' values.")
+		return page[T]{}, err
 	}
 	limit, err := limitOf(query)
 	if err != nil {
@@ -53,8 +56,7 @@ func paginate[S, T any](r *request, items []S, where func(S) position, show func
 	if query.Has("cursor") {
 		cursor, ok := parseCursor(query.Get("cursor"))
 		if !ok {
-			return page[T]{}, errInvalid("cursor", "cursor is not one that this API has given out.",
-				"Pass nextCursor of the previous page unchanged, or no cursor for the first page.")
+			return page[T]{}, errCursor
 		}
 		items = items[sort.Search(len(items), func(i int) bool { return where(items[i]).after(cursor) }):]
 	}

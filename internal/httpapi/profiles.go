@@ -4,10 +4,12 @@
 package httpapi
 
 import (
+	"net/url"
 	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // profile is a Profile as the API shows it.
@@ -35,13 +37,69 @@ func (a *API) listProfiles(r *request) (page[profile], error) {
 
 func profilePosition(p *authn.Profile) position { return position{p.CreatedAt, string(p.ID)} }
 
-// getProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way, and
-// after the same search, as one that never was.
 func (a *API) getProfile(r *request) (profile, error) {
-	visible := a.config.Directory.Profiles(r.caller())
-	i := slices.IndexFunc(visible, func(p *authn.Profile) bool { return string(p.ID) == r.param })
-	if i < 0 {
-		return profile{}, errNoProfile
+	p, err := a.reachedProfile(r, r.param)
+	if err != nil {
+		return profile{}, err
 	}
-	return profileOf(visible[i]), nil
+	return profileOf(p), nil
 }
+
+// reachedProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way, and
+// after the same search, as one that never was.
+func (a *API) reachedProfile(r *request, id string) (*authn.Profile, error) {
+	visible := a.config.Directory.Profiles(r.caller())
+	i := slices.IndexFunc(visible, func(p *authn.Profile) bool { return string(p.ID) == id })
+	if i < 0 {
+		return nil, errNoProfile
+	}
+	return visible[i], nil
+}
+
+// defaultProfile is the slug of the profile that things belong to which are made without one.
+const defaultProfile = "default"
+
+// profileFor returns the id of the profile that something new belongs to: the one that is named, else that of the key, else
+// the organization's profile "default". Without that one it is "", and the thing is the organization's alone.
+func (a *API) profileFor(r *request, named *string) (string, error) {
+	caller := r.caller()
+	switch {
+	case named != nil:
+		p, err := a.reachedProfile(r, *named)
+		if err != nil {
+			return "", err
+		}
+		return string(p.ID), nil
+	case caller.Profile != nil:
+		return string(caller.Profile.ID), nil
+	}
+	for _, p := range a.config.Directory.Profiles(caller) {
+		if p.Name == defaultProfile {
+			return string(p.ID), nil
+		}
+	}
+	return "", nil
+}
+
+// viewWithin is view, narrowed to the profile that is named, if one is.
+func (a *API) viewWithin(r *request, named *string) (*store.View, error) {
+	if named == nil {
+		return a.view(r), nil
+	}
+	p, err := a.reachedProfile(r, *named)
+	if err != nil {
+		return nil, err
+	}
+	return a.view(r).Within(string(p.ID)), nil
+}
+
+// viewOfQuery is viewWithin, of the parameter profileId.
+func (a *API) viewOfQuery(r *request, query url.Values) (*store.View, error) {
+	if !query.Has(profileParam.name) {
+		return a.view(r), nil
+	}
+	named := query.Get(profileParam.name)
+	return a.viewWithin(r, &named)
+}
+
+var profileParam = parameter{name: "profileId", description: "Only what belongs to this profile."}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // request is one request on its way through the API, and what became of it.
@@ -26,11 +27,33 @@ type request struct {
 	flight authn.Flight // the zero one unless the route takes a key and the caller's was accepted
 	cut    bool         // it was accepted, and was cut before it was answered
 
-	streaming bool  // the response goes out while it is made, and has begun to
-	status    int   // of a stream that was reset: what it would have been, had nothing gone out yet
-	failure   error // why status is what it is; nil for a success
+	allowance authn.Allowance // what is left of the key's rate; the zero one if it has none
+	view      *store.View     // see API.view
+
+	body        *body  // of the response, unless it is a stream
+	encoded     bool   // body is the answer already
+	contentType string // of a stream whose route does not say
+	streaming   bool   // the response goes out while it is made, and has begun to
+	status      int    // 0: what the route says; of a stream that was reset, what it would have been, had nothing gone out yet
+	failure     error  // why status is what it is; nil for a success
+
+	// Of a write.
+	connection *http.ResponseController
+	hash       string        // of the body; "": not known yet
+	claimed    *store.Claim  // nil: it has no Idempotency-Key, or was answered before
+	stored     *store.Stored // what was answered before; nil: nothing
+	replayed   bool          // stored is the answer
+	settled    bool          // the answer is stored, with the change
 
 	values [2]string // of headers that are different for each response
+}
+
+// successStatus is the status of a success.
+func (r *request) successStatus() int {
+	if r.status == 0 {
+		return http.StatusOK
+	}
+	return r.status
 }
 
 // caller returns who is calling; the zero Identity unless the route takes a key.

@@ -60,9 +60,12 @@ func (b *body) encode(v any) error {
 	return nil
 }
 
-func (a *API) succeed(w http.ResponseWriter, r *request, b *body) {
+func (a *API) succeed(w http.ResponseWriter, r *request) {
 	a.head(w, r)
-	send(w, r, b)
+	if r.replayed {
+		w.Header()["Idempotency-Replayed"] = []string{"true"}
+	}
+	send(w, r)
 }
 
 // head sets what the header of a success says of its route.
@@ -73,16 +76,19 @@ func (a *API) head(w http.ResponseWriter, r *request) {
 	} else {
 		h["Cache-Control"] = []string{r.route.cache}
 	}
-	if r.route.stream == nil {
+	switch {
+	case r.route.stream == nil:
 		h["Content-Type"] = contentTypeJSON
-	} else {
+	case r.contentType != "":
+		h["Content-Type"] = []string{r.contentType}
+	default:
 		h["Content-Type"] = []string{r.route.contentType}
 	}
-	r.status = http.StatusOK
+	r.status = r.successStatus()
 }
 
 // fail turns err into the response of its kind.
-func (a *API) fail(w http.ResponseWriter, r *request, b *body, err error) {
+func (a *API) fail(w http.ResponseWriter, r *request, err error) {
 	p := a.problems.of(err)
 	h := w.Header()
 	h["Cache-Control"] = noStore
@@ -91,19 +97,19 @@ func (a *API) fail(w http.ResponseWriter, r *request, b *body, err error) {
 		h[name] = []string{value}
 	}
 	r.status, r.failure = p.status, err
-	if err := b.encode(a.problems.envelope(p, r.id)); err != nil {
+	if err := r.body.encode(a.problems.envelope(p, r.id)); err != nil {
 		panic(err) // an envelope is strings alone
 	}
-	send(w, r, b)
+	send(w, r)
 }
 
-// send writes the response whose status is r.status and whose body is b.
-func send(w http.ResponseWriter, r *request, b *body) {
-	r.values[1] = strconv.Itoa(b.buffer.Len())
+// send writes the response whose status is r.status and whose body is r.body.
+func send(w http.ResponseWriter, r *request) {
+	r.values[1] = strconv.Itoa(r.body.buffer.Len())
 	w.Header()["Content-Length"] = r.values[1:2:2]
 	sendHeader(w, r)
 	if r.http.Method != http.MethodHead {
-		_, _ = w.Write(b.buffer.Bytes()) // the caller has gone: there is nobody left to tell
+		_, _ = w.Write(r.body.buffer.Bytes()) // the caller has gone: there is nobody left to tell
 	}
 }
 
@@ -113,5 +119,8 @@ func sendHeader(w http.ResponseWriter, r *request) {
 	r.values[0] = r.id
 	h["X-Request-Id"] = r.values[0:1:1]
 	h["X-Content-Type-Options"] = noSniff
+	if r.allowance.Rate.Requests > 0 {
+		limitHeaders(h, r.allowance)
+	}
 	w.WriteHeader(r.status)
 }

@@ -152,14 +152,16 @@ func runReplica(t *testing.T, more []route) string {
 		Holder: t.Name(), Environment: v1alpha1.EnvironmentLive, Duration: time.Minute,
 		Cut: func() { index.CutAll(authn.ErrUnavailable) }, Clock: clock.RealClock{}, Logger: logger,
 	})
-	api, err := newAPI(Config{
+	c := Config{
 		Authenticator: authn.NewAuthenticator(authn.Options{
 			Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
 			Serving: replica.Serving, CommitTimeout: time.Minute,
 		}),
 		Directory: index, Ready: func() bool { return replica.Serving(time.Now()) }, Environment: key.Live, KeyFormat: format,
 		NewRequestID: uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Registerer: prometheus.NewRegistry(),
-	}, append(more, routes...))
+	}
+	publishing(t, &c, "")
+	api, err := newAPI(c, append(more, routes...))
 	check(t, err)
 
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -322,7 +324,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ type stream struct {
 // stream lets the route write its answer. Once r.streaming is set, an error can no longer be told to the caller.
 func (a *API) stream(w http.ResponseWriter, r *request) error {
 	s := &stream{api: a, w: w, controller: http.NewResponseController(w), r: r}
+	r.connection = s.controller
 	defer func() {
 		if s.free != nil {
 			s.free()

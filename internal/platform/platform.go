@@ -33,6 +33,7 @@ const (
 	CodeRateLimited     = "rate_limited"         // the platform asks to slow down
 	CodeNotEnabled      = "platform_not_enabled" // this server does not offer the platform
 	CodeInternalError   = "internal_error"       // a mistake of ours, or an outcome that is unknown
+	CodeInvalid         = "validation_failed"    // what was asked makes no sense; the rule names the field
 )
 
 // Failure is why a post was not published. It holds nothing that its author may not see.

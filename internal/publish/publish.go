@@ -7,10 +7,13 @@ package publish
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/media"
@@ -48,27 +51,74 @@ type Options struct {
 }
 
 // Publisher publishes posts.
-type Publisher struct{}
+type Publisher struct {
+	o           Options
+	work        *store.Work
+	queue       *river.Client[*sql.Tx]
+	metrics     metrics
+	pace        pace
+	withdrawals line[withdrawal]
+	records     line[record]
+}
+
+const (
+	defaultTimeout      = 20 * time.Second
+	defaultPollInterval = time.Second
+	// settleWithin is how long, after the last attempt must have ended, what is left to be written may take.
+	settleWithin = 6 * time.Second
+)
 
 // New returns a publisher.
-func New(o Options) (*Publisher, error) { panic("TODO") }
+func New(o Options) (*Publisher, error) {
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.PollInterval == 0 {
+		o.PollInterval = defaultPollInterval
+	}
+	p := &Publisher{
+		o:           o,
+		work:        o.Store.Work(),
+		pace:        paceOf(o.PollInterval),
+		withdrawals: newLine[withdrawal](),
+		records:     newLine[record](),
+	}
+	var err error
+	if p.metrics, err = newMetrics(o.Registerer); err != nil {
+		return nil, err
+	}
+	if p.queue, err = p.newQueue(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
 // Run works off what is queued, once the database has been migrated, until ctx ends; then it waits for the attempts that are running. Beside
 // that it settles what dead processes have left behind, and purges what is no longer needed.
-func (p *Publisher) Run(ctx context.Context) { panic("TODO") }
-
-// Enqueue has posts published when their time has come, if tx is committed.
-func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Post) error {
-	panic("TODO")
+func (p *Publisher) Run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-p.o.Store.Migrated():
+	}
+	var loops sync.WaitGroup
+	loops.Go(func() { p.withdraw(ctx) })
+	for _, u := range p.upkeep() {
+		loops.Go(func() { p.keepUp(ctx, u) })
+	}
+	// What is recorded late comes from attempts, so that is the last to end.
+	recording, attemptsEnded := context.WithCancel(context.WithoutCancel(ctx))
+	loops.Go(func() { p.recordLate(recording) })
+	p.runQueue(ctx)
+	attemptsEnded()
+	loops.Wait()
 }
 
 // Preflight says what the post's platform would refuse. media are those of the content, with their types and sizes.
 func (p *Publisher) Preflight(name platform.Name, c platform.Content) *platform.Failure {
-	panic("TODO")
-}
-
-// Publish makes the attempts that were begun with posts, several at a time, and returns their outcomes in the same order. They
-// are still to be recorded.
-func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
-	panic("TODO")
+	to, ok := p.o.Platforms[name]
+	if !ok {
+		return notEnabled(name)
+	}
+	return to.Preflight(c)
 }

@@ -5,6 +5,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -22,22 +24,90 @@ type Account struct {
 	UpdatedAt         time.Time
 }
 
-// Accounts lists accounts. more tells whether there are any after the last of these.
-func (v *View) Accounts(ctx context.Context, p Page) (accounts []Account, more bool, err error) {
-	panic("TODO")
+var (
+	listAccounts = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
+WHERE {scope} ORDER BY created_at DESC, id DESC LIMIT ?`)
+	listAccountsAfter = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
+WHERE {scope} AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?`)
+	accountsOf = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
+WHERE {scope} AND platform = ? ORDER BY created_at DESC, id DESC LIMIT ?`)
+	accountByID = declareScoped(`SELECT ` + accountColumns + ` FROM accounts WHERE id = ? AND {scope}`)
+	putAccount  = declareScoped(`INSERT INTO accounts
+(organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (organization_id, environment, profile_id, platform, platform_account_id) DO UPDATE
+SET display_name = excluded.display_name, token_expires_at = excluded.token_expires_at, updated_at = excluded.updated_at
+RETURNING ` + accountColumns)
+	lockAccount    = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
+	postsOfAccount = declareScoped(`UPDATE posts SET account_id = NULL, updated_at = ?,
+status = CASE WHEN status = 'queued' THEN 'canceled' ELSE status END WHERE account_id = ? AND {scope}`)
+	deleteAccount = declareScoped(`DELETE FROM accounts WHERE id = ? AND {scope}`)
+)
+
+const accountColumns = `id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at`
+
+func scanAccount(rows *sql.Rows) (a Account, err error) {
+	var expires, created, updated int64
+	err = rows.Scan(&a.ID, &a.ProfileID, &a.Platform, &a.PlatformAccountID, &a.DisplayName, &expires, &created, &updated)
+	a.TokenExpiresAt, a.CreatedAt, a.UpdatedAt = timeOf(expires), timeOf(created), timeOf(updated)
+	return a, err
 }
 
-// AccountsOf returns the accounts of one platform, at most limit.
+// Accounts lists accounts. more tells whether there are any after the last of these.
+func (v *View) Accounts(ctx context.Context, p Page) (accounts []Account, more bool, err error) {
+	return list(ctx, v, p, listAccounts, listAccountsAfter, scanAccount)
+}
+
+// AccountsOf returns the accounts of one platform, the newest first, at most limit.
 func (v *View) AccountsOf(ctx context.Context, name platform.Name, limit int) ([]Account, error) {
-	panic("TODO")
+	if !isID(string(name)) {
+		return nil, nil
+	}
+	return read(ctx, v, accountsOf, scanAccount, string(name), limit)
 }
 
 // Account returns one account. Without it, or with an id that is none, the error is ErrNotFound.
-func (v *View) Account(ctx context.Context, id string) (Account, error) { panic("TODO") }
+func (v *View) Account(ctx context.Context, id string) (Account, error) {
+	if !isID(id) {
+		return Account{}, ErrNotFound
+	}
+	return one(read(ctx, v, accountByID, scanAccount, id))
+}
 
 // PutAccount connects an account, or renews the one of the same profile, platform and platform account. Of a, ID and CreatedAt count
 // for a new one only. A profile that the view does not reach is ErrNotFound.
-func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) { panic("TODO") }
+func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
+	if !tx.view.reaches(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
+		return Account{}, false, ErrNotFound
+	}
+	if err := storable(string(a.Platform), a.PlatformAccountID, a.DisplayName); err != nil {
+		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
+	}
+	if a.UpdatedAt.IsZero() {
+		a.UpdatedAt = tx.view.db.now()
+	}
+	kept, err := one(inTx(tx, putAccount, scanAccount, a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
+		micros(a.TokenExpiresAt), micros(a.CreatedAt), micros(a.UpdatedAt)))
+	if err != nil {
+		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
+	}
+	return kept, kept.ID == a.ID, nil
+}
 
 // DeleteAccount disconnects an account and cancels its queued posts. What it has published stays, without an account.
-func (tx *Tx) DeleteAccount(id string) error { panic("TODO") }
+func (tx *Tx) DeleteAccount(id string) error {
+	if !isID(id) {
+		return ErrNotFound
+	}
+	// The lock comes first, so that no post can be added for the account from here on.
+	if _, err := one(inTx(tx, lockAccount, scanID, id)); err != nil {
+		return err
+	}
+	if _, err := tx.exec(postsOfAccount, micros(tx.view.db.now()), id); err != nil {
+		return fmt.Errorf("take account %s from its posts: %w", id, err)
+	}
+	if _, err := tx.exec(deleteAccount, id); err != nil {
+		return fmt.Errorf("delete account %s: %w", id, err)
+	}
+	return nil
+}

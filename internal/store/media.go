@@ -5,6 +5,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,25 +22,153 @@ type Media struct {
 	CreatedAt   time.Time
 }
 
+var (
+	listMedia = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m
+WHERE {scope m} ORDER BY m.created_at DESC, m.id DESC LIMIT ?`)
+	listMediaAfter = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m
+WHERE {scope m} AND (m.created_at, m.id) < (?, ?) ORDER BY m.created_at DESC, m.id DESC LIMIT ?`)
+	mediaByID = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m WHERE m.id = ? AND {scope m}`)
+	addMedia  = declareScoped(`INSERT INTO media (organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?)`)
+	lockMedia = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock UPDATE}`)
+	// A post of another profile may use it, if it was made with a key of the whole organization.
+	usesOfMedia = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id
+WHERE u.media_id = ? AND p.status IN ('queued', 'publishing') AND {organization p} LIMIT 1`)
+	deleteMedia = declareScoped(`DELETE FROM media WHERE id = ? AND {scope}`)
+
+	mediaOf = declareGlobal(`SELECT ` + mediaColumns + `, m.environment, m.organization_id
+FROM post_media AS u JOIN media AS m ON m.id = u.media_id WHERE u.post_id = ? ORDER BY u.position`)
+)
+
+const mediaColumns = `m.id, m.profile_id, m.content_type, m.size_bytes, m.sha256, m.created_at`
+
+func scanMedia(rows *sql.Rows) (m Media, err error) {
+	var created int64
+	err = rows.Scan(&m.ID, &m.ProfileID, &m.ContentType, &m.SizeBytes, &m.SHA256, &created)
+	m.CreatedAt = timeOf(created)
+	return m, err
+}
+
 // BlobKey is where the bytes of a medium are: environment, organization and id, separated by slashes.
-func (v *View) BlobKey(mediaID string) string { panic("TODO") }
+func (v *View) BlobKey(mediaID string) string { return blobKey(v.environment, v.organization, mediaID) }
+
+func blobKey(environment, organization, mediaID string) string {
+	return environment + "/" + organization + "/" + mediaID
+}
 
 // Medias lists media. more tells whether there are any after the last of these.
 func (v *View) Medias(ctx context.Context, p Page) (media []Media, more bool, err error) {
-	panic("TODO")
+	return list(ctx, v, p, listMedia, listMediaAfter, scanMedia)
 }
 
 // Media returns one medium. Without it, or with an id that is none, the error is ErrNotFound.
-func (v *View) Media(ctx context.Context, id string) (Media, error) { panic("TODO") }
+func (v *View) Media(ctx context.Context, id string) (Media, error) {
+	if !isID(id) {
+		return Media{}, ErrNotFound
+	}
+	return one(read(ctx, v, mediaByID, scanMedia, id))
+}
 
 // AddMedia adds a medium whose bytes are in place. A profile that the view does not reach is ErrNotFound.
-func (tx *Tx) AddMedia(m Media) error { panic("TODO") }
+func (tx *Tx) AddMedia(m Media) error {
+	if !tx.view.reaches(m.ProfileID) || !isID(m.ID) || m.ProfileID != "" && !isID(m.ProfileID) {
+		return ErrNotFound
+	}
+	if err := storable(m.ContentType, m.SHA256); err != nil {
+		return fmt.Errorf("add medium %s: %w", m.ID, err)
+	}
+	if _, err := tx.exec(addMedia, m.ID, m.ProfileID, m.ContentType, m.SizeBytes, m.SHA256, micros(m.CreatedAt)); err != nil {
+		return fmt.Errorf("add medium %s: %w", m.ID, err)
+	}
+	return nil
+}
 
 // DeleteMedia removes a medium. ErrState: a post that is queued or being published needs it.
-func (tx *Tx) DeleteMedia(id string) error { panic("TODO") }
+func (tx *Tx) DeleteMedia(id string) error {
+	if !isID(id) {
+		return ErrNotFound
+	}
+	// The lock comes first, so that no post can come to need it from here on.
+	if _, err := one(inTx(tx, lockMedia, scanID, id)); err != nil {
+		return err
+	}
+	uses, err := inTx(tx, usesOfMedia, scanID, id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("find the posts of medium %s: %w", id, err)
+	case len(uses) > 0:
+		return ErrState
+	}
+	if _, err := tx.exec(deleteMedia, id); err != nil {
+		return fmt.Errorf("delete medium %s: %w", id, err)
+	}
+	return nil
+}
+
+// located is a medium and where its bytes are.
+type located struct {
+	Media
+	key string
+}
 
 // MediaOf returns the media of a post that is being published, in the post's order, with where their bytes are.
-func (w *Work) MediaOf(ctx context.Context, postID string) ([]Media, []string, error) { panic("TODO") }
+func (w *Work) MediaOf(ctx context.Context, postID string) (media []Media, blobKeys []string, err error) {
+	if !isID(postID) {
+		return nil, nil, ErrNotFound
+	}
+	list, err := readAll(ctx, w.db, session{pool: w.db.reader}, mediaOf, scanLocated, postID)
+	for _, m := range list {
+		media, blobKeys = append(media, m.Media), append(blobKeys, m.key)
+	}
+	return media, blobKeys, err
+}
+
+func scanLocated(rows *sql.Rows) (m located, err error) {
+	var created int64
+	var environment, organization string
+	err = rows.Scan(&m.ID, &m.ProfileID, &m.ContentType, &m.SizeBytes, &m.SHA256, &created, &environment, &organization)
+	m.CreatedAt, m.key = timeOf(created), blobKey(environment, organization, m.ID)
+	return m, err
+}
+
+// keysAtOnce bounds the parameters of one statement.
+const keysAtOnce = 500
 
 // Unreferenced returns those of the blob keys that no medium has.
-func (w *Work) Unreferenced(ctx context.Context, blobKeys []string) ([]string, error) { panic("TODO") }
+func (w *Work) Unreferenced(ctx context.Context, blobKeys []string) ([]string, error) {
+	var free []string
+	for some := range slices.Chunk(blobKeys, keysAtOnce) {
+		var ids []any
+		for _, key := range some {
+			if id := key[strings.LastIndex(key, "/")+1:]; isID(id) {
+				ids = append(ids, id)
+			}
+		}
+		used := map[string]bool{}
+		if len(ids) > 0 {
+			keys, err := readAll(ctx, w.db, session{pool: w.db.reader}, mediaByIDs(len(ids)), scanBlobKey, ids...)
+			if err != nil {
+				return nil, fmt.Errorf("look for %d blobs: %w", len(ids), err)
+			}
+			for _, key := range keys {
+				used[key] = true
+			}
+		}
+		for _, key := range some {
+			if !used[key] {
+				free = append(free, key)
+			}
+		}
+	}
+	return free, nil
+}
+
+func mediaByIDs(n int) *global {
+	return newGlobal(`SELECT environment, organization_id, id FROM media WHERE id IN (` + places(n) + `)`)
+}
+
+func scanBlobKey(rows *sql.Rows) (string, error) {
+	var environment, organization, id string
+	err := rows.Scan(&environment, &organization, &id)
+	return blobKey(environment, organization, id), err
+}

@@ -9,10 +9,11 @@
 package store
 
 import (
-	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -47,21 +48,45 @@ type Options struct {
 }
 
 // DB is the database. Its methods can be used by any number of goroutines.
-type DB struct{}
+type DB struct {
+	engine         Engine
+	writer, reader *pool // the same for PostgreSQL
+	clock          clock.PassiveClock
+	newID          func() string
+	logger         *slog.Logger
+	deadAfter      time.Duration
+	processID      string
+	migrated       chan struct{}
+	ready          atomic.Bool // migrated is closed
+}
 
 // Open prepares a database, and talks to none yet: until Run has reached it and migrated it, every call fails with
 // ErrUnavailable. The error says what is wrong with the options.
-func Open(o Options) (*DB, error) { panic("TODO") }
-
-// Run reaches the database, trying on as long as it takes, migrates it, and then tells it every so often that this process
-// is alive. It returns when ctx has ended.
-func (db *DB) Run(ctx context.Context) { panic("TODO") }
+func Open(o Options) (*DB, error) {
+	switch {
+	case o.Clock == nil || o.NewID == nil || o.Logger == nil:
+		return nil, errors.New("open the database: Clock, NewID and Logger are required")
+	case o.DeadAfter < 0:
+		return nil, errors.New("open the database: DeadAfter is negative")
+	case o.DeadAfter == 0:
+		o.DeadAfter = 10 * time.Second
+	}
+	writer, reader, engine, err := openPools(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	return &DB{
+		engine: engine, writer: writer, reader: reader,
+		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter,
+		processID: o.NewID(), migrated: make(chan struct{}),
+	}, nil
+}
 
 // Migrated is closed once Run has migrated the database.
-func (db *DB) Migrated() <-chan struct{} { panic("TODO") }
+func (db *DB) Migrated() <-chan struct{} { return db.migrated }
 
 // Close closes all connections.
-func (db *DB) Close() error { panic("TODO") }
+func (db *DB) Close() error { return errors.Join(db.reader.Close(), db.writer.Close()) }
 
 // Engine is a kind of database.
 type Engine string
@@ -73,28 +98,41 @@ const (
 )
 
 // Engine tells what the database is.
-func (db *DB) Engine() Engine { panic("TODO") }
+func (db *DB) Engine() Engine { return db.engine }
 
-// Handle is the pool of connections that may write, for the job queue that lives in the same database.
-func (db *DB) Handle() *sql.DB { panic("TODO") }
+// Handle is the pool of connections that may write, for the job queue that lives in the same database. With SQLite that is
+// one connection: whoever holds it keeps every other writer of this process waiting.
+func (db *DB) Handle() *sql.DB { return db.writer.DB }
 
 // View is what one caller reaches of the database.
-type View struct{}
+type View struct {
+	db *DB
+	reach
+}
 
 // View returns what the key of a request reaches. Without a key, it is nothing.
-func (db *DB) View(caller authn.Identity) *View { panic("TODO") }
+func (db *DB) View(caller authn.Identity) *View {
+	k := caller.Key
+	if k == nil || k.Organization == nil || k.Organization.ID == "" {
+		return &View{db: db}
+	}
+	return &View{db: db, reach: reach{
+		organization: k.Organization.ID,
+		environment:  string(k.Environment()),
+		profile:      string(k.ProfileID()),
+		key:          string(k.ID()),
+	}}
+}
 
 // Within narrows a view to one profile. A view that is narrowed to two reaches nothing.
-func (v *View) Within(profileID string) *View { panic("TODO") }
-
-// Write runs one transaction: all of what do does, or, if it returns an error, nothing. do may run more than once.
-func (v *View) Write(ctx context.Context, do func(*Tx) error) error { panic("TODO") }
-
-// Tx is a transaction of a View.
-type Tx struct{}
-
-// SQL is the transaction itself, for the job queue.
-func (tx *Tx) SQL() *sql.Tx { panic("TODO") }
+func (v *View) Within(profileID string) *View {
+	if !isID(profileID) || !v.reaches(profileID) {
+		return &View{db: v.db}
+	}
+	narrow := *v
+	narrow.profile = profileID
+	return &narrow
+}
 
 // Position is where a row stands in a listing: newest first, then by descending id. The zero Position is before the first.
 type Position struct {
@@ -109,7 +147,7 @@ type Page struct {
 }
 
 // Work is the side of the database that jobs use.
-type Work struct{}
+type Work struct{ db *DB }
 
 // Work returns it.
-func (db *DB) Work() *Work { panic("TODO") }
+func (db *DB) Work() *Work { return &Work{db: db} }

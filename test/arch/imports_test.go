@@ -115,6 +115,29 @@ var rules = []rule{
 		nowhere: []string{controller, module + "/internal/controller", module + "/internal/keysecret"},
 	},
 	{
+		room: "internal/store", reason: "rows know whose they are, and neither how they are asked for nor what they are published by",
+		never:   []string{"net/http", clientGo, coreTypes},
+		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi", module + "/internal/publish"},
+	},
+	{
+		room: "internal/publish", reason: "posts go out whether or not anybody is asking",
+		never:   []string{"net/http", clientGo},
+		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi"},
+	},
+	{
+		room: "internal/platform", reason: "a platform knows contents and accounts, and not who asked",
+		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/publish", module + "/internal/httpapi"},
+	},
+	{
+		room: "internal/media", reason: "files are bytes under keys; whose they are is the store's to know",
+		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/httpapi"},
+	},
+	{
+		room: "internal/limit", reason: "a limit knows a caller and a rate, and not what is asked for",
+		never:   []string{clientGo},
+		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi", module + "/internal/store"},
+	},
+	{
 		room: "internal/serve", reason: "listeners and drain order are the same whatever is served",
 		never:   []string{clientGo, controller, "k8s.io/api", module + "/api"},
 		nowhere: []string{module + "/internal/authn", module + "/internal/controller", module + "/internal/httpapi"},

@@ -181,6 +181,11 @@ func (h headers) at(i int) string {
 }
 
 // resource is an ApiKey as it comes from the apiserver: every string of its own.
+var allScopes = []v1alpha1.Scope{
+	v1alpha1.ScopePostsRead, v1alpha1.ScopePostsWrite, v1alpha1.ScopeMediaRead, v1alpha1.ScopeMediaWrite,
+	v1alpha1.ScopeAccountsRead, v1alpha1.ScopeAccountsWrite,
+}
+
 func resource(format key.Format, i int, plaintext string) *v1alpha1.ApiKey {
 	created := metav1.NewTime(time.Unix(1_700_000_000+int64(i), 0))
 	organization := i % 100
@@ -191,7 +196,7 @@ func resource(format key.Format, i int, plaintext string) *v1alpha1.ApiKey {
 			UID:               types.UID(fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)),
 			CreationTimestamp: created,
 		},
-		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: []v1alpha1.Scope{v1alpha1.ScopePostsRead}},
+		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: allScopes},
 		Status: v1alpha1.ApiKeyStatus{
 			Hash:           key.HashOf(plaintext).String(),
 			Hint:           format.Hint(plaintext),

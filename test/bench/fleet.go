@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,7 +47,8 @@ func (b *bed) runFleet(ctx context.Context, replicas, keys int) (_ *fleet, err e
 			return nil, err
 		}
 		p, err := b.run(ctx, "api", "letmepost-api", "http://"+kube.Address(ports[1])+"/readyz", "--environment", "live",
-			"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]))
+			"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]),
+			"--data-dir", filepath.Join(b.dir, "data"), "--default-rate-limit", "none", "--failed-auth-limit", "none")
 		if p != nil {
 			processes = append(processes, p)
 		}

@@ -35,6 +35,8 @@ type section struct {
 var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
+	{"posts", benchPosts},
+	{"upload", benchUpload},
 	{"apply", onBed(benchApply)},
 	{"revoke", onBed(benchRevoke)},
 	{"coldstart", onBed(benchColdStart)},
@@ -53,7 +55,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: authenticate, whoami, apply, revoke, coldstart")
+	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: authenticate, whoami, posts, upload, apply, revoke, coldstart")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

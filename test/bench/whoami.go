@@ -9,9 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
@@ -20,14 +18,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/utils/clock"
-
 	"github.com/letmepost/letmepost-operator/internal/authn"
-	"github.com/letmepost/letmepost-operator/internal/httpapi"
-	"github.com/letmepost/letmepost-operator/internal/key"
 )
+
+const whoamiPath = "/v1/whoami"
 
 // connections are kept alive, each with one request after another on it.
 const connections = 16
@@ -35,10 +29,12 @@ const connections = 16
 // benchWhoami measures GET /v1/whoami over loopback beside a bare net/http handler that writes the same bytes. The client
 // is as lean as it can be, because it shares the machine: what it costs would count for both sides and hide a difference.
 func benchWhoami(ctx context.Context, r *report) error {
-	api, authenticator, plaintext, err := newAPI(1000)
+	stage, err := newStage(ctx, 1000)
 	if err != nil {
 		return err
 	}
+	defer stage.close()
+	api, authenticator, plaintext := stage.api, stage.authenticator, stage.plaintext
 	ours, err := serveOn(ctx, api)
 	if err != nil {
 		return err
@@ -62,12 +58,12 @@ func benchWhoami(ctx context.Context, r *report) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		without, err := bare.load(ctx, plaintext, 2*time.Second)
+		without, err := bare.load(ctx, whoamiPath, plaintext, 2*time.Second)
 		if err != nil {
 			return err
 		}
 		before := processorTime()
-		with, err := ours.load(ctx, plaintext, 2*time.Second)
+		with, err := ours.load(ctx, whoamiPath, plaintext, 2*time.Second)
 		if err != nil {
 			return err
 		}
@@ -135,34 +131,6 @@ func onAllProcessors(do func()) float64 {
 	return float64(processorTime()-before) / float64(each*processors)
 }
 
-// newAPI returns an API, the authenticator in it, and one of the keys that it knows.
-func newAPI(keys int) (http.Handler, *authn.Authenticator, string, error) {
-	format, err := key.NewFormat(key.DefaultWord)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	index, random, plaintext := authn.NewIndex(), rand.NewChaCha8([32]byte{4}), ""
-	for i := range keys {
-		if plaintext, err = format.Mint(random, key.Live); err != nil {
-			return nil, nil, "", err
-		}
-		index.PutKey(resource(format, i, plaintext))
-	}
-	authenticator := newAuthenticator(index, format)
-	api, err := httpapi.New(httpapi.Config{
-		Authenticator: authenticator,
-		Directory:     index,
-		Ready:         func() bool { return true },
-		Environment:   key.Live,
-		KeyFormat:     format,
-		NewRequestID:  uuid.NewString,
-		Clock:         clock.RealClock{},
-		Logger:        slog.New(slog.DiscardHandler),
-		Registerer:    prometheus.NewRegistry(),
-	})
-	return api, authenticator, plaintext, err
-}
-
 type server struct {
 	address string
 	stop    func()
@@ -196,15 +164,15 @@ func (s *server) sample(ctx context.Context, plaintext string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// load returns the requests answered with 200 in a second.
-func (s *server) load(ctx context.Context, plaintext string, length time.Duration) (float64, error) {
+// load asks for path, and returns the requests answered with 200 in a second.
+func (s *server) load(ctx context.Context, path, plaintext string, length time.Duration) (float64, error) {
 	var answered atomic.Int64
 	var failed atomic.Pointer[error]
 	var running sync.WaitGroup
 	began := time.Now()
 	for range connections {
 		running.Go(func() {
-			if err := s.hammer(ctx, plaintext, began.Add(length), &answered); err != nil {
+			if err := s.hammer(ctx, path, plaintext, began.Add(length), &answered); err != nil {
 				failed.Store(&err)
 			}
 		})
@@ -216,13 +184,13 @@ func (s *server) load(ctx context.Context, plaintext string, length time.Duratio
 	return float64(answered.Load()) / time.Since(began).Seconds(), nil
 }
 
-func (s *server) hammer(ctx context.Context, plaintext string, until time.Time, answered *atomic.Int64) error {
+func (s *server) hammer(ctx context.Context, path, plaintext string, until time.Time, answered *atomic.Int64) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	request := []byte("GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + plaintext + "\r\n\r\n")
+	request := []byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + plaintext + "\r\n\r\n")
 	in := bufio.NewReader(conn)
 	for time.Now().Before(until) {
 		if _, err := conn.Write(request); err != nil {

@@ -131,6 +131,9 @@ func launchAPI(environment string, args ...string) *server {
 		"--environment", environment,
 		"--listen-address", kube.Address(ports[0]),
 		"--metrics-bind-address", kube.Address(ports[1]),
+		"--data-dir", filepath.Join(logDir, "..", "data"),
+		"--default-rate-limit", "none",
+		"--failed-auth-limit", "none",
 	}, args...)...)
 	return &server{
 		process:     p,

@@ -1,0 +1,106 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// publishing is what keys open: the database, the media, the platforms, and what limits their use.
+type publishing struct {
+	environment key.Environment
+	store       *store.DB
+	library     *media.Library
+	publisher   *publish.Publisher
+	connectors  map[platform.Name]publish.Connector
+	limits      *limit.Keys
+}
+
+// newID returns a UUIDv7: ids that were made one after another stand beside each other in an index.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+func newPublishing(ctx context.Context, o options, registry prometheus.Registerer, logger *slog.Logger) (*publishing, error) {
+	p := &publishing{environment: o.environment, connectors: map[platform.Name]publish.Connector{}}
+	var err error
+	if p.store, err = store.Open(store.Options{URL: o.databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger}); err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	if p.library, err = media.Open(ctx, o.mediaURL, o.maxMediaSize); err != nil {
+		return nil, errors.Join(fmt.Errorf("media: %w", err), p.store.Close())
+	}
+	// Each platform of the test environment is the sandbox. The live environment has none yet.
+	platforms := map[platform.Name]publish.Platform{}
+	if o.environment == key.Test {
+		for _, name := range platform.Names {
+			s := sandbox.New(name, newID, clock.RealClock{})
+			platforms[name], p.connectors[name] = s, s
+		}
+	}
+	p.publisher, err = publish.New(publish.Options{
+		Store: p.store, Media: p.library, Platforms: platforms,
+		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+	})
+	if err == nil {
+		p.limits, err = limit.NewKeys(limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry})
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.library.Close(), p.store.Close())
+	}
+	return p, nil
+}
+
+// ready tells whether the database has been reached and migrated, once: if it goes away later, requests are answered 503 one
+// by one, by whichever replica they reach.
+func (p *publishing) ready() bool {
+	select {
+	case <-p.store.Migrated():
+		return true
+	default:
+		return false
+	}
+}
+
+// run works until ctx ends. The store's life is the longer one: while an attempt to publish runs, this process is not dead.
+func (p *publishing) run(ctx context.Context) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.store.Run(life)
+	}()
+	p.publisher.Run(ctx)
+	end()
+	<-ended
+}
+
+// withdraw cancels what a revoked key has queued, if it is a key of this environment.
+func (p *publishing) withdraw(k *authn.Key, done func()) {
+	if k.Environment() != p.environment {
+		done()
+		return
+	}
+	p.publisher.Withdraw(string(k.ID()), done)
+}
+
+func (p *publishing) close() {
+	_ = p.limits.Close()
+	_ = p.library.Close()
+	_ = p.store.Close()
+}

@@ -1,0 +1,73 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// publishing completes c with real parts: a database (a SQLite file of the test's own, unless there is a URL), a folder of
+// media, and the sandbox as every platform. The publisher does not run: what is queued stays so.
+func publishing(t testing.TB, c *Config, databaseURL string) {
+	t.Helper()
+	dir := t.TempDir()
+	if databaseURL == "" {
+		databaseURL = "sqlite:" + filepath.Join(dir, "test.db")
+	}
+	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
+	db, err := store.Open(store.Options{URL: databaseURL, Clock: c.Clock, NewID: newID, Logger: logger})
+	check(t, err)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		db.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+		check(t, db.Close())
+	})
+	select {
+	case <-db.Migrated():
+	case <-time.After(time.Minute):
+		t.Fatal("the database is not migrated")
+	}
+	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.MaxSize)
+	check(t, err)
+	t.Cleanup(func() { check(t, library.Close()) })
+	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}
+	for _, name := range platform.Names {
+		s := sandbox.New(name, newID, clock.RealClock{})
+		platforms[name], connectors[name] = s, s
+	}
+	publisher, err := publish.New(publish.Options{
+		Store: db, Media: library, Platforms: platforms, Clock: c.Clock, Logger: logger, Registerer: prometheus.NewRegistry(),
+	})
+	check(t, err)
+	limits, err := limit.NewKeys(limit.Options{Registerer: prometheus.NewRegistry()})
+	check(t, err)
+	c.Store, c.Library, c.Publisher, c.Connectors = db, library, publisher, connectors
+	c.Limits, c.Failures = limits, limit.NewAddresses(authn.Rate{})
+	c.NewID, c.Random = newID, rand.Reader
+}

@@ -1,0 +1,194 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package limit_test
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+)
+
+// now is when the tests ask, by the clock of those who ask; Redis has its own.
+var now = authntest.Epoch.AddDate(0, 0, 1)
+
+// caller returns one ApiKey as two processes know it.
+func caller(t testing.TB) (here, there authn.Identity) {
+	t.Helper()
+	k, s := authntest.Minted(t, authntest.Format(t), key.Live)
+	var callers [2]authn.Identity
+	for i := range callers {
+		a := authntest.Authenticator(t, authntest.Index(t, k), key.Live, clocktesting.NewFakePassiveClock(now))
+		id, err := a.Authenticate([]string{"Bearer " + s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		callers[i] = id
+	}
+	return callers[0], callers[1]
+}
+
+func keys(t testing.TB, rate authn.Rate, url string) (*limit.Keys, *prometheus.Registry) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	k, err := limit.NewKeys(limit.Options{Default: rate, RedisURL: url, Registerer: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k, registry
+}
+
+func fallbacks(t testing.TB, registry *prometheus.Registry, want int) {
+	t.Helper()
+	const help = `# HELP lmp_rate_limit_fallbacks_total Requests that were limited by this process alone, because Redis could not be asked.
+# TYPE lmp_rate_limit_fallbacks_total counter
+lmp_rate_limit_fallbacks_total `
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(help+strconv.Itoa(want)+"\n")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLocal(t *testing.T) {
+	id, _ := caller(t)
+	rate := authn.Rate{Requests: 2, Window: time.Minute}
+	k, registry := keys(t, rate, "")
+	for i, want := range []authn.Allowance{
+		{Allowed: true, Rate: rate, Remaining: 1, Reset: 30 * time.Second},
+		{Allowed: true, Rate: rate, Reset: time.Minute},
+		{Rate: rate, Reset: time.Minute, RetryAfter: 30 * time.Second},
+	} {
+		if diff := cmp.Diff(want, k.Take(t.Context(), id, now)); diff != "" {
+			t.Errorf("request %d (-want +got):\n%s", i, diff)
+		}
+	}
+	fallbacks(t, registry, 0)
+}
+
+func TestUnlimited(t *testing.T) {
+	id, _ := caller(t)
+	for _, url := range []string{"", "redis://127.0.0.1:1"} {
+		k, registry := keys(t, authn.Rate{}, url)
+		if got := k.Take(t.Context(), id, now); got != (authn.Allowance{Allowed: true}) {
+			t.Errorf("with Redis at %q: %+v", url, got)
+		}
+		fallbacks(t, registry, 0)
+	}
+}
+
+// TestRedisURL: a URL that can't be read is told of, but not shown: it may hold a password.
+func TestRedisURL(t *testing.T) {
+	for _, url := range []string{"http://x:hunter2@example.com", "redis://x:hunter2/y@example.com:port", "redis://x:hunter2@h:1/zero", "hunter2", "redis://:hunter2\n@h"} {
+		_, err := limit.NewKeys(limit.Options{RedisURL: url, Registerer: prometheus.NewRegistry()})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	rate := authn.Rate{Requests: 1, Window: time.Minute}
+	for _, tc := range []struct {
+		reason        string
+		first, second string
+		shared        bool
+	}{
+		{"the same", "192.0.2.1", "192.0.2.1", true},
+		{"another", "192.0.2.1", "192.0.2.2", false},
+		{"IPv4 within IPv6", "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"another within IPv6", "::ffff:192.0.2.2", "::ffff:192.0.2.1", false},
+		{"one /64", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true},
+		{"two of them", "2001:db8:0:1::1", "2001:db8:0:2::1", false},
+		{"two interfaces", "fe80::1%eth0", "fe80::1%eth1", true},
+	} {
+		a := limit.NewAddresses(rate)
+		if got := a.Take(netip.MustParseAddr(tc.first), now); !got.Allowed {
+			t.Errorf("%s: the first is refused: %+v", tc.reason, got)
+		}
+		if got := a.Take(netip.MustParseAddr(tc.second), now); got.Allowed == tc.shared {
+			t.Errorf("%s: %+v, want them to share: %v", tc.reason, got, tc.shared)
+		}
+	}
+	unlimited := limit.NewAddresses(authn.Rate{})
+	for range 3 {
+		if got := unlimited.Take(netip.MustParseAddr("::1"), now); got != (authn.Allowance{Allowed: true}) {
+			t.Errorf("unlimited: %+v", got)
+		}
+	}
+	if got := limit.NewAddresses(rate).Take(netip.Addr{}, now); !got.Allowed {
+		t.Errorf("no address at all: %+v", got)
+	}
+}
+
+// TestAddressesAtOnce: as many as the rate says, whoever counts; and the memory for them is bounded.
+func TestAddressesAtOnce(t *testing.T) {
+	a := limit.NewAddresses(authn.Rate{Requests: 100, Window: time.Hour})
+	var allowed atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				if a.Take(netip.MustParseAddr("2001:db8::1"), now).Allowed {
+					allowed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if allowed.Load() != 100 {
+		t.Errorf("%d allowed, want 100", allowed.Load())
+	}
+	for i := range 20_000 {
+		a.Take(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), now)
+	}
+	if n := a.Len(); n != 16_384 {
+		t.Errorf("%d addresses are remembered, want 16384", n)
+	}
+}
+
+// takes counts how many of n concurrent requests are allowed, half of them here and half of them there.
+func takes(ctx context.Context, n int, here, there func(context.Context) authn.Allowance) int64 {
+	var allowed atomic.Int64
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			take := here
+			if i%2 == 0 {
+				take = there
+			}
+			if take(ctx).Allowed {
+				allowed.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return allowed.Load()
+}
+
+func count(t testing.TB, registry *prometheus.Registry) int {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(families[0].GetMetric()[0].GetCounter().GetValue())
+}

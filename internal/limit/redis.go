@@ -1,0 +1,105 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package limit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+)
+
+const (
+	// redisWithin bounds all that a request may wait for Redis: for a connection, for a new one, and for the answer.
+	redisWithin = 100 * time.Millisecond
+	// redisPause is how long Redis is left alone after it has failed, so that an outage does not slow down every request.
+	redisPause = time.Second
+)
+
+// shared is the allowances of all keys, as all processes know them: the generic cell rate algorithm in Redis, by its clock,
+// one entry for each key and rate, which goes away by itself. An entry is named after the ApiKey's UID.
+type shared struct {
+	client  *redis.Client
+	limiter *redis_rate.Limiter
+	logger  *slog.Logger
+	// resume is when Redis may be asked again, in Unix nanoseconds; 0: it did not fail.
+	resume atomic.Int64
+}
+
+func newShared(o *redis.Options, logger *slog.Logger) *shared {
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = redisWithin, redisWithin, redisWithin, redisWithin
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries, o.DialerRetries = -1, 1
+	// What is not needed for an answer costs round trips before the first one.
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	redis.SetLogger(quiet{})
+	client := redis.NewClient(o)
+	return &shared{client: client, limiter: redis_rate.NewLimiter(client), logger: logger}
+}
+
+// take takes one request out of a key's allowance. Not ok: Redis can't be asked, and nothing was taken as far as is known.
+func (s *shared) take(ctx context.Context, id types.UID, rate authn.Rate, now time.Time) (a authn.Allowance, ok bool) {
+	ask, afterFailure := s.mayAsk(now)
+	if !ask {
+		return authn.Allowance{}, false
+	}
+	// A caller who goes away must not look like an outage.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWithin)
+	defer cancel()
+	limit := redis_rate.Limit{Rate: int(rate.Requests), Burst: int(rate.Requests), Period: rate.Window}
+	result, err := s.limiter.Allow(ctx, fmt.Sprintf("%s:%d/%s", id, rate.Requests, rate.Window), limit)
+	if err != nil {
+		if s.resume.Swap(now.Add(redisPause).UnixNano()) == 0 {
+			s.logger.Warn("Redis can't be asked: this process limits its callers by itself", "error", err)
+		}
+		return authn.Allowance{}, false
+	}
+	if afterFailure {
+		s.resume.Store(0)
+		s.logger.Info("Redis is back: callers are limited across all processes")
+	}
+	return allowanceOf(result, rate), true
+}
+
+// mayAsk tells whether Redis may be asked at now. After a failure one request at a time finds out whether it is back.
+func (s *shared) mayAsk(now time.Time) (ask, afterFailure bool) {
+	resume := s.resume.Load()
+	if resume == 0 {
+		return true, false
+	}
+	// Further ahead than it was ever set: the clock has been set back.
+	if wait := resume - now.UnixNano(); wait > 0 && wait <= int64(redisPause) {
+		return false, true
+	}
+	return s.resume.CompareAndSwap(resume, now.Add(redisPause).UnixNano()), true
+}
+
+// allowanceOf is what Redis has answered. It reckons in seconds as floating-point numbers, whose last digit is worth 60
+// nanoseconds, and cuts off what remains to a whole number: that is reckoned anew, with a microsecond to spare.
+func allowanceOf(r *redis_rate.Result, rate authn.Rate) authn.Allowance {
+	a := authn.Allowance{Allowed: r.Allowed > 0, Rate: rate, Reset: r.ResetAfter}
+	if !a.Allowed {
+		a.RetryAfter = max(r.RetryAfter, 1) // it is refused, if only by a rounding
+		return a
+	}
+	interval := max(rate.Window/time.Duration(rate.Requests), 1)
+	a.Remaining = int64((rate.Window - r.ResetAfter + min(time.Microsecond, interval/2)) / interval)
+	a.Remaining = min(max(a.Remaining, 0), rate.Requests-1)
+	return a
+}
+
+// quiet keeps go-redis from writing lines of its own to stderr, one for each connection that fails.
+type quiet struct{}
+
+// Printf writes nothing.
+func (quiet) Printf(context.Context, string, ...any) {}

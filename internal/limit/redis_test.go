@@ -1,0 +1,188 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package limit_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/test/redis"
+)
+
+// by is Take at the real time: these tests ask a Redis that may have to be waited for.
+func by(k *limit.Keys, id authn.Identity) func(context.Context) authn.Allowance {
+	return func(ctx context.Context) authn.Allowance { return k.Take(ctx, id, time.Now()) }
+}
+
+// TestRedisAcrossReplicas: two processes on one Redis allow together exactly what the rate says.
+func TestRedisAcrossReplicas(t *testing.T) {
+	url := redis.URL(t)
+	rate := authn.Rate{Requests: 25, Window: time.Hour}
+	here, there := caller(t)
+	a, aMetrics := keys(t, rate, url)
+	b, bMetrics := keys(t, rate, url)
+	by(a, here)(t.Context()) // connects and loads the script: not within what is limited in time on a loaded machine
+	by(b, there)(t.Context())
+	if got := takes(t.Context(), 100, by(a, here), by(b, there)); got != 23 {
+		t.Errorf("%d of 100 allowed after 2 of 25, want 23", got)
+	}
+	fallbacks(t, aMetrics, 0)
+	fallbacks(t, bMetrics, 0)
+}
+
+// TestRedisIsAsLocal: all of a rate at once, and what a caller is told, as in a process by itself.
+func TestRedisIsAsLocal(t *testing.T) {
+	url := redis.URL(t)
+	for _, rate := range []authn.Rate{
+		{Requests: 1, Window: 24 * time.Hour},
+		{Requests: 3, Window: time.Hour},
+		{Requests: 7, Window: 90 * time.Minute},
+		{Requests: 50, Window: 24 * time.Hour},
+		{Requests: 600, Window: 24*time.Hour - time.Millisecond},
+	} {
+		id, _ := caller(t)
+		k, metrics := keys(t, rate, url)
+		for i := range rate.Requests {
+			got := by(k, id)(t.Context())
+			if !got.Allowed || got.Rate != rate || got.Remaining != rate.Requests-1-i || got.RetryAfter != 0 || !near(got.Reset, rate.Window*time.Duration(i+1)/time.Duration(rate.Requests)) {
+				t.Fatalf("%v, request %d: %+v", rate, i, got)
+			}
+		}
+		got := by(k, id)(t.Context())
+		if got.Allowed || got.Remaining != 0 || !near(got.RetryAfter, rate.Window/time.Duration(rate.Requests)) || !near(got.Reset, rate.Window) {
+			t.Errorf("%v, one too many: %+v", rate, got)
+		}
+		fallbacks(t, metrics, 0)
+	}
+}
+
+// near: Redis' clock goes on while the test asks.
+func near(got, want time.Duration) bool {
+	return got <= want+time.Millisecond && got >= want-20*time.Second
+}
+
+// TestRedisLargeRates: what Redis reckons with floating-point numbers is not far off for the largest rate there is.
+func TestRedisLargeRates(t *testing.T) {
+	rate := authn.Rate{Requests: 1_000_000, Window: time.Second}
+	id, _ := caller(t)
+	k, metrics := keys(t, rate, redis.URL(t))
+	for range 50 {
+		got := by(k, id)(t.Context())
+		if !got.Allowed || got.Remaining < 999_900 || got.Remaining >= rate.Requests || got.Reset <= 0 || got.Reset > 100*time.Microsecond {
+			t.Fatalf("%+v", got)
+		}
+	}
+	fallbacks(t, metrics, 0)
+}
+
+// TestRedisGetsIDsOnly: neither the key nor its hash leaves the process, and what is stored goes away by itself.
+func TestRedisGetsIDsOnly(t *testing.T) {
+	server := redis.Start(t)
+	id, _ := caller(t)
+	k, _ := keys(t, authn.Rate{Requests: 5, Window: time.Minute}, server.URL)
+	by(k, id)(t.Context())
+	options, err := goredis.ParseURL(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := goredis.NewClient(options)
+	defer client.Close()
+	names := client.Keys(t.Context(), "*").Val()
+	if len(names) != 1 || names[0] != "rate:"+string(id.Key.ID())+":5/1m0s" {
+		t.Fatalf("Redis holds %q", names)
+	}
+	if ttl := client.TTL(t.Context(), names[0]).Val(); ttl <= 0 || ttl > time.Minute {
+		t.Errorf("%s stays for %s", names[0], ttl)
+	}
+	if value := client.Get(t.Context(), names[0]).Val(); strings.Trim(value, "0123456789.") != "" {
+		t.Errorf("%s is %q, want a number", names[0], value)
+	}
+}
+
+// TestRedisOutage: while Redis is away, requests go on within its time and by the local limit, and are counted; when it is
+// back it is asked again.
+func TestRedisOutage(t *testing.T) {
+	for _, tc := range []struct {
+		reason string
+		away   func(*redis.Server) (back func())
+		then   time.Duration // when it is back, by the clock of those who ask
+	}{
+		{"it is killed", func(s *redis.Server) func() { s.Kill(); return func() { s.Restart(t) } }, 3 * time.Second},
+		{"it hangs", func(s *redis.Server) func() { return s.Pause(t) }, 3 * time.Second},
+		{"the clock is set back meanwhile", func(s *redis.Server) func() { s.Kill(); return func() { s.Restart(t) } }, -time.Hour},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			server := redis.Start(t)
+			rate := authn.Rate{Requests: 10, Window: time.Hour}
+			id, _ := caller(t)
+			k, metrics := keys(t, rate, server.URL)
+			at := now
+			for range 4 {
+				if got := k.Take(t.Context(), id, at); !got.Allowed {
+					t.Fatalf("%+v", got)
+				}
+			}
+			back := tc.away(server)
+			allowed, slow := 0, 0
+			for range 20 {
+				began := time.Now()
+				if k.Take(t.Context(), id, at).Allowed {
+					allowed++
+				}
+				if time.Since(began) > 50*time.Millisecond {
+					slow++
+				}
+			}
+			if allowed != 6 || slow > 2 {
+				t.Errorf("%d of 20 are allowed after 4 of 10, want 6; %d had to wait, want 1", allowed, slow)
+			}
+			fallbacks(t, metrics, 20)
+			k.Take(t.Context(), id, at.Add(1100*time.Millisecond)) // one finds out, the others do not wait
+			k.Take(t.Context(), id, at.Add(1100*time.Millisecond))
+			fallbacks(t, metrics, 22)
+
+			back()
+			at = at.Add(tc.then)
+			k.Take(t.Context(), id, at)
+			before := count(t, metrics)
+			other, _ := caller(t)
+			for range 5 {
+				k.Take(t.Context(), other, at)
+			}
+			if after := count(t, metrics); after != before || before > 23 {
+				t.Errorf("%d fallbacks and then %d, now that Redis is back", before, after)
+			}
+		})
+	}
+}
+
+// TestRedisThatIsNotThere: nothing waits for it at the start.
+func TestRedisThatIsNotThere(t *testing.T) {
+	id, _ := caller(t)
+	k, metrics := keys(t, authn.Rate{Requests: 10, Window: time.Hour}, "redis://127.0.0.1:1")
+	for i := range 3 {
+		if got := k.Take(t.Context(), id, now); !got.Allowed {
+			t.Errorf("request %d: %+v", i, got)
+		}
+	}
+	fallbacks(t, metrics, 3)
+}
+
+// TestRedisCallerGone: a caller who goes away is no outage.
+func TestRedisCallerGone(t *testing.T) {
+	id, _ := caller(t)
+	k, metrics := keys(t, authn.Rate{Requests: 10, Window: time.Hour}, redis.URL(t))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		k.Take(gone, id, now)
+	}
+	fallbacks(t, metrics, 0)
+}

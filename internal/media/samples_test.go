@@ -1,0 +1,132 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package media_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"slices"
+	"testing"
+
+	"github.com/letmepost/letmepost-operator/internal/media"
+)
+
+// sample is a file, and what it is to be found to be.
+type sample struct {
+	reason      string
+	content     []byte
+	contentType string
+	err         error
+}
+
+func samples(t testing.TB) []sample {
+	small := image.NewPaletted(image.Rect(0, 0, 40, 30), color.Palette{color.Black, color.White})
+	gifOf, jpegOf := new(bytes.Buffer), new(bytes.Buffer)
+	if err := errors.Join(gif.Encode(gifOf, small, nil), jpeg.Encode(jpegOf, small, nil)); err != nil {
+		t.Fatal(err)
+	}
+	picture := pngOf(t, 40, 30)
+	return []sample{
+		{"png", picture, "image/png", nil},
+		{"png with more behind it", append(slices.Clone(picture), make([]byte, 500_000)...), "image/png", nil},
+		{"gif", gifOf.Bytes(), "image/gif", nil},
+		{"jpeg", jpegOf.Bytes(), "image/jpeg", nil},
+		{"jpeg with long profiles first", padded(jpegOf.Bytes(), 8), "image/jpeg", nil},
+		{"jpeg with nothing but profiles", padded(jpegOf.Bytes(), 15)[:900_000], "", media.ErrBroken},
+		{"webp", webp(40, 30), "image/webp", nil},
+		{"mp4", mp4(10_000), "video/mp4", nil},
+		{"quicktime", slices.Concat([]byte("\x00\x00\x00\x14ftypqt  \x00\x00\x02\x00qt  "), make([]byte, 100)), "video/quicktime", nil},
+		{"as large as may be", mp4(maxSize), "video/mp4", nil},
+		{"one byte too large", mp4(maxSize + 1), "", media.ErrTooLarge},
+		{"empty", nil, "", media.ErrEmpty},
+		{"text", []byte("hello"), "", media.ErrType},
+		{"html", []byte("<!DOCTYPE html><script>alert(1)</script>"), "", media.ErrType},
+		{"svg", []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), "", media.ErrType},
+		{"an archive", []byte("PK\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "", media.ErrType},
+		{"heic", slices.Concat([]byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"), make([]byte, 100)), "", media.ErrType},
+		{"the first bytes of a png", picture[:10], "", media.ErrBroken},
+		{"a png without a header", slices.Concat(picture[:8], make([]byte, 1000)), "", media.ErrBroken},
+		{"a png without width", header(0, 30), "", media.ErrBroken},
+		{"100 megapixels", header(10_000, 10_000), "image/png", nil},
+		{"a bit more", header(10_000, 10_001), "", media.ErrDimensions},
+		{"more than can be counted", header(1<<31-1, 1<<31-1), "", media.ErrDimensions},
+		{"a large gif", slices.Concat([]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"), make([]byte, 100)), "", media.ErrDimensions},
+		{"a large webp", webp(1<<14, 1<<14), "", media.ErrDimensions},
+	}
+}
+
+func pngOf(t testing.TB, width, height int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, width, height))); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// header is a PNG of which there is nothing but its size.
+func header(width, height uint32) []byte {
+	chunk := []byte("IHDR")
+	chunk = binary.BigEndian.AppendUint32(chunk, width)
+	chunk = binary.BigEndian.AppendUint32(chunk, height)
+	chunk = append(chunk, 8, 6, 0, 0, 0)
+	b := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), chunk...)
+	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(chunk))
+	return append(b, "\x00\x00\x00\x00IDAT\x35\xaf\x06\x1e"...)
+}
+
+// webp is an extended WebP of which there is nothing but its canvas.
+func webp(width, height uint32) []byte {
+	b := []byte("RIFF\x16\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x00\x00\x00\x00")
+	for _, n := range []uint32{width - 1, height - 1} {
+		b = append(b, byte(n), byte(n>>8), byte(n>>16))
+	}
+	return b
+}
+
+// mp4 begins as an MP4 does; what follows is not looked at.
+func mp4(size int) []byte {
+	b := make([]byte, size)
+	copy(b, "\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41")
+	return b
+}
+
+// padded is a JPEG with n segments of 64 KiB before its size.
+func padded(jpeg []byte, n int) []byte {
+	b := slices.Clone(jpeg[:2])
+	for range n {
+		b = append(append(b, 0xff, 0xe2, 0xff, 0xff), make([]byte, 0xffff-2)...)
+	}
+	return append(b, jpeg[2:]...)
+}
+
+// FuzzLook: whatever comes, it is one of the types, or refused for one of the reasons.
+func FuzzLook(f *testing.F) {
+	for _, s := range samples(f) {
+		if len(s.content) < 100_000 {
+			f.Add(s.content)
+		}
+	}
+	l, _ := library(f, maxSize)
+	reasons := []error{media.ErrEmpty, media.ErrTooLarge, media.ErrType, media.ErrBroken, media.ErrDimensions}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		file, err := l.Look(bytes.NewReader(content))
+		if err != nil {
+			if !slices.Contains(reasons, err) || file != (media.File{}) {
+				t.Fatalf("%+v, %v", file, err)
+			}
+			return
+		}
+		if !slices.Contains(media.Types, file.ContentType) || file.SizeBytes != int64(len(content)) || file.SHA256 != sum(content) {
+			t.Fatalf("%+v of %d bytes", file, len(content))
+		}
+	})
+}

@@ -1,0 +1,129 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// atOnce is how many posts of one request are sent at a time.
+const atOnce = 5
+
+// Publish makes the attempts that were begun with posts, several at a time, and returns their outcomes in the same order. They
+// are still to be recorded.
+func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
+	outcomes := make([]store.Outcome, len(posts))
+	var running errgroup.Group
+	running.SetLimit(atOnce)
+	for i, post := range posts {
+		running.Go(func() error {
+			outcomes[i] = p.attempt(ctx, post, attempts[i])
+			return nil
+		})
+	}
+	_ = running.Wait() // an attempt's failure is its outcome
+	return outcomes
+}
+
+func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attempt) store.Outcome {
+	began := p.o.Clock.Now()
+	receipt, failure := p.send(ctx, post)
+	a.FinishedAt = p.o.Clock.Now()
+	a.Failure = failure
+	if failure != nil {
+		receipt = platform.Receipt{}
+	}
+	p.metrics.published(post.Platform, failure, a.FinishedAt.Sub(began))
+	return store.Outcome{Attempt: a, Receipt: receipt, Failure: failure}
+}
+
+// send sends a post. Whatever goes wrong becomes a failure, which says whether the platform may have the post.
+func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform.Receipt, failure *platform.Failure) {
+	to, ok := p.o.Platforms[post.Platform]
+	if !ok {
+		return receipt, notEnabled(post.Platform)
+	}
+	if post.Account == nil {
+		return receipt, disconnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+	defer cancel()
+	content, err := p.content(ctx, post)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		p.o.Logger.Error("a post was not sent", "post", post.ID, "platform", post.Platform, "error", err)
+		return receipt, notSent
+	}
+
+	account := platform.Account{
+		ID:                post.Account.ID,
+		Platform:          post.Account.Platform,
+		PlatformAccountID: post.Account.PlatformAccountID,
+	}
+	receipt, err = guarded(ctx, to, account, content)
+	if err == nil {
+		return receipt, nil
+	}
+	if errors.As(err, &failure) && failure != nil {
+		return receipt, failure
+	}
+	p.o.Logger.Error("a platform's part of this server has failed", "post", post.ID, "platform", post.Platform, "error", err)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return receipt, timedOut(post.Platform)
+	case ctx.Err() != nil:
+		return receipt, outcomeUnknown()
+	}
+	return receipt, mistake
+}
+
+// guarded makes an error of a panic.
+func guarded(ctx context.Context, to Platform, account platform.Account, c platform.Content) (r platform.Receipt, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return to.Publish(ctx, account, c)
+}
+
+// content is what a post says, with its media to be opened when they are needed.
+func (p *Publisher) content(ctx context.Context, post store.Post) (platform.Content, error) {
+	c := platform.Content{Text: post.Text, FirstComment: post.FirstComment}
+	if post.Options != nil {
+		c.Options = *post.Options
+	}
+	if len(post.Media) == 0 {
+		return c, nil
+	}
+	files, keys, err := p.work.MediaOf(ctx, post.ID)
+	if err != nil {
+		return c, fmt.Errorf("look up the media of post %s: %w", post.ID, err)
+	}
+	if len(files) != len(post.Media) {
+		return c, fmt.Errorf("post %s has %d media, and %d files are left of them", post.ID, len(post.Media), len(files))
+	}
+	for i, ref := range post.Media {
+		c.Media = append(c.Media, platform.Media{
+			Kind:        ref.Kind,
+			AltText:     ref.AltText,
+			ID:          files[i].ID,
+			ContentType: files[i].ContentType,
+			SizeBytes:   files[i].SizeBytes,
+			Open:        func(ctx context.Context) (io.ReadCloser, error) { return p.o.Media.Get(ctx, keys[i]) },
+		})
+	}
+	return c, nil
+}

@@ -1,0 +1,20 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"context"
+	"time"
+)
+
+// Hurry makes the times short that would keep a test waiting. It is called before Run.
+func (p *Publisher) Hurry(overdueAfter, orphanAfter, recordWithin time.Duration) {
+	p.pace.overdueAfter, p.pace.orphanAfter, p.pace.recordWithin = overdueAfter, orphanAfter, recordWithin
+}
+
+// RequeueOverdue is what Run does every so often.
+func (p *Publisher) RequeueOverdue(ctx context.Context) error { return p.requeueOverdue(ctx) }
+
+// DeleteOrphans is what Run does every so often.
+func (p *Publisher) DeleteOrphans(ctx context.Context) error { return p.deleteOrphans(ctx) }

@@ -1,0 +1,73 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"fmt"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Rules of failures that are this server's own.
+const (
+	// RuleOutcomeUnknown says that the attempt was cut off: the platform may have the post.
+	RuleOutcomeUnknown = "publish.outcome_unknown"
+	// RuleTimeout says that the platform did not answer in time: it may have the post.
+	RuleTimeout = "publish.timeout"
+	// RuleNotSent says that the platform was not asked: it does not have the post.
+	RuleNotSent = "publish.not_sent"
+	// RuleNotConnected says that the account was disconnected meanwhile.
+	RuleNotConnected = "target.account.not_connected"
+)
+
+// look is what to do if the platform may have the post.
+const look = "Look at the account on the platform. Retry the post only if it is not there."
+
+// outcomeUnknown is what becomes of an attempt that was cut off, by the death of its process or otherwise.
+func outcomeUnknown() *platform.Failure {
+	return &platform.Failure{
+		Code:        platform.CodeInternalError,
+		Message:     "The server was stopped while it published the post. Whether the platform took it is not known.",
+		Rule:        RuleOutcomeUnknown,
+		Remediation: look,
+	}
+}
+
+func timedOut(name platform.Name) *platform.Failure {
+	return &platform.Failure{
+		Code:        platform.CodeUnavailable,
+		Message:     fmt.Sprintf("The platform %s did not answer in time. Whether it took the post is not known.", name),
+		Rule:        RuleTimeout,
+		Remediation: look,
+	}
+}
+
+func notEnabled(name platform.Name) *platform.Failure {
+	return &platform.Failure{
+		Code:        platform.CodeNotEnabled,
+		Message:     fmt.Sprintf("This server does not publish to %s.", name),
+		Remediation: "Ask whoever runs the server to enable the platform.",
+	}
+}
+
+var (
+	mistake = &platform.Failure{
+		Code:        platform.CodeInternalError,
+		Message:     "Something went wrong on this server while it published the post. Whether the platform took it is not known.",
+		Rule:        RuleOutcomeUnknown,
+		Remediation: look,
+	}
+	notSent = &platform.Failure{
+		Code:        platform.CodeInternalError,
+		Message:     "Something went wrong on this server before the post was sent. The platform does not have it.",
+		Rule:        RuleNotSent,
+		Remediation: "Retry the post.",
+	}
+	disconnected = &platform.Failure{
+		Code:        platform.CodeAuthFailed,
+		Message:     "The account was disconnected before the post was sent.",
+		Rule:        RuleNotConnected,
+		Remediation: "Connect the account again, and make the post anew.",
+	}
+)

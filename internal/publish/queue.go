@@ -1,0 +1,176 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// job asks to publish a post. It is no more than a reminder: whether there is anything to do is for Work.Start to say, which
+// lets one attempt through whatever the number of jobs. So a job too many does no harm, and one that is lost is made again
+// (see upkeep).
+type job struct {
+	PostID string `json:"postId"`
+}
+
+// Kind is how the queue's table names jobs.
+func (job) Kind() string { return "publish_post" }
+
+const (
+	// workers is how many scheduled posts one process publishes at a time.
+	workers = 10
+	// maxAttempts is how often a job is tried while the database is away, half a minute apart: for most of a day.
+	maxAttempts = 2000
+	retryAtMost = 30 * time.Second
+	// besideAttempt is what a job may take before and after its attempt.
+	besideAttempt = 15 * time.Second
+	// rescueAfter is how long, after a job should have ended, until it counts as abandoned and is given to another process.
+	rescueAfter = 30 * time.Second
+)
+
+func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
+	jobs := river.NewWorkers()
+	if err := river.AddWorkerSafely(jobs, &worker{p: p}); err != nil {
+		return nil, fmt.Errorf("set up the job queue: %w", err)
+	}
+	timeout := p.o.Timeout + besideAttempt
+	client, err := river.NewClient(driverOf(p.o.Store), &river.Config{
+		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
+		Workers: jobs,
+		// No engine's database/sql driver can be listened to.
+		PollOnly:          true,
+		FetchPollInterval: p.o.PollInterval,
+		FetchCooldown:     min(p.o.PollInterval, river.FetchCooldownDefault),
+
+		MaxAttempts:          maxAttempts,
+		RetryPolicy:          retries{p},
+		JobTimeout:           timeout,
+		RescueStuckJobsAfter: timeout + rescueAfter,
+		SoftStopTimeout:      p.o.Timeout + settleWithin,
+
+		CompletedJobRetentionPeriod: time.Hour,
+		Logger:                      slog.New(atLeast{p.o.Logger.Handler(), slog.LevelWarn}),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the job queue: %w", err)
+	}
+	return client, nil
+}
+
+func driverOf(db *store.DB) riverdriver.Driver[*sql.Tx] {
+	if db.Engine() == store.PostgreSQL {
+		return riverdatabasesql.New(db.Handle())
+	}
+	return riversqlite.New(db.Handle())
+}
+
+// Enqueue has posts published when their time has come, if tx is committed.
+func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Post) error {
+	if len(posts) == 0 {
+		return nil
+	}
+	now := p.o.Clock.Now()
+	jobs := make([]river.InsertManyParams, len(posts))
+	for i, post := range posts {
+		// Not unique: the job of an earlier attempt may be just about to end, and this one is for the next.
+		jobs[i] = river.InsertManyParams{Args: job{post.ID}, InsertOpts: &river.InsertOpts{}}
+		if post.ScheduledAt.After(now) {
+			// SQLite's jobs know milliseconds, cut off. A job that comes before its post is due would do nothing.
+			jobs[i].InsertOpts.ScheduledAt = post.ScheduledAt.Add(time.Millisecond)
+		}
+	}
+	if _, err := p.queue.InsertManyFastTx(ctx, tx.SQL(), jobs); err != nil {
+		return fmt.Errorf("queue %d posts: %w", len(posts), err)
+	}
+	return nil
+}
+
+// runQueue works jobs off until ctx ends, and waits for those that are running.
+func (p *Publisher) runQueue(ctx context.Context) {
+	err := persist(ctx, func(ctx context.Context) error { return p.queue.Start(ctx) }, func(err error) bool {
+		p.o.Logger.Warn("the job queue could not be started, trying on", "error", err)
+		return true
+	})
+	if err != nil {
+		return // ctx has ended
+	}
+	select {
+	case <-p.queue.Stopped():
+	case <-after(ctx, p.o.Timeout+settleWithin+time.Second):
+		// The queue writes on at its own pace if the database is away. That is not worth waiting for: jobs are reminders.
+		p.o.Logger.Warn("the job queue did not stop in time")
+	}
+}
+
+// worker does one job.
+type worker struct {
+	river.WorkerDefaults[job]
+	p *Publisher
+}
+
+// Work publishes a post, if that is still to be done. An error has it tried again: it is returned only if no attempt was begun.
+func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
+	// The job was fetched by the database's clock. By ours, which judges posts, it may be too early.
+	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
+		return river.JobSnooze(early)
+	}
+	post, attempt, err := w.p.work.Start(ctx, j.Args.PostID)
+	switch {
+	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("begin an attempt at post %s: %w", j.Args.PostID, err)
+	}
+	outcomes := w.p.Publish(ctx, []store.Post{post}, []store.Attempt{attempt})
+	if err := w.p.Record(ctx, func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }); err != nil {
+		w.p.o.Logger.Warn("the outcome of an attempt could not be recorded yet", "post", post.ID, "error", err)
+	}
+	return nil
+}
+
+// retries makes jobs that failed wait longer and longer, but never long.
+type retries struct{ p *Publisher }
+
+// NextRetry is river.ClientRetryPolicy's.
+func (r retries) NextRetry(j *rivertype.JobRow) time.Time {
+	delay := retryAtMost
+	if j.Attempt < 5 {
+		delay = time.Second << max(j.Attempt, 0)
+	}
+	return r.p.o.Clock.Now().Add(delay)
+}
+
+// atLeast drops log records below a level.
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+// Enabled is slog.Handler's.
+func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs is slog.Handler's.
+func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{h.Handler.WithAttrs(attrs), h.level}
+}
+
+// WithGroup is slog.Handler's.
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{h.Handler.WithGroup(name), h.level}
+}

@@ -1,0 +1,78 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// record is what Record could not write.
+type record struct {
+	write func(context.Context) error
+}
+
+// Record writes down how attempts ended. While the database is away it tries on, because what was published must not be
+// forgotten: for some seconds before it returns, and after that for as long as Run runs. Then the error is
+// store.ErrUnavailable. write may run more than once, and after Record has returned.
+func (p *Publisher) Record(ctx context.Context, write func(context.Context) error) error {
+	soon, cancel := context.WithTimeout(ctx, p.pace.recordWithin)
+	defer cancel()
+	var last error
+	err := persist(soon, write, func(err error) bool {
+		last = err
+		return errors.Is(err, store.ErrUnavailable)
+	})
+	if err == nil || soon.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
+		return err
+	}
+	p.records.add(record{write})
+	if last == nil {
+		last = err
+	}
+	return fmt.Errorf("record how attempts ended: %w: %w", store.ErrUnavailable, last)
+}
+
+// recordLate writes what Record could not, until ctx ends; then it tries once more.
+func (p *Publisher) recordLate(ctx context.Context) {
+	p.records.serve(ctx, func(r record) { p.writeLate(ctx, r) })
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for last.Err() == nil {
+		r, ok := p.records.next()
+		if !ok {
+			return
+		}
+		p.writeLate(last, r)
+	}
+	p.o.Logger.Error("the database was away for too long: some outcomes are not recorded, and will be told as unknown")
+}
+
+func (p *Publisher) writeLate(ctx context.Context, r record) {
+	err := persist(ctx, r.write, func(err error) bool { return errors.Is(err, store.ErrUnavailable) })
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		p.records.add(r)
+	default:
+		p.o.Logger.Error("how attempts ended was not recorded", "error", err)
+	}
+}
+
+// FailLost settles the attempts of dead processes now.
+func (p *Publisher) FailLost(ctx context.Context) error {
+	n, err := p.work.FailLost(ctx, *outcomeUnknown())
+	if err != nil {
+		return fmt.Errorf("settle the attempts of dead processes: %w", err)
+	}
+	if n > 0 {
+		p.metrics.lost.Add(float64(n))
+		p.o.Logger.Warn("settled attempts of dead processes: their outcome is not known", "attempts", n)
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+func TestRecord(t *testing.T) {
+	away := fmt.Errorf("dial: %w", store.ErrUnavailable)
+	for _, tc := range []struct {
+		reason  string
+		answers []error // of write; then nil
+		tries   int32
+		want    error
+	}{
+		{"it is written", nil, 1, nil},
+		{"the database comes back soon", []error{away, away}, 3, nil},
+		{"what can't ever be written is not tried again", []error{store.ErrClaimLost}, 1, store.ErrClaimLost},
+		{"nor is it after an outage", []error{away, store.ErrClaimLost}, 2, store.ErrClaimLost},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			p := start(t, sqlite(t), newSandbox())
+			var tries atomic.Int32
+			err := p.Record(t.Context(), func(context.Context) error {
+				if n := int(tries.Add(1)); n <= len(tc.answers) {
+					return tc.answers[n-1]
+				}
+				return nil
+			})
+			if !errors.Is(err, tc.want) || tries.Load() != tc.tries {
+				t.Errorf("error %v after %d tries, want %v after %d", err, tries.Load(), tc.want, tc.tries)
+			}
+		})
+	}
+}
+
+// TestRecordLate: a long outage keeps nobody waiting, and the outcome is recorded all the same.
+func TestRecordLate(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	p.Hurry(0, 0, 50*time.Millisecond)
+	var back atomic.Bool
+	written := make(chan struct{})
+	write := func(context.Context) error {
+		if !back.Load() {
+			return store.ErrUnavailable
+		}
+		close(written)
+		return nil
+	}
+	if err := p.Record(t.Context(), write); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error is %v", err)
+	}
+	end := p.run(t)
+	back.Store(true)
+	select {
+	case <-written:
+	case <-time.After(patience):
+		t.Error("it was never written")
+	}
+
+	// At the end there is one more try, and no endless one.
+	tried := make(chan struct{}, 1000)
+	if err := p.Record(t.Context(), func(context.Context) error { tried <- struct{}{}; return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error is %v", err)
+	}
+	end()
+}
+
+// TestWithdraw cancels what one key has queued, and nothing else, however long it takes.
+func TestWithdraw(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		p := start(t, databaseURL, newSandbox())
+		leaked, good := caller(t), caller(t)
+		at := time.Now().Add(time.Hour)
+		bad, also, kept := p.queue(t, leaked, at, "bad")[0], p.queue(t, leaked, at, "also")[0], p.queue(t, good, at, "kept")[0]
+
+		p.exec(t, "ALTER TABLE posts RENAME TO posts_away")
+		done := make(chan struct{})
+		p.Withdraw(string(leaked.Key.ID()), func() { close(done) })
+		end := p.run(t)
+		select {
+		case <-done:
+			t.Error("it is done without a database")
+		case <-time.After(300 * time.Millisecond):
+		}
+		p.exec(t, "ALTER TABLE posts_away RENAME TO posts")
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatal("it was never done")
+		}
+		for _, want := range []struct {
+			post   store.Post
+			status store.Status
+		}{{bad, store.Canceled}, {also, store.Canceled}, {kept, store.Queued}} {
+			post, err := p.db.View(good).Post(t.Context(), want.post.ID)
+			if err != nil || post.Status != want.status {
+				t.Errorf("%s is %s, want %s; error %v", want.post.Text, post.Status, want.status, err)
+			}
+		}
+		end()
+		p.Withdraw(string(good.Key.ID()), func() { t.Error("done after Run has ended") })
+	})
+}

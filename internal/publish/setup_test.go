@@ -1,0 +1,239 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/test/postgres"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 60 * time.Second
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// onEachEngine runs a test with each kind of database.
+func onEachEngine(t *testing.T, test func(t *testing.T, databaseURL string)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))
+	})
+	t.Run("postgresql", func(t *testing.T) {
+		t.Parallel()
+		test(t, postgres.Start(t))
+	})
+}
+
+// process is what an API process has of all this.
+type process struct {
+	*publish.Publisher
+	db      *store.DB
+	library *media.Library
+	leave   context.CancelFunc // ends the process as far as the database knows
+}
+
+// start starts a process, without its Publisher's Run.
+func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*publish.Options)) *process {
+	t.Helper()
+	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	db, err := store.Open(store.Options{URL: databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); db.Run(ctx) }()
+	library, err := media.Open(t.Context(), "file://"+t.TempDir(), media.MaxSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := publish.Options{
+		Store: db, Media: library, Clock: clock.RealClock{}, Logger: logger,
+		Platforms:    map[platform.Name]publish.Platform{platform.Bluesky: to},
+		Registerer:   prometheus.NewRegistry(),
+		PollInterval: 50 * time.Millisecond,
+	}
+	for _, mod := range mods {
+		mod(&o)
+	}
+	p, err := publish.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		leave()
+		<-ended
+		if err := errors.Join(library.Close(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-db.Migrated():
+	case <-time.After(patience):
+		t.Fatal("the database was not migrated")
+	}
+	return &process{Publisher: p, db: db, library: library, leave: leave}
+}
+
+// run runs the Publisher until the test ends, or the function that it returns is called, which waits for it.
+func (p *process) run(t *testing.T) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); p.Run(ctx) }()
+	end = func() { cancel(); <-ended }
+	t.Cleanup(end)
+	return end
+}
+
+// testWriter writes to a test's log. What is written after its end is dropped.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(line []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Logf("%s", line)
+	}
+	return len(line), nil
+}
+
+// newSandbox returns a platform that takes everything.
+func newSandbox() publish.Platform { return sandbox.New(platform.Bluesky, newID, clock.RealClock{}) }
+
+// caller returns an identity. Each is another key of the same organization.
+func caller(t *testing.T) authn.Identity {
+	t.Helper()
+	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Test)
+	a := authntest.Authenticator(t, authntest.Index(t, k), key.Test, clock.RealClock{})
+	id, err := a.Authenticate([]string{"Bearer " + plaintext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// connect connects an account, and returns its id.
+func connect(t *testing.T, view *store.View) string {
+	t.Helper()
+	var account store.Account
+	err := view.Write(t.Context(), func(tx *store.Tx) (err error) {
+		account, _, err = tx.PutAccount(store.Account{
+			ID: newID(), Platform: platform.Bluesky, PlatformAccountID: "did:test:alice", DisplayName: "alice", CreatedAt: time.Now(),
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account.ID
+}
+
+// draft makes posts that are still to be added, one of each text, for a time; zero is at once.
+func draft(id authn.Identity, account string, at time.Time, texts ...string) []store.Post {
+	posts := make([]store.Post, len(texts))
+	batch, now := newID(), time.Now()
+	for i, text := range texts {
+		posts[i] = store.Post{
+			ID: newID(), BatchID: batch, KeyID: string(id.Key.ID()), AccountID: account, Platform: platform.Bluesky,
+			Status: store.Queued, Text: text, ScheduledAt: at, CreatedAt: now,
+		}
+	}
+	return posts
+}
+
+// queue adds posts, with their jobs.
+func (p *process) queue(t *testing.T, id authn.Identity, at time.Time, texts ...string) []store.Post {
+	t.Helper()
+	view := p.db.View(id)
+	posts := draft(id, connect(t, view), at, texts...)
+	err := view.Write(t.Context(), func(tx *store.Tx) error {
+		if _, err := tx.AddPosts(posts); err != nil {
+			return err
+		}
+		return p.Enqueue(t.Context(), tx, posts)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return posts
+}
+
+// await waits until a post is settled, and returns it with its attempts.
+func (p *process) await(t *testing.T, id authn.Identity, postID string, want store.Status) (store.Post, []store.Attempt) {
+	t.Helper()
+	view := p.db.View(id)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		post, err := view.Post(t.Context(), postID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if post.Status == want {
+			attempts, err := view.Attempts(t.Context(), postID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return post, attempts
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("post %s is %s (%+v), want %s", postID, post.Status, post.Failure, want)
+		}
+	}
+}
+
+// exec does something to the database behind everybody's back.
+func (p *process) exec(t *testing.T, statement string) {
+	t.Helper()
+	if _, err := p.db.Handle().ExecContext(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// counter is a platform that remembers when it was asked to publish which text.
+type counter struct {
+	publish.Platform
+	mu  sync.Mutex
+	got map[string][]time.Time
+}
+
+func newCounter() *counter { return &counter{Platform: newSandbox(), got: map[string][]time.Time{}} }
+
+func (c *counter) Publish(ctx context.Context, to platform.Account, content platform.Content) (platform.Receipt, error) {
+	c.mu.Lock()
+	c.got[content.Text] = append(c.got[content.Text], time.Now())
+	c.mu.Unlock()
+	return c.Platform.Publish(ctx, to, content)
+}
+
+// times returns when a text was published.
+func (c *counter) times(text string) []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.got[text]
+}
+
+// faulty is a platform that does as it is told.
+type faulty func(context.Context, platform.Account, platform.Content) (platform.Receipt, error)
+
+func (faulty) Preflight(platform.Content) *platform.Failure { return nil }
+
+func (f faulty) Publish(ctx context.Context, to platform.Account, c platform.Content) (platform.Receipt, error) {
+	return f(ctx, to, c)
+}

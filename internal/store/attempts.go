@@ -1,0 +1,193 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+const (
+	insertAttempt = `INSERT INTO attempts (id, post_id, number, process_id, started_at, finished_at, failure)
+SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), 0, '' FROM posts AS p WHERE p.id = ? AND {scope p}`
+	// The post first: only who finds it waiting for this very attempt may say how that ended.
+	settlePost = `UPDATE posts SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?
+WHERE id = ? AND attempt_id = ? AND status = 'publishing' AND {scope}`
+	settleAttempt = `UPDATE attempts SET finished_at = ?, failure = ? WHERE id = ? AND finished_at = 0
+AND post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`
+)
+
+var (
+	addAttempt       = declareScoped(insertAttempt)
+	finishPost       = declareScoped(settlePost)
+	finishAttempt    = declareScoped(settleAttempt)
+	addAnyAttempt    = declareGlobal(insertAttempt)
+	finishAnyPost    = declareGlobal(settlePost)
+	finishAnyAttempt = declareGlobal(settleAttempt)
+
+	startPost = declareGlobal(`UPDATE posts SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
+WHERE id = ? AND status = 'queued' AND scheduled_at <= ?`)
+	anyPost  = declareGlobal(selectPosts + ` WHERE p.id = ?`)
+	lostPost = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure
+FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
+	overdue        = declareGlobal(`SELECT id FROM posts WHERE status = 'queued' AND due_at < ? ORDER BY due_at, id LIMIT ?`)
+	cancelQueuedBy = declareGlobal(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE status = 'queued' AND key_id = ?`)
+)
+
+// Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running one any more is
+// left alone: somebody else has settled it.
+func (tx *Tx) Finish(outcomes []Outcome) error {
+	_, err := finish(tx.view.db, outcomes, func(post bool, args ...any) (int, error) {
+		if post {
+			return tx.exec(finishPost, args...)
+		}
+		return tx.exec(finishAttempt, args...)
+	})
+	return err
+}
+
+// Finish is that of Tx, in a transaction of its own.
+func (w *Work) Finish(ctx context.Context, outcomes []Outcome) error {
+	return w.db.transact(ctx, func(ctx context.Context, s session) error {
+		_, err := w.finish(ctx, s, outcomes)
+		return err
+	})
+}
+
+func (w *Work) finish(ctx context.Context, s session, outcomes []Outcome) (int, error) {
+	return finish(w.db, outcomes, func(post bool, args ...any) (int, error) {
+		if post {
+			return s.exec(ctx, finishAnyPost.texts[w.db.engine.index()], args)
+		}
+		return s.exec(ctx, finishAnyAttempt.texts[w.db.engine.index()], args)
+	})
+}
+
+// finish settles attempts with exec, which is told whether to settle the post or its attempt. It returns how many there were.
+func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, error)) (settled int, _ error) {
+	// By id, so that two who settle the same do not wait for each other.
+	outcomes = slices.SortedFunc(slices.Values(outcomes), func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) })
+	for _, o := range outcomes {
+		a := o.Attempt
+		failure, code, err := encodeFailure(o.Failure)
+		if err != nil {
+			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
+		}
+		at := cmp.Or(micros(a.FinishedAt), micros(db.now()))
+		published, receipt := int64(0), ""
+		if o.Failure == nil {
+			published = at
+			if receipt, err = encode(&o.Receipt); err != nil {
+				return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
+			}
+		}
+		n, err := exec(true, string(o.Status()), published, receipt, failure, code, at, a.PostID, a.ID)
+		if err == nil && n > 0 {
+			settled++
+			_, err = exec(false, at, failure, a.ID, a.PostID)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
+		}
+	}
+	return settled, nil
+}
+
+// encodeFailure writes a failure, and the code that listings filter by. What a platform said need not be JSON.
+func encodeFailure(f *platform.Failure) (text, code string, err error) {
+	if f == nil {
+		return "", "", nil
+	}
+	if !isText(f.Code) {
+		return "", "", errText
+	}
+	if len(f.PlatformResponse) > 0 && !json.Valid(f.PlatformResponse) {
+		quoted, err := json.Marshal(string(f.PlatformResponse))
+		if err != nil {
+			return "", "", err
+		}
+		copied := *f
+		copied.PlatformResponse = quoted
+		f = &copied
+	}
+	text, err = encode(f)
+	return text, f.Code, err
+}
+
+// Start begins an attempt at a queued post whose time has come. ErrState: it is not queued, or its time has not come;
+// ErrNotFound: it is gone.
+func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err error) {
+	if !isID(postID) {
+		return Post{}, Attempt{}, ErrNotFound
+	}
+	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		now, id := w.db.now(), w.db.newID()
+		n, err := s.exec(ctx, startPost.texts[w.db.engine.index()], []any{id, micros(now), postID, micros(now)})
+		if err != nil {
+			return err
+		}
+		r, err := one(readAll(ctx, w.db, s, anyPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, postID))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrState
+		}
+		p, a = r.Post, Attempt{ID: id, PostID: postID, Number: r.attempts, StartedAt: now}
+		_, err = s.exec(ctx, addAnyAttempt.texts[w.db.engine.index()], []any{a.ID, a.Number, w.db.processID, micros(now), postID})
+		return err
+	})
+	if err != nil {
+		return Post{}, Attempt{}, fmt.Errorf("start post %s: %w", postID, err)
+	}
+	return p, a, nil
+}
+
+// FailLost ends the attempts of processes that are dead. Whether the platform took the post is not known, so it becomes
+// Failed with failure and is not tried again by itself. It returns how many there were.
+func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, err error) {
+	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		lost, err := readAll(ctx, w.db, s, lostPost, scanAttempt, w.db.deadAfter.Microseconds())
+		if err != nil {
+			return err
+		}
+		outcomes := make([]Outcome, len(lost))
+		for i, a := range lost {
+			outcomes[i] = Outcome{Attempt: a, Failure: &failure}
+		}
+		n, err = w.finish(ctx, s, outcomes)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("fail what dead processes have left: %w", err)
+	}
+	return n, nil
+}
+
+// Overdue returns the ids of queued posts whose time was before then, oldest first, at most limit.
+func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string, error) {
+	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), limit)
+}
+
+// CancelQueuedBy cancels all queued posts that were made with a key, and returns how many there were.
+func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err error) {
+	if !isID(keyID) {
+		return 0, nil
+	}
+	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		n, err = s.exec(ctx, cancelQueuedBy.texts[w.db.engine.index()], []any{micros(w.db.now()), keyID})
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cancel what key %s has queued: %w", keyID, err)
+	}
+	return n, nil
+}

@@ -1,0 +1,88 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// micros is how a time is stored: microseconds since 1970, 0 for the zero time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// timeOf is the reverse of micros.
+func timeOf(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+// now is the time of the clock, as it is stored.
+func (db *DB) now() time.Time { return timeOf(micros(db.clock.Now())) }
+
+// maxID is longer than any id that we or Kubernetes make.
+const maxID = 128
+
+// isID tells whether a string may be an id. What is not is not worth a question, and could be one that PostgreSQL does not
+// take: it refuses NUL and what is no UTF-8.
+func isID(s string) bool {
+	if s == "" || len(s) > maxID {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isText tells whether both engines can store a string and give it back as it is.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+var errText = errors.New("not text: a NUL or no UTF-8")
+
+// storable says what of some strings can't be stored.
+func storable(texts ...string) error {
+	for _, s := range texts {
+		if !isText(s) {
+			return errText
+		}
+	}
+	return nil
+}
+
+// encode writes what has a shape as JSON; "" for nothing.
+func encode[T any](value *T) (string, error) {
+	if value == nil {
+		return "", nil
+	}
+	b, err := json.Marshal(value)
+	if err != nil {
+		return "", fmt.Errorf("encode %T: %w", *value, err)
+	}
+	return string(b), nil
+}
+
+// decode is the reverse of encode.
+func decode[T any](text string) (*T, error) {
+	if text == "" {
+		return nil, nil
+	}
+	value := new(T)
+	if err := json.Unmarshal([]byte(text), value); err != nil {
+		return nil, fmt.Errorf("decode %T: %w", *value, err)
+	}
+	return value, nil
+}

@@ -1,0 +1,224 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+const (
+	busyTimeout    = 5 * time.Second // for another process to be done with the file
+	connectTimeout = 5 * time.Second
+	pgConnections  = 16
+	// maxStatements bounds the prepared statements: those whose text depends on the arguments could be any number.
+	maxStatements = 256
+)
+
+// pool is connections, and the statements that are prepared on them.
+type pool struct {
+	*sql.DB
+	prepares bool // pgx does so by itself
+
+	mu         sync.Mutex
+	statements map[string]*sql.Stmt
+	wanted     []string // were run in a transaction, where they could not be prepared for the pool
+}
+
+func newPool(db *sql.DB, connections int, prepares bool) *pool {
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return &pool{DB: db, prepares: prepares, statements: map[string]*sql.Stmt{}}
+}
+
+// openPools prepares the pools that write and that read, and tells the engine. They may be the same.
+func openPools(address string) (writer, reader *pool, e Engine, err error) {
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		writer, reader, err = openSQLite(path)
+		return writer, reader, SQLite, err
+	}
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		writer, err = openPostgres(address)
+		return writer, writer, PostgreSQL, err
+	}
+	return nil, nil, "", errors.New("the URL of the database is neither sqlite:PATH nor postgres://…")
+}
+
+// openSQLite makes one connection that writes, as SQLite has but one writer at a time, and some that only read, which in
+// WAL mode wait for nobody.
+func openSQLite(path string) (writer, reader *pool, err error) {
+	if path == "" || strings.Contains(path, ":memory:") || strings.Contains(path, "\x00") {
+		return nil, nil, errors.New("sqlite: needs the path of a file")
+	}
+	// A post that was accepted must survive a power cut: FULL, where WAL alone would do with NORMAL.
+	pragmas := []string{
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)",
+		"foreign_keys(1)", "journal_size_limit(67108864)",
+	}
+	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.Clean(path))
+	open := func(parameters url.Values) (*sql.DB, error) { return sql.Open("sqlite", name+"?"+parameters.Encode()) }
+	w, err := open(url.Values{"_pragma": pragmas, "_txlock": {"immediate"}})
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the SQLite file: %w", err)
+	}
+	r, err := open(url.Values{"_pragma": append(pragmas[:1:1], "query_only(1)")})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open the SQLite file: %w", err), w.Close())
+	}
+	return newPool(w, 1, true), newPool(r, max(4, runtime.GOMAXPROCS(0)), true), nil
+}
+
+// openPostgres makes the connections to a server.
+func openPostgres(address string) (*pool, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		// The parser's words may hold part of a password.
+		return nil, errors.New("the URL of PostgreSQL is not well-formed")
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "letmepost"
+	}
+	p := newPool(stdlib.OpenDB(*config), pgConnections, false)
+	p.SetConnMaxIdleTime(5 * time.Minute)
+	return p, nil
+}
+
+// prepared returns a statement that is prepared on the pool; nil if it is to be run as text.
+func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+	if !p.prepares {
+		return nil, nil
+	}
+	p.mu.Lock()
+	stmt, full := p.statements[text], len(p.statements) >= maxStatements
+	p.mu.Unlock()
+	if stmt != nil || full {
+		return stmt, nil
+	}
+	stmt, err := p.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	other := p.statements[text]
+	if other == nil {
+		p.statements[text] = stmt
+	}
+	p.mu.Unlock()
+	if other != nil {
+		return other, stmt.Close()
+	}
+	return stmt, nil
+}
+
+// known is prepared for a transaction: that holds a connection, perhaps the only one, so it can't wait for another. What is
+// missing is noted for prepareWanted.
+func (p *pool) known(text string) *sql.Stmt {
+	if !p.prepares {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stmt := p.statements[text]
+	if stmt == nil && len(p.statements)+len(p.wanted) < maxStatements {
+		p.wanted = append(p.wanted, text)
+	}
+	return stmt
+}
+
+// prepareWanted prepares what transactions had to do without.
+func (p *pool) prepareWanted(ctx context.Context) error {
+	if !p.prepares {
+		return nil
+	}
+	p.mu.Lock()
+	wanted := p.wanted
+	p.wanted = nil
+	p.mu.Unlock()
+	for _, text := range wanted {
+		if _, err := p.prepared(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// session runs statements, in a transaction if there is one.
+type session struct {
+	*pool
+	tx *sql.Tx
+}
+
+func (s session) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
+	if s.tx != nil {
+		if stmt := s.known(text); stmt != nil {
+			return s.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
+		}
+		return s.tx.QueryContext(ctx, text, args...)
+	}
+	stmt, err := s.prepared(ctx, text)
+	switch {
+	case err != nil:
+		return nil, err
+	case stmt == nil:
+		return s.QueryContext(ctx, text, args...)
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+func (s session) exec(ctx context.Context, text string, args []any) (int, error) {
+	result, err := s.run(ctx, text, args)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+func (s session) run(ctx context.Context, text string, args []any) (sql.Result, error) {
+	if s.tx != nil {
+		if stmt := s.known(text); stmt != nil {
+			return s.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
+		}
+		return s.tx.ExecContext(ctx, text, args...)
+	}
+	stmt, err := s.prepared(ctx, text)
+	switch {
+	case err != nil:
+		return nil, err
+	case stmt == nil:
+		return s.ExecContext(ctx, text, args...)
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// all reads rows with scan, one at a time. It closes them.
+func all[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) (list []T, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // what it could say, Err has said
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, item)
+	}
+	return list, rows.Err()
+}

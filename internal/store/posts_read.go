@@ -1,0 +1,185 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+const (
+	postColumns = `p.id, p.batch_id, p.profile_id, p.key_id, COALESCE(p.account_id, ''),
+COALESCE(a.platform_account_id, ''), COALESCE(a.display_name, ''), p.platform, p.status, p.text, p.media, p.first_comment,
+p.options, p.scheduled_at, p.published_at, p.receipt, p.failure, p.created_at, p.updated_at, p.attempts, p.attempt_id`
+	selectPosts = `SELECT ` + postColumns + ` FROM posts AS p LEFT JOIN accounts AS a ON a.id = p.account_id`
+
+	newestFirst = ` ORDER BY p.created_at DESC, p.id DESC LIMIT ?`
+	postsAfter  = ` AND (p.created_at, p.id) < (?, ?)`
+)
+
+var (
+	listPosts      = declareScoped(selectPosts + ` WHERE {scope p}` + newestFirst)
+	listPostsAfter = declareScoped(selectPosts + ` WHERE {scope p}` + postsAfter + newestFirst)
+	postByID       = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p}`)
+	postsOfBatch   = declareScoped(selectPosts + ` WHERE p.batch_id = ? AND {scope p} ORDER BY p.batch_position, p.id`)
+	attemptsOfPost = declareScoped(`SELECT t.id, t.post_id, t.number, t.started_at, t.finished_at, t.failure
+FROM attempts AS t JOIN posts AS p ON p.id = t.post_id WHERE t.post_id = ? AND {scope p} ORDER BY t.number`)
+)
+
+// row is a post as it stands in the database.
+type row struct {
+	Post
+	attempts  int    // how many there have been
+	attemptID string // the last one
+}
+
+func scanRow(rows *sql.Rows) (r row, err error) {
+	var account AccountRef
+	var media, options, receipt, failure string
+	var scheduled, published, created, updated int64
+	if err := rows.Scan(&r.ID, &r.BatchID, &r.ProfileID, &r.KeyID, &account.ID, &account.PlatformAccountID, &account.DisplayName,
+		&r.Platform, &r.Status, &r.Text, &media, &r.FirstComment, &options, &scheduled, &published, &receipt, &failure,
+		&created, &updated, &r.attempts, &r.attemptID); err != nil {
+		return r, err
+	}
+	if r.AccountID = account.ID; account.ID != "" {
+		account.Platform = r.Platform // an account's never changes
+		r.Account = &account
+	}
+	r.ScheduledAt, r.PublishedAt, r.CreatedAt, r.UpdatedAt = timeOf(scheduled), timeOf(published), timeOf(created), timeOf(updated)
+	return r, r.decode(media, options, receipt, failure)
+}
+
+// decode fills in what is stored as JSON.
+func (r *row) decode(media, options, receipt, failure string) (err error) {
+	refs, err := decode[[]MediaRef](media)
+	if err != nil {
+		return fmt.Errorf("post %s: %w", r.ID, err)
+	}
+	if refs != nil {
+		r.Media = *refs
+	}
+	if r.Options, err = decode[platform.Options](options); err != nil {
+		return fmt.Errorf("post %s: %w", r.ID, err)
+	}
+	got, err := decode[platform.Receipt](receipt)
+	if err != nil {
+		return fmt.Errorf("post %s: %w", r.ID, err)
+	}
+	if got != nil {
+		r.Receipt = *got
+	}
+	if r.Failure, err = decode[platform.Failure](failure); err != nil {
+		return fmt.Errorf("post %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+func scanPost(rows *sql.Rows) (Post, error) {
+	r, err := scanRow(rows)
+	return r.Post, err
+}
+
+func scanAttempt(rows *sql.Rows) (a Attempt, err error) {
+	var started, finished int64
+	var failure string
+	if err := rows.Scan(&a.ID, &a.PostID, &a.Number, &started, &finished, &failure); err != nil {
+		return a, err
+	}
+	a.StartedAt, a.FinishedAt = timeOf(started), timeOf(finished)
+	a.Failure, err = decode[platform.Failure](failure)
+	return a, err
+}
+
+// Posts lists posts. more tells whether there are any after the last of these.
+//
+// The case of the letters A to Z does not matter to PostFilter.Query; that of others only to engines that do not know them:
+// SQLite, and PostgreSQL in the locale C.
+func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, more bool, err error) {
+	where, args, possible := f.condition()
+	switch {
+	case !v.db.ready.Load():
+		return nil, false, errNotYet
+	case !possible:
+		return nil, false, nil
+	}
+	first, after := listPosts, listPostsAfter
+	if where != "" {
+		first, after = filtered(where)
+	}
+	return list(ctx, v, p, first, after, scanPost, args...)
+}
+
+// filtered returns the statements that list posts under a condition.
+func filtered(where string) (first, after *scoped) {
+	return newScoped(selectPosts + ` WHERE {scope p}` + where + newestFirst),
+		newScoped(selectPosts + ` WHERE {scope p}` + where + postsAfter + newestFirst)
+}
+
+// condition is the filter as SQL, with its arguments. It is not possible if nothing can fulfil it.
+func (f PostFilter) condition() (where string, args []any, possible bool) {
+	var b strings.Builder
+	for _, list := range []struct {
+		column string
+		values []string
+	}{{"p.platform", f.Platforms}, {"p.status", f.Statuses}, {"p.error_code", f.ErrorCodes}} {
+		n := 0
+		for _, value := range list.values {
+			if isID(value) { // what is none of our words is no post's
+				args = append(args, value)
+				n++
+			}
+		}
+		switch {
+		case n > 0:
+			b.WriteString(" AND " + list.column + " IN (" + places(n) + ")")
+		case len(list.values) > 0:
+			return "", nil, false
+		}
+	}
+	if !isText(f.Query) {
+		return "", nil, false
+	}
+	if f.Query != "" {
+		b.WriteString(" AND LOWER(p.text) LIKE LOWER(?) ESCAPE '!'")
+		args = append(args, "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
+	}
+	if !f.After.IsZero() {
+		b.WriteString(" AND p.created_at >= ?")
+		args = append(args, micros(f.After))
+	}
+	if !f.Before.IsZero() {
+		b.WriteString(" AND p.created_at < ?")
+		args = append(args, micros(f.Before))
+	}
+	return b.String(), args, true
+}
+
+// Post returns one post. Without it, or with an id that is none, the error is ErrNotFound.
+func (v *View) Post(ctx context.Context, id string) (Post, error) {
+	if !isID(id) {
+		return Post{}, ErrNotFound
+	}
+	return one(read(ctx, v, postByID, scanPost, id))
+}
+
+// Attempts returns the attempts at a post, oldest first.
+func (v *View) Attempts(ctx context.Context, postID string) ([]Attempt, error) {
+	if !isID(postID) {
+		return nil, ErrNotFound
+	}
+	return read(ctx, v, attemptsOfPost, scanAttempt, postID)
+}
+
+// Batch returns the posts of a request, in the order in which they were added.
+func (v *View) Batch(ctx context.Context, batchID string) ([]Post, error) {
+	if !isID(batchID) {
+		return nil, nil
+	}
+	return read(ctx, v, postsOfBatch, scanPost, batchID)
+}

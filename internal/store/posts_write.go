@@ -1,0 +1,261 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"cmp"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+)
+
+var (
+	// The locks of accounts and media keep both from being deleted while a post is added that needs them.
+	accountForPost = declareScoped(`SELECT id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at
+FROM accounts WHERE id = ? AND {scope} {lock SHARE}`)
+	mediaForPost = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock SHARE}`)
+	addPost      = declareScoped(`INSERT INTO posts (organization_id, environment, id, profile_id, key_id, batch_id, batch_position,
+account_id, platform, status, text, media, first_comment, options, scheduled_at, due_at, published_at, receipt, failure, error_code,
+attempts, attempt_id, created_at, updated_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`)
+	addPostMedia = declareScoped(`INSERT INTO post_media (post_id, position, media_id)
+SELECT p.id, CAST(? AS BIGINT), CAST(? AS TEXT) FROM posts AS p WHERE p.id = ? AND {scope p}`)
+	deletePostMedia = declareScoped(`DELETE FROM post_media WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
+	mediaOfOwnPost  = declareScoped(`SELECT m.id FROM post_media AS u JOIN media AS m ON m.id = u.media_id
+WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
+	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
+	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ? WHERE id = ? AND {scope}`)
+	cancel   = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
+	requeue  = declareScoped(`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?, failure = '', error_code = '',
+updated_at = ? WHERE id = ? AND {scope}`)
+)
+
+// AddPosts adds posts in the order given: those that are Publishing with their first attempt, which is returned in the
+// same order. ID, BatchID, ProfileID, AccountID, KeyID, Platform, Status, Text, Media, FirstComment, Options, ScheduledAt
+// and CreatedAt are the caller's to set. An account, profile or medium that the view does not reach is ErrNotFound, and so
+// is an account that is gone since it was looked up, or that is of another profile or platform than the post.
+func (tx *Tx) AddPosts(posts []Post) ([]Attempt, error) {
+	if err := tx.lockNeeded(posts); err != nil {
+		return nil, err
+	}
+	var attempts []Attempt
+	for i, p := range posts {
+		attempt, err := tx.addPost(p, i)
+		if err != nil {
+			return nil, fmt.Errorf("add post %s: %w", p.ID, err)
+		}
+		if attempt != nil {
+			attempts = append(attempts, *attempt)
+		}
+	}
+	return attempts, nil
+}
+
+// lockNeeded makes sure that the view reaches what posts need, and that it stays. It goes by id, so that two who need the
+// same do not wait for each other.
+func (tx *Tx) lockNeeded(posts []Post) error {
+	var media []MediaRef
+	byAccount := slices.SortedFunc(slices.Values(posts), func(a, b Post) int { return cmp.Compare(a.AccountID, b.AccountID) })
+	for i, p := range byAccount {
+		media = append(media, p.Media...)
+		if !isID(p.AccountID) || !tx.view.reaches(p.ProfileID) {
+			return ErrNotFound
+		}
+		if i > 0 && p.AccountID == byAccount[i-1].AccountID && p.ProfileID == byAccount[i-1].ProfileID && p.Platform == byAccount[i-1].Platform {
+			continue
+		}
+		account, err := one(inTx(tx, accountForPost, scanAccount, p.AccountID))
+		if err != nil {
+			return err
+		}
+		if account.ProfileID != p.ProfileID || account.Platform != p.Platform {
+			return ErrNotFound
+		}
+	}
+	return tx.lockMedia(media)
+}
+
+func (tx *Tx) lockMedia(refs []MediaRef) error {
+	var ids []string
+	for _, ref := range refs {
+		ids = append(ids, ref.MediaID)
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if !isID(id) {
+			return ErrNotFound
+		}
+		if _, err := one(inTx(tx, mediaForPost, scanID, id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addPost adds one post that has all it needs, and the first attempt at it if it is to go at once.
+func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
+	if !isID(p.ID) || !isID(p.KeyID) || p.BatchID != "" && !isID(p.BatchID) {
+		return nil, ErrNotFound
+	}
+	if err := storable(string(p.Status), p.Text, p.FirstComment); err != nil {
+		return nil, err
+	}
+	media, err := encodeMedia(p.Media)
+	if err != nil {
+		return nil, err
+	}
+	options, err := encode(p.Options)
+	if err != nil {
+		return nil, err
+	}
+	var attempt *Attempt
+	number, attemptID := 0, ""
+	if p.Status == Publishing {
+		number, attemptID = 1, tx.view.db.newID()
+		attempt = &Attempt{ID: attemptID, PostID: p.ID, Number: number, StartedAt: tx.view.db.now()}
+	}
+	created := micros(p.CreatedAt)
+	if _, err := tx.exec(addPost, p.ID, p.ProfileID, p.KeyID, p.BatchID, position, p.AccountID, string(p.Platform), string(p.Status),
+		p.Text, media, p.FirstComment, options, micros(p.ScheduledAt), cmp.Or(micros(p.ScheduledAt), created),
+		number, attemptID, created, created); err != nil {
+		return nil, err
+	}
+	if err := tx.addMediaOf(p); err != nil {
+		return nil, err
+	}
+	if attempt == nil {
+		return nil, nil
+	}
+	_, err = tx.exec(addAttempt, attempt.ID, attempt.Number, tx.view.db.processID, micros(attempt.StartedAt), p.ID)
+	return attempt, err
+}
+
+func (tx *Tx) addMediaOf(p Post) error {
+	for i, ref := range p.Media {
+		if _, err := tx.exec(addPostMedia, i, ref.MediaID, p.ID); err != nil {
+			return fmt.Errorf("add its medium %s: %w", ref.MediaID, err)
+		}
+	}
+	return nil
+}
+
+// encodeMedia writes the files of a post; "" for none.
+func encodeMedia(refs []MediaRef) (string, error) {
+	if len(refs) == 0 {
+		return "", nil
+	}
+	return encode(&refs)
+}
+
+// Edit changes a queued post that is still to come. Nil fields stay as they are. ErrState: it is not queued any more, or is due.
+type Edit struct {
+	Text        *string
+	Media       *[]MediaRef
+	ScheduledAt *time.Time
+}
+
+// EditPost makes an edit, and returns the post as it is after it. A medium that the view does not reach is ErrNotFound.
+func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
+	r, err := tx.lock(id)
+	if err != nil {
+		return Post{}, err
+	}
+	p, now := r.Post, tx.view.db.now()
+	if p.Status != Queued || !p.ScheduledAt.After(now) {
+		return Post{}, ErrState
+	}
+	if e.Text != nil {
+		p.Text = *e.Text
+	}
+	if e.ScheduledAt != nil {
+		p.ScheduledAt = timeOf(micros(*e.ScheduledAt))
+	}
+	if err := storable(p.Text); err != nil {
+		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
+	}
+	if e.Media != nil {
+		p.Media = slices.Clone(*e.Media)
+		if len(p.Media) == 0 {
+			p.Media = nil
+		}
+		if err := tx.replaceMedia(p); err != nil {
+			return Post{}, fmt.Errorf("edit post %s: %w", id, err)
+		}
+	}
+	media, err := encodeMedia(p.Media)
+	if err != nil {
+		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
+	}
+	p.UpdatedAt = now
+	scheduled := micros(p.ScheduledAt)
+	if _, err := tx.exec(editPost, p.Text, media, scheduled, cmp.Or(scheduled, micros(now)), micros(now), id); err != nil {
+		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
+	}
+	return p, nil
+}
+
+func (tx *Tx) replaceMedia(p Post) error {
+	if err := tx.lockMedia(p.Media); err != nil {
+		return err
+	}
+	if _, err := tx.exec(deletePostMedia, p.ID); err != nil {
+		return err
+	}
+	return tx.addMediaOf(p)
+}
+
+// lock returns a post that stays as it is until the transaction ends.
+func (tx *Tx) lock(id string) (row, error) {
+	if !isID(id) {
+		return row{}, ErrNotFound
+	}
+	return one(inTx(tx, lockPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, id))
+}
+
+// CancelPost cancels a queued post. ErrState: it is not queued.
+func (tx *Tx) CancelPost(id string) (Post, error) {
+	r, err := tx.lock(id)
+	if err != nil {
+		return Post{}, err
+	}
+	if r.Status != Queued {
+		return Post{}, ErrState
+	}
+	r.Status, r.UpdatedAt = Canceled, tx.view.db.now()
+	if _, err := tx.exec(cancel, micros(r.UpdatedAt), id); err != nil {
+		return Post{}, fmt.Errorf("cancel post %s: %w", id, err)
+	}
+	return r.Post, nil
+}
+
+// RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or its account is gone,
+// or one of its media.
+// keyID is that of the key that asks for it, which the post is from now on of.
+func (tx *Tx) RequeuePost(id, keyID string, at time.Time) (Post, error) {
+	r, err := tx.lock(id)
+	switch {
+	case err != nil:
+		return Post{}, err
+	case !isID(keyID):
+		return Post{}, ErrNotFound
+	case r.Status != Failed && r.Status != Rejected && r.Status != Canceled, r.AccountID == "":
+		return Post{}, ErrState
+	}
+	if len(r.Media) > 0 {
+		media, err := inTx(tx, mediaOfOwnPost, scanID, id)
+		if err != nil {
+			return Post{}, fmt.Errorf("find the media of post %s: %w", id, err)
+		}
+		if len(media) != len(r.Media) {
+			return Post{}, ErrState
+		}
+	}
+	r.Status, r.KeyID, r.ScheduledAt, r.Failure, r.UpdatedAt = Queued, keyID, timeOf(micros(at)), nil, tx.view.db.now()
+	now := micros(r.UpdatedAt)
+	if _, err := tx.exec(requeue, keyID, micros(at), cmp.Or(micros(at), now), now, id); err != nil {
+		return Post{}, fmt.Errorf("requeue post %s: %w", id, err)
+	}
+	return r.Post, nil
+}

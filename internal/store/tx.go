@@ -1,0 +1,167 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// callTimeout bounds every call, so that a server that is gone without a word holds nobody for long.
+	callTimeout = 15 * time.Second
+	// tries is how often a transaction is run that conflicts with others.
+	tries = 5
+)
+
+var errNotYet = fmt.Errorf("%w: it has not been reached yet", ErrUnavailable)
+
+// Tx is a transaction of a View.
+type Tx struct {
+	view *View
+	ctx  context.Context
+	session
+}
+
+// SQL is the transaction itself, for the job queue.
+func (tx *Tx) SQL() *sql.Tx { return tx.tx }
+
+// Write runs one transaction: all of what do does, or, if it returns an error, nothing. do may run more than once. It must
+// not write by another way than its Tx: with SQLite, that would wait for itself.
+//
+// If a server goes away while it commits, the error is ErrUnavailable too, and whether it has committed is not known.
+func (v *View) Write(ctx context.Context, do func(*Tx) error) error {
+	return v.db.transact(ctx, func(ctx context.Context, s session) error { return do(&Tx{view: v, ctx: ctx, session: s}) })
+}
+
+// transact runs a transaction, again if it conflicts with another.
+func (db *DB) transact(ctx context.Context, do func(context.Context, session) error) error {
+	if !db.ready.Load() {
+		return errNotYet
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var err error
+	for range tries {
+		if err = db.once(ctx, do); err == nil || !again(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return explain(ctx, err)
+}
+
+func (db *DB) once(ctx context.Context, do func(context.Context, session) error) error {
+	if err := db.writer.prepareWanted(ctx); err != nil {
+		return err
+	}
+	tx, err := db.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing once it is committed
+	if err := do(ctx, session{db.writer, tx}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// read runs one statement of a View that only reads, and hands its rows to scan.
+func read[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	if !v.db.ready.Load() {
+		return nil, errNotYet
+	}
+	if v.nothing() {
+		return nil, nil
+	}
+	return readIn(ctx, v, session{pool: v.db.reader}, s, scan, args...)
+}
+
+func readIn[T any](ctx context.Context, v *View, in session, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	text, args := s.bind(v.db.engine, v.reach, args)
+	rows, err := in.query(ctx, text, args)
+	list, err := all(rows, err, scan)
+	return list, explain(ctx, err)
+}
+
+// readAll is read for Work.
+func readAll[T any](ctx context.Context, db *DB, in session, g *global, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	if !db.ready.Load() {
+		return nil, errNotYet
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	rows, err := in.query(ctx, g.texts[db.engine.index()], args)
+	list, err := all(rows, err, scan)
+	return list, explain(ctx, err)
+}
+
+// one takes the only row of a list. Without it, the error is ErrNotFound.
+func one[T any](list []T, err error) (T, error) {
+	if err != nil || len(list) == 0 {
+		var none T
+		if err == nil {
+			err = ErrNotFound
+		}
+		return none, err
+	}
+	return list[0], nil
+}
+
+// exec runs a statement of a View in its transaction, and returns how many rows it touched.
+func (tx *Tx) exec(s *scoped, args ...any) (int, error) {
+	if tx.view.nothing() {
+		return 0, nil
+	}
+	text, args := s.bind(tx.view.db.engine, tx.view.reach, args)
+	n, err := tx.session.exec(tx.ctx, text, args)
+	return n, explain(tx.ctx, err)
+}
+
+// inTx is read in a transaction.
+func inTx[T any](tx *Tx, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	if tx.view.nothing() {
+		return nil, nil
+	}
+	return readIn(tx.ctx, tx.view, tx.session, s, scan, args...)
+}
+
+// scanID reads a row of one text.
+func scanID(rows *sql.Rows) (id string, err error) {
+	err = rows.Scan(&id)
+	return id, err
+}
+
+// atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it is on disk:
+// the next transaction that does wait makes it durable too. It returns how many rows it touched.
+func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if db.engine == PostgreSQL {
+		rows, err := db.writer.QueryContext(ctx, text, args...) // which says so itself, with {quick}
+		list, err := all(rows, err, scanID)
+		return len(list), explain(ctx, err)
+	}
+	conn, err := db.writer.Conn(ctx)
+	if err != nil {
+		return 0, explain(ctx, err)
+	}
+	defer func() { err = explain(ctx, errors.Join(err, conn.Close())) }()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return 0, err
+	}
+	rows, err := conn.QueryContext(ctx, text, args...)
+	list, err := all(rows, err, scanID)
+	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); back != nil {
+		// This connection must not be used any more: what it commits might not last.
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		return 0, errors.Join(err, back)
+	}
+	return len(list), err
+}

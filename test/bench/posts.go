@@ -1,0 +1,252 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// benchPosts measures the publishing API on SQLite, each figure beside what the database alone takes.
+func benchPosts(ctx context.Context, r *report) error {
+	s, err := newStage(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	api, err := serveOn(ctx, s.api)
+	if err != nil {
+		return err
+	}
+	defer api.stop()
+	b := &postBench{stage: s, server: api, view: s.store.View(s.caller)}
+	if err := b.connect(ctx); err != nil {
+		return err
+	}
+	return errors.Join(b.creates(ctx, r), b.gets(ctx, r), b.pages(ctx, r))
+}
+
+type postBench struct {
+	*stage
+	server  *server
+	view    *store.View
+	account store.Account
+}
+
+func (b *postBench) connect(ctx context.Context) error {
+	now := time.Now()
+	return b.view.Write(ctx, func(tx *store.Tx) (err error) {
+		b.account, _, err = tx.PutAccount(store.Account{
+			ID: newID(), Platform: platform.Bluesky, PlatformAccountID: "did:sandbox:bench", CreatedAt: now, UpdatedAt: now,
+		})
+		return err
+	})
+}
+
+// post is one for the account, as the API makes it.
+func (b *postBench) post(status store.Status) store.Post {
+	now := time.Now()
+	p := store.Post{
+		ID: newID(), BatchID: newID(), KeyID: string(b.caller.Key.ID()), AccountID: b.account.ID, Platform: b.account.Platform,
+		Status: status, Text: "A text of some length, as posts have one.", CreatedAt: now, UpdatedAt: now,
+	}
+	if status == store.Queued {
+		p.ScheduledAt = now.AddDate(1, 0, 0)
+	}
+	return p
+}
+
+// bare is the transaction that publishing a post takes at least: the post, its attempt, and how it ended.
+func (b *postBench) bare(ctx context.Context) error {
+	return b.view.Write(ctx, func(tx *store.Tx) error {
+		attempts, err := tx.AddPosts([]store.Post{b.post(store.Publishing)})
+		if err != nil {
+			return err
+		}
+		return tx.Finish([]store.Outcome{{Attempt: attempts[0], Receipt: platform.Receipt{URI: "at://bench", CID: "bench"}}})
+	})
+}
+
+// send sends a request to publish, and returns the id of the post.
+func (b *postBench) send(ctx context.Context, idempotencyKey string) (string, error) {
+	body := fmt.Sprintf(`{"targets":[{"accountId":%q}],"text":"A text of some length, as posts have one."}`, b.account.ID)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.server.address+"/v1/posts", bytes.NewReader([]byte(body)))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+b.plaintext)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", idempotencyKey)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("POST /v1/posts: %s %s %w", resp.Status, answer, err)
+	}
+	var batch struct {
+		Results []struct{ PostID string }
+	}
+	if err := json.Unmarshal(answer, &batch); err != nil || len(batch.Results) != 1 {
+		return "", fmt.Errorf("POST /v1/posts: %s %w", answer, err)
+	}
+	return batch.Results[0].PostID, nil
+}
+
+// creates measures a request to publish, its replay, and the bare transaction, in turns.
+func (b *postBench) creates(ctx context.Context, r *report) error {
+	const times = 300
+	var first, replay, bare []time.Duration
+	timed := func(into *[]time.Duration, do func() error) error {
+		began := time.Now()
+		err := do()
+		*into = append(*into, time.Since(began))
+		return err
+	}
+	for i := range times {
+		idempotencyKey := "bench-" + strconv.Itoa(i)
+		send := func() error {
+			_, err := b.send(ctx, idempotencyKey)
+			return err
+		}
+		if err := errors.Join(
+			timed(&bare, func() error { return b.bare(ctx) }), timed(&first, send), timed(&replay, send),
+		); err != nil {
+			return err
+		}
+	}
+	f, again, alone := percentile(first, 50), percentile(replay, 50), percentile(bare, 50)
+	r.atMost("POST /v1/posts: p50 / the bare transaction", float64(f)/float64(alone), 3, "x",
+		fmt.Sprintf("%.2f ms, %.2f ms", milliseconds(f), milliseconds(alone)))
+	r.atMost("replay of a stored answer: p50 / first execution", float64(again)/float64(f), 0.5, "x",
+		fmt.Sprintf("%.2f ms", milliseconds(again)))
+	return nil
+}
+
+// gets measures GET /v1/posts/{id} beside the queries that it makes, both as often as possible on all processors.
+func (b *postBench) gets(ctx context.Context, r *report) error {
+	id, err := b.send(ctx, "bench-get")
+	if err != nil {
+		return err
+	}
+	var ratios, rates []float64
+	for range rounds {
+		without, err := b.query(ctx, id, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		with, err := b.server.load(ctx, "/v1/posts/"+id, b.plaintext, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		ratios, rates = append(ratios, with/without), append(rates, with)
+	}
+	r.atLeast("GET /v1/posts/{id}: requests/s / its queries alone", median(ratios), 0.6, "x",
+		fmt.Sprintf("%.0f requests/s, client on the same machine", median(rates)))
+	return nil
+}
+
+func (b *postBench) query(ctx context.Context, id string, length time.Duration) (float64, error) {
+	var answered atomic.Int64
+	var failed atomic.Pointer[error]
+	var running sync.WaitGroup
+	began := time.Now()
+	for range connections {
+		running.Go(func() {
+			for time.Since(began) < length {
+				_, err := b.view.Post(ctx, id)
+				if err == nil {
+					_, err = b.view.Attempts(ctx, id)
+				}
+				if err != nil {
+					failed.Store(&err)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	running.Wait()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return float64(answered.Load()) / time.Since(began).Seconds(), nil
+}
+
+// pages measures the first page of 100,000 posts and the thousandth.
+func (b *postBench) pages(ctx context.Context, r *report) error {
+	const posts, batch, limit, page = 100_000, 500, 100, 1000
+	progress("writing %d posts", posts)
+	for range posts / batch {
+		if err := b.view.Write(ctx, func(tx *store.Tx) error {
+			var some []store.Post
+			for range batch {
+				some = append(some, b.post(store.Queued))
+			}
+			_, err := tx.AddPosts(some)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	first := "/v1/posts?limit=" + strconv.Itoa(limit)
+	last := first
+	for range page - 1 {
+		next, err := b.page(ctx, last)
+		if err != nil {
+			return err
+		}
+		last = first + "&cursor=" + next
+	}
+	var ratios []float64
+	for range rounds {
+		at1, err := b.server.load(ctx, first, b.plaintext, time.Second)
+		if err != nil {
+			return err
+		}
+		at1000, err := b.server.load(ctx, last, b.plaintext, time.Second)
+		if err != nil {
+			return err
+		}
+		ratios = append(ratios, at1/at1000)
+	}
+	r.atMost("GET /v1/posts: page 1,000 of 100,000 posts / page 1", median(ratios), 1.5, "x", "time of a page of 100")
+	return nil
+}
+
+// page asks for a page, and returns the cursor of the next one.
+func (b *postBench) page(ctx context.Context, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.server.address+path, nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+b.plaintext)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct{ NextCursor *string }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return "", err
+	}
+	if answer.NextCursor == nil {
+		return "", fmt.Errorf("GET %s: %s, and no next page", path, resp.Status)
+	}
+	return *answer.NextCursor, nil
+}

@@ -1,0 +1,130 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	crand "crypto/rand"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/httpapi"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// stage is an API in this process with all that it stands on, a cluster excepted.
+type stage struct {
+	api           http.Handler
+	authenticator *authn.Authenticator
+	plaintext     string // one of the keys that it knows, for the whole of an organization
+	caller        authn.Identity
+	store         *store.DB
+	library       *media.Library
+	publisher     *publish.Publisher
+	dir           string
+	close         func()
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the sandbox for
+// platforms.
+func newStage(ctx context.Context, keys int) (_ *stage, err error) {
+	format, err := key.NewFormat(key.DefaultWord)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{}
+	index, random := authn.NewIndex(), rand.NewChaCha8([32]byte{4})
+	for i := range keys {
+		if s.plaintext, err = format.Mint(random, key.Live); err != nil {
+			return nil, err
+		}
+		index.PutKey(resource(format, i, s.plaintext))
+	}
+	s.authenticator = newAuthenticator(index, format)
+	if s.caller, err = s.authenticator.Authenticate([]string{"Bearer " + s.plaintext}); err != nil {
+		return nil, err
+	}
+	if s.dir, err = os.MkdirTemp("", "lmp-bench-"); err != nil {
+		return nil, err
+	}
+	registry, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	if s.store, err = store.Open(store.Options{
+		URL: "sqlite:" + filepath.Join(s.dir, "bench.db"), Clock: clock.RealClock{}, NewID: newID, Logger: logger,
+	}); err != nil {
+		return nil, err
+	}
+	life, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.store.Run(life)
+	}()
+	s.close = func() {
+		stop()
+		<-ended
+		_ = s.store.Close()
+		_ = os.RemoveAll(s.dir)
+	}
+	select {
+	case <-s.store.Migrated():
+	case <-time.After(time.Minute):
+		return nil, fmt.Errorf("the database in %s is not migrated after a minute", s.dir)
+	}
+	if s.library, err = media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(), media.MaxSize); err != nil {
+		return nil, err
+	}
+	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}
+	for _, name := range platform.Names {
+		played := sandbox.New(name, newID, clock.RealClock{})
+		platforms[name], connectors[name] = played, played
+	}
+	if s.publisher, err = publish.New(publish.Options{
+		Store: s.store, Media: s.library, Platforms: platforms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+	}); err != nil {
+		return nil, err
+	}
+	limits, err := limit.NewKeys(limit.Options{Default: authn.Rate{Requests: 1_000_000, Window: time.Second}, Registerer: registry})
+	if err != nil {
+		return nil, err
+	}
+	s.api, err = httpapi.New(httpapi.Config{
+		Authenticator: s.authenticator,
+		Directory:     index,
+		Ready:         func() bool { return true },
+		Store:         s.store,
+		Library:       s.library,
+		Publisher:     s.publisher,
+		Connectors:    connectors,
+		Limits:        limits,
+		Failures:      limit.NewAddresses(authn.Rate{}),
+		Environment:   key.Live,
+		KeyFormat:     format,
+		NewRequestID:  uuid.NewString,
+		NewID:         newID,
+		Random:        crand.Reader,
+		Clock:         clock.RealClock{},
+		Logger:        logger,
+		Registerer:    registry,
+	})
+	return s, err
+}
