@@ -204,6 +204,22 @@ func (d *document) object(b *strings.Builder, name string) {
 	}
 }
 
+// types are those that a schema admits.
+func (s *schema) types() string {
+	switch t := s.Type.(type) {
+	case string:
+		return t
+	case []any:
+		var types []string
+		for _, one := range t {
+			types = append(types, fmt.Sprint(one))
+		}
+		return strings.Join(types, " or ")
+	default:
+		return "any"
+	}
+}
+
 const schemaRefs = "#/components/schemas/"
 
 // kind says what a schema admits, in a few words.
@@ -221,19 +237,7 @@ func (s *schema) kind() string {
 	case s.Items != nil:
 		return "list of " + s.Items.kind()
 	}
-	var kind string
-	switch t := s.Type.(type) {
-	case string:
-		kind = t
-	case []any:
-		var kinds []string
-		for _, one := range t {
-			kinds = append(kinds, fmt.Sprint(one))
-		}
-		kind = strings.Join(kinds, " or ")
-	default:
-		kind = "any"
-	}
+	kind := s.types()
 	if s.Format != "" {
 		kind += " (" + s.Format + ")"
 	}

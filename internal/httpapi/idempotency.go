@@ -118,7 +118,7 @@ func (a *API) write(w http.ResponseWriter, r *request) error {
 	concluded := false
 	defer func() {
 		if !concluded { // a panic
-			a.conclude(r, errInternal)
+			_ = a.conclude(r, errInternal)
 		}
 	}()
 	var result any
@@ -211,7 +211,7 @@ func (a *API) conclude(r *request, err error) error {
 	answer := store.Stored{Status: r.successStatus(), Body: r.body.buffer.Bytes(), BodyHash: r.hash}
 	if err != nil {
 		p := a.problems.of(err)
-		if p.status >= http.StatusInternalServerError || p.status == statusClientGone || r.hash == "" || r.flight.Err() != nil {
+		if !p.final() || r.hash == "" || r.flight.Err() != nil {
 			a.release(ctx, r)
 			return err
 		}
@@ -224,6 +224,11 @@ func (a *API) conclude(r *request, err error) error {
 		a.release(ctx, r)
 	}
 	return err
+}
+
+// final tells whether a request that ended so would end so again.
+func (p *problem) final() bool {
+	return p.status < http.StatusInternalServerError && p.status != statusClientGone && p.code != codeIdempotencyConflict
 }
 
 // release gives the claim up. If that fails, the claim is in progress until this process has ended, and says so to whoever

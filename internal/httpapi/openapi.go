@@ -54,7 +54,7 @@ func describe(table []route) (json.RawMessage, error) {
 		document.AddOperation(operationOf(registry, &table[i]))
 	}
 	for _, name := range slices.Collect(maps.Keys(registry.Map())) {
-		mend(registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
+		mend(registry, registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
 	}
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -252,15 +252,20 @@ var errorDescriptions = map[int]string{
 }
 
 // mend corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without omitempty
-// is a value or null, structs included; a slice is never null, because this package makes none; and properties may come
-// to be added, so a client must not refuse those that it does not know.
-func mend(s *huma.Schema, t reflect.Type) {
+// is a value or null, structs included; a slice is never null, because this package makes none; what is embedded belongs to
+// it, whatever its name; and properties may come to be added, so a client must not refuse those that it does not know.
+func mend(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	s.AdditionalProperties = nil
+	if t.Kind() != reflect.Struct {
+		return
+	}
 	for i := range t.NumField() {
 		field := t.Field(i)
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		property := s.Properties[name]
 		switch {
+		case field.Anonymous:
+			embed(registry, s, field.Type)
 		case property == nil:
 		case field.Type.Kind() == reflect.Slice:
 			property.Nullable = false
@@ -269,4 +274,12 @@ func mend(s *huma.Schema, t reflect.Type) {
 			property.Ref = ""
 		}
 	}
+}
+
+// embed gives the schema of a struct the properties of one that is embedded in it.
+func embed(registry huma.Registry, s *huma.Schema, t reflect.Type) {
+	embedded := huma.SchemaFromType(registry, t)
+	mend(registry, embedded, t)
+	maps.Copy(s.Properties, embedded.Properties)
+	s.Required = append(slices.Clone(embedded.Required), s.Required...)
 }

@@ -166,8 +166,10 @@ func (a *API) resume(r *request, batchID string) (batch, error) {
 		if err != nil {
 			return batch{}, err
 		}
-		if len(posts) > 0 && !posts[0].ScheduledAt.IsZero() {
-			r.status = http.StatusAccepted
+		for _, p := range posts {
+			if p.Status == store.Publishing {
+				return batch{}, errRunning // its process lives after all, and is about to record how it ended
+			}
 		}
 		return batchOf(posts), nil
 	})

@@ -209,6 +209,20 @@ type editPost struct {
 
 var errEditEmpty = errInvalid("body", "The request changes nothing.", "Send scheduledAt, text or media.")
 
+// apply changes p as the store is to change it.
+func (in *editPost) apply(p *store.Post) (store.Edit, error) {
+	e := store.Edit{Text: in.Text, ScheduledAt: in.ScheduledAt}
+	if e.Text != nil {
+		p.Text = *e.Text
+	}
+	if in.Media == nil {
+		return e, nil
+	}
+	refs, err := toRefs("media", *in.Media)
+	e.Media, p.Media = &refs, refs
+	return e, err
+}
+
 func (a *API) editPost(r *request, in editPost) (post, error) {
 	if in.ScheduledAt == nil && in.Text == nil && in.Media == nil {
 		return post{}, errEditEmpty
@@ -221,17 +235,9 @@ func (a *API) editPost(r *request, in editPost) (post, error) {
 	if err := a.checkSchedule(in.ScheduledAt); err != nil {
 		return post{}, err
 	}
-	e := store.Edit{Text: in.Text, ScheduledAt: in.ScheduledAt}
-	if e.Text != nil {
-		p.Text = *e.Text
-	}
-	var refs []store.MediaRef
-	if in.Media != nil {
-		refs, err = toRefs("media", *in.Media)
-		if err != nil {
-			return post{}, err
-		}
-		e.Media, p.Media = &refs, refs
+	e, err := in.apply(&p)
+	if err != nil {
+		return post{}, err
 	}
 	if err := a.preflight(r, view, p, ""); err != nil {
 		return post{}, err

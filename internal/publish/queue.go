@@ -63,7 +63,7 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		SoftStopTimeout:      p.o.Timeout + settleWithin,
 
 		CompletedJobRetentionPeriod: time.Hour,
-		Logger:                      slog.New(atLeast{p.o.Logger.Handler(), slog.LevelWarn}),
+		Logger:                      slog.New(newReticent(p.o.Logger.Handler())),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
@@ -152,25 +152,4 @@ func (r retries) NextRetry(j *rivertype.JobRow) time.Time {
 		delay = time.Second << max(j.Attempt, 0)
 	}
 	return r.p.o.Clock.Now().Add(delay)
-}
-
-// atLeast drops log records below a level.
-type atLeast struct {
-	slog.Handler
-	level slog.Level
-}
-
-// Enabled is slog.Handler's.
-func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level && h.Handler.Enabled(ctx, level)
-}
-
-// WithAttrs is slog.Handler's.
-func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return atLeast{h.Handler.WithAttrs(attrs), h.level}
-}
-
-// WithGroup is slog.Handler's.
-func (h atLeast) WithGroup(name string) slog.Handler {
-	return atLeast{h.Handler.WithGroup(name), h.level}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
 // TestScheduledPosts are published once, whatever the number of processes, and not before their time.
@@ -160,6 +161,36 @@ func TestOutage(t *testing.T) {
 			t.Errorf("attempts %+v, published %v", attempts, to.times("patient"))
 		}
 	})
+}
+
+// TestServerAway: an attempt that ends while the server is away is recorded when it is back, and the queue goes on.
+func TestServerAway(t *testing.T) {
+	t.Parallel()
+	server := postgres.StartServer(t)
+	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	p := start(t, server.Address, faulty(func(_ context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
+		begun <- struct{}{}
+		if c.Text == "now" {
+			<-goOn
+		}
+		return platform.Receipt{URI: "at://" + c.Text}, nil
+	}))
+	p.Hurry(30*time.Second, 0, 100*time.Millisecond)
+	id := caller(t)
+	now := p.queue(t, id, time.Time{}, "now")[0]
+	p.run(t)
+	<-begun
+	later := p.queue(t, id, time.Now().Add(2*time.Second), "later")[0]
+	server.Stop(t)
+	close(goOn)
+	time.Sleep(500 * time.Millisecond) // the outage lasts
+	server.Start(t)
+	for _, post := range []store.Post{now, later} {
+		published, attempts := p.await(t, id, post.ID, store.Published)
+		if len(attempts) != 1 || published.Receipt.URI != "at://"+post.Text {
+			t.Errorf("%s: %+v, attempts %+v", post.Text, published, attempts)
+		}
+	}
 }
 
 // TestOverduePost: a post whose job is lost gets another, and never more than one.

@@ -72,7 +72,11 @@ func TestRecordLate(t *testing.T) {
 	if err := p.Record(t.Context(), func(context.Context) error { tried <- struct{}{}; return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v", err)
 	}
+	before := len(tried)
 	end()
+	if len(tried) <= before {
+		t.Error("it was not tried at the end")
+	}
 }
 
 // TestWithdraw cancels what one key has queued, and nothing else, however long it takes.

@@ -56,7 +56,10 @@ type process struct {
 func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*publish.Options)) *process {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	db, err := store.Open(store.Options{URL: databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger})
+	db, err := store.Open(store.Options{
+		URL: databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
+		DeadAfter: patience, // a process is dead when it says so, not when the machine is slow
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,6 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	for i, id := range ids {
 		jobs[i] = river.InsertManyParams{Args: job{id}, InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost}}
 	}
-	// Returning the rows is what makes one query of it in which those that are there already are left out.
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {
 		return fmt.Errorf("queue %d overdue posts: %w", len(ids), err)
 	}

@@ -64,33 +64,8 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	if s.caller, err = s.authenticator.Authenticate([]string{"Bearer " + s.plaintext}); err != nil {
 		return nil, err
 	}
-	if s.dir, err = os.MkdirTemp("", "lmp-bench-"); err != nil {
-		return nil, err
-	}
 	registry, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
-	if s.store, err = store.Open(store.Options{
-		URL: "sqlite:" + filepath.Join(s.dir, "bench.db"), Clock: clock.RealClock{}, NewID: newID, Logger: logger,
-	}); err != nil {
-		return nil, err
-	}
-	life, stop := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.store.Run(life)
-	}()
-	s.close = func() {
-		stop()
-		<-ended
-		_ = s.store.Close()
-		_ = os.RemoveAll(s.dir)
-	}
-	select {
-	case <-s.store.Migrated():
-	case <-time.After(time.Minute):
-		return nil, fmt.Errorf("the database in %s is not migrated after a minute", s.dir)
-	}
-	if s.library, err = media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(), media.MaxSize); err != nil {
+	if err := s.openStorage(ctx, logger); err != nil {
 		return nil, err
 	}
 	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}
@@ -127,4 +102,35 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		Registerer:    registry,
 	})
 	return s, err
+}
+
+// openStorage opens a database and a folder of media, in a directory of their own.
+func (s *stage) openStorage(ctx context.Context, logger *slog.Logger) (err error) {
+	if s.dir, err = os.MkdirTemp("", "lmp-bench-"); err != nil {
+		return err
+	}
+	if s.store, err = store.Open(store.Options{
+		URL: "sqlite:" + filepath.Join(s.dir, "bench.db"), Clock: clock.RealClock{}, NewID: newID, Logger: logger,
+	}); err != nil {
+		return err
+	}
+	life, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.store.Run(life)
+	}()
+	s.close = func() {
+		stop()
+		<-ended
+		_ = s.store.Close()
+		_ = os.RemoveAll(s.dir)
+	}
+	select {
+	case <-s.store.Migrated():
+	case <-time.After(time.Minute):
+		return fmt.Errorf("the database in %s is not migrated after a minute", s.dir)
+	}
+	s.library, err = media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(), media.MaxSize)
+	return err
 }

@@ -1,0 +1,125 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/media"
+)
+
+// storage is the flags of what the publishing API stands on.
+type storage struct {
+	databaseURL    string
+	mediaURL       string
+	maxMediaSize   int64 // bytes
+	redisURL       string
+	publicURL      string
+	keyRate        authn.Rate
+	failureRate    authn.Rate
+	trustedProxies []netip.Prefix
+
+	given struct { // as texts
+		dataDir, maxMediaSize, keyRate, failureRate string
+		trustedProxies                              []string
+	}
+}
+
+// Defaults of flags.
+const (
+	defaultDataDir = "/var/lib/letmepost"
+	defaultRate    = "6000/1m"
+)
+
+func (s *storage) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&s.given.dataDir, "data-dir", defaultDataDir, "Folder of the database and the media, unless --database-url and --media-url say otherwise. It is made if it is missing.")
+	flags.StringVar(&s.databaseURL, "database-url", "", "Database: sqlite:FILE, for replicas on one machine, or postgres://…. Default: $LMP_DATABASE_URL, which does not show in the list of processes; without it, a SQLite file in --data-dir.")
+	flags.StringVar(&s.mediaURL, "media-url", "", "Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). Default: a folder in --data-dir.")
+	flags.StringVar(&s.given.maxMediaSize, "max-media-size", "200Mi", "Size above which a media file is refused.")
+	flags.StringVar(&s.redisURL, "redis-url", "", "Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. Default: $LMP_REDIS_URL; without it, each replica limits by itself.")
+	flags.StringVar(&s.given.keyRate, "default-rate-limit", defaultRate, "Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.")
+	flags.StringVar(&s.given.failureRate, "failed-auth-limit", defaultRate, "Rate at which one client address may send requests without a valid key until it gets 429: REQUESTS/WINDOW, or none.")
+	flags.StringSliceVar(&s.given.trustedProxies, "trusted-proxies", nil, "Networks (CIDR) of proxies whose X-Forwarded-For is believed. Without any, the client is the peer of the connection.")
+	flags.StringVar(&s.publicURL, "public-url", "", "Where callers reach this API, for URLs in its answers. Default: http:// and the host that they ask for.")
+}
+
+// check takes the flags in, for an environment. The error is a usageError.
+func (s *storage) check(environment key.Environment, getenv func(string) string) (err error) {
+	if err := s.checkURLs(environment, getenv); err != nil {
+		return err
+	}
+	size, err := resource.ParseQuantity(s.given.maxMediaSize)
+	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > 10*media.MaxSize {
+		return usageError{fmt.Sprintf("--max-media-size: want bytes, such as 200Mi, up to 2000Mi, not %q", s.given.maxMediaSize)}
+	}
+	if s.keyRate, err = parseRate(s.given.keyRate); err != nil {
+		return usageError{"--default-rate-limit: " + err.Error()}
+	}
+	if s.failureRate, err = parseRate(s.given.failureRate); err != nil {
+		return usageError{"--failed-auth-limit: " + err.Error()}
+	}
+	for _, text := range s.given.trustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return usageError{fmt.Sprintf("--trusted-proxies: want networks such as 10.0.0.0/8, not %q", text)}
+		}
+		s.trustedProxies = append(s.trustedProxies, prefix)
+	}
+	return nil
+}
+
+func (s *storage) checkURLs(environment key.Environment, getenv func(string) string) error {
+	if s.databaseURL == "" {
+		s.databaseURL = getenv("LMP_DATABASE_URL")
+	}
+	if s.redisURL == "" {
+		s.redisURL = getenv("LMP_REDIS_URL")
+	}
+	dir, err := filepath.Abs(s.given.dataDir)
+	if err != nil || s.given.dataDir == "" {
+		return usageError{fmt.Sprintf("--data-dir: want a folder, not %q", s.given.dataDir)}
+	}
+	if s.databaseURL == "" {
+		s.databaseURL = "sqlite:" + filepath.Join(dir, string(environment)+".db")
+	}
+	if s.mediaURL == "" {
+		s.mediaURL = (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media-"+string(environment))}).String()
+	}
+	if u, err := url.Parse(s.publicURL); s.publicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return usageError{fmt.Sprintf("--public-url: want an http or https URL, not %q", s.publicURL)}
+	}
+	return nil
+}
+
+// Bounds of rates, those of spec.rateLimit.
+const (
+	maxRequests = 1_000_000
+	minWindow   = time.Second
+	maxWindow   = 24 * time.Hour
+)
+
+// parseRate reads "REQUESTS/WINDOW", or "none".
+func parseRate(text string) (authn.Rate, error) {
+	if text == "none" {
+		return authn.Rate{}, nil
+	}
+	requests, window, _ := strings.Cut(text, "/")
+	n, err := strconv.ParseInt(requests, 10, 64)
+	d, windowErr := time.ParseDuration(window)
+	if err != nil || windowErr != nil || n < 1 || n > maxRequests || d < minWindow || d > maxWindow {
+		return authn.Rate{}, fmt.Errorf("want REQUESTS/WINDOW, such as 6000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q", text)
+	}
+	return authn.Rate{Requests: n, Window: d}, nil
+}
