@@ -40,6 +40,14 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --lease-duration 2s", "--lease-duration", 2},
 		{"--environment live --lease-duration 61s", "--lease-duration", 2},
 		{"--environment live --lease-duration 3500ms", "--lease-duration", 2},
+		{"--environment live --default-rate-limit 5", "--default-rate-limit", 2},
+		{"--environment live --default-rate-limit 1000001/1m", "--default-rate-limit", 2},
+		{"--environment live --failed-auth-limit 1/1ms", "--failed-auth-limit", 2},
+		{"--environment live --trusted-proxies 10.0.0.1", "--trusted-proxies", 2},
+		{"--environment live --max-media-size 0", "--max-media-size", 2},
+		{"--environment live --max-media-size big", "--max-media-size", 2},
+		{"--environment live --public-url api.example.com", "--public-url", 2},
+		{"--environment live --data-dir=", "--data-dir", 2},
 		{"--environment live --kubeconfig testdata/none", "testdata/none", 1},
 		{"--environment live", "neither --kubeconfig nor $KUBECONFIG", 1},
 	} {
@@ -61,10 +69,34 @@ func TestHelp(t *testing.T) {
 	}
 	for _, flag := range []string{
 		"environment", "kubeconfig", "listen-address", "metrics-bind-address", "key-prefix", "docs-base-url", "access-log",
-		"log-level", "namespace", "lease-duration", "drain-delay", "drain-timeout",
+		"log-level", "namespace", "lease-duration", "drain-delay", "drain-timeout", "data-dir", "database-url", "media-url",
+		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)
+		}
+	}
+}
+
+// What is wrong with a URL is found out before anything is connected to, and its password is not repeated.
+func TestWrongURLs(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	content := `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u, user: {}}]}`
+	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ flag, want string }{
+		{"--database-url=mysql://u:hunter2@h/d", "database"},
+		{"--database-url=postgres://u:hunter2@h:port/d", "database"},
+		{"--media-url=ftp://u:hunter2@h", "media"},
+		{"--redis-url=http://u:hunter2@h", "Redis"},
+	} {
+		var stderr bytes.Buffer
+		args := []string{"--environment=live", "--kubeconfig=" + kubeconfig, "--data-dir=" + t.TempDir(), c.flag}
+		code := exitCode(run(t.Context(), args, noEnv, &stderr, &stderr), &stderr)
+		if line := stderr.String(); code != 1 || !strings.Contains(line, c.want) || strings.Contains(line, "hunter2") {
+			t.Errorf("%s: exit code %d, %q; want code 1, with %q and without the password", c.flag, code, line, c.want)
 		}
 	}
 }
@@ -123,7 +155,9 @@ users: [{name: u, user: {}}]}`, nobody.Addr())
 	defer stop()
 	var log logBuffer
 	ended := make(chan error, 1)
-	args := []string{"--environment=live", "--listen-address=127.0.0.1:0", "--metrics-bind-address=127.0.0.1:0"}
+	args := []string{
+		"--environment=live", "--listen-address=127.0.0.1:0", "--metrics-bind-address=127.0.0.1:0", "--data-dir=" + t.TempDir(),
+	}
 	go func() { ended <- run(ctx, args, getenv, &log, &log) }()
 
 	listening := await(t, &log, "listening")

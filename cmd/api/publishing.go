@@ -58,7 +58,7 @@ func newPublishing(ctx context.Context, o options, registry prometheus.Registere
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	})
 	if err == nil {
-		p.limits, err = limit.NewKeys(limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry})
+		p.limits, err = limit.NewKeys(limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger})
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.library.Close(), p.store.Close())

@@ -59,7 +59,7 @@ func (a *API) listAccounts(r *request) (page[account], error) {
 	if err != nil {
 		return page[account]{}, err
 	}
-	p, err := storePage(query)
+	p, err := r.storePage(query)
 	if err != nil {
 		return page[account]{}, err
 	}
@@ -170,7 +170,7 @@ func (a *API) completeConnection(r *request, in completeConnection) (account, er
 	if err != nil {
 		return account{}, connectFailed(err)
 	}
-	now := a.config.Clock.Now()
+	now := a.now()
 	connected, err := commit(a, r, func(_ context.Context, tx *store.Tx) (account, error) {
 		put, created, err := tx.PutAccount(store.Account{
 			ID: a.config.NewID(), ProfileID: profileID, Platform: platform.Name(r.param),

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
@@ -209,6 +210,9 @@ func (a *API) answer(w http.ResponseWriter, r *request) (err error) {
 	}
 	return r.body.encode(result)
 }
+
+// now is the time as the database keeps it, so that an answer to a write says what a later read says.
+func (a *API) now() time.Time { return a.config.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 // view is what the caller reaches of the database.
 func (a *API) view(r *request) *store.View {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 )
 
 // docs/http-api.md names what there is: every route, every code, and the pattern that finds keys.
@@ -27,9 +29,23 @@ func TestPageIsComplete(t *testing.T) {
 	}
 	for _, code := range []string{
 		codeValidationFailed, codeUnauthenticated, codeUnauthorized, codeNotFound, codeInternalError, codeUnavailable,
+		codeIdempotencyConflict, codeRateLimited, codeNotEnabled, codePreflightFailed,
+		platform.CodeAuthFailed, platform.CodeRejected, platform.CodeUnavailable,
 	} {
 		if !strings.Contains(page, "| `"+code+"` |") {
 			t.Errorf("no row for the code %s", code)
+		}
+	}
+	for _, magic := range sandbox.Magic {
+		if !strings.Contains(page, "| `"+magic.Text+"` |") {
+			t.Errorf("no row for the magic text %s", magic.Text)
+		}
+	}
+	for _, named := range []*problem{
+		errBodyMismatch, errRunning, errNotCancelable, errNotRetryable, errMediaInUse, errFileSize, errPayloadTooLarge, errScheduledAt,
+	} {
+		if !strings.Contains(page, "`"+named.rule+"`") {
+			t.Errorf("the rule %s is not on the page", named.rule)
 		}
 	}
 	rule := regexp.MustCompile(`(?m)^regex = '''(.*)'''$`).FindStringSubmatch(page)

@@ -102,7 +102,7 @@ func (r *request) bodyHash(payload []byte) string {
 // published, they are on record, and the answer can be made of them.
 func (a *API) write(w http.ResponseWriter, r *request) error {
 	controller := http.NewResponseController(w)
-	defer unblockReads(r.context(), controller)()
+	defer unblockReads(r.context(), controller, w.Header())()
 	r.connection = controller
 	var payload []byte
 	var err error
@@ -149,6 +149,9 @@ func (a *API) claim(r *request) error {
 	case errors.Is(err, store.ErrInProgress):
 		return errRunning
 	case err != nil:
+		if claim != nil { // perhaps
+			a.releaseLater(r, claim)
+		}
 		return err
 	}
 	r.claimed, r.stored = claim, stored
@@ -231,10 +234,17 @@ func (p *problem) final() bool {
 	return p.status < http.StatusInternalServerError && p.status != statusClientGone && p.code != codeIdempotencyConflict
 }
 
-// release gives the claim up. If that fails, the claim is in progress until this process has ended, and says so to whoever
+// release gives the claim up. If that fails, the claim is in progress until the database is back, and says so to whoever
 // asks: better than running twice.
 func (a *API) release(ctx context.Context, r *request) {
 	if err := a.view(r).Release(ctx, r.claimed); err != nil {
-		a.config.Logger.WarnContext(ctx, "release a claim", "requestId", r.id, "error", err)
+		a.config.Logger.WarnContext(ctx, "release a claim, trying on", "requestId", r.id, "error", err)
+		a.releaseLater(r, r.claimed)
 	}
+}
+
+// releaseLater gives a claim up as soon as the database can be reached, which may be after the request has been answered.
+func (a *API) releaseLater(r *request, claim *store.Claim) {
+	view := a.view(r)
+	a.config.Publisher.RecordLater(func(ctx context.Context) error { return view.Release(ctx, claim) })
 }

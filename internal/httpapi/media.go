@@ -87,7 +87,7 @@ func (a *API) listMedia(r *request) (page[medium], error) {
 	if err != nil {
 		return page[medium]{}, err
 	}
-	p, err := storePage(query)
+	p, err := r.storePage(query)
 	if err != nil {
 		return page[medium]{}, err
 	}
@@ -200,7 +200,7 @@ func (a *API) uploadMedia(r *request) (medium, error) {
 		return medium{}, err
 	}
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
-	m.CreatedAt = a.config.Clock.Now()
+	m.CreatedAt = a.now()
 	r.hash = r.bodyHash([]byte(file.SHA256))
 	added, err := commit(a, r, func(_ context.Context, tx *store.Tx) (medium, error) {
 		r.status = http.StatusCreated

@@ -166,7 +166,7 @@ func paramsOf(t *route) []*huma.Param {
 		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.description, Schema: schema})
 	}
 	if t.paged {
-		params = append(params, pageParams()...)
+		params = append(params, pageParams(t.pageSize())...)
 	}
 	if t.changes() {
 		least, most := 1, maxIdempotencyKey
@@ -187,12 +187,12 @@ func enumOf(values []string) []any {
 	return enum
 }
 
-func pageParams() []*huma.Param {
+func pageParams(otherwise int) []*huma.Param {
 	least, most := 1.0, float64(maxLimit)
 	return []*huma.Param{
 		{
 			Name: "limit", In: "query", Description: "How many items to return at most.",
-			Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit},
+			Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: otherwise},
 		},
 		{
 			Name: "cursor", In: "query", Description: "nextCursor of the previous page.",

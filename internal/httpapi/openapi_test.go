@@ -14,8 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 )
 
 func TestDocument(t *testing.T) {
@@ -30,11 +28,7 @@ type document struct {
 		OperationID string
 		Security    []map[string][]string
 		Responses   map[string]struct {
-			Content map[string]struct {
-				Schema struct {
-					Ref string `json:"$ref"`
-				}
-			}
+			Content map[string]any
 		}
 	}
 }
@@ -68,48 +62,9 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	}
 }
 
-// Every response that the document promises is provoked once, and is what the document says. Properties that it does not
-// mention are refused here, so that none goes undescribed.
-func TestResponsesAreAsDescribed(t *testing.T) {
-	profile := authntest.Profile()
-	org, orgText := live(t)
-	pinned, pinnedText := live(t, authntest.PinnedTo(profile), authntest.ExpiringAt(now.AddDate(1, 0, 0)))
-	byHash, byHashText := live(t, authntest.ByHash)
-	objects := []any{profile, org, pinned, byHash}
-	works := newFixture(t, objects)
-	unready := newFixture(t, objects, func(c *Config) { c.Ready = func() bool { return false } })
-	unready.serving.Store(false)
-	broken := newFixture(t, objects, func(c *Config) {
-		c.Authenticator = stub(func() error { panic("broken") })
-	})
-	promised := newPromises(t, works.get(t, "/v1/openapi.json", ""))
-	for i := range routes {
-		r := &routes[i]
-		target := strings.Replace(r.path, "{id}", string(profile.UID), 1)
-		for _, plaintext := range []string{orgText, pinnedText, byHashText, ""} {
-			promised.check(t, r, works.do(r.method, target, plaintext))
-			promised.check(t, r, works.do(r.method, target+"?limit=1", plaintext))
-		}
-		promised.check(t, r, works.do(r.method, target+"?limit=x", orgText))
-		promised.check(t, r, works.do(r.method, strings.Replace(r.path, "{id}", "none", 1), orgText))
-		promised.check(t, r, unready.do(r.method, target, orgText))
-		if r.access != anyone {
-			promised.check(t, r, broken.do(r.method, target, orgText))
-		}
-	}
-	for i := range routes {
-		if routes[i].access == anyone { // nothing that it does can fail in a test, and everything can in principle
-			delete(promised.open, fmt.Sprintf("%s %s 500", routes[i].method, routes[i].path))
-		}
-	}
-	for name := range promised.open {
-		t.Errorf("promised and never seen: %s", name)
-	}
-}
-
 // promises are the responses of a document, each with the schema of its body.
 type promises struct {
-	schemas map[string]*jsonschema.Schema // by "METHOD /path STATUS"
+	schemas map[string]*jsonschema.Schema // by "METHOD /path STATUS"; nil: it is a stream of bytes
 	open    map[string]bool               // those not seen yet
 }
 
@@ -131,15 +86,20 @@ func newPromises(t *testing.T, text string) promises {
 	p := promises{map[string]*jsonschema.Schema{}, map[string]bool{}}
 	for path, methods := range decode[document](t, text).Paths {
 		for method, op := range methods {
-			for status := range op.Responses {
+			for status, response := range op.Responses {
+				name := strings.ToUpper(method) + " " + path + " " + status
+				p.open[name] = true
+				if response.Content["application/json"] == nil {
+					p.schemas[name] = nil
+					continue
+				}
 				at := fmt.Sprintf("openapi.json#/paths/%s/%s/responses/%s/content/application~1json/schema",
 					strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(path), method, status)
 				schema, err := compiler.Compile(at)
 				if err != nil {
 					t.Fatal(err)
 				}
-				name := strings.ToUpper(method) + " " + path + " " + status
-				p.schemas[name], p.open[name] = schema, true
+				p.schemas[name] = schema
 			}
 		}
 	}
@@ -149,12 +109,15 @@ func newPromises(t *testing.T, text string) promises {
 func (p promises) check(t *testing.T, r *route, w *httptest.ResponseRecorder) {
 	t.Helper()
 	name := fmt.Sprintf("%s %s %d", r.method, r.path, w.Code)
-	schema := p.schemas[name]
-	if schema == nil {
+	schema, promised := p.schemas[name]
+	if !promised {
 		t.Errorf("seen and not promised: %s %s", name, w.Body)
 		return
 	}
 	delete(p.open, name)
+	if schema == nil {
+		return
+	}
 	body, err := jsonschema.UnmarshalJSON(bytes.NewReader(w.Body.Bytes()))
 	if err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func paginate[S, T any](r *request, items []S, where func(S) position, show func
 	if err != nil {
 		return page[T]{}, err
 	}
-	limit, err := limitOf(query)
+	limit, err := limitOf(query, r.route.pageSize())
 	if err != nil {
 		return page[T]{}, err
 	}
@@ -71,13 +71,13 @@ func paginate[S, T any](r *request, items []S, where func(S) position, show func
 	return p, nil
 }
 
-func limitOf(query url.Values) (int, error) {
+func limitOf(query url.Values, otherwise int) (int, error) {
 	if !query.Has("limit") {
-		return defaultLimit, nil
+		return otherwise, nil
 	}
 	limit, err := strconv.ParseUint(query.Get("limit"), 10, 16)
 	if err != nil || limit < 1 || limit > maxLimit {
-		return 0, errInvalid("limit", "limit is not a whole number from 1 to 200.", "Leave it out for 50 items a page.")
+		return 0, errInvalid("limit", "limit is not a whole number from 1 to 200.", "Leave it out for as many as are usual.")
 	}
 	return int(limit), nil
 }

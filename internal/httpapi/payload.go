@@ -106,8 +106,9 @@ func ruleAt(place jsontext.Pointer) string {
 }
 
 // unblockReads sees to it that nobody waits for a caller who does not send, once the request's context has ended. The
-// connection is good for an answer after that, and then for nothing.
-func unblockReads(ctx context.Context, c *http.ResponseController) (free func()) {
+// connection is good for an answer after that, and then for nothing: net/http takes the failed read for the caller's going
+// away, and would hand every later request on it a context that has ended. So the answer's header says that it is closed.
+func unblockReads(ctx context.Context, c *http.ResponseController, header http.Header) (free func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
@@ -116,6 +117,7 @@ func unblockReads(ctx context.Context, c *http.ResponseController) (free func())
 	return func() {
 		if !stop() {
 			<-done // the connection is net/http's again when the handler returns
+			header.Set("Connection", "close")
 		}
 	}
 }

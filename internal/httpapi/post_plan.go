@@ -44,7 +44,7 @@ func (a *API) plan(r *request, in createPosts) ([]store.Post, error) {
 	if err != nil {
 		return nil, err
 	}
-	batchID, now := a.config.NewID(), a.config.Clock.Now()
+	batchID, now := a.config.NewID(), a.now()
 	posts := make([]store.Post, 0, len(in.Targets))
 	for i := range in.Targets {
 		at := "targets." + strconv.Itoa(i)

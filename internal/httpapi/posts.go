@@ -143,7 +143,7 @@ func (a *API) listPosts(r *request) (page[post], error) {
 	if err != nil {
 		return page[post]{}, err
 	}
-	p, err := storePage(query)
+	p, err := r.storePage(query)
 	if err != nil {
 		return page[post]{}, err
 	}

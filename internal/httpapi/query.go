@@ -33,8 +33,8 @@ func (r *request) query() (url.Values, error) {
 }
 
 // storePage reads limit and cursor, for a listing of the database.
-func storePage(query url.Values) (store.Page, error) {
-	limit, err := limitOf(query)
+func (r *request) storePage(query url.Values) (store.Page, error) {
+	limit, err := limitOf(query, r.route.pageSize())
 	if err != nil {
 		return store.Page{}, err
 	}

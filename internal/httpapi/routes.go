@@ -34,6 +34,7 @@ type route struct {
 	summary string
 	detail  string      // the rest of the description; may be ""
 	paged   bool        // takes limit and cursor
+	limit   int         // default of limit; 0: defaultLimit
 	query   []parameter // others that it takes
 	success []int       // statuses of a success; nil: 200
 	refuses []int       // error statuses of its own, beside those that follow from access, path and paged
@@ -41,6 +42,14 @@ type route struct {
 	endpoint
 
 	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
+}
+
+// pageSize is the limit of a listing without one. Clients of old expect all accounts in one answer, so there it is a large one.
+func (t *route) pageSize() int {
+	if t.limit == 0 {
+		return defaultLimit
+	}
+	return t.limit
 }
 
 // routes is all there is.
@@ -130,7 +139,7 @@ var accountRoutes = []route{
 		method: http.MethodGet, path: "/v1/accounts", id: "listAccounts", access: keyOrSession, scope: v1alpha1.ScopeAccountsRead,
 		summary: "List accounts",
 		detail:  "The connected accounts that the key reaches, newest first.",
-		paged:   true, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
+		paged:   true, limit: maxLimit, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
 		endpoint: returns((*API).listAccounts),
 	},
 	{

@@ -12,7 +12,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// record is what Record could not write.
+// record is what could not be written yet.
 type record struct {
 	write func(context.Context) error
 }
@@ -38,7 +38,11 @@ func (p *Publisher) Record(ctx context.Context, write func(context.Context) erro
 	return fmt.Errorf("record how attempts ended: %w: %w", store.ErrUnavailable, last)
 }
 
-// recordLate writes what Record could not, until ctx ends; then it tries once more.
+// RecordLater writes something down as soon as the database can be reached, for as long as Run runs. It returns at once. write
+// may run more than once.
+func (p *Publisher) RecordLater(write func(context.Context) error) { p.records.add(record{write}) }
+
+// recordLate writes what Record could not, and what RecordLater was given, until ctx ends; then it tries once more.
 func (p *Publisher) recordLate(ctx context.Context) {
 	p.records.serve(ctx, func(r record) { p.writeLate(ctx, r) })
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -60,7 +64,7 @@ func (p *Publisher) writeLate(ctx context.Context, r record) {
 	case ctx.Err() != nil:
 		p.records.add(r)
 	default:
-		p.o.Logger.Error("how attempts ended was not recorded", "error", err)
+		p.o.Logger.Error("something was not recorded", "error", err)
 	}
 }
 

@@ -98,7 +98,10 @@ func TestMedia(t *testing.T) {
 		if err := v.Write(t.Context(), remove); !errors.Is(err, store.ErrState) {
 			t.Errorf("deleted though a post needs it: %v", err)
 		}
-		write(t, v, func(tx *store.Tx) error { _, err := tx.EditPost(p.ID, store.Edit{Media: &[]store.MediaRef{}}); return err })
+		write(t, v, func(tx *store.Tx) error {
+			_, err := tx.EditPost(p.ID, store.Edit{Media: &[]store.MediaRef{}})
+			return err
+		})
 		if got := read(t, v, p.ID); got.Media != nil {
 			t.Errorf("edited post %+v", got)
 		}

@@ -52,8 +52,10 @@ func TestClaim(t *testing.T) {
 		refused(t, v, unknown, store.ErrInProgress)
 		refused(t, v, other, store.ErrMismatch)
 		for _, differs := range []store.Request{
-			{IdempotencyKey: "b", Method: "POST", Path: "/v1/posts"}, {IdempotencyKey: "a", Method: "PUT", Path: "/v1/posts"},
-			{IdempotencyKey: "a", Method: "POST", Path: "/v1/media"}, {IdempotencyKey: "a\x00\xff", Method: "POST", Path: "/v1/posts"},
+			{IdempotencyKey: "b", Method: "POST", Path: "/v1/posts"},
+			{IdempotencyKey: "a", Method: "PUT", Path: "/v1/posts"},
+			{IdempotencyKey: "a", Method: "POST", Path: "/v1/media"},
+			{IdempotencyKey: "a\x00\xff", Method: "POST", Path: "/v1/posts"},
 		} {
 			claim(t, v, differs)
 		}

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Request is what an idempotency key is for. Its scope is the caller's key, the method and the path.
@@ -111,7 +113,8 @@ func (r Request) id(of reach) string {
 // Claim takes a request for this process, in a transaction of its own. It returns a claim if the request is to be run, or
 // the answer that it got before, within the last 24 h. The error is ErrMismatch or ErrInProgress if it is neither.
 //
-// A claim of a dead process is taken over.
+// A claim of a dead process is taken over. With any other error, whether the request was claimed may not be known; then the
+// claim that it has if so comes with the error, to be released.
 func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 	switch {
 	case !v.db.ready.Load():
@@ -129,7 +132,7 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		text, args := addClaim.bind(v.db.engine, v.reach, []any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.key})
 		n, err := v.db.atOnce(ctx, text, args)
 		if err != nil {
-			return nil, nil, fmt.Errorf("claim: %w", err)
+			return perhaps(c, err), nil, fmt.Errorf("claim: %w", err)
 		}
 		if n > 0 {
 			return c, nil, nil
@@ -138,14 +141,24 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		switch {
 		case errors.Is(err, ErrNotFound): // released just now
 			continue
-		case err != nil:
+		case errors.Is(err, ErrInProgress), errors.Is(err, ErrMismatch):
 			return nil, nil, fmt.Errorf("claim: %w", err)
+		case err != nil:
+			return perhaps(c, err), nil, fmt.Errorf("claim: %w", err)
 		case stored != nil:
 			return nil, stored, nil
 		}
 		return c, nil, nil
 	}
 	return nil, nil, ErrInProgress
+}
+
+// perhaps returns a claim unless err says that the database was not even asked. While that is away, that is most of them.
+func perhaps(c *Claim, err error) *Claim {
+	if errors.As(err, new(*pgconn.ConnectError)) {
+		return nil
+	}
+	return c
 }
 
 // takeOver makes a claim that is there c's, or returns the answer. The error is ErrNotFound if there is none any more.

@@ -77,7 +77,7 @@ func TestIsolation(t *testing.T) {
 			{"another organization", db.View(caller(t, key.Live, nil, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f"))), ""},
 			{"another environment", db.View(caller(t, key.Test, nil)), ""},
 			{"another profile", db.View(caller(t, key.Live, p2)), string(p2.UID)},
-			{"narrowed to another profile", org.Within(string(p2.UID)), string(p2.UID)},
+			{"narrowed to another profile", org.Within("profile-3"), "profile-3"},
 		} {
 			t.Run(tc.reason, func(t *testing.T) {
 				own := put(t, tc.view, account(tc.profile))

@@ -31,6 +31,10 @@ var (
 FROM attempts AS t JOIN posts AS p ON p.id = t.post_id WHERE t.post_id = ? AND {scope p} ORDER BY t.number`)
 )
 
+// maxQuery is how long a PostFilter.Query may be to find anything, in bytes: longer than any post, and short enough for
+// SQLite, which takes no pattern beyond 50,000.
+const maxQuery = 20_000
+
 // row is a post as it stands in the database.
 type row struct {
 	Post
@@ -99,7 +103,7 @@ func scanAttempt(rows *sql.Rows) (a Attempt, err error) {
 // Posts lists posts. more tells whether there are any after the last of these.
 //
 // The case of the letters A to Z does not matter to PostFilter.Query; that of others only to engines that do not know them:
-// SQLite, and PostgreSQL in the locale C.
+// SQLite, and PostgreSQL in the locale C. A Query beyond 20,000 bytes finds nothing.
 func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, more bool, err error) {
 	where, args, possible := f.condition()
 	switch {
@@ -142,7 +146,7 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 			return "", nil, false
 		}
 	}
-	if !isText(f.Query) {
+	if !isText(f.Query) || len(f.Query) > maxQuery {
 		return "", nil, false
 	}
 	if f.Query != "" {

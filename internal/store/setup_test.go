@@ -138,13 +138,20 @@ func post(a store.Account, mods ...func(*store.Post)) store.Post {
 	return p
 }
 
-func atOnce(p *store.Post)                             { p.ScheduledAt = time.Time{} }
-func publishing(p *store.Post)                         { p.Status, p.ScheduledAt = store.Publishing, time.Time{} }
-func with(m ...store.MediaRef) func(*store.Post)       { return func(p *store.Post) { p.Media = m } }
-func createdAt(at time.Time) func(*store.Post)         { return func(p *store.Post) { p.CreatedAt = at } }
-func saying(text string) func(*store.Post)             { return func(p *store.Post) { p.Text = text } }
-func madeWith(keyID string) func(*store.Post)          { return func(p *store.Post) { p.KeyID = keyID } }
-func standing(status store.Status) func(p *store.Post) { return func(p *store.Post) { p.Status = status } }
+func atOnce(p *store.Post)     { p.ScheduledAt = time.Time{} }
+func publishing(p *store.Post) { p.Status, p.ScheduledAt = store.Publishing, time.Time{} }
+
+func with(m ...store.MediaRef) func(*store.Post) { return func(p *store.Post) { p.Media = m } }
+
+func createdAt(at time.Time) func(*store.Post) { return func(p *store.Post) { p.CreatedAt = at } }
+
+func saying(text string) func(*store.Post) { return func(p *store.Post) { p.Text = text } }
+
+func madeWith(keyID string) func(*store.Post) { return func(p *store.Post) { p.KeyID = keyID } }
+
+func standing(status store.Status) func(p *store.Post) {
+	return func(p *store.Post) { p.Status = status }
+}
 
 // add adds posts and returns the attempts at those that are publishing.
 func add(t *testing.T, v *store.View, posts ...store.Post) (attempts []store.Attempt) {

@@ -96,13 +96,13 @@ var _ = Describe("The plaintext of a key", func() {
 var _ = AfterSuite(func(ctx SpecContext) {
 	secrets := &corev1.SecretList{}
 	Expect(admin.List(ctx, secrets)).To(Succeed())
-	homes := map[string]string{}
+	homes := homeless()
 	for _, s := range secrets.Items {
 		if s.Type == v1alpha1.SecretType {
 			homes[string(s.Data[v1alpha1.SecretKeyAPIKey])] = s.Namespace + "/" + s.Name
 		}
 	}
-	found := hunt(homes, logs())
+	found := hunt(homes, slices.Concat(logs(), files(storage()), files(filepath.Join(logDir, "..", "data"))))
 	for _, where := range hunt(homes, append(stored(ctx), history(ctx)...)) {
 		if !strings.Contains(where, looksLikeKey) { // the canaries of another spec
 			found = append(found, where)

@@ -9,43 +9,59 @@ import (
 	"strings"
 )
 
-// step is one line of a tour: a command, and what its output must contain; "" if nothing is said of that.
+// step is one command of a tour, and what its output must contain; "" if nothing is said of that.
 type step struct {
 	command, expect string
 }
 
 const expectation = "# =>"
 
-// readTour reads the lines in the ```sh blocks of a section of a Markdown file. A command is followed by what to expect
-// of it as a comment: `# => TEXT`.
+// wholePage stands for all sections of a Markdown file.
+const wholePage = ""
+
+// readTour reads the commands in the ```sh blocks of a section of a Markdown file. A command is one line, or several that end
+// with a backslash but for the last, and is followed by what to expect of it as a comment: `# => TEXT`. A section has no
+// other blocks, so that none is left out by a slip; those of a whole page are not run.
 func readTour(markdown, section string) (steps []step, err error) {
-	inSection, inBlock := false, false
+	inSection, block, begun := section == wholePage, "", ""
 	for line := range strings.Lines(markdown) {
 		line = strings.TrimRight(line, "\n")
 		switch {
-		case inBlock && strings.HasPrefix(line, "```"):
-			inBlock = false
-		case inBlock && inSection && strings.TrimSpace(line) != "":
-			command, expect, found := strings.Cut(line, expectation)
-			s := step{strings.TrimSpace(command), strings.TrimSpace(expect)}
-			if found && (s.command == "" || s.expect == "") {
-				return nil, fmt.Errorf("in the tour, %q expects something of nothing, or nothing of something", line)
+		case block != "" && strings.HasPrefix(line, "```"):
+			if block = ""; begun != "" {
+				return nil, fmt.Errorf("in the tour, a block ends in the middle of a command: %q", begun)
 			}
-			steps = append(steps, s)
-		case inBlock:
+		case block == "```sh" && inSection && strings.HasSuffix(line, `\`):
+			begun += line + "\n"
+		case block == "```sh" && inSection && strings.TrimSpace(line) != "":
+			s, err := readStep(begun + line)
+			if err != nil {
+				return nil, err
+			}
+			steps, begun = append(steps, s), ""
+		case block != "":
 		case strings.HasPrefix(line, "```"):
-			inBlock = true
-			if inSection && line != "```sh" {
+			block = line
+			if inSection && section != wholePage && line != "```sh" {
 				return nil, fmt.Errorf("in the tour, a block begins with %q: only ```sh is run", line)
 			}
-		case strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "#") && section != wholePage:
 			inSection = strings.TrimSpace(strings.TrimLeft(line, "#")) == section
 		}
 	}
 	if len(steps) == 0 {
-		return nil, errors.New("there is no tour: no ```sh block in a section " + section)
+		return nil, fmt.Errorf("there is no tour: no ```sh block in a section %q", section)
 	}
 	return steps, nil
+}
+
+func readStep(text string) (step, error) {
+	command, expect, found := strings.Cut(text, expectation)
+	s := step{strings.TrimSpace(command), strings.TrimSpace(expect)}
+	if found && (s.command == "" || s.expect == "") {
+		return s, fmt.Errorf("in the tour, %q expects something of nothing, or nothing of something", text)
+	}
+	return s, nil
 }
 
 // Each step's output begins and ends with a line of its own.

@@ -12,7 +12,7 @@ import (
 )
 
 const markdown = "# Title\n```sh\nnot this\n```\n## A tour\nWords.\n\n```sh\nA=one\necho $A  # => one\n\nfalse # not an expectation  # => \n```\n" +
-	"```sh\necho two\n```\n## Next\n```sh\nnor this\n```\n"
+	"```sh\necho two\necho \\\n  three  # => three\n```\n## Next\n```sh\nnor this\n```\n"
 
 func TestReadTour(t *testing.T) {
 	good := strings.Replace(markdown, "  # => \n", "\n", 1)
@@ -20,7 +20,7 @@ func TestReadTour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []step{{"A=one", ""}, {"echo $A", "one"}, {"false # not an expectation", ""}, {"echo two", ""}}
+	want := []step{{"A=one", ""}, {"echo $A", "one"}, {"false # not an expectation", ""}, {"echo two", ""}, {"echo \\\n  three", "three"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(step{})); diff != "" {
 		t.Error(diff)
 	}
@@ -29,10 +29,21 @@ func TestReadTour(t *testing.T) {
 		"there is no section":     strings.Replace(good, "## A tour", "## A walk", 1),
 		"a block is not run":      strings.Replace(good, "```sh\necho two", "```\necho two", 1),
 		"the section has no code": "## A tour\nWords.\n",
+		"a command has no end":    strings.Replace(good, "  three  # => three", "  three \\", 1),
 	} {
 		if steps, err := readTour(text, "A tour"); err == nil {
 			t.Errorf("%s: got %v and no error", reason, steps)
 		}
+	}
+}
+
+func TestReadTourOfWholePage(t *testing.T) {
+	got, err := readTour("```sh\necho one\n```\n# Title\n```\nno\n```\n```json\n{}\n```\n## A tour\n```sh\necho \\\n  two\n```\n", wholePage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]step{{"echo one", ""}, {"echo \\\n  two", ""}}, got, cmp.AllowUnexported(step{})); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -44,6 +55,7 @@ func TestCheckTour(t *testing.T) {
 	}{
 		{"as expected", []step{{"echo one", "one"}, {"true", ""}}, ""},
 		{"variables last", []step{{"A=one", ""}, {"echo $A", "one"}}, ""},
+		{"over two lines", []step{{"echo one \\\n  two", "one two"}}, ""},
 		{"no line feed at the end", []step{{"printf 401", "401"}, {"true", ""}}, ""},
 		{"errors are output as well", []step{{"echo no >&2; false", "no"}}, ""},
 		{"another output", []step{{"echo two", "one"}}, `should contain "one"`},

@@ -27,11 +27,8 @@ import (
 )
 
 var _ = Describe("make up", func() {
-	It("gives what the README's tour shows, three live API processes when asked for, and the same keys after a restart", func(ctx SpecContext) {
-		content, err := os.ReadFile(kube.Path("README.md"))
-		Expect(err).NotTo(HaveOccurred())
-		steps, err := readTour(string(content), "A tour")
-		Expect(err).NotTo(HaveOccurred())
+	It("gives what the README's tour and docs/http-api.md show, three live API processes when asked for, and the same keys after a restart", func(ctx SpecContext) {
+		steps := tourOf("README.md", "A tour")
 		var expected []string
 		for _, s := range steps {
 			expected = append(expected, s.expect)
@@ -44,6 +41,10 @@ var _ = Describe("make up", func() {
 		Expect(dev.env["LMP_LIVE_URLS"]).To(Equal(dev.env["LMP_LIVE_URL"]))
 		Expect(dev.pidNames()).To(ConsistOf("etcd", "kube-apiserver", "kube-controller-manager", "controller", "api-live-0", "api-test-0"))
 		Expect(checkTour(steps, dev.bash(ctx, script(steps)))).To(Succeed())
+		By("the examples of the API's documentation")
+		DeferCleanup(func() { _ = os.Remove(kube.Path("pixel.png")) }) // which they make, and remove if all goes well
+		examples := tourOf("docs/http-api.md", wholePage)
+		Expect(checkTour(examples, dev.bash(ctx, script(examples)))).To(Succeed())
 		key := dev.plaintextOfSample(ctx)
 		Expect(answers(ctx, dev.env["LMP_LIVE_URL"], key)).To(Equal(http.StatusOK))
 		dev.down()
@@ -68,6 +69,16 @@ var _ = Describe("make up", func() {
 		dev.down()
 	}, SpecTimeout(6*patience))
 })
+
+// tourOf reads the tour in a file of the repository.
+func tourOf(file, section string) []step {
+	GinkgoHelper()
+	content, err := os.ReadFile(kube.Path(file))
+	Expect(err).NotTo(HaveOccurred())
+	steps, err := readTour(string(content), section)
+	Expect(err).NotTo(HaveOccurred())
+	return steps
+}
 
 // dev is a `make up`, with state and ports of its own.
 type dev struct {

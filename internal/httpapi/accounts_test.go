@@ -1,0 +1,158 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Connecting what is connected renews it: 200, and the same id. In another profile it is another account.
+func TestConnectTwice(t *testing.T) {
+	brand := authntest.Profile()
+	f := newFixture(t, []any{brand})
+	key := f.newKey(t)
+	s := sent{
+		method: http.MethodPost, target: "/v1/accounts/connect/bluesky/complete", key: key, body: `{"identifier":"alice.test","appPassword":"hunter2"}`,
+	}
+	first := f.send(s)
+	checkStatus(t, "the first time", first, http.StatusCreated)
+	a := decode[account](t, first.Body.String())
+	s.body = strings.Replace(s.body, "hunter2", "hunter3", 1)
+	again := f.send(s)
+	checkStatus(t, "again", again, http.StatusOK)
+	if b := decode[account](t, again.Body.String()); b.ID != a.ID || *b.DisplayName != "alice.test" || !strings.HasPrefix(b.PlatformAccountID, "did:") {
+		t.Errorf("%+v, then %+v", a, b)
+	}
+	s.body = `{"identifier":"alice.test","appPassword":"x","profileId":"` + string(brand.UID) + `"}`
+	other := f.send(s)
+	checkStatus(t, "in another profile", other, http.StatusCreated)
+	if b := decode[account](t, other.Body.String()); b.ID == a.ID {
+		t.Error("two profiles have one account")
+	}
+	for _, secret := range []string{"hunter2", "hunter3"} {
+		if strings.Contains(first.Body.String()+again.Body.String()+f.log.String(), secret) {
+			t.Errorf("%s is shown or logged", secret)
+		}
+	}
+}
+
+func TestWhatAConnectionNeeds(t *testing.T) {
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	begun := ok[connection](t, f, sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky", key: key, body: `{"returnTo":"https://example.com"}`})
+	if begun.Platform != "bluesky" || begun.State != "live" || begun.Descriptor.Kind != "credentials" || len(begun.Descriptor.Fields) == 0 {
+		t.Errorf("%+v", begun)
+	}
+	for _, c := range []struct{ reason, platform, body, rule string }{
+		{"no body", "bluesky", ``, "identifier"},
+		{"no password", "bluesky", `{"identifier":"a"}`, "appPassword"},
+		{"an empty password", "bluesky", `{"identifier":"a","appPassword":""}`, "appPassword"},
+		{"a blank identifier", "bluesky", `{"identifier":" ","appPassword":"x"}`, "identifier"},
+		{"hidden characters", "bluesky", `{"identifier":"a\u202eb","appPassword":"x"}`, "identifier"},
+		{"too long", "bluesky", `{"identifier":"` + strings.Repeat("a", 254) + `","appPassword":"x"}`, "identifier"},
+		{"another field", "bluesky", `{"identifier":"a","appPassword":"x","admin":"1"}`, "body"},
+		{"another type", "bluesky", `{"identifier":1,"appPassword":"x"}`, "identifier"},
+		{"twice", "bluesky", `{"identifier":"a","appPassword":"x","identifier":"b"}`, "identifier"},
+		{"no such platform", "myspace", `{"identifier":"a"}`, "platform"},
+		{"in capitals", "Bluesky", `{"identifier":"a"}`, "platform"},
+	} {
+		s := sent{method: http.MethodPost, target: "/v1/accounts/connect/" + c.platform + "/complete", key: key, body: c.body}
+		f.refused(t, c.reason, s, http.StatusBadRequest, c.rule)
+	}
+	if n := f.rows(t, "accounts"); n != 0 {
+		t.Errorf("%d accounts were connected", n)
+	}
+}
+
+// On the live environment there is no platform until it is built.
+func TestPlatformNotEnabled(t *testing.T) {
+	f := newFixture(t, nil, notEnabled)
+	key := f.newKey(t)
+	for _, name := range platform.Names {
+		for _, target := range []string{"/v1/accounts/connect/" + string(name), "/v1/accounts/connect/" + string(name) + "/complete"} {
+			s := sent{method: http.MethodPost, target: target, key: key, body: `{}`}
+			f.refused(t, target, s, http.StatusForbidden, "platform")
+			if e := errorOf(t, f.send(s)); e.Code != "platform_not_enabled" {
+				t.Errorf("%s: %+v", target, e)
+			}
+		}
+	}
+	f.refused(t, "one that never was", sent{method: http.MethodPost, target: "/v1/accounts/connect/myspace", key: key}, http.StatusBadRequest, "platform")
+}
+
+// Disconnecting cancels what is queued; what is published stays on record, without an account.
+func TestDisconnect(t *testing.T) {
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	gone, stays := f.connect(t, key), f.connect(t, key)
+	queued, published, other := f.schedule(t, key, gone, ""), f.publish(t, key, gone, "x").Results[0].PostID, f.schedule(t, key, stays, "")
+	s := sent{method: http.MethodDelete, target: "/v1/accounts/" + gone, key: key}
+	if got := ok[deleted](t, f, s); got != (deleted{gone, true}) {
+		t.Errorf("%+v", got)
+	}
+	checkStatus(t, "again", f.send(s), http.StatusNotFound)
+	checkStatus(t, "get", f.do(http.MethodGet, "/v1/accounts/"+gone, key), http.StatusNotFound)
+	for id, want := range map[string]string{queued: "canceled", published: "published", other: "queued"} {
+		p := f.getPost(t, key, id)
+		if p.Status != want || (p.AccountID == nil) != (id != other) || (p.Account == nil) != (id != other) {
+			t.Errorf("%+v, want %s", p, want)
+		}
+	}
+	f.refused(t, "publish to it", publication(key, targetOf(gone, ""), `,"text":"x"`), http.StatusNotFound, "")
+}
+
+// A file that a post still needs is not deleted; one that is deleted is gone, bytes and all.
+func TestMediaInUse(t *testing.T) {
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	account, file := f.connect(t, key), f.upload(t, key)
+	id := f.schedule(t, key, account, `,"media":[{"kind":"image","mediaId":"`+file+`"}]`)
+	s := sent{method: http.MethodDelete, target: "/v1/media/" + file, key: key}
+	f.refused(t, "while it is needed", s, http.StatusConflict, "media.in_use")
+	if n := len(f.files(t)); n != 1 {
+		t.Errorf("%d files", n)
+	}
+	checkStatus(t, "cancel", f.do(http.MethodDelete, "/v1/posts/"+id, key), http.StatusOK)
+	if got := ok[deleted](t, f, s); got != (deleted{file, true}) {
+		t.Errorf("%+v", got)
+	}
+	if files := f.files(t); len(files) != 0 {
+		t.Errorf("files %v", files)
+	}
+	checkStatus(t, "its bytes", f.do(http.MethodGet, "/v1/media/"+file+"/content", key), http.StatusNotFound)
+	retry := sent{method: http.MethodPost, target: "/v1/posts/" + id + "/retry", key: key}
+	f.refused(t, "a post whose file is gone", retry, http.StatusConflict, "post.retry.status")
+}
+
+// "Environment … prefix doesn't match": what is made in one is not there in the other, for the same organization.
+func TestEnvironmentsAreApart(t *testing.T) {
+	callers := crowd(t)
+	live, test := callers[0], callers[4]
+	for _, path := range []string{"/v1/posts", "/v1/media", "/v1/accounts"} {
+		a := decode[page[listed]](t, live.api.get(t, path, live.key)).Data
+		b := decode[page[listed]](t, test.api.get(t, path, test.key)).Data
+		if len(a) != 1 || len(b) != 1 || a[0].ID == b[0].ID {
+			t.Errorf("%s: %v and %v", path, a, b)
+		}
+	}
+	checkStatus(t, "a test key sent to live", live.api.do(http.MethodGet, "/v1/posts", test.key), http.StatusUnauthorized)
+	checkStatus(t, "a live key sent to test", test.api.do(http.MethodGet, "/v1/posts", live.key), http.StatusUnauthorized)
+	write := publication(test.key, targetOf(live.own.things[aAccount], ""), `,"text":"x"`)
+	before := live.api.rows(t, "posts")
+	checkStatus(t, "a test key rejects live writes", live.api.send(write), http.StatusUnauthorized)
+	if live.api.rows(t, "posts") != before {
+		t.Error("it wrote")
+	}
+	if p := live.api.getPost(t, live.key, live.own.things[aPost]); p.Sandbox {
+		t.Error("a live post says it is one of the sandbox")
+	}
+	if p := test.api.getPost(t, test.key, test.own.things[aPost]); !p.Sandbox {
+		t.Error("a test post does not say that it is one of the sandbox")
+	}
+}

@@ -1,0 +1,101 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// While the database is away, whatever needs it is 503 with a Retry-After, and what does not goes on.
+func TestDatabaseAway(t *testing.T) {
+	dir := t.TempDir()
+	for reason, away := range map[string]func(c *Config){
+		"not migrated yet": func(c *Config) {
+			db, err := store.Open(store.Options{
+				URL: "sqlite:" + filepath.Join(dir, "new.db"), Clock: c.Clock, NewID: c.NewID, Logger: slog.New(slog.DiscardHandler),
+			})
+			check(t, err)
+			t.Cleanup(func() { check(t, db.Close()) })
+			c.Store = db
+		},
+		"closed": func(c *Config) { check(t, c.Store.Close()) },
+	} {
+		f := newFixture(t, nil, away)
+		key := f.newKey(t)
+		for i := range routes {
+			r := &routes[i]
+			s := sent{method: r.method, target: r.pathOf("01939b1e-0000-7000-8000-000000000000"), key: key}
+			switch r.id {
+			case "createPosts":
+				s = publication(key, targetOf("01939b1e-0000-7000-8000-000000000001", ""), `,"text":"x"`)
+			case "uploadMedia":
+				s = uploadOf(key, picture(t, 3))
+			case "editPost":
+				s.body = `{"text":"x"}`
+			case "completeConnection":
+				s.body = `{"identifier":"a.test","appPassword":"x"}`
+			}
+			want := http.StatusServiceUnavailable
+			switch {
+			case r.scope == "" && r.succeeds(), r.id == "connectAccount":
+				want = http.StatusOK // they are about what is in memory
+				if r.id == "getProfile" {
+					want = http.StatusNotFound
+				}
+			case r.scope == "":
+				want = http.StatusForbidden
+			}
+			f.sendAway(t, reason+": "+r.method+" "+r.path, s, want)
+			if r.changes() {
+				f.sendAway(t, reason+": "+r.method+" "+r.path+" with an Idempotency-Key", s.with("Idempotency-Key", "k"), http.StatusServiceUnavailable)
+			}
+		}
+		if files := f.files(t); len(files) != 0 {
+			t.Errorf("%s: files without rows: %v", reason, files)
+		}
+	}
+}
+
+func (f *fixture) sendAway(t *testing.T, what string, s sent, want int) {
+	t.Helper()
+	w := f.send(s)
+	checkStatus(t, what, w, want)
+	if w.Code == http.StatusServiceUnavailable {
+		if e := errorOf(t, w); e.Code != "unavailable" || w.Header().Get("Retry-After") != "5" {
+			t.Errorf("%s: %+v, Retry-After %q", what, e, w.Header().Get("Retry-After"))
+		}
+	}
+}
+
+// A media folder that is gone, such as a volume that is not mounted, is 503; and nothing is put where it should be, or lost.
+func TestMediaFolderAway(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "media")
+	f := newFixture(t, nil, func(c *Config) {
+		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), 1000)
+		check(t, err)
+		t.Cleanup(func() { check(t, library.Close()) })
+		c.Library = library
+	})
+	key := f.newKey(t)
+	id := f.upload(t, key)
+	check(t, os.Rename(folder, folder+".away"))
+	upload := uploadOf(key, picture(t, 4)).with("Idempotency-Key", "again")
+	f.sendAway(t, "an upload", upload, http.StatusServiceUnavailable)
+	f.sendAway(t, "a download", sent{method: http.MethodGet, target: "/v1/media/" + id + "/content", key: key}, http.StatusServiceUnavailable)
+	checkStatus(t, "what is known of it", f.do(http.MethodGet, "/v1/media/"+id, key), http.StatusOK)
+	if n := f.rows(t, "media", "claims"); n != 1 {
+		t.Errorf("%d rows, want the first upload's alone", n)
+	}
+	check(t, os.Rename(folder+".away", folder))
+	checkStatus(t, "back again", f.do(http.MethodGet, "/v1/media/"+id+"/content", key), http.StatusOK)
+	ok[medium](t, f, upload)
+}

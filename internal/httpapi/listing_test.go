@@ -1,0 +1,149 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+)
+
+func TestFiltersOfPosts(t *testing.T) {
+	brand := authntest.Profile()
+	f := newFixture(t, []any{brand})
+	key, pinned := f.newKey(t), f.newKey(t, authntest.PinnedTo(brand))
+	blue, linked := f.connect(t, key), f.connectTo(t, key, "linkedin", "bob")
+	ids := map[string]string{}
+	add := func(name, id string) {
+		ids[id] = name
+		f.clock.SetTime(f.clock.Now().Add(time.Minute))
+	}
+	add("blue", f.publish(t, key, blue, "Hello World").Results[0].PostID)
+	add("linked", f.publish(t, key, linked, "100% wörk_done").Results[0].PostID)
+	add("rejected", f.publish(t, key, blue, "sandbox:rejected").Results[0].PostID)
+	add("failed", f.publish(t, key, linked, "sandbox:unavailable").Results[0].PostID)
+	add("queued", f.schedule(t, key, blue, ""))
+	add("pinned", f.publish(t, pinned, f.connect(t, pinned), "hello too").Results[0].PostID)
+	minute := func(n int) string { return url.QueryEscape(now.Add(time.Duration(n) * time.Minute).Format(time.RFC3339)) }
+	for _, c := range []struct {
+		reason, query string
+		want          []string
+	}{
+		{"none: newest first", "", []string{"pinned", "queued", "failed", "rejected", "linked", "blue"}},
+		{"platform", "platform=linkedin", []string{"failed", "linked"}},
+		{"platforms", "platform=linkedin,bluesky", []string{"pinned", "queued", "failed", "rejected", "linked", "blue"}},
+		{"status", "status=queued", []string{"queued"}},
+		{"statuses, repeated", "status=queued&status=failed", []string{"queued", "failed"}},
+		{"a status that no post has", "status=validated", nil},
+		{"error code", "errorCode=platform_rejected", []string{"rejected"}},
+		{"error codes", "errorCode=platform_rejected,platform_unavailable", []string{"failed", "rejected"}},
+		{"an error code unheard of", "errorCode=x", nil},
+		{"text", "q=hello", []string{"pinned", "blue"}},
+		{"text, in capitals", "q=HELLO+w", []string{"blue"}},
+		{"no wildcards", "q=%25", []string{"linked"}},
+		{"no wildcards either", "q=_", []string{"failed", "rejected", "linked"}[2:]},
+		{"empty text is none", "q=&status=queued", []string{"queued"}},
+		{"after, inclusive", "after=" + minute(4), []string{"pinned", "queued"}},
+		{"before, exclusive", "before=" + minute(1), []string{"blue"}},
+		{"between", "after=" + minute(1) + "&before=" + minute(3), []string{"rejected", "linked"}},
+		{"profile", "profileId=" + string(brand.UID), []string{"pinned"}},
+		{"several", "platform=bluesky&status=published&q=hello", []string{"pinned", "blue"}},
+	} {
+		var got []string
+		for _, p := range decode[page[post]](t, f.get(t, "/v1/posts?"+c.query, key)).Data {
+			got = append(got, ids[p.ID])
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+	if got := decode[page[post]](t, f.get(t, "/v1/posts", pinned)).Data; len(got) != 1 || ids[got[0].ID] != "pinned" || *got[0].ProfileID != string(brand.UID) {
+		t.Errorf("the pinned key sees %+v", got)
+	}
+}
+
+// Whatever the limits, the pages make up the listing, though all was made at the same instant.
+func TestPagesOfTheDatabase(t *testing.T) {
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	for range 7 {
+		account := f.connect(t, key)
+		f.upload(t, key)
+		f.schedule(t, key, account, "")
+	}
+	for _, path := range []string{"/v1/posts", "/v1/media", "/v1/accounts"} {
+		all := decode[page[listed]](t, f.get(t, path, key))
+		want := idsOf(all.Data, func(l listed) string { return l.ID })
+		if len(want) != 7 || all.NextCursor != nil {
+			t.Fatalf("%s: %d items", path, len(want))
+		}
+		if sorted := slices.Clone(want); path != "/v1/media" {
+			slices.Sort(sorted)
+			slices.Reverse(sorted)
+			if !slices.Equal(sorted, want) {
+				t.Errorf("%s: not the newest first", path)
+			}
+		}
+		for limit := 1; limit <= 7; limit++ {
+			var got []string
+			for target := fmt.Sprintf("%s?limit=%d", path, limit); target != ""; {
+				p := decode[page[listed]](t, f.get(t, target, key))
+				got = append(got, idsOf(p.Data, func(l listed) string { return l.ID })...)
+				target = ""
+				if p.NextCursor != nil {
+					target = fmt.Sprintf("%s?limit=%d&cursor=%s", path, limit, *p.NextCursor)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, by %d (-want +got):\n%s", path, limit, diff)
+			}
+		}
+	}
+}
+
+// What is made without a profileId belongs to the key's profile, else to the one named default, else to the organization alone.
+func TestWhoseNewThingsAre(t *testing.T) {
+	brand := authntest.Profile()
+	byDefault := authntest.Profile(func(p *v1alpha1.Profile) { p.Name = "default" })
+	for _, c := range []struct {
+		reason  string
+		objects []any
+		pinned  bool
+		named   string
+		want    string
+	}{
+		{"the organization alone", []any{brand}, false, "", ""},
+		{"default", []any{brand, byDefault}, false, "", string(byDefault.UID)},
+		{"the key's own", []any{brand, byDefault}, true, "", string(brand.UID)},
+		{"named", []any{brand, byDefault}, false, string(brand.UID), string(brand.UID)},
+		{"named, and the key's own", []any{brand, byDefault}, true, string(brand.UID), string(brand.UID)},
+	} {
+		f := newFixture(t, c.objects)
+		key := f.newKey(t)
+		if c.pinned {
+			key = f.newKey(t, authntest.PinnedTo(brand))
+		}
+		s, in := uploadOf(key, picture(t, 3)), map[string]string{"identifier": "a.test", "appPassword": "x"}
+		if c.named != "" {
+			s.target += "?profileId=" + c.named
+			in["profileId"] = c.named
+		}
+		m := ok[medium](t, f, s)
+		a := ok[account](t, f, sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky/complete", key: key, body: jsonOf(in)})
+		p := f.getPost(t, key, f.schedule(t, key, a.ID, ""))
+		for what, got := range map[string]*string{"medium": m.ProfileID, "account": a.ProfileID, "post": p.ProfileID} {
+			if (got == nil) != (c.want == "") || got != nil && *got != c.want {
+				t.Errorf("%s: the %s belongs to %v, want %q", c.reason, what, got, c.want)
+			}
+		}
+	}
+}

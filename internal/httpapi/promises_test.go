@@ -1,0 +1,206 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+)
+
+// provoker makes an API answer in each way that it promises.
+type provoker struct {
+	promises
+	works                            *fixture
+	unready, broken, exhausted, away *fixture
+	org, pinned, byHash, scopeless   string // keys
+	profile                          string
+}
+
+func newProvoker(t *testing.T) *provoker {
+	t.Helper()
+	profile := authntest.Profile()
+	org, orgText := live(t)
+	pinned, pinnedText := live(t, authntest.PinnedTo(profile), authntest.ExpiringAt(now.AddDate(1, 0, 0)))
+	byHash, byHashText := live(t, authntest.ByHash)
+	scopeless, scopelessText := live(t, authntest.Scoped())
+	objects := []any{profile, org, pinned, byHash, scopeless}
+	p := &provoker{org: orgText, pinned: pinnedText, byHash: byHashText, scopeless: scopelessText, profile: string(profile.UID)}
+	p.works = newFixture(t, objects, func(c *Config) { c.Library = smallLibrary(t) })
+	p.unready = newFixture(t, objects, func(c *Config) { c.Ready = func() bool { return false } })
+	p.unready.serving.Store(false)
+	p.broken = newFixture(t, objects, func(c *Config) {
+		c.Authenticator = stub(func() error { panic("broken") })
+	})
+	p.exhausted = newFixture(t, objects, func(c *Config) {
+		limits, err := limit.NewKeys(limit.Options{Default: authn.Rate{Requests: 1, Window: time.Hour}})
+		check(t, err)
+		c.Limits = limits
+	})
+	p.exhausted.do(http.MethodGet, "/v1/whoami", orgText)
+	p.away = newFixture(t, objects, func(c *Config) {
+		c.Connectors = map[platform.Name]publish.Connector{platform.Bluesky: absent{c.Connectors[platform.Bluesky]}}
+	})
+	p.promises = newPromises(t, p.works.get(t, "/v1/openapi.json", ""))
+	return p
+}
+
+// smallLibrary takes files of up to 1000 bytes.
+func smallLibrary(t *testing.T) *media.Library {
+	t.Helper()
+	folder := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}
+	library, err := media.Open(t.Context(), folder.String(), 1000)
+	check(t, err)
+	t.Cleanup(func() { check(t, library.Close()) })
+	return library
+}
+
+// absent is a platform that does not answer.
+type absent struct{ publish.Connector }
+
+func (absent) Connect(context.Context, map[string]string) (platform.Connection, error) {
+	return platform.Connection{}, &platform.Failure{Code: platform.CodeUnavailable, Message: "It does not answer."}
+}
+
+// path is that of a route, with a parameter.
+func (t *route) pathOf(param string) string {
+	before, name, after := cutParam(t.path)
+	switch name {
+	case "":
+		return t.path
+	case "platform":
+		return before + "bluesky" + after
+	default:
+		return before + param + after
+	}
+}
+
+// successOf is a request to a route that it takes, with things of the key's own.
+func (p *provoker) successOf(t *testing.T, r *route, key string) sent {
+	t.Helper()
+	f, s := p.works, sent{method: r.method, target: r.path, key: key}
+	switch id := r.id; {
+	case id == "uploadMedia":
+		return uploadOf(key, picture(t, 4))
+	case id == "createPosts":
+		return publication(key, `{"accountId":"`+f.connect(t, key)+`"}`, `,"text":"hello","firstComment":{"text":"first"}`)
+	case id == "completeConnection":
+		s.target, s.body = r.pathOf(""), `{"identifier":"bob.test","appPassword":"x"}`
+	case id == "connectAccount":
+		s.target = r.pathOf("")
+	case id == "retryPost":
+		done := ok[batch](t, f, publication(key, `{"accountId":"`+f.connect(t, key)+`"}`, `,"text":"sandbox:rejected"`))
+		s.target = r.pathOf(done.Results[0].PostID)
+	case strings.HasPrefix(r.path, "/v1/posts/{id}"):
+		s.target = r.pathOf(f.schedule(t, key, f.connect(t, key), ""))
+		if id == "editPost" {
+			s.body = `{"text":"changed"}`
+		}
+	case strings.HasPrefix(r.path, "/v1/accounts/{id}"):
+		s.target = r.pathOf(f.connect(t, key))
+	case strings.HasPrefix(r.path, "/v1/media/{id}"):
+		s.target = r.pathOf(f.upload(t, key))
+	default:
+		s.target = r.pathOf(p.profile)
+	}
+	return s
+}
+
+// Every response that the document promises is provoked once, and is what the document says. Properties that it does not
+// mention are refused here, so that none goes undescribed.
+func TestResponsesAreAsDescribed(t *testing.T) {
+	p := newProvoker(t)
+	for i := range routes {
+		r := &routes[i]
+		for _, key := range []string{p.org, p.pinned, p.byHash} {
+			p.check(t, r, p.works.send(p.successOf(t, r, key)))
+		}
+		p.provoke(t, r)
+		if r.changes() {
+			p.provokeOnWrite(t, r)
+		}
+	}
+	p.provokeOnes(t)
+	for i := range routes {
+		if routes[i].access == anyone { // nothing that it does can fail in a test, and everything can in principle
+			delete(p.open, routes[i].method+" "+routes[i].path+" 500")
+		}
+	}
+	for name := range p.open {
+		t.Errorf("promised and never seen: %s", name)
+	}
+}
+
+// provoke makes a route answer in the ways that every route has.
+func (p *provoker) provoke(t *testing.T, r *route) {
+	t.Helper()
+	target := r.pathOf(p.profile)
+	for _, key := range []string{p.org, ""} {
+		p.check(t, r, p.works.do(r.method, target+"?limit=1", key))
+	}
+	p.check(t, r, p.works.do(r.method, target+"?limit=x", p.org))
+	p.check(t, r, p.works.do(r.method, target+"?profileId=none", p.org))
+	p.check(t, r, p.works.do(r.method, r.pathOf("none"), p.org))
+	p.check(t, r, p.works.do(r.method, target, p.scopeless))
+	p.check(t, r, p.unready.do(r.method, target, p.org))
+	p.check(t, r, p.exhausted.do(r.method, target, p.org))
+	if r.access != anyone {
+		p.check(t, r, p.broken.do(r.method, target, p.org))
+	}
+}
+
+// provokeOnWrite makes it answer in those that every write has.
+func (p *provoker) provokeOnWrite(t *testing.T, r *route) {
+	t.Helper()
+	s := p.successOf(t, r, p.org).with("Idempotency-Key", "once")
+	for range 2 {
+		p.check(t, r, p.works.send(s))
+	}
+	s.target += "?other=1" // which makes it another request
+	p.check(t, r, p.works.send(s))
+	p.check(t, r, p.works.send(s.with("Idempotency-Key", "")))
+	if r.upload != nil {
+		p.check(t, r, p.works.send(uploadOf(p.org, "GIF89a\x01\x00\x01\x00\x00\x00\x00"+strings.Repeat("x", 2000))))
+		return
+	}
+	s.body = `"` + strings.Repeat("x", maxPayload) + `"`
+	p.check(t, r, p.works.send(s))
+}
+
+// provokeOnes makes routes answer in ways that they alone have.
+func (p *provoker) provokeOnes(t *testing.T) {
+	t.Helper()
+	for i := range routes {
+		r := &routes[i]
+		switch r.id {
+		case "createPosts":
+			s := p.successOf(t, r, p.org)
+			s.body = strings.Replace(s.body, `"text"`, `"scheduledAt":"`+later+`","text"`, 1)
+			p.check(t, r, p.works.send(s))
+			s.body = strings.Replace(s.body, `"targets"`, `"profileId":"none","targets"`, 1)
+			p.check(t, r, p.works.send(s))
+		case "editPost":
+			p.check(t, r, p.works.send(sent{method: r.method, target: r.pathOf("none"), key: p.org, body: `{"text":"x"}`}))
+		case "connectAccount":
+			p.check(t, r, p.works.send(sent{method: r.method, target: r.pathOf(""), key: p.org, body: `{"profileId":"none"}`}))
+		case "completeConnection":
+			s := p.successOf(t, r, p.org)
+			p.check(t, r, p.works.send(s)) // once more: 200
+			p.check(t, r, p.away.send(s))
+			s.body = `{"identifier":"bob.test","appPassword":"x","profileId":"none"}`
+			p.check(t, r, p.works.send(s))
+		}
+	}
+}

@@ -1,0 +1,205 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// kind is what a name in a request is the name of.
+type kind string
+
+const (
+	aProfile kind = "profile"
+	aPost    kind = "post"
+	aMedium  kind = "medium"
+	aAccount kind = "account"
+	aKey     kind = "key"
+	aCursor  kind = "cursor"
+	noName   kind = "" // on purpose: it names nothing that belongs to anybody
+)
+
+// What stands in a path's parameter, by what stands before it.
+var paramKinds = map[string]kind{
+	"/v1/posts/":            aPost,
+	"/v1/media/":            aMedium,
+	"/v1/accounts/":         aAccount,
+	"/v1/profiles/":         aProfile,
+	"/v1/api-keys/":         aKey,
+	"/v1/accounts/connect/": noName, // a platform's name
+}
+
+// What the query parameters are.
+var queryKinds = map[string]kind{
+	"profileId": aProfile,
+	"cursor":    aCursor,
+	"platform":  noName, // filters: they narrow what the key reaches
+	"status":    noName,
+	"errorCode": noName,
+	"q":         noName,
+	"after":     noName,
+	"before":    noName,
+}
+
+// What the members of bodies are, wherever they stand.
+var memberKinds = map[string]kind{
+	"profileId": aProfile,
+	"accountId": aAccount,
+	"mediaId":   aMedium,
+
+	"text":         noName,
+	"altText":      noName,
+	"kind":         noName,
+	"platform":     noName, // which finds among the accounts that the key reaches; see TestPlatformAloneIsAnAccount
+	"publishNow":   noName,
+	"scheduledAt":  noName,
+	"returnTo":     noName,
+	"url":          noName, // refused
+	"bytesBase64":  noName, // refused
+	"replyToUri":   noName, // the platform's names for posts of anybody
+	"replyToCid":   noName,
+	"replyRootUri": noName,
+	"replyRootCid": noName,
+	"*":            noName, // what a platform's descriptor asks for
+}
+
+// naming is one way of one route to name a thing.
+type naming struct {
+	route *route
+	where string // "path", "query" or "body"
+	at    string // the parameter, or the place in the body: "targets[].media[].mediaId"
+	kind  kind
+}
+
+func (n naming) String() string {
+	return n.route.method + " " + n.route.path + ", " + n.where + " " + n.at
+}
+
+// namings are all ways of all routes to name a thing. One that is not known to the tables above fails the test: whoever adds
+// it decides what it is.
+func namings(t *testing.T) []naming {
+	t.Helper()
+	var all []naming
+	add := func(r *route, where, at string, k kind, known bool) {
+		if n := (naming{r, where, at, k}); !known {
+			t.Errorf("%v is not in the tables of names: is it the name of a thing that belongs to somebody?", n)
+		} else if k != noName {
+			all = append(all, n)
+		}
+	}
+	for i := range routes {
+		r := &routes[i]
+		if r.access == anyone {
+			continue
+		}
+		if before, name, _ := cutParam(r.path); name != "" {
+			k, known := paramKinds[before]
+			add(r, "path", name, k, known)
+		}
+		params := slices.Clone(r.query)
+		if r.paged {
+			params = append(params, parameter{name: "cursor"})
+		}
+		for _, p := range params {
+			k, known := queryKinds[p.name]
+			add(r, "query", p.name, k, known)
+		}
+		for _, at := range membersOf(t, r.request) {
+			k, known := memberKinds[at[strings.LastIndexByte(at, '.')+1:]]
+			add(r, "body", at, k, known)
+		}
+	}
+	return all
+}
+
+// membersOf are the places of a body's members that are no objects.
+func membersOf(t *testing.T, body reflect.Type) []string {
+	t.Helper()
+	if body == nil {
+		return nil
+	}
+	switch body.Kind() {
+	case reflect.Pointer:
+		return membersOf(t, body.Elem())
+	case reflect.Slice:
+		return prefixed("[]", membersOf(t, body.Elem()))
+	case reflect.Map:
+		if body != reflect.TypeFor[completeConnection]() {
+			t.Errorf("%v: its members can't be listed", body)
+		}
+		return []string{"profileId", "*"}
+	case reflect.Struct:
+		if body != reflect.TypeFor[time.Time]() {
+			return fieldsOf(t, body)
+		}
+	}
+	return []string{""}
+}
+
+func fieldsOf(t *testing.T, body reflect.Type) []string {
+	t.Helper()
+	var all []string
+	for i := range body.NumField() {
+		name, _, _ := strings.Cut(body.Field(i).Tag.Get("json"), ",")
+		if name == "" {
+			t.Errorf("%v.%s has no name in JSON", body, body.Field(i).Name)
+		}
+		for _, rest := range membersOf(t, body.Field(i).Type) {
+			switch {
+			case rest == "" || strings.HasPrefix(rest, "[]"):
+				all = append(all, name+rest)
+			default:
+				all = append(all, name+"."+rest)
+			}
+		}
+	}
+	return all
+}
+
+func prefixed(prefix string, rest []string) []string {
+	all := make([]string, 0, len(rest))
+	for _, r := range rest {
+		if r != "" && !strings.HasPrefix(r, "[]") {
+			r = "." + r
+		}
+		all = append(all, prefix+r)
+	}
+	return all
+}
+
+// These are all, in words, so that one that gets lost is noticed too.
+func TestNamings(t *testing.T) {
+	var got []string
+	for _, n := range namings(t) {
+		got = append(got, n.String())
+	}
+	for _, want := range []string{
+		"GET /v1/posts, query profileId", "GET /v1/posts, query cursor",
+		"POST /v1/posts, body profileId", "POST /v1/posts, body targets[].accountId",
+		"POST /v1/posts, body media[].mediaId", "POST /v1/posts, body targets[].media[].mediaId",
+		"GET /v1/posts/{id}, path id", "PATCH /v1/posts/{id}, path id", "PATCH /v1/posts/{id}, body media[].mediaId",
+		"DELETE /v1/posts/{id}, path id", "POST /v1/posts/{id}/retry, path id",
+		"POST /v1/media, query profileId", "GET /v1/media, query profileId", "GET /v1/media, query cursor",
+		"GET /v1/media/{id}, path id", "GET /v1/media/{id}/content, path id", "DELETE /v1/media/{id}, path id",
+		"GET /v1/accounts, query profileId", "GET /v1/accounts, query cursor",
+		"GET /v1/accounts/{id}, path id", "DELETE /v1/accounts/{id}, path id",
+		"POST /v1/accounts/connect/{platform}, body profileId", "POST /v1/accounts/connect/{platform}/complete, body profileId",
+		"GET /v1/profiles, query cursor", "GET /v1/profiles/{id}, path id",
+		"GET /v1/api-keys, query cursor", "DELETE /v1/api-keys/{id}, path id",
+	} {
+		i := slices.Index(got, want)
+		if i < 0 {
+			t.Errorf("missing: %s", want)
+			continue
+		}
+		got = slices.Delete(got, i, i+1)
+	}
+	for _, n := range got {
+		t.Errorf("new, and to be listed here: %s", n)
+	}
+}

@@ -1,0 +1,60 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import "context"
+
+// Plan returns how the engine would list posts, as it says it, one step a line.
+func (v *View) Plan(ctx context.Context, f PostFilter, p Page) (string, error) {
+	where, args, _ := f.condition()
+	s, after := filtered(where)
+	if p.After != (Position{}) {
+		s, args = after, append(args, micros(p.After.At), p.After.ID)
+	}
+	text, args := s.bind(v.db.engine, v.reach, append(args, p.Limit+1))
+	explain := "EXPLAIN QUERY PLAN "
+	if v.db.engine == PostgreSQL {
+		explain = "EXPLAIN "
+	}
+	rows, err := v.db.reader.QueryContext(ctx, explain+text, args...)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	plan := ""
+	for rows.Next() {
+		var line string
+		into := []any{&line}
+		if v.db.engine == SQLite {
+			var id, parent, unused int
+			into = []any{&id, &parent, &unused, &line}
+		}
+		if err := rows.Scan(into...); err != nil {
+			return "", err
+		}
+		plan += line + "\n"
+	}
+	return plan, rows.Err()
+}
+
+// Prepare makes sure that the engine takes each statement, whether a test gets to it or not.
+func Prepare(ctx context.Context, db *DB) error {
+	var texts []string
+	for _, g := range allGlobal {
+		texts = append(texts, g.texts[db.engine.index()])
+	}
+	for _, s := range allScoped {
+		texts = append(texts, s.texts[db.engine.index()][0], s.texts[db.engine.index()][1])
+	}
+	for _, text := range texts {
+		stmt, err := db.writer.PrepareContext(ctx, text)
+		if err != nil {
+			return err
+		}
+		if err := stmt.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

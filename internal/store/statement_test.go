@@ -1,0 +1,101 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestEveryStatementOfAViewIsScoped walks all of them, those that depend on a filter included.
+func TestEveryStatementOfAViewIsScoped(t *testing.T) {
+	first, after := filtered(` AND p.status IN (?)`)
+	all := append(slices.Clone(allScoped), first, after)
+	if len(all) < 20 {
+		t.Fatalf("only %d statements", len(all))
+	}
+	// A finger's width of what PostgreSQL's texts must have: the scope's parameters, where bind puts them.
+	scope := regexp.MustCompile(`organization_id = \$\d+ AND (\w+\.)?environment = \$\d+`)
+	for _, s := range all {
+		for e, texts := range s.texts {
+			for p, text := range texts {
+				switch {
+				case s.kind == "owner":
+					if !strings.HasPrefix(text, "INSERT INTO ") {
+						t.Errorf("only a new row has its owner as a value: %s", text)
+					}
+				case e == 1 && !scope.MatchString(text):
+					t.Errorf("no scope in: %s", text)
+				case s.kind == "scope" && p == 1 && !strings.Contains(text, "profile_id = "):
+					t.Errorf("no profile in: %s", text)
+				}
+				if strings.ContainsAny(text, "{}") {
+					t.Errorf("a marker is left in: %s", text)
+				}
+			}
+		}
+	}
+}
+
+func TestAStatementWithoutAScopeIsNotOne(t *testing.T) {
+	for reason, text := range map[string]string{
+		"none": "SELECT id FROM posts WHERE id = ?", "two": "SELECT 1 FROM posts WHERE {scope} OR {scope}",
+		"unknown": "SELECT 1 FROM posts WHERE {scope} {nonsense}",
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: taken", reason)
+				}
+			}()
+			newScoped(text)
+		}()
+	}
+}
+
+func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
+	r := reach{organization: "o", environment: "live", key: "k"}
+	pinned := r
+	pinned.profile = "p"
+	for _, tc := range []struct {
+		reason, text string
+		reach        reach
+		want         string
+		args         []any
+	}{
+		{"all profiles", "a = ? AND {scope} AND b = ?", r, "a = $1 AND organization_id = $2 AND environment = $3 AND b = $4", []any{1, "o", "live", 2}},
+		{"one profile", "a = ? AND {scope x} AND b = ?", pinned, "a = $1 AND x.organization_id = $2 AND x.environment = $3 AND x.profile_id = $4 AND b = $5", []any{1, "o", "live", "p", 2}},
+		{"organization", "{organization} AND a = ? AND b = ?", pinned, "organization_id = $1 AND environment = $2 AND a = $3 AND b = $4", []any{"o", "live", 1, 2}},
+		{"key", "a = ? AND b = ? AND {key}", pinned, "a = $1 AND b = $2 AND organization_id = $3 AND environment = $4 AND key_id = $5", []any{1, 2, "o", "live", "k"}},
+		{"owner", "VALUES ({owner}, ?, ?)", pinned, "VALUES ($1, $2, $3, $4)", []any{"o", "live", 1, 2}},
+	} {
+		text, args := newScoped(tc.text).bind(PostgreSQL, tc.reach, []any{1, 2})
+		if text != tc.want || !cmp.Equal(args, tc.args) {
+			t.Errorf("%s: %s, %v", tc.reason, text, args)
+		}
+	}
+}
+
+// TestWhatHasNoCaller lists the ways to the database that are filtered by nobody's reach. Whoever adds one adds it here, on purpose.
+func TestWhatHasNoCaller(t *testing.T) {
+	want := []string{
+		"DB.Close", "DB.Engine", "DB.Handle", "DB.Migrated", "DB.Run", "DB.View", "DB.Work",
+		"Work.CancelQueuedBy", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue", "Work.Purge", "Work.Start", "Work.Unreferenced",
+	}
+	var got []string
+	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {
+		for i := range kind.NumMethod() {
+			got = append(got, kind.Elem().Name()+"."+kind.Method(i).Name)
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,190 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// outcome counts how posts ended.
+type outcome struct{ published, unknown, queued, canceled, files int }
+
+// check holds what the API shows against the answers of all entries: it must be that, all of it, and nothing else. It waits until
+// nothing is under way any more.
+func (l *ledger) check(ctx context.Context, url string) (outcome, error) {
+	posts, err := l.settled(ctx, url)
+	if err != nil {
+		return outcome{}, err
+	}
+	var wrong []error
+	changes := map[string]*entry{} // by the post
+	for _, e := range l.entries {
+		if e.kind == edit || e.kind == cancel {
+			changes[e.post] = e
+		}
+	}
+	var o outcome
+	for _, e := range l.entries {
+		if len(e.accounts) > 0 && e.answer.ok() {
+			wrong = append(wrong, l.checkBatch(e, posts, changes, &o)...)
+		}
+	}
+	for _, p := range posts {
+		if p.Text != "" { // checkBatch takes those that it knows out
+			wrong = append(wrong, fmt.Errorf("nobody was told of this post: %+v", p))
+		}
+	}
+	return o, errors.Join(errors.Join(wrong...), l.checkFiles(ctx, url, &o))
+}
+
+// settled returns all posts with their attempts, once none is on its way or overdue.
+func (l *ledger) settled(ctx context.Context, url string) (map[string]postView, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, errors.New("some posts are on their way for ever"))
+	defer cancel()
+	for {
+		listed, err := fetchAll[postView](ctx, url, l.key, "/v1/posts")
+		if err != nil {
+			return nil, err
+		}
+		var open []postView
+		for _, p := range listed {
+			if p.Status == publishing || p.Status == queued && !p.ScheduledAt.Equal(future) {
+				open = append(open, p)
+			}
+		}
+		if len(open) == 0 {
+			return l.details(ctx, url, listed)
+		}
+		if err := pass(ctx, time.Second); err != nil {
+			return nil, fmt.Errorf("%w: %d, such as %+v", err, len(open), open[0])
+		}
+	}
+}
+
+func (l *ledger) details(ctx context.Context, url string, listed []postView) (map[string]postView, error) {
+	all := map[string]postView{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, p := range listed {
+		group.Go(func() error {
+			p, err := fetch[postView](ctx, url, l.key, "/v1/posts/"+p.ID)
+			mu.Lock()
+			defer mu.Unlock()
+			all[p.ID] = p
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if len(all) != len(listed) {
+		return nil, fmt.Errorf("%d posts are listed, but %d are there", len(listed), len(all))
+	}
+	return all, nil
+}
+
+// checkBatch compares what a request to publish was answered with the posts that are there, and marks those.
+func (l *ledger) checkBatch(e *entry, posts map[string]postView, changes map[string]*entry, o *outcome) (wrong []error) {
+	say := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Errorf("%s, answered %s: %s", e, e.answer, fmt.Sprintf(format, args...)))
+	}
+	var b batch
+	if err := e.answer.into(&b); err != nil {
+		say("%v", err)
+	}
+	want := map[kind]int{immediate: http.StatusOK, soon: http.StatusAccepted, later: http.StatusAccepted}
+	if e.answer.status != want[e.kind] || len(b.Results) != len(e.accounts) {
+		say("want %d with %d results", want[e.kind], len(e.accounts))
+		return wrong
+	}
+	for i, r := range b.Results {
+		p, there := posts[r.PostID]
+		if !there || p.Text == "" {
+			say("the post %s is not there, or belongs to another request", r.PostID)
+			continue
+		}
+		posts[r.PostID] = postView{ID: p.ID}
+		if p.AccountID != e.accounts[i] || r.AccountID != e.accounts[i] {
+			say("the post %s went to %s, not %s", p.ID, p.AccountID, e.accounts[i])
+		}
+		if e.kind == immediate && (r.Status != p.Status || r.URI != p.PlatformURI) {
+			say("the post became another than what was answered: %+v", p)
+		}
+		if err := o.end(e, p, changes[p.ID]); err != nil {
+			say("%v: %+v", err, p)
+		}
+	}
+	return wrong
+}
+
+// end judges how a post ended that e has made and change, which may be nil, has changed.
+func (o *outcome) end(e *entry, p postView, change *entry) error {
+	text, status := e.text, queued
+	switch {
+	case change != nil && change.kind == edit:
+		text = change.text
+	case change != nil:
+		status = canceled
+	}
+	switch {
+	case p.Text != text:
+		return fmt.Errorf("its text should be %q", text)
+	case e.kind == later && (p.Status != status || len(p.Attempts) > 0):
+		return fmt.Errorf("it should be %s, without an attempt", status)
+	case e.kind == later && status == canceled:
+		o.canceled++
+	case e.kind == later:
+		o.queued++
+	case len(p.Attempts) != 1 || p.Attempts[0].FinishedAt == nil:
+		return errors.New("it should have one attempt, which has ended")
+	case p.Status == published && p.Attempts[0].Succeeded && p.PlatformURI != "":
+		o.published++
+	case p.Status == failed && !p.Attempts[0].Succeeded && p.Error.unknown():
+		o.unknown++
+	default:
+		return errors.New("it should be published, or have failed with an unknown outcome")
+	}
+	return nil
+}
+
+// checkFiles compares the media files that are there with those that were accepted.
+func (l *ledger) checkFiles(ctx context.Context, url string, o *outcome) error {
+	listed, err := fetchAll[medium](ctx, url, l.key, "/v1/media")
+	if err != nil {
+		return err
+	}
+	there := map[string]string{} // sum by id
+	for _, m := range listed {
+		there[m.ID] = m.SHA256
+	}
+	var wrong []error
+	for _, e := range l.entries {
+		if e.kind != upload || !e.answer.ok() {
+			continue
+		}
+		var m medium
+		if err := e.answer.into(&m); err != nil || there[m.ID] != e.sum {
+			wrong = append(wrong, fmt.Errorf("%s: the file is not there (%v)", e, err))
+			continue
+		}
+		delete(there, m.ID)
+		a, err := jsonCall(http.MethodGet, "/v1/media/"+m.ID+"/content", nil).send(ctx, url, l.key)
+		if _, sum := uploadOf(a.body); err != nil || sum != e.sum {
+			wrong = append(wrong, fmt.Errorf("%s: the file has other bytes (%v)", e, err))
+		}
+		o.files++
+	}
+	for id := range there {
+		wrong = append(wrong, fmt.Errorf("nobody was told of the file %s", id))
+	}
+	return errors.Join(wrong...)
+}
