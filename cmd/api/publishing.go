@@ -54,7 +54,7 @@ func newPublishing(ctx context.Context, o options, registry prometheus.Registere
 		}
 	}
 	p.publisher, err = publish.New(publish.Options{
-		Store: p.store, Media: p.library, Platforms: platforms,
+		Store: p.store, Media: p.library, Environment: o.environment, Platforms: platforms,
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	})
 	if err == nil {

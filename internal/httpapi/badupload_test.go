@@ -42,7 +42,7 @@ func pngHeader(width, height uint32) string {
 func (f *fixture) files(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	check(t, f.config.Library.Each(t.Context(), time.Now().Add(time.Hour), func(keys []string) error {
+	check(t, f.config.Library.Each(t.Context(), "", time.Now().Add(time.Hour), func(keys []string) error {
 		all = append(all, keys...)
 		return nil
 	}))

@@ -127,7 +127,7 @@ func TestStatesOfAPost(t *testing.T) {
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	account := f.connect(t, key)
-	make := map[string]func() string{
+	inState := map[string]func() string{
 		"queued":    func() string { return f.schedule(t, key, account, "") },
 		"published": func() string { return f.publish(t, key, account, "x").Results[0].PostID },
 		"rejected":  func() string { return f.publish(t, key, account, "sandbox:rejected").Results[0].PostID },
@@ -154,21 +154,21 @@ func TestStatesOfAPost(t *testing.T) {
 		{http.MethodPost, "/retry", "", "post.retry.status", []string{"failed", "rejected", "canceled"}},
 		{http.MethodPost, "/retry", `{"scheduledAt":"` + later + `"}`, "post.retry.status", []string{"failed", "rejected", "canceled"}},
 	} {
-		for state, made := range make {
+		for state, made := range inState {
 			id := made()
-			before := f.getPost(t, key, id)
+			before := f.get(t, "/v1/posts/"+id, key)
 			s := sent{method: c.method, target: "/v1/posts/" + id + c.more, key: key, body: c.body}
 			if slices.Contains(c.allowed, state) {
 				checkStatus(t, c.method+c.more+" of one that is "+state, f.send(s), http.StatusOK)
 				continue
 			}
 			f.refused(t, c.method+c.more+" of one that is "+state, s, http.StatusConflict, c.rule)
-			if diff := cmp.Diff(before, f.getPost(t, key, id)); diff != "" {
+			if diff := cmp.Diff(before, f.get(t, "/v1/posts/"+id, key)); diff != "" {
 				t.Errorf("%s of one that is %s changed it:\n%s", c.method, state, diff)
 			}
 		}
 	}
-	due := make["queued"]()
+	due := inState["queued"]()
 	f.clock.SetTime(now.AddDate(0, 0, 1))
 	defer f.clock.SetTime(now)
 	f.refused(t, "one whose time has come", sent{method: http.MethodPatch, target: "/v1/posts/" + due, key: key, body: `{"text":"late"}`}, http.StatusConflict, "post.status")

@@ -62,7 +62,7 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 		platforms[name], connectors[name] = s, s
 	}
 	publisher, err := publish.New(publish.Options{
-		Store: db, Media: library, Platforms: platforms, Clock: c.Clock, Logger: logger, Registerer: prometheus.NewRegistry(),
+		Store: db, Media: library, Environment: c.Environment, Platforms: platforms, Clock: c.Clock, Logger: logger, Registerer: prometheus.NewRegistry(),
 	})
 	check(t, err)
 	limits, err := limit.NewKeys(limit.Options{Registerer: prometheus.NewRegistry()})

@@ -114,13 +114,14 @@ func (l *Library) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Each calls do with the keys of the files that were last changed before then, some hundreds at a time, until it returns an error.
-func (l *Library) Each(ctx context.Context, before time.Time, do func(keys []string) error) error {
+// Each calls do with the keys that begin with prefix, of files that were last changed before then, some hundreds at a time, until
+// it returns an error.
+func (l *Library) Each(ctx context.Context, prefix string, before time.Time, do func(keys []string) error) error {
 	if err := l.there(); err != nil { // the listing of a folder that is away is empty
 		return l.failure("list", "", err)
 	}
 	for token := blob.FirstPageToken; len(token) > 0; {
-		page, next, err := l.bucket.ListPage(ctx, token, eachAtOnce, nil)
+		page, next, err := l.bucket.ListPage(ctx, token, eachAtOnce, &blob.ListOptions{Prefix: prefix})
 		if err != nil {
 			return l.failure("list", "", err)
 		}

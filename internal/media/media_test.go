@@ -243,7 +243,7 @@ func TestEach(t *testing.T) {
 		}
 	}
 	var got []string
-	err := l.Each(t.Context(), limit, func(keys []string) error {
+	err := l.Each(t.Context(), "", limit, func(keys []string) error {
 		if len(keys) > 500 {
 			t.Errorf("%d at a time", len(keys))
 		}
@@ -260,7 +260,7 @@ func TestEach(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v (-want +got):\n%s", err, diff)
 	}
-	if err := l.Each(t.Context(), limit.Add(2*time.Hour), func([]string) error { return errGone }); !errors.Is(err, errGone) {
+	if err := l.Each(t.Context(), "", limit.Add(2*time.Hour), func([]string) error { return errGone }); !errors.Is(err, errGone) {
 		t.Errorf("error %v, want what was returned", err)
 	}
 }

@@ -85,7 +85,7 @@ func TestFolderIsAway(t *testing.T) {
 	if err := l.Delete(t.Context(), "o/key"); !errors.Is(err, media.ErrUnavailable) {
 		t.Errorf("Delete: %v", err)
 	}
-	if err := l.Each(t.Context(), time.Now(), func([]string) error { return nil }); !errors.Is(err, media.ErrUnavailable) {
+	if err := l.Each(t.Context(), "", time.Now(), func([]string) error { return nil }); !errors.Is(err, media.ErrUnavailable) {
 		t.Errorf("Each: %v", err)
 	}
 	if _, err := os.Stat(folder); err == nil {

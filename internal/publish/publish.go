@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -38,12 +39,14 @@ type Connector interface {
 
 // Options are what a Publisher is made of. All are required except where they say otherwise.
 type Options struct {
-	Store      *store.DB
-	Media      *media.Library
-	Platforms  map[platform.Name]Platform
-	Clock      clock.PassiveClock
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Store *store.DB
+	Media *media.Library
+	// Environment whose posts these are. Files of another one in the same library are none of this publisher's.
+	Environment key.Environment
+	Platforms   map[platform.Name]Platform
+	Clock       clock.PassiveClock
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
 	// Timeout bounds one attempt. Optional: 20 s.
 	Timeout time.Duration
 	// PollInterval is how often the queue is looked at. Optional: 1 s.

@@ -249,6 +249,10 @@ func TestOrphans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	other := strings.Replace(view.BlobKey(orphan), "/", "-other/", 1) // of an environment with another database
+	if _, err := p.library.Put(t.Context(), other, strings.NewReader(pixel)); err != nil {
+		t.Fatal(err)
+	}
 	err := view.Write(t.Context(), func(tx *store.Tx) error {
 		return tx.AddMedia(store.Media{ID: kept, ContentType: "image/gif", SizeBytes: 1, CreatedAt: time.Now()})
 	})
@@ -262,6 +266,11 @@ func TestOrphans(t *testing.T) {
 				left += id[4:5]
 			}
 		}
+		r, err := p.library.Get(t.Context(), other)
+		if err != nil {
+			t.Fatalf("a file of another environment: %v", err)
+		}
+		r.Close()
 		return left
 	}
 	for _, tc := range []struct {

@@ -71,7 +71,7 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 		t.Fatal(err)
 	}
 	o := publish.Options{
-		Store: db, Media: library, Clock: clock.RealClock{}, Logger: logger,
+		Store: db, Media: library, Environment: key.Test, Clock: clock.RealClock{}, Logger: logger,
 		Platforms:    map[platform.Name]publish.Platform{platform.Bluesky: to},
 		Registerer:   prometheus.NewRegistry(),
 		PollInterval: 50 * time.Millisecond,

@@ -122,7 +122,7 @@ func (p *Publisher) purge(ctx context.Context) error {
 
 // deleteOrphans deletes files of uploads whose process died before it could record them, and of media that were deleted.
 func (p *Publisher) deleteOrphans(ctx context.Context) error {
-	return p.o.Media.Each(ctx, p.o.Clock.Now().Add(-p.pace.orphanAfter), func(keys []string) error {
+	return p.o.Media.Each(ctx, string(p.o.Environment)+"/", p.o.Clock.Now().Add(-p.pace.orphanAfter), func(keys []string) error {
 		orphans, err := p.work.Unreferenced(ctx, keys)
 		if err != nil {
 			return fmt.Errorf("look files up: %w", err)

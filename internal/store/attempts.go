@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	insertAttempt = `INSERT INTO attempts (id, post_id, number, process_id, started_at, finished_at, failure)
-SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), 0, '' FROM posts AS p WHERE p.id = ? AND {scope p}`
+	insertAttempt = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
+SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, '' FROM posts AS p WHERE p.id = ? AND {scope p}`
 	// The post first: only who finds it waiting for this very attempt may say how that ended.
 	settlePost = `UPDATE posts SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?
 WHERE id = ? AND attempt_id = ? AND status = 'publishing' AND {scope}`
@@ -151,11 +151,11 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 	return p, a, nil
 }
 
-// FailLost ends the attempts of processes that are dead. Whether the platform took the post is not known, so it becomes
+// FailLost ends the attempts of processes that are dead, or must have forgotten them. Whether the platform took the post is not known, so it becomes
 // Failed with failure and is not tried again by itself. It returns how many there were.
 func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
-		lost, err := readAll(ctx, w.db, s, lostPost, scanAttempt, w.db.deadAfter.Microseconds())
+		lost, err := readAll(ctx, w.db, s, lostPost, scanAttempt, w.db.patience()...)
 		if err != nil {
 			return err
 		}

@@ -45,17 +45,28 @@ type Stored struct {
 // keptFor is how long an answer is repeated.
 const keptFor = 24 * time.Hour
 
-// alive is the condition that a process is: its id and the time that it may be silent, in microseconds, go into it.
-const alive = `EXISTS (SELECT 1 FROM processes AS r WHERE r.id = c.process_id AND r.seen_at > {now} - ?)`
+// forgottenAfter is longer than anything takes that a process does with a claim or an attempt. What is older is nobody's, even
+// if its process lives: when a connection breaks during a commit, the database may have done what the process is told has
+// failed, and then the process does not know of it.
+const forgottenAfter = 30 * time.Minute
+
+// alive is the condition that a process is, and knows what it has begun. How long it may be silent, and forgottenAfter, both in
+// microseconds, go into it.
+const alive = `(c.begun_at > {now} - ? AND EXISTS (SELECT 1 FROM processes AS r WHERE r.id = c.process_id AND r.seen_at > {now} - ?))`
+
+// patience is the arguments of alive.
+func (db *DB) patience() []any {
+	return []any{forgottenAfter.Microseconds(), db.deadAfter.Microseconds()}
+}
 
 var (
 	addClaim = declareScoped(`INSERT INTO claims
-(id, owner, process_id, body_hash, batch_id, claimed_at, settled_at, status, organization_id, environment, key_id)
-VALUES (?, ?, ?, ?, '', ?, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING RETURNING {quick}`)
+(id, owner, process_id, body_hash, batch_id, claimed_at, begun_at, settled_at, status, organization_id, environment, key_id)
+VALUES (?, ?, ?, ?, '', ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING RETURNING {quick}`)
 	lockClaim = declareScoped(`SELECT c.owner, c.body_hash, c.batch_id, c.claimed_at, c.settled_at, c.status, c.body,
 CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {key c} {lock UPDATE OF c}`)
 	takeClaim = declareScoped(`UPDATE claims SET owner = ?, process_id = ?, body_hash = ?, batch_id = ?, claimed_at = ?,
-settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner = ? AND {key}`)
+begun_at = {now}, settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner = ? AND {key}`)
 	beginClaim = declareScoped(`UPDATE claims SET batch_id = ? WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
 	settle     = declareScoped(`UPDATE claims SET settled_at = ?, status = ?, body = ?, body_hash = ?
 WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
@@ -74,7 +85,7 @@ type claimed struct {
 	claimedAt, settledAt     time.Time
 	status                   int
 	body                     []byte
-	alive                    bool // its process
+	alive                    bool // its process, and it knows of it
 }
 
 func scanClaim(rows *sql.Rows) (c claimed, err error) {
@@ -164,7 +175,7 @@ func perhaps(c *Claim, err error) *Claim {
 // takeOver makes a claim that is there c's, or returns the answer. The error is ErrNotFound if there is none any more.
 func (v *View) takeOver(ctx context.Context, r Request, c *Claim, now time.Time) (stored *Stored, err error) {
 	err = v.Write(ctx, func(tx *Tx) error {
-		old, err := one(inTx(tx, lockClaim, scanClaim, v.db.deadAfter.Microseconds(), c.id))
+		old, err := one(inTx(tx, lockClaim, scanClaim, append(v.db.patience(), c.id)...))
 		if err != nil {
 			return err
 		}
@@ -230,7 +241,7 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 		if err != nil {
 			return err
 		}
-		dead, err := s.exec(ctx, purgeDead.texts[w.db.engine.index()], []any{then, w.db.deadAfter.Microseconds(), limit - settled})
+		dead, err := s.exec(ctx, purgeDead.texts[w.db.engine.index()], append(append([]any{then}, w.db.patience()...), limit-settled))
 		n = settled + dead
 		return err
 	})

@@ -109,34 +109,43 @@ func render(text string, postgres, pinned bool) string {
 
 // fragment is what a marker stands for.
 func fragment(name, argument string, postgres, pinned bool) string {
+	if name == "lock" {
+		if postgres {
+			return "FOR " + argument
+		}
+		return ""
+	}
+	if texts, ok := dialects[name]; ok {
+		if postgres {
+			return texts[1]
+		}
+		return texts[0]
+	}
 	alias := ""
 	if argument != "" {
 		alias = argument + "."
 	}
 	both := fmt.Sprintf("%[1]sorganization_id = ? AND %[1]senvironment = ?", alias)
-	switch {
-	case name == "scope" && pinned:
-		return both + " AND " + alias + "profile_id = ?"
-	case name == "scope" || name == "organization":
+	switch name {
+	case "organization":
 		return both
-	case name == "key":
+	case "scope":
+		if pinned {
+			both += " AND " + alias + "profile_id = ?"
+		}
+		return both
+	case "key":
 		return both + " AND " + alias + "key_id = ?"
-	case name == "owner":
+	case "owner":
 		return "?, ?"
-	case name == "lock" && postgres:
-		return "FOR " + argument
-	case name == "lock":
-		return ""
-	case name == "now" && postgres:
-		return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-	case name == "now":
-		return "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)"
-	case name == "quick" && postgres:
-		return "set_config('synchronous_commit', 'off', true)"
-	case name == "quick":
-		return "''"
 	}
 	panic("no such marker: " + name)
+}
+
+// dialects is what SQLite and PostgreSQL say differently.
+var dialects = map[string][2]string{
+	"now":   {"CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)", "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"},
+	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
 }
 
 // reach is which rows a caller reaches. All that it reaches carry a real organization, so the zero value reaches none.

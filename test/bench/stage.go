@@ -74,7 +74,7 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		platforms[name], connectors[name] = played, played
 	}
 	if s.publisher, err = publish.New(publish.Options{
-		Store: s.store, Media: s.library, Platforms: platforms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+		Store: s.store, Media: s.library, Environment: key.Live, Platforms: platforms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	}); err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func newServer() (*Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	line := append(s.as, initdb, "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-	cmd := exec.CommandContext(ctx, line[0], line[1:]...) //nolint:gosec // programs of PostgreSQL
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -148,7 +148,7 @@ func program(name string) (string, error) {
 	}
 	if server, err := exec.LookPath("postgres"); err == nil {
 		if server, err = filepath.EvalSymlinks(server); err == nil {
-			if path := filepath.Join(filepath.Dir(server), name); exec.Command(path, "--version").Run() == nil { //nolint:noctx,gosec // answers at once
+			if path := filepath.Join(filepath.Dir(server), name); exec.Command(path, "--version").Run() == nil { //nolint:noctx // answers at once
 				return path, nil
 			}
 		}

@@ -85,6 +85,7 @@ CREATE TABLE attempts (
     number      BIGINT NOT NULL,
     process_id  TEXT   NOT NULL,
     started_at  BIGINT NOT NULL,
+    begun_at    BIGINT NOT NULL, -- by the clock of the database
     finished_at BIGINT NOT NULL,
     failure     TEXT   NOT NULL,
     UNIQUE (post_id, number)
@@ -100,6 +101,7 @@ CREATE TABLE claims (
     body_hash       TEXT   NOT NULL, -- '': not known yet
     batch_id        TEXT   NOT NULL, -- '': not begun
     claimed_at      BIGINT NOT NULL,
+    begun_at        BIGINT NOT NULL, -- by the clock of the database
     settled_at      BIGINT NOT NULL, -- 0: pending
     status          BIGINT NOT NULL,
     body            BYTEA
