@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +39,11 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func newPublishing(ctx context.Context, o options, registry prometheus.Registerer, logger *slog.Logger) (*publishing, error) {
 	p := &publishing{environment: o.environment, connectors: map[platform.Name]publish.Connector{}}
+	if o.dataDir != "" {
+		if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("--data-dir: %w", err)
+		}
+	}
 	var err error
 	if p.store, err = store.Open(store.Options{URL: o.databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger}); err != nil {
 		return nil, fmt.Errorf("database: %w", err)

@@ -22,6 +22,7 @@ import (
 
 // storage is the flags of what the publishing API stands on.
 type storage struct {
+	dataDir        string // "": it is not needed
 	databaseURL    string
 	mediaURL       string
 	maxMediaSize   int64 // bytes
@@ -92,6 +93,7 @@ func (s *storage) checkURLs(environment key.Environment, getenv func(string) str
 		return usageError{fmt.Sprintf("--data-dir: want a folder, not %q", s.given.dataDir)}
 	}
 	if s.databaseURL == "" {
+		s.dataDir = dir
 		s.databaseURL = "sqlite:" + filepath.Join(dir, string(environment)+".db")
 	}
 	if s.mediaURL == "" {

@@ -213,7 +213,10 @@ func TestEditRetryAndCancel(t *testing.T) {
 
 // A post that is for later, or tried again, is published by the queue, and says so: here by the real time.
 func TestTheQueuePublishes(t *testing.T) {
-	f := newFixture(t, nil, func(c *Config) { c.Clock = clock.RealClock{} })
+	f := newFixture(t, nil, func(c *Config) {
+		c.Clock = clock.RealClock{}
+		publishing(t, c, "") // anew, by this clock
+	})
 	f.config.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})

@@ -33,7 +33,9 @@ func TestFiltersOfPosts(t *testing.T) {
 	add("failed", f.publish(t, key, linked, "sandbox:unavailable").Results[0].PostID)
 	add("queued", f.schedule(t, key, blue, ""))
 	add("pinned", f.publish(t, pinned, f.connect(t, pinned), "hello too").Results[0].PostID)
-	minute := func(n int) string { return url.QueryEscape(now.Add(time.Duration(n) * time.Minute).Format(time.RFC3339)) }
+	minute := func(n int) string {
+		return url.QueryEscape(now.Add(time.Duration(n) * time.Minute).Format(time.RFC3339))
+	}
 	for _, c := range []struct {
 		reason, query string
 		want          []string

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -117,6 +118,7 @@ func (a *API) publishNow(r *request, posts []store.Post) (batch, error) {
 		})
 	})
 	if err != nil {
+		a.undo(r, posts[0].BatchID, err)
 		return batch{}, err
 	}
 	detached := context.WithoutCancel(r.context())
@@ -126,6 +128,18 @@ func (a *API) publishNow(r *request, posts []store.Post) (batch, error) {
 		posts[i].Status, posts[i].Receipt, posts[i].Failure = o.Status(), o.Receipt, o.Failure
 	}
 	return batchOf(posts), a.record(detached, r, posts, outcomes)
+}
+
+// undo sees to it that nothing is left of posts whose commit has failed with err. While the database is away, that may have been
+// committed all the same: then it would wait for attempts that nobody makes.
+func (a *API) undo(r *request, batchID string, err error) {
+	if !errors.Is(err, store.ErrUnavailable) {
+		return
+	}
+	view := a.view(r)
+	a.config.Publisher.RecordLater(func(ctx context.Context) error {
+		return view.Write(ctx, func(tx *store.Tx) error { return tx.Undo(batchID) })
+	})
 }
 
 // record stores how attempts ended, together with the answer. Should the database be away, that goes on after the request has
@@ -166,10 +180,9 @@ func (a *API) resume(r *request, batchID string) (batch, error) {
 		if err != nil {
 			return batch{}, err
 		}
-		for _, p := range posts {
-			if p.Status == store.Publishing {
-				return batch{}, errRunning // its process lives after all, and is about to record how it ended
-			}
+		waiting := func(p store.Post) bool { return p.Status == store.Publishing }
+		if len(posts) == 0 || slices.ContainsFunc(posts, waiting) {
+			return batch{}, errRunning // its process lives after all, and is about to record how it ended, or to undo it
 		}
 		return batchOf(posts), nil
 	})

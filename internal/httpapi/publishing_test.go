@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +33,9 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 	t.Helper()
 	dir := t.TempDir()
 	if databaseURL == "" {
-		databaseURL = "sqlite:" + filepath.Join(dir, "test.db")
+		file := filepath.Join(dir, "test.db")
+		check(t, os.WriteFile(file, migrated(), 0o600))
+		databaseURL = "sqlite:" + file
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
@@ -70,4 +74,38 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 	c.Store, c.Library, c.Publisher, c.Connectors = db, library, publisher, connectors
 	c.Limits, c.Failures = limits, limit.NewAddresses(authn.Rate{})
 	c.NewID, c.Random = newID, rand.Reader
+}
+
+// migrated is the file of an empty database. It is made once: under the race detector, migrations take most of a second.
+var migrated = sync.OnceValue(func() []byte {
+	file, err := emptyDatabase()
+	if err != nil {
+		panic(err)
+	}
+	return file
+})
+
+func emptyDatabase() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "httpapi")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "empty.db")
+	db, err := store.Open(store.Options{
+		URL: "sqlite:" + file, Clock: clock.RealClock{}, NewID: uuid.NewString, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); db.Run(ctx) }()
+	<-db.Migrated()
+	stop()
+	<-ended
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -54,6 +56,51 @@ func TestForgottenIsAbandoned(t *testing.T) {
 		}
 		if err := v.Write(t.Context(), func(tx *store.Tx) error { return tx.Settle(c, store.Stored{Status: 200}) }); !errors.Is(err, store.ErrClaimLost) {
 			t.Errorf("who had it before settles it: %v", err)
+		}
+	})
+}
+
+// What was committed although the process was told otherwise is taken back, and the request can be run.
+func TestUndo(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		v := viewOf(t, db)
+		a := put(t, v, account(""))
+		m := addMedium(t, v, medium(""))
+		r := store.Request{IdempotencyKey: "k", Method: "POST", Path: "/v1/posts", BodyHash: "h"}
+		c, _, err := v.Claim(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, doubtful, settled := post(a, publishing), post(a, publishing, with(store.MediaRef{Kind: "image", MediaID: m.ID})), post(a, publishing)
+		settled.BatchID = doubtful.BatchID
+		add(t, v, kept)
+		attempts := add(t, v, doubtful, settled)
+		write(t, v, func(tx *store.Tx) error { return tx.Begin(c, doubtful.BatchID) })
+		write(t, v, func(tx *store.Tx) error { return tx.Finish([]store.Outcome{{Attempt: attempts[1]}}) })
+		if err := v.Release(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		other := db.View(caller(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
+		write(t, other, func(tx *store.Tx) error { return tx.Undo(doubtful.BatchID) })
+		if got := read(t, v, doubtful.ID); got.Status != store.Publishing {
+			t.Errorf("undone by another caller: %+v", got)
+		}
+		for range 2 {
+			write(t, v, func(tx *store.Tx) error { return tx.Undo(doubtful.BatchID) })
+		}
+		if _, err := v.Post(t.Context(), doubtful.ID); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the post: %v", err)
+		}
+		write(t, v, func(tx *store.Tx) error { return tx.DeleteMedia(m.ID) }) // nothing needs it any more
+		for id, want := range map[string]store.Status{kept.ID: store.Publishing, settled.ID: store.Published} {
+			if got := read(t, v, id); got.Status != want {
+				t.Errorf("a post that is none of its business: %s, want %s", got.Status, want)
+			}
+		}
+		again, stored, err := v.Claim(t.Context(), r)
+		if err != nil || stored != nil || again.BatchID != "" {
+			t.Errorf("the request: claim %+v, answer %+v, %v", again, stored, err)
 		}
 	})
 }

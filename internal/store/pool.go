@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -62,6 +63,11 @@ func openPools(address string) (writer, reader *pool, e Engine, err error) {
 func openSQLite(path string) (writer, reader *pool, err error) {
 	if path == "" || strings.Contains(path, ":memory:") || strings.Contains(path, "\x00") {
 		return nil, nil, errors.New("sqlite: needs the path of a file")
+	}
+	// What people publish is not for everybody on the machine to read. SQLite gives the files beside it the same permissions. If
+	// the file can't be made yet, SQLite makes it when it can.
+	if f, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
+		_ = f.Close()
 	}
 	// A post that was accepted must survive a power cut: FULL, where WAL alone would do with NORMAL.
 	pragmas := []string{

@@ -42,7 +42,16 @@ func (l *ledger) check(ctx context.Context, url string) (outcome, error) {
 			wrong = append(wrong, fmt.Errorf("nobody was told of this post: %+v", p))
 		}
 	}
-	return o, errors.Join(errors.Join(wrong...), l.checkFiles(ctx, url, &o))
+	return o, errors.Join(theFirst(wrong), l.checkFiles(ctx, url, &o))
+}
+
+// theFirst joins as many errors as somebody can read.
+func theFirst(wrong []error) error {
+	const most = 10
+	if len(wrong) > most {
+		return fmt.Errorf("%d things are wrong, first of all: %w", len(wrong), errors.Join(wrong[:most]...))
+	}
+	return errors.Join(wrong...)
 }
 
 // settled returns all posts with their attempts, once none is on its way or overdue.
@@ -172,19 +181,25 @@ func (l *ledger) checkFiles(ctx context.Context, url string, o *outcome) error {
 			continue
 		}
 		var m medium
-		if err := e.answer.into(&m); err != nil || there[m.ID] != e.sum {
-			wrong = append(wrong, fmt.Errorf("%s: the file is not there (%v)", e, err))
+		if err := e.answer.into(&m); err != nil {
+			return err
+		}
+		if there[m.ID] != e.sum {
+			wrong = append(wrong, fmt.Errorf("%s: the file is not there", e))
 			continue
 		}
 		delete(there, m.ID)
 		a, err := jsonCall(http.MethodGet, "/v1/media/"+m.ID+"/content", nil).send(ctx, url, l.key)
-		if _, sum := uploadOf(a.body); err != nil || sum != e.sum {
-			wrong = append(wrong, fmt.Errorf("%s: the file has other bytes (%v)", e, err))
+		if err != nil {
+			return err
+		}
+		if _, sum := uploadOf(a.body); sum != e.sum {
+			wrong = append(wrong, fmt.Errorf("%s: the file has other bytes", e))
 		}
 		o.files++
 	}
 	for id := range there {
 		wrong = append(wrong, fmt.Errorf("nobody was told of the file %s", id))
 	}
-	return errors.Join(wrong...)
+	return theFirst(wrong)
 }

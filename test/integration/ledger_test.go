@@ -96,8 +96,8 @@ func (l *ledger) draw() *entry {
 
 // drawPosts makes e a request to publish, of whatever kind n (30 to 99) is.
 func (l *ledger) drawPosts(e *entry, n int) {
-	for _, i := range l.dice.Perm(len(l.desk.accounts))[:1+l.dice.IntN(3)] {
-		e.accounts = append(e.accounts, l.desk.accounts[i])
+	for _, i := range l.dice.Perm(len(l.accounts))[:1+l.dice.IntN(3)] {
+		e.accounts = append(e.accounts, l.accounts[i])
 	}
 	var at time.Time
 	switch {
@@ -243,5 +243,5 @@ func (l *ledger) resolve(ctx context.Context, url string) (done resolved, err er
 			done.now++
 		}
 	}
-	return done, errors.Join(l.wrong...)
+	return done, theFirst(l.wrong)
 }

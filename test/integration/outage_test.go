@@ -124,7 +124,7 @@ var _ = Describe("A PostgreSQL that goes away", func() {
 		Expect(cut).To(BeZero(), "every call was answered")
 
 		done, err := l.resolve(ctx, api.url)
-		Expect(err).NotTo(HaveOccurred())
+		Expect(err).NotTo(HaveOccurred(), func() string { return api.Tail(60) })
 		ended, err := l.check(ctx, api.url)
 		Expect(err).NotTo(HaveOccurred())
 		AddReportEntry("what happened", fmt.Sprintf("%d writes; sent again: %+v; in the end: %+v", len(l.entries), done, ended),

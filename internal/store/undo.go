@@ -1,0 +1,27 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import "fmt"
+
+var (
+	undoAttempts = declareScoped(`DELETE FROM attempts WHERE finished_at = 0
+AND post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 'publishing' AND {scope p})`)
+	undoMedia = declareScoped(`DELETE FROM post_media
+WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 'publishing' AND {scope p})`)
+	undoPosts = declareScoped(`DELETE FROM posts WHERE batch_id = ? AND status = 'publishing' AND {scope}`)
+	undoBegin = declareScoped(`UPDATE claims SET batch_id = '' WHERE batch_id = ? AND settled_at = 0 AND {key}`)
+)
+
+// Undo takes back what AddPosts and Begin have done, for a process that does not know whether they have, because the
+// connection broke while they were committed, and that therefore has sent nothing: it is as if the request had not been
+// made. Posts that somebody else has settled meanwhile stay.
+func (tx *Tx) Undo(batchID string) error {
+	for _, s := range []*scoped{undoAttempts, undoMedia, undoPosts, undoBegin} {
+		if _, err := tx.exec(s, batchID); err != nil {
+			return fmt.Errorf("undo batch %s: %w", batchID, err)
+		}
+	}
+	return nil
+}
