@@ -14,17 +14,20 @@ import (
 // Two clocks tell the time. The monotonic one stands still while a machine is suspended; the wall clock can be set back.
 // The deadline has passed when either says so.
 type fence struct {
-	base      time.Time // with a monotonic reading
-	state     atomic.Uint32
-	monotonic atomic.Int64 // the deadline, as instant has it
+	base      time.Time     // with a monotonic reading
+	state     atomic.Uint64 // one of the below, and above it how often the fence has been started
+	monotonic atomic.Int64  // the deadline, as instant has it
 	wall      atomic.Int64
 }
 
 // States of a fence. shut leads to started, started to open, and everything back to shut.
 const (
-	shut uint32 = iota
+	shut uint64 = iota
 	started
 	open
+
+	stateMask  uint64 = 1<<2 - 1
+	generation uint64 = 1 << 2
 )
 
 func newFence(now time.Time) *fence { return &fence{base: now} }
@@ -43,11 +46,13 @@ func (f *fence) instant(t time.Time) instant {
 // the deadline and its being noticed.
 //
 // The state is looked at twice: between the first look and the one at the deadline, the fence may have been shut and
-// started anew. What is then far off is the deadline of a fence that is not open yet.
+// started anew. What is then far off is the deadline of a fence that is not open yet. And it must be the same generation both
+// times: the fence may have been opened anew meanwhile, with a deadline that was not looked at.
 //
 // Model: step Accept.
 func (f *fence) allows(now time.Time) bool {
-	return f.state.Load() == open && !f.passed(f.instant(now)) && f.state.Load() == open
+	state := f.state.Load()
+	return state&stateMask == open && !f.passed(f.instant(now)) && f.state.Load() == state
 }
 
 // passed shuts the fence if the deadline has passed.
@@ -65,14 +70,24 @@ func (f *fence) passed(now instant) bool {
 func (f *fence) start(deadline time.Time) {
 	f.shut()
 	f.set(f.instant(deadline))
-	f.state.Store(started)
+	f.state.Store(f.state.Load()&^stateMask + generation | started)
 }
+
+// waits tells whether the fence is started and not open yet.
+func (f *fence) waits() bool { return f.state.Load()&stateMask == started }
 
 // open lets requests in until the deadline, if the fence was started and has not been shut since.
 //
 // Model: step Open.
 func (f *fence) open(now time.Time) bool {
-	return !f.passed(f.instant(now)) && (f.state.CompareAndSwap(started, open) || f.state.Load() == open)
+	state := f.state.Load()
+	if f.passed(f.instant(now)) {
+		return false
+	}
+	if state&stateMask == started { // and no other generation
+		f.state.CompareAndSwap(state, state&^stateMask|open)
+	}
+	return f.state.Load()&stateMask == open
 }
 
 // extend puts the deadline off. It returns false if the fence is shut, or the old deadline has passed by now: then the new
@@ -80,7 +95,7 @@ func (f *fence) open(now time.Time) bool {
 //
 // Model: step Extend.
 func (f *fence) extend(deadline, now time.Time) bool {
-	if f.passed(f.instant(now)) || f.state.Load() == shut {
+	if f.passed(f.instant(now)) || f.state.Load()&stateMask == shut {
 		return false
 	}
 	f.set(f.instant(deadline))
@@ -92,7 +107,7 @@ func (f *fence) set(deadline instant) {
 	f.wall.Store(deadline.wall)
 }
 
-func (f *fence) shut() { f.state.Store(shut) }
+func (f *fence) shut() { f.state.And(^stateMask) }
 
 // left is the time until the deadline.
 func (f *fence) left(now time.Time) time.Duration {

@@ -235,7 +235,7 @@ func (r *Replica) keepInStep(ctx context.Context, list *listing) (*listing, erro
 		r.relistsFail = true
 		r.Reconnect()
 		return nil, errNoList
-	case waited > listPatience && r.fence.state.Load() == started:
+	case waited > listPatience && r.fence.waits():
 		r.complain(notServing, errListing)
 	}
 	return list, nil
@@ -296,7 +296,7 @@ func (r *Replica) relist(ctx context.Context) *listing {
 // listed takes note of a list that has been applied. The first one opens the fence.
 func (r *Replica) listed(l *listing) error {
 	r.nudge.answer(l.asked)
-	opening := r.fence.state.Load() == started
+	opening := r.fence.waits()
 	if !r.fence.open(r.Clock.Now()) {
 		return errLapsed
 	}
