@@ -41,7 +41,7 @@ type storage struct {
 // Defaults of flags.
 const (
 	defaultDataDir = "/var/lib/letmepost"
-	defaultRate    = "6000/1m"
+	defaultRate    = "60000/1m"
 )
 
 func (s *storage) addFlags(flags *pflag.FlagSet) {
@@ -121,7 +121,7 @@ func parseRate(text string) (authn.Rate, error) {
 	n, err := strconv.ParseInt(requests, 10, 64)
 	d, windowErr := time.ParseDuration(window)
 	if err != nil || windowErr != nil || n < 1 || n > maxRequests || d < minWindow || d > maxWindow {
-		return authn.Rate{}, fmt.Errorf("want REQUESTS/WINDOW, such as 6000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q", text)
+		return authn.Rate{}, fmt.Errorf("want REQUESTS/WINDOW, such as 60000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q", text)
 	}
 	return authn.Rate{Requests: n, Window: d}, nil
 }

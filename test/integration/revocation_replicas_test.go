@@ -53,6 +53,9 @@ func seats(ctx SpecContext, n int, args ...string) []*seat {
 			args: append([]string{
 				"--kubeconfig", kubeconfig, "--environment", "live", "--access-log", "none",
 				"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]),
+				"--data-dir", filepath.Join(logDir, "..", "data"),
+				// These ask as often as they can, and want to be told why not.
+				"--default-rate-limit", "none", "--failed-auth-limit", "none",
 			}, args...),
 		}
 		Expect(s.start()).To(Succeed())
