@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -316,22 +316,11 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.r.http.Body.Read(b)
 }
 
-const (
-	base62        = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	mediaIDLength = 22 // digits of base62: as many as 128 bits need
-)
-
-// newMediaID returns "med_" and 128 random bits in base62.
+// newMediaID returns "med_" and 22 characters of 0-9A-Za-z: 131 random bits.
 func (a *API) newMediaID() string {
-	var random [16]byte
-	if _, err := io.ReadFull(a.config.Random, random[:]); err != nil {
-		panic(fmt.Errorf("random bits for a media id: %w", err))
-	}
 	id := []byte("med_0000000000000000000000")
-	n, radix, digit := new(big.Int).SetBytes(random[:]), big.NewInt(int64(len(base62))), new(big.Int)
-	for i := len(id) - 1; i >= len(id)-mediaIDLength; i-- {
-		n.DivMod(n, radix, digit)
-		id[i] = base62[digit.Int64()]
+	if err := key.FillBase62(a.config.Random, id[len("med_"):]); err != nil {
+		panic(fmt.Errorf("random bits for a media id: %w", err))
 	}
 	return string(id)
 }

@@ -156,7 +156,12 @@ func (a *API) record(ctx context.Context, r *request, posts []store.Post, outcom
 		if claim == nil {
 			return view.Write(ctx, finish)
 		}
-		err := view.Write(ctx, func(tx *store.Tx) error { return errors.Join(finish(tx), tx.Settle(claim, answer)) })
+		err := view.Write(ctx, func(tx *store.Tx) error {
+			if err := finish(tx); err != nil {
+				return err
+			}
+			return tx.Settle(claim, answer)
+		})
 		if errors.Is(err, store.ErrClaimLost) { // somebody else answers; what became of the posts is known here alone
 			return view.Write(ctx, finish)
 		}
@@ -230,6 +235,3 @@ func (a *API) checkSchedule(at *time.Time) error {
 	}
 	return nil
 }
-
-// isNotFound tells whether something that a request names is not there for the caller.
-func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

@@ -123,10 +123,7 @@ func (a *API) lookUpAccount(r *request, view *store.View, t target, at string) (
 	switch {
 	case t.AccountID != nil:
 		account, err := view.Account(r.context(), *t.AccountID)
-		if isNotFound(err) {
-			return account, errNoAccount
-		}
-		return account, err
+		return account, orNotFound(err, errNoAccount)
 	case t.Platform == nil:
 		return store.Account{}, errInvalid(at+".accountId", "A target has neither accountId nor platform.", "Send one of them, or both.")
 	}
@@ -188,11 +185,8 @@ func (a *API) preflight(r *request, view *store.View, p store.Post, at string) e
 	}
 	for i, ref := range p.Media {
 		m, err := view.Media(r.context(), ref.MediaID)
-		if isNotFound(err) {
-			return errNoMedia
-		}
 		if err != nil {
-			return err
+			return orNotFound(err, errNoMedia)
 		}
 		if !strings.HasPrefix(m.ContentType, ref.Kind+"/") {
 			return errInvalid(fmt.Sprintf("%smedia.%d.kind", at, i), "A medium is of another kind than its file.", "The file's contentType tells.")

@@ -79,7 +79,7 @@ func (f Format) Mint(random io.Reader, env Environment) (string, error) {
 	prefix := f.Prefix(env)
 	b := make([]byte, len(prefix)+bodyLen+checksumLen)
 	n := copy(b, prefix)
-	if err := fillBase62(random, b[n:n+bodyLen]); err != nil {
+	if err := FillBase62(random, b[n:n+bodyLen]); err != nil {
 		return "", fmt.Errorf("mint key: %w", err)
 	}
 	putChecksum(b)

@@ -36,13 +36,7 @@ func begun(texts ...string) (posts []store.Post, attempts []store.Attempt) {
 }
 
 func TestOutcomes(t *testing.T) {
-	for _, tc := range []struct {
-		reason string
-		to     faulty
-		mod    func(*store.Post)
-		code   string // "": published
-		rule   string
-	}{
+	for _, tc := range []outcome{
 		{
 			reason: "a platform that takes it",
 			to: func(_ context.Context, to platform.Account, c platform.Content) (platform.Receipt, error) {
@@ -96,38 +90,52 @@ func TestOutcomes(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
-			registry := prometheus.NewRegistry()
-			p := start(t, sqlite(t), tc.to, func(o *publish.Options) { o.Registerer, o.Timeout = registry, 100*time.Millisecond })
-			posts, attempts := begun("hello")
-			if tc.mod != nil {
-				tc.mod(&posts[0])
-			}
-			o := p.Publish(t.Context(), posts, attempts)[0]
-			outcome := "published"
-			switch {
-			case tc.code == "":
-				if o.Failure != nil || o.Receipt.URI != "did:test:alice/hello" {
-					t.Errorf("outcome is %+v", o)
-				}
-			case o.Failure == nil || o.Failure.Code != tc.code || o.Failure.Rule != tc.rule || o.Receipt.URI != "":
-				t.Errorf("outcome is %+v, failure %+v, want %s (%s)", o, o.Failure, tc.code, tc.rule)
-			case strings.Contains(fmt.Sprintf("%+v", *o.Failure), "secret"):
-				t.Errorf("the failure tells too much: %+v", o.Failure)
-			default:
-				outcome = tc.code
-			}
-			if o.Attempt.ID != attempts[0].ID || o.Attempt.FinishedAt.IsZero() || o.Attempt.Failure != o.Failure {
-				t.Errorf("attempt is %+v", o.Attempt)
-			}
-			want := fmt.Sprintf(`
+			tc.check(t)
+		})
+	}
+}
+
+// outcome is how an attempt at a post ends.
+type outcome struct {
+	reason string
+	to     faulty
+	mod    func(*store.Post)
+	code   string // "": published
+	rule   string
+}
+
+func (tc outcome) check(t *testing.T) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	p := start(t, sqlite(t), tc.to, func(o *publish.Options) { o.Registerer, o.Timeout = registry, 100*time.Millisecond })
+	posts, attempts := begun("hello")
+	if tc.mod != nil {
+		tc.mod(&posts[0])
+	}
+	o := p.Publish(t.Context(), posts, attempts)[0]
+	label := "published"
+	switch {
+	case tc.code == "":
+		if o.Failure != nil || o.Receipt.URI != "did:test:alice/hello" {
+			t.Errorf("outcome is %+v", o)
+		}
+	case o.Failure == nil || o.Failure.Code != tc.code || o.Failure.Rule != tc.rule || o.Receipt.URI != "":
+		t.Errorf("outcome is %+v, failure %+v, want %s (%s)", o, o.Failure, tc.code, tc.rule)
+	case strings.Contains(fmt.Sprintf("%+v", *o.Failure), "secret"):
+		t.Errorf("the failure tells too much: %+v", o.Failure)
+	default:
+		label = tc.code
+	}
+	if o.Attempt.ID != attempts[0].ID || o.Attempt.FinishedAt.IsZero() || o.Attempt.Failure != o.Failure {
+		t.Errorf("attempt is %+v", o.Attempt)
+	}
+	want := fmt.Sprintf(`
 # HELP lmp_posts_published_total Attempts to publish a post, by platform and outcome: published, or the code of the failure.
 # TYPE lmp_posts_published_total counter
 lmp_posts_published_total{outcome=%q,platform=%q} 1
-`, outcome, posts[0].Platform)
-			if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "lmp_posts_published_total"); err != nil {
-				t.Error(err)
-			}
-		})
+`, label, posts[0].Platform)
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "lmp_posts_published_total"); err != nil {
+		t.Error(err)
 	}
 }
 

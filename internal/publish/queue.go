@@ -12,9 +12,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver"
-	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -48,7 +45,7 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
 	}
 	timeout := p.o.Timeout + besideAttempt
-	client, err := river.NewClient(driverOf(p.o.Store), &river.Config{
+	client, err := river.NewClient(p.o.Store.QueueDriver(), &river.Config{
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
 		Workers: jobs,
 		// No engine's database/sql driver can be listened to.
@@ -69,13 +66,6 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
 	}
 	return client, nil
-}
-
-func driverOf(db *store.DB) riverdriver.Driver[*sql.Tx] {
-	if db.Engine() == store.PostgreSQL {
-		return riverdatabasesql.New(db.Handle())
-	}
-	return riversqlite.New(db.Handle())
 }
 
 // Enqueue has posts published when their time has come, if tx is committed.

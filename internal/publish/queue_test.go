@@ -6,6 +6,8 @@ package publish_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,13 +170,14 @@ func TestServerAway(t *testing.T) {
 	t.Parallel()
 	server := postgres.StartServer(t)
 	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	late := listener{text: "could not be recorded yet", said: make(chan struct{}, 1)}
 	p := start(t, server.Address, faulty(func(_ context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
 		begun <- struct{}{}
 		if c.Text == "now" {
 			<-goOn
 		}
 		return platform.Receipt{URI: "at://" + c.Text}, nil
-	}))
+	}), func(o *publish.Options) { late.Handler, o.Logger = o.Logger.Handler(), slog.New(&late) })
 	p.Hurry(30*time.Second, 0, 100*time.Millisecond)
 	id := caller(t)
 	now := p.queue(t, id, time.Time{}, "now")[0]
@@ -183,7 +186,11 @@ func TestServerAway(t *testing.T) {
 	later := p.queue(t, id, time.Now().Add(2*time.Second), "later")[0]
 	server.Stop(t)
 	close(goOn)
-	time.Sleep(500 * time.Millisecond) // the outage lasts
+	select {
+	case <-late.said: // the outage has lasted long enough to be noticed
+	case <-time.After(patience):
+		t.Fatal("an outcome could be recorded without a server")
+	}
 	server.Start(t)
 	for _, post := range []store.Post{now, later} {
 		published, attempts := p.await(t, id, post.ID, store.Published)
@@ -191,6 +198,23 @@ func TestServerAway(t *testing.T) {
 			t.Errorf("%s: %+v, attempts %+v", post.Text, published, attempts)
 		}
 	}
+}
+
+// listener is a log that tells when something is said.
+type listener struct {
+	slog.Handler
+	text string
+	said chan struct{}
+}
+
+func (l *listener) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, l.text) {
+		select {
+		case l.said <- struct{}{}:
+		default:
+		}
+	}
+	return l.Handler.Handle(ctx, r)
 }
 
 // TestOverduePost: a post whose job is lost gets another, and never more than one.

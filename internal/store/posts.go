@@ -76,6 +76,19 @@ type Outcome struct {
 	Failure *platform.Failure // nil: it was published
 }
 
+// Status is what becomes of the post.
+func (o Outcome) Status() Status {
+	if o.Failure == nil {
+		return Published
+	}
+	switch o.Failure.Code {
+	case platform.CodePreflightFailed, platform.CodeAuthFailed, platform.CodeRejected:
+		return Rejected
+	default:
+		return Failed
+	}
+}
+
 // PostFilter narrows a listing. Empty fields do not.
 type PostFilter struct {
 	Platforms, Statuses, ErrorCodes []string

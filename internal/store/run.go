@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
@@ -143,25 +145,23 @@ func (db *DB) migrateLocked(ctx context.Context) error {
 
 // migrateQueue makes the tables of River.
 func (db *DB) migrateQueue(ctx context.Context) error {
-	config := &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)}
-	if db.engine == PostgreSQL {
-		migrator, err := rivermigrate.New(riverdatabasesql.New(db.writer.DB), config)
-		if err != nil {
-			return fmt.Errorf("the job queue: %w", err)
-		}
-		if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-			return fmt.Errorf("the job queue: %w", err)
-		}
-		return nil
+	migrator, err := rivermigrate.New(db.QueueDriver(), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	}
-	migrator, err := rivermigrate.New(riversqlite.New(db.writer.DB), config)
 	if err != nil {
 		return fmt.Errorf("the job queue: %w", err)
 	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("the job queue: %w", err)
-	}
 	return nil
+}
+
+// QueueDriver is what River works with in this database. With SQLite that is the one connection that writes: whoever holds it
+// keeps every other writer of this process waiting.
+func (db *DB) QueueDriver() riverdriver.Driver[*sql.Tx] {
+	if db.engine == PostgreSQL {
+		return riverdatabasesql.New(db.writer.DB)
+	}
+	return riversqlite.New(db.writer.DB)
 }
 
 // pause waits, and tells whether ctx has not ended.

@@ -97,11 +97,7 @@ const (
 	PostgreSQL Engine = "postgresql"
 )
 
-// Engine tells what the database is.
-func (db *DB) Engine() Engine { return db.engine }
-
-// Handle is the pool of connections that may write, for the job queue that lives in the same database. With SQLite that is
-// one connection: whoever holds it keeps every other writer of this process waiting.
+// Handle is the pool of connections that may write, for who has to look at the database, or to break it, beside this package.
 func (db *DB) Handle() *sql.DB { return db.writer.DB }
 
 // View is what one caller reaches of the database.
