@@ -88,13 +88,14 @@ func decodeJSON(payload []byte, into any) error {
 const maxRule = 100
 
 // ruleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members are the
-// caller's own words: what does not look like a name ends the rule, because rules are logged.
+// caller's own words: what does not look like a name ends the rule, because rules are logged. So does a name with dots in it,
+// which would read as several.
 func ruleAt(place jsontext.Pointer) string {
 	var rule []string
 	length := 0
 	for name := range place.Tokens() {
 		length += len(name) + 1
-		if length > maxRule || !validRequestID(name) {
+		if length > maxRule || !validRequestID(name) || strings.Contains(name, ".") {
 			break
 		}
 		rule = append(rule, name)

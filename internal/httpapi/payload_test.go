@@ -87,7 +87,7 @@ func FuzzPayload(f *testing.F) {
 		`{"targets":[{"accountId":"a","platform":"bluesky","text":null,"media":[{"kind":"image","mediaId":"m"}],"options":{"platform":"bluesky"}}],"text":"x","publishNow":true}`,
 		`{"targets":[{"accountID":"a"}],"scheduledAt":"2026-05-08T12:00:00.5+01:00"}`, `{"scheduledAt":"2026-05-08 12:00"}`,
 		`{"targets":[{"text":"a","text":"b"}]}`, `{} {}`, `{"text":"a"}x`, strings.Repeat("[", 20_000), `{"targets":` + strings.Repeat("[", 500) + `}`,
-		`{"` + strings.Repeat("x", 200) + `":1}`, `{"firstComment":{"text":"a","more":1}}`, `{"identifier":"a","identifier":"b"}`,
+		`{"` + strings.Repeat("x", 200) + `":1}`, `{"firstComment":{"text":"a","more":1}}`, `{"identifier":"a","identifier":"b"}`, `{"..targets"`, `{"targets.0.text":1}`,
 	} {
 		f.Add([]byte(s))
 	}
