@@ -19,6 +19,8 @@ import (
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 //go:embed migrations/*.sql
@@ -39,6 +41,9 @@ var (
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING {quick}`)
 	forgetDead = declareGlobal(`DELETE FROM processes WHERE seen_at <= {now} - ?`)
 	leave      = declareGlobal(`DELETE FROM processes WHERE id = ?`)
+
+	claimHome = declareGlobal(`INSERT INTO deployment (id, environment) VALUES (1, ?) ON CONFLICT (id) DO NOTHING`)
+	home      = declareGlobal(`SELECT environment FROM deployment WHERE id = 1`)
 )
 
 // Run reaches the database, trying on as long as it takes, migrates it, and then tells it every so often that this process
@@ -75,11 +80,32 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err := db.migrate(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := db.moveIn(ctx); err != nil {
+		return err
+	}
 	long := int64(time.Hour/time.Microsecond) + 10*db.deadAfter.Microseconds()
 	if _, err := db.writer.ExecContext(ctx, forgetDead.texts[db.engine.index()], long); err != nil {
 		return fmt.Errorf("forget dead processes: %w", err)
 	}
 	return db.beat(ctx)
+}
+
+// moveIn makes the database that of this process' environment, unless it is another's.
+func (db *DB) moveIn(ctx context.Context) error {
+	if db.environment == "" {
+		return nil
+	}
+	if _, err := db.writer.ExecContext(ctx, claimHome.texts[db.engine.index()], string(db.environment)); err != nil {
+		return fmt.Errorf("say whose database it is: %w", err)
+	}
+	var owner key.Environment
+	if err := db.writer.QueryRowContext(ctx, home.texts[db.engine.index()]).Scan(&owner); err != nil {
+		return fmt.Errorf("ask whose database it is: %w", err)
+	}
+	if owner != db.environment {
+		return fmt.Errorf("the database belongs to the %s environment, and this process serves %s: give each environment a database of its own", owner, db.environment)
+	}
+	return nil
 }
 
 // beat says that the process is alive.

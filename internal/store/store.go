@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 // What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now (its
@@ -43,6 +44,9 @@ type Options struct {
 	Clock  clock.PassiveClock
 	NewID  func() string // a UUIDv7
 	Logger *slog.Logger
+	// Environment that the database belongs to, from the first time on that it is given: with a database for both, the processes of
+	// one would publish what the other has scheduled. Another one is never let in. Optional: it is not looked at.
+	Environment key.Environment
 	// DeadAfter is how long a process may be silent until what it had begun counts as abandoned. Optional: 10 s.
 	DeadAfter time.Duration
 }
@@ -55,6 +59,7 @@ type DB struct {
 	newID          func() string
 	logger         *slog.Logger
 	deadAfter      time.Duration
+	environment    key.Environment
 	processID      string
 	migrated       chan struct{}
 	ready          atomic.Bool // migrated is closed
@@ -78,7 +83,8 @@ func Open(o Options) (*DB, error) {
 	return &DB{
 		engine: engine, writer: writer, reader: reader,
 		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter,
-		processID: o.NewID(), migrated: make(chan struct{}),
+		environment: o.Environment,
+		processID:   o.NewID(), migrated: make(chan struct{}),
 	}, nil
 }
 

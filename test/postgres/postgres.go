@@ -44,7 +44,7 @@ func Start(t testing.TB) string {
 	if shared.address == "" && shared.err == nil {
 		if shared.address = os.Getenv(AddressEnv); shared.address == "" {
 			var server *Server
-			if server, shared.err = newServer(); shared.err == nil {
+			if server, shared.err = newServer(loopback, ""); shared.err == nil {
 				shared.address = server.Address
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -25,6 +26,7 @@ type Server struct {
 	Address string // URL of the database "postgres"
 
 	dir     string
+	host    string
 	port    int
 	program string
 	as      []string // what runs a program as another user; nil: nothing need to
@@ -34,7 +36,14 @@ type Server struct {
 // StartServer starts a server that no other test uses. It ends with the test.
 func StartServer(t testing.TB) *Server {
 	t.Helper()
-	s, err := newServer()
+	return StartServerOn(t, loopback, "")
+}
+
+// StartServerOn is StartServer on an address other than that of loopback, for clients in a network (CIDR). None of them needs a
+// password: it is for networks that end at the machine.
+func StartServerOn(t testing.TB, host, network string) *Server {
+	t.Helper()
+	s, err := newServer(host, network)
 	if err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
@@ -64,8 +73,10 @@ func (s *Server) Stop(t testing.TB) {
 	}
 }
 
+const loopback = "127.0.0.1"
+
 // newServer makes an empty server and starts it.
-func newServer() (*Server, error) {
+func newServer(host, network string) (*Server, error) {
 	initdb, err := program("initdb")
 	if err != nil {
 		return nil, err
@@ -83,8 +94,8 @@ func newServer() (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		Address: fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", kube.Address(ports[0])),
-		dir:     dir, port: ports[0], program: server,
+		Address: fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", net.JoinHostPort(host, strconv.Itoa(ports[0]))),
+		dir:     dir, host: host, port: ports[0], program: server,
 	}
 	if err := removeAtExit(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -102,7 +113,23 @@ func newServer() (*Server, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
+	if err := s.trust(network); err != nil {
+		return nil, err
+	}
 	return s, s.run()
+}
+
+// trust lets clients of a network in, besides those of loopback. "" is none.
+func (s *Server) trust(network string) error {
+	if network == "" {
+		return nil
+	}
+	file, err := os.OpenFile(filepath.Join(s.data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(file, "host all all %s trust\n", network)
+	return errors.Join(err, file.Close())
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
@@ -110,7 +137,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 // run starts the server and waits until it answers.
 func (s *Server) run() error {
 	// Durability as in production, since some tests pull the plug; the rest is for many small servers on one machine.
-	line := append(s.as, s.program, "-D", s.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
+	line := append(s.as, s.program, "-D", s.data(), "-h", s.host, "-p", strconv.Itoa(s.port),
 		"-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
 	process, err := kube.Run(kube.Command{
 		Name: "postgres", Path: line[0], Args: line[1:], Env: kube.MinimalEnv(), Log: filepath.Join(s.dir, "log"),

@@ -2,6 +2,11 @@
 -- shape is JSON in text, '' for none. SQLite takes BYTEA for a type without conversions, which is what it should be.
 
 -- +goose Up
+CREATE TABLE deployment ( -- one row: whose database this is
+    id          BIGINT NOT NULL PRIMARY KEY,
+    environment TEXT   NOT NULL
+);
+
 CREATE TABLE processes (
     id      TEXT   NOT NULL PRIMARY KEY,
     seen_at BIGINT NOT NULL -- by the clock of the database
@@ -116,3 +121,4 @@ DROP TABLE posts;
 DROP TABLE media;
 DROP TABLE accounts;
 DROP TABLE processes;
+DROP TABLE deployment;
