@@ -10,7 +10,7 @@ TESTJOBS ?= 2
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: controlplane build ## Run everything on a real control plane; LIVE_REPLICAS=3 for three live API processes
@@ -29,6 +29,15 @@ controlplane: ## Build etcd and Kubernetes into bin/k8s (some six minutes the fi
 tools: ## Build the development tools into bin/tools
 	@hack/tools/build.sh
 
+.PHONY: helm
+helm: # Helm, from Go modules
+	@hack/helm/build.sh
+
+.PHONY: chart
+chart: helm ## Lint the chart and package it into bin/charts
+	@bin/tools/helm lint --strict --quiet charts/letmepost-operator
+	@bin/tools/helm package charts/letmepost-operator --destination bin/charts
+
 .PHONY: build
 build: ## Build the controller, the API and the launcher into bin
 	@mkdir -p bin/log
@@ -38,10 +47,15 @@ build: ## Build the controller, the API and the launcher into bin
 		|| { cat bin/log/build.log >&2; echo "building controller, api and up failed, see above" >&2; exit 1; }; \
 	echo "built controller, api and up in $$((SECONDS - began)) s"
 
+.PHONY: image
+image: ## Build the container images into bin/images, for amd64 and arm64
+	@go run ./hack/image
+
 .PHONY: generate
-generate: tools ## Regenerate deepcopy code and config/crd from api/, and the reference in docs/http-api.md
+generate: tools helm ## Regenerate deepcopy code, config/, the chart's schema and README, and the reference in docs/http-api.md
 	@bin/tools/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@bin/tools/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd
+	@go run ./hack/chart
 	@go run ./hack/apidocs docs/http-api.md
 
 .PHONY: fmt
@@ -70,8 +84,8 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 	@hack/services.sh
 
 .PHONY: test
-test: controlplane build spin services ## Run every test with the race detector, then fuzz the parsers for 30 s each
-	@go test -race -timeout 20m -p $(TESTJOBS) $$(go list ./... | grep -v '/test/model$$')
+test: controlplane build spin services helm ## Run every test with the race detector, then fuzz the parsers for 30 s each
+	@go test -race -timeout 20m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
 	@go test ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
@@ -84,3 +98,23 @@ test: controlplane build spin services ## Run every test with the race detector,
 .PHONY: bench
 bench: controlplane build ## Run the benchmarks, one line a figure
 	@go run ./test/bench
+
+.PHONY: node
+node: ## Build the Kubernetes node that `make e2e` runs (some nine minutes the first time)
+	@hack/node.sh
+	@hack/controlplane/build.sh node
+	@hack/containerd/build.sh
+	@hack/coredns/build.sh
+	@hack/helm/build.sh
+	@source hack/gobuild.sh; mkdir -p bin/log; began=$$SECONDS; build="go build -trimpath -buildvcs=false"; \
+	echo "building the node's launcher and the app for its pods"; \
+	tick "launcher and app" bin/log/node.log bash -c "$$build -o bin/node ./test/node && export CGO_ENABLED=0 && \
+		$$build -ldflags='-s -w' -o bin/k8s/pause ./test/node/pause && $$build -ldflags='-s -w' -o bin/app ./test/e2e/app" \
+		|| { cat bin/log/node.log >&2; echo "building the node's launcher and the app failed, see above" >&2; exit 1; }; \
+	echo "built launcher and app in $$((SECONDS - began)) s"
+
+.PHONY: e2e
+e2e: node image ## Prove the installed product on a real Kubernetes node; as root: its pods are real containers
+	@echo "building the tests, then starting the node"
+	@go test -count=1 -v -timeout 20m -exec "$(CURDIR)/bin/node -logs $(CURDIR)/bin/log/node -image letmepost/app:e2e=$(CURDIR)/bin/app \
+		-image $(CURDIR)/bin/images/controller.tar -image $(CURDIR)/bin/images/api.tar --" ./test/e2e

@@ -69,7 +69,7 @@ func (s *session) start(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
-		{"control plane (etcd, kube-apiserver, kube-controller-manager), with config/crd and config/rbac", s.startControlPlane},
+		{"control plane (etcd, kube-apiserver, kube-controller-manager), with config/crd, config/rbac and config/policies", s.startControlPlane},
 		{"controller, live API, test API, each under its own ServiceAccount", s.startProduct},
 		{"samples (config/samples)", s.loadSamples},
 	}
@@ -90,7 +90,8 @@ func (s *session) start(ctx context.Context) error {
 
 func (s *session) startControlPlane(ctx context.Context) error {
 	cluster, err := kube.Start(ctx, kube.Options{
-		Dir: s.dir, Ports: s.kubePorts(), ControllerManager: true, Manifests: []string{"config/crd", "config/rbac"},
+		Dir: s.dir, Ports: s.kubePorts(), ControllerManager: true,
+		Manifests: []string{"config/crd", "config/rbac", "config/policies"},
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -190,4 +192,13 @@ func newRBACObjects(ctx SpecContext) rbacObjects {
 		Expect(admin.Create(ctx, object)).To(Succeed())
 	}
 	return o
+}
+
+// configOf is the client configuration of one of our ServiceAccounts.
+func configOf(account string) *rest.Config {
+	GinkgoHelper()
+	config, err := clientcmd.BuildConfigFromFlags("", credentials(account))
+	Expect(err).NotTo(HaveOccurred())
+	config.QPS = -1
+	return config
 }

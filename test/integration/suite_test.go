@@ -46,7 +46,7 @@ var (
 
 // The controller manager runs as well: a garbage collector that deleted a minted Secret would be noticed.
 func TestMain(m *testing.M) {
-	kube.Main(m, kube.Options{Manifests: []string{"config/crd", "config/rbac"}, ControllerManager: true})
+	kube.Main(m, kube.Options{Manifests: []string{"config/crd", "config/rbac", "config/policies"}, ControllerManager: true})
 }
 
 func TestIntegration(t *testing.T) {

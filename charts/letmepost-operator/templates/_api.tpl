@@ -1,0 +1,133 @@
+{{/* "true" if a single pod's volume holds the database or the media: then there is one replica, and it ends before the next begins. */}}
+{{- define "letmepost.singleVolume" -}}
+{{- if or (not .Values.database.existingSecret) (and (not .Values.media.url) (not .Values.media.existingClaim)) }}true{{ end }}
+{{- end }}
+
+{{/* Number of replicas of an environment's API. Call with (list . "live"). */}}
+{{- define "letmepost.api.replicas" -}}
+{{- $ := index . 0 -}}
+{{- $own := index $.Values.api (index . 1) -}}
+{{- if not (kindIs "invalid" $own.replicas) }}{{ $own.replicas }}{{ else if $.Values.database.existingSecret }}2{{ else }}1{{ end }}
+{{- end }}
+
+{{/* Arguments of an environment's API. Call with (list . "live"). */}}
+{{- define "letmepost.api.args" -}}
+{{- $ := index . 0 -}}
+{{- $environment := index . 1 -}}
+{{- $api := $.Values.api -}}
+- --environment={{ $environment }}
+- --namespace={{ $.Release.Namespace }}
+- --key-prefix={{ $.Values.keyPrefix }}
+- --log-level={{ $api.logLevel }}
+- --access-log={{ $api.accessLog }}
+- --lease-duration={{ $api.leaseDuration }}
+- --drain-delay={{ int $api.drain.delaySeconds }}s
+- --drain-timeout={{ int $api.drain.timeoutSeconds }}s
+- --default-rate-limit={{ $api.defaultRateLimit }}
+- --failed-auth-limit={{ $api.failedAuthLimit }}
+- --max-media-size={{ $api.maxMediaSize }}
+{{- with $.Values.watchNamespaces }}
+- --watch-namespaces={{ join "," . }}
+{{- end }}
+{{- with $api.trustedProxies }}
+- --trusted-proxies={{ join "," . }}
+{{- end }}
+{{- with $api.docsBaseURL }}
+- --docs-base-url={{ . }}
+{{- end }}
+{{- if $.Values.media.url }}
+- --media-url={{ $.Values.media.url }}
+{{- else if $.Values.media.existingClaim }}
+- --media-url=file:///var/lib/letmepost-media/{{ $environment }}
+{{- end }}
+{{- if include "letmepost.tlsSecret" $ }}
+- --tls-cert-file=/etc/letmepost/tls/tls.crt
+- --tls-key-file=/etc/letmepost/tls/tls.key
+{{- end }}
+{{- if or (include "letmepost.tlsSecret" $) (index $api $environment).publicURL }}
+- --public-url={{ include "letmepost.baseURL" . }}
+{{- end }}
+{{- include "letmepost.traceArgs" $ }}
+{{- with $api.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Arguments of both processes. */}}
+{{- define "letmepost.traceArgs" -}}
+{{- with .Values.otlp.endpoint }}
+- --otlp-endpoint={{ . }}
+- --trace-sample-ratio={{ $.Values.otlp.sampleRatio }}
+{{- end }}
+{{- end }}
+
+{{/* Environment variables of an environment's API: what must not show in the list of processes. Call with (list . "live"). */}}
+{{- define "letmepost.api.env" -}}
+{{- $ := index . 0 -}}
+{{- $environment := index . 1 -}}
+{{- with $.Values.database.existingSecret }}
+- name: LMP_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "letmepost.forEnvironment" (list . $environment) }}
+      key: {{ include "letmepost.forEnvironment" (list $.Values.database.key $environment) }}
+{{- end }}
+{{- with $.Values.redis.existingSecret }}
+- name: LMP_REDIS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.redis.key }}
+{{- end }}
+{{- with $.Values.api.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Volumes of an environment's API. Call with (list . "live"). */}}
+{{- define "letmepost.api.volumes" -}}
+{{- $ := index . 0 -}}
+{{- $environment := index . 1 -}}
+- name: tmp # the one place that can be written, but for volumes: SQLite may want it, and uploads
+  emptyDir: {}
+{{- if include "letmepost.singleVolume" $ }}
+- name: data
+  persistentVolumeClaim:
+    claimName: {{ include "letmepost.forEnvironment" (list $.Values.database.sqlite.existingClaim $environment) | default (printf "%s-api-%s" (include "letmepost.prefix" $) $environment) }}
+{{- end }}
+{{- with $.Values.media.existingClaim }}
+- name: media
+  persistentVolumeClaim:
+    claimName: {{ include "letmepost.forEnvironment" (list . $environment) }}
+{{- end }}
+{{- with include "letmepost.tlsSecret" $ }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- with $.Values.api.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "letmepost.api.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+{{- if include "letmepost.singleVolume" . }}
+- name: data
+  mountPath: /var/lib/letmepost
+{{- end }}
+{{- if .Values.media.existingClaim }}
+- name: media
+  mountPath: /var/lib/letmepost-media
+{{- end }}
+{{- if include "letmepost.tlsSecret" . }}
+- name: tls
+  mountPath: /etc/letmepost/tls
+  readOnly: true
+{{- end }}
+{{- with .Values.api.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

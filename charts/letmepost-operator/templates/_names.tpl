@@ -1,0 +1,70 @@
+{{/* Labels of every object. Call with the root context. */}}
+{{- define "letmepost.labels" -}}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{ include "letmepost.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: letmepost
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What all pods of the release have in common. A Deployment's selector can't change: so there is no version in it. */}}
+{{- define "letmepost.selector" -}}
+app.kubernetes.io/name: {{ include "letmepost.prefix" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Call with (list . "live"): the selector of an environment's API. */}}
+{{- define "letmepost.api.selector" -}}
+{{ include "letmepost.selector" (index . 0) }}
+app.kubernetes.io/component: api
+letmepost.dev/environment: {{ index . 1 }}
+{{- end }}
+
+{{- define "letmepost.controller.selector" -}}
+{{ include "letmepost.selector" . }}
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{/* Call with (list . .Values.api.image). */}}
+{{- define "letmepost.image" -}}
+{{- $ := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- with $.Values.image.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* Call with (list "{environment}-url" "live"): the text for that environment. */}}
+{{- define "letmepost.forEnvironment" -}}
+{{ index . 0 | replace "{environment}" (index . 1) }}
+{{- end }}
+
+{{/* The environments whose API runs, as JSON: {"items": ["live", "test"]}. */}}
+{{- define "letmepost.environments" -}}
+{{- $items := list -}}
+{{- range list "live" "test" }}{{ if (index $.Values.api .).enabled }}{{ $items = append $items . }}{{ end }}{{ end -}}
+{{ dict "items" $items | toJson }}
+{{- end }}
+
+{{/* The host, and port if any, of an environment's publicURL. Call with (list . "live"). */}}
+{{- define "letmepost.publicHost" -}}
+{{ regexReplaceAll "^https?://" (index (index . 0).Values.api (index . 1)).publicURL "" }}
+{{- end }}
+
+{{/* The Secret with the certificate; "" without TLS. */}}
+{{- define "letmepost.tlsSecret" -}}
+{{- if .Values.tls.certManager.enabled }}{{ include "letmepost.prefix" . }}-api-tls{{ else }}{{ .Values.tls.existingSecret }}{{ end }}
+{{- end }}
+
+{{/*
+What callers in and outside of the cluster find an environment's API at: LMP_BASE_URL of minted Secrets. "svc" without a cluster
+domain is completed by the resolver of every pod, whatever the domain is.
+*/}}
+{{- define "letmepost.baseURL" -}}
+{{- $ := index . 0 -}}
+{{- $environment := index . 1 -}}
+{{- $service := printf "%s-api-%s.%s.svc" (include "letmepost.prefix" $) $environment $.Release.Namespace -}}
+{{- (index $.Values.api $environment).publicURL | default (printf "%s://%s" (ternary "https" "http" (ne (include "letmepost.tlsSecret" $) "")) $service) }}
+{{- end }}

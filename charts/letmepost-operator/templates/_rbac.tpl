@@ -1,0 +1,87 @@
+{{/*
+What rbac*.yaml, people*.yaml and policies*.yaml have in common. Cluster-wide names carry the same prefix as all others: of two
+installs with one nameOverride, Helm refuses the second, since the objects belong to the first.
+*/}}
+{{- define "letmepost.prefix" -}}
+{{ .Values.nameOverride | default "letmepost" }}
+{{- end }}
+
+{{/* The user behind a ServiceAccount, to the apiserver. Call with (list . "api"). */}}
+{{- define "letmepost.username" -}}
+{{- $root := index . 0 -}}
+system:serviceaccount:{{ $root.Release.Namespace }}:{{ include "letmepost.prefix" $root }}-{{ index . 1 }}
+{{- end }}
+
+{{/*
+A binding: (dict "root" . "kind" "Role" "name" ... "account" "api"), with "namespace" for a RoleBinding. The role has the
+binding's name.
+*/}}
+{{- define "letmepost.binding" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ .kind }}Binding
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "letmepost.labels" .root | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "letmepost.prefix" .root }}-{{ .account }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end }}
+
+{{/*
+A process's rules about organizations: those of the template "letmepost.rules.ACCOUNT", in all namespaces, or in those of
+watchNamespaces only. There the roles are called ...-watched, since the release's namespace, which may be one of them, has one of the
+short name. Call with (list . "api").
+*/}}
+{{- define "letmepost.watching" -}}
+{{- $root := index . 0 -}}
+{{- $account := index . 1 -}}
+{{- $name := printf "%s-%s" (include "letmepost.prefix" $root) $account -}}
+{{- range $namespace := $root.Values.watchNamespaces }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}-watched
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "letmepost.labels" $root | nindent 4 }}
+rules:
+  {{- include (printf "letmepost.rules.%s" $account) $root | nindent 2 }}
+---
+{{ include "letmepost.binding" (dict "root" $root "kind" "Role" "name" (printf "%s-watched" $name) "namespace" $namespace "account" $account) }}
+{{- else }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "letmepost.labels" $root | nindent 4 }}
+rules:
+  {{- include (printf "letmepost.rules.%s" $account) $root | nindent 2 }}
+---
+{{ include "letmepost.binding" (dict "root" $root "kind" "ClusterRole" "name" $name "account" $account) }}
+{{- end }}
+{{- end }}
+
+{{/* A policy's condition that it is about this install's namespaces; none where it watches all of them. */}}
+{{- define "letmepost.policyScope" -}}
+{{- with .Values.watchNamespaces }}
+# Other namespaces may be another install's.
+- name: in-a-watched-namespace
+  expression: request.namespace in {{ toJson . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,92 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command chart writes what follows from the chart and its inputs:
+//
+//	config/crd          → charts/letmepost-operator/files/crds
+//	values.yaml         → values.schema.json, and the table of values in README.md
+//	the default output  → config/, for those who install without Helm
+//
+// It runs Helm, which hack/helm/build.sh builds.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Where things are, from the root of the repository.
+const (
+	chartDir  = "charts/letmepost-operator"
+	configDir = "config"
+	helm      = "bin/tools/helm"
+
+	// release and namespace are what the documentation installs the chart as.
+	release   = "letmepost-operator"
+	namespace = "letmepost-system"
+)
+
+func main() {
+	if err := run(context.Background(), "."); err != nil {
+		fmt.Fprintln(os.Stderr, "chart:", err)
+		os.Exit(1)
+	}
+}
+
+// run writes everything below root, the folder of the repository.
+func run(ctx context.Context, root string) error {
+	chart := filepath.Join(root, chartDir)
+	if err := copyDefinitions(filepath.Join(root, configDir, "crd"), filepath.Join(chart, "files", "crds")); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
+	if err != nil {
+		return err
+	}
+	values, err := parseValues(text)
+	if err != nil {
+		return fmt.Errorf("values.yaml: %w", err)
+	}
+	schema, err := schemaOf(values)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(chart, "values.schema.json"), schema, 0o644); err != nil { //nolint:gosec // G703: whoever runs this is in the repository
+		return err
+	}
+	if err := rewrite(filepath.Join(chart, "README.md"), tableOf(values)); err != nil {
+		return err
+	}
+	rendered, err := render(ctx, root)
+	if err != nil {
+		return err
+	}
+	return writeConfig(filepath.Join(root, configDir), rendered)
+}
+
+// copyDefinitions makes the files of to those of from.
+func copyDefinitions(from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return fmt.Errorf("copy definitions: %w", err)
+	}
+	return nil
+}
+
+// render returns what the chart makes of its default values.
+func render(ctx context.Context, root string) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
+	command := exec.CommandContext(ctx, filepath.Join(root, helm), "template", release, filepath.Join(root, chartDir), "--namespace", namespace)
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return nil, errors.Join(fmt.Errorf("helm template: %w", err), errors.New(stderr.String()))
+	}
+	return stdout.Bytes(), nil
+}

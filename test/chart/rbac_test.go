@@ -1,0 +1,142 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package chart_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// Where permissions are compared with what was used: an organization, one that is nobody's business when watchNamespaces
+// does not name it, all namespaces, and the release's.
+func places(org, other string) []place {
+	return []place{
+		{org, anything},
+		{other, anything},
+		{"", anything},
+		{"kube-system", leaderLease},
+		{systemNamespace, anything},
+		{systemNamespace, leaderLease},
+	}
+}
+
+var _ = Describe("The processes, with the chart's rules", func() {
+	It("may do all that they do in all namespaces, and nothing else", func(ctx SpecContext) {
+		org, other := newOrganization(ctx), newOrganization(ctx)
+		install(ctx, renderRules(ctx, nil))
+		since := auditEnd()
+		exercise(ctx, org)
+		swept(ctx)
+		resources := allResources()
+		for _, name := range []string{controllerAccount, apiAccount} {
+			uses, forbidden := asked(name, since)
+			Expect(forbidden).To(BeEmpty(), "a missing permission of %s", name)
+			for _, where := range places(org, other) {
+				may, err := permissions(ctx, account(name), resources, where)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(may).To(Equal(deserved(uses, where, true)), "what %s may do, and what it has done, on %v", name, where)
+				Expect(may).To(ConsistOf(meant(name, where)), "what %s may do, and what it is meant to, on %v", name, where)
+			}
+		}
+		notices(ctx, resources, since, org)
+	}, SpecTimeout(6*patience))
+
+	It("may do all that they do in the namespaces of watchNamespaces, with Roles alone, and nothing else", func(ctx SpecContext) {
+		org, other := newOrganization(ctx, "watched"), newOrganization(ctx)
+		rules := renderRules(ctx, settings{"watchNamespaces": []string{org}, "rbac.people.enabled": false})
+		for _, object := range rules {
+			Expect(object.GetKind()).NotTo(HavePrefix("ClusterRole"))
+		}
+		install(ctx, rules)
+		since := auditEnd()
+		exercise(ctx, org, "--watch-namespaces", org)
+		resources := allResources()
+		for _, name := range []string{controllerAccount, apiAccount} {
+			uses, forbidden := asked(name, since)
+			Expect(forbidden).To(BeEmpty(), "a missing permission of %s", name)
+			for _, where := range places(org, other)[:4] { // in its own, a process has the same Role as above
+				Expect(permissions(ctx, account(name), resources, where)).To(Equal(deserved(uses, where, false)),
+					"what %s may do, and what it has done, on %v", name, where)
+			}
+		}
+	}, SpecTimeout(6*patience))
+
+	It("do not collide when the release's namespace is one of watchNamespaces", func(ctx SpecContext) {
+		install(ctx, renderRules(ctx, settings{"watchNamespaces": []string{systemNamespace}}))
+	})
+
+	DescribeTable("may do at an uninstall what `controller release` does, and nothing else", func(ctx SpecContext, everywhere bool) {
+		org, other := newOrganization(ctx), newOrganization(ctx)
+		var values settings
+		var args []string
+		if !everywhere {
+			values, args = settings{"watchNamespaces": []string{org}}, []string{"--watch-namespaces", org}
+		}
+		install(ctx, renderHooks(ctx, values))
+		left := live(org, "left")
+		left.Finalizers = []string{v1alpha1.FinalizerRevocation}
+		Expect(admin.Create(ctx, left)).To(Succeed())
+		Expect(admin.Delete(ctx, left)).To(Succeed())
+		Expect(client.IgnoreNotFound(admin.Delete(ctx, lease(leaderLease)))).To(Succeed())
+		Expect(client.IgnoreNotFound(admin.Delete(ctx, crashedReplica()))).To(Succeed())
+		since := auditEnd()
+		for range 2 { // with and without a Lease that was there before
+			process := start(ctx, "controller", releaseAccount, append([]string{"release", "--namespace", systemNamespace}, args...)...)
+			Eventually(ctx, process.Done()).Should(BeClosed())
+			Expect(process.Tail(1)).To(ContainSubstring("done: "), process.Tail(20))
+		}
+		Expect(gone(ctx, left)).To(BeTrue())
+		uses, forbidden := asked(releaseAccount, since)
+		Expect(forbidden).To(BeEmpty(), "a missing permission")
+		for _, where := range places(org, other) {
+			Expect(permissions(ctx, account(releaseAccount), allResources(), where)).To(Equal(deserved(uses, where, everywhere)),
+				"what it may do, and what it has done, on %v", where)
+		}
+	},
+		Entry("in all namespaces", SpecTimeout(2*patience), true),
+		Entry("in the namespaces of watchNamespaces", SpecTimeout(2*patience), false),
+	)
+})
+
+// notices proves that the comparison above can fail, with rules that are changed.
+func notices(ctx context.Context, resources []string, since int64, org string) {
+	GinkgoHelper()
+	role := &rbacv1.ClusterRole{}
+	Expect(admin.Get(ctx, client.ObjectKey{Name: controllerAccount}, role)).To(Succeed())
+	uses, _ := asked(controllerAccount, since)
+	where := place{org, anything}
+	with := func(verbs ...string) []string {
+		GinkgoHelper()
+		changed := role.DeepCopy()
+		for i, rule := range changed.Rules {
+			if slices.Contains(rule.Resources, "secrets") {
+				changed.Rules[i].Verbs = verbs
+			}
+		}
+		Expect(admin.Patch(ctx, changed, client.MergeFrom(role))).To(Succeed())
+		var last []string
+		Eventually(ctx, func() []string { // the authorizer follows by a watch
+			var err error
+			last, err = permissions(ctx, account(controllerAccount), []string{"secrets"}, where)
+			Expect(err).NotTo(HaveOccurred())
+			return last
+		}).Should(HaveLen(len(verbs)))
+		all, err := permissions(ctx, account(controllerAccount), resources, where)
+		Expect(err).NotTo(HaveOccurred())
+		return all
+	}
+	want := deserved(uses, where, true)
+	By("adding a verb")
+	Expect(with("get", "create", "delete")).To(ConsistOf(append(want, "delete secrets")))
+	By("removing a verb")
+	Expect(with("get")).To(ConsistOf(slices.DeleteFunc(want, func(what string) bool { return strings.HasPrefix(what, "create secrets") })))
+}

@@ -1,0 +1,163 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package chart_test
+
+var apiCases = []valueCase{
+	{
+		"by default the API says ready on the port of the metrics, and ends in an order in which nobody is let down",
+		settings{},
+		all(
+			is(liveAPI, container+" livenessProbe httpGet", map[string]any{"path": "/healthz", "port": "metrics"}),
+			is(liveAPI, container+" readinessProbe httpGet", map[string]any{"path": "/readyz", "port": "metrics"}),
+			is(liveAPI, container+" startupProbe httpGet", map[string]any{"path": "/healthz", "port": "metrics"}),
+			has(liveAPI, args, "--environment=live"), has(testAPI, args, "--environment=test"),
+			has(liveAPI, args, "--drain-delay=5s"), has(liveAPI, args, "--drain-timeout=20s"), is(liveAPI, pod+" terminationGracePeriodSeconds", 65),
+			is(liveAPI, podLabels+" letmepost.dev/environment", "live"), is(testAPI, podLabels+" letmepost.dev/environment", "test"),
+			is("Service/letmepost-api-live", "spec selector letmepost.dev/environment", "live"),
+			is("Service/letmepost-api-live", "spec ports 0", map[string]any{"name": "http", "port": 80, "targetPort": "http", "appProtocol": "http"}),
+		),
+	},
+	{
+		"api.image is that of both environments",
+		settings{"api.image.repository": "mine/api", "api.image.tag": "v2", "api.image.pullPolicy": "Never"},
+		all(
+			is(liveAPI, container+" image", "mine/api:v2"), is(testAPI, container+" image", "mine/api:v2"),
+			is(liveAPI, container+" imagePullPolicy", "Never"), is(controller, container+" image", "letmepost/controller:0.1.0"),
+		),
+	},
+	{
+		"api.image.digest in place of a tag",
+		settings{"api.image.digest": digest},
+		is(testAPI, container+" image", "letmepost/api@"+digest),
+	},
+	{
+		"flags of the API",
+		settings{
+			"api.logLevel": "warn", "api.accessLog": "all", "api.docsBaseURL": "https://docs.example", "api.leaseDuration": "30s",
+			"api.defaultRateLimit": "10/1s", "api.failedAuthLimit": "none", "api.maxMediaSize": "1Gi",
+			"api.trustedProxies": []any{"10.0.0.0/8", "fd00::/8"}, "api.extraArgs": []any{"--some-flag"},
+		},
+		all(
+			has(liveAPI, args, "--log-level=warn"), has(liveAPI, args, "--access-log=all"), has(liveAPI, args, "--docs-base-url=https://docs.example"),
+			has(liveAPI, args, "--lease-duration=30s"), has(liveAPI, args, "--default-rate-limit=10/1s"), has(liveAPI, args, "--failed-auth-limit=none"),
+			has(liveAPI, args, "--max-media-size=1Gi"), has(liveAPI, args, "--trusted-proxies=10.0.0.0/8,fd00::/8"), has(testAPI, args, "--some-flag"),
+			hasNot(controller, args, "--some-flag"),
+		),
+	},
+	{
+		"api.drain lengthens the grace period with itself: what kubelet cuts off is a request that fails",
+		settings{"api.drain.delaySeconds": 15, "api.drain.timeoutSeconds": 40},
+		all(
+			has(liveAPI, args, "--drain-delay=15s"), has(liveAPI, args, "--drain-timeout=40s"),
+			is(liveAPI, pod+" terminationGracePeriodSeconds", 15+40+27+5+3+5),
+		),
+	},
+	{
+		"what else the API's container gets",
+		settings{
+			"api.resources": resources, "api.extraEnv": []any{variable},
+			"api.extraVolumes": []any{extra}, "api.extraVolumeMounts": []any{extraMount},
+		},
+		all(
+			is(liveAPI, container+" resources", resources), has(testAPI, env, variable),
+			has(liveAPI, volumes, extra), has(liveAPI, mounts, extraMount), is(controller, env, nil),
+		),
+	},
+	{
+		"what the API's pods are called",
+		settings{"api.podAnnotations": map[string]any{"a": "b"}, "api.podLabels": map[string]any{"c": "d"}},
+		all(
+			is(testAPI, podAnnotated, map[string]any{"a": "b"}), is(testAPI, podLabels+" c", "d"), is(testAPI, "spec selector matchLabels c", nil),
+			is(controller, podAnnotated, nil),
+		),
+	},
+	{
+		"where the API's pods run",
+		settings{
+			"api.nodeSelector": map[string]any{"disk": "ssd"}, "api.tolerations": []any{toleration}, "api.affinity": affinity,
+			"api.topologySpreadConstraints": []any{spread}, "api.priorityClassName": "high",
+		},
+		all(
+			is(liveAPI, pod+" nodeSelector", map[string]any{"disk": "ssd"}), is(liveAPI, pod+" tolerations", []any{toleration}),
+			is(liveAPI, pod+" affinity", affinity), is(testAPI, pod+" topologySpreadConstraints", []any{spread}),
+			is(liveAPI, pod+" priorityClassName", "high"), is(controller, pod+" nodeSelector", nil),
+		),
+	},
+	{
+		"api.podDisruptionBudget.enabled off: none",
+		with(postgres, settings{"api.podDisruptionBudget.enabled": false}),
+		absent("PodDisruptionBudget/letmepost-api-live", "PodDisruptionBudget/letmepost-api-test"),
+	},
+	{
+		"api.live.enabled off: test keys only",
+		settings{"api.live.enabled": false},
+		all(absent(liveAPI, "Service/letmepost-api-live", "PersistentVolumeClaim/letmepost-api-live"), exists(testAPI, "Service/letmepost-api-test")),
+	},
+	{
+		"api.test.enabled off: live keys only",
+		settings{"api.test.enabled": false},
+		all(absent(testAPI, "Service/letmepost-api-test", "PersistentVolumeClaim/letmepost-api-test"), exists(liveAPI, "Service/letmepost-api-live")),
+	},
+	{
+		"replicas are an environment's own; a disruption budget is for several",
+		with(postgres, settings{"api.live.replicas": 5, "api.test.replicas": 1}),
+		all(
+			is(liveAPI, "spec replicas", 5), is(testAPI, "spec replicas", 1),
+			is("PodDisruptionBudget/letmepost-api-live", "spec selector matchLabels letmepost.dev/environment", "live"),
+			absent("PodDisruptionBudget/letmepost-api-test"),
+		),
+	},
+	{
+		"replicas 0 stops an environment",
+		settings{"api.live.replicas": 0},
+		is(liveAPI, "spec replicas", 0),
+	},
+	{
+		"publicURL is minted into Secrets, and is in answers",
+		settings{"api.live.publicURL": "https://api.example.com", "api.test.publicURL": "https://test.example.com:8443"},
+		all(
+			has(controller, args, "--live-base-url=https://api.example.com"), has(controller, args, "--test-base-url=https://test.example.com:8443"),
+			has(liveAPI, args, "--public-url=https://api.example.com"), has(testAPI, args, "--public-url=https://test.example.com:8443"),
+		),
+	},
+	{
+		"autoscaling of live: the Deployment leaves its replicas to it",
+		with(postgres, settings{
+			"api.live.autoscaling.enabled": true, "api.live.autoscaling.minReplicas": 3, "api.live.autoscaling.maxReplicas": 7,
+			"api.live.autoscaling.targetCPUUtilizationPercentage": 50,
+		}),
+		all(
+			is(liveAPI, "spec replicas", nil), is(testAPI, "spec replicas", 2), absent("HorizontalPodAutoscaler/letmepost-api-test"),
+			is("HorizontalPodAutoscaler/letmepost-api-live", "apiVersion", "autoscaling/v2"),
+			is("HorizontalPodAutoscaler/letmepost-api-live", "spec minReplicas", 3), is("HorizontalPodAutoscaler/letmepost-api-live", "spec maxReplicas", 7),
+			is("HorizontalPodAutoscaler/letmepost-api-live", "spec scaleTargetRef name", "letmepost-api-live"),
+			is("HorizontalPodAutoscaler/letmepost-api-live", "spec metrics 0 resource target averageUtilization", 50),
+			exists("PodDisruptionBudget/letmepost-api-live"),
+		),
+	},
+	{
+		"autoscaling of test",
+		with(postgres, settings{
+			"api.test.autoscaling.enabled": true, "api.test.autoscaling.minReplicas": 1, "api.test.autoscaling.maxReplicas": 3,
+			"api.test.autoscaling.targetCPUUtilizationPercentage": 60,
+		}),
+		all(
+			is(testAPI, "spec replicas", nil), is("HorizontalPodAutoscaler/letmepost-api-test", "spec maxReplicas", 3),
+			is("HorizontalPodAutoscaler/letmepost-api-test", "spec minReplicas", 1),
+			is("HorizontalPodAutoscaler/letmepost-api-test", "spec metrics 0 resource target averageUtilization", 60),
+			absent("PodDisruptionBudget/letmepost-api-test"), // of the last replica it would keep a node from being drained
+		),
+	},
+	{
+		"service of each environment",
+		settings{
+			"api.live.service.type": "LoadBalancer", "api.live.service.annotations": map[string]any{"a": "b"},
+			"api.test.service.type": "NodePort", "api.test.service.annotations": map[string]any{"c": "d"},
+		},
+		all(
+			is("Service/letmepost-api-live", "spec type", "LoadBalancer"), is("Service/letmepost-api-live", "metadata annotations", map[string]any{"a": "b"}),
+			is("Service/letmepost-api-test", "spec type", "NodePort"), is("Service/letmepost-api-test", "metadata annotations", map[string]any{"c": "d"}),
+		),
+	},
+}

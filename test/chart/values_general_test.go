@@ -1,0 +1,179 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package chart_test
+
+import (
+	"strings"
+	"testing"
+)
+
+var generalCases = []valueCase{
+	{
+		"nameOverride begins every name, so that two installs fit in a cluster",
+		settings{"nameOverride": "posts"},
+		all(
+			exists("Deployment/posts-controller", "Deployment/posts-api-live", "Deployment/posts-api-test", "Service/posts-api-live", "Job/posts-release"),
+			has("Deployment/posts-controller", args, "--live-base-url=http://posts-api-live.letmepost-system.svc"),
+			is("Deployment/posts-api-live", pod+" serviceAccountName", "posts-api"),
+			func(t *testing.T, found objects) {
+				for name := range found {
+					if strings.Contains(name, "/letmepost") {
+						t.Errorf("%s has the name of the other install", name)
+					}
+				}
+			},
+		),
+	},
+	{
+		"commonLabels are on every object and every pod",
+		settings{"commonLabels": map[string]any{"team": "platform"}, "crds.install": true},
+		func(t *testing.T, found objects) {
+			for name, object := range found {
+				if dig(object, "metadata labels team") != "platform" {
+					t.Errorf("%s does not have the label", name)
+				}
+				if template := dig(object, "spec template"); template != nil && dig(template, "metadata labels team") != "platform" {
+					t.Errorf("the pods of %s do not have the label", name)
+				}
+				if dig(object, "spec selector matchLabels team") != nil {
+					t.Errorf("%s selects by it: then it could never be changed", name)
+				}
+			}
+		},
+	},
+	{
+		"image.registry is put before every repository",
+		settings{"image.registry": "registry.example:5000/mirror/"},
+		all(
+			is(controller, container+" image", "registry.example:5000/mirror/letmepost/controller:0.1.0"),
+			is(liveAPI, container+" image", "registry.example:5000/mirror/letmepost/api:0.1.0"),
+			is(releaseJob, container+" image", "registry.example:5000/mirror/letmepost/controller:0.1.0"),
+		),
+	},
+	{
+		"imagePullSecrets are every pod's, that of the hook as well",
+		settings{"imagePullSecrets": []any{map[string]any{"name": "pull"}}},
+		all(
+			is(controller, pod+" imagePullSecrets 0 name", "pull"), is(testAPI, pod+" imagePullSecrets 0 name", "pull"),
+			is(releaseJob, pod+" imagePullSecrets 0 name", "pull"),
+		),
+	},
+	{
+		"runAsUser is user, group and volume group",
+		settings{"runAsUser": 1000},
+		all(
+			is(liveAPI, pod+" securityContext runAsUser", 1000), is(liveAPI, pod+" securityContext runAsGroup", 1000),
+			is(liveAPI, pod+" securityContext fsGroup", 1000), is(releaseJob, pod+" securityContext runAsUser", 1000),
+		),
+	},
+	{
+		"runAsUser null leaves the choice to the platform, and the pods non-root",
+		settings{"runAsUser": nil},
+		all(
+			is(liveAPI, pod+" securityContext runAsUser", nil), is(liveAPI, pod+" securityContext fsGroup", nil),
+			is(liveAPI, pod+" securityContext runAsNonRoot", true),
+		),
+	},
+	{
+		"watchNamespaces narrows processes, the hook and their roles to those namespaces",
+		settings{"watchNamespaces": []any{"a", "b"}},
+		all(
+			has(controller, args, "--watch-namespaces=a,b"), has(liveAPI, args, "--watch-namespaces=a,b"), has(releaseJob, args, "--watch-namespaces=a,b"),
+			exists("Role/a/letmepost-controller-watched", "Role/b/letmepost-api-watched", "Role/a/letmepost-release", "RoleBinding/b/letmepost-release"),
+			absent("ClusterRole/letmepost-controller", "ClusterRole/letmepost-api", "ClusterRole/letmepost-release"),
+		),
+	},
+	{
+		"keyPrefix is the same for those who mint and those who verify",
+		settings{"keyPrefix": "acme"},
+		all(has(controller, args, "--key-prefix=acme"), has(liveAPI, args, "--key-prefix=acme"), has(testAPI, args, "--key-prefix=acme")),
+	},
+	{
+		"crds.install off leaves the definitions to somebody else",
+		settings{"crds.install": false},
+		absent("CustomResourceDefinition/apikeys.letmepost.dev", "CustomResourceDefinition/profiles.letmepost.dev"),
+	},
+	{
+		"crds.keep: an uninstall does not take them, and all keys with them",
+		settings{"crds.install": true, "crds.keep": true},
+		all(
+			is("CustomResourceDefinition/apikeys.letmepost.dev", "metadata annotations helm.sh/resource-policy", "keep"),
+			is("CustomResourceDefinition/profiles.letmepost.dev", "metadata annotations helm.sh/resource-policy", "keep"),
+		),
+	},
+	{
+		"crds.keep off: it does",
+		settings{"crds.install": true, "crds.keep": false},
+		is("CustomResourceDefinition/apikeys.letmepost.dev", "metadata annotations helm.sh/resource-policy", nil),
+	},
+	{
+		"uninstall.releaseKeys runs `controller release` after everything else has gone, with permissions that go after it",
+		settings{"uninstall.releaseKeys": true},
+		all(
+			is(releaseJob, "metadata annotations helm.sh/hook", "post-delete"),
+			is(releaseJob, container+" args", []any{"release", "--namespace=letmepost-system"}),
+			is("ServiceAccount/letmepost-release", "metadata annotations helm.sh/hook", "post-delete"),
+			is("ClusterRole/letmepost-release", "metadata annotations helm.sh/hook-delete-policy", "before-hook-creation,hook-succeeded"),
+			is("ClusterRole/letmepost-release", "rules", []any{map[string]any{
+				"apiGroups": []any{"letmepost.dev"}, "resources": []any{"apikeys"}, "verbs": []any{"list", "patch"},
+			}}),
+		),
+	},
+	{
+		"uninstall.releaseKeys off: nothing runs after an uninstall",
+		settings{"uninstall.releaseKeys": false},
+		func(t *testing.T, found objects) {
+			for name, object := range found {
+				if dig(object, "metadata annotations helm.sh/hook") != nil {
+					t.Errorf("%s is a hook", name)
+				}
+			}
+		},
+	},
+	{
+		"rbac.people.enabled off: no roles for people",
+		settings{"rbac.people.enabled": false},
+		absent("ClusterRole/letmepost-apikey-viewer", "ClusterRole/letmepost-apikey-minter", "ClusterRole/letmepost-apikey-revoker"),
+	},
+	{
+		"rbac.people.aggregate off: they are there to be bound, and in no other role",
+		settings{"rbac.people.aggregate": false},
+		all(
+			is("ClusterRole/letmepost-apikey-viewer", "metadata labels rbac.authorization.k8s.io/aggregate-to-view", nil),
+			is("ClusterRole/letmepost-apikey-minter", "metadata labels rbac.authorization.k8s.io/aggregate-to-edit", nil),
+		),
+	},
+	{
+		"policies.leases off: no such policy",
+		settings{"policies.leases": false},
+		all(
+			absent("ValidatingAdmissionPolicy/letmepost-api-leases", "ValidatingAdmissionPolicyBinding/letmepost-api-leases"),
+			exists("ValidatingAdmissionPolicy/letmepost-status-guard", "ValidatingAdmissionPolicy/letmepost-live-keys"),
+		),
+	},
+	{
+		"policies.statusGuard off: no such policy",
+		settings{"policies.statusGuard": false},
+		all(
+			absent("ValidatingAdmissionPolicy/letmepost-status-guard", "ValidatingAdmissionPolicyBinding/letmepost-status-guard"),
+			exists("ValidatingAdmissionPolicy/letmepost-api-leases", "ValidatingAdmissionPolicy/letmepost-live-keys"),
+		),
+	},
+	{
+		"policies.liveKeys off: no such policy",
+		settings{"policies.liveKeys": false},
+		all(
+			absent("ValidatingAdmissionPolicy/letmepost-live-keys", "ValidatingAdmissionPolicyBinding/letmepost-live-keys"),
+			exists("ValidatingAdmissionPolicy/letmepost-api-leases", "ValidatingAdmissionPolicy/letmepost-status-guard"),
+		),
+	},
+	{
+		"otlp sends traces of both processes",
+		settings{"otlp.endpoint": "http://otel:4318", "otlp.sampleRatio": 0.5},
+		all(
+			has(controller, args, "--otlp-endpoint=http://otel:4318"), has(controller, args, "--trace-sample-ratio=0.5"),
+			has(liveAPI, args, "--otlp-endpoint=http://otel:4318"), has(liveAPI, args, "--trace-sample-ratio=0.5"),
+		),
+	},
+}
