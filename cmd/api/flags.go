@@ -33,13 +33,16 @@ type options struct {
 	leaseDuration  time.Duration
 	drainDelay     time.Duration
 	drainTimeout   time.Duration
+	namespaces     []string // to watch; none: all
+	tls            tlsFiles
 
 	storage
+	telemetry
 }
 
 // texts are the flags that are more than a text, as they were given.
 type texts struct {
-	environment, word, accessLog, logLevel string
+	environment, word, accessLog, logLevel, namespaces string
 }
 
 // Bounds of --lease-duration. A shorter one would not survive a slow answer of the apiserver.
@@ -71,8 +74,8 @@ Usage: api --environment live|test [flags]
 
 `
 
-// parse reads the flags. Asked for help it writes that to stdout and returns pflag.ErrHelp; all other errors are
-// usageErrors.
+// parse reads the flags. Asked for help or the version it writes that to stdout and returns pflag.ErrHelp; all other
+// errors are usageErrors.
 func parse(args []string, getenv func(string) string, stdout io.Writer) (options, error) {
 	var o options
 	var t texts
@@ -84,13 +87,17 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090", "Address that /metrics, /healthz and /readyz listen on.")
 	flags.StringVar(&t.word, "key-prefix", key.DefaultWord, "First part of every key: 1 to 16 letters and digits. It must be the controller's.")
 	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL, "Base URL of the error documentation, for docUrl in error responses.")
-	flags.StringVar(&t.accessLog, "access-log", string(httpapi.AccessLogErrors), "Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always.")
+	flags.StringVar(&t.accessLog, "access-log", string(httpapi.AccessLogErrors), "Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always, and refusals in the audit log.")
 	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
 	flags.StringVar(&o.namespace, "namespace", "", "Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+defaultNamespace+".")
 	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration, "How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "How long running requests may then take before they are cut off.")
-	o.addFlags(flags)
+	flags.StringVar(&t.namespaces, "watch-namespaces", "", "Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
+	o.tls.addFlags(flags)
+	o.storage.addFlags(flags)
+	o.telemetry.addFlags(flags)
+	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(120)) }
 	if err := flags.Parse(args); err != nil {
 		if err == pflag.ErrHelp { //nolint:errorlint // pflag returns it bare.
@@ -98,10 +105,20 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		}
 		return o, usageError{err.Error()}
 	}
+	if *showVersion {
+		fmt.Fprint(stdout, versionLine())
+		return o, pflag.ErrHelp
+	}
 	if flags.NArg() > 0 {
 		return o, usageError{fmt.Sprintf("unexpected argument %q", flags.Arg(0))}
 	}
 	if err := o.check(t); err != nil {
+		return o, err
+	}
+	if _, err := o.telemetry.options(nil); err != nil {
+		return o, err
+	}
+	if err := o.tls.check(); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv)
@@ -136,6 +153,9 @@ func (o *options) check(t texts) (err error) {
 	o.logLevel = level
 	if o.namespace == "" {
 		o.namespace = podNamespace()
+	}
+	if o.namespaces, err = parseNamespaces(t.namespaces); err != nil {
+		return usageError{"--watch-namespaces: " + err.Error()}
 	}
 	return o.checkDurations()
 }

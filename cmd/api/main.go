@@ -69,9 +69,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	uuid.EnableRandPool() // request ids are no secret: a system call for 16 of them will do
-	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	logger, audit := newLoggers(stderr, o.logLevel)
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
+	certificate, err := o.tls.load(logger)
+	if err != nil {
+		return err
+	}
 	config, err := clusterConfig(o.kubeconfig, getenv("KUBECONFIG"))
 	if err != nil {
 		return err
@@ -81,16 +85,22 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	index := authn.NewIndex()
-	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{})
+	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
 	replica := newReplica(o, cluster, feed, index, logger)
 	serving := func() bool { return replica.Serving(time.Now()) }
 	registry := newRegistry(index, feed, serving)
-	publishing, err := newPublishing(ctx, o, registry, logger)
+	traces, err := o.startTraces(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
+	publishing, err := newPublishing(ctx, o, registry, traces.Tracer(), logger)
 	if err != nil {
 		return err
 	}
 	defer publishing.close()
 	index.OnWithdraw(publishing.withdraw)
+	auditRevocations(index, o.environment, audit)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
 		Authenticator: authn.NewAuthenticator(authn.Options{
@@ -121,7 +131,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Clock:          clock.RealClock{},
 		Logger:         logger,
 		AccessLog:      o.accessLog,
+		Audit:          audit,
 		Registerer:     registry,
+		Tracer:         traces.Tracer(),
 	})
 	if err != nil {
 		return err
@@ -129,23 +141,29 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return serve.Run(ctx, serve.Options{
 		API:          api,
 		APIAddress:   o.listenAddress,
+		Certificate:  certificate,
 		Admin:        adminHandler(api, registry),
 		AdminAddress: o.metricsAddress,
-		Background: func(ctx context.Context) {
-			var running sync.WaitGroup
-			running.Go(func() { feed.Run(ctx) })
-			running.Go(func() { replica.Run(ctx) })
-			running.Go(func() { publishing.run(ctx) })
-			running.Wait()
-		},
+		Background:   together(feed.Run, replica.Run, publishing.run, certificate.Run),
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
 		Logger:       logger,
 		Listening: func(api, admin net.Addr) {
-			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String())
+			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(), "tls", certificate != nil, "watching", watched(o.namespaces))
 		},
 	})
+}
+
+// together runs parts side by side, and returns when all have.
+func together(parts ...func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		var running sync.WaitGroup
+		for _, part := range parts {
+			running.Go(func() { part(ctx) })
+		}
+		running.Wait()
+	}
 }
 
 // newReplica gives this process its place in the barrier that a revocation passes. Its Lease has a name that no process

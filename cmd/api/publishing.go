@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -37,7 +38,7 @@ type publishing struct {
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func newPublishing(ctx context.Context, o options, registry prometheus.Registerer, logger *slog.Logger) (*publishing, error) {
+func newPublishing(ctx context.Context, o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger) (*publishing, error) {
 	p := &publishing{environment: o.environment, connectors: map[platform.Name]publish.Connector{}}
 	if o.dataDir != "" {
 		if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
@@ -45,7 +46,9 @@ func newPublishing(ctx context.Context, o options, registry prometheus.Registere
 		}
 	}
 	var err error
-	if p.store, err = store.Open(store.Options{URL: o.databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger}); err != nil {
+	if p.store, err = store.Open(store.Options{
+		URL: o.databaseURL, Environment: o.environment, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
+	}); err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	if p.library, err = media.Open(ctx, o.mediaURL, o.maxMediaSize); err != nil {
@@ -61,7 +64,7 @@ func newPublishing(ctx context.Context, o options, registry prometheus.Registere
 	}
 	p.publisher, err = publish.New(publish.Options{
 		Store: p.store, Media: p.library, Environment: o.environment, Platforms: platforms,
-		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+		Clock: clock.RealClock{}, Logger: logger, Registerer: registry, Tracer: tracer,
 	})
 	if err == nil {
 		p.limits, err = limit.NewKeys(limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger})

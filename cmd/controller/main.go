@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/rest"
@@ -76,11 +77,14 @@ type options struct {
 	retryPeriod          time.Duration
 
 	namespace     string
+	namespaces    []string // to watch; none: all
 	keyPrefix     string
 	liveBaseURL   string
 	testBaseURL   string
 	concurrency   int
 	secretRecheck time.Duration
+
+	telemetry
 }
 
 func parse(args []string, getenv func(string) string, stdout io.Writer) (options, error) {
@@ -89,7 +93,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	fs.SortFlags = false
 	fs.Usage = func() {
 		fmt.Fprintf(stdout, "Mints API keys from ApiKey resources of a Kubernetes cluster, once each, and keeps only their hashes.\n\n"+
-			"Usage: controller [flags]\n\n%s", fs.FlagUsages())
+			"Usage: controller [flags]\n       controller release [flags]   before it is gone for good: let ApiKeys be deleted without it\n\n%s", fs.FlagUsages())
 	}
 	fs.StringVar(&o.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "`file` with the cluster's address and credentials; empty: those of the pod")
 	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "`address` of /metrics; 0 switches it off")
@@ -106,11 +110,25 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	fs.StringVar(&o.testBaseURL, "test-base-url", "https://api.test.letmepost.dev", "`URL` of the test API, minted into the Secrets of test keys as LMP_BASE_URL")
 	fs.IntVar(&o.concurrency, "concurrency", 8, "number of ApiKeys reconciled at once")
 	fs.DurationVar(&o.secretRecheck, "secret-recheck-interval", 10*time.Minute, "how often each minted Secret is looked for, to report it in SecretAvailable")
+	namespaces := fs.String("watch-namespaces", "", "`namespaces` whose ApiKeys and Profiles are reconciled, separated by commas; the API must have the same; empty: all")
+	o.addFlags(fs)
+	showVersion := fs.Bool("version", false, "print the version and end")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return o, err
 		}
 		return o, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if *showVersion {
+		fmt.Fprint(stdout, versionLine())
+		return o, pflag.ErrHelp // what was asked for is printed
+	}
+	var err error
+	if o.namespaces, err = parseNamespaces(*namespaces); err != nil {
+		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
+	}
+	if _, err := o.telemetry.options(logr.Discard()); err != nil {
+		return o, err
 	}
 	if o.namespace == "" {
 		o.namespace = podNamespace()
@@ -130,6 +148,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "release" {
+		return runRelease(ctx, args[1:], getenv, stdout, stderr)
+	}
 	o, err := parse(args, getenv, stdout)
 	if err != nil {
 		return err
@@ -150,6 +171,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	traces, err := o.startTraces(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	mgr, err := controller.NewManager(cfg, manager.Options{
 		Logger:                        logger,
 		Metrics:                       server.Options{BindAddress: o.metricsAddr},
@@ -171,12 +197,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Clock:                 clock.RealClock{},
 		Concurrency:           o.concurrency,
 		Namespace:             o.namespace,
+		WatchNamespaces:       o.namespaces,
 		Registerer:            metrics.Registry,
+		Audit:                 newAudit(stderr),
+		Tracer:                traces.Tracer(),
 		SecretRecheckInterval: o.secretRecheck,
 	})
 	if err != nil {
 		return err
 	}
+	logger.Info("Starting", "watching", watched(o.namespaces), "namespace", o.namespace)
 	if err := addProbes(mgr); err != nil {
 		return err
 	}

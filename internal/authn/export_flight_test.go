@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -49,8 +50,11 @@ func (x *Index) OnSettled(f func()) { x.settled = f }
 
 // RetainKeys and RetainProfiles are what a list does first.
 
-func (x *Index) RetainKeys(ids ...types.UID)     { x.retainKeys(setOf(ids)) }
-func (x *Index) RetainProfiles(ids ...types.UID) { x.retainProfiles(setOf(ids)) }
+func (x *Index) RetainKeys(ids ...types.UID) { x.retainKeys(metav1.NamespaceAll, setOf(ids)) }
+
+func (x *Index) RetainProfiles(ids ...types.UID) {
+	x.retainProfiles(metav1.NamespaceAll, setOf(ids))
+}
 
 func setOf(ids []types.UID) map[types.UID]struct{} {
 	set := map[types.UID]struct{}{}

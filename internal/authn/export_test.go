@@ -37,7 +37,30 @@ func (x *Index) Held() (organizations, pins int) {
 // Stores returns the stores that a feed's reflectors write to.
 func Stores(x *Index) (keys, profiles cache.ReflectorStore, f *Feed) {
 	f = NewFeed(x, nil, clock.RealClock{})
-	return &f.keys, &f.profiles, f
+	return f.keys[0], f.profiles[0], f
+}
+
+// StoresOf returns the stores of a feed that follows namespaces, by their names.
+func StoresOf(x *Index, clock clock.PassiveClock, namespaces ...string) (keys, profiles map[string]Store, f *Feed) {
+	f = NewFeed(x, nil, clock, namespaces...)
+	keys, profiles = map[string]Store{}, map[string]Store{}
+	for i, namespace := range namespaces {
+		keys[namespace], profiles[namespace] = f.keys[i], f.profiles[i]
+	}
+	return keys, profiles, f
+}
+
+// Store is all that a reflector writes to.
+type Store interface {
+	cache.ReflectorStore
+	cache.ReflectorBookmarkStore
+}
+
+// OnTell has told called when f says that Applied has another key to return.
+func OnTell(f *Feed, told func()) {
+	for _, keys := range f.keys {
+		keys.tell = told
+	}
 }
 
 // ListPage lists ApiKeys as a feed does.
@@ -52,9 +75,9 @@ func CheckIndex(t testing.TB, x *Index, when string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	pinned, listed := map[*pin]int{}, 0
-	for id, tenant := range x.organizations {
-		if len(tenant.keys) == 0 && len(tenant.profiles) == 0 || tenant.organization.ID != id {
-			t.Errorf("%s: organization %s is held for nothing", when, id)
+	for organization, tenant := range x.organizations {
+		if len(tenant.keys) == 0 && len(tenant.profiles) == 0 || *tenant.organization != organization {
+			t.Errorf("%s: organization %s is held for nothing", when, organization)
 		}
 		for k := range tenant.keys {
 			listed++

@@ -6,9 +6,11 @@ package authn_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -29,13 +31,58 @@ type server struct {
 	objects map[string][]runtime.Object
 	events  map[string]chan string
 	queries []url.Values
+	asked   map[string]int  // lists, by resource
+	closed  map[string]bool // resources that are forbidden
+	refused int
+}
+
+// forbid closes a resource to lists and watches that come, or opens it again.
+func (s *server) forbid(resource string, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed[resource] = closed
+}
+
+func (s *server) forbids(resource string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed[resource] {
+		s.refused++
+	}
+	return s.closed[resource]
+}
+
+// refusals is how many lists and watches were refused.
+func (s *server) refusals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
+// listed is how often each resource was listed.
+func (s *server) listed() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.asked)
+}
+
+// stream returns the events of a resource.
+func (s *server) stream(resource string) chan string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.events[resource] == nil {
+		s.events[resource] = make(chan string, 16)
+	}
+	return s.events[resource]
 }
 
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{
 		objects: map[string][]runtime.Object{},
-		events:  map[string]chan string{"apikeys": make(chan string, 16), "profiles": make(chan string, 16)},
+		events:  map[string]chan string{},
+		asked:   map[string]int{},
+		closed:  map[string]bool{},
 	}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
@@ -74,12 +121,12 @@ func (s *server) set(resource string, objects ...runtime.Object) {
 
 func (s *server) send(resource, event string, o runtime.Object) {
 	object, _ := json.Marshal(o)
-	s.events[resource] <- fmt.Sprintf(`{"type":%q,"object":%s}`, event, object)
+	s.stream(resource) <- fmt.Sprintf(`{"type":%q,"object":%s}`, event, object)
 }
 
 // expire ends the watch as the apiserver does when its history no longer reaches back far enough.
 func (s *server) expire(resource string) {
-	s.events[resource] <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"too old"}}`
+	s.stream(resource) <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"too old"}}`
 }
 
 func (s *server) lists() []url.Values {
@@ -94,7 +141,13 @@ func (s *server) lastList() url.Values {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resource := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	_, resource, _ := strings.Cut(r.URL.Path, "/v1alpha1/")
+	resource = strings.TrimPrefix(resource, "namespaces/") // apikeys, or acme/apikeys
+	if s.forbids(resource) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if r.URL.Query().Get("watch") != "" {
 		s.watch(w, r, resource)
@@ -114,7 +167,8 @@ func (s *server) page(r *http.Request, resource string) (page map[string]any, wa
 	wait = s.held[resource]
 	delete(s.held, resource)
 	s.queries = append(s.queries, r.URL.Query())
-	page = map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[resource]}
+	s.asked[resource]++
+	page = map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[path.Base(resource)]}
 	meta := map[string]any{"resourceVersion": "100"}
 	items := s.objects[resource]
 	if len(items) > 1 { // two pages, whatever the limit
@@ -131,11 +185,12 @@ func (s *server) page(r *http.Request, resource string) (page map[string]any, wa
 func (s *server) watch(w http.ResponseWriter, r *http.Request, resource string) {
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush()
+	events := s.stream(resource)
 	for {
 		select {
 		case <-r.Context().Done():
 			return
-		case event := <-s.events[resource]:
+		case event := <-events:
 			_, _ = fmt.Fprintln(w, event)
 			_ = http.NewResponseController(w).Flush()
 			if strings.Contains(event, `"ERROR"`) {

@@ -148,9 +148,14 @@ func TestFeedFollows(t *testing.T) {
 }
 
 // run runs a feed until the test ends.
-func run(t *testing.T, x *authn.Index, server *server) *authn.Feed {
+func run(t *testing.T, x *authn.Index, server *server, namespaces ...string) *authn.Feed {
 	t.Helper()
-	feed := authn.NewFeed(x, server.client(t), clock.RealClock{})
+	return runAt(t, x, server, clock.RealClock{}, namespaces...)
+}
+
+func runAt(t *testing.T, x *authn.Index, server *server, clock clock.PassiveClock, namespaces ...string) *authn.Feed {
+	t.Helper()
+	feed := authn.NewFeed(x, server.client(t), clock, namespaces...)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { feed.Run(ctx) })

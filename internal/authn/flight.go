@@ -321,7 +321,17 @@ func (x *Index) CutAll(err error) {
 // cutUnserved cuts the flights of keys that are no longer served, after the index has been changed. Expiry is left to the
 // flights themselves, which have a clock.
 func (x *Index) cutUnserved() {
-	x.flights.cut(func(f *Flight) error { return f.caller.Key.refusal(time.Time{}) })
+	ended, running := x.takeEnded()
+	x.flights.cut(func(f *Flight) error {
+		err := f.caller.Key.refusal(time.Time{})
+		if _, counts := running[f.caller.Key]; counts && f.cut == nil {
+			running[f.caller.Key]++
+		}
+		return err
+	})
+	for _, k := range ended {
+		x.revoked(k, running[k])
+	}
 }
 
 // committing tells whether the key with this UID has a write past its commit point. While it has, its revocation must not

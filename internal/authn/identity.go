@@ -43,7 +43,8 @@ type Profile struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time // last change of the spec or the metadata
 
-	organization *Organization
+	organization *Organization // nil: the controller has not said yet
+	namespace    string
 	life         lifecycle.Profile
 	rate         compactRate // of keys that have none
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -26,13 +27,16 @@ type Index struct {
 	// ceased to be served. It is set before the first request.
 	settled  func()
 	withdraw func(k *Key, done func()) // see OnWithdraw; nil: nobody is to be told
+	revoked  func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
 
 	mu            sync.Mutex
-	organizations map[string]*tenant // by organization id
+	organizations map[Organization]*tenant
 	pins          map[types.UID]*pin // by Profile id
+	ended         []*Key             // by deletion, and not yet told of
 }
 
-// tenant is what the index knows of one organization.
+// tenant is what the index knows of one organization. An object that says it belongs to the organization of another namespace
+// than its own does not come among that one's: what it is held under names its own namespace, by which it is let go.
 type tenant struct {
 	organization *Organization
 	keys         map[*Key]struct{}
@@ -56,7 +60,7 @@ func NewIndex() *Index {
 		keys:          newTable(),
 		flights:       flights{commits: map[types.UID]int{}, waiting: map[types.UID]func(){}},
 		settled:       func() {},
-		organizations: map[string]*tenant{},
+		organizations: map[Organization]*tenant{},
 		pins:          map[types.UID]*pin{},
 	}
 }
@@ -73,7 +77,7 @@ func (x *Index) Size() int {
 func (x *Index) Keys(id Identity) []*Key {
 	profileID := id.Key.ProfileID()
 	x.mu.Lock()
-	t := x.organizations[id.Organization().ID]
+	t := x.organizations[*id.Organization()]
 	if t == nil {
 		x.mu.Unlock()
 		return nil
@@ -109,7 +113,7 @@ func (x *Index) Profiles(id Identity) []*Profile {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	t := x.organizations[id.Organization().ID]
+	t := x.organizations[*id.Organization()]
 	if t == nil {
 		return nil
 	}
@@ -156,6 +160,9 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (ended bool, leaked *Key) {
 			// there already comes from the past, and must not bring the key back.
 			flags := flagsOf(o, life) & (deleting | duplicate | withdrawn)
 			added := flags &^ old.state.Or(flags)
+			if added&deleting != 0 {
+				x.end(old.key)
+			}
 			if added&withdrawn != 0 {
 				leaked = old.key
 			}
@@ -169,7 +176,7 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (ended bool, leaked *Key) {
 	}
 	k, flags := x.newKey(o, life), flagsOf(o, life)
 	x.keys.put(hash, k, flags)
-	t := x.organizations[k.Organization.ID]
+	t := x.organizations[*k.Organization]
 	t.keys[k] = struct{}{}
 	t.changeKeys()
 	if flags&withdrawn != 0 {
@@ -238,24 +245,34 @@ func (x *Index) removeKey(o *v1alpha1.ApiKey) (ended bool) {
 	if s == nil || s.key.id != o.UID {
 		return false
 	}
+	if s.state.Load()&deleting == 0 {
+		x.end(s.key)
+	}
 	x.drop(s)
 	return true
 }
 
-// retainKeys takes out every key whose UID is not among ids.
-func (x *Index) retainKeys(ids map[types.UID]struct{}) {
-	if x.dropKeysBut(ids) {
+// retainKeys takes out every key of a namespace (metav1.NamespaceAll: of all) whose UID is not among ids.
+func (x *Index) retainKeys(namespace string, ids map[types.UID]struct{}) {
+	if x.dropKeysBut(namespace, ids) {
 		x.cutUnserved()
 	}
 }
 
-func (x *Index) dropKeysBut(ids map[types.UID]struct{}) (ended bool) {
+func (x *Index) dropKeysBut(namespace string, ids map[types.UID]struct{}) (ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, t := range x.organizations {
+	for organization, t := range x.organizations {
+		if !within(namespace, organization.Name) {
+			continue
+		}
 		for k := range t.keys {
 			if _, ok := ids[k.id]; !ok {
-				x.drop(k.slot.Load())
+				s := k.slot.Load()
+				if s.state.Load()&deleting == 0 {
+					x.end(k)
+				}
+				x.drop(s)
 				ended = true
 			}
 		}
@@ -263,11 +280,14 @@ func (x *Index) dropKeysBut(ids map[types.UID]struct{}) (ended bool) {
 	return ended
 }
 
+// within tells whether what is in a namespace is in scope: a namespace, or metav1.NamespaceAll.
+func within(scope, namespace string) bool { return scope == metav1.NamespaceAll || scope == namespace }
+
 // drop ends a key: no lookup finds it any more. Its flights are still to be cut.
 func (x *Index) drop(s *slot) {
 	k := s.key
 	x.keys.bury(s)
-	t := x.organizations[k.Organization.ID]
+	t := x.organizations[*k.Organization]
 	delete(t.keys, k)
 	t.changeKeys()
 	x.releaseTenant(t)
@@ -295,6 +315,7 @@ func (x *Index) putProfile(o *v1alpha1.Profile) (ended bool) {
 		UpdatedAt:   updatedAt(o),
 		life:        *lifecycle.ProfileOf(o),
 		rate:        rateOf(o.Spec.DefaultRateLimit),
+		namespace:   o.Namespace,
 	}
 	if p.DisplayName == "" {
 		p.DisplayName = o.Name
@@ -324,11 +345,15 @@ func (x *Index) RemoveProfile(o *v1alpha1.Profile) {
 	}
 }
 
-// retainProfiles takes out every Profile whose UID is not among ids.
-func (x *Index) retainProfiles(ids map[types.UID]struct{}) {
+// retainProfiles takes out every Profile of a namespace (metav1.NamespaceAll: of all) whose UID is not among ids.
+func (x *Index) retainProfiles(namespace string, ids map[types.UID]struct{}) {
 	ended := false
 	x.mu.Lock()
-	for id := range x.pins {
+	for id, pin := range x.pins {
+		p := pin.profile.Load()
+		if p == nil || !within(namespace, p.namespace) {
+			continue
+		}
 		if _, ok := ids[id]; !ok {
 			ended = x.dropProfile(id) || ended
 		}
@@ -350,7 +375,7 @@ func (x *Index) dropProfile(id types.UID) (ended bool) {
 	if p == nil || p.organization == nil {
 		return ended
 	}
-	t := x.organizations[p.organization.ID]
+	t := x.organizations[*p.organization]
 	delete(t.profiles, id)
 	t.profileListing = nil
 	x.releaseTenant(t)
@@ -374,22 +399,23 @@ func (x *Index) releasePin(id types.UID) {
 }
 
 func (x *Index) tenant(id, name string) *tenant {
-	t := x.organizations[id]
+	organization := Organization{ID: id, Name: name}
+	t := x.organizations[organization]
 	if t == nil {
 		t = &tenant{
-			organization: &Organization{ID: id, Name: name},
+			organization: &organization,
 			keys:         map[*Key]struct{}{},
 			profiles:     map[types.UID]*Profile{},
 			keyListings:  map[types.UID][]*Key{},
 		}
-		x.organizations[id] = t
+		x.organizations[organization] = t
 	}
 	return t
 }
 
 func (x *Index) releaseTenant(t *tenant) {
 	if len(t.keys) == 0 && len(t.profiles) == 0 {
-		delete(x.organizations, t.organization.ID)
+		delete(x.organizations, *t.organization)
 	}
 }
 

@@ -310,7 +310,7 @@ func TestProfileFields(t *testing.T) {
 	k, s := minted(t)
 	x := authntest.Index(t, k, named, plain)
 	ignored := cmp.FilterPath(func(p cmp.Path) bool {
-		return slices.Contains([]string{".organization", ".life", ".rate"}, p.Last().String())
+		return slices.Contains([]string{".organization", ".namespace", ".life", ".rate"}, p.Last().String())
 	}, cmp.Ignore())
 	want := []*authn.Profile{
 		{ID: plain.UID, Name: plain.Name, DisplayName: plain.Name, CreatedAt: authntest.Epoch, UpdatedAt: authntest.Epoch},

@@ -64,7 +64,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency}).
-		Complete(r)
+		Complete(traced(opts.Tracer, "ApiKey", r))
 }
 
 // Reconcile brings one ApiKey to where its spec and the world allow.

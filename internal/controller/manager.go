@@ -13,7 +13,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -46,8 +48,15 @@ type Options struct {
 	Concurrency int
 	// Namespace that the API replicas have their Leases in.
 	Namespace string
+	// WatchNamespaces are those whose ApiKeys and Profiles are reconciled. Nothing of any other is read or written, nor must
+	// there be a permission to. None: all namespaces.
+	WatchNamespaces []string
 	// Registerer takes the metrics of revocation. Optional.
 	Registerer prometheus.Registerer
+	// Audit is the audit log. Optional: without it, the manager's log is, under the name audit.
+	Audit logr.Logger
+	// Tracer begins a trace for each reconcile. Optional: nil makes none.
+	Tracer trace.Tracer
 	// SecretRecheckInterval is how often a minted Secret is looked for, more or less: the controller may not watch
 	// Secrets.
 	SecretRecheckInterval time.Duration
@@ -76,6 +85,7 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 		// No read may start a watch by accident, least of all on Secrets.
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultNamespaces:           watching(controllers.WatchNamespaces),
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{controllers.Namespace: {}}, Label: replicas},
 		},
@@ -84,6 +94,9 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	mgr, err := manager.New(cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
+	}
+	if controllers.Audit.GetSink() == nil {
+		controllers.Audit = mgr.GetLogger().WithName("audit")
 	}
 	if err := setupApiKeys(mgr, controllers); err != nil {
 		return nil, fmt.Errorf("set up ApiKeys: %w", err)
@@ -95,4 +108,16 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 		return nil, fmt.Errorf("set up Profiles: %w", err)
 	}
 	return mgr, nil
+}
+
+// watching is what the cache is to hold of namespaced objects. nil: what is in any namespace.
+func watching(namespaces []string) map[string]cache.Config {
+	if len(namespaces) == 0 {
+		return nil
+	}
+	configs := map[string]cache.Config{}
+	for _, name := range namespaces {
+		configs[name] = cache.Config{}
+	}
+	return configs
 }

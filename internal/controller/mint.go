@@ -18,6 +18,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/keysecret"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 // findings are what one reconcile found out or did. Status is derived from them, and from nothing else.
@@ -145,9 +146,11 @@ func (r *apiKeys) obtain(ctx context.Context, found *findings) (*given, error) {
 //
 // Creating the Secret is what makes it happen once: whoever comes second, be it this controller after a crash or one that
 // has lost its leadership, is told AlreadyExists and takes what is there.
-func (r *apiKeys) mint(ctx context.Context, found *findings) (string, error) {
+func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, err error) {
+	ctx, span := tracing.Child(ctx, "mint")
+	defer func() { tracing.End(span, err) }()
 	k := found.key
-	plaintext, err := r.Format.Mint(r.Random, key.Environment(k.Spec.Environment))
+	plaintext, err = r.Format.Mint(r.Random, key.Environment(k.Spec.Environment))
 	if err != nil {
 		return "", err
 	}

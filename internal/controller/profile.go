@@ -40,7 +40,7 @@ func setupProfiles(mgr manager.Manager, opts Options) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&v1alpha1.Profile{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ApiKey{}, recount()).
-		Complete(r)
+		Complete(traced(opts.Tracer, "Profile", r))
 }
 
 // Reconcile counts the keys bound to a Profile and says whose it is.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -36,6 +37,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 const (
@@ -54,6 +56,7 @@ type revocations struct {
 	barrier *revocation.Barrier
 	clock   clock.PassiveClock
 	seconds prometheus.Histogram
+	audit   auditor
 }
 
 func setupRevocations(mgr manager.Manager, opts Options) error {
@@ -66,6 +69,7 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		events:  mgr.GetEventRecorder(Name),
 		barrier: revocation.NewBarrier(leases.Leases(opts.Namespace), opts.Clock),
 		clock:   opts.Clock,
+		audit:   auditor{opts.Audit},
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "lmp_revocation_seconds",
 			Help:    "Time from seeing that an ApiKey is being deleted until every API replica has confirmed that it refuses the key.",
@@ -89,7 +93,7 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		For(&v1alpha1.ApiKey{}, builder.WithPredicates(deleted, predicate.GenerationChangedPredicate{})).
 		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: revocationsAtOnce}).
-		Complete(r)
+		Complete(traced(opts.Tracer, "revocation", r))
 }
 
 // Reconcile takes the finalizer off one ApiKey that is being deleted, or says whom that waits for.
@@ -104,7 +108,7 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 		r.barrier.Done(req.NamespacedName) // it is gone, or has been let go
 		return reconcile.Result{}, r.barrier.Nudge(ctx)
 	}
-	verdict, err := r.barrier.Ask(ctx, k)
+	verdict, err := r.ask(ctx, k)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -124,10 +128,42 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	return reconcile.Result{RequeueAfter: again}, err
 }
 
+// ask asks the barrier whom the deletion of k waits for.
+func (r *revocations) ask(ctx context.Context, k *v1alpha1.ApiKey) (revocation.Verdict, error) {
+	ctx, span := tracing.Child(ctx, "ask the replicas")
+	verdict, err := r.barrier.Ask(ctx, k)
+	span.SetAttributes(attribute.Int("lmp.replicas", verdict.Replicas), attribute.Int("lmp.replicas.awaited", len(verdict.Awaited)))
+	tracing.End(span, err)
+	return verdict, err
+}
+
 // lift takes the finalizer off: the barrier has confirmed that no replica accepts the key.
 //
 // Model: step Lift.
-func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
+func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) (err error) {
+	ctx, span := tracing.Child(ctx, "confirm the revocation")
+	defer func() { tracing.End(span, err) }()
+	patch, err := liftPatch(k)
+	if err != nil {
+		return err
+	}
+	// The patch makes an empty object of what is gone: the events want it as it was.
+	err = r.client.Patch(ctx, k.DeepCopy(), patch, client.FieldOwner(Name))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("take the finalizer off: %w", err)
+	}
+	r.barrier.Done(client.ObjectKeyFromObject(k))
+	if err == nil {
+		r.seconds.Observe(v.Waited.Seconds())
+		r.audit.revoked(k, v, r.clock.Now())
+		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke", "No replica accepts the key any more: %d confirmed it", v.Replicas)
+	}
+	return r.barrier.Nudge(ctx)
+}
+
+// liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the others' finalizers stay. If k has
+// changed in what counts, the apiserver answers Invalid.
+func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 	at := fmt.Sprintf("/metadata/finalizers/%d", slices.Index(k.Finalizers, v1alpha1.FinalizerRevocation))
 	type op struct {
 		Op    string `json:"op"`
@@ -140,20 +176,9 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 		{"remove", at, ""},
 	})
 	if err != nil {
-		return fmt.Errorf("encode the patch: %w", err)
+		return nil, fmt.Errorf("encode the patch: %w", err)
 	}
-	// The patch makes an empty object of what is gone: the events want it as it was.
-	err = r.client.Patch(ctx, k.DeepCopy(), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(Name))
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("take the finalizer off: %w", err)
-	}
-	r.barrier.Done(client.ObjectKeyFromObject(k))
-	if err == nil {
-		r.seconds.Observe(v.Waited.Seconds())
-		ctrl.LoggerFrom(ctx).Info("Revoked", "hint", k.Status.Hint, "replicas", v.Replicas, "waited", v.Waited.Round(time.Millisecond).String())
-		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke", "No replica accepts the key any more: %d confirmed it", v.Replicas)
-	}
-	return r.barrier.Nudge(ctx)
+	return client.RawPatch(types.JSONPatchType, patch), nil
 }
 
 // explain tells the replicas that they are awaited, and users whom their deletion waits for.

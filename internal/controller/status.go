@@ -177,7 +177,7 @@ func bounded(message string) string {
 func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
 	log := ctrl.LoggerFrom(ctx)
 	if old.Status.Hash == "" && updated.Status.Hash != "" {
-		log.Info("Key exists", "hint", updated.Status.Hint, "secret", updated.SecretName(), "organizationID", updated.Status.OrganizationID)
+		auditor{r.Audit}.existing(updated)
 		if name := updated.SecretName(); name != "" {
 			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "Minted", "Mint", "Minted %s into Secret %s", updated.Status.Hint, name)
 		} else {

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -85,7 +86,11 @@ type Config struct {
 	Clock        clock.PassiveClock
 	Logger       *slog.Logger
 	AccessLog    AccessLog // without it, AccessLogErrors
-	Registerer   prometheus.Registerer
+	// Audit is told of each refusal, whatever AccessLog says. Optional: without it, Logger is.
+	Audit      *slog.Logger
+	Registerer prometheus.Registerer
+	// Tracer begins the span of each request. Optional: nil makes none, and costs nothing.
+	Tracer trace.Tracer
 }
 
 // API is the handler of all routes. Make it with New.
@@ -117,7 +122,7 @@ func newAPI(c Config, routes []route) (*API, error) {
 		config:   c,
 		router:   newRouter(routes, m),
 		metrics:  m,
-		records:  newRecorder(c.Logger, c.AccessLog, keyPattern(c.KeyFormat)),
+		records:  newRecorder(c.Logger, c.Audit, c.AccessLog, keyPattern(c.KeyFormat)),
 		document: document,
 		problems: newProblems(c.DocsBaseURL, c.KeyFormat.Prefix(c.Environment), routes),
 	}, nil
@@ -130,6 +135,9 @@ func (c *Config) complete() error {
 	}
 	if c.AccessLog == "" {
 		c.AccessLog = AccessLogErrors
+	}
+	if c.Audit == nil {
+		c.Audit = c.Logger
 	}
 	if c.Draining == nil {
 		c.Draining = func() bool { return false }
@@ -155,6 +163,7 @@ func keyPattern(f key.Format) *regexp.Regexp {
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler where a stream has to be reset.
 func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	r := &request{http: hr, id: a.requestID(hr.Header["X-Request-Id"]), start: a.config.Clock.Now(), body: newBody()}
+	a.beginSpan(r)
 	err := a.answer(w, r)
 	switch {
 	case r.streaming && err != nil:
@@ -168,6 +177,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	elapsed := a.config.Clock.Since(r.start)
 	a.metrics.count(r, elapsed)
 	a.records.record(r, elapsed)
+	a.endSpan(r)
 	r.body.free()
 	if r.streaming && err != nil {
 		panic(http.ErrAbortHandler)

@@ -157,10 +157,13 @@ func newProblems(docs, prefix string, routes []route) problems {
 	return ps
 }
 
+// ruleScope is the rule that a key without a route's scope breaks.
+const ruleScope = "api_key.scope"
+
 // lacking has the challenge of RFC 6750 section 3.1.
 func lacking(scope v1alpha1.Scope) *problem {
 	return &problem{
-		status: http.StatusForbidden, code: codeUnauthorized, rule: "api_key.scope",
+		status: http.StatusForbidden, code: codeUnauthorized, rule: ruleScope,
 		message:     "The key does not have the scope " + string(scope) + ".",
 		remediation: "GET /v1/whoami lists the key's scopes. Keys are immutable: for more, make a new key.",
 		headers: map[string]string{

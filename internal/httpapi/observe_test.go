@@ -97,8 +97,8 @@ func records(t *testing.T, f *fixture) []map[string]any {
 func TestRecords(t *testing.T) {
 	k, plaintext := live(t, authntest.Named("ci"))
 	refused := map[string]any{
-		"level": "INFO", "msg": "request", "requestId": "id", "method": "GET", "route": "/v1/whoami", "status": 401.0,
-		"durationMs": 0.0, "refusal": "missing",
+		"level": "INFO", "msg": "Request refused", "requestId": "id", "method": "GET", "route": "/v1/whoami", "status": 401.0,
+		"durationMs": 0.0, "event": "request.refused", "refusal": "missing",
 	}
 	missed := map[string]any{
 		"level": "INFO", "msg": "request", "requestId": "id", "method": "GET", "route": "/v1/profiles/{id}", "status": 404.0,
@@ -116,7 +116,7 @@ func TestRecords(t *testing.T) {
 		"":              {refused, missed, invalid},
 		AccessLogErrors: {refused, missed, invalid},
 		AccessLogAll:    {refused, missed, invalid, served},
-		AccessLogNone:   nil,
+		AccessLogNone:   {refused},
 	} {
 		f := newFixture(t, []any{k}, func(c *Config) {
 			c.AccessLog = mode

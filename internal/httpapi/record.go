@@ -14,11 +14,10 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"github.com/letmepost/letmepost-operator/internal/authn"
 )
 
-// AccessLog says which requests leave a record in the log. A 500 leaves one always.
+// AccessLog says which requests leave a record in the log. A 500 leaves one always, and a refusal leaves one in the audit
+// log instead.
 type AccessLog string
 
 // The choices.
@@ -34,33 +33,44 @@ const maxRecords = 100
 
 // recorder writes one record a request. A record never holds a header, a path or a query: keys end up in all of them.
 type recorder struct {
-	logger     *slog.Logger
-	mode       AccessLog
-	keys       *regexp.Regexp
+	mode     AccessLog
+	keys     *regexp.Regexp
+	requests log // the access log
+	refusals log // the audit log; a flood in one of the two keeps nothing out of the other
+}
+
+// log is a logger, and what holds back records that anyone can cause.
+type log struct {
+	*slog.Logger
 	limit      *rate.Limiter
 	suppressed atomic.Int64 // records not written since the last one that was
 }
 
-func newRecorder(logger *slog.Logger, mode AccessLog, keys *regexp.Regexp) *recorder {
-	return &recorder{logger: logger, mode: mode, keys: keys, limit: rate.NewLimiter(maxRecords, maxRecords)}
+func newRecorder(logger, audit *slog.Logger, mode AccessLog, keys *regexp.Regexp) *recorder {
+	return &recorder{
+		mode: mode, keys: keys,
+		requests: log{Logger: logger, limit: rate.NewLimiter(maxRecords, maxRecords)},
+		refusals: log{Logger: audit, limit: rate.NewLimiter(maxRecords, maxRecords)},
+	}
 }
 
 // record writes the record of a request that has been answered, if it is wanted.
 func (rec *recorder) record(r *request, elapsed time.Duration) {
 	if r.failure == nil {
 		if rec.mode == AccessLogAll {
-			rec.write(slog.LevelInfo, r, elapsed)
+			rec.requests.write(slog.LevelInfo, "request", r, elapsed)
 		}
+		return
+	}
+	if class := refusalOf(r.failure); class != "" {
+		rec.refusals.writePaced(slog.LevelInfo, "Request refused", r, elapsed,
+			slog.String("event", "request.refused"), slog.String("refusal", class))
 		return
 	}
 	if rec.mode == AccessLogNone && r.status != http.StatusInternalServerError {
 		return
 	}
-	if !rec.limit.AllowN(r.start, 1) {
-		rec.suppressed.Add(1)
-		return
-	}
-	rec.write(levelOf(r.status), r, elapsed, rec.explain(r.failure)...)
+	rec.requests.writePaced(levelOf(r.status), "request", r, elapsed, rec.explain(r.failure)...)
 }
 
 // levelOf: a client's mistake is no trouble of ours, an unready replica may be, an internal error is.
@@ -75,7 +85,16 @@ func levelOf(status int) slog.Level {
 	}
 }
 
-func (rec *recorder) write(level slog.Level, r *request, elapsed time.Duration, more ...slog.Attr) {
+// writePaced writes a record of what anyone can cause, or counts it as left out.
+func (l *log) writePaced(level slog.Level, message string, r *request, elapsed time.Duration, more ...slog.Attr) {
+	if !l.limit.AllowN(r.start, 1) {
+		l.suppressed.Add(1)
+		return
+	}
+	l.write(level, message, r, elapsed, more...)
+}
+
+func (l *log) write(level slog.Level, message string, r *request, elapsed time.Duration, more ...slog.Attr) {
 	pattern := unmatchedRoute
 	if r.resource != nil {
 		pattern = r.resource.pattern
@@ -98,15 +117,17 @@ func (rec *recorder) write(level slog.Level, r *request, elapsed time.Duration, 
 	if r.streaming && r.failure != nil {
 		attrs = append(attrs, slog.Bool("reset", true))
 	}
-	if n := rec.suppressed.Swap(0); n != 0 {
+	if r.span != nil && r.span.SpanContext().IsSampled() {
+		attrs = append(attrs, slog.String("traceId", r.span.SpanContext().TraceID().String()))
+	}
+	if n := l.suppressed.Swap(0); n != 0 {
 		attrs = append(attrs, slog.Int64("suppressed", n))
 	}
-	rec.logger.LogAttrs(context.Background(), level, "request", attrs...)
+	l.LogAttrs(context.Background(), level, message, attrs...)
 }
 
 // explain says for the operator what the caller is not told.
 func (rec *recorder) explain(failure error) []slog.Attr {
-	var refusal authn.Refusal
 	var p *problem
 	var panicErr *panicError
 	switch {
@@ -115,8 +136,6 @@ func (rec *recorder) explain(failure error) []slog.Attr {
 			slog.String("panic", rec.hide(fmt.Sprint(panicErr.value))),
 			slog.String("stack", string(panicErr.stack)),
 		}
-	case errors.As(failure, &refusal):
-		return []slog.Attr{slog.String("refusal", string(refusal))}
 	case errors.As(failure, &p):
 		if p.rule == "" {
 			return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -26,6 +28,8 @@ type request struct {
 
 	flight authn.Flight // the zero one unless the route takes a key and the caller's was accepted
 	cut    bool         // it was accepted, and was cut before it was answered
+
+	span trace.Span // nil: there are no traces
 
 	allowance authn.Allowance // what is left of the key's rate; the zero one if it has none
 	view      *store.View     // see API.view

@@ -10,10 +10,14 @@ import (
 	"io"
 	"runtime/debug"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 // atOnce is how many posts of one request are sent at a time.
@@ -36,8 +40,10 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 }
 
 func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attempt) store.Outcome {
+	ctx, span := tracing.Child(ctx, "publish attempt")
 	began := p.o.Clock.Now()
 	receipt, failure := p.send(ctx, post)
+	endSpan(span, post.Platform, failure)
 	a.FinishedAt = p.o.Clock.Now()
 	a.Failure = failure
 	if failure != nil {
@@ -45,6 +51,17 @@ func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attemp
 	}
 	p.metrics.published(post.Platform, failure, a.FinishedAt.Sub(began))
 	return store.Outcome{Attempt: a, Receipt: receipt, Failure: failure}
+}
+
+// endSpan ends the span of an attempt. Its outcome is that of the metrics.
+func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("lmp.platform", string(name)), attribute.String("lmp.publish.outcome", outcomeOf(failure)))
+		if failure != nil {
+			span.SetStatus(codes.Error, "")
+		}
+	}
+	span.End()
 }
 
 // send sends a post. Whatever goes wrong becomes a failure, which says whether the platform may have the post.

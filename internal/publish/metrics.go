@@ -48,10 +48,14 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 }
 
 func (m metrics) published(name platform.Name, failure *platform.Failure, took time.Duration) {
-	outcome := "published"
-	if failure != nil {
-		outcome = failure.Code
-	}
-	m.posts.WithLabelValues(string(name), outcome).Inc()
+	m.posts.WithLabelValues(string(name), outcomeOf(failure)).Inc()
 	m.duration.WithLabelValues(string(name)).Observe(took.Seconds())
+}
+
+// outcomeOf is the label of an attempt's outcome.
+func outcomeOf(failure *platform.Failure) string {
+	if failure == nil {
+		return "published"
+	}
+	return failure.Code
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -47,6 +48,8 @@ type Options struct {
 	Clock       clock.PassiveClock
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
+	// Tracer begins the traces of scheduled posts. Optional: nil makes none.
+	Tracer trace.Tracer
 	// Timeout bounds one attempt. Optional: 20 s.
 	Timeout time.Duration
 	// PollInterval is how often the queue is looked at. Optional: 1 s.

@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 // job asks to publish a post. It is no more than a reminder: whether there is anything to do is for Work.Start to say, which
@@ -118,6 +119,8 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
+	ctx, span := tracing.Start(ctx, w.p.o.Tracer, "scheduled post")
+	defer span.End()
 	post, attempt, err := w.p.work.Start(ctx, j.Args.PostID)
 	switch {
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +21,8 @@ import (
 type Options struct {
 	API        http.Handler
 	APIAddress string // such as ":8080"
+	// Certificate that the API is served with, over HTTPS. Whoever made it runs it. Nil: HTTP.
+	Certificate *Certificate
 
 	// Admin serves what operators ask: metrics and probes. It has a listener of its own, which need not be reachable for
 	// the API's callers and is up for as long as there is something to ask.
@@ -32,7 +35,8 @@ type Options struct {
 
 	// Draining is set when the process begins to stop. Readiness is to follow it.
 	Draining *atomic.Bool
-	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. May be zero.
+	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. Each answer then tells its
+	// caller to close the connection, so that the next request goes to somebody else. May be zero.
 	DrainDelay time.Duration
 	// DrainTimeout is how long the requests then running may take. They are cut off after it.
 	DrainTimeout time.Duration
@@ -48,7 +52,7 @@ const adminTimeout = 5 * time.Second
 // Run serves until ctx ends or a listener fails, then stops. Stopping is two lifecycles, one within the other:
 //
 //	 ctx ends
-//	 │ 1. Draining is set: readiness turns 503, requests are taken as before
+//	 │ 1. Draining is set: readiness turns 503, requests are taken as before, and answered with "Connection: close"
 //	 │ 2. DrainDelay passes
 //	 │ 3. the API takes no more, its running requests end (at most DrainTimeout)
 //	API's life ends
@@ -59,9 +63,12 @@ const adminTimeout = 5 * time.Second
 // The error says which listener could not be bound or failed, or that requests had to be cut off. It is nil after an
 // orderly stop.
 func Run(ctx context.Context, o Options) error {
-	api, err := listen(ctx, "the API", o.APIAddress, o.API, o.Logger)
+	api, err := listen(ctx, "the API", o.APIAddress, closing(o.API, o.Draining), o.Logger)
 	if err != nil {
 		return err
+	}
+	if o.Certificate != nil {
+		api.TLSConfig = o.Certificate.config()
 	}
 	admin, err := listen(ctx, "metrics and probes", o.AdminAddress, o.Admin, o.Logger)
 	if err != nil {
@@ -129,7 +136,7 @@ func listen(ctx context.Context, name, address string, handler http.Handler, log
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+			ErrorLog:          log.New(complaints{logger}, "", 0),
 			// "OPTIONS *" gets the handler's answer, with a request id, like everything else.
 			DisableGeneralOptionsHandler: true,
 		},
@@ -137,7 +144,11 @@ func listen(ctx context.Context, name, address string, handler http.Handler, log
 }
 
 func (s *server) serve(failed chan<- error) {
-	if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	serve := s.Serve
+	if s.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		failed <- fmt.Errorf("serve %s: %w", s.name, err)
 	}
 }

@@ -10,6 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 const (
@@ -40,13 +45,14 @@ func (v *View) Write(ctx context.Context, do func(*Tx) error) error {
 }
 
 // transact runs a transaction, again if it conflicts with another.
-func (db *DB) transact(ctx context.Context, do func(context.Context, session) error) error {
+func (db *DB) transact(ctx context.Context, do func(context.Context, session) error) (err error) {
 	if !db.ready.Load() {
 		return errNotYet
 	}
+	ctx, span := tracing.Child(ctx, "store transaction")
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var err error
+	defer func() { db.endSpan(span, err) }()
 	for range tries {
 		if err = db.once(ctx, do); err == nil || !again(err) || ctx.Err() != nil {
 			break
@@ -78,7 +84,21 @@ func read[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (
 	if v.nothing() {
 		return nil, nil
 	}
-	return readIn(ctx, v, session{pool: v.db.reader}, s, scan, args...)
+	ctx, span := tracing.Child(ctx, "store read")
+	list, err := readIn(ctx, v, session{pool: v.db.reader}, s, scan, args...)
+	v.db.endSpan(span, err)
+	return list, err
+}
+
+// endSpan ends the span of a call. That something is not there, or may not be done to it, is an answer and no failure.
+func (db *DB) endSpan(span trace.Span, err error) {
+	if span.IsRecording() {
+		span.SetAttributes(semconv.DBSystemNameKey.String(string(db.engine)))
+	}
+	if err != nil && !errors.Is(err, ErrUnavailable) {
+		err = nil
+	}
+	tracing.End(span, err)
 }
 
 func readIn[T any](ctx context.Context, v *View, in session, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {

@@ -1,0 +1,105 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/controller"
+)
+
+// releaseOptions are the command line of `controller release`.
+type releaseOptions struct {
+	kubeconfig string
+	namespace  string
+	namespaces []string // whose ApiKeys are let go; none: all
+	timeout    time.Duration
+}
+
+func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (o releaseOptions, err error) {
+	fs := pflag.NewFlagSet("controller release", pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.Usage = func() {
+		fmt.Fprintf(stdout, "Takes the finalizer %s off every ApiKey, so that each can be deleted when no controller runs any more.\n"+
+			"Waits for the controllers and the API processes to end, and holds the controllers' leader election Lease meanwhile.\n"+
+			"Keys and Secrets stay. A controller that is started later puts the finalizer back.\n\n"+
+			"Usage: controller release [flags]\n\n%s", v1alpha1.FinalizerRevocation, fs.FlagUsages())
+	}
+	fs.StringVar(&o.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "`file` with the cluster's address and credentials; empty: those of the pod")
+	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the Leases are; empty: the pod's own, or "+defaultNamespace)
+	namespaces := fs.String("watch-namespaces", "", "`namespaces` whose ApiKeys are let go, separated by commas; what the controller had; empty: all")
+	fs.DurationVar(&o.timeout, "timeout", 4*time.Minute, "how long all of it may take")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return o, err
+		}
+		return o, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if o.namespaces, err = parseNamespaces(*namespaces); err != nil {
+		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
+	}
+	if o.namespace == "" {
+		o.namespace = podNamespace()
+	}
+	switch {
+	case fs.NArg() > 0:
+		return o, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+	case o.timeout <= 0:
+		return o, fmt.Errorf("%w: --timeout must be positive", errUsage)
+	}
+	return o, nil
+}
+
+// byHand is what is left to do for people if it has failed. It takes the other finalizers off as well.
+const byHand = `kubectl get apikeys --all-namespaces --no-headers -o custom-columns=:metadata.namespace,:metadata.name | ` +
+	`while read -r namespace name; do kubectl patch apikey "$name" -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'; done`
+
+// runRelease is `controller release`.
+func runRelease(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	o, err := parseRelease(args, getenv, stdout)
+	if err != nil {
+		return err
+	}
+	logger := zap.New(zap.JSONEncoder(), zap.Level(zapcore.ErrorLevel), zap.WriteTo(stderr))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	cfg, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", watched(o.namespaces), o.namespace)
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout: not done within %s", o.timeout))
+	defer cancel()
+	done, err := controller.Release(ctx, cfg, controller.ReleaseOptions{
+		Namespace:       o.namespace,
+		WatchNamespaces: o.namespaces,
+		Identity:        "release_" + host + "_" + rand.Text()[:10],
+		Clock:           clock.RealClock{},
+		Progress:        stdout,
+	})
+	if err != nil {
+		return fmt.Errorf("release the ApiKeys: %w\nWhen no API process runs any more, this does it by hand: %s", err, byHand)
+	}
+	fmt.Fprintf(stdout, "done: took the finalizer %s off %d ApiKeys, of which %d were being deleted and are gone; keys and Secrets stay. "+
+		"To undo it, install again: the controller puts it back.\n", v1alpha1.FinalizerRevocation, done.Keys, done.Gone)
+	return nil
+}

@@ -1,0 +1,46 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
+)
+
+// auditor writes one line for each key that comes into being, and one for each whose revocation is confirmed. Who asked for it
+// is not known here: the apiserver's audit log has it.
+//
+// A process that dies between the write to the apiserver and the line leaves none: the ApiKey's status and the apiserver's
+// audit log say what was done.
+type auditor struct{ log logr.Logger }
+
+// existing says that k has been given its hash.
+func (a auditor) existing(k *v1alpha1.ApiKey) {
+	message, event := "Key minted", "key.minted"
+	if k.Spec.SecretHash != "" {
+		message, event = "Hash of a key brought along was taken over", "key.brought"
+	}
+	a.log.Info(message, append(about(k, event),
+		"organizationID", k.Status.OrganizationID, "profile", profileName(k), "secret", k.SecretName())...)
+}
+
+// revoked says that the deletion of k, as it was before, has been let go.
+func (a auditor) revoked(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
+	a.log.Info("Key revoked", append(about(k, "key.revoked"),
+		"deletedAt", k.DeletionTimestamp.UTC().Format(time.RFC3339),
+		"confirmedAt", now.UTC().Format(time.RFC3339Nano),
+		"waitedSeconds", v.Waited.Seconds(), "replicas", v.Replicas)...)
+}
+
+// about are the fields of every line.
+func about(k *v1alpha1.ApiKey, event string) []any {
+	return []any{
+		"event", event, "keyId", string(k.UID), "key", k.Namespace + "/" + k.Name,
+		"environment", string(k.Spec.Environment), "hint", k.Status.Hint,
+	}
+}

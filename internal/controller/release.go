@@ -1,0 +1,286 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
+)
+
+const (
+	// releasePage is the number of ApiKeys listed at once.
+	releasePage = 500
+	// releasesAtOnce is the number of patches under way at once.
+	releasesAtOnce = 16
+	// lookAgain is the time between two looks at what is waited for.
+	lookAgain = time.Second
+)
+
+// ReleaseOptions are what Release needs to know.
+type ReleaseOptions struct {
+	// Namespace of the leader election Lease and of the API replicas' Leases.
+	Namespace string
+	// WatchNamespaces are those whose ApiKeys are let go. None: all namespaces.
+	WatchNamespaces []string
+	// Identity that the leader election Lease is held by. No other process may have it.
+	Identity string
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// Progress takes lines for people.
+	Progress io.Writer
+}
+
+// Released is what a Release has done.
+type Released struct {
+	// Keys whose finalizer was taken off.
+	Keys int
+	// Gone is how many of them were being deleted, and so are gone.
+	Gone int
+}
+
+// Release takes FinalizerRevocation off every ApiKey, so that each can be deleted when no controller runs any more. Keys,
+// Secrets and status stay as they are. A controller that is started later puts it back.
+//
+// It first takes the leader election Lease, and holds it until the end: a controller that leads would put the finalizer
+// back. Then it waits until no API replica is left that may accept a key, by the barrier's own judgement: a deletion
+// in progress is let go no sooner than a controller would have done it, and that of a key that is deleted from now
+// on needs nobody's confirmation. ctx bounds all of it; the error says what was being waited for.
+//
+// It needs, and uses, no more than:
+//
+//	letmepost.dev        apikeys  list, patch          in each namespace of WatchNamespaces, or in all
+//	coordination.k8s.io  leases   create               in Namespace
+//	coordination.k8s.io  leases   get, update          in Namespace, of the name letmepost-controller
+//	coordination.k8s.io  leases   list                 in Namespace
+func Release(ctx context.Context, cfg *rest.Config, o ReleaseOptions) (Released, error) {
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS = -1 // the apiserver's Priority and Fairness decides what is too much
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return Released{}, fmt.Errorf("register letmepost.dev types: %w", err)
+	}
+	keys, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return Released{}, fmt.Errorf("make a client of ApiKeys: %w", err)
+	}
+	leases, err := coordinationclient.NewForConfig(cfg)
+	if err != nil {
+		return Released{}, fmt.Errorf("make a client of Leases: %w", err)
+	}
+	r := &release{
+		ReleaseOptions: o, keys: keys,
+		barrier: revocation.NewBarrier(leases.Leases(o.Namespace), o.Clock),
+	}
+	err = r.lead(ctx, leases)
+	return r.done, err
+}
+
+type release struct {
+	ReleaseOptions
+	keys    client.Client
+	barrier *revocation.Barrier
+	done    Released
+
+	mu   sync.Mutex // of what is said: the elector calls back from goroutines of its own
+	said string
+}
+
+// say tells people something, once.
+func (r *release) say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if line := fmt.Sprintf(format, args...); line != r.said {
+		r.said = line
+		fmt.Fprintln(r.Progress, line)
+	}
+}
+
+var errLeaseLost = errors.New("the leader election Lease was lost")
+
+// lead runs the rest while this process holds the leader election Lease. It gives the Lease up when all is over, and no
+// sooner.
+func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGetter) error {
+	lease := r.Namespace + "/" + Name
+	electing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	begun, result := make(chan struct{}), make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		select {
+		case <-begun: // it ends by itself, and then stops this
+		default:
+			stop()
+		}
+	})
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: Name}, Client: leases,
+			LockConfig: resourcelock.ResourceLockConfig{Identity: r.Identity},
+		},
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, // the controller's defaults
+		ReleaseOnCancel: true,
+		Name:            Name,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnNewLeader: func(holder string) {
+				if holder != r.Identity && holder != "" {
+					r.say("waiting for a controller to end: %s holds the Lease %s", holder, lease)
+				}
+			},
+			OnStartedLeading: func(held context.Context) {
+				close(begun)
+				life, end := context.WithCancelCause(ctx)
+				context.AfterFunc(held, func() { end(errLeaseLost) })
+				err := r.run(life)
+				if err != nil && errors.Is(context.Cause(life), errLeaseLost) {
+					err = errLeaseLost
+				}
+				result <- err
+				stop()
+			},
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("take part in leader election: %w", err)
+	}
+	elector.Run(electing)
+	select {
+	case <-begun:
+		return <-result
+	default:
+		return fmt.Errorf("take the Lease %s, held by %q: a controller must not be running: %w", lease, elector.GetLeader(), context.Cause(ctx))
+	}
+}
+
+// run waits for the API replicas to be gone, then lets go of one ApiKey after another until none is left. What goes wrong
+// is tried again until ctx ends: permissions, for one, may have been granted a moment ago.
+func (r *release) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) (done bool, err error){r.awaitReplicas, r.letGo} {
+		var last error
+		for {
+			done, err := step(ctx)
+			if done {
+				break
+			}
+			if err != nil && ctx.Err() == nil {
+				last = err
+				r.say("trying again: %v", err)
+			}
+			select {
+			case <-time.After(lookAgain):
+			case <-ctx.Done():
+				if last == nil {
+					return context.Cause(ctx)
+				}
+				return fmt.Errorf("%w; what it waited for: %w", context.Cause(ctx), last)
+			}
+		}
+	}
+	return nil
+}
+
+// awaitReplicas tells whether no API replica is left that may accept a key.
+func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
+	live, err := r.barrier.Live(ctx)
+	if err != nil {
+		return false, err
+	}
+	if len(live) > 0 {
+		err := fmt.Errorf("%d API replicas may still accept keys: %s", len(live), strings.Join(live, ", "))
+		return false, err
+	}
+	r.say("no controller and no API replica is left")
+	return true, nil
+}
+
+// letGo takes the finalizer off all ApiKeys, and tells whether that was all. It was not if one has changed meanwhile.
+func (r *release) letGo(ctx context.Context) (done bool, err error) {
+	namespaces := r.WatchNamespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	looked, all := 0, int64(0)
+	done = true
+	for _, namespace := range namespaces {
+		page := &v1alpha1.ApiKeyList{}
+		for first := true; first || page.Continue != ""; first = false {
+			err := r.keys.List(ctx, page, client.InNamespace(namespace), client.Limit(releasePage), client.Continue(page.Continue))
+			if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+				break // there is no such resource, and so no ApiKey
+			}
+			if err != nil {
+				return false, fmt.Errorf("list ApiKeys: %w", err)
+			}
+			if first {
+				all += int64(len(page.Items)) + ptr.Deref(page.RemainingItemCount, 0)
+			}
+			changed, err := r.letGoOf(ctx, page.Items)
+			if err != nil {
+				return false, err
+			}
+			done = done && !changed
+			looked += len(page.Items)
+			r.say("%d of %d ApiKeys let go", looked, max(all, int64(looked)))
+		}
+	}
+	return done, nil
+}
+
+// letGoOf takes the finalizer off these ApiKeys, and tells whether one of them has changed meanwhile, and may still have it.
+func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed bool, err error) {
+	var released, gone, left atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(releasesAtOnce)
+	for i := range keys {
+		k := &keys[i]
+		if !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) {
+			continue
+		}
+		leaves := !k.DeletionTimestamp.IsZero() && len(k.Finalizers) == 1
+		group.Go(func() error {
+			patch, err := liftPatch(k)
+			if err == nil {
+				err = r.keys.Patch(ctx, k, patch, client.FieldOwner(Name))
+			}
+			switch {
+			case err == nil:
+				released.Add(1)
+				if leaves {
+					gone.Add(1)
+				}
+			case apierrors.IsInvalid(err), apierrors.IsConflict(err):
+				left.Add(1)
+			case !apierrors.IsNotFound(err):
+				return fmt.Errorf("take the finalizer off %s/%s: %w", k.Namespace, k.Name, err)
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	r.done.Keys += int(released.Load())
+	r.done.Gone += int(gone.Load())
+	return left.Load() > 0, err
+}
