@@ -75,6 +75,10 @@ verify: tools ## Regenerate and lint, and fail if that changes a file
 	@hack/verify.sh
 	@$(MAKE) --no-print-directory lint
 
+.PHONY: promtool
+promtool: # Checks and tests the alerts
+	@hack/promtool/build.sh
+
 .PHONY: spin
 spin: # The model checker, from the distribution's packages
 	@hack/spin.sh
@@ -84,7 +88,7 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 	@hack/services.sh
 
 .PHONY: test
-test: controlplane build spin services helm ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 20m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
 	@go test ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time

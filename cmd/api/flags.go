@@ -115,7 +115,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.check(t); err != nil {
 		return o, err
 	}
-	if _, err := o.telemetry.options(nil); err != nil {
+	if _, err := o.tracingOptions(nil); err != nil {
 		return o, err
 	}
 	if err := o.tls.check(); err != nil {

@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	index := authn.NewIndex()
+	index := newIndex(o.environment, audit)
 	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
 	replica := newReplica(o, cluster, feed, index, logger)
 	serving := func() bool { return replica.Serving(time.Now()) }
@@ -100,7 +100,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	defer publishing.close()
 	index.OnWithdraw(publishing.withdraw)
-	auditRevocations(index, o.environment, audit)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
 		Authenticator: authn.NewAuthenticator(authn.Options{

@@ -29,8 +29,8 @@ func (t *telemetry) addFlags(flags *pflag.FlagSet) {
 	flags.Float64Var(&t.traceSampleRatio, "trace-sample-ratio", 0.1, "Part of the traces that begin here which are recorded, from 0 to 1. Of a trace that a caller has begun (traceparent), the caller has decided.")
 }
 
-// options of the traces. The error is a usageError.
-func (t telemetry) options(logger *slog.Logger) (tracing.Options, error) {
+// tracingOptions are the options of the traces. The error is a usageError.
+func (t telemetry) tracingOptions(logger *slog.Logger) (tracing.Options, error) {
 	instance, err := os.Hostname()
 	if err != nil {
 		instance = "unknown host"
@@ -47,7 +47,7 @@ func (t telemetry) options(logger *slog.Logger) (tracing.Options, error) {
 
 // startTraces begins to export traces; nil if there are to be none.
 func (t telemetry) startTraces(ctx context.Context, logger *slog.Logger) (*tracing.Traces, error) {
-	o, err := t.options(logger)
+	o, err := t.tracingOptions(logger)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +74,14 @@ func (l *lines) Write(line []byte) (int, error) {
 	return l.w.Write(line)
 }
 
-// auditRevocations writes a line for each key of this environment from whose deletion on this process refuses it.
-func auditRevocations(index *authn.Index, environment key.Environment, audit *slog.Logger) {
+// newIndex makes an index that writes an audit line for each key of this environment from whose deletion on it refuses it.
+func newIndex(environment key.Environment, audit *slog.Logger) *authn.Index {
+	index := authn.NewIndex()
 	index.OnRevoked(func(k *authn.Key, running int) {
 		if k.Environment() == environment {
 			audit.Info("Key refused from now on", "event", "key.refused", "keyId", string(k.ID()),
 				"key", k.Organization.Name+"/"+k.Name, "environment", string(environment), "runningRequests", running)
 		}
 	})
+	return index
 }

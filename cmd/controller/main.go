@@ -127,7 +127,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if o.namespaces, err = parseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
-	if _, err := o.telemetry.options(logr.Discard()); err != nil {
+	if _, err := o.tracingOptions(logr.Discard()); err != nil {
 		return o, err
 	}
 	if o.namespace == "" {

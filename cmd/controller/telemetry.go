@@ -30,8 +30,8 @@ func (t *telemetry) addFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&t.traceSampleRatio, "trace-sample-ratio", 0.1, "part of the reconciles that are traced, from 0 to 1")
 }
 
-// options of the traces. The error is an errUsage.
-func (t telemetry) options(logger logr.Logger) (tracing.Options, error) {
+// tracingOptions are the options of the traces. The error is an errUsage.
+func (t telemetry) tracingOptions(logger logr.Logger) (tracing.Options, error) {
 	instance, err := os.Hostname()
 	if err != nil {
 		instance = "unknown host"
@@ -49,7 +49,7 @@ func (t telemetry) options(logger logr.Logger) (tracing.Options, error) {
 
 // startTraces begins to export traces; nil if there are to be none.
 func (t telemetry) startTraces(ctx context.Context, logger logr.Logger) (*tracing.Traces, error) {
-	o, err := t.options(logger)
+	o, err := t.tracingOptions(logger)
 	if err != nil {
 		return nil, err
 	}
