@@ -8,6 +8,9 @@ FUZZTIME ?= 30s
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
 TESTJOBS ?= 2
 
+# The version whose chart `make e2e` upgrades from: test/e2e/testdata has it. Its images are today's under its tag.
+PREVIOUS = 0.1.0
+
 .PHONY: help
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,4 +124,5 @@ node: ## Build the Kubernetes node that `make e2e` runs (some nine minutes the f
 e2e: node image ## Prove the installed product on a real Kubernetes node; as root: its pods are real containers
 	@echo "building the tests, then starting the node"
 	@go test -count=1 -v -timeout 20m -exec "$(CURDIR)/bin/node -logs $(CURDIR)/bin/log/node -image letmepost/app:e2e=$(CURDIR)/bin/app \
-		-image $(CURDIR)/bin/images/controller.tar -image $(CURDIR)/bin/images/api.tar --" ./test/e2e
+		-image $(CURDIR)/bin/images/controller.tar -image $(CURDIR)/bin/images/api.tar \
+		-image letmepost/controller:$(PREVIOUS)=$(CURDIR)/bin/images/controller.tar -image letmepost/api:$(PREVIOUS)=$(CURDIR)/bin/images/api.tar --" ./test/e2e

@@ -18,15 +18,18 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/keysecret"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -136,12 +139,23 @@ func (b *bed) runController(ctx context.Context) (*kube.Process, string, error) 
 // plaintexts; minting them one by one would take longer than what is to be measured. The name of key i is "loaded-i".
 // They are brought by hash: a controller misses no Secrets of theirs, and finds nothing to do.
 func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, error) {
+	return b.loadLike(ctx, namespace, n, false)
+}
+
+// loadMinted is load for keys that were minted, with their Secrets, in organizations of keysAnOrganization each, whose names
+// begin with namespace.
+func (b *bed) loadMinted(ctx context.Context, namespace string, n int) error {
+	_, err := b.loadLike(ctx, namespace, n, true)
+	return err
+}
+
+func (b *bed) loadLike(ctx context.Context, namespace string, n int, minted bool) ([]string, error) {
 	progress("loading %d ApiKeys into etcd", n)
-	stored, err := b.storedExample(ctx, namespace)
+	stored, err := b.storedExample(ctx, namespace, minted)
 	if err != nil {
 		return nil, err
 	}
-	const batch = 100
+	const batch = 50 // etcd takes at most 128 puts at once
 	plaintexts := make([]string, n)
 	for start := 0; start < n; start += batch {
 		var puts []any
@@ -149,13 +163,14 @@ func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, erro
 			if plaintexts[i], err = b.format.Mint(b.random, key.Live); err != nil {
 				return nil, err
 			}
-			name := fmt.Sprintf("loaded-%d", i)
-			value, err := variation(stored, name, fmt.Sprintf("%08x-0000-4000-8000-000000000000", b.loaded), plaintexts[i])
-			b.loaded++
+			if minted {
+				stored.Namespace = fmt.Sprintf("%s-%d", namespace, i/keysAnOrganization)
+			}
+			objects, err := b.variation(stored, fmt.Sprintf("loaded-%d", i), plaintexts[i])
 			if err != nil {
 				return nil, err
 			}
-			puts = append(puts, map[string]any{"request_put": map[string]any{"key": etcdKey(namespace, name), "value": value}})
+			puts = append(puts, objects...)
 		}
 		if err := b.etcd(ctx, "txn", map[string]any{"success": puts}, nil); err != nil {
 			return nil, err
@@ -164,15 +179,27 @@ func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, erro
 	return plaintexts, nil
 }
 
+// keysAnOrganization is how many keys there are in each of the organizations of loadMinted.
+const keysAnOrganization = 100
+
 // storedExample is the stored form of an ApiKey as it is once it is served: managed fields, finalizer, conditions and all.
-func (b *bed) storedExample(ctx context.Context, namespace string) (map[string]any, error) {
+func (b *bed) storedExample(ctx context.Context, namespace string, minted bool) (*v1alpha1.ApiKey, error) {
 	plaintext, err := b.format.Mint(b.random, key.Live)
 	if err != nil {
 		return nil, err
 	}
 	k := &v1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "example-"},
-		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, SecretHash: key.HashOf(plaintext).String()},
+		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive},
+	}
+	if minted {
+		// As kubectl apply and a GitOps tool leave it.
+		k.Labels = map[string]string{"app.kubernetes.io/name": "website", "app.kubernetes.io/part-of": "shop"}
+		k.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: `{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":` +
+			`{"annotations":{},"labels":{"app.kubernetes.io/name":"website","app.kubernetes.io/part-of":"shop"},"name":"website","namespace":"shop"},` +
+			`"spec":{"environment":"live"}}`}
+	} else {
+		k.Spec.SecretHash = key.HashOf(plaintext).String()
 	}
 	if err := b.client.Create(ctx, k); err != nil {
 		return nil, err
@@ -194,10 +221,11 @@ func (b *bed) storedExample(ctx context.Context, namespace string) (map[string]a
 	if len(answer.KVs) != 1 {
 		return nil, fmt.Errorf("etcd holds %d values for %s/%s", len(answer.KVs), namespace, k.Name)
 	}
-	var stored map[string]any
-	if err := json.Unmarshal(answer.KVs[0].Value, &stored); err != nil {
+	stored := new(v1alpha1.ApiKey)
+	if err := json.Unmarshal(answer.KVs[0].Value, stored); err != nil {
 		return nil, err
 	}
+	stored.GenerateName = ""
 	return stored, b.unload(ctx, namespace)
 }
 
@@ -232,20 +260,42 @@ func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, plaintext str
 		k.Status.Hint, k.Status.Binding = b.format.Hint(plaintext), &v1alpha1.Binding{Name: name}
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSecretCreated,
-			Message: "Secret " + name + " holds the key", ObservedGeneration: 1, LastTransitionTime: now,
+			Message: secretAvailable(name), ObservedGeneration: 1, LastTransitionTime: now,
 		})
 	}
 	return b.client.Status().Patch(ctx, k, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
 }
 
-func variation(stored map[string]any, name, uid, plaintext string) ([]byte, error) {
-	metadata, spec, status := stored["metadata"].(map[string]any), stored["spec"].(map[string]any), stored["status"].(map[string]any)
-	metadata["name"], metadata["uid"] = name, uid
-	delete(metadata, "generateName")
-	hash := key.HashOf(plaintext).String()
-	spec["secretHash"], status["hash"] = hash, hash
-	return json.Marshal(stored)
+// variation returns what puts another key like k into etcd and, if k was minted, its Secret.
+func (b *bed) variation(k *v1alpha1.ApiKey, name, plaintext string) ([]any, error) {
+	k = k.DeepCopy()
+	k.Name, k.UID = name, types.UID(fmt.Sprintf("%08x-0000-4000-8000-000000000000", b.loaded))
+	b.loaded++
+	k.Status.Hash = key.HashOf(plaintext).String()
+	if k.Spec.SecretHash != "" {
+		k.Spec.SecretHash = k.Status.Hash
+		put, err := putting(etcdKey(k.Namespace, name), k)
+		return []any{put}, err
+	}
+	k.Status.Hint, k.Status.Binding = b.format.Hint(plaintext), &v1alpha1.Binding{Name: name}
+	meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionSecretAvailable).Message = secretAvailable(name)
+	s := keysecret.Encode(k, plaintext, "https://api.letmepost.dev")
+	s.UID, s.CreationTimestamp = k.UID, k.CreationTimestamp
+	putKey, err := putting(etcdKey(k.Namespace, name), k)
+	if err != nil {
+		return nil, err
+	}
+	putSecret, err := putting([]byte("/registry/secrets/"+k.Namespace+"/"+name), s)
+	return []any{putKey, putSecret}, err
 }
+
+// putting is the request that puts an object into etcd.
+func putting(at []byte, object any) (any, error) {
+	value, err := json.Marshal(object)
+	return map[string]any{"request_put": map[string]any{"key": at, "value": value}}, err
+}
+
+func secretAvailable(name string) string { return "Secret " + name + " holds the key" }
 
 func etcdKey(namespace, name string) []byte {
 	return []byte("/registry/" + v1alpha1.GroupVersion.Group + "/apikeys/" + namespace + "/" + name)

@@ -71,7 +71,7 @@ func (b *bed) runFleet(ctx context.Context, replicas, keys int) (_ *fleet, err e
 // rest waits until the controller has looked at all keys, knows the replicas, and has nothing more to do. That it has
 // written anything is an error: keys that need work would be measured too.
 func (f *fleet) rest(ctx context.Context, keys int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // what it has to look at may be 100,000 Secrets
 	defer cancel()
 	for {
 		m, err := scrape(ctx, f.metrics)

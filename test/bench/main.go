@@ -40,6 +40,7 @@ var sections = []section{
 	{"apply", onBed(benchApply)},
 	{"revoke", onBed(benchRevoke)},
 	{"coldstart", onBed(benchColdStart)},
+	{"memory", onBed(benchMemory)},
 }
 
 func main() {
@@ -55,7 +56,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: authenticate, whoami, posts, upload, apply, revoke, coldstart")
+	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: authenticate, whoami, posts, upload, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

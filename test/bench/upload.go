@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +39,7 @@ func benchUpload(ctx context.Context, r *report) error {
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600); err != nil { // the peak begins anew
 		return err
 	}
-	idle, err := memory("VmRSS")
+	idle, err := memory("self", "VmRSS")
 	if err != nil {
 		return err
 	}
@@ -49,7 +48,7 @@ func benchUpload(ctx context.Context, r *report) error {
 		return err
 	}
 	took := time.Since(began)
-	peak, err := memory("VmHWM")
+	peak, err := memory("self", "VmHWM")
 	if err != nil {
 		return err
 	}
@@ -97,21 +96,6 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
-}
-
-// memory reads a line of /proc/self/status, in bytes.
-func memory(name string) (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == name+":" {
-			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
-			return kilobytes << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no %s in /proc/self/status", name)
 }
 
 // benchLimit measures the check of a key's rate.
