@@ -72,6 +72,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	logger, audit := newLoggers(stderr, o.logLevel)
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
+	go paceCollector(ctx, getenv)
 	certificate, err := o.tls.load(logger)
 	if err != nil {
 		return err

@@ -167,6 +167,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
+	go paceCollector(ctx, getenv)
 	cfg, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err

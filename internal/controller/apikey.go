@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
@@ -26,7 +28,7 @@ import (
 
 // Cache indexes on ApiKeys.
 const (
-	byHash        = "hash"       // status.hash, or spec.secretHash before that is written
+	byHash        = "hash"       // the bucket of status.hash, or of spec.secretHash before that is written
 	byProfileName = "profileRef" // spec.profileRef.name
 	byProfileID   = "profileID"  // status.profileID
 )
@@ -38,6 +40,9 @@ type apiKeys struct {
 	live   client.Reader // reads from the apiserver
 	events events.EventRecorder
 	claims *claims
+	// buckets of the index byHash.
+	buckets hashBuckets
+	synced  func(context.Context) bool // waits until the cache is in step
 }
 
 func setupApiKeys(mgr manager.Manager, opts Options) error {
@@ -47,9 +52,13 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		live:    mgr.GetAPIReader(),
 		events:  mgr.GetEventRecorder(Name),
 		claims:  newClaims(),
+		buckets: hashBuckets{maphash.MakeSeed()},
+		synced:  mgr.GetCache().WaitForCacheSync,
+	}
+	if err := r.buckets.index(mgr.GetCache()); err != nil {
+		return fmt.Errorf("index %s: %w", byHash, err)
 	}
 	for field, extract := range map[string]func(*v1alpha1.ApiKey) string{
-		byHash:        hashWanted,
 		byProfileName: profileName,
 		byProfileID:   func(k *v1alpha1.ApiKey) string { return k.Status.ProfileID },
 	} {
@@ -60,7 +69,8 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 	// The spec is immutable, so a change of generation is the beginning of a deletion. A change of status alone is this
 	// controller's own doing: it wakes the rivals of a key that has just been given its hash, and nobody else.
 	return builder.ControllerManagedBy(mgr).
-		For(&v1alpha1.ApiKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ApiKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{}, leftToSweep)).
+		WatchesRawSource(source.Func(r.sweep)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency}).
@@ -124,8 +134,6 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 		next = shortly
 	case found.secret == secretConflict || found.secret == secretRejected:
 		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
-	case state.Served() && found.key.SecretName() != "":
-		next = wait.Jitter(r.SecretRecheckInterval, 0.2)
 	}
 	if !state.ChangesAt.IsZero() {
 		if left := max(state.ChangesAt.Sub(r.Clock.Now()), time.Millisecond); next == 0 || left < next {
@@ -162,9 +170,13 @@ func (r *apiKeys) requests(ctx context.Context, opts ...client.ListOption) []rec
 		ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
 		return nil
 	}
-	reqs := make([]reconcile.Request, len(keys.Items))
-	for i := range keys.Items {
-		reqs[i].NamespacedName = client.ObjectKeyFromObject(&keys.Items[i])
+	return requestsFor(keys.Items)
+}
+
+func requestsFor(keys []v1alpha1.ApiKey) []reconcile.Request {
+	reqs := make([]reconcile.Request, len(keys))
+	for i := range keys {
+		reqs[i].NamespacedName = client.ObjectKeyFromObject(&keys[i])
 	}
 	return reqs
 }

@@ -6,9 +6,11 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -78,12 +80,12 @@ func (c *claims) drop(name types.NamespacedName, hash key.Hash) {
 // hasRival tells whether hash belongs to another key rather than to k. Which one is not said to anybody: it may be
 // another organization's.
 func (r *apiKeys) hasRival(ctx context.Context, k *v1alpha1.ApiKey, hash key.Hash) (bool, error) {
-	var keys v1alpha1.ApiKeyList
-	if err := r.client.List(ctx, &keys, client.MatchingFields{byHash: hash.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("list ApiKeys by hash: %w", err)
+	keys, err := r.withHash(ctx, hash.String())
+	if err != nil {
+		return false, err
 	}
-	for i := range keys.Items {
-		other := &keys.Items[i]
+	for i := range keys {
+		other := &keys[i]
 		if other.UID == k.UID || !lifecycle.Precedes(lifecycle.KeyOf(other), lifecycle.KeyOf(k)) {
 			continue
 		}
@@ -122,9 +124,21 @@ func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Req
 	if k.Status.Hash != "" {
 		r.claims.settle(client.ObjectKeyFromObject(k), k.UID)
 	}
-	rivals := r.requests(ctx, client.MatchingFields{byHash: hash})
+	rivals, err := r.withHash(ctx, hash)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
+	}
 	if len(rivals) < 2 {
 		return nil
 	}
-	return rivals
+	return requestsFor(rivals)
+}
+
+// withHash returns the ApiKeys in the cache that have or will have a hash. They are the cache's own: nobody may change them.
+func (r *apiKeys) withHash(ctx context.Context, hash string) ([]v1alpha1.ApiKey, error) {
+	var keys v1alpha1.ApiKeyList
+	if err := r.client.List(ctx, &keys, client.MatchingFields{byHash: r.buckets.of(hash)}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list ApiKeys by hash: %w", err)
+	}
+	return slices.DeleteFunc(keys.Items, func(k v1alpha1.ApiKey) bool { return hashWanted(&k) != hash }), nil
 }

@@ -229,16 +229,15 @@ func TestNextLook(t *testing.T) {
 		min, max time.Duration
 	}{
 		{"nothing will change by itself", time.Minute, findings{key: anApiKey(pinned)}, never, 0, 0},
-		{"a Secret is looked for now and then", time.Minute, findings{key: anApiKey()}, served(never), time.Minute, 72 * time.Second},
+		{"the sweep looks for a Secret now and then", time.Minute, findings{key: anApiKey()}, served(never), 0, 0},
 		{"there is no Secret to look for", time.Minute, findings{key: anApiKey(byHashOnly)}, served(never), 0, 0},
-		{"a deleted Secret may come back", time.Minute, findings{key: anApiKey(), secret: secretDeleted}, served(never), time.Minute, 72 * time.Second},
+		{"and for one that may come back", time.Minute, findings{key: anApiKey(), secret: secretDeleted}, served(never), 0, 0},
 		{"the garbage collector is quick", time.Minute, findings{key: anApiKey(), secret: secretLeaving}, never, time.Second, time.Second},
 		{"a conflict may be mended soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretConflict}, never, 30 * time.Second, 36 * time.Second},
 		{"a refusal may be lifted soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretRejected}, never, 30 * time.Second, 36 * time.Second},
 		{"but not sooner than asked for", time.Second, findings{key: anApiKey(), secret: secretRejected}, never, time.Second, 1200 * time.Millisecond},
-		{"expiry comes first", time.Minute, findings{key: anApiKey()}, served(at(5 * time.Second)), 5 * time.Second, 5 * time.Second},
-		{"expiry comes later", time.Minute, findings{key: anApiKey()}, served(at(time.Hour)), time.Minute, 72 * time.Second},
-		{"expiry alone", time.Minute, findings{key: anApiKey(byHashOnly)}, served(at(time.Hour)), time.Hour, time.Hour},
+		{"expiry comes first", time.Minute, findings{key: anApiKey(), secret: secretConflict}, served(at(5 * time.Second)), 5 * time.Second, 5 * time.Second},
+		{"expiry", time.Minute, findings{key: anApiKey()}, served(at(time.Hour)), time.Hour, time.Hour},
 		{"expiry has come since: at once, which 0 would not be", time.Minute, findings{key: anApiKey()}, served(at(-time.Second)), time.Millisecond, time.Millisecond},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -84,7 +84,7 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	opts.Cache = cache.Options{
 		// No read may start a watch by accident, least of all on Secrets.
 		ReaderFailOnMissingInformer: true,
-		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultTransform:            slim,
 		DefaultNamespaces:           watching(controllers.WatchNamespaces),
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{controllers.Namespace: {}}, Label: replicas},

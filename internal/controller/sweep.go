@@ -1,0 +1,99 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// A key that has its hash is looked at when the controller starts, and from then on whenever its Secret is to be looked for
+// again. A place in the queue for each, waited in from one time to the next, takes a quarter of the memory of such a key. So
+// there is a sweep over the cache instead, which is never far ahead of the workers.
+
+type keyQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+const (
+	sweepAhead = 512 // keys in the queue that the sweep waits for
+	sweepSteps = 256 // of one sweep, spread over its time
+)
+
+// leftToSweep lets through all but those keys of the first list that have their hash.
+var leftToSweep = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
+	return !e.IsInInitialList || e.Object.(*v1alpha1.ApiKey).Status.Hash == ""
+}}
+
+// sweep starts to put keys into the queue: all that have their hash, as fast as they are worked off, and then, over and over,
+// those whose Secret is to be looked for.
+func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
+	go func() {
+		if !r.synced(ctx) {
+			return
+		}
+		r.sweepOnce(ctx, q, 0, func(*v1alpha1.ApiKey) bool { return true })
+		for ctx.Err() == nil {
+			r.sweepOnce(ctx, q, r.SecretRecheckInterval, func(k *v1alpha1.ApiKey) bool {
+				return k.SecretName() != "" && meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
+			})
+		}
+	}()
+	return nil
+}
+
+// sweepOnce puts the keys that have their hash and are wanted into the queue, spread over a time more or less.
+func (r *apiKeys) sweepOnce(ctx context.Context, q keyQueue, over time.Duration, wanted func(*v1alpha1.ApiKey) bool) {
+	for bucket := range hashBucketCount {
+		for q.Len() > sweepAhead && pause(ctx, soon) {
+		}
+		if over > 0 && bucket%(hashBucketCount/sweepSteps) == 0 {
+			pause(ctx, wait.Jitter(over/sweepSteps, 0.2))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		var keys v1alpha1.ApiKeyList
+		if err := r.client.List(ctx, &keys, client.MatchingFields{byHash: bucketName(bucket)}, client.UnsafeDisableDeepCopy); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
+			return
+		}
+		for i := range keys.Items {
+			if k := &keys.Items[i]; k.Status.Hash != "" && wanted(k) {
+				addLow(q, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(k)})
+			}
+		}
+	}
+}
+
+// pause waits, and tells whether to go on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// addLow adds to a queue what can wait for all else.
+func addLow(q keyQueue, r reconcile.Request) {
+	if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		pq.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, r)
+		return
+	}
+	q.Add(r)
+}
