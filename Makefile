@@ -46,7 +46,7 @@ build: ## Build the controller, the API and the launcher into bin
 	@mkdir -p bin/log
 	@source hack/gobuild.sh; began=$$SECONDS; \
 	echo "building controller, api and up (first time about 2 min on two cores)"; \
-	tick "controller, api and up" bin/log/build.log go build -trimpath -buildvcs=false -o bin/ ./cmd/... ./hack/up \
+	tick "controller, api and up" bin/log/build.log go build -trimpath -buildvcs=false -tags=grpcnotrace -o bin/ ./cmd/... ./hack/up \
 		|| { cat bin/log/build.log >&2; echo "building controller, api and up failed, see above" >&2; exit 1; }; \
 	echo "built controller, api and up in $$((SECONDS - began)) s"
 
@@ -92,7 +92,7 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 
 .PHONY: test
 test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
-	@go test -race -timeout 20m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
+	@go test -race -timeout 30m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
 	@go test ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x

@@ -44,9 +44,13 @@ type cluster struct {
 	reconnect func()
 }
 
-func connect(config *rest.Config, namespace string) (*cluster, error) {
+// connect finds the cluster as clusterConfig does. It dials nothing yet.
+func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
+	config, err := clusterConfig(file, kubeconfigEnv)
+	if err != nil {
+		return nil, err
+	}
 	dialer := connrotation.NewDialer((&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
-	config = rest.CopyConfig(config)
 	config.Dial = dialer.DialContext
 	config.UserAgent = "letmepost-api"
 	config.QPS = -1 // the apiserver's priority and fairness decides, not a guess made here

@@ -77,11 +77,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	config, err := clusterConfig(o.kubeconfig, getenv("KUBECONFIG"))
-	if err != nil {
-		return err
-	}
-	cluster, err := connect(config, o.namespace)
+	cluster, err := connect(o.kubeconfig, getenv("KUBECONFIG"), o.namespace)
 	if err != nil {
 		return err
 	}

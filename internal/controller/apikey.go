@@ -129,10 +129,10 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
 	const shortly, later = time.Second, 30 * time.Second
 	var next time.Duration
-	switch {
-	case found.secret == secretLeaving:
+	switch found.secret {
+	case secretLeaving:
 		next = shortly
-	case found.secret == secretConflict || found.secret == secretRejected:
+	case secretConflict, secretRejected:
 		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
 	}
 	if !state.ChangesAt.IsZero() {

@@ -131,9 +131,11 @@ var _ = Describe("The chart", Ordered, func() {
 		key := secretValue(ctx, "backend", "LMP_API_KEY")
 		apiKey(ctx, "doomed", "live")
 		helm(ctx, "uninstall", release, "-n", systemNamespace, "--wait", "--timeout", "3m")
-		var pods corev1.PodList
-		Expect(admin.List(ctx, &pods, client.InNamespace(systemNamespace))).To(Succeed())
-		Expect(pods.Items).To(BeEmpty(), "--wait has waited for them")
+		Eventually(func(g Gomega) { // --wait has waited for Deployments, not for their pods
+			var pods corev1.PodList
+			g.Expect(admin.List(ctx, &pods, client.InNamespace(systemNamespace))).To(Succeed())
+			g.Expect(pods.Items).To(BeEmpty())
+		}).Should(Succeed())
 
 		By("deleting a key with nobody there")
 		kubectl(ctx, "delete", "apikey", "doomed", "-n", teamNamespace, "--timeout=30s")

@@ -25,7 +25,8 @@ type load struct {
 
 	mu       sync.Mutex
 	answered int
-	failed   []string
+	failed   int
+	failures []string // the first of them
 }
 
 // maxFailures is how many failures are kept in words.
@@ -93,16 +94,10 @@ func (l *load) ask(ctx context.Context, transport *http.Transport, request func(
 		l.answered++
 		return
 	}
-	if len(l.failed) < maxFailures {
-		l.failed = append(l.failed, fmt.Sprintf("%s %s %v", time.Now().Format(time.TimeOnly+".000"), status, err))
+	l.failed++
+	if len(l.failures) < maxFailures {
+		l.failures = append(l.failures, fmt.Sprintf("%s %s %v", time.Now().Format(time.TimeOnly+".000"), status, err))
 	}
-}
-
-// count returns how many requests were answered so far.
-func (l *load) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.answered
 }
 
 func (l *load) end() {
@@ -114,7 +109,7 @@ func (l *load) end() {
 func (l *load) expectNoFailure(during string) {
 	GinkgoHelper()
 	l.end()
-	figure("%s: %d requests answered, %d failed", during, l.answered, len(l.failed))
-	Expect(l.failed).To(BeEmpty(), "%s, under load", during)
+	figure("%s: %d requests answered, %d failed", during, l.answered, l.failed)
+	Expect(l.failures).To(BeEmpty(), "%s, under load: %d requests", during, l.failed)
 	Expect(l.answered).To(BeNumerically(">", 100), "%s, under load", during)
 }
