@@ -34,9 +34,11 @@ install_packages() (
     say_no /usr/sbin/policy-rc.d $'#!/bin/sh\nexit 101' 755
     say_no /etc/postgresql-common/createcluster.d/letmepost-tests.conf 'create_main_cluster = false' 644
 
-    install() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
+    # Fresh machines like to update themselves at that very moment: dpkg's lock is waited for.
+    apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"; }
+    install() { apt install -y --no-install-recommends "$@"; }
     # The lists of packages may be missing or old, as they are in a fresh container.
-    if ! install "$@" >"$log" 2>&1 && ! { "${as_root[@]}" apt-get update && install "$@"; } >>"$log" 2>&1; then
+    if ! install "$@" >"$log" 2>&1 && ! { apt update && install "$@"; } >>"$log" 2>&1; then
         cat "$log" >&2
         echo "$* could not be installed, see above. $otherwise" >&2
         exit 1
