@@ -1,8 +1,9 @@
 # For those who build with a container engine; `make image` needs none, and is what a release is made of (docs/images.md).
 #
-#   docker build --target api -t letmepost/api:0.1.0 .
-#   docker build --target controller -t letmepost/controller:0.1.0 .
+#   docker build --target api -t letmepost/api:VERSION .
+#   docker build --target controller -t letmepost/controller:VERSION .
 #
+# VERSION is the appVersion of charts/letmepost-operator/Chart.yaml: the tag that the chart asks for.
 # The files are those of `make image`: the same program writes them, with its flags and its checks. hack/image has a test
 # that the lines below agree with it.
 

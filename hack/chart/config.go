@@ -78,7 +78,7 @@ func writeConfig(dir string, rendered []byte) error {
 var (
 	source = regexp.MustCompile(`(?m)^# Source: letmepost-operator/templates/(\S+)\n`)
 	kind   = regexp.MustCompile(`(?m)^kind: (\S+)$`)
-	name   = regexp.MustCompile(`(?m)^  name: (\S+)$`)
+	name   = regexp.MustCompile(`(?m)^  name: "?([^"\s]+)"?$`)
 )
 
 // split returns the texts of the files, by name in config/. An object is text here, not data: its comments say why it

@@ -133,7 +133,7 @@ metadata:
 # Source: letmepost-operator/templates/policies.yaml
 kind: ValidatingAdmissionPolicy
 metadata:
-  name: letmepost-status-guard
+  name: "letmepost-status-guard"
 ---
 # Source: letmepost-operator/templates/rbac-api.yaml
 kind: Role
@@ -149,7 +149,7 @@ func TestSplit(t *testing.T) {
 	want := map[string]string{
 		"deploy/api.yaml": fileHead + "# Why it is there.\nkind: Deployment\nmetadata:\n  name: letmepost-api\n  labels:\n    a: b\nspec: {}\n" +
 			"---\nkind: Service\nmetadata:\n  name: letmepost-api\n",
-		"policies/status-guard.yaml": fileHead + "kind: ValidatingAdmissionPolicy\nmetadata:\n  name: letmepost-status-guard\n",
+		"policies/status-guard.yaml": fileHead + "kind: ValidatingAdmissionPolicy\nmetadata:\n  name: \"letmepost-status-guard\"\n",
 		"rbac/api.yaml":              fileHead + "kind: Role\nmetadata:\n  name: letmepost-api\n",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

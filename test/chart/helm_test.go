@@ -4,6 +4,7 @@
 package chart_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -13,10 +14,12 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
@@ -28,6 +31,14 @@ const (
 
 // settings are values by their whole names: "api.live.replicas".
 type settings map[string]any
+
+// precondition is a value without which the others could not be, and which is not what a case is about.
+type precondition struct{ value any }
+
+// MarshalJSON makes it the value.
+func (p precondition) MarshalJSON() ([]byte, error) { return json.Marshal(p.value) }
+
+func given(value any) precondition { return precondition{value} }
 
 // file is the settings as a values file, in JSON.
 func (s settings) file() []byte {
@@ -53,24 +64,45 @@ func (s settings) file() []byte {
 // objects are what was rendered, by "Kind/name"; in another namespace than the release's, by "Kind/namespace/name".
 type objects map[string]map[string]any
 
+// rendered are what `helm template` wrote, by its values file: tests look at the same settings in several ways.
+var rendered sync.Map // of func() ([]byte, error)
+
 // tryHelm runs `helm template` with settings. The error has what Helm says.
 func tryHelm(t *testing.T, s settings) (objects, error) {
 	t.Helper()
+	once, _ := rendered.LoadOrStore(string(s.file()), sync.OnceValues(func() ([]byte, error) { return template(t, releaseName, systemNamespace, s) }))
+	text, err := once.(func() ([]byte, error))()
+	if err != nil {
+		return nil, err
+	}
+	return decode(text)
+}
+
+func template(t *testing.T, release, namespace string, s settings) ([]byte, error) {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(t.Context(), kube.Path("bin/tools/helm"), "template", releaseName, kube.Path(chartPath), "--namespace", systemNamespace, "--values", "-")
+	command := exec.CommandContext(t.Context(), kube.Path("bin/tools/helm"), "template", release, kube.Path(chartPath), "--namespace", namespace, "--values", "-")
 	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+t.TempDir())
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(s.file()), &stdout, &stderr
 	if err := command.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, stderr.String())
 	}
+	return stdout.Bytes(), nil
+}
+
+func decode(text []byte) (objects, error) {
 	found := objects{}
-	decoder := yaml.NewYAMLOrJSONDecoder(&stdout, 4096)
+	reader := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
 	for {
-		var object map[string]any
-		if err := decoder.Decode(&object); errors.Is(err, io.EOF) {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
 			return found, nil
 		} else if err != nil {
 			return nil, err
+		}
+		var object map[string]any
+		if err := sigsyaml.UnmarshalStrict(document, &object); err != nil { // a key twice is a mistake
+			return nil, fmt.Errorf("%w in\n%s", err, document)
 		}
 		if len(object) > 0 {
 			found[nameOf(object)] = object
@@ -115,12 +147,18 @@ func dig(from any, path string) any {
 	return from
 }
 
+// reporter is the part of a test that checks use: a mutation is watched by another one.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 // check is an expectation of what was rendered.
-type check func(t *testing.T, found objects)
+type check func(t reporter, found objects)
 
 // is expects a value at a path of an object. nil expects none.
 func is(object, path string, want any) check {
-	return func(t *testing.T, found objects) {
+	return func(t reporter, found objects) {
 		t.Helper()
 		if found[object] == nil {
 			t.Errorf("there is no %s", object)
@@ -139,7 +177,7 @@ func has(object, path string, want any) check { return element(object, path, wan
 func hasNot(object, path string, want any) check { return element(object, path, want, false) }
 
 func element(object, path string, want any, expected bool) check {
-	return func(t *testing.T, found objects) {
+	return func(t reporter, found objects) {
 		t.Helper()
 		if found[object] == nil {
 			t.Errorf("there is no %s", object)
@@ -158,7 +196,7 @@ func element(object, path string, want any, expected bool) check {
 
 // exists expects objects.
 func exists(names ...string) check {
-	return func(t *testing.T, found objects) {
+	return func(t reporter, found objects) {
 		t.Helper()
 		for _, name := range names {
 			if found[name] == nil {
@@ -170,7 +208,7 @@ func exists(names ...string) check {
 
 // absent expects that objects are not there.
 func absent(names ...string) check {
-	return func(t *testing.T, found objects) {
+	return func(t reporter, found objects) {
 		t.Helper()
 		for _, name := range names {
 			if found[name] != nil {
@@ -182,7 +220,7 @@ func absent(names ...string) check {
 
 // all joins checks of one thing.
 func all(checks ...check) check {
-	return func(t *testing.T, found objects) {
+	return func(t reporter, found objects) {
 		t.Helper()
 		for _, c := range checks {
 			c(t, found)

@@ -78,6 +78,21 @@ var _ = Describe("Roles for people", func() {
 		Expect(permissions(ctx, person("letmepost-apikey-viewer"), ours, place{namespace, anything})).To(ConsistOf(viewing))
 	}, SpecTimeout(2*patience))
 
+	It("let who may edit a namespace mint no live keys when rbac.people.aggregateLiveKeys is off", func(ctx context.Context) {
+		install(ctx, renderRules(ctx, settings{"rbac.people.aggregateLiveKeys": false}))
+		namespace := newOrganization(ctx)
+		invite(ctx, namespace)
+		edit := slices.Concat(viewing, []string{"create apikeys.letmepost.dev"}, revoking)
+		for who, want := range map[string][]string{
+			"view": viewing, "edit": edit, "admin": slices.Concat(edit, profiling),
+			"letmepost-apikey-minter": minting, "letmepost-apikey-test-minter": {"create apikeys.letmepost.dev"},
+		} {
+			Eventually(ctx, func() ([]string, error) {
+				return permissions(ctx, person(who), ours, place{namespace, anything})
+			}).Should(ConsistOf(slices.Compact(slices.Sorted(slices.Values(want)))), who)
+		}
+	}, SpecTimeout(2*patience))
+
 	It("are not there when rbac.people.enabled is off", func(ctx context.Context) {
 		for _, object := range renderRules(ctx, settings{"rbac.people.enabled": false}) {
 			Expect(object.GetName()).NotTo(Or(ContainSubstring("apikey"), ContainSubstring("profile")))

@@ -267,6 +267,22 @@ var _ = Describe("Policies of watchNamespaces", func() {
 		awaitPolicies(ctx, mine)
 	}, SpecTimeout(2*patience))
 
+	It("keep live keys from who may edit a namespace when rbac.people.aggregateLiveKeys is off", func(ctx context.Context) {
+		install(ctx, renderRules(ctx, settings{"rbac.people.aggregateLiveKeys": false}))
+		namespace := newStage(ctx)
+		awaitPolicies(ctx, namespace)
+		for _, who := range []string{"edit", "admin"} {
+			// The roles of another spec may still have to be forgotten.
+			Eventually(ctx, func() error {
+				return creating(v1alpha1.EnvironmentLive)(ctx, as(who), namespace)
+			}).Should(MatchError(ContainSubstring(noLiveKeys)), who)
+			Expect(creating(v1alpha1.EnvironmentTest)(ctx, as(who), namespace)).To(Succeed(), who)
+			Expect(labelling(ctx, as(who), namespace)).To(Succeed(), who)
+			Expect(deleting(ctx, as(who), namespace)).To(Succeed(), who)
+		}
+		Expect(creating(v1alpha1.EnvironmentLive)(ctx, as("letmepost-apikey-minter"), namespace)).To(Succeed())
+	}, SpecTimeout(2*patience))
+
 	It("are there no more when they are switched off", func(ctx context.Context) {
 		for _, object := range renderRules(ctx, settings{"policies.leases": false, "policies.statusGuard": false, "policies.liveKeys": false}) {
 			Expect(object.GetKind()).NotTo(HavePrefix("ValidatingAdmissionPolicy"))

@@ -15,7 +15,7 @@ var everything = with(postgres, with(public, settings{
 	"redis.existingSecret": "redis", "media.credentialsSecret": "aws",
 	"api.live.autoscaling.enabled": true, "api.test.autoscaling.enabled": true,
 	"ingress.enabled": true, "httpRoute.enabled": true, "httpRoute.parentRefs": []any{map[string]any{"name": "gw"}},
-	"networkPolicy.egress.restrict": true, "watchNamespaces": []any{"a"},
+	"httpRoute.caConfigMap": "ca", "networkPolicy.egress.restrict": true, "networkPolicy.egress.rules": []any{map[string]any{"ports": tcp(5432)}}, "watchNamespaces": []any{"a"},
 	"metrics.serviceMonitor.enabled": true, "metrics.prometheusRule.enabled": true, "metrics.dashboard.enabled": true,
 	"otlp.endpoint": "http://otel:4318",
 }))

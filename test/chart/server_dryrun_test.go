@@ -5,6 +5,8 @@ package chart_test
 
 import (
 	"context"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,21 +14,47 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
-// strangers are kinds that others bring. Nothing is known of them here but their names, so that all that is proved of such
-// an object is that it is one.
-var strangers = []struct{ group, version, kind, plural string }{
-	{"monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"},
-	{"monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"},
-	{"cert-manager.io", "v1", "Certificate", "certificates"},
-	{"gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"},
+// strangers are kinds that others bring, with the module of hack/crds that has their definition, and the file in it.
+var strangers = []struct{ kind, module, file string }{
+	{"ServiceMonitor", "github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"},
+	{"PrometheusRule", "github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"},
+	{"Certificate", "github.com/cert-manager/cert-manager", "deploy/crds/cert-manager.io_certificates.yaml"},
+	{"HTTPRoute", "sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"},
+	{"BackendTLSPolicy", "sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_backendtlspolicies.yaml"},
+}
+
+// definitionsOfOthers are those of strangers, as their modules have them. Go keeps modules after the first time.
+func definitionsOfOthers(ctx context.Context) []client.Object {
+	GinkgoHelper()
+	inModule := func(args ...string) string {
+		command := exec.CommandContext(ctx, "go", args...)
+		command.Dir = kube.Path("hack/crds")
+		out, err := command.Output()
+		Expect(err).NotTo(HaveOccurred(), "go %s", strings.Join(args, " "))
+		return strings.TrimSpace(string(out))
+	}
+	inModule("mod", "download")
+	var found []client.Object
+	for _, stranger := range strangers {
+		dir := inModule("list", "-m", "-f", "{{.Dir}}", stranger.module)
+		objects, err := kube.LoadManifests(filepath.Join(dir, stranger.file))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(objects).To(HaveLen(1))
+		kind, _, err := unstructured.NestedString(objects[0].Object, "spec", "names", "kind")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(kind).To(Equal(stranger.kind))
+		found = append(found, objects[0])
+	}
+	return found
 }
 
 // warnings are what the apiserver has to say about requests that it accepts.
@@ -62,14 +90,9 @@ func inspect(ctx context.Context, c client.Client, object *unstructured.Unstruct
 
 var _ = Describe("The apiserver", Ordered, func() {
 	BeforeAll(func(ctx context.Context) {
-		scheme := runtime.NewScheme()
-		Expect(apiextensionsv1.AddToScheme(scheme)).To(Succeed())
-		c, err := client.New(server.AdminConfig(), client.Options{Scheme: scheme})
-		Expect(err).NotTo(HaveOccurred())
-		for _, stranger := range strangers {
-			crd := definition(stranger.group, stranger.version, stranger.kind, stranger.plural)
-			Expect(c.Create(ctx, crd)).To(Succeed())
-			DeferCleanup(func(ctx context.Context) { Expect(c.Delete(ctx, crd)).To(Succeed()) })
+		for _, crd := range definitionsOfOthers(ctx) {
+			Expect(admin.Create(ctx, crd)).To(Succeed())
+			DeferCleanup(func(ctx context.Context) { Expect(admin.Delete(ctx, crd)).To(Succeed()) })
 		}
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}
 		Expect(client.IgnoreAlreadyExists(admin.Create(ctx, ns))).To(Succeed())
@@ -97,11 +120,28 @@ var _ = Describe("The apiserver", Ordered, func() {
 	},
 		Entry("by default", SpecTimeout(patience), settings{}),
 		Entry("with PostgreSQL, scaling and TLS", SpecTimeout(patience), with(postgres, settings{
-			"api.live.autoscaling.enabled": true, "tls.existingSecret": "tls", "networkPolicy.egress.restrict": true,
+			"api.live.autoscaling.enabled": true, "tls.existingSecret": "tls", "networkPolicy.egress.restrict": true, "networkPolicy.egress.rules": []any{map[string]any{"ports": tcp(5432)}},
 		})),
 		Entry("in named namespaces", SpecTimeout(patience), settings{"watchNamespaces": []string{"a", "b"}}),
 		Entry("with all that can be switched on", SpecTimeout(patience), everything),
 	)
+
+	It("knows the kinds of others, too: notices a field that they don't have", func(ctx SpecContext) {
+		c, _ := inspector()
+		missed := map[string]bool{}
+		for _, stranger := range strangers {
+			missed[stranger.kind] = true
+		}
+		for _, object := range render(ctx, everything) {
+			if !missed[object.GetKind()] {
+				continue
+			}
+			delete(missed, object.GetKind())
+			Expect(unstructured.SetNestedField(object.Object, "x", "spec", "anything")).To(Succeed())
+			Eventually(ctx, inspect).WithArguments(c, object).Should(MatchError(ContainSubstring("anything")), object.GetKind())
+		}
+		Expect(missed).To(BeEmpty())
+	}, SpecTimeout(patience))
 
 	It("notices a field that is not there, and a pod that is not restricted", func(ctx SpecContext) {
 		c, heard := inspector()
@@ -115,24 +155,3 @@ var _ = Describe("The apiserver", Ordered, func() {
 		Expect(inspect(ctx, c, deployment)).To(MatchError(ContainSubstring("gracePeriod")))
 	}, SpecTimeout(patience))
 })
-
-// definition is of a kind that may hold anything.
-func definition(group, version, kind, plural string) *apiextensionsv1.CustomResourceDefinition {
-	anything := true
-	return &apiextensionsv1.CustomResourceDefinition{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:        plural + "." + group,
-			Annotations: map[string]string{"api-approved.kubernetes.io": "unapproved, for a test"},
-		},
-		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
-			Group: group, Scope: apiextensionsv1.NamespaceScoped,
-			Names: apiextensionsv1.CustomResourceDefinitionNames{Kind: kind, Plural: plural},
-			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
-				Name: version, Served: true, Storage: true,
-				Schema: &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{
-					Type: "object", XPreserveUnknownFields: &anything,
-				}},
-			}},
-		},
-	}
-}

@@ -23,7 +23,7 @@ var apiCases = []valueCase{
 		settings{"api.image.repository": "mine/api", "api.image.tag": "v2", "api.image.pullPolicy": "Never"},
 		all(
 			is(liveAPI, container+" image", "mine/api:v2"), is(testAPI, container+" image", "mine/api:v2"),
-			is(liveAPI, container+" imagePullPolicy", "Never"), is(controller, container+" image", "letmepost/controller:0.1.0"),
+			is(liveAPI, container+" imagePullPolicy", "Never"), is(controller, container+" image", "letmepost/controller:"+appVersion),
 		),
 	},
 	{
@@ -36,13 +36,28 @@ var apiCases = []valueCase{
 		settings{
 			"api.logLevel": "warn", "api.accessLog": "all", "api.docsBaseURL": "https://docs.example", "api.leaseDuration": "30s",
 			"api.defaultRateLimit": "10/1s", "api.failedAuthLimit": "none", "api.maxMediaSize": "1Gi",
-			"api.trustedProxies": []any{"10.0.0.0/8", "fd00::/8"}, "api.extraArgs": []any{"--some-flag"},
+			"api.trustedProxies": []any{"10.0.0.0/8", "fd00::/8"}, "api.extraArgs": []any{"--listen-address=:8080"},
 		},
 		all(
 			has(liveAPI, args, "--log-level=warn"), has(liveAPI, args, "--access-log=all"), has(liveAPI, args, "--docs-base-url=https://docs.example"),
 			has(liveAPI, args, "--lease-duration=30s"), has(liveAPI, args, "--default-rate-limit=10/1s"), has(liveAPI, args, "--failed-auth-limit=none"),
-			has(liveAPI, args, "--max-media-size=1Gi"), has(liveAPI, args, "--trusted-proxies=10.0.0.0/8,fd00::/8"), has(testAPI, args, "--some-flag"),
-			hasNot(controller, args, "--some-flag"),
+			has(liveAPI, args, "--max-media-size=1Gi"), has(liveAPI, args, "--trusted-proxies=10.0.0.0/8,fd00::/8"), has(testAPI, args, "--listen-address=:8080"),
+			hasNot(controller, args, "--listen-address=:8080"),
+		),
+	},
+	{
+		"flags of the API at their bounds, which the process takes, too",
+		settings{
+			"api.leaseDuration": "1m", "api.defaultRateLimit": "1000000/24h", "api.failedAuthLimit": "1/1s", "api.maxMediaSize": "2000Mi",
+			"api.docsBaseURL": "https://[fd00::1]:8443/%20/", "otlp.endpoint": "https://c_1/",
+			"api.trustedProxies": []any{
+				"0.0.0.0/0", "255.255.255.255/32", "::/0", "::1/128", "1::/16", "fd00::/8", "2001:db8::1:2/64", "1:2:3:4:5:6:7::/112", "1:2:3:4:5:6:7:8/127",
+			},
+		},
+		all(
+			has(liveAPI, args, "--lease-duration=1m"), has(liveAPI, args, "--default-rate-limit=1000000/24h"), has(liveAPI, args, "--failed-auth-limit=1/1s"),
+			has(liveAPI, args, "--max-media-size=2000Mi"), has(liveAPI, args, "--docs-base-url=https://[fd00::1]:8443/%20/"), has(liveAPI, args, "--otlp-endpoint=https://c_1/"),
+			has(liveAPI, args, "--trusted-proxies=0.0.0.0/0,255.255.255.255/32,::/0,::1/128,1::/16,fd00::/8,2001:db8::1:2/64,1:2:3:4:5:6:7::/112,1:2:3:4:5:6:7:8/127"),
 		),
 	},
 	{
@@ -62,6 +77,14 @@ var apiCases = []valueCase{
 		all(
 			is(liveAPI, container+" resources", resources), has(testAPI, env, variable),
 			has(liveAPI, volumes, extra), has(liveAPI, mounts, extraMount), is(controller, env, nil),
+		),
+	},
+	{
+		"api.serviceAccountAnnotations are how a cloud knows the API, so that a bucket needs no credentials",
+		settings{"api.serviceAccountAnnotations": map[string]any{"iam.gke.io/gcp-service-account": "a@b.iam.gserviceaccount.com"}},
+		all(
+			is("ServiceAccount/letmepost-api", "metadata annotations", map[string]any{"iam.gke.io/gcp-service-account": "a@b.iam.gserviceaccount.com"}),
+			is("ServiceAccount/letmepost-controller", "metadata annotations", nil),
 		),
 	},
 	{
@@ -100,12 +123,12 @@ var apiCases = []valueCase{
 		all(absent(testAPI, "Service/letmepost-api-test", "PersistentVolumeClaim/letmepost-api-test"), exists(liveAPI, "Service/letmepost-api-live")),
 	},
 	{
-		"replicas are an environment's own; a disruption budget is for several",
+		"replicas are an environment's own; so is the disruption budget, for one replica as for several",
 		with(postgres, settings{"api.live.replicas": 5, "api.test.replicas": 1}),
 		all(
 			is(liveAPI, "spec replicas", 5), is(testAPI, "spec replicas", 1),
 			is("PodDisruptionBudget/letmepost-api-live", "spec selector matchLabels letmepost.dev/environment", "live"),
-			absent("PodDisruptionBudget/letmepost-api-test"),
+			is("PodDisruptionBudget/letmepost-api-test", "spec maxUnavailable", 1),
 		),
 	},
 	{
@@ -146,7 +169,7 @@ var apiCases = []valueCase{
 			is(testAPI, "spec replicas", nil), is("HorizontalPodAutoscaler/letmepost-api-test", "spec maxReplicas", 3),
 			is("HorizontalPodAutoscaler/letmepost-api-test", "spec minReplicas", 1),
 			is("HorizontalPodAutoscaler/letmepost-api-test", "spec metrics 0 resource target averageUtilization", 60),
-			absent("PodDisruptionBudget/letmepost-api-test"), // of the last replica it would keep a node from being drained
+			is("PodDisruptionBudget/letmepost-api-test", "spec maxUnavailable", 1), // there may be more replicas than the least
 		),
 	},
 	{

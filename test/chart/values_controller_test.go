@@ -43,9 +43,9 @@ var controllerCases = []valueCase{
 		is(controller, container+" image", "letmepost/controller@"+digest),
 	},
 	{
-		"controller.replicas 1 has no disruption budget: it would keep its node from being drained",
+		"controller.replicas 1 has a disruption budget that keeps no node from being drained: one of one may be away",
 		settings{"controller.replicas": 1},
-		all(is(controller, "spec replicas", 1), absent("PodDisruptionBudget/letmepost-controller")),
+		all(is(controller, "spec replicas", 1), is("PodDisruptionBudget/letmepost-controller", "spec maxUnavailable", 1)),
 	},
 	{
 		"controller.podDisruptionBudget.enabled off: none",
@@ -64,6 +64,11 @@ var controllerCases = []valueCase{
 		),
 	},
 	{
+		"Secrets are looked for every second at most",
+		settings{"controller.secretRecheckInterval": "1s"},
+		has(controller, args, "--secret-recheck-interval=1s"),
+	},
+	{
 		"what else the controller's container gets",
 		settings{
 			"controller.resources": resources, "controller.extraEnv": []any{variable},
@@ -72,6 +77,14 @@ var controllerCases = []valueCase{
 		all(
 			is(controller, container+" resources", resources), has(controller, env, variable),
 			has(controller, volumes, extra), has(controller, mounts, extraMount), is(liveAPI, env, nil),
+		),
+	},
+	{
+		"controller.serviceAccountAnnotations are how a cloud knows the controller",
+		settings{"controller.serviceAccountAnnotations": map[string]any{"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/c"}},
+		all(
+			is("ServiceAccount/letmepost-controller", "metadata annotations", map[string]any{"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/c"}),
+			is("ServiceAccount/letmepost-api", "metadata annotations", nil),
 		),
 	},
 	{

@@ -5,7 +5,8 @@ package chart_test
 
 import (
 	"strings"
-	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var (
@@ -75,6 +76,31 @@ var edgeCases = []valueCase{
 		),
 	},
 	{
+		"httpRoute with TLS: the Gateway calls the API over HTTPS, and believes who signed for the name of the Service",
+		with(public, settings{
+			"httpRoute.enabled": true, "httpRoute.parentRefs": []any{map[string]any{"name": "gw"}}, "tls.existingSecret": "cert", "httpRoute.caConfigMap": "ca",
+		}),
+		all(
+			is("HTTPRoute/letmepost-api-test", "spec rules 0 backendRefs 0 port", 443),
+			is("HTTPRoute/letmepost-api-test", "spec hostnames", []any{"api.test.example.com"}),
+			is("HTTPRoute/letmepost-api-test", "spec parentRefs", []any{map[string]any{"name": "gw"}}),
+			is("BackendTLSPolicy/letmepost-api-live", "spec targetRefs", []any{map[string]any{"group": "", "kind": "Service", "name": "letmepost-api-live"}}),
+			is("BackendTLSPolicy/letmepost-api-live", "spec validation", map[string]any{
+				"hostname":          "letmepost-api-live.letmepost-system.svc",
+				"caCertificateRefs": []any{map[string]any{"group": "", "kind": "ConfigMap", "name": "ca"}},
+			}),
+			exists("BackendTLSPolicy/letmepost-api-test"), is("HTTPRoute/letmepost-api-live", "spec hostnames", []any{"api.example.com"}),
+		),
+	},
+	{
+		"httpRoute without TLS has no BackendTLSPolicy",
+		with(public, settings{"httpRoute.enabled": true, "httpRoute.parentRefs": given([]any{map[string]any{"name": "gw"}})}),
+		all(
+			is("HTTPRoute/letmepost-api-live", "spec hostnames", []any{"api.example.com"}), is("HTTPRoute/letmepost-api-test", "spec hostnames", []any{"api.test.example.com"}),
+			absent("BackendTLSPolicy/letmepost-api-live", "BackendTLSPolicy/letmepost-api-test"),
+		),
+	},
+	{
 		"by default no port is open but those that are meant to be asked, and the pods' own connections are left alone",
 		settings{},
 		all(
@@ -109,6 +135,37 @@ var edgeCases = []valueCase{
 		),
 	},
 	{
+		"networkPolicy.egress.restrict allows the ports of the collector and of the bucket, which the chart knows",
+		settings{
+			"networkPolicy.egress.restrict": true, "otlp.endpoint": "http://otel.monitoring:4318/base",
+			"media.url": "s3://bucket?endpoint=http%3A%2F%2Fminio.store%3A9000&region=eu",
+		},
+		all(
+			has("NetworkPolicy/letmepost-api", "spec egress", map[string]any{"ports": tcp(4318)}),
+			has("NetworkPolicy/letmepost-controller", "spec egress", map[string]any{"ports": tcp(4318)}),
+			has("NetworkPolicy/letmepost-api", "spec egress", map[string]any{"ports": tcp(9000)}),
+			hasNot("NetworkPolicy/letmepost-controller", "spec egress", map[string]any{"ports": tcp(9000)}),
+		),
+	},
+	{
+		"networkPolicy.egress.restrict: a URL without a port has that of its scheme",
+		settings{
+			"networkPolicy.egress.restrict": true, "otlp.endpoint": "http://otel", "media.url": "s3://bucket?region=eu&endpoint=http://minio",
+		},
+		func(t reporter, found objects) {
+			list, _ := dig(found["NetworkPolicy/letmepost-api"], "spec egress").([]any)
+			ports := 0
+			for _, rule := range list {
+				if cmp.Equal(rule, plain(map[string]any{"ports": tcp(80)})) {
+					ports++
+				}
+			}
+			if ports != 2 {
+				t.Errorf("port 80 is allowed %d times, want one for the collector and one for the bucket: %v", ports, list)
+			}
+		},
+	},
+	{
 		"metrics can be asked of each pod, ready or not, in any case",
 		settings{},
 		all(
@@ -120,7 +177,7 @@ var edgeCases = []valueCase{
 	{
 		"metrics.serviceMonitor finds both Services of metrics, and neither of those that callers use",
 		settings{"metrics.serviceMonitor.enabled": true, "metrics.serviceMonitor.interval": "1m", "metrics.serviceMonitor.labels": map[string]any{"release": "prometheus"}},
-		func(t *testing.T, found objects) {
+		func(t reporter, found objects) {
 			all(
 				is("ServiceMonitor/letmepost", "spec endpoints 0 interval", "1m"), is("ServiceMonitor/letmepost", "metadata labels release", "prometheus"),
 				is("ServiceMonitor/letmepost", "spec endpoints 0 port", "metrics"),
@@ -144,7 +201,7 @@ var edgeCases = []valueCase{
 		settings{"metrics.prometheusRule.enabled": true, "metrics.prometheusRule.labels": map[string]any{"release": "prometheus"}},
 		all(
 			is("PrometheusRule/letmepost", "metadata labels release", "prometheus"),
-			func(t *testing.T, found objects) {
+			func(t reporter, found objects) {
 				groups, _ := dig(found["PrometheusRule/letmepost"], "spec groups").([]any)
 				if len(groups) == 0 || dig(groups, "0 rules 0 expr") == nil {
 					t.Errorf("there are no rules in %v", groups)
@@ -157,7 +214,7 @@ var edgeCases = []valueCase{
 		settings{"metrics.dashboard.enabled": true, "metrics.dashboard.labels": map[string]any{"dashboards": "yes"}, "metrics.dashboard.annotations": map[string]any{"folder": "apis"}},
 		all(
 			is("ConfigMap/letmepost-dashboard", "metadata labels dashboards", "yes"), is("ConfigMap/letmepost-dashboard", "metadata annotations folder", "apis"),
-			func(t *testing.T, found objects) {
+			func(t reporter, found objects) {
 				if text, _ := dig(found["ConfigMap/letmepost-dashboard"], "data letmepost.json").(string); !strings.Contains(text, `"panels"`) {
 					t.Errorf("this is no dashboard: %.100s", text)
 				}

@@ -3,10 +3,7 @@
 
 package chart_test
 
-import (
-	"strings"
-	"testing"
-)
+import "strings"
 
 var generalCases = []valueCase{
 	{
@@ -16,7 +13,7 @@ var generalCases = []valueCase{
 			exists("Deployment/posts-controller", "Deployment/posts-api-live", "Deployment/posts-api-test", "Service/posts-api-live", "Job/posts-release"),
 			has("Deployment/posts-controller", args, "--live-base-url=http://posts-api-live.letmepost-system.svc"),
 			is("Deployment/posts-api-live", pod+" serviceAccountName", "posts-api"),
-			func(t *testing.T, found objects) {
+			func(t reporter, found objects) {
 				for name := range found {
 					if strings.Contains(name, "/letmepost") {
 						t.Errorf("%s has the name of the other install", name)
@@ -27,8 +24,8 @@ var generalCases = []valueCase{
 	},
 	{
 		"commonLabels are on every object and every pod",
-		settings{"commonLabels": map[string]any{"team": "platform"}, "crds.install": true},
-		func(t *testing.T, found objects) {
+		settings{"commonLabels": map[string]any{"team": "platform"}, "crds.install": given(true)},
+		func(t reporter, found objects) {
 			for name, object := range found {
 				if dig(object, "metadata labels team") != "platform" {
 					t.Errorf("%s does not have the label", name)
@@ -43,12 +40,31 @@ var generalCases = []valueCase{
 		},
 	},
 	{
+		"null is the absence of a value, as Helm has it",
+		settings{"commonLabels": given(nil), "api.podLabels": given(nil), "api.trustedProxies": given(nil), "api.docsBaseURL": given(nil), "media.url": given(nil)},
+		exists(liveAPI),
+	},
+	{
+		"labels that are given twice are there once, as they are for the one object or pod",
+		settings{
+			"commonLabels": map[string]any{"team": "platform"}, "api.podLabels": map[string]any{"team": "api"},
+			"metrics.serviceMonitor.enabled": true, "metrics.serviceMonitor.labels": map[string]any{"team": "monitors"},
+			"metrics.prometheusRule.enabled": true, "metrics.prometheusRule.labels": map[string]any{"team": "rules"},
+			"metrics.dashboard.enabled": true, "metrics.dashboard.labels": map[string]any{"team": "dashboards"},
+		},
+		all(
+			is(controller, podLabels+" team", "platform"), is(liveAPI, podLabels+" team", "api"), is(liveAPI, "metadata labels team", "platform"),
+			is("ServiceMonitor/letmepost", "metadata labels team", "monitors"), is("PrometheusRule/letmepost", "metadata labels team", "rules"),
+			is("ConfigMap/letmepost-dashboard", "metadata labels team", "dashboards"),
+		),
+	},
+	{
 		"image.registry is put before every repository",
 		settings{"image.registry": "registry.example:5000/mirror/"},
 		all(
-			is(controller, container+" image", "registry.example:5000/mirror/letmepost/controller:0.1.0"),
-			is(liveAPI, container+" image", "registry.example:5000/mirror/letmepost/api:0.1.0"),
-			is(releaseJob, container+" image", "registry.example:5000/mirror/letmepost/controller:0.1.0"),
+			is(controller, container+" image", "registry.example:5000/mirror/letmepost/controller:"+appVersion),
+			is(liveAPI, container+" image", "registry.example:5000/mirror/letmepost/api:"+appVersion),
+			is(releaseJob, container+" image", "registry.example:5000/mirror/letmepost/controller:"+appVersion),
 		),
 	},
 	{
@@ -95,8 +111,8 @@ var generalCases = []valueCase{
 		absent("CustomResourceDefinition/apikeys.letmepost.dev", "CustomResourceDefinition/profiles.letmepost.dev"),
 	},
 	{
-		"crds.keep: an uninstall does not take them, and all keys with them",
-		settings{"crds.install": true, "crds.keep": true},
+		"by default an uninstall does not take the definitions, and all keys with them",
+		settings{"crds.install": given(true)},
 		all(
 			is("CustomResourceDefinition/apikeys.letmepost.dev", "metadata annotations helm.sh/resource-policy", "keep"),
 			is("CustomResourceDefinition/profiles.letmepost.dev", "metadata annotations helm.sh/resource-policy", "keep"),
@@ -104,12 +120,12 @@ var generalCases = []valueCase{
 	},
 	{
 		"crds.keep off: it does",
-		settings{"crds.install": true, "crds.keep": false},
+		settings{"crds.install": given(true), "crds.keep": false},
 		is("CustomResourceDefinition/apikeys.letmepost.dev", "metadata annotations helm.sh/resource-policy", nil),
 	},
 	{
-		"uninstall.releaseKeys runs `controller release` after everything else has gone, with permissions that go after it",
-		settings{"uninstall.releaseKeys": true},
+		"by default `controller release` runs after everything else has gone, with permissions that go after it",
+		settings{},
 		all(
 			is(releaseJob, "metadata annotations helm.sh/hook", "post-delete"),
 			is(releaseJob, container+" args", []any{"release", "--namespace=letmepost-system"}),
@@ -123,7 +139,7 @@ var generalCases = []valueCase{
 	{
 		"uninstall.releaseKeys off: nothing runs after an uninstall",
 		settings{"uninstall.releaseKeys": false},
-		func(t *testing.T, found objects) {
+		func(t reporter, found objects) {
 			for name, object := range found {
 				if dig(object, "metadata annotations helm.sh/hook") != nil {
 					t.Errorf("%s is a hook", name)
@@ -142,6 +158,16 @@ var generalCases = []valueCase{
 		all(
 			is("ClusterRole/letmepost-apikey-viewer", "metadata labels rbac.authorization.k8s.io/aggregate-to-view", nil),
 			is("ClusterRole/letmepost-apikey-minter", "metadata labels rbac.authorization.k8s.io/aggregate-to-edit", nil),
+		),
+	},
+	{
+		"rbac.people.aggregateLiveKeys off: who may edit a namespace gets the role for test keys, and not that for live ones",
+		settings{"rbac.people.aggregateLiveKeys": false},
+		all(
+			is("ClusterRole/letmepost-apikey-minter", "metadata labels rbac.authorization.k8s.io/aggregate-to-edit", nil),
+			is("ClusterRole/letmepost-apikey-minter", "metadata labels rbac.authorization.k8s.io/aggregate-to-admin", nil),
+			is("ClusterRole/letmepost-apikey-test-minter", "metadata labels rbac.authorization.k8s.io/aggregate-to-edit", "true"),
+			is("ClusterRole/letmepost-apikey-test-minter", "metadata labels rbac.authorization.k8s.io/aggregate-to-admin", "true"),
 		),
 	},
 	{

@@ -4,6 +4,7 @@
 package chart_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -31,6 +32,19 @@ const (
 	podAnnotated = "spec template metadata annotations"
 )
 
+// appVersion is the tag of the images, unless values say otherwise.
+var appVersion = func() string {
+	text, err := os.ReadFile(kube.Path(chartPath + "/Chart.yaml"))
+	if err != nil {
+		panic(err) // there is no chart to test
+	}
+	var chart struct{ AppVersion string }
+	if err := yaml.Unmarshal(text, &chart); err != nil || chart.AppVersion == "" {
+		panic(fmt.Sprintf("Chart.yaml has no appVersion: %v", err))
+	}
+	return chart.AppVersion
+}()
+
 // valueCase says what settings do.
 type valueCase struct {
 	reason   string
@@ -39,7 +53,7 @@ type valueCase struct {
 }
 
 // postgres is what several replicas need.
-var postgres = settings{"database.existingSecret": "pg", "media.url": "s3://bucket?region=eu"}
+var postgres = settings{"database.existingSecret": given("pg"), "media.url": given("s3://bucket?region=eu")}
 
 // with adds settings to others.
 func with(base, more settings) settings {
@@ -48,8 +62,16 @@ func with(base, more settings) settings {
 	return joined
 }
 
+// base leaves the definitions out, unless the case is about them: they are long.
+func (tc valueCase) base() settings {
+	if _, there := tc.settings["crds.install"]; there {
+		return settings{}
+	}
+	return settings{"crds.install": false}
+}
+
 // valueCases are all that say what values do: files add theirs.
-var valueCases = slices.Concat(generalCases, storageCases, controllerCases, apiCases, edgeCases)
+var valueCases = slices.Concat(generalCases, storageCases, controllerCases, apiCases, edgeCases, textCases)
 
 // TestValues renders each case: values do what values.yaml says.
 func TestValues(t *testing.T) {
@@ -57,8 +79,39 @@ func TestValues(t *testing.T) {
 	for _, tc := range valueCases {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
-			s := with(settings{"crds.install": false}, tc.settings) // they are long, and no case but their own is about them
-			tc.want(t, helm(t, s))
+			tc.want(t, helm(t, with(tc.base(), tc.settings)))
+		})
+	}
+}
+
+// witness notes whether a check fails.
+type witness struct{ failed bool }
+
+func (*witness) Helper()                 {}
+func (w *witness) Errorf(string, ...any) { w.failed = true }
+
+// TestEverySettingMatters leaves out each setting of each case in turn: then Helm must refuse, or the check must fail. What
+// passes without the setting does not test it.
+func TestEverySettingMatters(t *testing.T) {
+	t.Parallel()
+	for _, tc := range valueCases {
+		t.Run(tc.reason, func(t *testing.T) {
+			t.Parallel()
+			for name, value := range tc.settings {
+				if _, ok := value.(precondition); ok {
+					continue
+				}
+				without := maps.Clone(tc.settings)
+				delete(without, name)
+				found, err := tryHelm(t, with(tc.base(), without))
+				watched := &witness{}
+				if err == nil {
+					tc.want(watched, found)
+				}
+				if err == nil && !watched.failed {
+					t.Errorf("the case passes without %s", name)
+				}
+			}
 		})
 	}
 }
@@ -76,8 +129,10 @@ func TestEveryValueHasACase(t *testing.T) {
 	}
 	named := map[string]bool{}
 	for _, tc := range valueCases {
-		for name := range tc.settings {
-			named[name] = true
+		for name, value := range tc.settings {
+			if _, ok := value.(precondition); !ok {
+				named[name] = true
+			}
 		}
 	}
 	var walk func(section map[string]any, path string)

@@ -7,7 +7,7 @@
 {{- define "letmepost.api.replicas" -}}
 {{- $ := index . 0 -}}
 {{- $own := index $.Values.api (index . 1) -}}
-{{- if not (kindIs "invalid" $own.replicas) }}{{ $own.replicas }}{{ else if $.Values.database.existingSecret }}2{{ else }}1{{ end }}
+{{- if not (kindIs "invalid" $own.replicas) }}{{ int $own.replicas }}{{ else if $.Values.database.existingSecret }}2{{ else }}1{{ end }}
 {{- end }}
 
 {{/* Arguments of an environment's API. Call with (list . "live"). */}}
@@ -17,26 +17,26 @@
 {{- $api := $.Values.api -}}
 - --environment={{ $environment }}
 - --namespace={{ $.Release.Namespace }}
-- --key-prefix={{ $.Values.keyPrefix }}
+- {{ printf "--key-prefix=%s" $.Values.keyPrefix | quote }}
 - --log-level={{ $api.logLevel }}
 - --access-log={{ $api.accessLog }}
-- --lease-duration={{ $api.leaseDuration }}
+- {{ printf "--lease-duration=%s" $api.leaseDuration | quote }}
 - --drain-delay={{ int $api.drain.delaySeconds }}s
 - --drain-timeout={{ int $api.drain.timeoutSeconds }}s
-- --default-rate-limit={{ $api.defaultRateLimit }}
-- --failed-auth-limit={{ $api.failedAuthLimit }}
-- --max-media-size={{ $api.maxMediaSize }}
+- {{ printf "--default-rate-limit=%s" $api.defaultRateLimit | quote }}
+- {{ printf "--failed-auth-limit=%s" $api.failedAuthLimit | quote }}
+- {{ printf "--max-media-size=%s" $api.maxMediaSize | quote }}
 {{- with $.Values.watchNamespaces }}
-- --watch-namespaces={{ join "," . }}
+- {{ printf "--watch-namespaces=%s" (join "," .) | quote }}
 {{- end }}
 {{- with $api.trustedProxies }}
-- --trusted-proxies={{ join "," . }}
+- {{ printf "--trusted-proxies=%s" (join "," .) | quote }}
 {{- end }}
 {{- with $api.docsBaseURL }}
-- --docs-base-url={{ . }}
+- {{ printf "--docs-base-url=%s" . | quote }}
 {{- end }}
 {{- if $.Values.media.url }}
-- --media-url={{ $.Values.media.url }}
+- {{ printf "--media-url=%s" $.Values.media.url | quote }}
 {{- else if $.Values.media.existingClaim }}
 - --media-url=file:///var/lib/letmepost-media/{{ $environment }}
 {{- end }}
@@ -45,7 +45,7 @@
 - --tls-key-file=/etc/letmepost/tls/tls.key
 {{- end }}
 {{- if or (include "letmepost.tlsSecret" $) (index $api $environment).publicURL }}
-- --public-url={{ include "letmepost.baseURL" . }}
+- {{ printf "--public-url=%s" (include "letmepost.baseURL" .) | quote }}
 {{- end }}
 {{- include "letmepost.traceArgs" $ }}
 {{- with $api.extraArgs }}
@@ -56,7 +56,7 @@
 {{/* Arguments of both processes. */}}
 {{- define "letmepost.traceArgs" -}}
 {{- with .Values.otlp.endpoint }}
-- --otlp-endpoint={{ . }}
+- {{ printf "--otlp-endpoint=%s" . | quote }}
 - --trace-sample-ratio={{ $.Values.otlp.sampleRatio }}
 {{- end }}
 {{- end }}
@@ -69,15 +69,15 @@
 - name: LMP_DATABASE_URL
   valueFrom:
     secretKeyRef:
-      name: {{ include "letmepost.forEnvironment" (list . $environment) }}
-      key: {{ include "letmepost.forEnvironment" (list $.Values.database.key $environment) }}
+      name: {{ include "letmepost.forEnvironment" (list . $environment) | quote }}
+      key: {{ include "letmepost.forEnvironment" (list $.Values.database.key $environment) | quote }}
 {{- end }}
 {{- with $.Values.redis.existingSecret }}
 - name: LMP_REDIS_URL
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $.Values.redis.key }}
+      name: {{ . | quote }}
+      key: {{ $.Values.redis.key | quote }}
 {{- end }}
 {{- with $.Values.api.extraEnv }}
 {{ toYaml . }}
@@ -93,17 +93,17 @@
 {{- if include "letmepost.singleVolume" $ }}
 - name: data
   persistentVolumeClaim:
-    claimName: {{ include "letmepost.forEnvironment" (list $.Values.database.sqlite.existingClaim $environment) | default (printf "%s-api-%s" (include "letmepost.prefix" $) $environment) }}
+    claimName: {{ include "letmepost.forEnvironment" (list $.Values.database.sqlite.existingClaim $environment) | default (printf "%s-api-%s" (include "letmepost.prefix" $) $environment) | quote }}
 {{- end }}
 {{- with $.Values.media.existingClaim }}
 - name: media
   persistentVolumeClaim:
-    claimName: {{ include "letmepost.forEnvironment" (list . $environment) }}
+    claimName: {{ include "letmepost.forEnvironment" (list . $environment) | quote }}
 {{- end }}
 {{- with include "letmepost.tlsSecret" $ }}
 - name: tls
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 0440
 {{- end }}
 {{- with $.Values.api.extraVolumes }}

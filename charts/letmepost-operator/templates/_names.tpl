@@ -1,19 +1,27 @@
 {{/* Labels of every object. Call with the root context. */}}
 {{- define "letmepost.labels" -}}
+{{ include "letmepost.labelsWith" (dict "root" . "own" dict) }}
+{{- end }}
+
+{{/* The same of an object that has labels of its own, which outdo those of all: a key twice is no YAML. Call with (dict "root" . "own" LABELS). */}}
+{{- define "letmepost.labelsWith" -}}
+{{- $own := .own -}}
+{{- with .root -}}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{ include "letmepost.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: letmepost
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
+{{- with merge (dict) ($own | default dict) (.Values.commonLabels | default dict) }}
 {{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}
 
 {{/* What all pods of the release have in common. A Deployment's selector can't change: so there is no version in it. */}}
 {{- define "letmepost.selector" -}}
-app.kubernetes.io/name: {{ include "letmepost.prefix" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "letmepost.prefix" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Call with (list . "live"): the selector of an environment's API. */}}
@@ -48,9 +56,9 @@ app.kubernetes.io/component: controller
 {{ dict "items" $items | toJson }}
 {{- end }}
 
-{{/* The host, and port if any, of an environment's publicURL. Call with (list . "live"). */}}
+{{/* The host of an environment's publicURL, without its port; "" without one. Call with (list . "live"). */}}
 {{- define "letmepost.publicHost" -}}
-{{ regexReplaceAll "^https?://" (index (index . 0).Values.api (index . 1)).publicURL "" }}
+{{ regexReplaceAll "^https?://([^:]*).*$" (index (index . 0).Values.api (index . 1)).publicURL "${1}" }}
 {{- end }}
 
 {{/* The Secret with the certificate; "" without TLS. */}}

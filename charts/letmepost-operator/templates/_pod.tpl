@@ -4,9 +4,9 @@ Security of every pod and container here: what PodSecurity "restricted" asks for
 {{- define "letmepost.podSecurity" -}}
 runAsNonRoot: true
 {{- with .Values.runAsUser }}
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
+fsGroup: {{ int64 . }}
 # Not again for every file at every start: a volume with a million media would keep the pod from starting.
 fsGroupChangePolicy: OnRootMismatch
 {{- end }}
@@ -25,7 +25,7 @@ capabilities:
 {{- define "letmepost.podMeta" -}}
 labels:
   {{- .selector | nindent 2 }}
-  {{- with merge (dict) .own .root.Values.commonLabels }}
+  {{- with merge (dict) (.own | default dict) (.root.Values.commonLabels | default dict) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with .annotations }}
@@ -49,7 +49,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .at.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 topologySpreadConstraints:
   {{- if .at.topologySpreadConstraints }}
