@@ -316,12 +316,18 @@ func (b *Barrier) awaitedOf(r *replica, now time.Time) (awaited string) {
 // Sweep deletes the Leases of processes that are long gone: one that crashes leaves its own behind.
 //
 // Model: step Sweep.
-func (b *Barrier) Sweep(ctx context.Context) error {
+func (b *Barrier) Sweep(ctx context.Context) error { return b.remove(ctx, forgetAfter) }
+
+// Bury deletes the Leases of all processes that are gone, for who ends an installation: nobody sweeps after it.
+func (b *Barrier) Bury(ctx context.Context) error { return b.remove(ctx, 1) }
+
+// remove deletes the Leases that have not been renewed for so many times their duration.
+func (b *Barrier) remove(ctx context.Context, durations time.Duration) error {
 	if _, err := b.list(ctx); err != nil {
 		return err
 	}
 	var errs []error
-	for name, resourceVersion := range b.stale() {
+	for name, resourceVersion := range b.stale(durations) {
 		err := b.leases.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &resourceVersion}})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			errs = append(errs, fmt.Errorf("delete the Lease of a replica that is gone: %w", err))
@@ -330,12 +336,12 @@ func (b *Barrier) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (b *Barrier) stale() map[string]string {
+func (b *Barrier) stale(durations time.Duration) map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now, names := b.clock.Now(), map[string]string{}
 	for name, r := range b.replicas {
-		if now.Sub(r.since) >= forgetAfter*r.duration {
+		if now.Sub(r.since) >= durations*r.duration {
 			names[name] = r.resourceVersion
 		}
 	}
