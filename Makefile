@@ -54,6 +54,10 @@ build: ## Build the controller, the API and the launcher into bin
 image: ## Build the container images into bin/images, for amd64 and arm64
 	@go run ./hack/image
 
+.PHONY: image-again
+image-again: image # The same input gives the same digest: builds the images from a copy elsewhere, and compares
+	@hack/image/again.sh
+
 .PHONY: generate
 generate: tools helm ## Regenerate deepcopy code, config/, the chart's schema and README, and the reference in docs/http-api.md
 	@bin/tools/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
