@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
 TESTJOBS ?= 2
 
-# The version whose chart `make e2e` upgrades from: test/e2e/testdata has it. Its images are today's under its tag.
+# The version that `make e2e` upgrades from: test/e2e/testdata has its chart, the project's history its processes.
 PREVIOUS = 0.1.0
 
 .PHONY: help
@@ -54,6 +54,10 @@ build: ## Build the controller, the API and the launcher into bin
 image: ## Build the container images into bin/images, for amd64 and arm64
 	@go run ./hack/image
 
+.PHONY: image-again
+image-again: image # The same input gives the same digest: builds the images from a copy elsewhere, and compares
+	@hack/image/again.sh
+
 .PHONY: generate
 generate: tools helm ## Regenerate deepcopy code, config/, the chart's schema and README, and the reference in docs/http-api.md
 	@bin/tools/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
@@ -93,7 +97,7 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 .PHONY: test
 test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 30m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
-	@go test ./internal/httpapi -run Allocations # the race detector makes some of its own
+	@go test ./internal/authn ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
@@ -120,9 +124,13 @@ node: ## Build the Kubernetes node that `make e2e` runs (some nine minutes the f
 		|| { cat bin/log/node.log >&2; echo "building the node's launcher and the app failed, see above" >&2; exit 1; }; \
 	echo "built launcher and app in $$((SECONDS - began)) s"
 
+.PHONY: previous
+previous: # The processes of the version that `make e2e` upgrades from
+	@hack/previous/build.sh
+
 .PHONY: e2e
-e2e: node image ## Prove the installed product on a real Kubernetes node; as root: its pods are real containers
+e2e: node image previous ## Prove the installed product on a real Kubernetes node; as root: its pods are real containers
 	@echo "building the tests, then starting the node"
 	@go test -count=1 -v -timeout 20m -exec "$(CURDIR)/bin/node -logs $(CURDIR)/bin/log/node -image letmepost/app:e2e=$(CURDIR)/bin/app \
 		-image $(CURDIR)/bin/images/controller.tar -image $(CURDIR)/bin/images/api.tar \
-		-image letmepost/controller:$(PREVIOUS)=$(CURDIR)/bin/images/controller.tar -image letmepost/api:$(PREVIOUS)=$(CURDIR)/bin/images/api.tar --" ./test/e2e
+		-image letmepost/controller:$(PREVIOUS)=$(CURDIR)/bin/previous/controller -image letmepost/api:$(PREVIOUS)=$(CURDIR)/bin/previous/api --" ./test/e2e

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Builds the pinned programs of a module under hack/, and says what it is doing while it does it.
-# Sourced by hack/controlplane/build.sh and hack/tools/build.sh.
+# Sourced by the build.sh of each.
 #
 # A program is up to date when its stamp holds the hash of everything that decides its bytes: the module's
-# go.mod and go.sum, the Go version, the package and the flags. Each build goes to a temporary name that is
+# go.mod, go.sum and own files, the Go version, the package and the flags. Each build goes to a temporary name that is
 # renamed at the end, so an interrupted build never leaves half a program behind.
 
 tick_seconds=15
@@ -39,7 +39,7 @@ go_program() {
     local module=$1 out=$2 name=$3 package=$4 expected=$5 ldflags=$6
     local log=$out/log/$name.log stamp=$out/.$name.stamp temp=$out/.$name.$$ want started=$SECONDS
     mkdir -p "$out/log"
-    want=$({ cat "$module/go.mod" "$module/go.sum"; go version; echo "$package $ldflags"; } | sha256sum | cut -d' ' -f1)
+    want=$({ find "$module" -type f ! -name '*.sh' | sort | xargs cat; go version; echo "$package $ldflags ${GOFLAGS:-}"; } | sha256sum | cut -d' ' -f1)
     if [[ -x $out/$name && -f $stamp && $(<"$stamp") == "$want" ]]; then
         return 0
     fi

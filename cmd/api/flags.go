@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
@@ -51,17 +51,6 @@ const (
 	maxLease = time.Minute
 )
 
-// defaultNamespace is that of the release, for a process outside a pod.
-const defaultNamespace = "letmepost-system"
-
-// podNamespace is the namespace of the pod that this process runs in.
-func podNamespace() string {
-	if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil && len(name) > 0 {
-		return string(name)
-	}
-	return defaultNamespace
-}
-
 // usageError is a wrong call of the program.
 type usageError struct{ message string }
 
@@ -89,7 +78,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL, "Base URL of the error documentation, for docUrl in error responses.")
 	flags.StringVar(&t.accessLog, "access-log", string(httpapi.AccessLogErrors), "Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always, and refusals in the audit log.")
 	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
-	flags.StringVar(&o.namespace, "namespace", "", "Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+defaultNamespace+".")
+	flags.StringVar(&o.namespace, "namespace", "", "Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+process.DefaultNamespace+".")
 	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration, "How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "How long running requests may then take before they are cut off.")
@@ -106,7 +95,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, usageError{err.Error()}
 	}
 	if *showVersion {
-		fmt.Fprint(stdout, versionLine())
+		fmt.Fprint(stdout, process.VersionLine("api"))
 		return o, pflag.ErrHelp
 	}
 	if flags.NArg() > 0 {
@@ -152,9 +141,9 @@ func (o *options) check(t texts) (err error) {
 	}
 	o.logLevel = level
 	if o.namespace == "" {
-		o.namespace = podNamespace()
+		o.namespace = process.Namespace()
 	}
-	if o.namespaces, err = parseNamespaces(t.namespaces); err != nil {
+	if o.namespaces, err = process.ParseNamespaces(t.namespaces); err != nil {
 		return usageError{"--watch-namespaces: " + err.Error()}
 	}
 	return o.checkDurations()

@@ -36,6 +36,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	logger, audit := newLoggers(stderr, o.logLevel)
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
-	go paceCollector(ctx, getenv)
+	go process.PaceCollector(ctx, getenv)
 	certificate, err := o.tls.load(logger)
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		DrainTimeout: o.drainTimeout,
 		Logger:       logger,
 		Listening: func(api, admin net.Addr) {
-			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(), "tls", certificate != nil, "watching", watched(o.namespaces))
+			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(), "tls", certificate != nil, "watching", process.Watched(o.namespaces))
 		},
 	})
 }

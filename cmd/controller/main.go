@@ -34,6 +34,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/controller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/process"
 )
 
 func main() {
@@ -48,17 +49,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "controller:", err)
 		os.Exit(1)
 	}
-}
-
-// defaultNamespace is that of the release, for a process outside a pod.
-const defaultNamespace = "letmepost-system"
-
-// podNamespace is the namespace of the pod that this process runs in.
-func podNamespace() string {
-	if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil && len(name) > 0 {
-		return string(name)
-	}
-	return defaultNamespace
 }
 
 var errUsage = errors.New("wrong usage, see --help")
@@ -104,7 +94,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long a replica that stands by waits for a silent leader")
 	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long a leader tries to renew before it gives up; less than the lease duration")
 	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "time between attempts to get or renew the Lease")
-	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the API replicas have their Leases; empty: the pod's own, or "+defaultNamespace)
+	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the API replicas have their Leases; empty: the pod's own, or "+process.DefaultNamespace)
 	fs.StringVar(&o.keyPrefix, "key-prefix", key.DefaultWord, "`word` that every key begins with; the API must have the same")
 	fs.StringVar(&o.liveBaseURL, "live-base-url", "https://api.letmepost.dev", "`URL` of the live API, minted into the Secrets of live keys as LMP_BASE_URL")
 	fs.StringVar(&o.testBaseURL, "test-base-url", "https://api.test.letmepost.dev", "`URL` of the test API, minted into the Secrets of test keys as LMP_BASE_URL")
@@ -120,18 +110,18 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	if *showVersion {
-		fmt.Fprint(stdout, versionLine())
+		fmt.Fprint(stdout, process.VersionLine("controller"))
 		return o, pflag.ErrHelp // what was asked for is printed
 	}
 	var err error
-	if o.namespaces, err = parseNamespaces(*namespaces); err != nil {
+	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
 	if _, err := o.tracingOptions(logr.Discard()); err != nil {
 		return o, err
 	}
 	if o.namespace == "" {
-		o.namespace = podNamespace()
+		o.namespace = process.Namespace()
 	}
 	if o.leaderElectNamespace == "" {
 		o.leaderElectNamespace = o.namespace
@@ -167,7 +157,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
-	go paceCollector(ctx, getenv)
+	go process.PaceCollector(ctx, getenv)
 	cfg, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err
@@ -207,7 +197,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	logger.Info("Starting", "watching", watched(o.namespaces), "namespace", o.namespace)
+	logger.Info("Starting", "watching", process.Watched(o.namespaces), "namespace", o.namespace)
 	if err := addProbes(mgr); err != nil {
 		return err
 	}

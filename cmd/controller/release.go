@@ -21,6 +21,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/controller"
+	"github.com/letmepost/letmepost-operator/internal/process"
 )
 
 // releaseOptions are the command line of `controller release`.
@@ -41,7 +42,7 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 			"Usage: controller release [flags]\n\n%s", v1alpha1.FinalizerRevocation, fs.FlagUsages())
 	}
 	fs.StringVar(&o.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "`file` with the cluster's address and credentials; empty: those of the pod")
-	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the Leases are; empty: the pod's own, or "+defaultNamespace)
+	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the Leases are; empty: the pod's own, or "+process.DefaultNamespace)
 	namespaces := fs.String("watch-namespaces", "", "`namespaces` whose ApiKeys are let go, separated by commas; what the controller had; empty: all")
 	fs.DurationVar(&o.timeout, "timeout", 4*time.Minute, "how long all of it may take")
 	if err := fs.Parse(args); err != nil {
@@ -50,11 +51,11 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 		}
 		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if o.namespaces, err = parseNamespaces(*namespaces); err != nil {
+	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
 	if o.namespace == "" {
-		o.namespace = podNamespace()
+		o.namespace = process.Namespace()
 	}
 	switch {
 	case fs.NArg() > 0:
@@ -86,7 +87,7 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		host = "unknown host"
 	}
-	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", watched(o.namespaces), o.namespace)
+	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", process.Watched(o.namespaces), o.namespace)
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout: not done within %s", o.timeout))
 	defer cancel()
 	done, err := controller.Release(ctx, cfg, controller.ReleaseOptions{

@@ -27,7 +27,7 @@ func goFlags(version string) []string {
 		// gRPC (of the trace exporter) without its debug pages, which nothing here serves: their html/template calls
 		// methods by name, and the linker keeps every method then. 11 MB of the controller.
 		"-tags=grpcnotrace",
-		"-ldflags=-s -w -X main.version=" + version, // no symbols: they are for debuggers, and half of the size
+		"-ldflags=-s -w -X github.com/letmepost/letmepost-operator/internal/process.version=" + version, // no symbols: they are for debuggers, and half of the size
 	}
 }
 

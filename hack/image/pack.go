@@ -168,7 +168,11 @@ func sizes(index v1.ImageIndex) (map[string]size, error) {
 	return all, nil
 }
 
-// report says what an image has become.
+// maxPulled is what an image may be to pull, for each platform: docs/operations.md promises it. What is linked in without being
+// needed is found here.
+const maxPulled = 40_000_000
+
+// report says what an image has become. One that is larger than promised is an error.
 func report(w io.Writer, archive string, src source, img image, index v1.ImageIndex) error {
 	digest, err := index.Digest()
 	if err != nil {
@@ -179,10 +183,14 @@ func report(w io.Writer, archive string, src source, img image, index v1.ImageIn
 		return err
 	}
 	fmt.Fprintf(w, "%s is in %s\n  digest %s\n", img.tag(src.version), archive, digest)
+	var errs []error
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, p := range platforms {
 		s := all[p.String()]
 		fmt.Fprintf(table, "  %s\t%.1f MB to pull\t%.1f MB unpacked\t\n", p, float64(s.pulled)/1e6, float64(s.unpacked)/1e6)
+		if s.pulled > maxPulled {
+			errs = append(errs, fmt.Errorf("%s is %.1f MB to pull, which is more than %d MB: see what has been linked in", p, float64(s.pulled)/1e6, maxPulled/1_000_000))
+		}
 	}
-	return table.Flush()
+	return errors.Join(append(errs, table.Flush())...)
 }

@@ -95,6 +95,16 @@ func (a *Authenticator) Authenticate(authorization []string) (Identity, error) {
 	return a.recognise(authorization, a.clock.Now())
 }
 
+// Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It is for
+// logs: who is refused for a key that was revoked or has expired is somebody whom an operator looks for.
+func (a *Authenticator) Known(authorization []string) *Key {
+	s, err := a.find(authorization)
+	if err != nil {
+		return nil
+	}
+	return s.key
+}
+
 // recognise tells whose key was presented, if it is served at now. The error is a Refusal.
 func (a *Authenticator) recognise(authorization []string, now time.Time) (Identity, error) {
 	s, err := a.find(authorization)

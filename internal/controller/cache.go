@@ -34,7 +34,7 @@ func slim(o any) (any, error) {
 	k.ObjectMeta = metav1.ObjectMeta{
 		Name: k.Name, Namespace: common(k.Namespace), UID: k.UID, ResourceVersion: k.ResourceVersion, Generation: k.Generation,
 		CreationTimestamp: k.CreationTimestamp, DeletionTimestamp: k.DeletionTimestamp,
-		Finalizers: share(k.Finalizers, usualFinalizers),
+		Finalizers: share(k.Finalizers, usualFinalizers), Annotations: slimAnnotations(k.Annotations),
 	}
 	slimSpec(&k.Spec)
 	slimStatus(&k.Status)
@@ -45,6 +45,14 @@ func slim(o any) (any, error) {
 }
 
 var stripManagedFields = cache.TransformStripManagedFields()
+
+// slimAnnotations keeps the one that a reconciler reads.
+func slimAnnotations(annotations map[string]string) map[string]string {
+	if annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled {
+		return cancelScheduled
+	}
+	return nil
+}
 
 func slimSpec(s *v1alpha1.ApiKeySpec) {
 	s.Environment = common(s.Environment)
@@ -66,6 +74,9 @@ func slimStatus(s *v1alpha1.ApiKeyStatus) {
 		}
 	}
 }
+
+// cancelScheduled is all that is left of annotations. Nobody writes to it either.
+var cancelScheduled = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
 
 // Slices that nearly all ApiKeys have. Nobody writes to what is in the cache: a reader gets a copy.
 var (

@@ -68,14 +68,14 @@ type Released struct {
 // It first takes the leader election Lease, and holds it until the end: a controller that leads would put the finalizer
 // back. Then it waits until no API replica is left that may accept a key, by the barrier's own judgement: a deletion
 // in progress is let go no sooner than a controller would have done it, and that of a key that is deleted from now
-// on needs nobody's confirmation. ctx bounds all of it; the error says what was being waited for.
+// on needs nobody's confirmation. The Leases of replicas that have not given theirs up go as well. ctx bounds all of it; the error says what was being waited for.
 //
 // It needs, and uses, no more than:
 //
 //	letmepost.dev        apikeys  list, patch          in each namespace of WatchNamespaces, or in all
 //	coordination.k8s.io  leases   create               in Namespace
 //	coordination.k8s.io  leases   get, update          in Namespace, of the name letmepost-controller
-//	coordination.k8s.io  leases   list                 in Namespace
+//	coordination.k8s.io  leases   list, delete         in Namespace
 func Release(ctx context.Context, cfg *rest.Config, o ReleaseOptions) (Released, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1 // the apiserver's Priority and Fairness decides what is too much
@@ -178,7 +178,7 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 // run waits for the API replicas to be gone, then lets go of one ApiKey after another until none is left. What goes wrong
 // is tried again until ctx ends: permissions, for one, may have been granted a moment ago.
 func (r *release) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) (done bool, err error){r.awaitReplicas, r.letGo} {
+	for _, step := range []func(context.Context) (done bool, err error){r.awaitReplicas, r.bury, r.letGo} {
 		var last error
 		for {
 			done, err := step(ctx)
@@ -213,6 +213,15 @@ func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	r.say("no controller and no API replica is left")
+	return true, nil
+}
+
+// bury deletes the Leases that replicas have left behind: when they are told to end together with what allows them to delete
+// theirs, it is too late for that.
+func (r *release) bury(ctx context.Context) (done bool, err error) {
+	if err := r.barrier.Bury(ctx); err != nil {
+		return false, err
+	}
 	return true, nil
 }
 

@@ -114,7 +114,7 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	}
 	again := verdict.AskAgain
 	switch {
-	case len(verdict.Awaited) == 0:
+	case verdict.Confirmed():
 		again, err = 0, r.lift(ctx, k, verdict)
 	case verdict.Waited < tellAfter:
 		again = min(again, tellAfter-verdict.Waited)
@@ -199,7 +199,7 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 		return client.IgnoreNotFound(err)
 	}
 	ctrl.LoggerFrom(ctx).Info("Revocation waits", "awaited", v.Awaited, "waited", v.Waited.Round(time.Millisecond).String())
-	r.events.Eventf(updated, nil, corev1.EventTypeWarning, v1alpha1.ReasonAwaitingReplicas, "Revoke", "%s", awaiting(v))
+	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", awaiting(v))
 	return nil
 }
 
@@ -211,14 +211,26 @@ func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
 		Message: "The key is being deleted",
 	})
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
-		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAwaitingReplicas,
+		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: awaitingReason(v),
 		Message: awaiting(v),
 	})
+}
+
+// awaitingReason is awaiting as a condition's reason.
+func awaitingReason(v revocation.Verdict) string {
+	if len(v.Awaited) == 0 {
+		return v1alpha1.ReasonAwaitingCancellation
+	}
+	return v1alpha1.ReasonAwaitingReplicas
 }
 
 // awaiting says whom a deletion waits for.
 func awaiting(v revocation.Verdict) string {
 	const most = 8
+	if len(v.Awaited) == 0 {
+		return fmt.Sprintf("No API replica accepts the key. Waiting for one of the %s environment to cancel what the key has queued; to delete it without that, remove its annotation %s",
+			v.Uncanceled, v1alpha1.AnnotationCancelScheduled)
+	}
 	names := v.Awaited
 	if len(names) > most {
 		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(v.Awaited)-most))

@@ -183,6 +183,35 @@ var _ = Describe("A key that is deleted", Serial, func() {
 		revoke(ctx, k)
 	})
 
+	It("waits for a replica of its environment to cancel what it has queued, if it is asked to, and not if it is no longer", func(ctx SpecContext) {
+		org := newOrg(ctx)
+		leaked := func() *v1alpha1.ApiKey {
+			return beingDeleted(ctx, awaitReason(ctx, createKey(ctx, org, func(k *v1alpha1.ApiKey) {
+				k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
+			}), v1alpha1.ReasonActive))
+		}
+		uncanceled := haveCondition(v1alpha1.ConditionRevoking, metav1.ConditionTrue, v1alpha1.ReasonAwaitingCancellation)
+
+		By("with no replica at all")
+		k := leaked()
+		message := conditionMessage(await(ctx, k, uncanceled), v1alpha1.ConditionRevoking)
+		Expect(message).To(And(ContainSubstring("one of the "+string(k.Spec.Environment)+" environment"), ContainSubstring("remove its annotation "+v1alpha1.AnnotationCancelScheduled)))
+		Expect(awaitEvent(ctx, k, v1alpha1.ReasonAwaitingCancellation).Note).To(Equal(message))
+
+		By("with one that has done so")
+		r := newReplica(ctx, minute)
+		r.says(ctx, fetch(ctx, k).ResourceVersion, k)
+		awaitGone(ctx, k)
+		r.leave(ctx)
+
+		By("without the annotation")
+		k = await(ctx, leaked(), uncanceled)
+		old := k.DeepCopy()
+		k.Annotations = nil
+		Expect(admin.Patch(ctx, k, client.MergeFrom(old))).To(Succeed())
+		awaitGone(ctx, k)
+	})
+
 	It("survives a controller that dies before it lifts the finalizer", func(ctx SpecContext) {
 		k := mintKey(ctx, newOrg(ctx))
 		struck := op.wire.cutAt(cut{method: http.MethodPatch, path: "/apikeys/" + k.Name, fatal: true})

@@ -43,6 +43,8 @@ const DefaultDocsBaseURL = "https://docs.letmepost.dev"
 // recognises nobody.
 type Authenticator interface {
 	Admit(ctx context.Context, authorization []string, flight *authn.Flight) error
+	// Known returns the key that was presented, whether it is served or not; nil if there is none.
+	Known(authorization []string) *authn.Key
 }
 
 // Directory holds what there is to see, newest first (creation time, then id), for one caller: nothing that the caller
@@ -122,7 +124,7 @@ func newAPI(c Config, routes []route) (*API, error) {
 		config:   c,
 		router:   newRouter(routes, m),
 		metrics:  m,
-		records:  newRecorder(c.Logger, c.Audit, c.AccessLog, keyPattern(c.KeyFormat)),
+		records:  newRecorder(c, keyPattern(c.KeyFormat)),
 		document: document,
 		problems: newProblems(c.DocsBaseURL, c.KeyFormat.Prefix(c.Environment), routes),
 	}, nil

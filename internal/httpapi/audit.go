@@ -15,6 +15,15 @@ const (
 	refusedKeyWork = "key_management"
 )
 
+// refusalClasses are all that refusalOf returns.
+func refusalClasses() []string {
+	classes := []string{refusedScope, refusedKeyWork}
+	for _, refusal := range authn.Refusals {
+		classes = append(classes, string(refusal))
+	}
+	return classes
+}
+
 // refusalOf returns the class of a refusal, "" if err is none: that nobody was recognised, or somebody who lacks the right.
 // A panic on the way is a mistake of ours, whatever else it was.
 func refusalOf(err error) string {

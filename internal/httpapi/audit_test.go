@@ -40,9 +40,12 @@ func TestAudit(t *testing.T) {
 	gone, revoked := live(t)
 	authntest.Deleting(gone)
 	old, expired := live(t, authntest.ExpiringAt(now.Add(-time.Second)))
+	pinned, unserved := live(t, authntest.Named("pinned"), authntest.PinnedTo(authntest.Profile()))
 	_, unknown := live(t)
 	_, other := authntest.Minted(t, format, key.Test)
-	known := map[string]any{"keyId": string(good.UID), "key": "acme/ci"}
+	named := func(k *v1alpha1.ApiKey) map[string]any {
+		return map[string]any{"keyId": string(k.UID), "key": "acme/" + k.Name}
+	}
 	for _, tc := range []struct {
 		reason, method, target, bearer string
 		class                          string // "": it is no refusal
@@ -52,15 +55,16 @@ func TestAudit(t *testing.T) {
 		{"no header", "GET", "/v1/whoami", "", "missing", 401, nil},
 		{"no key", "GET", "/v1/whoami", "password", "malformed", 401, nil},
 		{"a key that never was", "GET", "/v1/whoami", unknown, "unknown", 401, nil},
-		{"one that is being deleted", "GET", "/v1/whoami", revoked, "revoked", 401, nil},
-		{"one that has expired", "GET", "/v1/whoami", expired, "expired", 401, nil},
+		{"one that is being deleted", "GET", "/v1/whoami", revoked, "revoked", 401, named(gone)},
+		{"one that has expired", "GET", "/v1/whoami", expired, "expired", 401, named(old)},
+		{"one whose Profile is not there", "GET", "/v1/whoami", unserved, "unserved", 401, named(pinned)},
 		{"one of the other environment", "GET", "/v1/whoami", other, "wrong_environment", 401, nil},
-		{"without the route's scope", "POST", "/v1/posts", plaintext, "insufficient_scope", 403, known},
-		{"a key that would mint keys", "POST", "/v1/api-keys", plaintext, "key_management", 403, known},
+		{"without the route's scope", "POST", "/v1/posts", plaintext, "insufficient_scope", 403, named(good)},
+		{"a key that would mint keys", "POST", "/v1/api-keys", plaintext, "key_management", 403, named(good)},
 		{"what does not exist", "GET", "/v1/profiles/none", plaintext, "", 404, nil},
 		{"what is there", "GET", "/v1/whoami", plaintext, "", 200, nil},
 	} {
-		f, audit := auditFixture(t, good, gone, old)
+		f, audit := auditFixture(t, good, gone, old, pinned)
 		f.do(tc.method, tc.target, tc.bearer)
 		got, access := lines(t, audit), lines(t, f.log)
 		if tc.class == "" {
@@ -82,24 +86,27 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// A flood of one kind keeps nothing of the other out of its log.
+// A flood of one kind keeps nothing of the other out of its log, and one of noise no revoked key that is in use.
 func TestAuditHasItsOwnPace(t *testing.T) {
 	k, plaintext := live(t)
-	f, audit := auditFixture(t, k)
+	gone, revoked := live(t)
+	authntest.Deleting(gone)
+	f, audit := auditFixture(t, k, gone)
 	for range 1000 {
 		f.do(http.MethodGet, "/v1/profiles/none", plaintext)
-	}
-	f.do(http.MethodGet, "/v1/whoami", "")
-	if n := len(lines(t, audit)); n != 1 {
-		t.Errorf("%d lines in the audit log, want 1", n)
 	}
 	for range 1000 {
 		f.do(http.MethodGet, "/v1/whoami", "")
 	}
+	f.do(http.MethodGet, "/v1/whoami", revoked)
+	got := lines(t, audit)
+	if len(got) != maxRecords+1 || got[len(got)-1]["keyId"] != string(gone.UID) {
+		t.Fatalf("%d lines, the last of them %v; want %d, and the revoked key's", len(got), got[len(got)-1], maxRecords+1)
+	}
 	f.clock.SetTime(now.Add(time.Second))
 	f.do(http.MethodGet, "/v1/whoami", "")
-	got := lines(t, audit)
-	if len(got) != maxRecords || got[len(got)-1]["suppressed"] != 901.0 {
-		t.Errorf("%d lines, the last of them %v; want %d, and 901 suppressed", len(got), got[len(got)-1], maxRecords)
+	got = lines(t, audit)
+	if last := got[len(got)-1]; last["refusal"] != "missing" || last["suppressed"] != 1000.0-maxRecords {
+		t.Errorf("the last line is %v; want one that says how many of its class were left out", last)
 	}
 }

@@ -117,6 +117,8 @@ type stub func() error
 
 func (s stub) Admit(context.Context, []string, *authn.Flight) error { return s() }
 
+func (stub) Known([]string) *authn.Key { return nil }
+
 func TestPanics(t *testing.T) {
 	_, plaintext := live(t)
 	for _, c := range []struct {

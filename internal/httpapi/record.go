@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
 )
 
 // AccessLog says which requests leave a record in the log. A 500 leaves one always, and a refusal leaves one in the audit
@@ -27,16 +29,18 @@ const (
 	AccessLogNone   AccessLog = "none"
 )
 
-// maxRecords is how many requests that went wrong are recorded a second, and at once. Anyone can cause them, without a
-// key, and must not be able to fill a disk.
+// maxRecords is how many requests that went wrong are recorded a second, and at once, of each kind: anyone can cause them,
+// without a key, and must not be able to fill a disk, nor to keep it out of the log that a revoked key is in use.
 const maxRecords = 100
 
 // recorder writes one record a request. A record never holds a header, a path or a query: keys end up in all of them.
 type recorder struct {
 	mode     AccessLog
 	keys     *regexp.Regexp
-	requests log // the access log
-	refusals log // the audit log; a flood in one of the two keeps nothing out of the other
+	requests *log            // the access log
+	refusals map[string]*log // the audit log, by the class of the refusal
+	// known returns the key that a request was sent with, whether it is served or not; nil if there is none.
+	known func(authorization []string) *authn.Key
 }
 
 // log is a logger, and what holds back records that anyone can cause.
@@ -46,12 +50,19 @@ type log struct {
 	suppressed atomic.Int64 // records not written since the last one that was
 }
 
-func newRecorder(logger, audit *slog.Logger, mode AccessLog, keys *regexp.Regexp) *recorder {
-	return &recorder{
-		mode: mode, keys: keys,
-		requests: log{Logger: logger, limit: rate.NewLimiter(maxRecords, maxRecords)},
-		refusals: log{Logger: audit, limit: rate.NewLimiter(maxRecords, maxRecords)},
+func newLog(logger *slog.Logger) *log {
+	return &log{Logger: logger, limit: rate.NewLimiter(maxRecords, maxRecords)}
+}
+
+func newRecorder(c Config, keys *regexp.Regexp) *recorder {
+	rec := &recorder{
+		mode: c.AccessLog, keys: keys, known: c.Authenticator.Known,
+		requests: newLog(c.Logger), refusals: map[string]*log{},
 	}
+	for _, class := range refusalClasses() {
+		rec.refusals[class] = newLog(c.Audit)
+	}
+	return rec
 }
 
 // record writes the record of a request that has been answered, if it is wanted.
@@ -63,14 +74,19 @@ func (rec *recorder) record(r *request, elapsed time.Duration) {
 		return
 	}
 	if class := refusalOf(r.failure); class != "" {
-		rec.refusals.writePaced(slog.LevelInfo, "Request refused", r, elapsed,
-			slog.String("event", "request.refused"), slog.String("refusal", class))
+		rec.refusals[class].writePaced(slog.LevelInfo, "Request refused", r, elapsed, func() []slog.Attr {
+			refused := []slog.Attr{slog.String("event", "request.refused"), slog.String("refusal", class)}
+			if r.caller().Key == nil {
+				refused = append(refused, keyAttrs(rec.known(r.http.Header["Authorization"]))...)
+			}
+			return refused
+		})
 		return
 	}
 	if rec.mode == AccessLogNone && r.status != http.StatusInternalServerError {
 		return
 	}
-	rec.requests.writePaced(levelOf(r.status), "request", r, elapsed, rec.explain(r.failure)...)
+	rec.requests.writePaced(levelOf(r.status), "request", r, elapsed, func() []slog.Attr { return rec.explain(r.failure) })
 }
 
 // levelOf: a client's mistake is no trouble of ours, an unready replica may be, an internal error is.
@@ -85,13 +101,13 @@ func levelOf(status int) slog.Level {
 	}
 }
 
-// writePaced writes a record of what anyone can cause, or counts it as left out.
-func (l *log) writePaced(level slog.Level, message string, r *request, elapsed time.Duration, more ...slog.Attr) {
+// writePaced writes a record of what anyone can cause, or counts it as left out. more is asked for only if it is written.
+func (l *log) writePaced(level slog.Level, message string, r *request, elapsed time.Duration, more func() []slog.Attr) {
 	if !l.limit.AllowN(r.start, 1) {
 		l.suppressed.Add(1)
 		return
 	}
-	l.write(level, message, r, elapsed, more...)
+	l.write(level, message, r, elapsed, more()...)
 }
 
 func (l *log) write(level slog.Level, message string, r *request, elapsed time.Duration, more ...slog.Attr) {
@@ -106,11 +122,7 @@ func (l *log) write(level slog.Level, message string, r *request, elapsed time.D
 		slog.Int("status", r.status),
 		slog.Float64("durationMs", float64(elapsed.Microseconds())/1000),
 	}, more...)
-	if k := r.caller().Key; k != nil {
-		attrs = append(attrs,
-			slog.String("keyId", string(k.ID())),
-			slog.String("key", k.Organization.Name+"/"+k.Name))
-	}
+	attrs = append(attrs, keyAttrs(r.caller().Key)...)
 	if r.cut {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
@@ -124,6 +136,14 @@ func (l *log) write(level slog.Level, message string, r *request, elapsed time.D
 		attrs = append(attrs, slog.Int64("suppressed", n))
 	}
 	l.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// keyAttrs name a key; nil has no name.
+func keyAttrs(k *authn.Key) []slog.Attr {
+	if k == nil {
+		return nil
+	}
+	return []slog.Attr{slog.String("keyId", string(k.ID())), slog.String("key", k.Organization.Name+"/"+k.Name)}
 }
 
 // explain says for the operator what the caller is not told.

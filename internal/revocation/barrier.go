@@ -75,8 +75,11 @@ func NewBarrier(leases coordinationclient.LeaseInterface, clock clock.PassiveClo
 
 // Verdict is the answer to "whom does this deletion wait for?".
 type Verdict struct {
-	// Awaited names the replicas that may still accept the key; none: the deletion is confirmed.
+	// Awaited names the replicas that may still accept the key.
 	Awaited []string
+	// Uncanceled is the environment of a key whose deletion is to cancel what it has queued, as long as no replica of that
+	// environment has done so; "" otherwise.
+	Uncanceled v1alpha1.Environment
 	// Replicas is how many there are that have not expired.
 	Replicas int
 	// Waited is how long the answer has been awaited.
@@ -84,6 +87,9 @@ type Verdict struct {
 	// AskAgain is when the passage of time alone may change the answer.
 	AskAgain time.Duration
 }
+
+// Confirmed tells whether the deletion waits for nobody.
+func (v Verdict) Confirmed() bool { return len(v.Awaited) == 0 && v.Uncanceled == "" }
 
 // Ask tells whom the deletion of k waits for. k has its deletionTimestamp. It costs one list of the Leases, which calls at
 // the same time share.
@@ -98,7 +104,25 @@ func (b *Barrier) Ask(ctx context.Context, k *v1alpha1.ApiKey) (Verdict, error) 
 	if err != nil {
 		return Verdict{}, err
 	}
-	return b.judge(d, s), nil
+	v := b.judge(d, s)
+	if cancels(k) && !s.canceled(k) {
+		v.Uncanceled = k.Spec.Environment
+	}
+	return v, nil
+}
+
+// cancels tells whether the deletion of k is to cancel what k has queued. Without a hash it can't have queued anything.
+func cancels(k *v1alpha1.ApiKey) bool {
+	return k.Annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled && k.Status.Hash != ""
+}
+
+// canceled tells whether a replica of k's environment names k on its Lease, expired or not: it does so only after what k has
+// queued is canceled.
+func (s snapshot) canceled(k *v1alpha1.ApiKey) bool {
+	return slices.ContainsFunc(s.leases, func(l coordinationv1.Lease) bool {
+		_, named := announcementOn(&l).revoked[k.UID]
+		return named && l.Labels[v1alpha1.LabelReplica] == string(k.Spec.Environment)
+	})
 }
 
 // expect notes that somebody waits for a deletion.
@@ -292,12 +316,18 @@ func (b *Barrier) awaitedOf(r *replica, now time.Time) (awaited string) {
 // Sweep deletes the Leases of processes that are long gone: one that crashes leaves its own behind.
 //
 // Model: step Sweep.
-func (b *Barrier) Sweep(ctx context.Context) error {
+func (b *Barrier) Sweep(ctx context.Context) error { return b.remove(ctx, forgetAfter) }
+
+// Bury deletes the Leases of all processes that are gone, for who ends an installation: nobody sweeps after it.
+func (b *Barrier) Bury(ctx context.Context) error { return b.remove(ctx, 1) }
+
+// remove deletes the Leases that have not been renewed for so many times their duration.
+func (b *Barrier) remove(ctx context.Context, durations time.Duration) error {
 	if _, err := b.list(ctx); err != nil {
 		return err
 	}
 	var errs []error
-	for name, resourceVersion := range b.stale() {
+	for name, resourceVersion := range b.stale(durations) {
 		err := b.leases.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &resourceVersion}})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			errs = append(errs, fmt.Errorf("delete the Lease of a replica that is gone: %w", err))
@@ -306,12 +336,12 @@ func (b *Barrier) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (b *Barrier) stale() map[string]string {
+func (b *Barrier) stale(durations time.Duration) map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now, names := b.clock.Now(), map[string]string{}
 	for name, r := range b.replicas {
-		if now.Sub(r.since) >= forgetAfter*r.duration {
+		if now.Sub(r.since) >= durations*r.duration {
 			names[name] = r.resourceVersion
 		}
 	}

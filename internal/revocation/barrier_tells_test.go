@@ -217,6 +217,25 @@ func TestBarrierSweeps(t *testing.T) {
 	}
 }
 
+// Whoever ends an installation leaves no Lease behind but those of replicas that live.
+func TestBarrierBuries(t *testing.T) {
+	leases := []says{{name: "long", duration: 60}, {name: "short", version: 7, duration: 3}}
+	c := newController(leases...)
+	for _, step := range []struct {
+		at   time.Duration
+		want []string
+	}{{0, nil}, {3*s - 1, nil}, {3 * s, []string{"short at 107"}}} {
+		c.at(step.at)
+		c.written = nil
+		if err := c.Bury(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(step.want, c.written); diff != "" {
+			t.Errorf("at %s it deletes (-want +got):\n%s", step.at, diff)
+		}
+	}
+}
+
 func TestBarrierSweepsTheOthersThoughOneFails(t *testing.T) {
 	leases := []says{{name: "r1", duration: 1}, {name: "r2", duration: 1}, {name: "r3", duration: 1}}
 	c := newController(leases...)

@@ -38,6 +38,8 @@ type says struct {
 	revoked  string
 	awaited  string
 	holder   string
+
+	environment string // "": it has no label of one
 }
 
 const absent = -1 << 62
@@ -46,6 +48,9 @@ func (y says) lease() coordinationv1.Lease {
 	l := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: y.name, ResourceVersion: strconv.Itoa(100 + y.version), Annotations: map[string]string{}}}
 	if y.name == "" {
 		l.Name = "r1"
+	}
+	if y.environment != "" {
+		l.Labels = map[string]string{v1alpha1.LabelReplica: y.environment}
 	}
 	if y.renewed != absent {
 		at := metav1.NewMicroTime(epoch.Add(y.renewed))
@@ -316,6 +321,45 @@ func TestBarrierAsks(t *testing.T) {
 			want := []metav1.ListOptions{{LabelSelector: v1alpha1.LabelReplica}}
 			if diff := cmp.Diff(want, c.listed); diff != "" {
 				t.Errorf("it lists by (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A key whose deletion is to cancel what it has queued goes when a replica of its environment has done that, and says so by
+// naming the key. That no replica accepts it is not enough.
+func TestBarrierAwaitsCancellation(t *testing.T) {
+	live := says{environment: "live", duration: 15, applied: "50", revoked: "a"}
+	other := says{name: "r2", environment: "test", duration: 15, applied: "50", revoked: "a"}
+	silent := says{environment: "live", duration: 15}
+	for _, tc := range []struct {
+		reason     string
+		annotation string
+		hash       string
+		leases     []says
+		later      time.Duration
+		want       v1alpha1.Environment
+	}{
+		{"nobody runs", "true", "sha256:x", nil, 0, v1alpha1.EnvironmentLive},
+		{"one of its environment names it", "true", "sha256:x", []says{live}, 0, ""},
+		{"the other environment has nothing to cancel", "true", "sha256:x", []says{other}, 0, v1alpha1.EnvironmentLive},
+		{"one of each", "true", "sha256:x", []says{live, other}, 0, ""},
+		{"one that has expired and did not name it", "true", "sha256:x", []says{silent}, time.Minute, v1alpha1.EnvironmentLive},
+		{"one that has expired, and had named it before", "true", "sha256:x", []says{live}, time.Minute, ""},
+		{"it is not to cancel anything", "", "sha256:x", nil, 0, ""},
+		{"the annotation says something else", "TRUE", "sha256:x", nil, 0, ""},
+		{"it never was a key", "true", "", nil, 0, ""},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			c := newController(tc.leases...)
+			c.sees(tc.leases...)
+			c.at(tc.later)
+			k := deleted("a", "50")
+			k.Spec.Environment, k.Status.Hash = v1alpha1.EnvironmentLive, tc.hash
+			k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: tc.annotation}
+			v := c.ask(t, k)
+			if v.Uncanceled != tc.want || v.Confirmed() != (tc.want == "") {
+				t.Errorf("uncanceled %q, confirmed %t; want %q", v.Uncanceled, v.Confirmed(), tc.want)
 			}
 		})
 	}

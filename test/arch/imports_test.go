@@ -133,6 +133,11 @@ var rules = []rule{
 		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/httpapi"},
 	},
 	{
+		room: "internal/process", reason: "what both processes are alike in knows neither of them",
+		never:   []string{module + "/internal", module + "/cmd", module + "/api"},
+		nowhere: []string{clientGo, controller},
+	},
+	{
 		room: "internal/limit", reason: "a limit knows a caller and a rate, and not what is asked for",
 		never:   []string{clientGo},
 		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi", module + "/internal/store"},

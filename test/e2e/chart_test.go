@@ -9,13 +9,10 @@ import (
 	"syscall"
 	"time"
 
-	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/postgres"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 )
 
 const (
@@ -26,14 +23,15 @@ const (
 
 // The life of one release, from its first install to the last.
 var _ = Describe("The chart", Ordered, func() {
-	var values []string // beside the defaults: PostgreSQL, and media that replicas share
+	var address string  // of a PostgreSQL server
+	var values []string // beside the defaults: databases on it, and media that replicas share
 
 	BeforeAll(func(ctx SpecContext) {
 		namespace(ctx, systemNamespace)
 		namespace(ctx, teamNamespace)
 		// As a client with the address of the node, which pods reach.
-		server := postgres.StartServerOn(GinkgoTB(), nodeIP, "10.0.0.0/8")
-		values = databases(ctx, server.Address)
+		address = postgres.StartServerOn(GinkgoTB(), nodeIP, "10.0.0.0/8").Address
+		values = databases(ctx, address, "posts")
 	})
 
 	It("is installed with its defaults, and an app that mounts its key is let in", func(ctx SpecContext) {
@@ -127,20 +125,20 @@ var _ = Describe("The chart", Ordered, func() {
 		}
 	})
 
-	It("leaves nothing stuck when it is uninstalled, and keys are valid when it is installed again, by its previous version", func(ctx SpecContext) {
+	It("leaves nothing stuck when it is uninstalled, and keys are valid when it is installed again", func(ctx SpecContext) {
 		key := secretValue(ctx, "backend", "LMP_API_KEY")
 		apiKey(ctx, "doomed", "live")
-		helm(ctx, "uninstall", release, "-n", systemNamespace, "--wait", "--timeout", "3m")
-		Eventually(func(g Gomega) { // --wait has waited for Deployments, not for their pods
-			var pods corev1.PodList
-			g.Expect(admin.List(ctx, &pods, client.InNamespace(systemNamespace))).To(Succeed())
-			g.Expect(pods.Items).To(BeEmpty())
-		}).Should(Succeed())
+		uninstall(ctx)
+		Expect(leftovers(ctx)).To(ConsistOf(
+			"CustomResourceDefinition apikeys.letmepost.dev", "CustomResourceDefinition profiles.letmepost.dev", // crds.keep
+			"PersistentVolumeClaim "+liveName, "PersistentVolumeClaim "+testName, // database.sqlite.keep, of the first install
+			"Lease "+controllerName, // that nobody holds
+		), "what docs/operations.md says that stays")
 
 		By("deleting a key with nobody there")
 		kubectl(ctx, "delete", "apikey", "doomed", "-n", teamNamespace, "--timeout=30s")
 
-		helm(ctx, append([]string{"install", release, previousChart(), "-n", systemNamespace, "--wait", "--timeout", "3m"}, values...)...)
+		helm(ctx, append([]string{"install", release, chart(), "-n", systemNamespace, "--wait", "--timeout", "3m"}, values...)...)
 		settled(ctx, liveName)
 		for _, url := range podURLs(ctx, liveName) {
 			Expect(answers(ctx, url, key)).To(Equal(http.StatusOK), url)
@@ -150,12 +148,23 @@ var _ = Describe("The chart", Ordered, func() {
 	})
 
 	It("is upgraded from its previous version without a failed request", func(ctx SpecContext) {
+		uninstall(ctx)
+		values := databases(ctx, address, "older") // that the newer version has not migrated
+		helm(ctx, append([]string{"install", release, previousChart(), "-n", systemNamespace, "--wait", "--timeout", "3m"}, values...)...)
+		settled(ctx, testName, liveName, controllerName)
+		Expect(expiresColumn(ctx)).To(BeFalse(), "its definitions are older")
+		Expect(there(ctx, "validatingadmissionpolicy", "letmepost-live-keys")).To(BeFalse())
+		Expect(there(ctx, "configmap", "letmepost-settings")).To(BeTrue())
 		key := apiKey(ctx, "upgraded", "test")
 		connect(ctx, serviceURL(ctx, testName), key)
+
 		l := startLoad(serviceURL(ctx, testName), key)
 		helm(ctx, append([]string{"upgrade", release, chart(), "-n", systemNamespace, "--wait", "--timeout", "5m"}, values...)...)
 		settled(ctx, testName, liveName, controllerName)
 		l.expectNoFailure("the upgrade from the previous version")
+		Expect(expiresColumn(ctx)).To(BeTrue(), "definitions are upgraded with the release")
+		Expect(there(ctx, "validatingadmissionpolicy", "letmepost-live-keys")).To(BeTrue())
+		Expect(there(ctx, "configmap", "letmepost-settings")).To(BeFalse(), "what the version does without is gone")
 		Expect(answers(ctx, serviceURL(ctx, liveName), secretValue(ctx, "backend", "LMP_API_KEY"))).To(Equal(http.StatusOK))
 		kubectl(ctx, "delete", "apikey", "upgraded", "-n", teamNamespace, "--timeout=30s")
 		Expect(answers(ctx, serviceURL(ctx, testName), key)).To(Equal(http.StatusUnauthorized))

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +20,8 @@ import (
 )
 
 // load is requests that go on until they are stopped: some clients keep their connections, as apps do, and some make a new
-// one for each request. A request fails if it is not answered, or not with 200.
+// one for each request. A request fails if it is not answered, or not with 200, or only the second time: Go's client sends a
+// request again by itself when a connection breaks that it had kept, which other clients may not do.
 type load struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -74,14 +77,21 @@ func (l *load) ask(ctx context.Context, transport *http.Transport, request func(
 			return "", err
 		}
 		req.Header.Set("Authorization", "Bearer "+key)
+		var sent atomic.Int32 // the transport writes in goroutines of its own
+		req = req.WithContext(httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{
+			WroteHeaders: func() { sent.Add(1) },
+		}))
 		resp, err := transport.RoundTrip(req)
 		if err != nil {
 			return "", err
 		}
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
-		if resp.StatusCode != http.StatusOK {
+		switch {
+		case resp.StatusCode != http.StatusOK:
 			return fmt.Sprintf("%s %s", resp.Status, body), err
+		case sent.Load() > 1:
+			return fmt.Sprintf("sent %d times", sent.Load()), err
 		}
 		return "", err
 	}()

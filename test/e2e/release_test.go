@@ -120,33 +120,33 @@ func drain(ctx SpecContext, pod corev1.Pod) {
 	}).WithTimeout(3*time.Minute).WithPolling(200*time.Millisecond).Should(Succeed(), "evict %s", pod.Name)
 }
 
-// databases makes what replicas share: a PostgreSQL database for each environment, whose URLs are in a Secret, and a volume for
-// media. It returns the values for them.
-func databases(ctx context.Context, address string) []string {
+// databases makes what replicas share, under a name: a PostgreSQL database for each environment, whose URLs are in a Secret, and
+// a volume for media. It returns the values for them.
+func databases(ctx context.Context, address, name string) []string {
 	GinkgoHelper()
 	db, err := sql.Open("pgx", address)
 	Expect(err).NotTo(HaveOccurred())
 	defer db.Close()
 	urls := map[string]string{}
 	for _, environment := range []string{"live", "test"} {
-		_, err := db.ExecContext(ctx, "CREATE DATABASE "+environment)
+		_, err := db.ExecContext(ctx, "CREATE DATABASE "+name+"_"+environment)
 		Expect(err).NotTo(HaveOccurred())
 		u, err := url.Parse(address)
 		Expect(err).NotTo(HaveOccurred())
-		u.Path = "/" + environment
+		u.Path = "/" + name + "_" + environment
 		urls[environment+"-url"] = u.String()
 	}
 	Expect(admin.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "database"}, StringData: urls,
+		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: name}, StringData: urls,
 	})).To(Succeed())
 	Expect(admin.Create(ctx, &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "media"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: name},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany},
 			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
 		},
 	})).To(Succeed())
-	return []string{"--set", "database.existingSecret=database", "--set", "media.existingClaim=media"}
+	return []string{"--set", "database.existingSecret=" + name, "--set", "media.existingClaim=" + name}
 }
 
 // connect connects an account of the sandbox, so that there is something to publish with.

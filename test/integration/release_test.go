@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gbytes"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -70,6 +71,9 @@ var _ = Describe("controller release", func() {
 		Expect(apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(goes), goes))).To(BeTrue())
 		Expect(fetched(ctx, stays).Finalizers).To(BeEmpty())
 		Expect(fetched(ctx, stays).Status.Hash).NotTo(BeEmpty())
+		leases := &coordinationv1.LeaseList{}
+		Expect(admin.List(ctx, leases, client.InNamespace(systemNamespace), client.HasLabels{v1alpha1.LabelReplica})).To(Succeed())
+		Expect(leases.Items).To(BeEmpty(), "the Lease of the replica that could not give it up")
 
 		By("installing again")
 		forgetReplicas(ctx)

@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package process
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 )
 
 // The heap may grow by so much over what is in use before it is collected: a small heap by as much again, which is Go's
-// default, and a large one by no more than smallGrowth percent. Most of a large heap is the cache, which stays; with the
-// default, the process would be twice as large as the ApiKeys that it holds. Collecting a small heap as often would cost more
+// default, and a large one by no more than smallGrowth percent. Most of a large heap is what the process knows of ApiKeys, which
+// stays; with the default, it would be twice as large as that. Collecting a small heap as often would cost more
 // than it saves.
 const (
 	growth      = 10 << 20 // bytes
@@ -20,8 +20,8 @@ const (
 	fullGrowth  = 100
 )
 
-// paceCollector keeps the growth of the heap to that until ctx ends, unless whoever runs the process has set GOGC.
-func paceCollector(ctx context.Context, getenv func(string) string) {
+// PaceCollector keeps the growth of the heap to that until ctx ends, unless whoever runs the process has set GOGC.
+func PaceCollector(ctx context.Context, getenv func(string) string) {
 	if getenv("GOGC") != "" {
 		return
 	}

@@ -1,19 +1,19 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package process
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// parseNamespaces reads --watch-namespaces: names of namespaces, separated by commas. None means all of them. The controller
-// reads it the same way.
-func parseNamespaces(text string) (names []string, err error) {
+// ParseNamespaces reads --watch-namespaces: names of namespaces, separated by commas. None means all of them.
+func ParseNamespaces(text string) (names []string, err error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -29,10 +29,21 @@ func parseNamespaces(text string) (names []string, err error) {
 	return names, nil
 }
 
-// watched says to people what is watched.
-func watched(namespaces []string) string {
+// Watched says to people what is watched.
+func Watched(namespaces []string) string {
 	if len(namespaces) == 0 {
 		return "all namespaces"
 	}
 	return "namespaces " + strings.Join(namespaces, ", ")
+}
+
+// DefaultNamespace is that of the release, for a process outside a pod.
+const DefaultNamespace = "letmepost-system"
+
+// Namespace returns the namespace of the pod that this process runs in; outside a pod, DefaultNamespace.
+func Namespace() string {
+	if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil && len(name) > 0 {
+		return string(name)
+	}
+	return DefaultNamespace
 }

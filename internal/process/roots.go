@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package process
 
 // The image has no file of certificate authorities: it would be that of the machine that built it. These, of Mozilla's
 // list, are used where the system has none. SSL_CERT_FILE and SSL_CERT_DIR name others.
