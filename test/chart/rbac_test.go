@@ -88,6 +88,7 @@ var _ = Describe("The processes, with the chart's rules", func() {
 		Expect(admin.Delete(ctx, left)).To(Succeed())
 		Expect(client.IgnoreNotFound(admin.Delete(ctx, lease(leaderLease)))).To(Succeed())
 		Expect(client.IgnoreNotFound(admin.Delete(ctx, crashedReplica()))).To(Succeed())
+		Expect(admin.Create(ctx, crashedReplica())).To(Succeed())
 		since := auditEnd()
 		for range 2 { // with and without a Lease that was there before
 			process := start(ctx, "controller", releaseAccount, append([]string{"release", "--namespace", systemNamespace}, args...)...)
@@ -95,6 +96,7 @@ var _ = Describe("The processes, with the chart's rules", func() {
 			Expect(process.Tail(1)).To(ContainSubstring("done: "), process.Tail(20))
 		}
 		Expect(gone(ctx, left)).To(BeTrue())
+		Expect(gone(ctx, crashedReplica())).To(BeTrue())
 		uses, forbidden := asked(releaseAccount, since)
 		Expect(forbidden).To(BeEmpty(), "a missing permission")
 		for _, where := range places(org, other) {
