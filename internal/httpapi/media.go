@@ -202,11 +202,15 @@ func (a *API) uploadMedia(r *request) (medium, error) {
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
 	m.CreatedAt = a.now()
 	r.hash = r.bodyHash([]byte(file.SHA256))
+	tried := false
 	added, err := commit(a, r, func(_ context.Context, tx *store.Tx) (medium, error) {
+		tried = true
 		r.status = http.StatusCreated
 		return a.mediumOf(r, m), tx.AddMedia(m)
 	})
-	if err != nil {
+	// While the database is away, what was tried may have been committed all the same. Then the row must find its bytes; if there
+	// is none, they are swept up later.
+	if doubtful := tried && errors.Is(err, store.ErrUnavailable); err != nil && !doubtful {
 		a.dropBlob(r, key)
 	}
 	return added, orNotFound(err, errNoProfile)
