@@ -220,10 +220,15 @@ type errorBody struct {
 	Platform    string `json:"platform,omitempty" doc:"The platform whose rule it is, if it is one's."`
 	Remediation string `json:"remediation,omitempty" doc:"What to do next, for people."`
 	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
+	RuleURL     string `json:"ruleUrl,omitempty" format:"uri" doc:"Where the rule is documented, if there is one."`
 	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
 }
 
 func (ps problems) envelope(p *problem, requestID string) errorEnvelope {
+	ruleURL := ""
+	if p.rule != "" {
+		ruleURL = ps.docs + "/preflight/" + strings.ToLower(strings.ReplaceAll(p.rule, ".", "-"))
+	}
 	return errorEnvelope{errorBody{
 		Code:        p.code,
 		Message:     p.message,
@@ -231,6 +236,7 @@ func (ps problems) envelope(p *problem, requestID string) errorEnvelope {
 		Platform:    p.platform,
 		Remediation: p.remediation,
 		DocURL:      ps.docs + "/errors/" + p.code,
+		RuleURL:     ruleURL,
 		RequestID:   requestID,
 	}}
 }

@@ -166,7 +166,7 @@ func paramsOf(t *route) []*huma.Param {
 		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.description, Schema: schema})
 	}
 	if t.paged {
-		params = append(params, pageParams(t.pageSize())...)
+		params = append(params, t.pageParams()...)
 	}
 	if t.changes() {
 		least, most := 1, maxIdempotencyKey
@@ -187,13 +187,16 @@ func enumOf(values []string) []any {
 	return enum
 }
 
-func pageParams(otherwise int) []*huma.Param {
+func (t *route) pageParams() []*huma.Param {
 	least, most := 1.0, float64(maxLimit)
+	limit := &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: t.pageSize()}
+	description := "How many items to return at most."
+	if t.whole {
+		limit.Default = nil // it is none that may be sent
+		description += " Without it: all of them, up to " + strconv.Itoa(wholeLimit) + "."
+	}
 	return []*huma.Param{
-		{
-			Name: "limit", In: "query", Description: "How many items to return at most.",
-			Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: otherwise},
-		},
+		{Name: "limit", In: "query", Description: description, Schema: limit},
 		{
 			Name: "cursor", In: "query", Description: "nextCursor of the previous page.",
 			Schema: &huma.Schema{Type: huma.TypeString},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -128,6 +129,12 @@ var (
 	postStatuses  = []string{"queued", "publishing", "published", "failed", "rejected", "canceled"}
 )
 
+// Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there are none.
+var (
+	otherPlatforms = []string{"facebook", "instagram", "pinterest", "threads", "tiktok", "twitter"}
+	otherStatuses  = []string{"validated"}
+)
+
 var postFilters = []parameter{
 	profileParam,
 	{name: "platform", description: "Only posts for these platforms.", values: platformNames, list: true},
@@ -164,11 +171,10 @@ func (a *API) listPosts(r *request) (page[post], error) {
 }
 
 func postFilter(query url.Values) (f store.PostFilter, err error) {
-	if f.Platforms, err = listOf(query, "platform", platformNames); err != nil {
+	if f.Platforms, err = listOf(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
 		return f, err
 	}
-	// A status of the reference that no post here ever has is no mistake: there are none.
-	if f.Statuses, err = listOf(query, "status", append([]string{"validated"}, postStatuses...)); err != nil {
+	if f.Statuses, err = listOf(query, "status", slices.Concat(postStatuses, otherStatuses)); err != nil {
 		return f, err
 	}
 	if f.ErrorCodes, err = listOf(query, "errorCode", nil); err != nil {

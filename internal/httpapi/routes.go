@@ -34,7 +34,7 @@ type route struct {
 	summary string
 	detail  string      // the rest of the description; may be ""
 	paged   bool        // takes limit and cursor
-	limit   int         // default of limit; 0: defaultLimit
+	whole   bool        // without limit, all there is: up to wholeLimit
 	query   []parameter // others that it takes
 	success []int       // statuses of a success; nil: 200
 	refuses []int       // error statuses of its own, beside those that follow from access, path and paged
@@ -44,12 +44,13 @@ type route struct {
 	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
 }
 
-// pageSize is the limit of a listing without one. Clients of old expect all accounts in one answer, so there it is a large one.
+// pageSize is the limit of a listing without one. Clients of the reference expect all accounts, all keys and all profiles in one
+// answer, and know of no second page of them.
 func (t *route) pageSize() int {
-	if t.limit == 0 {
-		return defaultLimit
+	if t.whole {
+		return wholeLimit
 	}
-	return t.limit
+	return defaultLimit
 }
 
 // routes is all there is.
@@ -139,7 +140,7 @@ var accountRoutes = []route{
 		method: http.MethodGet, path: "/v1/accounts", id: "listAccounts", access: keyOrSession, scope: v1alpha1.ScopeAccountsRead,
 		summary: "List accounts",
 		detail:  "The connected accounts that the key reaches, newest first.",
-		paged:   true, limit: maxLimit, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
+		paged:   true, whole: true, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
 		endpoint: returns((*API).listAccounts),
 	},
 	{
@@ -179,7 +180,7 @@ var keyRoutes = []route{
 		endpoint: returns((*API).whoami),
 	},
 	{
-		method: http.MethodGet, path: "/v1/profiles", id: "listProfiles", access: keyOrSession, paged: true,
+		method: http.MethodGet, path: "/v1/profiles", id: "listProfiles", access: keyOrSession, paged: true, whole: true,
 		summary:  "List profiles",
 		detail:   "The profiles that the key reaches, newest first: those of its organization, or its own if it is pinned to one.",
 		endpoint: returns((*API).listProfiles),
@@ -190,7 +191,7 @@ var keyRoutes = []route{
 		endpoint: returns((*API).getProfile),
 	},
 	{
-		method: http.MethodGet, path: "/v1/api-keys", id: "listApiKeys", access: keyOrSession, paged: true,
+		method: http.MethodGet, path: "/v1/api-keys", id: "listApiKeys", access: keyOrSession, paged: true, whole: true,
 		summary: "List API keys",
 		detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or those pinned to " +
 			"its profile if it is pinned to one. Expired keys are listed until they are deleted.",
