@@ -56,7 +56,7 @@ func (f *fixture) identity(t *testing.T, key string) authn.Identity {
 	t.Helper()
 	var flight authn.Flight
 	check(t, f.config.Authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
-	defer flight.End()
+	check(t, flight.End())
 	return flight.Caller()
 }
 

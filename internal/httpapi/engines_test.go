@@ -23,10 +23,16 @@ func onBoth(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	t.Run("SQLite", test)
 	t.Run("PostgreSQL", func(t *testing.T) {
-		before := databaseURL
+		before, made := databaseURL, 0
 		defer func() { databaseURL = before }()
-		databaseURL = postgres.Start
+		databaseURL = func(t testing.TB) string {
+			made++
+			return postgres.Start(t)
+		}
 		test(t)
+		if made == 0 {
+			t.Error("no API of this test was on PostgreSQL")
+		}
 	})
 }
 

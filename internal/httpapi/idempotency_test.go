@@ -72,7 +72,10 @@ func hello(key, account string) sent {
 }
 
 // "Idempotency-Key: … (optional, recommended on writes)": on every write, the answer is given again, and nothing is done again.
-func TestEveryWriteIsReplayed(t *testing.T) {
+func TestEveryWriteIsReplayed(t *testing.T) { onBoth(t, everyWriteIsReplayed) }
+
+func everyWriteIsReplayed(t *testing.T) {
+	t.Helper()
 	p := newProvoker(t)
 	for i := range routes {
 		r := &routes[i]
@@ -134,7 +137,10 @@ func TestIdempotencyKeysScope(t *testing.T) {
 	}
 }
 
-func TestIdempotencyKeysLastADay(t *testing.T) {
+func TestIdempotencyKeysLastADay(t *testing.T) { onBoth(t, idempotencyKeysLastADay) }
+
+func idempotencyKeysLastADay(t *testing.T) {
+	t.Helper()
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	account := f.connect(t, key)
@@ -248,7 +254,10 @@ func TestInProgress(t *testing.T) {
 	}
 }
 
-func TestConcurrentIdenticalWritesRunOnce(t *testing.T) {
+func TestConcurrentIdenticalWritesRunOnce(t *testing.T) { onBoth(t, concurrentIdenticalWritesRunOnce) }
+
+func concurrentIdenticalWritesRunOnce(t *testing.T) {
+	t.Helper()
 	const callers = 200
 	var published atomic.Int64
 	p := &played{publish: func() error { published.Add(1); return nil }}

@@ -96,7 +96,10 @@ func TestMagicTexts(t *testing.T) {
 	}
 }
 
-func TestSomeTargetsFail(t *testing.T) {
+func TestSomeTargetsFail(t *testing.T) { onBoth(t, someTargetsFail) }
+
+func someTargetsFail(t *testing.T) {
+	t.Helper()
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	a, b := f.connect(t, key), f.connectTo(t, key, "linkedin", "bob")
@@ -123,7 +126,10 @@ func TestSomeTargetsFail(t *testing.T) {
 }
 
 // What can be done to a post depends on its state.
-func TestStatesOfAPost(t *testing.T) {
+func TestStatesOfAPost(t *testing.T) { onBoth(t, statesOfAPost) }
+
+func statesOfAPost(t *testing.T) {
+	t.Helper()
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	account := f.connect(t, key)

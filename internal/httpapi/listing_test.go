@@ -18,7 +18,10 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-func TestFiltersOfPosts(t *testing.T) {
+func TestFiltersOfPosts(t *testing.T) { onBoth(t, filtersOfPosts) }
+
+func filtersOfPosts(t *testing.T) {
+	t.Helper()
 	brand := authntest.Profile()
 	f := newFixture(t, []any{brand})
 	key, pinned := f.newKey(t), f.newKey(t, authntest.PinnedTo(brand))
@@ -78,7 +81,10 @@ func TestFiltersOfPosts(t *testing.T) {
 }
 
 // Whatever the limits, the pages make up the listing, though all was made at the same instant.
-func TestPagesOfTheDatabase(t *testing.T) {
+func TestPagesOfTheDatabase(t *testing.T) { onBoth(t, pagesOfTheDatabase) }
+
+func pagesOfTheDatabase(t *testing.T) {
+	t.Helper()
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	for range 7 {
