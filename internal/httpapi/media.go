@@ -32,7 +32,11 @@ type medium struct {
 
 func (a *API) mediumOf(r *request, m store.Media) medium {
 	base := a.config.PublicURL
-	if base == "" {
+	switch {
+	case base != "":
+	case r.http.TLS != nil:
+		base = "https://" + r.http.Host
+	default:
 		base = "http://" + r.http.Host
 	}
 	return medium{

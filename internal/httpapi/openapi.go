@@ -248,7 +248,7 @@ var errorDescriptions = map[int]string{
 	http.StatusNotFound:              "not_found: it does not exist, or not for this key.",
 	http.StatusConflict:              "validation_failed: its state does not allow it; idempotency_conflict: see `rule`.",
 	http.StatusRequestEntityTooLarge: "validation_failed: the body is too large.",
-	http.StatusTooManyRequests:       "rate_limited: the key's requests are used up for the moment.",
+	http.StatusTooManyRequests:       "rate_limited: the key's requests are used up for the moment; or `platform` asks to slow down.",
 	http.StatusInternalServerError:   "internal_error: an unexpected error.",
 	http.StatusBadGateway:            "platform_unavailable: the platform could not be asked.",
 	http.StatusServiceUnavailable:    "unavailable: this replica cannot answer now; try again, or another one.",

@@ -245,7 +245,13 @@ func (a *API) editPost(r *request, in editPost) (post, error) {
 	if err != nil {
 		return post{}, err
 	}
-	if err := a.preflight(r, view, p, ""); err != nil {
+	find := newFinder(view)
+	if in.Media == nil && len(p.Media) > 0 { // what the edit does not name stays
+		if err := find.know(r.context(), a.config.Store.Work(), p); err != nil {
+			return post{}, err
+		}
+	}
+	if err := a.preflight(r, find, p, ""); err != nil {
 		return post{}, err
 	}
 	edited, err := commit(a, r, func(ctx context.Context, tx *store.Tx) (post, error) {
