@@ -229,29 +229,35 @@ func (in *editPost) apply(p *store.Post) (store.Edit, error) {
 	return e, err
 }
 
-func (a *API) editPost(r *request, in editPost) (post, error) {
+// planEdit turns a request into the change that it asks for. What the post would be is checked as a whole.
+func (a *API) planEdit(r *request, in editPost) (store.Edit, error) {
 	if in.ScheduledAt == nil && in.Text == nil && in.Media == nil {
-		return post{}, errEditEmpty
+		return store.Edit{}, errEditEmpty
 	}
 	view := a.view(r)
 	p, err := view.Post(r.context(), r.param)
 	if err != nil {
-		return post{}, orNotFound(err, errNoPost)
+		return store.Edit{}, orNotFound(err, errNoPost)
 	}
 	if err := a.checkSchedule(in.ScheduledAt); err != nil {
-		return post{}, err
+		return store.Edit{}, err
 	}
 	e, err := in.apply(&p)
 	if err != nil {
-		return post{}, err
+		return store.Edit{}, err
 	}
 	find := newFinder(view)
 	if in.Media == nil && len(p.Media) > 0 { // what the edit does not name stays
 		if err := find.know(r.context(), a.config.Store.Work(), p); err != nil {
-			return post{}, err
+			return store.Edit{}, err
 		}
 	}
-	if err := a.preflight(r, find, p, ""); err != nil {
+	return e, a.preflight(r, find, p, "")
+}
+
+func (a *API) editPost(r *request, in editPost) (post, error) {
+	e, err := a.planEdit(r, in)
+	if err != nil {
 		return post{}, err
 	}
 	edited, err := commit(a, r, func(ctx context.Context, tx *store.Tx) (post, error) {
