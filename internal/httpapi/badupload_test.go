@@ -275,7 +275,12 @@ func TestTypesAreSniffed(t *testing.T) {
 	if m.ContentType != "image/png" || m.SizeBytes != int64(len(picture(t, 9))) || len(m.SHA256) != 64 {
 		t.Errorf("%+v", m)
 	}
-	if !slices.Contains(f.do(http.MethodGet, "/v1/media/"+m.ID+"/content", key).Header()["X-Content-Type-Options"], "nosniff") {
-		t.Error("browsers may sniff")
+	w := f.do(http.MethodGet, "/v1/media/"+m.ID+"/content", key)
+	for name, want := range map[string]string{
+		"Content-Type": "image/png", "X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment", "Content-Length": itoa(len(picture(t, 9))),
+	} {
+		if got := w.Header()[name]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q, want %s: browsers may make of it what they like", name, got, want)
+		}
 	}
 }

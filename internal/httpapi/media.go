@@ -130,7 +130,7 @@ func (a *API) mediaContent(r *request, w io.Writer) error {
 		return err
 	}
 	defer file.Close()
-	r.contentType = m.ContentType
+	r.contentType, r.size = m.ContentType, m.SizeBytes
 	_, err = io.Copy(keepingUp{w, r, a.config.Clock.Now}, file)
 	return err
 }

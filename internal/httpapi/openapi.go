@@ -143,9 +143,31 @@ func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
 		form := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"file": file}, Required: []string{"file"}}
 		return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}}}
 	case t.request != nil:
-		return &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(t.request, true, "")}}}
+		schema := registry.Schema(t.request, true, "")
+		required := schema.Required
+		if schema.Ref != "" {
+			required = registry.SchemaFromRef(schema.Ref).Required
+		}
+		return &huma.RequestBody{Required: len(required) > 0, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	default:
 		return nil
+	}
+}
+
+// Schema describes what a connection is completed with, as far as that is the same for all platforms or known of one.
+func (completeConnection) Schema(huma.Registry) *huma.Schema {
+	text := func(description string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeString, Description: description}
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, Description: "The fields that the platform's descriptor lists, by their names.",
+		Properties: map[string]*huma.Schema{
+			"identifier":  text("The account's handle."),
+			"appPassword": text("Of bluesky: an app password, never the account's own."),
+			"pdsUrl":      text("Of bluesky: where the account is, if not at bsky.social."),
+			"profileId":   text("The profile that the account is to belong to."),
+		},
+		AdditionalProperties: text("What else the descriptor lists."),
 	}
 }
 

@@ -37,7 +37,7 @@ type route struct {
 	whole   bool        // without limit, all there is: up to wholeLimit
 	query   []parameter // others that it takes
 	success []int       // statuses of a success; nil: 200
-	refuses []int       // error statuses of its own, beside those that follow from access, path and paged
+	refuses []int       // error statuses of its own, beside those that follow from access, path, paged and that it writes
 	cache   string      // Cache-Control of a success; "" is no-store
 	endpoint
 
@@ -81,21 +81,18 @@ var postRoutes = []route{
 	{
 		method: http.MethodPatch, path: "/v1/posts/{id}", id: "editPost", scope: v1alpha1.ScopePostsWrite,
 		summary:  "Change a post that is still to come",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).editPost),
 	},
 	{
 		method: http.MethodDelete, path: "/v1/posts/{id}", id: "cancelPost", scope: v1alpha1.ScopePostsWrite,
 		summary:  "Cancel a queued post",
 		detail:   "It stays on record, with the status canceled.",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).cancelPost),
 	},
 	{
 		method: http.MethodPost, path: "/v1/posts/{id}/retry", id: "retryPost", scope: v1alpha1.ScopePostsWrite,
 		summary:  "Publish again what has failed",
 		detail:   "A post that is failed, rejected or canceled is queued again, for at once or for scheduledAt.",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).retryPost),
 	},
 }
@@ -130,7 +127,6 @@ var mediaRoutes = []route{
 		method: http.MethodDelete, path: "/v1/media/{id}", id: "deleteMedia", scope: v1alpha1.ScopeMediaWrite,
 		summary:  "Delete a media file",
 		detail:   "Refused while a post that is still to be published needs it.",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).deleteMedia),
 	},
 }
