@@ -53,7 +53,7 @@ func (s *storage) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.given.keyRate, "default-rate-limit", defaultRate, "Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.")
 	flags.StringVar(&s.given.failureRate, "failed-auth-limit", defaultRate, "Rate at which one client address may send requests without a valid key until it gets 429: REQUESTS/WINDOW, or none.")
 	flags.StringSliceVar(&s.given.trustedProxies, "trusted-proxies", nil, "Networks (CIDR) of proxies whose X-Forwarded-For is believed. Without any, the client is the peer of the connection.")
-	flags.StringVar(&s.publicURL, "public-url", "", "Where callers reach this API, for URLs in its answers. Default: http:// and the host that they ask for.")
+	flags.StringVar(&s.publicURL, "public-url", "", "Where callers reach this API, for URLs in its answers. Default: the host that they ask for, with https:// if this process serves TLS and http:// if not.")
 }
 
 // check takes the flags in, for an environment. The error is a usageError.

@@ -238,6 +238,9 @@ func (s *schema) kind() string {
 		return "list of " + s.Items.kind()
 	}
 	kind := s.types()
+	if len(s.Properties) > 0 { // of an object that has no name
+		kind += " of `" + strings.Join(slices.Sorted(maps.Keys(s.Properties)), "`, `") + "`"
+	}
 	if s.Format != "" {
 		kind += " (" + s.Format + ")"
 	}

@@ -6,9 +6,12 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/publish"
@@ -168,7 +171,7 @@ func (a *API) completeConnection(r *request, in completeConnection) (account, er
 	defer cancel()
 	c, err := connector.Connect(ctx, in)
 	if err != nil {
-		return account{}, connectFailed(err)
+		return account{}, connectFailed(platform.Name(r.param), err)
 	}
 	now := a.now()
 	connected, err := commit(a, r, func(_ context.Context, tx *store.Tx) (account, error) {
@@ -195,27 +198,43 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 			return errInvalid(f.Name, "A field that the connection needs is missing.", "POST /v1/accounts/connect/{platform} lists the fields.")
 		}
 	}
-	for name := range in {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if !known[name] {
-			return errInvalid("body", "The request's body has a member that the connection does not know.",
+			return errInvalid(ruleAt(jsontext.Pointer("").AppendToken(name)), "The request's body has a member that the connection does not know.",
 				"POST /v1/accounts/connect/{platform} lists the fields.")
 		}
 	}
 	return nil
 }
 
-// connectFailed turns a platform's refusal of credentials into what the caller is told.
-func connectFailed(err error) error {
+// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours is told in our own words.
+func connectFailed(name platform.Name, err error) error {
 	var f *platform.Failure
-	if !errors.As(err, &f) {
+	if !errors.As(err, &f) || statusOf(f.Code) == http.StatusInternalServerError {
 		return err
 	}
-	status := http.StatusBadRequest
-	switch f.Code {
-	case platform.CodeAuthFailed:
-		status = http.StatusForbidden
-	case platform.CodeUnavailable:
-		status = http.StatusBadGateway
+	return problemOf(name, f)
+}
+
+// problemOf is a platform's failure as that of a request.
+func problemOf(name platform.Name, f *platform.Failure) *problem {
+	return &problem{
+		status: statusOf(f.Code), code: f.Code, message: f.Message, rule: f.Rule, remediation: f.Remediation, platform: string(name),
 	}
-	return &problem{status: status, code: f.Code, message: f.Message, rule: f.Rule, remediation: f.Remediation}
+}
+
+// statusOf is the status of a request that ends with a platform's failure.
+func statusOf(code string) int {
+	switch code {
+	case platform.CodeInvalid, platform.CodePreflightFailed, platform.CodeRejected:
+		return http.StatusBadRequest
+	case platform.CodeAuthFailed, platform.CodeNotEnabled:
+		return http.StatusForbidden
+	case platform.CodeRateLimited:
+		return http.StatusTooManyRequests
+	case platform.CodeUnavailable:
+		return http.StatusBadGateway
+	default:
+		return http.StatusInternalServerError
+	}
 }

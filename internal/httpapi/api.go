@@ -79,7 +79,8 @@ type Config struct {
 	Environment key.Environment // whose keys Authenticator accepts
 	KeyFormat   key.Format
 	DocsBaseURL string // without it, DefaultDocsBaseURL
-	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is what they ask for.
+	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is the host that they ask for,
+	// with https if the connection is one of TLS.
 	PublicURL string
 
 	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -

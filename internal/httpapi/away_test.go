@@ -4,11 +4,17 @@
 package httpapi
 
 import (
+	"bytes"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/letmepost/letmepost-operator/internal/media"
@@ -98,4 +104,54 @@ func TestMediaFolderAway(t *testing.T) {
 	check(t, os.Rename(folder+".away", folder))
 	checkStatus(t, "back again", f.do(http.MethodGet, "/v1/media/"+id+"/content", key), http.StatusOK)
 	ok[medium](t, f, upload)
+}
+
+// envFull makes the test binary the process whose files may not grow.
+const envFull = "LMP_TEST_FILES_MAY_NOT_GROW"
+
+// A disk that takes no more, in a process of its own, because the kernel's limit on the size of files is for all of a process: see
+// package media's test.
+func TestMediaFolderFull(t *testing.T) {
+	if os.Getenv(envFull) == "" {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMediaFolderFull$", "-test.v")
+		child.Env = append(os.Environ(), envFull+"=1")
+		if out, err := child.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: TestMediaFolderFull")) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	folder := filepath.Join(t.TempDir(), "media")
+	f := newFixture(t, nil, func(c *Config) {
+		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.MaxSize)
+		check(t, err)
+		t.Cleanup(func() { check(t, library.Close()) })
+		c.Library = library
+	})
+	signal.Ignore(syscall.SIGXFSZ)
+	const room = 16 << 20 // more than the database needs
+	var before syscall.Rlimit
+	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: room, Max: before.Max}))
+	defer func() { _ = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before) }()
+	upload := uploadOf(f.newKey(t), "GIF89a\x01\x00\x01\x00\x00\x00\x00"+strings.Repeat("x", room)).with("Idempotency-Key", "again")
+	for range 2 {
+		w := f.send(upload)
+		checkStatus(t, "no room", w, http.StatusServiceUnavailable)
+		if e := errorOf(t, w); e.Code != "unavailable" || e.Rule != "media.storage_full" || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%+v, Retry-After %q", e, w.Header().Get("Retry-After"))
+		}
+		if n := f.rows(t, "media", "claims"); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+		check(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				t.Errorf("%s is left", path)
+			}
+			return err
+		}))
+	}
+	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
+	if m := ok[medium](t, f, upload); m.SizeBytes <= room {
+		t.Errorf("%+v", m)
+	}
 }

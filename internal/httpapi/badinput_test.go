@@ -17,7 +17,10 @@ import (
 func targetOf(account, more string) string { return `{"accountId":"` + account + `"` + more + `}` }
 
 // Whatever is wrong with a body, the answer is a clear 4xx whose rule names the field, and nothing is stored.
-func TestBadBodies(t *testing.T) {
+func TestBadBodies(t *testing.T) { onBoth(t, badBodies) }
+
+func badBodies(t *testing.T) {
+	t.Helper()
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	account := f.connect(t, key)
@@ -109,7 +112,10 @@ func TestContentTypes(t *testing.T) {
 }
 
 // An id of the wrong form is one that never was: 404, on every route, by every way of naming.
-func TestIDsOfTheWrongForm(t *testing.T) {
+func TestIDsOfTheWrongForm(t *testing.T) { onBoth(t, idsOfTheWrongForm) }
+
+func idsOfTheWrongForm(t *testing.T) {
+	t.Helper()
 	callers := crowd(t)
 	c := callers[1]
 	for _, n := range namings(t) {
@@ -143,7 +149,10 @@ var hostile = []string{
 }
 
 // No value at any place of any body makes a 500, and what is refused is told by a rule.
-func TestHostileValues(t *testing.T) {
+func TestHostileValues(t *testing.T) { onBoth(t, hostileValues) }
+
+func hostileValues(t *testing.T) {
+	t.Helper()
 	c := crowd(t)[0]
 	for i := range routes {
 		r := &routes[i]
@@ -170,7 +179,10 @@ func TestHostileValues(t *testing.T) {
 }
 
 // The same for every parameter of every route.
-func TestHostileParameters(t *testing.T) {
+func TestHostileParameters(t *testing.T) { onBoth(t, hostileParameters) }
+
+func hostileParameters(t *testing.T) {
+	t.Helper()
 	c := crowd(t)[0]
 	for i := range routes {
 		r := &routes[i]

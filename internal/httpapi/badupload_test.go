@@ -226,7 +226,12 @@ func TestTruncatedAndEndlessBodies(t *testing.T) {
 		{"JSON that is declared to be long", "/v1/posts", "application/json", "Content-Length: 999999999999", endedBy("{"), 413, "body.size"},
 		{"a file that ends early", "/v1/media", form, "Content-Length: 1000", endedBy(opening + picture(t, 3)), 400, "media.parse_failed"},
 		{"a file without end", "/v1/media", form, "Transfer-Encoding: chunked", endless(opening+"GIF89a\x01\x00\x01\x00\x00\x00\x00", strings.Repeat("x", 10_000)), 413, "media.size_max"},
-		{"a part's header without end", "/v1/media", form, "Transfer-Encoding: chunked", endless("--b\r\nContent-Disposition: ", strings.Repeat("x", 10_000)), 400, "media.parse_failed"},
+		{"a file that is declared to be long", "/v1/media", form, "Content-Length: 999999999999", endedBy(opening), 413, "media.size_max"},
+		{"a file that is declared to be a bit too long", "/v1/media", form, fmt.Sprint("Content-Length: ", 1000+formBytes+1), endedBy(opening), 413, "media.size_max"},
+		{"a part's header without end", "/v1/media", form, "Transfer-Encoding: chunked", endless("--b\r\nContent-Disposition: ", strings.Repeat("x", 10_000)), 413, "media.size_max"},
+		{"short lines without end before the first part", "/v1/media", form, "Transfer-Encoding: chunked", endless("x\r\n", strings.Repeat("x\r\n", 1000)), 413, "media.size_max"},
+		{"a long line without end before the first part", "/v1/media", form, "Transfer-Encoding: chunked", endless("x", strings.Repeat("x", 10_000)), 400, "media.parse_failed"},
+		{"parts without end", "/v1/media", form, "Transfer-Encoding: chunked", endless("--", "b\r\nContent-Disposition: form-data; name=other\r\n\r\nx\r\n--"), 400, "media.missing_file"},
 		{"nothing but an opening without end", "/v1/media", form, "Transfer-Encoding: chunked", endless(opening, strings.Repeat("x", 10_000)), 413, "media.size_max"},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
@@ -270,7 +275,12 @@ func TestTypesAreSniffed(t *testing.T) {
 	if m.ContentType != "image/png" || m.SizeBytes != int64(len(picture(t, 9))) || len(m.SHA256) != 64 {
 		t.Errorf("%+v", m)
 	}
-	if !slices.Contains(f.do(http.MethodGet, "/v1/media/"+m.ID+"/content", key).Header()["X-Content-Type-Options"], "nosniff") {
-		t.Error("browsers may sniff")
+	w := f.do(http.MethodGet, "/v1/media/"+m.ID+"/content", key)
+	for name, want := range map[string]string{
+		"Content-Type": "image/png", "X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment", "Content-Length": itoa(len(picture(t, 9))),
+	} {
+		if got := w.Header()[name]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q, want %s: browsers may make of it what they like", name, got, want)
+		}
 	}
 }

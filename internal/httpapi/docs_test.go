@@ -42,7 +42,7 @@ func TestPageIsComplete(t *testing.T) {
 		}
 	}
 	for _, named := range []*problem{
-		errBodyMismatch, errRunning, errNotCancelable, errNotRetryable, errMediaInUse, errFileSize, errPayloadTooLarge, errScheduledAt,
+		errBodyMismatch, errRunning, errNotCancelable, errNotRetryable, errMediaInUse, errFileSize, errPayloadTooLarge, errScheduledAt, errStorageFull,
 	} {
 		if !strings.Contains(page, "`"+named.rule+"`") {
 			t.Errorf("the rule %s is not on the page", named.rule)

@@ -72,12 +72,19 @@ var (
 		remediation: "Try again in a few seconds. Another replica may answer at once.",
 		headers:     map[string]string{"Retry-After": "5"},
 	}
-	// The database, or where media are. Nothing was done, and nothing is lost.
+	// The database, or where media are. What was begun may have been done, where the connection broke on the way; nothing of it is lost.
 	errStorage = &problem{
 		status: http.StatusServiceUnavailable, code: codeUnavailable,
 		message:     "This server can't reach its storage at the moment.",
 		remediation: "Try again in a few seconds. Send writes with an Idempotency-Key, so that repeating them is safe.",
 		headers:     map[string]string{"Retry-After": "5"},
+	}
+	// It may take as long as it takes somebody to make room.
+	errStorageFull = &problem{
+		status: http.StatusServiceUnavailable, code: codeUnavailable, rule: "media.storage_full",
+		message:     "This server has no room for the file at the moment. Nothing was stored.",
+		remediation: "Try again later, or ask whoever runs this server to make room.",
+		headers:     map[string]string{"Retry-After": "60"},
 	}
 	// Nobody reads it.
 	errClientGone = &problem{
@@ -185,6 +192,8 @@ func (ps problems) of(err error) *problem {
 		return ps.badKey
 	case errors.Is(err, authn.ErrUnavailable):
 		return errUnavailable
+	case errors.Is(err, media.ErrFull):
+		return errStorageFull
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, media.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return errStorage
 	case errors.Is(err, store.ErrClaimLost):
@@ -220,10 +229,15 @@ type errorBody struct {
 	Platform    string `json:"platform,omitempty" doc:"The platform whose rule it is, if it is one's."`
 	Remediation string `json:"remediation,omitempty" doc:"What to do next, for people."`
 	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
+	RuleURL     string `json:"ruleUrl,omitempty" format:"uri" doc:"Where the rule is documented, if there is one."`
 	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
 }
 
 func (ps problems) envelope(p *problem, requestID string) errorEnvelope {
+	ruleURL := ""
+	if p.rule != "" {
+		ruleURL = ps.docs + "/preflight/" + strings.ToLower(strings.ReplaceAll(p.rule, ".", "-"))
+	}
 	return errorEnvelope{errorBody{
 		Code:        p.code,
 		Message:     p.message,
@@ -231,6 +245,7 @@ func (ps problems) envelope(p *problem, requestID string) errorEnvelope {
 		Platform:    p.platform,
 		Remediation: p.remediation,
 		DocURL:      ps.docs + "/errors/" + p.code,
+		RuleURL:     ruleURL,
 		RequestID:   requestID,
 	}}
 }

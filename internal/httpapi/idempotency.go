@@ -8,6 +8,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -86,9 +87,11 @@ func unquote(s string) (string, bool) {
 }
 
 // bodyHash tells bodies apart without being one that they could be guessed from, by whoever reads the database: there are
-// passwords in some. Its key is the caller's API key, which is known here and now alone.
+// passwords in some. Its key is the caller's API key, which is known here and now alone: the header with one space in it, however
+// many it was sent with.
 func (r *request) bodyHash(payload []byte) string {
-	h := hmac.New(sha256.New, []byte(r.http.Header.Get("Authorization")))
+	header := r.http.Header.Get("Authorization")
+	h := hmac.New(sha256.New, []byte("Bearer "+header[strings.LastIndexByte(header, ' ')+1:]))
 	h.Write([]byte(r.http.URL.RawQuery))
 	h.Write([]byte{0})
 	h.Write(payload)
@@ -161,11 +164,17 @@ func (a *API) claim(r *request) error {
 	return nil
 }
 
-// replay makes the stored answer that of the request.
+// replay makes the stored answer that of the request. An error is one for the records too. It goes out as it was stored, with the
+// id of the request that it was the answer to.
 func (r *request) replay() {
 	r.body.buffer.Reset()
 	r.body.buffer.Write(r.stored.Body)
 	r.status, r.replayed, r.encoded = r.stored.Status, true, true
+	if r.status >= http.StatusBadRequest {
+		var stored errorEnvelope
+		_ = json.Unmarshal(r.stored.Body, &stored) // it is what a.conclude has written; of anything else the status is told alone
+		r.failure = &problem{status: r.status, code: stored.Error.Code, rule: stored.Error.Rule, message: "It was replayed."}
+	}
 }
 
 // commit makes a request's change: past its commit point, in one transaction, and together with the answer. do may run more
@@ -231,7 +240,8 @@ func (a *API) conclude(r *request, err error) error {
 
 // final tells whether a request that ended so would end so again.
 func (p *problem) final() bool {
-	return p.status < http.StatusInternalServerError && p.status != statusClientGone && p.code != codeIdempotencyConflict
+	return p.status < http.StatusInternalServerError && p.status != statusClientGone && p.status != http.StatusTooManyRequests &&
+		p.code != codeIdempotencyConflict
 }
 
 // release gives the claim up. If that fails, the claim is in progress until the database is back, and says so to whoever

@@ -72,7 +72,10 @@ func hello(key, account string) sent {
 }
 
 // "Idempotency-Key: … (optional, recommended on writes)": on every write, the answer is given again, and nothing is done again.
-func TestEveryWriteIsReplayed(t *testing.T) {
+func TestEveryWriteIsReplayed(t *testing.T) { onBoth(t, everyWriteIsReplayed) }
+
+func everyWriteIsReplayed(t *testing.T) {
+	t.Helper()
 	p := newProvoker(t)
 	for i := range routes {
 		r := &routes[i]
@@ -134,7 +137,10 @@ func TestIdempotencyKeysScope(t *testing.T) {
 	}
 }
 
-func TestIdempotencyKeysLastADay(t *testing.T) {
+func TestIdempotencyKeysLastADay(t *testing.T) { onBoth(t, idempotencyKeysLastADay) }
+
+func idempotencyKeysLastADay(t *testing.T) {
+	t.Helper()
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	account := f.connect(t, key)
@@ -173,6 +179,11 @@ func TestWhichErrorsAreReplayed(t *testing.T) {
 		{"the platform is away", func() error { return &platform.Failure{Code: platform.CodeUnavailable} }, 502, false},
 		{"a mistake of ours", func() error { return errors.New("disk 7") }, 500, false},
 		{"a panic", func() error { panic("broken") }, 500, false},
+		{"the platform asks to slow down", func() error { return &platform.Failure{Code: platform.CodeRateLimited} }, 429, false},
+		{"the platform's part of this server is wrong", func() error { return &platform.Failure{Code: platform.CodeInternalError} }, 500, false},
+		{"a code that nobody knows", func() error { return &platform.Failure{Code: "new"} }, 500, false},
+		{"the platform rejects it", func() error { return &platform.Failure{Code: platform.CodeRejected} }, 400, true},
+		{"the platform is not offered", func() error { return &platform.Failure{Code: platform.CodeNotEnabled} }, 403, true},
 		{"the platform says no", func() error { return &platform.Failure{Code: platform.CodeAuthFailed, Message: "No."} }, 403, true},
 		{"what was sent makes no sense", func() error { return &platform.Failure{Code: platform.CodeInvalid, Rule: "identifier"} }, 400, true},
 	} {
@@ -190,8 +201,46 @@ func TestWhichErrorsAreReplayed(t *testing.T) {
 		}
 	}
 	pattern := "/v1/accounts/connect/{platform}/complete"
-	if n := testutil.ToFloat64(f.metrics.requests.WithLabelValues(pattern, "POST", "403")); n != 2 {
-		t.Errorf("%v answers with 403 are counted, want 2: a replay counts as what it is", n)
+	if n := testutil.ToFloat64(f.metrics.requests.WithLabelValues(pattern, "POST", "403")); n != 4 {
+		t.Errorf("%v answers with 403 are counted, want 4: a replay counts as what it is", n)
+	}
+}
+
+// An error that is replayed is recorded as the error that it is, and has the id of the request that it was the answer to.
+func TestReplayedErrorsAreRecorded(t *testing.T) {
+	f := newFixture(t, nil)
+	s := publication(f.newKey(t), "", "").with("Idempotency-Key", "k")
+	first := f.send(s)
+	for range 2 {
+		again := f.send(s)
+		checkStatus(t, "again", again, http.StatusBadRequest)
+		if again.Header().Get(replayed) != "true" || again.Body.String() != first.Body.String() {
+			t.Errorf("%s, and then %s", first.Body, again.Body)
+		}
+		if id := again.Header().Get("X-Request-Id"); id == "" || id == errorOf(t, again).RequestID {
+			t.Errorf("X-Request-Id %q: want one of its own", id)
+		}
+	}
+	all := records(t, f)
+	if len(all) != 3 {
+		t.Fatalf("%d records of 3 requests: %v", len(all), all)
+	}
+	for _, r := range all {
+		if r["status"] != 400.0 || r["rule"] != "targets.required" {
+			t.Errorf("%v", r)
+		}
+	}
+}
+
+// The scheme and the key are told apart by any number of spaces (RFC 9110 section 11.4): it is the same request all the same.
+func TestSpacesAreNoOtherRequest(t *testing.T) {
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	s := hello(key, f.connect(t, key))
+	first := ok[batch](t, f, s)
+	w := f.send(s.with("Authorization", "Bearer   "+key))
+	if got := decode[batch](t, w.Body.String()); w.Header().Get(replayed) != "true" || got.ID != first.ID {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
@@ -248,7 +297,10 @@ func TestInProgress(t *testing.T) {
 	}
 }
 
-func TestConcurrentIdenticalWritesRunOnce(t *testing.T) {
+func TestConcurrentIdenticalWritesRunOnce(t *testing.T) { onBoth(t, concurrentIdenticalWritesRunOnce) }
+
+func concurrentIdenticalWritesRunOnce(t *testing.T) {
+	t.Helper()
 	const callers = 200
 	var published atomic.Int64
 	p := &played{publish: func() error { published.Add(1); return nil }}

@@ -32,7 +32,11 @@ type medium struct {
 
 func (a *API) mediumOf(r *request, m store.Media) medium {
 	base := a.config.PublicURL
-	if base == "" {
+	switch {
+	case base != "":
+	case r.http.TLS != nil:
+		base = "https://" + r.http.Host
+	default:
 		base = "http://" + r.http.Host
 	}
 	return medium{
@@ -126,7 +130,7 @@ func (a *API) mediaContent(r *request, w io.Writer) error {
 		return err
 	}
 	defer file.Close()
-	r.contentType = m.ContentType
+	r.contentType, r.size = m.ContentType, m.SizeBytes
 	_, err = io.Copy(keepingUp{w, r, a.config.Clock.Now}, file)
 	return err
 }
@@ -181,39 +185,54 @@ func (a *API) uploadMedia(r *request) (medium, error) {
 		return medium{}, err
 	}
 	if r.stored != nil {
-		file, err := a.config.Library.Look(part)
-		if err := fileProblem(err); err != nil {
-			return medium{}, err
-		}
-		return medium{}, a.replayUpload(r, part, file)
+		return medium{}, a.replayUpload(r, part)
 	}
 	m := store.Media{ID: a.newMediaID(), ProfileID: profileID}
-	key := a.view(r).BlobKey(m.ID)
-	file, err := a.config.Library.Put(r.context(), key, part)
-	if err == nil {
-		err = part.end()
-		if err != nil {
-			a.dropBlob(r, key)
-		}
-	}
-	if err := fileProblem(err); err != nil {
+	file, err := a.receive(r, a.view(r).BlobKey(m.ID), part)
+	if err != nil {
 		return medium{}, err
 	}
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
 	m.CreatedAt = a.now()
 	r.hash = r.bodyHash([]byte(file.SHA256))
+	return a.addMedium(r, m)
+}
+
+// receive puts the file of an upload into the library.
+func (a *API) receive(r *request, key string, part *filePart) (media.File, error) {
+	file, err := a.config.Library.Put(r.context(), key, part)
+	if err != nil {
+		return file, fileProblem(err)
+	}
+	if err := part.end(); err != nil {
+		a.dropBlob(r, key)
+		return file, err
+	}
+	return file, nil
+}
+
+// addMedium adds the row of a file that is in the library.
+func (a *API) addMedium(r *request, m store.Media) (medium, error) {
+	tried := false
 	added, err := commit(a, r, func(_ context.Context, tx *store.Tx) (medium, error) {
+		tried = true
 		r.status = http.StatusCreated
 		return a.mediumOf(r, m), tx.AddMedia(m)
 	})
-	if err != nil {
-		a.dropBlob(r, key)
+	// While the database is away, what was tried may have been committed all the same. Then the row must find its bytes; if there
+	// is none, they are swept up later.
+	if doubtful := tried && errors.Is(err, store.ErrUnavailable); err != nil && !doubtful {
+		a.dropBlob(r, a.view(r).BlobKey(m.ID))
 	}
 	return added, orNotFound(err, errNoProfile)
 }
 
 // replayUpload answers an upload with what was answered before, if the file is the same.
-func (a *API) replayUpload(r *request, part *filePart, file media.File) error {
+func (a *API) replayUpload(r *request, part *filePart) error {
+	file, err := a.config.Library.Look(part)
+	if err != nil {
+		return fileProblem(err)
+	}
 	if err := part.end(); err != nil {
 		return err
 	}
@@ -247,12 +266,14 @@ func fileProblem(err error) error {
 type filePart struct {
 	*multipart.Part
 	reader *multipart.Reader
+	body   *patient
 }
 
 // Bounds of a transfer, which may take longer than the server gives other requests.
 const (
 	stallAfter   = 30 * time.Second // without a byte
 	uploadWithin = 15 * time.Minute // in all
+	formBytes    = 64 << 10         // of all that is not the file
 )
 
 // filePart finds the file in the request's body.
@@ -262,24 +283,28 @@ func (a *API) filePart(r *request) (*filePart, error) {
 	if err != nil || mediaType != "multipart/form-data" || params["boundary"] == "" {
 		return nil, errMultipart
 	}
-	reader := multipart.NewReader(&patient{r, a.config.Clock.Now}, params["boundary"])
+	body := &patient{r: r, now: a.config.Clock.Now, left: a.config.Library.MaxSize() + formBytes}
+	if r.http.ContentLength > body.left {
+		return nil, errFileSize
+	}
+	reader := multipart.NewReader(body, params["boundary"])
 	part, err := reader.NextRawPart()
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, errFileMissing
 	case err != nil:
-		return nil, errMultipartBroken
+		return nil, body.problem()
 	case part.FormName() != "file":
 		return nil, errFileMissing
 	}
-	return &filePart{part, reader}, nil
+	return &filePart{part, reader, body}, nil
 }
 
 // Read makes whatever is wrong with the body the caller's problem.
 func (p *filePart) Read(b []byte) (int, error) {
 	n, err := p.Part.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = errMultipartBroken
+		err = p.body.problem()
 	}
 	return n, err
 }
@@ -291,19 +316,26 @@ func (p *filePart) end() error {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		return errMultipartBroken
+		return p.body.problem()
 	default:
 		return errFileSingle
 	}
 }
 
-// patient reads the body of a request for as long as some of it keeps coming, within uploadWithin.
+// patient reads the body of a request for as long as some of it keeps coming, within uploadWithin, and not beyond its bounds: what
+// comes before the file, line by line, may be without end.
 type patient struct {
-	r   *request
-	now func() time.Time
+	r    *request
+	now  func() time.Time
+	left int64 // bytes that may still come; negative: there were more
 }
 
+var errBodyEndless = errors.New("the request's body is larger than any that is taken")
+
 func (p *patient) Read(b []byte) (int, error) {
+	if p.left < 0 {
+		return 0, errBodyEndless
+	}
 	deadline := p.now().Add(stallAfter)
 	if last := p.r.start.Add(uploadWithin); deadline.After(last) {
 		deadline = last
@@ -313,7 +345,19 @@ func (p *patient) Read(b []byte) (int, error) {
 	if p.r.context().Err() != nil {
 		_ = p.r.connection.SetReadDeadline(time.Unix(1, 0)) // as unblockReads has done, or is about to
 	}
-	return p.r.http.Body.Read(b)
+	n, err := p.r.http.Body.Read(b)
+	if p.left -= int64(n); p.left < 0 {
+		return 0, errBodyEndless
+	}
+	return n, err
+}
+
+// problem is why the body could not be read to its end.
+func (p *patient) problem() error {
+	if p.left < 0 {
+		return errFileSize
+	}
+	return errMultipartBroken
 }
 
 // newMediaID returns "med_" and 22 characters of 0-9A-Za-z: 131 random bits.

@@ -143,9 +143,31 @@ func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
 		form := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"file": file}, Required: []string{"file"}}
 		return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}}}
 	case t.request != nil:
-		return &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(t.request, true, "")}}}
+		schema := registry.Schema(t.request, true, "")
+		required := schema.Required
+		if schema.Ref != "" {
+			required = registry.SchemaFromRef(schema.Ref).Required
+		}
+		return &huma.RequestBody{Required: len(required) > 0, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	default:
 		return nil
+	}
+}
+
+// Schema describes what a connection is completed with, as far as that is the same for all platforms or known of one.
+func (completeConnection) Schema(huma.Registry) *huma.Schema {
+	text := func(description string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeString, Description: description}
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, Description: "The fields that the platform's descriptor lists, by their names.",
+		Properties: map[string]*huma.Schema{
+			"identifier":  text("The account's handle."),
+			"appPassword": text("Of bluesky: an app password, never the account's own."),
+			"pdsUrl":      text("Of bluesky: where the account is, if not at bsky.social."),
+			"profileId":   text("The profile that the account is to belong to."),
+		},
+		AdditionalProperties: text("What else the descriptor lists."),
 	}
 }
 
@@ -166,7 +188,7 @@ func paramsOf(t *route) []*huma.Param {
 		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.description, Schema: schema})
 	}
 	if t.paged {
-		params = append(params, pageParams(t.pageSize())...)
+		params = append(params, t.pageParams()...)
 	}
 	if t.changes() {
 		least, most := 1, maxIdempotencyKey
@@ -187,13 +209,16 @@ func enumOf(values []string) []any {
 	return enum
 }
 
-func pageParams(otherwise int) []*huma.Param {
+func (t *route) pageParams() []*huma.Param {
 	least, most := 1.0, float64(maxLimit)
+	limit := &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: t.pageSize()}
+	description := "How many items to return at most."
+	if t.whole {
+		limit.Default = nil // it is none that may be sent
+		description += " Without it: all of them, up to " + strconv.Itoa(wholeLimit) + "."
+	}
 	return []*huma.Param{
-		{
-			Name: "limit", In: "query", Description: "How many items to return at most.",
-			Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: otherwise},
-		},
+		{Name: "limit", In: "query", Description: description, Schema: limit},
 		{
 			Name: "cursor", In: "query", Description: "nextCursor of the previous page.",
 			Schema: &huma.Schema{Type: huma.TypeString},
@@ -245,7 +270,7 @@ var errorDescriptions = map[int]string{
 	http.StatusNotFound:              "not_found: it does not exist, or not for this key.",
 	http.StatusConflict:              "validation_failed: its state does not allow it; idempotency_conflict: see `rule`.",
 	http.StatusRequestEntityTooLarge: "validation_failed: the body is too large.",
-	http.StatusTooManyRequests:       "rate_limited: the key's requests are used up for the moment.",
+	http.StatusTooManyRequests:       "rate_limited: the key's requests are used up for the moment; or `platform` asks to slow down.",
 	http.StatusInternalServerError:   "internal_error: an unexpected error.",
 	http.StatusBadGateway:            "platform_unavailable: the platform could not be asked.",
 	http.StatusServiceUnavailable:    "unavailable: this replica cannot answer now; try again, or another one.",

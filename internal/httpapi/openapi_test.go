@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -59,6 +60,41 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, described); diff != "" {
 		t.Errorf("routes (-table +document):\n%s", diff)
+	}
+}
+
+// Every example is one of an operation, and a body without which an operation can't be done is said to be required.
+func TestExamplesAndBodies(t *testing.T) {
+	examplesOf := maps.Clone(examples)
+	for i := range routes {
+		delete(examplesOf, routes[i].id)
+	}
+	for id := range examplesOf {
+		t.Errorf("there is an example of %s, and no such operation", id)
+	}
+	type body struct {
+		Required bool
+		Content  map[string]struct {
+			Schema struct{ Properties map[string]any }
+		}
+	}
+	text, err := Document()
+	check(t, err)
+	paths := decode[struct {
+		Paths map[string]map[string]struct{ RequestBody *body }
+	}](t, string(text)).Paths
+	for path, want := range map[string]bool{
+		"/v1/posts": true, "/v1/media": true, "/v1/posts/{id}/retry": false, "/v1/accounts/connect/{platform}": false,
+	} {
+		if got := paths[path]["post"].RequestBody; got == nil || got.Required != want {
+			t.Errorf("%s: its body is %+v, want that it is required: %t", path, got, want)
+		}
+	}
+	complete := paths["/v1/accounts/connect/{platform}/complete"]["post"].RequestBody.Content["application/json"].Schema.Properties
+	for _, name := range []string{"identifier", "appPassword", "pdsUrl", "profileId"} {
+		if complete[name] == nil {
+			t.Errorf("what completes a connection has no %s", name)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 const (
 	defaultLimit = 50
 	maxLimit     = 200
+	wholeLimit   = 1000 // of a listing that is whole without it
 )
 
 // page is one page of a listing.

@@ -114,7 +114,7 @@ func TestLimitAndCursor(t *testing.T) {
 		items         int    // of a success
 		rule          string // of a refusal
 	}{
-		{"no limit: 50", "", 50, ""},
+		{"no limit: all of them", "", 201, ""},
 		{"the least", "limit=1", 1, ""},
 		{"the most", "limit=200", 200, ""},
 		{"a cursor", "limit=200&cursor=" + cursor, 200, ""},

@@ -180,17 +180,16 @@ func (a *API) resume(r *request, batchID string) (batch, error) {
 	if err := a.config.Publisher.FailLost(r.context()); err != nil {
 		return batch{}, err
 	}
-	return commit(a, r, func(ctx context.Context, _ *store.Tx) (batch, error) {
-		posts, err := a.view(r).Batch(ctx, batchID)
-		if err != nil {
-			return batch{}, err
-		}
-		waiting := func(p store.Post) bool { return p.Status == store.Publishing }
-		if len(posts) == 0 || slices.ContainsFunc(posts, waiting) {
-			return batch{}, errRunning // its process lives after all, and is about to record how it ended, or to undo it
-		}
-		return batchOf(posts), nil
-	})
+	// Before the transaction: in it, a second connection would be waited for with the first one in hand.
+	posts, err := a.view(r).Batch(r.context(), batchID)
+	if err != nil {
+		return batch{}, err
+	}
+	waiting := func(p store.Post) bool { return p.Status == store.Publishing }
+	if len(posts) == 0 || slices.ContainsFunc(posts, waiting) {
+		return batch{}, errRunning // its process lives after all, and is about to record how it ended, or to undo it
+	}
+	return commit(a, r, func(context.Context, *store.Tx) (batch, error) { return batchOf(posts), nil })
 }
 
 // batchOf shows the posts of one request.

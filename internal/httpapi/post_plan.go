@@ -5,7 +5,6 @@ package httpapi
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,11 +43,11 @@ func (a *API) plan(r *request, in createPosts) ([]store.Post, error) {
 	if err != nil {
 		return nil, err
 	}
-	batchID, now := a.config.NewID(), a.now()
+	find, batchID, now := newFinder(view), a.config.NewID(), a.now()
 	posts := make([]store.Post, 0, len(in.Targets))
 	for i := range in.Targets {
 		at := "targets." + strconv.Itoa(i)
-		p, err := a.planTarget(r, view, in, i)
+		p, err := a.planTarget(r, find, in, i)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +56,7 @@ func (a *API) plan(r *request, in createPosts) ([]store.Post, error) {
 		if in.ScheduledAt != nil {
 			p.Status, p.ScheduledAt = store.Queued, *in.ScheduledAt
 		}
-		if err := a.preflight(r, view, p, at+"."); err != nil {
+		if err := a.preflight(r, find, p, at+"."); err != nil {
 			return nil, err
 		}
 		posts = append(posts, p)
@@ -66,9 +65,9 @@ func (a *API) plan(r *request, in createPosts) ([]store.Post, error) {
 }
 
 // planTarget fills in what a target leaves to the request.
-func (a *API) planTarget(r *request, view *store.View, in createPosts, i int) (store.Post, error) {
+func (a *API) planTarget(r *request, find *finder, in createPosts, i int) (store.Post, error) {
 	t, at := in.Targets[i], "targets."+strconv.Itoa(i)
-	account, err := a.accountFor(r, view, t, at)
+	account, err := accountFor(r, find, t, at)
 	if err != nil {
 		return store.Post{}, err
 	}
@@ -101,11 +100,11 @@ func (a *API) planTarget(r *request, view *store.View, in createPosts, i int) (s
 }
 
 // accountFor finds the account that a target means.
-func (a *API) accountFor(r *request, view *store.View, t target, at string) (store.Account, error) {
+func accountFor(r *request, find *finder, t target, at string) (store.Account, error) {
 	if t.Platform != nil && !slices.Contains(platformNames, *t.Platform) {
 		return store.Account{}, errInvalid(at+".platform", "There is no platform of this name.", "The platforms are bluesky and linkedin.")
 	}
-	account, err := a.lookUpAccount(r, view, t, at)
+	account, err := lookUpAccount(r, find, t, at)
 	switch {
 	case err != nil:
 		return account, err
@@ -119,15 +118,15 @@ func (a *API) accountFor(r *request, view *store.View, t target, at string) (sto
 	return account, nil
 }
 
-func (a *API) lookUpAccount(r *request, view *store.View, t target, at string) (store.Account, error) {
+func lookUpAccount(r *request, find *finder, t target, at string) (store.Account, error) {
 	switch {
 	case t.AccountID != nil:
-		account, err := view.Account(r.context(), *t.AccountID)
+		account, err := find.account(r.context(), *t.AccountID)
 		return account, orNotFound(err, errNoAccount)
 	case t.Platform == nil:
 		return store.Account{}, errInvalid(at+".accountId", "A target has neither accountId nor platform.", "Send one of them, or both.")
 	}
-	accounts, err := view.AccountsOf(r.context(), platform.Name(*t.Platform), 2)
+	accounts, err := find.accountsOf(r.context(), platform.Name(*t.Platform))
 	switch {
 	case err != nil:
 		return store.Account{}, err
@@ -172,7 +171,7 @@ func tooLong(text string) bool {
 }
 
 // preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its end.
-func (a *API) preflight(r *request, view *store.View, p store.Post, at string) error {
+func (a *API) preflight(r *request, find *finder, p store.Post, at string) error {
 	switch {
 	case tooLong(p.Text):
 		return errInvalid(at+"text", "A text is longer than 20000 characters, or holds characters that are no text.", "Send less.")
@@ -184,7 +183,7 @@ func (a *API) preflight(r *request, view *store.View, p store.Post, at string) e
 		content.Options = *p.Options
 	}
 	for i, ref := range p.Media {
-		m, err := view.Media(r.context(), ref.MediaID)
+		m, err := find.medium(r.context(), ref.MediaID)
 		if err != nil {
 			return orNotFound(err, errNoMedia)
 		}
@@ -196,10 +195,7 @@ func (a *API) preflight(r *request, view *store.View, p store.Post, at string) e
 		})
 	}
 	if f := a.config.Publisher.Preflight(p.Platform, content); f != nil {
-		return &problem{
-			status: http.StatusBadRequest, code: f.Code, message: f.Message, rule: f.Rule, remediation: f.Remediation,
-			platform: string(p.Platform),
-		}
+		return problemOf(p.Platform, f)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -128,6 +129,12 @@ var (
 	postStatuses  = []string{"queued", "publishing", "published", "failed", "rejected", "canceled"}
 )
 
+// Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there are none.
+var (
+	otherPlatforms = []string{"facebook", "instagram", "pinterest", "threads", "tiktok", "twitter"}
+	otherStatuses  = []string{"validated"}
+)
+
 var postFilters = []parameter{
 	profileParam,
 	{name: "platform", description: "Only posts for these platforms.", values: platformNames, list: true},
@@ -164,11 +171,10 @@ func (a *API) listPosts(r *request) (page[post], error) {
 }
 
 func postFilter(query url.Values) (f store.PostFilter, err error) {
-	if f.Platforms, err = listOf(query, "platform", platformNames); err != nil {
+	if f.Platforms, err = listOf(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
 		return f, err
 	}
-	// A status of the reference that no post here ever has is no mistake: there are none.
-	if f.Statuses, err = listOf(query, "status", append([]string{"validated"}, postStatuses...)); err != nil {
+	if f.Statuses, err = listOf(query, "status", slices.Concat(postStatuses, otherStatuses)); err != nil {
 		return f, err
 	}
 	if f.ErrorCodes, err = listOf(query, "errorCode", nil); err != nil {
@@ -223,23 +229,35 @@ func (in *editPost) apply(p *store.Post) (store.Edit, error) {
 	return e, err
 }
 
-func (a *API) editPost(r *request, in editPost) (post, error) {
+// planEdit turns a request into the change that it asks for. What the post would be is checked as a whole.
+func (a *API) planEdit(r *request, in editPost) (store.Edit, error) {
 	if in.ScheduledAt == nil && in.Text == nil && in.Media == nil {
-		return post{}, errEditEmpty
+		return store.Edit{}, errEditEmpty
 	}
 	view := a.view(r)
 	p, err := view.Post(r.context(), r.param)
 	if err != nil {
-		return post{}, orNotFound(err, errNoPost)
+		return store.Edit{}, orNotFound(err, errNoPost)
 	}
 	if err := a.checkSchedule(in.ScheduledAt); err != nil {
-		return post{}, err
+		return store.Edit{}, err
 	}
 	e, err := in.apply(&p)
 	if err != nil {
-		return post{}, err
+		return store.Edit{}, err
 	}
-	if err := a.preflight(r, view, p, ""); err != nil {
+	find := newFinder(view)
+	if in.Media == nil && len(p.Media) > 0 { // what the edit does not name stays
+		if err := find.know(r.context(), a.config.Store.Work(), p); err != nil {
+			return store.Edit{}, err
+		}
+	}
+	return e, a.preflight(r, find, p, "")
+}
+
+func (a *API) editPost(r *request, in editPost) (post, error) {
+	e, err := a.planEdit(r, in)
+	if err != nil {
 		return post{}, err
 	}
 	edited, err := commit(a, r, func(ctx context.Context, tx *store.Tx) (post, error) {

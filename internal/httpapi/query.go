@@ -82,7 +82,7 @@ func listOf(query url.Values, name string, values []string) ([]string, error) {
 	return list, nil
 }
 
-// timeOf reads a parameter that is a time; zero without it.
+// timeOf reads a parameter that is a time; zero without it, and never with it.
 func timeOf(query url.Values, name string) (time.Time, error) {
 	if !query.Has(name) {
 		return time.Time{}, nil
@@ -90,6 +90,9 @@ func timeOf(query url.Values, name string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, query.Get(name))
 	if err != nil {
 		return time.Time{}, errInvalid(name, name+" is not a time.", "Write times as RFC 3339 has them, such as 2026-05-08T12:00:00Z.")
+	}
+	if t.IsZero() {
+		t = t.Add(1) // the store takes the zero time for none; nothing is as old as both
 	}
 	return t, nil
 }

@@ -37,6 +37,7 @@ type request struct {
 	body        *body  // of the response, unless it is a stream
 	encoded     bool   // body is the answer already
 	contentType string // of a stream whose route does not say
+	size        int64  // of a stream that is a file, in bytes; 0: it is none
 	streaming   bool   // the response goes out while it is made, and has begun to
 	status      int    // 0: what the route says; of a stream that was reset, what it would have been, had nothing gone out yet
 	failure     error  // why status is what it is; nil for a success

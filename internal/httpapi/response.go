@@ -18,6 +18,7 @@ var (
 	contentTypeJSON = []string{"application/json"}
 	noSniff         = []string{"nosniff"}
 	noStore         = []string{"no-store"}
+	attachment      = []string{"attachment"} // browsers keep it, and show nothing of it
 )
 
 // body is a response's JSON on its way out. It is complete before the first byte is sent.
@@ -83,6 +84,10 @@ func (a *API) head(w http.ResponseWriter, r *request) {
 		h["Content-Type"] = []string{r.contentType}
 	default:
 		h["Content-Type"] = []string{r.route.contentType}
+	}
+	if r.size > 0 {
+		h["Content-Disposition"] = attachment
+		h["Content-Length"] = []string{strconv.FormatInt(r.size, 10)}
 	}
 	r.status = r.successStatus()
 }

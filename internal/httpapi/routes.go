@@ -34,22 +34,23 @@ type route struct {
 	summary string
 	detail  string      // the rest of the description; may be ""
 	paged   bool        // takes limit and cursor
-	limit   int         // default of limit; 0: defaultLimit
+	whole   bool        // without limit, all there is: up to wholeLimit
 	query   []parameter // others that it takes
 	success []int       // statuses of a success; nil: 200
-	refuses []int       // error statuses of its own, beside those that follow from access, path and paged
+	refuses []int       // error statuses of its own, beside those that follow from access, path, paged and that it writes
 	cache   string      // Cache-Control of a success; "" is no-store
 	endpoint
 
 	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
 }
 
-// pageSize is the limit of a listing without one. Clients of old expect all accounts in one answer, so there it is a large one.
+// pageSize is the limit of a listing without one. Clients of the reference expect all accounts, all keys and all profiles in one
+// answer, and know of no second page of them.
 func (t *route) pageSize() int {
-	if t.limit == 0 {
-		return defaultLimit
+	if t.whole {
+		return wholeLimit
 	}
-	return t.limit
+	return defaultLimit
 }
 
 // routes is all there is.
@@ -80,21 +81,18 @@ var postRoutes = []route{
 	{
 		method: http.MethodPatch, path: "/v1/posts/{id}", id: "editPost", scope: v1alpha1.ScopePostsWrite,
 		summary:  "Change a post that is still to come",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).editPost),
 	},
 	{
 		method: http.MethodDelete, path: "/v1/posts/{id}", id: "cancelPost", scope: v1alpha1.ScopePostsWrite,
 		summary:  "Cancel a queued post",
 		detail:   "It stays on record, with the status canceled.",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).cancelPost),
 	},
 	{
 		method: http.MethodPost, path: "/v1/posts/{id}/retry", id: "retryPost", scope: v1alpha1.ScopePostsWrite,
 		summary:  "Publish again what has failed",
 		detail:   "A post that is failed, rejected or canceled is queued again, for at once or for scheduledAt.",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).retryPost),
 	},
 }
@@ -129,7 +127,6 @@ var mediaRoutes = []route{
 		method: http.MethodDelete, path: "/v1/media/{id}", id: "deleteMedia", scope: v1alpha1.ScopeMediaWrite,
 		summary:  "Delete a media file",
 		detail:   "Refused while a post that is still to be published needs it.",
-		refuses:  []int{http.StatusConflict},
 		endpoint: writes((*API).deleteMedia),
 	},
 }
@@ -139,7 +136,7 @@ var accountRoutes = []route{
 		method: http.MethodGet, path: "/v1/accounts", id: "listAccounts", access: keyOrSession, scope: v1alpha1.ScopeAccountsRead,
 		summary: "List accounts",
 		detail:  "The connected accounts that the key reaches, newest first.",
-		paged:   true, limit: maxLimit, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
+		paged:   true, whole: true, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
 		endpoint: returns((*API).listAccounts),
 	},
 	{
@@ -179,7 +176,7 @@ var keyRoutes = []route{
 		endpoint: returns((*API).whoami),
 	},
 	{
-		method: http.MethodGet, path: "/v1/profiles", id: "listProfiles", access: keyOrSession, paged: true,
+		method: http.MethodGet, path: "/v1/profiles", id: "listProfiles", access: keyOrSession, paged: true, whole: true,
 		summary:  "List profiles",
 		detail:   "The profiles that the key reaches, newest first: those of its organization, or its own if it is pinned to one.",
 		endpoint: returns((*API).listProfiles),
@@ -190,7 +187,7 @@ var keyRoutes = []route{
 		endpoint: returns((*API).getProfile),
 	},
 	{
-		method: http.MethodGet, path: "/v1/api-keys", id: "listApiKeys", access: keyOrSession, paged: true,
+		method: http.MethodGet, path: "/v1/api-keys", id: "listApiKeys", access: keyOrSession, paged: true, whole: true,
 		summary: "List API keys",
 		detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or those pinned to " +
 			"its profile if it is pinned to one. Expired keys are listed until they are deleted.",

@@ -177,7 +177,10 @@ func place(body map[string]any, at, id string) {
 // "Cross-profile access by a profile-scoped key returns 404 not_found, never 403, so the key cannot probe for the existence of
 // other profiles." And "every key is bound to a single organization. There is no cross-org key." For every way in which a
 // request can name a thing: what is somebody else's is the same, to the byte, as what never was; one's own is another matter.
-func TestScopingTable(t *testing.T) {
+func TestScopingTable(t *testing.T) { onBoth(t, scopingTable) }
+
+func scopingTable(t *testing.T) {
+	t.Helper()
 	callers, compared := crowd(t), 0
 	for _, n := range namings(t) {
 		if n.kind == aCursor {
@@ -219,7 +222,10 @@ func TestScopingTable(t *testing.T) {
 }
 
 // Nor does naming what is somebody else's do anything to it, and no listing shows it.
-func TestForeignThingsStayAsTheyAre(t *testing.T) {
+func TestForeignThingsStayAsTheyAre(t *testing.T) { onBoth(t, foreignThingsStayAsTheyAre) }
+
+func foreignThingsStayAsTheyAre(t *testing.T) {
+	t.Helper()
 	callers := crowd(t)
 	for _, c := range callers {
 		before := map[string]map[string]string{}
@@ -261,7 +267,10 @@ type listed struct {
 }
 
 // A cursor is a position: a foreign one gives what any cursor of that position gives, and shows nothing that is foreign.
-func TestCursorsOfOthers(t *testing.T) {
+func TestCursorsOfOthers(t *testing.T) { onBoth(t, cursorsOfOthers) }
+
+func cursorsOfOthers(t *testing.T) {
+	t.Helper()
 	callers, compared, moved := crowd(t), 0, 0
 	for _, n := range namings(t) {
 		if n.kind != aCursor {

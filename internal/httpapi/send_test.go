@@ -80,8 +80,16 @@ func (f *fixture) refused(t *testing.T, reason string, s sent, status int, rule 
 		t.Errorf("%s: %d %.300s, want %d", reason, w.Code, w.Body, status)
 		return
 	}
-	if e := errorOf(t, w); e.Rule != rule {
+	e := errorOf(t, w)
+	if e.Rule != rule {
 		t.Errorf("%s: rule %q, want %q", reason, e.Rule, rule)
+	}
+	page := ""
+	if rule != "" {
+		page = "https://docs.letmepost.dev/preflight/" + strings.ToLower(strings.ReplaceAll(rule, ".", "-"))
+	}
+	if e.RuleURL != page {
+		t.Errorf("%s: ruleUrl %q, want %q", reason, e.RuleURL, page)
 	}
 }
 

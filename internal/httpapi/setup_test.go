@@ -97,7 +97,7 @@ func newFixtureOf(t testing.TB, routes []route, objects []any, mods ...func(*Con
 		Logger:        slog.New(slog.NewJSONHandler(f.log, nil)),
 		Registerer:    f.registry,
 	}
-	publishing(t, &c, "")
+	publishing(t, &c, databaseURL(t))
 	for _, mod := range mods {
 		mod(&c)
 	}

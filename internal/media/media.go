@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 
 	"gocloud.dev/blob"
@@ -32,6 +34,7 @@ var (
 	ErrBroken      = errors.New("the file is broken, or is not what it begins as")
 	ErrDimensions  = errors.New("the image has too many pixels")
 	ErrUnavailable = errors.New("the media storage is not available") // full, read-only, or away
+	ErrFull        = errors.New("the media storage is full")          // comes with ErrUnavailable
 	ErrNotFound    = errors.New("there is no such file")
 )
 
@@ -82,6 +85,9 @@ func open(ctx context.Context, text string) (bucket *blob.Bucket, folder string,
 		return nil, "", errors.New("its URL must be file:///path or s3://bucket")
 	}
 }
+
+// MaxSize is the size in bytes above which a file is refused.
+func (l *Library) MaxSize() int64 { return l.maxSize }
 
 // Close closes it.
 func (l *Library) Close() error {
@@ -152,9 +158,18 @@ func (l *Library) failure(verb, key string, err error) error {
 		return nil
 	case gcerrors.Code(err) == gcerrors.NotFound && l.there() == nil:
 		return ErrNotFound
+	case full(err):
+		return fmt.Errorf("%s file %q: %w: %w: %w", verb, key, ErrUnavailable, ErrFull, err)
 	default:
 		return fmt.Errorf("%s file %q: %w: %w", verb, key, ErrUnavailable, err)
 	}
+}
+
+// full tells whether there is no room for more: on the disk, in the quota, or in the bucket (RFC 4918 section 11.5).
+func full(err error) bool {
+	var answer interface{ HTTPStatusCode() int }
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) ||
+		errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusInsufficientStorage
 }
 
 // there says what is wrong if the folder is away: every file of it would seem to be missing, and a new one would be put

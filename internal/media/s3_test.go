@@ -90,11 +90,12 @@ func TestBucket(t *testing.T) {
 		t.Errorf("there is left: %v", len(b.objects))
 	}
 	b.mu.Unlock()
-	if _, err := l.Put(t.Context(), "o/p/key", bytes.NewReader(picture)); !errors.Is(err, media.ErrUnavailable) || !strings.Contains(err.Error(), "o/p/key") {
+	_, err = l.Put(t.Context(), "o/p/key", bytes.NewReader(picture))
+	if !errors.Is(err, media.ErrUnavailable) || !errors.Is(err, media.ErrFull) || !strings.Contains(err.Error(), "o/p/key") {
 		t.Errorf("Put into a full bucket: %v", err)
 	}
 	server.Close()
-	if _, err := l.Get(t.Context(), "o/p/key"); !errors.Is(err, media.ErrUnavailable) {
+	if _, err := l.Get(t.Context(), "o/p/key"); !errors.Is(err, media.ErrUnavailable) || errors.Is(err, media.ErrFull) {
 		t.Errorf("Get from a bucket that is away: %v", err)
 	}
 }

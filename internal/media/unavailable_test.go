@@ -64,6 +64,9 @@ func unavailable(t *testing.T, l *media.Library, folder, key string, content []b
 	if !errors.Is(err, media.ErrUnavailable) || !errors.Is(err, why) || file != (media.File{}) {
 		t.Errorf("%+v, %v; want %v because of %v", file, err, media.ErrUnavailable, why)
 	}
+	if isFull := errors.Is(why, syscall.EFBIG); errors.Is(err, media.ErrFull) != isFull {
+		t.Errorf("%v is said to be full: %t", err, !isFull)
+	}
 	if _, err := os.Stat(folder); err != nil {
 		return
 	}

@@ -32,7 +32,10 @@ var preflightFailed = magic("sandbox:preflight_failed", "It is refused before an
 	Remediation: remediation,
 })
 
-const remediation = "Take the magic text out of the post."
+const (
+	remediation = "Take the magic text out of the post."
+	look        = " With a real platform: look at the account, and retry the post only if it is not there."
+)
 
 // Magic lists the magic texts. If a post contains several failures, the first one counts.
 var Magic = []MagicText{
@@ -68,6 +71,18 @@ var Magic = []MagicText{
 		Message:     "Something went wrong on this server.",
 		Rule:        "sandbox.internal_error",
 		Remediation: remediation,
+	}),
+	magic("sandbox:timeout", "The platform does not answer in time. The post becomes failed. Whether the platform has it, nobody knows.", platform.Failure{
+		Code:        platform.CodeUnavailable,
+		Message:     "The platform did not answer in time. Whether it took the post is not known.",
+		Rule:        "publish.timeout",
+		Remediation: remediation + look,
+	}),
+	magic("sandbox:outcome_unknown", "The server is stopped while it publishes. The post becomes failed. Whether the platform has it, nobody knows.", platform.Failure{
+		Code:        platform.CodeInternalError,
+		Message:     "The server was stopped while it published the post. Whether the platform took it is not known.",
+		Rule:        "publish.outcome_unknown",
+		Remediation: remediation + look,
 	}),
 	slow,
 }

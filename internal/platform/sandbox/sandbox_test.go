@@ -69,6 +69,8 @@ func TestMagic(t *testing.T) {
 		"sandbox:rate_limited":     platform.CodeRateLimited,
 		"sandbox:internal_error":   platform.CodeInternalError,
 		"sandbox:preflight_failed": platform.CodePreflightFailed,
+		"sandbox:timeout":          platform.CodeUnavailable,
+		"sandbox:outcome_unknown":  platform.CodeInternalError,
 		"sandbox:slow":             "",
 	}
 	s, _ := newSandbox(platform.Bluesky)
