@@ -31,7 +31,7 @@ func TestForgottenIsAbandoned(t *testing.T) {
 		age := func(minutes string) {
 			t.Helper()
 			for _, table := range []string{"attempts", "claims"} {
-				if _, err := db.Handle().ExecContext(t.Context(), "UPDATE "+table+" SET begun_at = begun_at - "+minutes+" * 60000000"); err != nil {
+				if _, err := store.Handle(db).ExecContext(t.Context(), "UPDATE "+table+" SET begun_at = begun_at - "+minutes+" * 60000000"); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -165,7 +165,7 @@ func TestSQLiteWithoutSpace(t *testing.T) {
 	v := viewOf(t, db)
 	a := put(t, v, account(""))
 	limit := func(pages int) {
-		if _, err := db.Handle().ExecContext(t.Context(), "PRAGMA max_page_count = "+map[int]string{1: "1", 2: "1000000"}[pages]); err != nil {
+		if _, err := store.Handle(db).ExecContext(t.Context(), "PRAGMA max_page_count = "+map[int]string{1: "1", 2: "1000000"}[pages]); err != nil {
 			t.Fatal(err)
 		}
 	}
