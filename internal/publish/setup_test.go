@@ -51,6 +51,7 @@ type process struct {
 	*publish.Publisher
 	db      *store.DB
 	library *media.Library
+	folder  string             // of the library
 	direct  *sql.DB            // the same database, beside package store
 	leave   context.CancelFunc // ends the process as far as the database knows
 }
@@ -69,7 +70,8 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 	ctx, leave := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); db.Run(ctx) }()
-	library, err := media.Open(t.Context(), "file://"+t.TempDir(), media.MaxSize)
+	folder := t.TempDir()
+	library, err := media.Open(t.Context(), "file://"+folder, media.MaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +100,7 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 	case <-time.After(patience):
 		t.Fatal("the database was not migrated")
 	}
-	return &process{Publisher: p, db: db, library: library, direct: direct(t, databaseURL), leave: leave}
+	return &process{Publisher: p, db: db, library: o.Media, folder: folder, direct: direct(t, databaseURL), leave: leave}
 }
 
 // run runs the Publisher until the test ends, or the function that it returns is called, which waits for it.

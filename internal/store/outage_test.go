@@ -63,6 +63,8 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)
 	_, got["CancelQueuedBy"] = w.CancelQueuedBy(t.Context(), "k")
+	_, got["Stamp"] = w.Stamp(t.Context())
+	_, got["CountSweep"] = w.CountSweep(t.Context())
 	_, got["Unreferenced"] = w.Unreferenced(t.Context(), []string{"a"})
 	for name, err := range got {
 		if !errors.Is(err, store.ErrUnavailable) {

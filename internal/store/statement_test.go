@@ -128,7 +128,8 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work",
-		"Work.CancelQueuedBy", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue", "Work.Purge", "Work.Start", "Work.Unreferenced",
+		"Work.CancelQueuedBy", "Work.CountSweep", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue", "Work.Purge", "Work.Stamp",
+		"Work.Start", "Work.Unreferenced",
 	}
 	var got []string
 	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {
