@@ -17,10 +17,11 @@ type record struct {
 	write func(context.Context) error
 }
 
-// Record writes down how attempts ended. While the database is away it tries on, because what was published must not be
+// Record writes down how attempts ended, by write. While the database is away it tries on, because what was published must not be
 // forgotten: for some seconds before it returns, and after that for as long as Run runs. Then the error is
 // store.ErrUnavailable. write may run more than once, and after Record has returned.
-func (p *Publisher) Record(ctx context.Context, write func(context.Context) error) error {
+func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write func(context.Context) error) error {
+	defer p.requests.leave(outcomes)
 	soon, cancel := context.WithTimeout(ctx, p.pace.recordWithin)
 	defer cancel()
 	var last error

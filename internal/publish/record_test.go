@@ -30,7 +30,7 @@ func TestRecord(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			p := start(t, sqlite(t), newSandbox())
 			var tries atomic.Int32
-			err := p.Record(t.Context(), func(context.Context) error {
+			err := p.Record(t.Context(), nil, func(context.Context) error {
 				if n := int(tries.Add(1)); n <= len(tc.answers) {
 					return tc.answers[n-1]
 				}
@@ -56,7 +56,7 @@ func TestRecordLate(t *testing.T) {
 		close(written)
 		return nil
 	}
-	if err := p.Record(t.Context(), write); !errors.Is(err, store.ErrUnavailable) {
+	if err := p.Record(t.Context(), nil, write); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v", err)
 	}
 	end := p.run(t)
@@ -69,7 +69,7 @@ func TestRecordLate(t *testing.T) {
 
 	// At the end there is one more try, and no endless one.
 	tried := make(chan struct{}, 1000)
-	if err := p.Record(t.Context(), func(context.Context) error { tried <- struct{}{}; return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) {
+	if err := p.Record(t.Context(), nil, func(context.Context) error { tried <- struct{}{}; return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v", err)
 	}
 	before := len(tried)

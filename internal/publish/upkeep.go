@@ -21,6 +21,8 @@ type pace struct {
 	orphanAfter time.Duration
 	// recordWithin is how long Record tries by itself: as long as somebody may be kept waiting for an answer.
 	recordWithin time.Duration
+	// settleWithin is how long, after the last attempt must have ended, what is left to be written may take.
+	settleWithin time.Duration
 }
 
 func paceOf(poll time.Duration) pace {
@@ -31,6 +33,7 @@ func paceOf(poll time.Duration) pace {
 		overdueAfter: 30 * time.Second,
 		orphanAfter:  24 * time.Hour,
 		recordWithin: 5 * time.Second,
+		settleWithin: 6 * time.Second,
 	}
 }
 
