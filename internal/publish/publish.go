@@ -66,6 +66,7 @@ type Publisher struct {
 	withdrawals line[withdrawal]
 	records     line[record]
 	requests    underway
+	seldom      *slog.Logger // for what would be said again and again
 }
 
 const (
@@ -88,6 +89,7 @@ func New(o Options) (*Publisher, error) {
 		withdrawals: newLine[withdrawal](),
 		records:     newLine[record](),
 		requests:    newUnderway(),
+		seldom:      slog.New(newReticent(o.Logger.Handler())),
 	}
 	var err error
 	if p.metrics, err = newMetrics(o.Registerer); err != nil {

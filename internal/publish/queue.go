@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -61,7 +60,7 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		SoftStopTimeout:      p.o.Timeout + p.pace.settleWithin,
 
 		CompletedJobRetentionPeriod: time.Hour,
-		Logger:                      slog.New(newReticent(p.o.Logger.Handler())),
+		Logger:                      p.seldom,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the job queue: %w", err)

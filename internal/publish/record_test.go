@@ -79,6 +79,39 @@ func TestRecordLate(t *testing.T) {
 	}
 }
 
+// TestRecordLaterIsBounded: an outage does not fill the memory with what takes care of itself, and outcomes always find room.
+func TestRecordLaterIsBounded(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	p.Hurry(0, 0, time.Millisecond)
+	const most = 2000
+	var written atomic.Int32
+	for range most + 100 {
+		p.RecordLater(func(context.Context) error { written.Add(1); return nil })
+	}
+	outcome := make(chan struct{})
+	err := p.Record(t.Context(), nil, func(ctx context.Context) error {
+		if ctx.Err() == nil && written.Load() == 0 {
+			return store.ErrUnavailable
+		}
+		close(outcome)
+		return nil
+	})
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("error is %v", err)
+	}
+	p.run(t)
+	select {
+	case <-outcome:
+	case <-time.After(patience):
+		t.Fatal("an outcome was dropped")
+	}
+	if n := written.Load(); n != most {
+		t.Errorf("%d were written, want %d", n, most)
+	}
+	p.RecordLater(func(context.Context) error { written.Add(1); return nil })
+	await(t, "what comes when there is room again", func() bool { return written.Load() == most+1 })
+}
+
 // TestWithdraw cancels what one key has queued, and nothing else, however long it takes.
 func TestWithdraw(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {

@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Request is what an idempotency key is for. Its scope is the caller's key, the method and the path.
@@ -147,7 +145,7 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		text, args := addClaim.bind(v.db.engine, v.reach, []any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.key})
 		n, err := v.db.atOnce(ctx, text, args)
 		if err != nil {
-			return perhaps(c, err), nil, fmt.Errorf("claim: %w", err)
+			return perhaps(c, n, err), nil, fmt.Errorf("claim: %w", err)
 		}
 		if n > 0 {
 			return c, nil, nil
@@ -159,7 +157,7 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		case errors.Is(err, ErrInProgress), errors.Is(err, ErrMismatch):
 			return nil, nil, fmt.Errorf("claim: %w", err)
 		case err != nil:
-			return perhaps(c, err), nil, fmt.Errorf("claim: %w", err)
+			return perhaps(c, 0, err), nil, fmt.Errorf("claim: %w", err)
 		case stored != nil:
 			return nil, stored, nil
 		}
@@ -168,9 +166,10 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 	return nil, nil, ErrInProgress
 }
 
-// perhaps returns a claim unless err says that the database was not even asked. While that is away, that is most of them.
-func perhaps(c *Claim, err error) *Claim {
-	if errors.As(err, new(*pgconn.ConnectError)) {
+// perhaps returns a claim if it may be there in spite of err, or has a row that was seen. While the database is away or can't write, it
+// is not there for most: else there would be a release to be made up for with every request of an outage.
+func perhaps(c *Claim, rows int, err error) *Claim {
+	if rows == 0 && (undone(err) || errors.Is(err, ErrClaimLost)) {
 		return nil
 	}
 	return c
