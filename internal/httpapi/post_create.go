@@ -152,7 +152,7 @@ func (a *API) record(ctx context.Context, r *request, posts []store.Post, outcom
 	view, claim := a.view(r), r.claimed
 	answer := store.Stored{Status: r.successStatus(), Body: bytes.Clone(r.body.buffer.Bytes()), BodyHash: r.hash}
 	finish := func(tx *store.Tx) error { return tx.Finish(outcomes) }
-	err := a.config.Publisher.Record(ctx, func(ctx context.Context) error {
+	err := a.config.Publisher.Record(ctx, outcomes, func(ctx context.Context) error {
 		if claim == nil {
 			return view.Write(ctx, finish)
 		}

@@ -15,10 +15,12 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // sent is a request of a test. A body is JSON unless headers say otherwise.
@@ -188,7 +190,9 @@ func (f *fixture) rows(t testing.TB, tables ...string) int {
 	sum := 0
 	for _, table := range tables {
 		var n int
-		check(t, f.config.Store.Handle().QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
+		check(t, f.config.Store.View(authn.Identity{}).Write(t.Context(), func(tx *store.Tx) error {
+			return tx.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n)
+		}))
 		sum += n
 	}
 	return sum

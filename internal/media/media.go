@@ -49,12 +49,14 @@ type Library struct {
 	bucket  *blob.Bucket
 	folder  string // "": it is a bucket
 	maxSize int64
+
+	syncFolder func(folder string) error
 }
 
 // Open opens a library: a folder ("file:///path", made if it is missing) or a bucket ("s3://name?region=…&endpoint=…").
 // maxSize is the size in bytes above which a file is refused.
 func Open(ctx context.Context, url string, maxSize int64) (*Library, error) {
-	l := &Library{maxSize: maxSize}
+	l := &Library{maxSize: maxSize, syncFolder: syncFolder}
 	var err error
 	if l.bucket, l.folder, err = open(ctx, url); err != nil {
 		return nil, fmt.Errorf("open the media storage: %w", err)

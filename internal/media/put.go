@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"gocloud.dev/blob"
 )
@@ -53,6 +55,9 @@ func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error
 		if !done {
 			abort()
 			d.discard()
+			if d.named {
+				_ = l.bucket.Delete(context.WithoutCancel(ctx), key)
+			}
 		}
 	}()
 	file, err := in.copyTo(d.writer)
@@ -87,12 +92,14 @@ func (l *Library) Look(r io.Reader) (File, error) {
 
 // draft is a file of the library that has no name yet.
 type draft struct {
-	writer *blob.Writer
-	temp   *os.File // what it is meanwhile; nil: it is in a bucket
+	writer  *blob.Writer
+	temp    *os.File // what it is meanwhile; nil: it is in a bucket
+	library *Library
+	named   bool
 }
 
 func (l *Library) draft(ctx context.Context, key, contentType string) (*draft, error) {
-	d := new(draft)
+	d := &draft{library: l}
 	writer, err := l.bucket.NewWriter(ctx, key, &blob.WriterOptions{
 		ContentType: contentType, BufferSize: partSize, MaxConcurrency: 1,
 		BeforeWrite: func(as func(any) bool) error {
@@ -104,15 +111,44 @@ func (l *Library) draft(ctx context.Context, key, contentType string) (*draft, e
 	return d, err
 }
 
-// keep gives the file its name, when its bytes are where they survive a power failure: a row of the database will say that
-// it is there.
+// keep gives the file its name, when its bytes are where they survive a power failure, and sees to it that the name does too: a
+// row of the database will say that it is there.
 func (d *draft) keep() error {
 	if d.temp != nil {
 		if err := d.temp.Sync(); err != nil {
 			return err
 		}
 	}
-	return d.writer.Close()
+	if err := d.writer.Close(); err != nil || d.temp == nil {
+		return err
+	}
+	d.named = true
+	return d.library.syncFolders(filepath.Dir(d.temp.Name()))
+}
+
+// syncFolders makes what is named in a folder last, and the folder itself, and those that it is in, which may all be new.
+func (l *Library) syncFolders(folder string) error {
+	for root := filepath.Clean(l.folder); ; folder = filepath.Dir(folder) {
+		if err := l.syncFolder(folder); err != nil {
+			return err
+		}
+		if len(folder) <= len(root) {
+			return nil
+		}
+	}
+}
+
+// syncFolder makes the names in a folder last. File systems that can't be told to, as over some networks, have it their own way.
+func syncFolder(folder string) error {
+	f, err := os.Open(filepath.Clean(folder))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // discard removes what there is of the file. The context of its writer must have ended, so that it is not kept after all.

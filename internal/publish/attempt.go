@@ -23,20 +23,31 @@ import (
 // atOnce is how many posts of one request are sent at a time.
 const atOnce = 5
 
-// Publish makes the attempts that were begun with posts, several at a time, and returns their outcomes in the same order. They
-// are still to be recorded.
+// Publish makes the attempts that a request has begun, several at a time, and returns their outcomes in the same order. They
+// are to be given to Record, for which the end of Run waits.
 func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
+	p.requests.enter(attempts)
 	outcomes := make([]store.Outcome, len(posts))
 	var running errgroup.Group
 	running.SetLimit(atOnce)
 	for i, post := range posts {
 		running.Go(func() error {
-			outcomes[i] = p.attempt(ctx, post, attempts[i])
+			if p.requests.isEnding() {
+				outcomes[i] = p.unsent(attempts[i])
+			} else {
+				outcomes[i] = p.attempt(ctx, post, attempts[i])
+			}
 			return nil
 		})
 	}
 	_ = running.Wait() // an attempt's failure is its outcome
 	return outcomes
+}
+
+// unsent ends an attempt that the end of the process has come before.
+func (p *Publisher) unsent(a store.Attempt) store.Outcome {
+	a.FinishedAt, a.Failure = p.o.Clock.Now(), stopped
+	return store.Outcome{Attempt: a, Failure: stopped}
 }
 
 func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attempt) store.Outcome {

@@ -13,6 +13,14 @@ func (p *Publisher) Hurry(overdueAfter, orphanAfter, recordWithin time.Duration)
 	p.pace.overdueAfter, p.pace.orphanAfter, p.pace.recordWithin = overdueAfter, orphanAfter, recordWithin
 }
 
+// HurryUpkeep does all upkeep that often. It is called before Run.
+func (p *Publisher) HurryUpkeep(every time.Duration) {
+	p.pace.lost, p.pace.overdue, p.pace.purge = every, every, every
+}
+
+// HurryEnd makes the end of Run wait that long for what is left to be written.
+func (p *Publisher) HurryEnd(settleWithin time.Duration) { p.pace.settleWithin = settleWithin }
+
 // RequeueOverdue is what Run does every so often.
 func (p *Publisher) RequeueOverdue(ctx context.Context) error { return p.requeueOverdue(ctx) }
 

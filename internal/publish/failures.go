@@ -64,6 +64,12 @@ var (
 		Rule:        RuleNotSent,
 		Remediation: "Retry the post.",
 	}
+	stopped = &platform.Failure{
+		Code:        platform.CodeInternalError,
+		Message:     "The server was stopped before the post was sent. The platform does not have it.",
+		Rule:        RuleNotSent,
+		Remediation: "Retry the post.",
+	}
 	disconnected = &platform.Failure{
 		Code:        platform.CodeAuthFailed,
 		Message:     "The account was disconnected before the post was sent.",

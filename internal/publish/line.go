@@ -5,6 +5,7 @@ package publish
 
 import (
 	"context"
+	"math"
 	"sync"
 )
 
@@ -18,14 +19,21 @@ type line[T any] struct {
 
 func newLine[T any]() line[T] { return line[T]{nudge: make(chan struct{}, 1)} }
 
-func (l *line[T]) add(item T) {
+func (l *line[T]) add(item T) { l.addBelow(math.MaxInt, item) }
+
+// addBelow is add for what can be done without: it adds nothing, and returns false, if that many wait already.
+func (l *line[T]) addBelow(most int, item T) bool {
 	l.mu.Lock()
-	l.items = append(l.items, item)
+	short := len(l.items) < most
+	if short {
+		l.items = append(l.items, item)
+	}
 	l.mu.Unlock()
 	select {
 	case l.nudge <- struct{}{}:
 	default:
 	}
+	return short
 }
 
 // next takes the first item out.

@@ -13,14 +13,14 @@ import (
 // repeatAfter is the time between two records of the same message.
 const repeatAfter = 15 * time.Second
 
-// reticent is the queue's log: warnings and errors, each message now and then. While the database is away, the queue says so
-// with every look at it.
+// reticent is a log of warnings and errors, each message now and then. While the database is away, the queue says so with every
+// look at it.
 type reticent struct {
 	slog.Handler
 	said *said
 }
 
-// said is when a message was last logged. The queue has some dozens of them.
+// said is when a message was last logged. There are some dozens of them.
 type said struct {
 	mu sync.Mutex
 	at map[string]time.Time

@@ -65,13 +65,13 @@ type Publisher struct {
 	pace        pace
 	withdrawals line[withdrawal]
 	records     line[record]
+	requests    underway
+	seldom      *slog.Logger // for what would be said again and again
 }
 
 const (
 	defaultTimeout      = 20 * time.Second
 	defaultPollInterval = time.Second
-	// settleWithin is how long, after the last attempt must have ended, what is left to be written may take.
-	settleWithin = 6 * time.Second
 )
 
 // New returns a publisher.
@@ -88,6 +88,8 @@ func New(o Options) (*Publisher, error) {
 		pace:        paceOf(o.PollInterval),
 		withdrawals: newLine[withdrawal](),
 		records:     newLine[record](),
+		requests:    newUnderway(),
+		seldom:      slog.New(newReticent(o.Logger.Handler())),
 	}
 	var err error
 	if p.metrics, err = newMetrics(o.Registerer); err != nil {
@@ -99,8 +101,9 @@ func New(o Options) (*Publisher, error) {
 	return p, nil
 }
 
-// Run works off what is queued, once the database has been migrated, until ctx ends; then it waits for the attempts that are running. Beside
-// that it settles what dead processes have left behind, and purges what is no longer needed.
+// Run works off what is queued, once the database has been migrated, until ctx ends. Then nothing more is sent, and it waits for the attempts
+// that are running, those of requests too, until how they ended is written down: as long as one may take, and some seconds.
+// Beside that it settles what dead processes have left behind, and purges what is no longer needed.
 func (p *Publisher) Run(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -112,10 +115,16 @@ func (p *Publisher) Run(ctx context.Context) {
 	for _, u := range p.upkeep() {
 		loops.Go(func() { p.keepUp(ctx, u) })
 	}
+	late := after(ctx, p.o.Timeout+p.pace.settleWithin+time.Second)
+	// In a request for many posts, those that were not sent yet would take longer than anybody waits for the end of a process.
+	context.AfterFunc(ctx, p.requests.end)
 	// What is recorded late comes from attempts, so that is the last to end.
 	recording, attemptsEnded := context.WithCancel(context.WithoutCancel(ctx))
 	loops.Go(func() { p.recordLate(recording) })
-	p.runQueue(ctx)
+	p.runQueue(ctx, late)
+	if left := p.requests.wait(late); left > 0 {
+		p.o.Logger.Warn("attempts of requests did not end in time: what became of them will be told as unknown", "attempts", left)
+	}
 	attemptsEnded()
 	loops.Wait()
 }

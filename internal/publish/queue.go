@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -58,10 +57,10 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		RetryPolicy:          retries{p},
 		JobTimeout:           timeout,
 		RescueStuckJobsAfter: timeout + rescueAfter,
-		SoftStopTimeout:      p.o.Timeout + settleWithin,
+		SoftStopTimeout:      p.o.Timeout + p.pace.settleWithin,
 
 		CompletedJobRetentionPeriod: time.Hour,
-		Logger:                      slog.New(newReticent(p.o.Logger.Handler())),
+		Logger:                      p.seldom,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
@@ -90,8 +89,8 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 	return nil
 }
 
-// runQueue works jobs off until ctx ends, and waits for those that are running.
-func (p *Publisher) runQueue(ctx context.Context) {
+// runQueue works jobs off until ctx ends, and waits for those that are running until late is closed.
+func (p *Publisher) runQueue(ctx context.Context, late <-chan struct{}) {
 	err := persist(ctx, func(ctx context.Context) error { return p.queue.Start(ctx) }, func(err error) bool {
 		p.o.Logger.Warn("the job queue could not be started, trying on", "error", err)
 		return true
@@ -101,7 +100,7 @@ func (p *Publisher) runQueue(ctx context.Context) {
 	}
 	select {
 	case <-p.queue.Stopped():
-	case <-after(ctx, p.o.Timeout+settleWithin+time.Second):
+	case <-late:
 		// The queue writes on at its own pace if the database is away. That is not worth waiting for: jobs are reminders.
 		p.o.Logger.Warn("the job queue did not stop in time")
 	}
@@ -128,8 +127,8 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	case err != nil:
 		return fmt.Errorf("begin an attempt at post %s: %w", j.Args.PostID, err)
 	}
-	outcomes := w.p.Publish(ctx, []store.Post{post}, []store.Attempt{attempt})
-	if err := w.p.Record(ctx, func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }); err != nil {
+	outcomes := []store.Outcome{w.p.attempt(ctx, post, attempt)}
+	if err := w.p.Record(ctx, outcomes, func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }); err != nil {
 		w.p.o.Logger.Warn("the outcome of an attempt could not be recorded yet", "post", post.ID, "error", err)
 	}
 	return nil

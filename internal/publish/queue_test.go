@@ -145,12 +145,8 @@ func TestOutage(t *testing.T) {
 		post := p.queue(t, id, time.Time{}, "patient")[0]
 		p.exec(t, "ALTER TABLE attempts RENAME TO attempts_away")
 		p.run(t)
-		tried := func() (failed bool) {
-			row := p.db.Handle().QueryRowContext(t.Context(), "SELECT count(*) > 0 FROM river_job WHERE errors IS NOT NULL AND kind = 'publish_post'")
-			if err := row.Scan(&failed); err != nil {
-				t.Fatal(err)
-			}
-			return failed
+		tried := func() bool {
+			return p.count(t, "SELECT count(*) FROM river_job WHERE errors IS NOT NULL AND kind = 'publish_post'") > 0
 		}
 		for deadline := time.Now().Add(patience); !tried(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -230,11 +226,7 @@ func TestOverduePost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var jobs int
-		if err := p.db.Handle().QueryRowContext(t.Context(), "SELECT count(*) FROM river_job").Scan(&jobs); err != nil {
-			t.Fatal(err)
-		}
-		if jobs != 1 {
+		if jobs := p.count(t, "SELECT count(*) FROM river_job"); jobs != 1 {
 			t.Errorf("there are %d jobs, want 1", jobs)
 		}
 		p.run(t)
@@ -263,9 +255,8 @@ func TestRolledBack(t *testing.T) {
 		if err == nil {
 			t.Fatal("it was committed")
 		}
-		var jobs int
-		if err := p.db.Handle().QueryRowContext(t.Context(), "SELECT count(*) FROM river_job").Scan(&jobs); err != nil || jobs != 0 {
-			t.Errorf("there are %d jobs, error %v", jobs, err)
+		if jobs := p.count(t, "SELECT count(*) FROM river_job"); jobs != 0 {
+			t.Errorf("there are %d jobs", jobs)
 		}
 	})
 }

@@ -30,7 +30,7 @@ func TestRecord(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			p := start(t, sqlite(t), newSandbox())
 			var tries atomic.Int32
-			err := p.Record(t.Context(), func(context.Context) error {
+			err := p.Record(t.Context(), nil, func(context.Context) error {
 				if n := int(tries.Add(1)); n <= len(tc.answers) {
 					return tc.answers[n-1]
 				}
@@ -56,7 +56,7 @@ func TestRecordLate(t *testing.T) {
 		close(written)
 		return nil
 	}
-	if err := p.Record(t.Context(), write); !errors.Is(err, store.ErrUnavailable) {
+	if err := p.Record(t.Context(), nil, write); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v", err)
 	}
 	end := p.run(t)
@@ -69,7 +69,7 @@ func TestRecordLate(t *testing.T) {
 
 	// At the end there is one more try, and no endless one.
 	tried := make(chan struct{}, 1000)
-	if err := p.Record(t.Context(), func(context.Context) error { tried <- struct{}{}; return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) {
+	if err := p.Record(t.Context(), nil, func(context.Context) error { tried <- struct{}{}; return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v", err)
 	}
 	before := len(tried)
@@ -77,6 +77,39 @@ func TestRecordLate(t *testing.T) {
 	if len(tried) <= before {
 		t.Error("it was not tried at the end")
 	}
+}
+
+// TestRecordLaterIsBounded: an outage does not fill the memory with what takes care of itself, and outcomes always find room.
+func TestRecordLaterIsBounded(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	p.Hurry(0, 0, time.Millisecond)
+	const most = 2000
+	var written atomic.Int32
+	for range most + 100 {
+		p.RecordLater(func(context.Context) error { written.Add(1); return nil })
+	}
+	outcome := make(chan struct{})
+	err := p.Record(t.Context(), nil, func(ctx context.Context) error {
+		if ctx.Err() == nil && written.Load() == 0 {
+			return store.ErrUnavailable
+		}
+		close(outcome)
+		return nil
+	})
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("error is %v", err)
+	}
+	p.run(t)
+	select {
+	case <-outcome:
+	case <-time.After(patience):
+		t.Fatal("an outcome was dropped")
+	}
+	if n := written.Load(); n != most {
+		t.Errorf("%d were written, want %d", n, most)
+	}
+	p.RecordLater(func(context.Context) error { written.Add(1); return nil })
+	await(t, "what comes when there is room again", func() bool { return written.Load() == most+1 })
 }
 
 // TestWithdraw cancels what one key has queued, and nothing else, however long it takes.

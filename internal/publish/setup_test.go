@@ -5,9 +5,11 @@ package publish_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +51,8 @@ type process struct {
 	*publish.Publisher
 	db      *store.DB
 	library *media.Library
+	folder  string             // of the library
+	direct  *sql.DB            // the same database, beside package store
 	leave   context.CancelFunc // ends the process as far as the database knows
 }
 
@@ -66,7 +70,8 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 	ctx, leave := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); db.Run(ctx) }()
-	library, err := media.Open(t.Context(), "file://"+t.TempDir(), media.MaxSize)
+	folder := t.TempDir()
+	library, err := media.Open(t.Context(), "file://"+folder, media.MaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +100,7 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 	case <-time.After(patience):
 		t.Fatal("the database was not migrated")
 	}
-	return &process{Publisher: p, db: db, library: library, leave: leave}
+	return &process{Publisher: p, db: db, library: o.Media, folder: folder, direct: direct(t, databaseURL), leave: leave}
 }
 
 // run runs the Publisher until the test ends, or the function that it returns is called, which waits for it.
@@ -202,11 +207,35 @@ func (p *process) await(t *testing.T, id authn.Identity, postID string, want sto
 }
 
 // exec does something to the database behind everybody's back.
-func (p *process) exec(t *testing.T, statement string) {
+func (p *process) exec(t *testing.T, statement string, args ...any) {
 	t.Helper()
-	if _, err := p.db.Handle().ExecContext(t.Context(), statement); err != nil {
+	if _, err := p.direct.ExecContext(t.Context(), statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
+}
+
+// count asks the database, behind everybody's back, for a number.
+func (p *process) count(t *testing.T, query string) (n int) {
+	t.Helper()
+	if err := p.direct.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// direct opens a database beside package store.
+func direct(t *testing.T, databaseURL string) *sql.DB {
+	t.Helper()
+	driver, name := "pgx", databaseURL
+	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
+		driver, name = "sqlite", "file:"+path+"?_pragma=busy_timeout(60000)"
+	}
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // counter is a platform that remembers when it was asked to publish which text.

@@ -5,14 +5,11 @@ package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
-
-	"github.com/letmepost/letmepost-operator/internal/media"
 )
 
 // pace is how often things are looked after. Every process does all of it: together they do too much, and never any harm.
@@ -24,6 +21,8 @@ type pace struct {
 	orphanAfter time.Duration
 	// recordWithin is how long Record tries by itself: as long as somebody may be kept waiting for an answer.
 	recordWithin time.Duration
+	// settleWithin is how long, after the last attempt must have ended, what is left to be written may take.
+	settleWithin time.Duration
 }
 
 func paceOf(poll time.Duration) pace {
@@ -34,6 +33,7 @@ func paceOf(poll time.Duration) pace {
 		overdueAfter: 30 * time.Second,
 		orphanAfter:  24 * time.Hour,
 		recordWithin: 5 * time.Second,
+		settleWithin: 6 * time.Second,
 	}
 }
 
@@ -118,20 +118,4 @@ func (p *Publisher) purge(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// deleteOrphans deletes files of uploads whose process died before it could record them, and of media that were deleted.
-func (p *Publisher) deleteOrphans(ctx context.Context) error {
-	return p.o.Media.Each(ctx, string(p.o.Environment)+"/", p.o.Clock.Now().Add(-p.pace.orphanAfter), func(keys []string) error {
-		orphans, err := p.work.Unreferenced(ctx, keys)
-		if err != nil {
-			return fmt.Errorf("look files up: %w", err)
-		}
-		for _, key := range orphans {
-			if err := p.o.Media.Delete(ctx, key); err != nil && !errors.Is(err, media.ErrNotFound) {
-				return fmt.Errorf("delete the file %s: %w", key, err)
-			}
-		}
-		return nil
-	})
 }

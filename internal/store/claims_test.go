@@ -5,7 +5,11 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +20,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
 var request = store.Request{IdempotencyKey: "a", Method: "POST", Path: "/v1/posts", BodyHash: "h1"}
@@ -80,6 +85,70 @@ func TestClaim(t *testing.T) {
 		clk.Step(time.Microsecond)
 		claim(t, v, other)
 	})
+}
+
+// TestClaimsThatWereSurelyNotMade need no release: there would be one for each request while a database can't write.
+func TestClaimsThatWereSurelyNotMade(t *testing.T) {
+	for reason, spoil := range map[string]func(t *testing.T, url string, db *sql.DB){
+		"full":      func(t *testing.T, _ string, db *sql.DB) { execute(t, db, "PRAGMA max_page_count = 1") }, // no fewer than it has
+		"read-only": func(t *testing.T, _ string, db *sql.DB) { execute(t, db, "PRAGMA query_only = 1") },
+		"locked by somebody else": func(t *testing.T, url string, db *sql.DB) {
+			execute(t, db, "PRAGMA busy_timeout = 1")
+			other, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:")+"?_txlock=immediate")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx, err := other.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _, _ = tx.Rollback(), other.Close() })
+		},
+	} {
+		t.Run("sqlite "+reason, func(t *testing.T) {
+			url := "sqlite:" + filepath.Join(t.TempDir(), "db")
+			db, _ := opened(t, url)
+			v := viewOf(t, db)
+			claim(t, v, request) // whatever is prepared for that, is
+			spoil(t, url, store.Handle(db))
+			notMade(t, v)
+		})
+	}
+	t.Run("postgresql read-only", func(t *testing.T) {
+		url := postgres.Start(t)
+		db, _ := opened(t, url)
+		v := viewOf(t, db)
+		var name string
+		if err := store.Handle(db).QueryRowContext(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, store.Handle(db), "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
+		store.Handle(db).SetMaxIdleConns(0) // what is set counts for new connections
+		notMade(t, v)
+	})
+}
+
+func execute(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// notMade makes claims until one fails, which must be sure not to be there.
+func notMade(t *testing.T, v *store.View) {
+	t.Helper()
+	for i := range 1000 {
+		c, _, err := v.Claim(t.Context(), store.Request{IdempotencyKey: fmt.Sprint(i), Method: "POST", Path: "/v1/posts"})
+		switch {
+		case err == nil:
+			continue
+		case c != nil || !errors.Is(err, store.ErrUnavailable):
+			t.Errorf("claim %v, error %v", c, err)
+		}
+		return
+	}
+	t.Error("the database takes claims")
 }
 
 func TestReleasedClaims(t *testing.T) {

@@ -83,6 +83,24 @@ func pgAway(code string) bool {
 	return code == "55P03" /* lock not available */ || code == "25006" /* read-only */ || code == "25P03" /* idle too long */
 }
 
+// undone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will be: that the
+// database was not asked, or has answered so. If it does not, nobody knows.
+func undone(err error) bool {
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		return slices.Contains([]int{
+			sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+		}, primary(lite))
+	}
+	if errors.As(err, new(*pgconn.ConnectError)) || pgconn.SafeToRetry(err) {
+		return true
+	}
+	// An ERROR has undone the transaction. What says FATAL or PANIC is the end of the connection, or of the server, and may come
+	// after a commit.
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR"
+}
+
 // again tells whether a transaction that ended like this was not done, and may be by another try.
 func again(err error) bool {
 	var lite *sqlite.Error

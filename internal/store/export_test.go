@@ -3,7 +3,13 @@
 
 package store
 
-import "context"
+import (
+	"context"
+	"database/sql"
+)
+
+// Handle is the pool of connections that may write, for tests that look at the database behind the package's back, or break it.
+func Handle(db *DB) *sql.DB { return db.writer.DB }
 
 // Plan returns how the engine would list posts, as it says it, one step a line.
 func (v *View) Plan(ctx context.Context, f PostFilter, p Page) (string, error) {

@@ -6,6 +6,9 @@ package store_test
 import (
 	"errors"
 	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -31,7 +34,7 @@ func TestForgottenIsAbandoned(t *testing.T) {
 		age := func(minutes string) {
 			t.Helper()
 			for _, table := range []string{"attempts", "claims"} {
-				if _, err := db.Handle().ExecContext(t.Context(), "UPDATE "+table+" SET begun_at = begun_at - "+minutes+" * 60000000"); err != nil {
+				if _, err := store.Handle(db).ExecContext(t.Context(), "UPDATE "+table+" SET begun_at = begun_at - "+minutes+" * 60000000"); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -57,6 +60,43 @@ func TestForgottenIsAbandoned(t *testing.T) {
 		if err := v.Write(t.Context(), func(tx *store.Tx) error { return tx.Settle(c, store.Stored{Status: 200}) }); !errors.Is(err, store.ErrClaimLost) {
 			t.Errorf("who had it before settles it: %v", err)
 		}
+	})
+}
+
+// A process whose heartbeat is late, because its database has much to do, is not dead to itself: it would end its own attempts while
+// they run, and run its own requests again.
+func TestNobodyIsDeadToItself(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		slow, _ := open(t, url, clocktesting.NewFakeClock(now), func(o *store.Options) { o.DeadAfter = time.Hour })
+		who := caller(t, key.Live, nil)
+		v := slow.View(who)
+		running := post(put(t, v, account("")), publishing)
+		attempts := add(t, v, running)
+		r := store.Request{IdempotencyKey: "k", Method: "POST", Path: "/v1/posts", BodyHash: "h"}
+		claim(t, v, r)
+		if _, err := store.Handle(slow).ExecContext(t.Context(), "UPDATE processes SET seen_at = 1"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := slow.Work().FailLost(t.Context(), failure); n != 0 || err != nil {
+			t.Errorf("ended %d attempts of its own, %v", n, err)
+		}
+		refused(t, v, r, store.ErrInProgress)
+		if n, err := slow.Work().Purge(t.Context(), now.Add(48*time.Hour), 10); n != 0 || err != nil {
+			t.Errorf("purged %d claims of its own, %v", n, err)
+		}
+		write(t, v, func(tx *store.Tx) error { return tx.Finish([]store.Outcome{{Attempt: attempts[0]}}) })
+		if got := read(t, v, running.ID); got.Status != store.Published {
+			t.Errorf("the post: %+v", got)
+		}
+
+		// To others it is.
+		lost := post(put(t, v, account("")), publishing)
+		add(t, v, lost)
+		other, _ := opened(t, url)
+		if n, err := other.Work().FailLost(t.Context(), failure); n != 1 || err != nil {
+			t.Errorf("another process ended %d of its attempts, %v, want 1", n, err)
+		}
+		claim(t, other.View(who), r)
 	})
 }
 

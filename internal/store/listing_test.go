@@ -138,7 +138,7 @@ func TestListingsAreReadFromAnIndex(t *testing.T) {
 				add(t, v, posts...)
 			}
 		}
-		if _, err := db.Handle().ExecContext(t.Context(), "ANALYZE"); err != nil {
+		if _, err := store.Handle(db).ExecContext(t.Context(), "ANALYZE"); err != nil {
 			t.Fatal(err)
 		}
 		for _, tc := range []struct {

@@ -63,6 +63,8 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)
 	_, got["CancelQueuedBy"] = w.CancelQueuedBy(t.Context(), "k")
+	_, got["Stamp"] = w.Stamp(t.Context())
+	_, got["CountSweep"] = w.CountSweep(t.Context())
 	_, got["Unreferenced"] = w.Unreferenced(t.Context(), []string{"a"})
 	for name, err := range got {
 		if !errors.Is(err, store.ErrUnavailable) {
@@ -165,7 +167,7 @@ func TestSQLiteWithoutSpace(t *testing.T) {
 	v := viewOf(t, db)
 	a := put(t, v, account(""))
 	limit := func(pages int) {
-		if _, err := db.Handle().ExecContext(t.Context(), "PRAGMA max_page_count = "+map[int]string{1: "1", 2: "1000000"}[pages]); err != nil {
+		if _, err := store.Handle(db).ExecContext(t.Context(), "PRAGMA max_page_count = "+map[int]string{1: "1", 2: "1000000"}[pages]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -83,6 +83,9 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err := db.moveIn(ctx); err != nil {
 		return err
 	}
+	if _, err := db.writer.ExecContext(ctx, makeStamp.texts[db.engine.index()], db.newID()); err != nil {
+		return fmt.Errorf("make the stamp: %w", err)
+	}
 	long := int64(time.Hour/time.Microsecond) + 10*db.deadAfter.Microseconds()
 	if _, err := db.writer.ExecContext(ctx, forgetDead.texts[db.engine.index()], long); err != nil {
 		return fmt.Errorf("forget dead processes: %w", err)

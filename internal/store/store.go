@@ -9,7 +9,6 @@
 package store
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -102,9 +101,6 @@ const (
 	SQLite     Engine = "sqlite"
 	PostgreSQL Engine = "postgresql"
 )
-
-// Handle is the pool of connections that may write, for who has to look at the database, or to break it, beside this package.
-func (db *DB) Handle() *sql.DB { return db.writer.DB }
 
 // View is what one caller reaches of the database.
 type View struct {

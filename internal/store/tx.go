@@ -159,7 +159,7 @@ func scanID(rows *sql.Rows) (id string, err error) {
 }
 
 // atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it is on disk:
-// the next transaction that does wait makes it durable too. It returns how many rows it touched.
+// the next transaction that does wait makes it durable too. It returns how many rows it touched, if any also with an error.
 func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -181,7 +181,7 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); back != nil {
 		// This connection must not be used any more: what it commits might not last.
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		return 0, errors.Join(err, back)
+		return len(list), errors.Join(err, back)
 	}
 	return len(list), err
 }

@@ -97,7 +97,7 @@ var _ = Describe("What is under way when its key is deleted", func() {
 		_, err = writer.Write(make([]byte, 20<<20)) // more than all buffers on the way hold
 		Expect(err).NotTo(HaveOccurred())
 		media := filepath.Join(flags[1], "media-test")
-		Expect(files(media)).NotTo(BeEmpty())
+		Expect(uploads(media)).NotTo(BeEmpty())
 		go drip(ctx, writer)
 
 		deleteNow(ctx, d.namespace, "leaving") // the upload would go on for a quarter of an hour
@@ -106,7 +106,7 @@ var _ = Describe("What is under way when its key is deleted", func() {
 			Expect(a.unauthenticated()).To(BeTrue(), a.String())
 		}
 		Expect(fetchAll[medium](ctx, api.url, d.key, "/v1/media")).To(BeEmpty())
-		Eventually(ctx, func() []place { return files(media) }, patience, interval).Should(BeEmpty())
+		Eventually(ctx, func() []place { return uploads(media) }, patience, interval).Should(BeEmpty())
 	}, SpecTimeout(2*patience))
 })
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	. "github.com/onsi/ginkgo/v2"
@@ -43,6 +44,12 @@ func files(dir string) (all []place) {
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return all
+}
+
+// uploads is the files of media in a folder: all but what the server keeps there for itself.
+func uploads(folder string) []place {
+	GinkgoHelper()
+	return slices.DeleteFunc(files(folder), func(p place) bool { return strings.HasPrefix(filepath.Base(p.name), ".database") })
 }
 
 // ignoreGone ignores that a running process has just deleted a file, or never made it.

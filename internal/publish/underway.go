@@ -1,0 +1,73 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"sync"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// underway is the attempts that requests make, from before the first is sent until how they ended is written down, or in line to
+// be. The queue keeps count of its own.
+type underway struct {
+	mu       sync.Mutex
+	attempts map[string]struct{} // by id
+	ending   bool
+	nudge    chan struct{} // some have gone
+}
+
+func newUnderway() underway {
+	return underway{attempts: map[string]struct{}{}, nudge: make(chan struct{}, 1)}
+}
+
+func (u *underway) enter(attempts []store.Attempt) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, a := range attempts {
+		u.attempts[a.ID] = struct{}{}
+	}
+}
+
+func (u *underway) leave(outcomes []store.Outcome) {
+	u.mu.Lock()
+	for _, o := range outcomes {
+		delete(u.attempts, o.Attempt.ID)
+	}
+	u.mu.Unlock()
+	select {
+	case u.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// end has nothing more sent.
+func (u *underway) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ending = true
+}
+
+func (u *underway) isEnding() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ending
+}
+
+// wait returns when all have left, or late is closed, and tells how many have not.
+func (u *underway) wait(late <-chan struct{}) int {
+	for {
+		u.mu.Lock()
+		left := len(u.attempts)
+		u.mu.Unlock()
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-u.nudge:
+		case <-late:
+			return left
+		}
+	}
+}

@@ -1,0 +1,39 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// TestUndone: what PostgreSQL has surely not done, and what it may have.
+func TestUndone(t *testing.T) {
+	for _, tc := range []struct {
+		reason string
+		err    error
+		want   bool
+	}{
+		{"it was not reached", fmt.Errorf("wrapped: %w", &pgconn.ConnectError{}), true},
+		{"it is a replica", errorOf("ERROR", "25006"), true},
+		{"its disk is full", errorOf("ERROR", "53100"), true},
+		{"its disk is full while it commits, and it crashes", errorOf("PANIC", "53100"), false},
+		{"it shuts down, perhaps after the commit", errorOf("FATAL", "57P01"), false},
+		{"the connection broke", io.ErrUnexpectedEOF, false},
+		{"it took too long", context.DeadlineExceeded, false},
+	} {
+		if got := undone(tc.err); got != tc.want {
+			t.Errorf("%s: %v", tc.reason, got)
+		}
+	}
+}
+
+func errorOf(severity, code string) error {
+	// Severity is in the language of the server.
+	return fmt.Errorf("wrapped: %w", &pgconn.PgError{Severity: "FEHLER", SeverityUnlocalized: severity, Code: code})
+}
