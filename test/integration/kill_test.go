@@ -40,6 +40,7 @@ var _ = Describe("A publishing API that is killed", func() {
 		Expect(err).NotTo(HaveOccurred())
 		end, err := l.check(ctx, api.url)
 		Expect(err).NotTo(HaveOccurred())
+		Expect(f.checkStore(ctx)).To(Succeed())
 		f.checkPlaces(ctx, l)
 
 		AddReportEntry("what happened", fmt.Sprintf("%d writes, %d kills with calls cut; sent again: %+v; in the end: %+v",
@@ -49,7 +50,10 @@ var _ = Describe("A publishing API that is killed", func() {
 		Expect(done.before).To(BeNumerically(">", 0), "writes that were done, though nobody was told")
 		Expect(done.now).To(BeNumerically(">", 0), "writes that were not done")
 		Expect(end.unknown).To(BeNumerically(">", 0), "posts that were on their way")
-		Expect([]int{end.published, end.queued, end.canceled, end.files}).To(HaveEach(BeNumerically(">", 0)))
+		Expect([]int{
+			end.published, end.refused, end.queued, end.requeued, end.canceled,
+			end.files, end.discarded, end.connected, end.disconnected,
+		}).To(HaveEach(BeNumerically(">", 0)))
 	},
 		Entry("on SQLite", 1000, 50, 1, onSQLite, SpecTimeout(5*patience)),
 		Entry("on PostgreSQL", 2000, 50, 1, onPostgres, SpecTimeout(5*patience)),

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,10 @@ import (
 )
 
 // outcome counts how posts ended.
-type outcome struct{ published, unknown, queued, canceled, files int }
+type outcome struct {
+	published, unknown, refused, queued, requeued, canceled int // posts
+	files, discarded, connected, disconnected               int
+}
 
 // check holds what the API shows against the answers of all entries: it must be that, all of it, and nothing else. It waits until
 // nothing is under way any more.
@@ -27,8 +31,8 @@ func (l *ledger) check(ctx context.Context, url string) (outcome, error) {
 	var wrong []error
 	changes := map[string]*entry{} // by the post
 	for _, e := range l.entries {
-		if e.kind == edit || e.kind == cancel {
-			changes[e.post] = e
+		if e.changes() && e.post != "" {
+			changes[e.post] = e // the last one: one that was queued again had been canceled
 		}
 	}
 	var o outcome
@@ -42,7 +46,7 @@ func (l *ledger) check(ctx context.Context, url string) (outcome, error) {
 			wrong = append(wrong, fmt.Errorf("nobody was told of this post: %+v", p))
 		}
 	}
-	return o, errors.Join(theFirst(wrong), l.checkFiles(ctx, url, &o))
+	return o, errors.Join(theFirst(wrong), l.checkFiles(ctx, url, &o), l.checkAccounts(ctx, url, &o))
 }
 
 // theFirst joins as many errors as somebody can read.
@@ -65,7 +69,7 @@ func (l *ledger) settled(ctx context.Context, url string) (map[string]postView, 
 		}
 		var open []postView
 		for _, p := range listed {
-			if p.Status == publishing || p.Status == queued && !p.ScheduledAt.Equal(future) {
+			if p.Status == publishing || p.Status == queued && (p.ScheduledAt == nil || !p.ScheduledAt.Equal(future)) {
 				open = append(open, p)
 			}
 		}
@@ -110,7 +114,10 @@ func (l *ledger) checkBatch(e *entry, posts map[string]postView, changes map[str
 	if err := e.answer.into(&b); err != nil {
 		say("%v", err)
 	}
-	want := map[kind]int{immediate: http.StatusOK, soon: http.StatusAccepted, later: http.StatusAccepted}
+	want := map[kind]int{
+		immediate: http.StatusOK, refused: http.StatusOK,
+		soon: http.StatusAccepted, later: http.StatusAccepted, guest: http.StatusAccepted,
+	}
 	if e.answer.status != want[e.kind] || len(b.Results) != len(e.accounts) {
 		say("want %d with %d results", want[e.kind], len(e.accounts))
 		return wrong
@@ -122,8 +129,12 @@ func (l *ledger) checkBatch(e *entry, posts map[string]postView, changes map[str
 			continue
 		}
 		posts[r.PostID] = postView{ID: p.ID}
-		if p.AccountID != e.accounts[i] || r.AccountID != e.accounts[i] {
-			say("the post %s went to %s, not %s", p.ID, p.AccountID, e.accounts[i])
+		account := e.accounts[i]
+		if change := changes[p.ID]; change != nil && change.kind == disconnect {
+			account = ""
+		}
+		if p.AccountID != account || r.AccountID != e.accounts[i] {
+			say("the post %s went to %q, not %q", p.ID, p.AccountID, account)
 		}
 		if e.kind == immediate && (r.Status != p.Status || r.URI != p.PlatformURI) {
 			say("the post became another than what was answered: %+v", p)
@@ -137,22 +148,21 @@ func (l *ledger) checkBatch(e *entry, posts map[string]postView, changes map[str
 
 // end judges how a post ended that e has made and change, which may be nil, has changed.
 func (o *outcome) end(e *entry, p postView, change *entry) error {
-	text, status := e.text, queued
-	switch {
-	case change != nil && change.kind == edit:
+	var by kind
+	text := e.text
+	if change != nil {
+		by = change.kind
+	}
+	if by == edit {
 		text = change.text
-	case change != nil:
-		status = canceled
 	}
 	switch {
 	case p.Text != text:
 		return fmt.Errorf("its text should be %q", text)
-	case e.kind == later && (p.Status != status || len(p.Attempts) > 0):
-		return fmt.Errorf("it should be %s, without an attempt", status)
-	case e.kind == later && status == canceled:
-		o.canceled++
-	case e.kind == later:
-		o.queued++
+	case e.kind == later || e.kind == guest:
+		return o.endOfFuture(p, by)
+	case e.kind == refused:
+		return o.endOfRefused(p, by)
 	case len(p.Attempts) != 1 || p.Attempts[0].FinishedAt == nil:
 		return errors.New("it should have one attempt, which has ended")
 	case p.Status == published && p.Attempts[0].Succeeded && p.PlatformURI != "":
@@ -165,6 +175,84 @@ func (o *outcome) end(e *entry, p postView, change *entry) error {
 	return nil
 }
 
+// endOfFuture judges a post of the far future.
+func (o *outcome) endOfFuture(p postView, by kind) error {
+	status, count := queued, &o.queued
+	switch by {
+	case cancel, disconnect:
+		status, count = canceled, &o.canceled
+	case requeue:
+		count = &o.requeued
+	}
+	if p.Status != status || len(p.Attempts) > 0 {
+		return fmt.Errorf("it should be %s, without an attempt", status)
+	}
+	*count++
+	return nil
+}
+
+// endOfRefused judges a post that its platform refuses, however often it is tried.
+func (o *outcome) endOfRefused(p postView, by kind) error {
+	want := 1
+	if by == retry {
+		want = 2
+	}
+	ended := !slices.ContainsFunc(p.Attempts, func(a attemptView) bool { return a.FinishedAt == nil || a.Succeeded })
+	switch {
+	case len(p.Attempts) != want || !ended:
+		return fmt.Errorf("it should have %d attempts, which have failed", want)
+	case p.Status == failed && p.Error.unknown():
+		o.unknown++
+	case p.Status == rejected && p.Error != nil && p.Error.Code == "platform_rejected":
+		o.refused++
+	default:
+		return errors.New("it should be rejected, or have failed with an unknown outcome")
+	}
+	return nil
+}
+
+// checkAccounts compares the accounts that are there with those that were connected and not disconnected.
+func (l *ledger) checkAccounts(ctx context.Context, url string, o *outcome) error {
+	listed, err := fetchAll[struct{ ID string }](ctx, url, l.key, "/v1/accounts")
+	if err != nil {
+		return err
+	}
+	want := map[string]bool{} // whether it is to be there, by id
+	for _, id := range l.accounts {
+		want[id] = true
+	}
+	for _, e := range l.entries {
+		if e.kind != connect || !e.answer.ok() {
+			continue
+		}
+		var account struct{ ID string }
+		if err := e.answer.into(&account); err != nil {
+			return err
+		}
+		want[account.ID] = true
+		o.connected++
+	}
+	for _, e := range l.entries {
+		if e.kind == disconnect && e.answer.ok() {
+			want[e.account] = false
+			o.disconnected++
+		}
+	}
+	var wrong []error
+	for _, a := range listed {
+		if !want[a.ID] {
+			wrong = append(wrong, fmt.Errorf("the account %s is there, and nobody was told of it, or that it is gone", a.ID))
+		}
+		delete(want, a.ID)
+	}
+	for id, there := range want {
+		if there {
+			wrong = append(wrong, fmt.Errorf("the account %s is gone", id))
+		}
+	}
+	return theFirst(wrong)
+}
+
 // checkFiles compares the media files that are there with those that were accepted.
 func (l *ledger) checkFiles(ctx context.Context, url string, o *outcome) error {
 	listed, err := fetchAll[medium](ctx, url, l.key, "/v1/media")
@@ -175,6 +263,13 @@ func (l *ledger) checkFiles(ctx context.Context, url string, o *outcome) error {
 	for _, m := range listed {
 		there[m.ID] = m.SHA256
 	}
+	gone := map[string]bool{} // by id
+	for _, e := range l.entries {
+		if e.kind == discard && e.answer.ok() {
+			gone[e.medium] = true
+			o.discarded++
+		}
+	}
 	var wrong []error
 	for _, e := range l.entries {
 		if e.kind != upload || !e.answer.ok() {
@@ -183,6 +278,9 @@ func (l *ledger) checkFiles(ctx context.Context, url string, o *outcome) error {
 		var m medium
 		if err := e.answer.into(&m); err != nil {
 			return err
+		}
+		if gone[m.ID] {
+			continue // if it is listed, nobody was told of it
 		}
 		if there[m.ID] != e.sum {
 			wrong = append(wrong, fmt.Errorf("%s: the file is not there", e))

@@ -13,23 +13,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-)
-
-// kind is what a write is about.
-type kind string
-
-const (
-	immediate kind = "published at once"
-	soon      kind = "published in some seconds"
-	later     kind = "far in the future"
-	edit      kind = "changes one of the future"
-	cancel    kind = "cancels one of the future"
-	upload    kind = "a media file"
 )
 
 // entry is a write, and what the client was told of it.
@@ -37,8 +24,10 @@ type entry struct {
 	kind
 	call
 	accounts []string // of posts, in the order of the targets
+	account  string   // that is disconnected
 	text     string   // that the post is to have
-	post     string   // the post that is changed or canceled
+	post     string   // the post that is changed
+	medium   string   // the file that is deleted
 	sum      string   // of the file
 	answer   answer   // zero: nobody knows yet
 	again    bool     // it was sent again, as the first time had no answer
@@ -52,7 +41,7 @@ type ledger struct {
 	changed *sync.Cond
 	dice    *rand.Rand
 	entries []*entry
-	waiting []string // posts of the far future that nothing was done to yet
+	pool    pool
 	answers int
 	cut     int // calls that had no answer
 	away    int // calls that were answered 503
@@ -63,54 +52,6 @@ func newLedger(d desk, dice *rand.Rand) *ledger {
 	l := &ledger{desk: d, dice: dice}
 	l.changed = sync.NewCond(&l.mu)
 	return l
-}
-
-// future is when posts are scheduled for that are not to be published.
-var future = time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// draw makes the next write and enters it.
-func (l *ledger) draw() *entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	number := len(l.entries)
-	e := &entry{text: fmt.Sprintf("entry %d", number)}
-	l.entries = append(l.entries, e)
-	switch n := l.dice.IntN(100); {
-	case n < 15 && len(l.waiting) > 0:
-		at := l.dice.IntN(len(l.waiting))
-		e.post = l.waiting[at]
-		l.waiting = slices.Delete(l.waiting, at, at+1) // each is changed once, so that its end is known
-		e.kind, e.call = edit, jsonCall(http.MethodPatch, "/v1/posts/"+e.post, map[string]string{"text": e.text})
-		if n%2 == 0 {
-			e.kind, e.call = cancel, jsonCall(http.MethodDelete, "/v1/posts/"+e.post, nil)
-		}
-	case n < 30:
-		e.kind = upload
-		e.call, e.sum = uploadOf(append(slices.Clone(pixel), fmt.Sprintf("%d %x", number, l.dice.Uint64())...))
-	default:
-		l.drawPosts(e, n)
-	}
-	e.call = e.once(fmt.Sprintf("key-%d-%x", number, l.dice.Uint64()))
-	return e
-}
-
-// drawPosts makes e a request to publish, of whatever kind n (30 to 99) is.
-func (l *ledger) drawPosts(e *entry, n int) {
-	for _, i := range l.dice.Perm(len(l.accounts))[:1+l.dice.IntN(3)] {
-		e.accounts = append(e.accounts, l.accounts[i])
-	}
-	var at time.Time
-	switch {
-	case n < 45:
-		e.kind, at = soon, time.Now().Add(time.Duration(2000+l.dice.IntN(4000))*time.Millisecond)
-	case n < 60:
-		e.kind, at = later, future
-	case n < 68: // whoever is killed now is killed on the way to the platform
-		e.kind, e.text = immediate, e.text+" sandbox:slow"
-	default:
-		e.kind = immediate
-	}
-	e.call = l.writing(e.text, at, e.accounts...)
 }
 
 // pixel is an image of one pixel.
@@ -162,13 +103,9 @@ func (l *ledger) enter(e *entry, a answer) {
 	if !a.ok() && !late {
 		l.wrong = append(l.wrong, fmt.Errorf("%s was answered %s", e, a))
 	}
-	if e.kind == later && a.ok() {
-		var b batch
-		if err := a.into(&b); err != nil {
-			l.wrong = append(l.wrong, err)
-		}
-		for _, r := range b.Results {
-			l.waiting = append(l.waiting, r.PostID)
+	if a.ok() {
+		if err := l.pool.add(e); err != nil {
+			l.wrong = append(l.wrong, fmt.Errorf("%s: %w", e, err))
 		}
 	}
 }

@@ -136,10 +136,11 @@ type (
 		ID, AccountID, Status, Text, PlatformURI string
 		ScheduledAt                              *time.Time
 		Error                                    *failure
-		Attempts                                 []struct {
-			FinishedAt *time.Time
-			Succeeded  bool
-		}
+		Attempts                                 []attemptView
+	}
+	attemptView struct {
+		FinishedAt *time.Time
+		Succeeded  bool
 	}
 	medium struct {
 		ID, SHA256 string
@@ -153,6 +154,7 @@ const (
 	publishing = "publishing"
 	published  = "published"
 	failed     = "failed"
+	rejected   = "rejected"
 	canceled   = "canceled"
 )
 
@@ -216,17 +218,22 @@ func newDesk(ctx SpecContext, api *server) desk {
 	d := desk{namespace: newNamespace(ctx)}
 	d.key = d.mint(ctx, api, "writer", nil)
 	for i, platform := range []string{"bluesky", "bluesky", "linkedin", "linkedin"} {
-		fields := map[string]string{"identifier": fmt.Sprintf("account-%d.test", i)}
-		if platform == "bluesky" {
-			fields["appPassword"] = newPassword()
-		}
-		a, err := jsonCall(http.MethodPost, "/v1/accounts/connect/"+platform+"/complete", fields).once(rand.Text()).send(ctx, api.url, d.key)
+		a, err := connecting(platform, fmt.Sprintf("account-%d.test", i)).once(rand.Text()).send(ctx, api.url, d.key)
 		Expect(err).NotTo(HaveOccurred())
 		var account struct{ ID string }
 		Expect(a.into(&account)).To(Succeed())
 		d.accounts = append(d.accounts, account.ID)
 	}
 	return d
+}
+
+// connecting is a call that connects an account.
+func connecting(platform, identifier string) call {
+	fields := map[string]string{"identifier": identifier}
+	if platform == "bluesky" {
+		fields["appPassword"] = newPassword()
+	}
+	return jsonCall(http.MethodPost, "/v1/accounts/connect/"+platform+"/complete", fields)
 }
 
 // mint makes another key of the desk's organization, and waits until the APIs accept it.
@@ -243,6 +250,11 @@ func (d desk) mint(ctx SpecContext, api *server, name string, rate *v1alpha1.Rat
 
 // writing is a call that publishes a text with some of the desk's accounts, at once or (non-zero) later.
 func (d desk) writing(text string, at time.Time, accounts ...string) call {
+	return d.illustrated(text, at, nil, accounts...)
+}
+
+// illustrated is writing with images.
+func (d desk) illustrated(text string, at time.Time, media []string, accounts ...string) call {
 	if len(accounts) == 0 {
 		accounts = d.accounts[:1]
 	}
@@ -251,6 +263,13 @@ func (d desk) writing(text string, at time.Time, accounts ...string) call {
 		targets = append(targets, map[string]string{"accountId": id})
 	}
 	body := map[string]any{"targets": targets, "text": text}
+	var images []map[string]string
+	for _, id := range media {
+		images = append(images, map[string]string{"kind": "image", "mediaId": id, "altText": "a dot"})
+	}
+	if len(images) > 0 {
+		body["media"] = images
+	}
 	if !at.IsZero() {
 		body["scheduledAt"] = at.UTC()
 	}

@@ -100,9 +100,9 @@ var _ = Describe("A scheduled post", func() {
 })
 
 var _ = Describe("A deleted key with letmepost.dev/cancel-scheduled", func() {
-	It("takes what it has queued with it, and nothing else", func(ctx SpecContext) {
+	DescribeTable("takes what it has queued with it, and nothing else", func(ctx SpecContext, database func() []string) {
 		startController(ctx)
-		flags := onPostgres()
+		flags := database()
 		replicas := []*server{startAPI(ctx, "test", flags...), startAPI(ctx, "test", flags...)}
 		startAPI(ctx, "live") // of the other environment: it has nothing to do with it
 		api := replicas[0]
@@ -125,7 +125,10 @@ var _ = Describe("A deleted key with letmepost.dev/cancel-scheduled", func() {
 		for _, id := range kept {
 			Expect(d.read(ctx, replicas[1], id)()).To(HaveField("Status", queued))
 		}
-	}, SpecTimeout(2*patience))
+	},
+		Entry("on SQLite", onSQLite, SpecTimeout(2*patience)),
+		Entry("on PostgreSQL", onPostgres, SpecTimeout(2*patience)),
+	)
 
 	It("waits for the database, refused all the while", func(ctx SpecContext) {
 		startController(ctx)
