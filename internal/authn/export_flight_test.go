@@ -6,9 +6,12 @@ package authn
 import (
 	"context"
 	"time"
+	"unsafe"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
 // What the tests of package authn_test see of the registry of flights.
@@ -94,5 +97,11 @@ func (x *Index) Writes() (commits, waiting int) {
 	return len(x.flights.commits), len(x.flights.waiting)
 }
 
-// Strip is strip.
-var Strip = strip
+// Listed is the ApiKey as it is put after it has come in a list.
+func Listed(k *v1alpha1.ApiKey) *v1alpha1.ApiKey {
+	l := listedOf(k)
+	return l.whole()
+}
+
+// ListedSize is what a listed ApiKey takes of memory, without its name and UID.
+const ListedSize = unsafe.Sizeof(listedKey{})

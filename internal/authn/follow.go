@@ -159,20 +159,33 @@ func (f *feed[T]) Delete(o any) error {
 	return nil
 }
 
+// listedAs is an object in a list, of which there may be very many.
+type listedAs[T any] interface {
+	GetUID() types.UID
+	whole() T
+}
+
 // Replace takes in a whole list. What is gone is refused before what is new is served.
 func (f *feed[T]) Replace(list []any, resourceVersion string) error {
 	ids := make(map[types.UID]struct{}, len(list))
 	for _, o := range list {
-		t, ok := o.(T)
-		if !ok {
-			return fmt.Errorf("index: got a %T, want a %T", o, t)
+		switch o := o.(type) {
+		case T:
+			ids[o.GetUID()] = struct{}{}
+		case listedAs[T]:
+			ids[o.GetUID()] = struct{}{}
+		default:
+			return fmt.Errorf("index: got a list of %T, want %T", o, *new(T))
 		}
-		ids[t.GetUID()] = struct{}{}
 	}
 	f.retain(ids)
 	tell := false
 	for _, o := range list {
-		tell = f.put(o.(T)) || tell
+		t, ok := o.(T)
+		if !ok {
+			t = o.(listedAs[T]).whole()
+		}
+		tell = f.put(t) || tell
 	}
 	f.note(resourceVersion)
 	if tell {

@@ -194,19 +194,25 @@ func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 		id:           life.ID,
 		createdAt:    life.CreatedAt,
 		mintedAt:     life.MintedAt.Unix(),
+		last4:        last4Of(o),
 		rate:         rateOf(o.Spec.RateLimit),
 	}
 	if !life.ExpiresAt.IsZero() {
 		k.expiresAt = life.ExpiresAt.Unix()
-	}
-	if _, last4, ok := strings.Cut(o.Status.Hint, "…"); ok {
-		copy(k.last4[:], last4)
 	}
 	if life.Pinned {
 		k.pin = x.pin(life.ProfileID)
 		k.pin.keys++
 	}
 	return k
+}
+
+// last4Of is the end of the hint; zero for a key brought by hash.
+func last4Of(o *v1alpha1.ApiKey) (last4 [4]byte) {
+	if _, end, ok := strings.Cut(o.Status.Hint, "…"); ok {
+		copy(last4[:], end)
+	}
+	return last4
 }
 
 // flagsOf is what of an ApiKey stands in its slot's state.

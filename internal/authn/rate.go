@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
@@ -57,6 +59,14 @@ func rateOf(r *v1alpha1.RateLimit) compactRate {
 		return compactRate{}
 	}
 	return compactRate{requests: r.Requests, window: uint32(min(r.Window.Milliseconds(), math.MaxUint32))}
+}
+
+// limit is what rateOf has read; nil: none.
+func (c compactRate) limit() *v1alpha1.RateLimit {
+	if c.requests == 0 {
+		return nil
+	}
+	return &v1alpha1.RateLimit{Requests: c.requests, Window: metav1.Duration{Duration: c.rate().Window}}
 }
 
 func (c compactRate) rate() Rate {

@@ -37,7 +37,7 @@ func (s source) String() string {
 // costs the decoding of every object twice.
 func (source) IsWatchListSemanticsUnSupported() bool { return true }
 
-// ListWithContext returns one page, consistent with the others, without what nobody needs.
+// ListWithContext returns one page, consistent with the others. ApiKeys come as listedKeys.
 func (s source) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	// Always the newest state. The reflector asks for "0" first, which may be answered from a stale cache, so that a revoked
 	// key could come back; and after a broken watch for what it has seen last, which with a limit means exactly that
@@ -52,9 +52,7 @@ func (s source) ListWithContext(ctx context.Context, options metav1.ListOptions)
 		return nil, fmt.Errorf("list %s: %w", s, err)
 	}
 	if keys, ok := list.(*v1alpha1.ApiKeyList); ok {
-		for i := range keys.Items {
-			strip(&keys.Items[i])
-		}
+		return listed(keys), nil
 	}
 	return list, nil
 }
@@ -77,16 +75,4 @@ func (s source) List(options metav1.ListOptions) (runtime.Object, error) {
 
 func (s source) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return s.WatchWithContext(context.Background(), options)
-}
-
-// strip drops what an entry is not made of, so that a first list of many keys fits into little memory.
-func strip(k *v1alpha1.ApiKey) {
-	k.ManagedFields = nil
-	if cancelsScheduled(k) {
-		k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
-	} else {
-		k.Annotations = nil
-	}
-	k.Labels = nil
-	k.Spec.SecretTemplate = nil
 }

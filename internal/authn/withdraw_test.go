@@ -89,14 +89,14 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
-// TestWithdrawAtStart: a key that is first seen when it is being deleted, by a list, which is stripped.
+// TestWithdrawAtStart: a key that is first seen when it is being deleted, by a list.
 func TestWithdrawAtStart(t *testing.T) {
 	x, keys, feed, w := withdrawing()
 	k, _ := minted(t, awaited, canceling("true"), authntest.Deleting)
 	other, _ := minted(t, awaited, authntest.Deleting)
 	listed := []*v1alpha1.ApiKey{k.DeepCopy(), other.DeepCopy()}
 	for _, k := range listed {
-		authn.Strip(k)
+		k = authn.Listed(k)
 	}
 	must(t, keys.Replace([]any{listed[0], listed[1]}, "7"))
 	if !slices.Equal(w.keys, []types.UID{k.UID}) {

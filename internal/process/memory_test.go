@@ -5,6 +5,7 @@ package process
 
 import (
 	"runtime/debug"
+	"slices"
 	"testing"
 )
 
@@ -24,6 +25,20 @@ func TestGrowth(t *testing.T) {
 		if got := growthOf(tc.inUse); got != tc.want {
 			t.Errorf("%s: %d percent, want %d", tc.reason, got, tc.want)
 		}
+	}
+}
+
+// Memory is given back once, when a burst of collections is over.
+func TestMemoryIsGivenBack(t *testing.T) {
+	c := collector{percent: fullGrowth}
+	var at []int
+	for second, cycles := range []uint64{1, 2, 9, 9, 9, 9, 9, 9, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11} {
+		if _, release := c.next(50<<20, cycles); release {
+			at = append(at, second)
+		}
+	}
+	if want := []int{7, 19}; !slices.Equal(at, want) {
+		t.Errorf("at the seconds %v, want %v", at, want)
 	}
 }
 

@@ -1,0 +1,144 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"slices"
+	"time"
+	"unique"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// listedKey is what an index takes in of an ApiKey, in a fraction of its size. A reflector holds a whole list before it hands it
+// over: of a hundred thousand ApiKeys, that is more than all else that the process needs.
+type listedKey struct {
+	name, id                           string
+	namespace, organization, profileID unique.Handle[string] // shared by many
+
+	createdAt, deletedAt, mintedAt int64 // Unix seconds; deletedAt, mintedAt: 0 is none
+	expiresAt                      time.Time
+	hash                           key.Hash
+	rate                           compactRate
+	last4                          [4]byte
+	scopes                         Scopes
+
+	hashed, live, pinned, duplicate, cancels, finalized bool
+}
+
+// listedKeys is an ApiKeyList of them.
+type listedKeys struct {
+	metav1.TypeMeta
+	metav1.ListMeta
+	Items []listedKey
+}
+
+func listed(keys *v1alpha1.ApiKeyList) *listedKeys {
+	l := &listedKeys{TypeMeta: keys.TypeMeta, ListMeta: keys.ListMeta, Items: make([]listedKey, len(keys.Items))}
+	for i := range keys.Items {
+		l.Items[i] = listedOf(&keys.Items[i])
+	}
+	return l
+}
+
+func listedOf(o *v1alpha1.ApiKey) listedKey {
+	life := lifecycle.KeyOf(o)
+	l := listedKey{
+		name: o.Name, id: string(o.UID), namespace: unique.Make(o.Namespace),
+		organization: unique.Make(o.Status.OrganizationID), profileID: unique.Make(o.Status.ProfileID),
+		createdAt: o.CreationTimestamp.Unix(), expiresAt: life.ExpiresAt,
+		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o), scopes: ScopesOf(o.Spec.Scopes),
+		live: o.Spec.Environment == v1alpha1.EnvironmentLive, pinned: life.Pinned, duplicate: life.Duplicate,
+		cancels: cancelsScheduled(o), finalized: slices.Contains(o.Finalizers, v1alpha1.FinalizerRevocation),
+	}
+	if life.Deleting {
+		l.deletedAt = o.DeletionTimestamp.Unix()
+	}
+	if !life.MintedAt.IsZero() {
+		l.mintedAt = life.MintedAt.Unix()
+	}
+	if hash, err := key.ParseHash(o.Status.Hash); err == nil {
+		l.hash, l.hashed = hash, true
+	}
+	return l
+}
+
+// GetUID returns the UID of the ApiKey.
+func (l *listedKey) GetUID() types.UID { return types.UID(l.id) }
+
+// whole returns the ApiKey, as far as an index takes it in.
+func (l *listedKey) whole() *v1alpha1.ApiKey {
+	o := &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: l.name, Namespace: l.namespace.Value(), UID: types.UID(l.id), CreationTimestamp: metav1.Unix(l.createdAt, 0),
+		},
+		Spec:   v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentTest, RateLimit: l.rate.limit()},
+		Status: v1alpha1.ApiKeyStatus{OrganizationID: l.organization.Value(), ProfileID: l.profileID.Value()},
+	}
+	for _, name := range l.scopes.Names() {
+		o.Spec.Scopes = append(o.Spec.Scopes, v1alpha1.Scope(name))
+	}
+	if l.live {
+		o.Spec.Environment = v1alpha1.EnvironmentLive
+	}
+	if l.pinned {
+		o.Spec.ProfileRef = &v1alpha1.ProfileReference{}
+	}
+	if l.hashed {
+		o.Status.Hash = l.hash.String()
+	}
+	if l.last4 != ([4]byte{}) {
+		o.Status.Hint = "…" + string(l.last4[:])
+	}
+	if l.mintedAt != 0 {
+		o.Status.MintedAt = new(metav1.Unix(l.mintedAt, 0))
+	}
+	if !l.expiresAt.IsZero() {
+		o.Status.ExpiresAt = &metav1.Time{Time: l.expiresAt}
+	}
+	if l.duplicate {
+		o.Status.Conditions = duplicateHash
+	}
+	l.deletion(o)
+	return o
+}
+
+// duplicateHash is all that is read of conditions.
+var duplicateHash = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonDuplicateHash}}
+
+// deletion sets what says whether, and how, the ApiKey is being deleted.
+func (l *listedKey) deletion(o *v1alpha1.ApiKey) {
+	if l.deletedAt != 0 {
+		o.DeletionTimestamp = new(metav1.Unix(l.deletedAt, 0))
+	}
+	if l.finalized {
+		o.Finalizers = []string{v1alpha1.FinalizerRevocation}
+	}
+	if l.cancels {
+		o.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
+	}
+}
+
+// DeepCopyObject completes runtime.Object.
+func (l *listedKey) DeepCopyObject() runtime.Object {
+	c := *l
+	return &c
+}
+
+// GetObjectKind completes runtime.Object.
+func (*listedKey) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject completes runtime.Object.
+func (l *listedKeys) DeepCopyObject() runtime.Object {
+	c := *l
+	c.Items = slices.Clone(l.Items)
+	return &c
+}
