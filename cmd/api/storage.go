@@ -46,7 +46,7 @@ const (
 
 func (s *storage) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.given.dataDir, "data-dir", defaultDataDir, "Folder of the database and the media, unless --database-url and --media-url say otherwise. It is made if it is missing.")
-	flags.StringVar(&s.databaseURL, "database-url", "", "Database: sqlite:FILE, for replicas on one machine, or postgres://…. Default: $LMP_DATABASE_URL, which does not show in the list of processes; without it, a SQLite file in --data-dir.")
+	flags.StringVar(&s.databaseURL, "database-url", "", "Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; without it, a SQLite file in --data-dir.")
 	flags.StringVar(&s.mediaURL, "media-url", "", "Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). Default: a folder in --data-dir.")
 	flags.StringVar(&s.given.maxMediaSize, "max-media-size", "200Mi", "Size above which a media file is refused.")
 	flags.StringVar(&s.redisURL, "redis-url", "", "Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. Default: $LMP_REDIS_URL; without it, each replica limits by itself.")

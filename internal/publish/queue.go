@@ -22,6 +22,8 @@ import (
 // (see upkeep).
 type job struct {
 	PostID string `json:"postId"`
+	// Overdue tells jobs of requeueOverdue from a post's own one, which may seem to run for a minute after its process has died.
+	Overdue bool `json:"overdue,omitempty"`
 }
 
 // Kind is how the queue's table names jobs.
@@ -76,17 +78,51 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 	now := p.o.Clock.Now()
 	jobs := make([]river.InsertManyParams, len(posts))
 	for i, post := range posts {
-		// Not unique: the job of an earlier attempt may be just about to end, and this one is for the next.
-		jobs[i] = river.InsertManyParams{Args: job{post.ID}, InsertOpts: &river.InsertOpts{}}
+		jobs[i] = river.InsertManyParams{Args: job{PostID: post.ID}, InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost}}
 		if post.ScheduledAt.After(now) {
 			// SQLite's jobs know milliseconds, cut off. A job that comes before its post is due would do nothing.
 			jobs[i].InsertOpts.ScheduledAt = post.ScheduledAt.Add(time.Millisecond)
 		}
 	}
-	if _, err := p.queue.InsertManyFastTx(ctx, tx.SQL(), jobs); err != nil {
+	results, err := p.queue.InsertManyTx(ctx, tx.SQL(), jobs)
+	if err == nil && len(results) != len(jobs) {
+		err = fmt.Errorf("%d jobs were made", len(results))
+	}
+	for i := 0; err == nil && i < len(jobs); i++ {
+		if results[i].UniqueSkippedAsDuplicate {
+			err = p.replaceJob(ctx, tx, results[i].Job, jobs[i])
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("queue %d posts: %w", len(posts), err)
 	}
 	return nil
+}
+
+// replaceJob puts a job in the place of the one that its post has. Else each move of a post would leave one until its time.
+func (p *Publisher) replaceJob(ctx context.Context, tx *store.Tx, old *rivertype.JobRow, by river.InsertManyParams) error {
+	_, err := p.queue.JobDeleteTx(ctx, tx.SQL(), old.ID)
+	switch {
+	case errors.Is(err, rivertype.ErrJobRunning):
+		// That of an earlier attempt, which is just about to end: this one is for the next, beside it.
+		by.InsertOpts.UniqueOpts = river.UniqueOpts{}
+	case err != nil && !errors.Is(err, rivertype.ErrNotFound):
+		return fmt.Errorf("replace job %d: %w", old.ID, err)
+	}
+	_, err = p.queue.InsertTx(ctx, tx.SQL(), by.Args, by.InsertOpts)
+	return err
+}
+
+// oneOfPost lets one job of its arguments wait, so that they don't pile up if the queue is behind, or a post is moved often.
+var oneOfPost = river.UniqueOpts{
+	ByArgs: true,
+	ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable,
+		rivertype.JobStatePending,
+		rivertype.JobStateRetryable,
+		rivertype.JobStateRunning,
+		rivertype.JobStateScheduled,
+	},
 }
 
 // runQueue works jobs off until ctx ends, and waits for those that are running until late is closed.

@@ -237,6 +237,60 @@ func TestOverduePost(t *testing.T) {
 	})
 }
 
+// TestMovedPost: it has one job, for the time that it was moved to last, however often that was.
+func TestMovedPost(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		to := newCounter()
+		p, id := start(t, databaseURL, to), caller(t)
+		view := p.db.View(id)
+		post := p.queue(t, id, time.Now().Add(time.Hour), "moved")[0]
+		move := func(at time.Time) {
+			t.Helper()
+			err := view.Write(t.Context(), func(tx *store.Tx) error {
+				edited, err := tx.EditPost(post.ID, store.Edit{ScheduledAt: &at})
+				if err != nil {
+					return err
+				}
+				return p.Enqueue(t.Context(), tx, []store.Post{edited})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 20 {
+			move(time.Now().Add(time.Hour + time.Duration(i*i%7)*time.Minute)) // later and earlier
+		}
+		soon := time.Now().Add(2 * time.Second)
+		move(soon)
+		if jobs := p.count(t, "SELECT count(*) FROM river_job"); jobs != 1 {
+			t.Errorf("there are %d jobs, want 1", jobs)
+		}
+		p.run(t)
+		p.await(t, id, post.ID, store.Published)
+		times := to.times("moved")
+		if len(times) != 1 || times[0].Before(soon) || times[0].After(soon.Add(25*time.Second)) { // before it counts as overdue
+			t.Errorf("published at %v, want once, at %v", times, soon)
+		}
+	})
+}
+
+// TestJobBesideARunningOne: the job of an earlier attempt may not have ended yet when its post is queued again.
+func TestJobBesideARunningOne(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		p, id := start(t, databaseURL, newSandbox()), caller(t)
+		posts := p.queue(t, id, time.Now().Add(time.Hour), "again")
+		p.exec(t, "UPDATE river_job SET state = 'running'")
+		for range 2 {
+			if err := p.db.View(id).Write(t.Context(), func(tx *store.Tx) error { return p.Enqueue(t.Context(), tx, posts) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if jobs := p.count(t, "SELECT count(*) FROM river_job WHERE state = 'scheduled'"); jobs == 0 {
+			t.Error("nothing will remind of the post")
+		}
+	})
+}
+
 // TestRolledBack: a post that was not added is not published either.
 func TestRolledBack(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 )
 
 // pace is how often things are looked after. Every process does all of it: together they do too much, and never any harm.
@@ -88,24 +87,12 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	}
 	jobs := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
-		jobs[i] = river.InsertManyParams{Args: job{id}, InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost}}
+		jobs[i] = river.InsertManyParams{Args: job{PostID: id, Overdue: true}, InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost}}
 	}
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {
 		return fmt.Errorf("queue %d overdue posts: %w", len(ids), err)
 	}
 	return nil
-}
-
-// oneOfPost lets one job of this kind wait for each post, so that they don't pile up if the queue is behind.
-var oneOfPost = river.UniqueOpts{
-	ByArgs: true,
-	ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable,
-		rivertype.JobStatePending,
-		rivertype.JobStateRetryable,
-		rivertype.JobStateRunning,
-		rivertype.JobStateScheduled,
-	},
 }
 
 func (p *Publisher) purge(ctx context.Context) error {

@@ -11,6 +11,13 @@ import (
 // Handle is the pool of connections that may write, for tests that look at the database behind the package's back, or break it.
 func Handle(db *DB) *sql.DB { return db.writer.DB }
 
+// Prepared is how many statements are prepared for reading.
+func Prepared(db *DB) int {
+	db.reader.mu.Lock()
+	defer db.reader.mu.Unlock()
+	return len(db.reader.statements)
+}
+
 // Plan returns how the engine would list posts, as it says it, one step a line.
 func (v *View) Plan(ctx context.Context, f PostFilter, p Page) (string, error) {
 	where, args, _ := f.condition()

@@ -4,6 +4,9 @@
 package store_test
 
 import (
+	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -165,4 +168,27 @@ func TestListingsAreReadFromAnIndex(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFiltersTakeNoStatementsPlace: whoever asks with ever other filters does not make everybody's reads slower.
+func TestFiltersTakeNoStatementsPlace(t *testing.T) {
+	db, _ := opened(t, "sqlite:"+filepath.Join(t.TempDir(), "db"))
+	v := viewOf(t, db)
+	before := store.Prepared(db)
+	words := []string{}
+	for i := range 300 {
+		words = append(words, fmt.Sprint("word", i))
+		if _, _, err := v.Posts(t.Context(), store.PostFilter{ErrorCodes: words}, store.Page{Limit: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := store.Prepared(db); n != before {
+		t.Errorf("%d statements were prepared for filters", n-before)
+	}
+	if _, err := v.Post(t.Context(), newID()); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	if n := store.Prepared(db); n != before+1 {
+		t.Errorf("a read that everybody makes is not prepared any more: %d, want %d", n, before+1)
+	}
 }

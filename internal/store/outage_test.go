@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,10 @@ import (
 )
 
 func TestOpenRefuses(t *testing.T) {
-	for _, url := range []string{"", "sqlite:", "sqlite::memory:", "mysql://x", "/a/file", "postgres://u:geheim/nis@h/db", "postgres://u:geheimnis@h:port/db"} {
+	for _, url := range []string{
+		"", "sqlite:", "sqlite::memory:", "mysql://x", "/a/file", "postgres://u:geheim/nis@h/db", "postgres://u:geheimnis@h:port/db",
+		"postgres://u:geheim@h/db?pool_max_conns=3", "postgres://u:geheim@h/db?pool_max_conns=many",
+	} {
 		o := store.Options{URL: url, Clock: clocktesting.NewFakeClock(now), NewID: newID, Logger: slog.New(slog.DiscardHandler)}
 		db, err := store.Open(o)
 		if err == nil || strings.Contains(err.Error(), "geheim") {
@@ -33,6 +37,23 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := store.Open(store.Options{URL: "sqlite:x"}); err == nil {
 		t.Error("opened without a clock")
+	}
+}
+
+// TestPoolSize: the server's connections may be few, or shared with others.
+func TestPoolSize(t *testing.T) {
+	address := postgres.Start(t)
+	for query, want := range map[string]int{"": 16, "pool_max_conns=4": 4, "pool_max_conns=40": 40} {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.RawQuery += "&" + query
+		db, _ := opened(t, u.String())
+		if got := store.Handle(db).Stats().MaxOpenConnections; got != want {
+			t.Errorf("%q: %d connections, want %d", query, got, want)
+		}
+		put(t, viewOf(t, db), account(""))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,11 +27,12 @@ const (
 	busyTimeout    = 5 * time.Second // for another process to be done with the file
 	connectTimeout = 5 * time.Second
 	pgConnections  = 16
-	// maxStatements bounds the prepared statements: those whose text depends on the arguments could be any number.
-	maxStatements = 256
+	poolSize       = "pool_max_conns" // in the URL of PostgreSQL, as pgx's own pool has it: how many, instead of pgConnections
+	minConnections = 4                // a migration has two, beside the queue's
 )
 
-// pool is connections, and the statements that are prepared on them.
+// pool is connections, and the statements that are prepared on them: those whose text is fixed. Texts that depend on the arguments can be
+// any number, of the callers' choice.
 type pool struct {
 	*sql.DB
 	prepares bool // pgx does so by itself
@@ -100,20 +103,27 @@ func openPostgres(address string) (*pool, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "letmepost"
 	}
-	p := newPool(stdlib.OpenDB(*config), pgConnections, false)
+	connections := pgConnections
+	if text, ok := config.RuntimeParams[poolSize]; ok {
+		delete(config.RuntimeParams, poolSize) // it is not the server's
+		if connections, err = strconv.Atoi(text); err != nil || connections < minConnections {
+			return nil, fmt.Errorf("the URL of PostgreSQL: %s is not a number from %d on", poolSize, minConnections)
+		}
+	}
+	p := newPool(stdlib.OpenDB(*config), connections, false)
 	p.SetConnMaxIdleTime(5 * time.Minute)
 	return p, nil
 }
 
 // prepared returns a statement that is prepared on the pool; nil if it is to be run as text.
 func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
-	if !p.prepares {
+	if !p.prepares || !fixed()[text] {
 		return nil, nil
 	}
 	p.mu.Lock()
-	stmt, full := p.statements[text], len(p.statements) >= maxStatements
+	stmt := p.statements[text]
 	p.mu.Unlock()
-	if stmt != nil || full {
+	if stmt != nil {
 		return stmt, nil
 	}
 	stmt, err := p.PrepareContext(ctx, text)
@@ -135,13 +145,13 @@ func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 // known is prepared for a transaction: that holds a connection, perhaps the only one, so it can't wait for another. What is
 // missing is noted for prepareWanted.
 func (p *pool) known(text string) *sql.Stmt {
-	if !p.prepares {
+	if !p.prepares || !fixed()[text] {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	stmt := p.statements[text]
-	if stmt == nil && len(p.statements)+len(p.wanted) < maxStatements {
+	if stmt == nil && !slices.Contains(p.wanted, text) {
 		p.wanted = append(p.wanted, text)
 	}
 	return stmt

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Statements are written once for both engines: with ? for parameters, and with markers for what differs.
@@ -36,11 +37,25 @@ type global struct {
 	texts [2]string // for SQLite and PostgreSQL
 }
 
-// allScoped and allGlobal hold the statements that do not depend on the arguments, for the tests that look at them all.
+// allScoped and allGlobal hold the statements that do not depend on the arguments.
 var (
 	allScoped []*scoped
 	allGlobal []*global
 )
+
+// fixed is the texts of those statements.
+var fixed = sync.OnceValue(func() map[string]bool {
+	texts := map[string]bool{}
+	for _, s := range allScoped {
+		for _, of := range s.texts {
+			texts[of[0]], texts[of[1]] = true, true
+		}
+	}
+	for _, g := range allGlobal {
+		texts[g.texts[0]], texts[g.texts[1]] = true, true
+	}
+	return texts
+})
 
 // newScoped makes a statement of a View out of its text. Without a marker of its scope it panics.
 func newScoped(text string) *scoped {

@@ -22,7 +22,8 @@ import (
 )
 
 // What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now (its
-// disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
+// disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again. Only where the connection
+// breaks, or time is up, during a commit it is not known whether that was done: View.Write and View.Claim say more.
 var (
 	ErrUnavailable = errors.New("the database is not available")
 	ErrNotFound    = errors.New("there is no such thing that the caller reaches")
@@ -38,7 +39,8 @@ var (
 
 // Options say what to open. All are required except where they say otherwise.
 type Options struct {
-	// URL is "sqlite:PATH", a file that is made if it is missing, or "postgres://…" as libpq has it.
+	// URL is "sqlite:PATH", a file that is made if it is missing, or "postgres://…" as libpq has it, and with pool_max_conns, the most
+	// connections of this process: 4 or more, 16 without it.
 	URL    string
 	Clock  clock.PassiveClock
 	NewID  func() string // a UUIDv7
