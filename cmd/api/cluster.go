@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/util/connrotation"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-
 )
 
 // clusterConfig finds the cluster: in the file given, else in the files of $KUBECONFIG, else around the process.

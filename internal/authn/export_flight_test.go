@@ -103,5 +103,11 @@ func Listed(k *v1alpha1.ApiKey) *v1alpha1.ApiKey {
 	return l.whole()
 }
 
+// ListItem is the ApiKey as it comes in a list.
+func ListItem(k *v1alpha1.ApiKey) any {
+	l := listedOf(k)
+	return &l
+}
+
 // ListedSize is what a listed ApiKey takes of memory, without its name and UID.
 const ListedSize = unsafe.Sizeof(listedKey{})

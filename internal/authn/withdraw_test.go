@@ -94,17 +94,14 @@ func TestWithdrawAtStart(t *testing.T) {
 	x, keys, feed, w := withdrawing()
 	k, _ := minted(t, awaited, canceling("true"), authntest.Deleting)
 	other, _ := minted(t, awaited, authntest.Deleting)
-	listed := []*v1alpha1.ApiKey{k.DeepCopy(), other.DeepCopy()}
-	for _, k := range listed {
-		k = authn.Listed(k)
-	}
-	must(t, keys.Replace([]any{listed[0], listed[1]}, "7"))
+	listed := []any{authn.ListItem(k), authn.ListItem(other)}
+	must(t, keys.Replace(listed, "7"))
 	if !slices.Equal(w.keys, []types.UID{k.UID}) {
 		t.Fatalf("withdrawn: %v, want %v", w.keys, k.UID)
 	}
 	confirms(t, feed, k, false)
 	confirms(t, feed, other, true)
-	must(t, keys.Replace([]any{listed[0], listed[1]}, "8"))
+	must(t, keys.Replace(listed, "8"))
 	if len(w.keys) != 1 {
 		t.Error("a second list withdraws it once more")
 	}

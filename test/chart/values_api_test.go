@@ -12,7 +12,7 @@ var apiCases = []valueCase{
 			is(liveAPI, container+" readinessProbe httpGet", map[string]any{"path": "/readyz", "port": "metrics"}),
 			is(liveAPI, container+" startupProbe httpGet", map[string]any{"path": "/healthz", "port": "metrics"}),
 			has(liveAPI, args, "--environment=live"), has(testAPI, args, "--environment=test"),
-			has(liveAPI, args, "--drain-delay=5s"), has(liveAPI, args, "--drain-timeout=20s"), is(liveAPI, pod+" terminationGracePeriodSeconds", 65),
+			has(liveAPI, args, "--drain-delay=5s"), has(liveAPI, args, "--drain-timeout=20s"), is(liveAPI, pod+" terminationGracePeriodSeconds", 68),
 			is(liveAPI, podLabels+" letmepost.dev/environment", "live"), is(testAPI, podLabels+" letmepost.dev/environment", "test"),
 			is("Service/letmepost-api-live", "spec selector letmepost.dev/environment", "live"),
 			is("Service/letmepost-api-live", "spec ports 0", map[string]any{"name": "http", "port": 80, "targetPort": "http", "appProtocol": "http"}),
@@ -65,7 +65,7 @@ var apiCases = []valueCase{
 		settings{"api.drain.delaySeconds": 15, "api.drain.timeoutSeconds": 40},
 		all(
 			has(liveAPI, args, "--drain-delay=15s"), has(liveAPI, args, "--drain-timeout=40s"),
-			is(liveAPI, pod+" terminationGracePeriodSeconds", 15+40+27+5+3+5),
+			is(liveAPI, pod+" terminationGracePeriodSeconds", 15+40+30+5+3+5),
 		),
 	},
 	{

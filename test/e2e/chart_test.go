@@ -9,10 +9,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-	"github.com/letmepost/letmepost-operator/test/postgres"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
 const (
