@@ -18,6 +18,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// versionVariable is what the processes print as their version.
+const versionVariable = "github.com/letmepost/letmepost-operator/internal/process.version"
+
 // goFlags are those of every build of an image. Whatever else builds one takes them from here, with -rootfs.
 func goFlags(version string) []string {
 	return []string{
@@ -27,7 +30,7 @@ func goFlags(version string) []string {
 		// gRPC (of the trace exporter) without its debug pages, which nothing here serves: their html/template calls
 		// methods by name, and the linker keeps every method then. 11 MB of the controller.
 		"-tags=grpcnotrace",
-		"-ldflags=-s -w -X github.com/letmepost/letmepost-operator/internal/process.version=" + version, // no symbols: they are for debuggers, and half of the size
+		"-ldflags=-s -w -X " + versionVariable + "=" + version, // no symbols: they are for debuggers, and half of the size
 	}
 }
 

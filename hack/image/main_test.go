@@ -45,17 +45,22 @@ func program(umask string, env []string, args ...string) (string, error) {
 // checkout writes a small project into dir that has what the program needs of the real one: two processes, one of them
 // with a dependency, and licences. The processes print their version.
 func checkout(dir string) error {
-	process := "package main\n\nimport \"example.com/dependency\"\n\nvar version = \"devel\"\n\nfunc main() { println(version, dependency.Name) }\n"
+	const module = "github.com/letmepost/letmepost-operator"
+	process := func(more, what string) string {
+		return "package main\n\nimport (\n" + more + "\t\"" + module + "/internal/process\"\n)\n\nfunc main() { println(process.Version()" + what + ") }\n"
+	}
 	for name, text := range map[string]string{
-		"go.mod":              "module example.com/project\n\ngo 1.26.0\n\nrequire example.com/dependency v1.2.3\n\nreplace example.com/dependency v1.2.3 => ./dependency\n",
+		"go.mod":              "module " + module + "\n\ngo 1.26.0\n\nrequire example.com/dependency v1.2.3\n\nreplace example.com/dependency v1.2.3 => ./dependency\n",
 		"LICENSE":             "Apache License\nVersion 2.0, January 2004\n",
-		"cmd/api/main.go":     process,
+		"cmd/api/main.go":     process("\t\"example.com/dependency\"\n", ", dependency.Name"),
 		"dependency/go.mod":   "module example.com/dependency\n",
 		"dependency/name.go":  "package dependency\n\nconst Name = \"dependency\"\n",
 		"dependency/COPYING":  "Permission is hereby granted, free of charge, to any person obtaining a copy of this\nsoftware and associated documentation files\n",
 		"dependency/NOTICE":   "A notice to pass on.\n",
-		"cmd/controller/a.go": "package main\n\nvar version = \"devel\"\n\nfunc main() { println(version) }\n",
-		chartFile:             "apiVersion: v2\nversion: 9.9.9\nappVersion: 1.2.3\n",
+		"cmd/controller/a.go": process("", ""),
+		// The variable is where the real one is: see TestVersionIsSet.
+		"internal/process/version.go": "package process\n\nvar version = \"devel\"\n\nfunc Version() string { return version }\n",
+		chartFile:                     "apiVersion: v2\nversion: 9.9.9\nappVersion: 1.2.3\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -206,6 +206,14 @@ func TestLayer(t *testing.T) {
 	}
 }
 
+// What the linker sets, and does not find, it passes over without a word.
+func TestVersionIsSet(t *testing.T) {
+	text, err := os.ReadFile("../../internal/process/version.go")
+	if err != nil || !strings.Contains(string(text), "\nvar version = ") {
+		t.Errorf("the processes have no variable %s: %v", versionVariable, err)
+	}
+}
+
 // runs starts the binary as the image has it: it knows its version.
 func runs(t *testing.T, content []byte) {
 	t.Helper()
