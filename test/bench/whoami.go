@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -166,13 +167,19 @@ func (s *server) sample(ctx context.Context, plaintext string) ([]byte, error) {
 
 // load asks for path, and returns the requests answered with 200 in a second.
 func (s *server) load(ctx context.Context, path, plaintext string, length time.Duration) (float64, error) {
+	return s.loadEach(ctx, []string{path}, plaintext, length)
+}
+
+// loadEach is load for many paths, one after another.
+func (s *server) loadEach(ctx context.Context, paths []string, plaintext string, length time.Duration) (float64, error) {
 	var answered atomic.Int64
 	var failed atomic.Pointer[error]
 	var running sync.WaitGroup
 	began := time.Now()
-	for range connections {
+	for i := range connections {
 		running.Go(func() {
-			if err := s.hammer(ctx, path, plaintext, began.Add(length), &answered); err != nil {
+			first := i * len(paths) / connections
+			if err := s.hammer(ctx, paths, first, plaintext, began.Add(length), &answered); err != nil {
 				failed.Store(&err)
 			}
 		})
@@ -184,16 +191,19 @@ func (s *server) load(ctx context.Context, path, plaintext string, length time.D
 	return float64(answered.Load()) / time.Since(began).Seconds(), nil
 }
 
-func (s *server) hammer(ctx context.Context, path, plaintext string, until time.Time, answered *atomic.Int64) error {
+func (s *server) hammer(ctx context.Context, paths []string, first int, plaintext string, until time.Time, answered *atomic.Int64) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	request := []byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + plaintext + "\r\n\r\n")
+	requests := make([][]byte, 0, len(paths))
+	for _, path := range slices.Concat(paths[first:], paths[:first]) {
+		requests = append(requests, []byte("GET "+path+" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+plaintext+"\r\n\r\n"))
+	}
 	in := bufio.NewReader(conn)
-	for time.Now().Before(until) {
-		if _, err := conn.Write(request); err != nil {
+	for i := 0; time.Now().Before(until); i++ {
+		if _, err := conn.Write(requests[i%len(requests)]); err != nil {
 			return err
 		}
 		if err := skipResponse(in); err != nil {
