@@ -36,7 +36,10 @@ func benchPosts(ctx context.Context, r *report) error {
 	if err := b.connect(ctx); err != nil {
 		return err
 	}
-	return errors.Join(b.creates(ctx, r), b.fill(ctx), b.gets(ctx, r), b.pages(ctx, r))
+	if err := errors.Join(b.creates(ctx, r), b.fill(ctx)); err != nil {
+		return err
+	}
+	return errors.Join(b.gets(ctx, r), b.pages(ctx, r))
 }
 
 type postBench struct {
