@@ -15,6 +15,8 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // The bodies are a format that clients depend on: each is in testdata, byte for byte.
@@ -118,14 +120,50 @@ func FuzzWhoami(f *testing.F) {
 			w.Scopes = []string{}
 			w.ExpiresAt = timeOrNull(time.Unix(seconds%200_000_000_000, seconds%1_000_000_000))
 		}
-		var want bytes.Buffer
-		encoder := json.NewEncoder(&want)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(w); err != nil {
-			return // a year that JSON does not have
-		}
-		if got := string(w.appendJSON(nil)) + "\n"; got != want.String() {
-			t.Errorf("got %s, want %s", got, &want)
-		}
+		wantEncoded(t, w)
 	})
+}
+
+// FuzzPost: so is what a post writes.
+func FuzzPost(f *testing.F) {
+	for i, s := range []string{"acme", "", `a"b\c`, "<&>", "é…", "\u2028\u2029", "\x00\x1f\x7f", "\xff\xc3(", "\ufffd"} {
+		f.Add(s, "at://did:plc:abc/app.bsky.feed.post/3k", int64(1_800_000_000_123_456), i, i%2 == 0)
+		f.Add("A text.", s, int64(-1_000_000), -i, i%2 != 0)
+	}
+	f.Fuzz(func(t *testing.T, a, b string, micros int64, n int, full bool) {
+		at := time.UnixMicro(micros % 200_000_000_000_000_000).UTC()
+		p := &postDetail{post: post{
+			ID: a, Platform: b, Status: a, Text: b, MediaRefs: []store.MediaRef{}, Sandbox: full, CreatedAt: at, UpdatedAt: at.Add(time.Nanosecond),
+		}, Attempts: []attempt{}}
+		for range n & 3 {
+			p.Attempts = append(p.Attempts, attempt{ID: b, AttemptNumber: n, StartedAt: at, Succeeded: full})
+			p.MediaRefs = append(p.MediaRefs, store.MediaRef{Kind: a, MediaID: b, AltText: a})
+		}
+		if full {
+			p.ProfileID, p.AccountID, p.PlatformURI, p.PlatformCID = &a, &b, &b, &a
+			p.Account = &postAccount{ID: a, Platform: b, PlatformAccountID: a}
+			p.ScheduledAt, p.PublishedAt = &at, &at
+			p.Error = &platform.Failure{Code: a, Message: b, PlatformResponse: json.RawMessage(` {"a": [1]}`)}
+		}
+		if full && len(p.Attempts) > 1 {
+			p.Account.DisplayName = &b
+			last := &p.Attempts[len(p.Attempts)-1]
+			last.FinishedAt, last.ErrorCode, last.ErrorMessage, last.PlatformResponse = &at, &a, &b, p.Error.PlatformResponse
+		}
+		wantEncoded(t, p)
+	})
+}
+
+// wantEncoded compares what v writes with what encoding/json does.
+func wantEncoded(t *testing.T, v appender) {
+	t.Helper()
+	var want bytes.Buffer
+	encoder := json.NewEncoder(&want)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return // a year that JSON does not have
+	}
+	if got := string(v.appendJSON(nil)) + "\n"; got != want.String() {
+		t.Errorf("got %s, want %s", got, &want)
+	}
 }

@@ -190,16 +190,16 @@ func postFilter(query url.Values) (f store.PostFilter, err error) {
 	return f, err
 }
 
-func (a *API) getPost(r *request) (postDetail, error) {
+func (a *API) getPost(r *request) (*postDetail, error) {
 	p, err := a.view(r).Post(r.context(), r.param)
 	if err != nil {
-		return postDetail{}, orNotFound(err, errNoPost)
+		return nil, orNotFound(err, errNoPost)
 	}
 	attempts, err := a.view(r).Attempts(r.context(), p.ID)
 	if err != nil {
-		return postDetail{}, err
+		return nil, err
 	}
-	detail := postDetail{a.postOf(p), make([]attempt, 0, len(attempts))}
+	detail := &postDetail{a.postOf(p), make([]attempt, 0, len(attempts))}
 	for _, t := range attempts {
 		detail.Attempts = append(detail.Attempts, attemptOf(t))
 	}

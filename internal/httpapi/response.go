@@ -45,9 +45,6 @@ func (b *body) free() {
 	}
 }
 
-// appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would write.
-type appender interface{ appendJSON(b []byte) []byte }
-
 // encode replaces the body by v's JSON and a newline.
 func (b *body) encode(v any) error {
 	b.buffer.Reset()

@@ -4,10 +4,7 @@
 package httpapi
 
 import (
-	"bytes"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 )
@@ -81,13 +78,8 @@ func (w *whoami) appendJSON(b []byte) []byte {
 	b = appendPair(b, w.Key.ID, w.Key.Name)
 	b = append(b, `,"hint":`...)
 	b = appendString(b, w.Key.Hint)
-	b = append(b, `},"expiresAt":`...)
-	if w.ExpiresAt == nil {
-		return append(b, `null}`...)
-	}
-	b = append(b, '"')
-	b = w.ExpiresAt.AppendFormat(b, time.RFC3339Nano)
-	return append(b, `"}`...)
+	b = appendTimeOrNull(append(b, `},"expiresAt":`...), w.ExpiresAt)
+	return append(b, '}')
 }
 
 // appendPair appends an object that begins with an id and a name, and leaves it open.
@@ -96,34 +88,6 @@ func appendPair(b []byte, id, name string) []byte {
 	b = appendString(b, id)
 	b = append(b, `,"name":`...)
 	return appendString(b, name)
-}
-
-// appendString appends a string's JSON. What needs no escape, as nearly all do, is copied.
-func appendString(b []byte, s string) []byte {
-	if needsEscape(s) {
-		text := newBody()
-		defer text.free()
-		_ = text.encode(s) // a string always has a JSON
-		return append(b, bytes.TrimSuffix(text.buffer.Bytes(), []byte("\n"))...)
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
-}
-
-// needsEscape tells whether encoding/json would escape anything in s: it does so with invalid UTF-8, and with the line and
-// paragraph separators that JavaScript stumbles over.
-func needsEscape(s string) bool {
-	ascii := true
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ', c == '"', c == '\\':
-			return true
-		case c >= utf8.RuneSelf:
-			ascii = false
-		}
-	}
-	return !ascii && (!utf8.ValidString(s) || strings.ContainsAny(s, "\u2028\u2029"))
 }
 
 // timeOrNull prepares t for a response: in UTC, and null if it is zero.
