@@ -105,7 +105,7 @@ func Run(ctx context.Context, o Options) error {
 
 // server is an http.Server and its listener.
 type server struct {
-	http.Server
+	*http.Server
 	name     string
 	listener net.Listener
 }
@@ -129,18 +129,23 @@ func listen(ctx context.Context, name, address string, handler http.Handler, log
 	return &server{
 		name:     name,
 		listener: listener,
-		Server: http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: readHeaderTimeout,
-			ReadTimeout:       readTimeout,
-			WriteTimeout:      writeTimeout,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          log.New(complaints{logger}, "", 0),
-			// "OPTIONS *" gets the handler's answer, with a request id, like everything else.
-			DisableGeneralOptionsHandler: true,
-		},
+		Server:   NewServer(handler, logger),
 	}, nil
+}
+
+// NewServer returns a server of handler with the limits of every server here. What net/http has to say goes to logger.
+func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(complaints{logger}, "", 0),
+		// "OPTIONS *" gets the handler's answer, with a request id, like everything else.
+		DisableGeneralOptionsHandler: true,
+	}
 }
 
 func (s *server) serve(failed chan<- error) {

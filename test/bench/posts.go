@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -61,26 +62,26 @@ func (b *postBench) connect(ctx context.Context) error {
 }
 
 // post is one for the account, as the API makes it.
-func (b *postBench) post(status store.Status) store.Post {
+func (b *postBench) post() store.Post {
 	now := time.Now()
-	p := store.Post{
+	return store.Post{
 		ID: newID(), BatchID: newID(), KeyID: string(b.caller.Key.ID()), AccountID: b.account.ID, Platform: b.account.Platform,
-		Status: status, Text: "A text of some length, as posts have one.", CreatedAt: now, UpdatedAt: now,
+		Status: store.Publishing, Text: "A text of some length, as posts have one.", CreatedAt: now, UpdatedAt: now,
 	}
-	if status == store.Queued {
-		p.ScheduledAt = now.AddDate(1, 0, 0)
-	}
-	return p
 }
 
-// bare is the transaction that publishing a post takes at least: the post, its attempt, and how it ended.
-func (b *postBench) bare(ctx context.Context) error {
+// publish is the transaction that publishing takes at least: the posts, their attempts, and how those ended.
+func (b *postBench) publish(ctx context.Context, posts []store.Post) error {
 	return b.view.Write(ctx, func(tx *store.Tx) error {
-		attempts, err := tx.AddPosts([]store.Post{b.post(store.Publishing)})
+		attempts, err := tx.AddPosts(posts)
 		if err != nil {
 			return err
 		}
-		return tx.Finish([]store.Outcome{{Attempt: attempts[0], Receipt: platform.Receipt{URI: "at://bench", CID: "bench"}}})
+		outcomes := make([]store.Outcome, len(attempts))
+		for i, a := range attempts {
+			outcomes[i] = store.Outcome{Attempt: a, Receipt: platform.Receipt{URI: "at://did:plc:bench/app.bsky.feed.post/" + a.PostID, CID: a.ID}}
+		}
+		return tx.Finish(outcomes)
 	})
 }
 
@@ -129,7 +130,7 @@ func (b *postBench) creates(ctx context.Context, r *report) error {
 			return err
 		}
 		if err := errors.Join(
-			timed(&bare, func() error { return b.bare(ctx) }), timed(&first, send), timed(&replay, send),
+			timed(&bare, func() error { return b.publish(ctx, []store.Post{b.post()}) }), timed(&first, send), timed(&replay, send),
 		); err != nil {
 			return err
 		}
@@ -143,38 +144,34 @@ func (b *postBench) creates(ctx context.Context, r *report) error {
 }
 
 // gets measures GET /v1/posts/{id} beside the queries that it makes, both as often as possible, on posts here and there among
-// 100,000. Who asks is a process of its own, and no part of what is measured: what is done in a second of this process' time.
+// 100,000. This process has one processor then, and who asks another, in a process that never sleeps: on a shared processor,
+// the server's figure would be its client's as well, and whoever wakes a client pays for it.
 func (b *postBench) gets(ctx context.Context, r *report) error {
-	const some, length = 1000, 2 * time.Second
+	const some, length = 1000, time.Second
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var ids, paths []string
 	for i := range some {
 		id := b.ids[i*7919%len(b.ids)] // a prime: no two neighbours
 		ids, paths = append(ids, id), append(paths, "/v1/posts/"+id)
 	}
-	var ratios, answered []float64
-	for range rounds {
-		queried, err := spent(length, func() (float64, error) { return b.query(ctx, ids, length) })
+	var asked, queried float64 // a second
+	for range 2 * rounds {
+		q, err := b.query(ctx, ids, length)
 		if err != nil {
 			return err
 		}
-		asked, err := spent(length, func() (float64, error) { return b.server.ask(ctx, paths, b.plaintext, length) })
+		a, err := b.server.ask(ctx, paths, b.plaintext, length)
 		if err != nil {
 			return err
 		}
-		ratios, answered = append(ratios, asked/queried), append(answered, asked)
+		asked, queried = max(asked, a), max(queried, q)
 	}
-	r.atLeast("GET /v1/posts/{id}: requests/s / its queries alone", median(ratios), 0.6, "x",
-		fmt.Sprintf("%.0f requests in a second of one processor, the client's apart", median(answered)))
+	r.atLeast("GET /v1/posts/{id}: requests/s / its queries alone", asked/queried, 0.6, "x",
+		fmt.Sprintf("%.0f/s, %.0f/s on one processor, the client on another", asked, queried))
 	return nil
 }
 
-// spent is how much of what do does a second, for so long, it has done in a second of one processor's time for this process.
-func spent(length time.Duration, do func() (perSecond float64, err error)) (float64, error) {
-	before := processorTime()
-	perSecond, err := do()
-	return perSecond * length.Seconds() / (processorTime() - before).Seconds(), err
-}
-
+// query makes the queries of a GET as often as possible, and returns how often in a second.
 func (b *postBench) query(ctx context.Context, ids []string, length time.Duration) (float64, error) {
 	var answered atomic.Int64
 	var failed atomic.Pointer[error]
@@ -193,6 +190,8 @@ func (b *postBench) query(ctx context.Context, ids []string, length time.Duratio
 					return
 				}
 				answered.Add(1)
+				// As after a request. Otherwise what a query has started for its context waits for the processor by the hundred.
+				runtime.Gosched()
 			}
 		})
 	}
@@ -203,19 +202,16 @@ func (b *postBench) query(ctx context.Context, ids []string, length time.Duratio
 	return float64(answered.Load()) / time.Since(began).Seconds(), nil
 }
 
-// fill writes 100,000 posts.
+// fill writes 100,000 posts that were published at once, by one attempt each.
 func (b *postBench) fill(ctx context.Context) error {
 	const posts, batch = 100_000, 500
 	progress("writing %d posts", posts)
 	for range posts / batch {
 		var some []store.Post
 		for range batch {
-			some = append(some, b.post(store.Queued))
+			some = append(some, b.post())
 		}
-		if err := b.view.Write(ctx, func(tx *store.Tx) error {
-			_, err := tx.AddPosts(some)
-			return err
-		}); err != nil {
+		if err := b.publish(ctx, some); err != nil {
 			return err
 		}
 		for _, p := range some {

@@ -9,17 +9,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/serve"
 )
 
 const whoamiPath = "/v1/whoami"
@@ -142,7 +143,7 @@ func serveOn(ctx context.Context, handler http.Handler) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	s := serve.NewServer(handler, slog.New(slog.DiscardHandler))
 	go func() { _ = s.Serve(listener) }()
 	return &server{address: listener.Addr().String(), stop: func() { _ = s.Close() }}, nil
 }
@@ -167,19 +168,13 @@ func (s *server) sample(ctx context.Context, plaintext string) ([]byte, error) {
 
 // load asks for path, and returns the requests answered with 200 in a second.
 func (s *server) load(ctx context.Context, path, plaintext string, length time.Duration) (float64, error) {
-	return s.loadEach(ctx, []string{path}, plaintext, length)
-}
-
-// loadEach is load for many paths, one after another.
-func (s *server) loadEach(ctx context.Context, paths []string, plaintext string, length time.Duration) (float64, error) {
 	var answered atomic.Int64
 	var failed atomic.Pointer[error]
 	var running sync.WaitGroup
 	began := time.Now()
-	for i := range connections {
+	for range connections {
 		running.Go(func() {
-			first := i * len(paths) / connections
-			if err := s.hammer(ctx, paths, first, plaintext, began.Add(length), &answered); err != nil {
+			if err := s.hammer(ctx, get(path, plaintext), began.Add(length), &answered); err != nil {
 				failed.Store(&err)
 			}
 		})
@@ -191,19 +186,15 @@ func (s *server) loadEach(ctx context.Context, paths []string, plaintext string,
 	return float64(answered.Load()) / time.Since(began).Seconds(), nil
 }
 
-func (s *server) hammer(ctx context.Context, paths []string, first int, plaintext string, until time.Time, answered *atomic.Int64) error {
+func (s *server) hammer(ctx context.Context, request []byte, until time.Time, answered *atomic.Int64) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	requests := make([][]byte, 0, len(paths))
-	for _, path := range slices.Concat(paths[first:], paths[:first]) {
-		requests = append(requests, []byte("GET "+path+" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+plaintext+"\r\n\r\n"))
-	}
 	in := bufio.NewReader(conn)
-	for i := 0; time.Now().Before(until); i++ {
-		if _, err := conn.Write(requests[i%len(requests)]); err != nil {
+	for time.Now().Before(until) {
+		if _, err := conn.Write(request); err != nil {
 			return err
 		}
 		if err := skipResponse(in); err != nil {
@@ -212,6 +203,11 @@ func (s *server) hammer(ctx context.Context, paths []string, first int, plaintex
 		answered.Add(1)
 	}
 	return nil
+}
+
+// get is a request as it is sent.
+func get(path, plaintext string) []byte {
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + plaintext + "\r\n\r\n")
 }
 
 // skipResponse reads one response of known length, and insists on 200.
