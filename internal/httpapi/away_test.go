@@ -5,6 +5,8 @@ package httpapi
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -106,33 +108,64 @@ func TestMediaFolderAway(t *testing.T) {
 	ok[medium](t, f, upload)
 }
 
-// envFull makes the test binary the process whose files may not grow.
-const envFull = "LMP_TEST_FILES_MAY_NOT_GROW"
+// envFull makes the test binary the process whose folder for media is on a small disk: "disk", or "limit".
+const envFull = "LMP_TEST_FULL"
 
-// A disk that takes no more, in a process of its own, because the kernel's limit on the size of files is for all of a process: see
-// package media's test.
+// A disk that takes no more: a file system in memory, in namespaces of a process' own. Where those may not be made, it is the
+// kernel's limit on the size of files, which is for all of a process as well, and fails in the same place: in the middle of a write.
 func TestMediaFolderFull(t *testing.T) {
-	if os.Getenv(envFull) == "" {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMediaFolderFull$", "-test.v")
-		child.Env = append(os.Environ(), envFull+"=1")
-		if out, err := child.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: TestMediaFolderFull")) {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if os.Getenv(envFull) != "" {
+		testMediaFolderFull(t)
 		return
 	}
+	again := func(kind string, attributes *syscall.SysProcAttr) ([]byte, error) {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMediaFolderFull$", "-test.v")
+		child.Env, child.SysProcAttr = append(os.Environ(), envFull+"="+kind), attributes
+		return child.CombinedOutput()
+	}
+	root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+	group := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	out, err := again("disk", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: root, GidMappings: group})
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
+		t.Logf("no namespaces here (%v): with a limit on the size of files instead", err)
+		out, err = again("limit", nil)
+	}
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestMediaFolderFull")) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// fill makes a folder one that takes no more than room, until grow is called.
+func fill(t *testing.T, folder string, room int) (grow func()) {
+	t.Helper()
+	if os.Getenv(envFull) == "disk" {
+		mount := func(flags uintptr, size int) {
+			check(t, syscall.Mount("tmpfs", folder, "tmpfs", flags, fmt.Sprintf("size=%d", size)))
+		}
+		check(t, os.MkdirAll(folder, 0o700))
+		mount(0, room)
+		t.Cleanup(func() { check(t, syscall.Unmount(folder, syscall.MNT_DETACH)) })
+		return func() { mount(syscall.MS_REMOUNT, 4*room) }
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(room), Max: before.Max}))
+	grow = func() { check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before)) }
+	t.Cleanup(grow)
+	return grow
+}
+
+func testMediaFolderFull(t *testing.T) {
+	const room = 16 << 20 // more than the database needs
 	folder := filepath.Join(t.TempDir(), "media")
+	grow := fill(t, folder, room)
 	f := newFixture(t, nil, func(c *Config) {
 		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.MaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
 		c.Library = library
 	})
-	signal.Ignore(syscall.SIGXFSZ)
-	const room = 16 << 20 // more than the database needs
-	var before syscall.Rlimit
-	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: room, Max: before.Max}))
-	defer func() { _ = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before) }()
 	upload := uploadOf(f.newKey(t), "GIF89a\x01\x00\x01\x00\x00\x00\x00"+strings.Repeat("x", room)).with("Idempotency-Key", "again")
 	for range 2 {
 		w := f.send(upload)
@@ -150,7 +183,7 @@ func TestMediaFolderFull(t *testing.T) {
 			return err
 		}))
 	}
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
+	grow()
 	if m := ok[medium](t, f, upload); m.SizeBytes <= room {
 		t.Errorf("%+v", m)
 	}

@@ -114,7 +114,7 @@ type server struct {
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
-	writeTimeout      = 30 * time.Second
+	writeTimeout      = readTimeout + 5*time.Second // whoever has sent too slowly is told so
 	idleTimeout       = 2 * time.Minute
 	// maxHeaderBytes lets a header of 1 MB through to the API's plain 401, where less would be net/http's own 431. It is
 	// net/http's default too, written down because a test relies on it. net/http allows 4 KiB more than it says.

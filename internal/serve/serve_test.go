@@ -273,3 +273,11 @@ func TestOptionsStarReachesTheHandler(t *testing.T) {
 		t.Errorf("got %d", response.StatusCode)
 	}
 }
+
+// Whoever does not send the whole of a request in time must still be able to be told so.
+func TestThereIsTimeToAnswerAfterSlowReading(t *testing.T) {
+	s := NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	if s.WriteTimeout < s.ReadTimeout+time.Second {
+		t.Errorf("%v to write, %v to read", s.WriteTimeout, s.ReadTimeout)
+	}
+}

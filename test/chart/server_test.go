@@ -28,6 +28,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/kube"
@@ -72,6 +73,7 @@ func TestServer(t *testing.T) {
 	if admin, err = clientOf(server.AdminConfig()); err != nil {
 		t.Fatal(err)
 	}
+	log.SetLogger(GinkgoLogr) // or controller-runtime says that nobody has
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(interval)

@@ -25,6 +25,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -70,6 +71,7 @@ func TestE2E(t *testing.T) {
 	if clients, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
+	log.SetLogger(GinkgoLogr) // or controller-runtime says that nobody has
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(interval)
 	RegisterFailHandler(Fail)

@@ -16,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
@@ -144,7 +143,6 @@ func (p *plane) stop() {
 // use makes the suite's helpers, and the processes that are started from now on, speak to a control plane.
 func use(ctx SpecContext, c *kube.Cluster) {
 	GinkgoHelper()
-	log.SetLogger(GinkgoLogr) // or it says that nobody has
 	fresh, err := client.NewWithWatch(c.AdminConfig(), client.Options{Scheme: admin.Scheme()})
 	Expect(err).NotTo(HaveOccurred())
 	cluster, admin = c, fresh

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/kube"
@@ -62,6 +63,7 @@ func TestIntegration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	log.SetLogger(GinkgoLogr) // or controller-runtime says that nobody has
 	crasher = build(t, "./test/integration/crashing")
 	RegisterFailHandler(func(message string, skip ...int) {
 		Fail(fmt.Sprintf("%s\n\nTo repeat it, set LMP_SEED=%d", message, seed), append([]int{1}, skip...)...)
