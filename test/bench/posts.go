@@ -144,8 +144,8 @@ func (b *postBench) creates(ctx context.Context, r *report) error {
 }
 
 // gets measures GET /v1/posts/{id} beside the queries that it makes, both as often as possible, on posts here and there among
-// 100,000. This process has one processor then, and who asks another, in a process that never sleeps: on a shared processor,
-// the server's figure would be its client's as well, and whoever wakes a client pays for it.
+// 100,000; the best of each counts. This process has one processor meanwhile, and the client, a process of its own, another: on the
+// same one it would count as the server's. The client never sleeps, because whoever answers a sleeping one pays for waking it.
 func (b *postBench) gets(ctx context.Context, r *report) error {
 	const some, length = 1000, time.Second
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
