@@ -5,7 +5,7 @@ package httpapi
 
 import "strconv"
 
-// appendJSON is what encoding/json does with p, which takes twice as long as all else that the API itself does for it.
+// appendJSON is what encoding/json does with p, which takes as long as all else that the API itself does for it.
 func (p *postDetail) appendJSON(b []byte) []byte {
 	b = p.appendOpen(b)
 	b = append(b, `,"attempts":[`...)
