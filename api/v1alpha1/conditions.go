@@ -50,9 +50,9 @@ const (
 	// passes by itself: a replica that can't confirm is counted out when its Lease has expired, and accepts nothing from
 	// before that on.
 	ReasonAwaitingReplicas = "AwaitingReplicas"
-	// ReasonAwaitingCancellation (True): no replica accepts the key any more, and none of the key's environment has canceled
-	// yet what the key has queued, as AnnotationCancelScheduled asks for. It passes when such a replica runs and reaches its
-	// database, or when the annotation is removed: then what is queued stays.
+	// ReasonAwaitingCancellation (True): no replica accepts the key any more, and none of the key's environment has
+	// canceled yet what the key has queued, as AnnotationCancelScheduled asks for. It passes when such a replica runs and
+	// reaches its database, or when the annotation is removed: then what is queued stays.
 	ReasonAwaitingCancellation = "AwaitingCancellation"
 )
 

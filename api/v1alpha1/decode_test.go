@@ -17,8 +17,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// Whatever the apiserver accepts, Go must be able to read: one object that it cannot stops the watches of the controller
-// and of the API, and that is every tenant's outage.
+// Whatever the apiserver accepts, Go must be able to read: one object that it cannot stops the watches of the
+// controller and of the API, and that is every tenant's outage.
 var _ = Describe("Whatever is accepted", func() {
 	const tries = 400
 

@@ -23,8 +23,9 @@ const (
 	// before the key is served.
 	FinalizerRevocation = "letmepost.dev/revocation"
 
-	// AnnotationCancelScheduled, set to CancelScheduled on an ApiKey before it is deleted, has the posts cancelled that the
-	// key has queued, before the ApiKey is gone. It is for keys that have leaked; without it they are published when due.
+	// AnnotationCancelScheduled, set to CancelScheduled on an ApiKey before it is deleted, has the posts cancelled that
+	// the key has queued, before the ApiKey is gone. It is for keys that have leaked; without it they are published when
+	// due.
 	AnnotationCancelScheduled = "letmepost.dev/cancel-scheduled"
 	// CancelScheduled is the one value of AnnotationCancelScheduled that means anything.
 	CancelScheduled = "true"

@@ -70,19 +70,74 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	var t texts
 	flags := pflag.NewFlagSet("api", pflag.ContinueOnError)
 	flags.SortFlags = false
-	flags.StringVar(&t.environment, "environment", "", "Environment to serve, live or test; keys of the other one are refused. Required.")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig file of the cluster. Default: the files in $KUBECONFIG; without it, the cluster that the process runs in.")
+	flags.StringVar(
+		&t.environment,
+		"environment",
+		"",
+		"Environment to serve, live or test; keys of the other one are refused. Required.",
+	)
+	flags.StringVar(
+		&o.kubeconfig,
+		"kubeconfig",
+		"",
+		"Kubeconfig file of the cluster. Default: the files in $KUBECONFIG; without it, the cluster that the process runs in.",
+	)
 	flags.StringVar(&o.listenAddress, "listen-address", ":8080", "Address that the API listens on.")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090", "Address that /metrics, /healthz and /readyz listen on.")
-	flags.StringVar(&t.word, "key-prefix", key.DefaultWord, "First part of every key: 1 to 16 letters and digits. It must be the controller's.")
-	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL, "Base URL of the error documentation, for docUrl in error responses.")
-	flags.StringVar(&t.accessLog, "access-log", string(httpapi.AccessLogErrors), "Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always, and refusals in the audit log.")
+	flags.StringVar(
+		&o.metricsAddress,
+		"metrics-bind-address",
+		":9090",
+		"Address that /metrics, /healthz and /readyz listen on.",
+	)
+	flags.StringVar(
+		&t.word,
+		"key-prefix",
+		key.DefaultWord,
+		"First part of every key: 1 to 16 letters and digits. It must be the controller's.",
+	)
+	flags.StringVar(
+		&o.docsBaseURL,
+		"docs-base-url",
+		httpapi.DefaultDocsBaseURL,
+		"Base URL of the error documentation, for docUrl in error responses.",
+	)
+	flags.StringVar(
+		&t.accessLog,
+		"access-log",
+		string(httpapi.AccessLogErrors),
+		"Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always, and refusals in the audit log.",
+	)
 	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
-	flags.StringVar(&o.namespace, "namespace", "", "Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+process.DefaultNamespace+".")
-	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration, "How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
-	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.")
-	flags.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "How long running requests may then take before they are cut off.")
-	flags.StringVar(&t.namespaces, "watch-namespaces", "", "Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
+	flags.StringVar(
+		&o.namespace,
+		"namespace",
+		"",
+		"Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+process.DefaultNamespace+".",
+	)
+	flags.DurationVar(
+		&o.leaseDuration,
+		"lease-duration",
+		revocation.DefaultLeaseDuration,
+		"How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. When it can't renew its Lease for two thirds of that, it answers 503 until it can.",
+	)
+	flags.DurationVar(
+		&o.drainDelay,
+		"drain-delay",
+		0,
+		"How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.",
+	)
+	flags.DurationVar(
+		&o.drainTimeout,
+		"drain-timeout",
+		20*time.Second,
+		"How long running requests may then take before they are cut off.",
+	)
+	flags.StringVar(
+		&t.namespaces,
+		"watch-namespaces",
+		"",
+		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.",
+	)
 	o.tls.addFlags(flags)
 	o.storage.addFlags(flags)
 	o.telemetry.addFlags(flags)

@@ -147,7 +147,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		DrainTimeout: o.drainTimeout,
 		Logger:       logger,
 		Listening: func(api, admin net.Addr) {
-			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(), "tls", certificate != nil, "watching", process.Watched(o.namespaces))
+			logger.Info(
+				"listening",
+				"environment",
+				o.environment,
+				"api",
+				api.String(),
+				"metrics",
+				admin.String(),
+				"tls",
+				certificate != nil,
+				"watching",
+				process.Watched(o.namespaces),
+			)
 		},
 	})
 }
@@ -194,15 +206,21 @@ func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *pro
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("lmp_index_keys", "Keys that this process knows, of all environments, served or not.",
 			func() float64 { return float64(index.Size()) }),
-		gauge("lmp_cache_staleness_seconds", "Time since the apiserver was last heard of by the watches of keys and profiles. A quiet watch has a bookmark a minute.",
-			func() float64 { return time.Since(feed.Heard()).Seconds() }),
-		gauge("lmp_fenced", "1 while this process accepts no request, because it has just started or can't be sure to know of every revocation; else 0.",
+		gauge(
+			"lmp_cache_staleness_seconds",
+			"Time since the apiserver was last heard of by the watches of keys and profiles. A quiet watch has a bookmark a minute.",
+			func() float64 { return time.Since(feed.Heard()).Seconds() },
+		),
+		gauge(
+			"lmp_fenced",
+			"1 while this process accepts no request, because it has just started or can't be sure to know of every revocation; else 0.",
 			func() float64 {
 				if serving() {
 					return 0
 				}
 				return 1
-			}),
+			},
+		),
 	)
 	return registry
 }

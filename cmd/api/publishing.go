@@ -38,7 +38,13 @@ type publishing struct {
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func newPublishing(ctx context.Context, o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger) (*publishing, error) {
+func newPublishing(
+	ctx context.Context,
+	o options,
+	registry prometheus.Registerer,
+	tracer trace.Tracer,
+	logger *slog.Logger,
+) (*publishing, error) {
 	p := &publishing{environment: o.environment, connectors: map[platform.Name]publish.Connector{}}
 	if o.dataDir != "" {
 		if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
@@ -67,7 +73,9 @@ func newPublishing(ctx context.Context, o options, registry prometheus.Registere
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry, Tracer: tracer,
 	})
 	if err == nil {
-		p.limits, err = limit.NewKeys(limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger})
+		p.limits, err = limit.NewKeys(
+			limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger},
+		)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.library.Close(), p.store.Close())
@@ -75,8 +83,8 @@ func newPublishing(ctx context.Context, o options, registry prometheus.Registere
 	return p, nil
 }
 
-// ready tells whether the database has been reached and migrated, once: if it goes away later, requests are answered 503 one
-// by one, by whichever replica they reach.
+// ready tells whether the database has been reached and migrated, once: if it goes away later, requests are answered
+// 503 one by one, by whichever replica they reach.
 func (p *publishing) ready() bool {
 	select {
 	case <-p.store.Migrated():
@@ -86,7 +94,8 @@ func (p *publishing) ready() bool {
 	}
 }
 
-// run works until ctx ends. The store's life is the longer one: while an attempt to publish runs, this process is not dead.
+// run works until ctx ends. The store's life is the longer one: while an attempt to publish runs, this process is not
+// dead.
 func (p *publishing) run(ctx context.Context) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})

@@ -45,15 +45,55 @@ const (
 )
 
 func (s *storage) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&s.given.dataDir, "data-dir", defaultDataDir, "Folder of the database and the media, unless --database-url and --media-url say otherwise. It is made if it is missing.")
-	flags.StringVar(&s.databaseURL, "database-url", "", "Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; without it, a SQLite file in --data-dir.")
-	flags.StringVar(&s.mediaURL, "media-url", "", "Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). Default: a folder in --data-dir.")
+	flags.StringVar(
+		&s.given.dataDir,
+		"data-dir",
+		defaultDataDir,
+		"Folder of the database and the media, unless --database-url and --media-url say otherwise. It is made if it is missing.",
+	)
+	flags.StringVar(
+		&s.databaseURL,
+		"database-url",
+		"",
+		"Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; without it, a SQLite file in --data-dir.",
+	)
+	flags.StringVar(
+		&s.mediaURL,
+		"media-url",
+		"",
+		"Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). Default: a folder in --data-dir.",
+	)
 	flags.StringVar(&s.given.maxMediaSize, "max-media-size", "200Mi", "Size above which a media file is refused.")
-	flags.StringVar(&s.redisURL, "redis-url", "", "Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. Default: $LMP_REDIS_URL; without it, each replica limits by itself.")
-	flags.StringVar(&s.given.keyRate, "default-rate-limit", defaultRate, "Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.")
-	flags.StringVar(&s.given.failureRate, "failed-auth-limit", defaultRate, "Rate at which one client address may send requests without a valid key until it gets 429: REQUESTS/WINDOW, or none.")
-	flags.StringSliceVar(&s.given.trustedProxies, "trusted-proxies", nil, "Networks (CIDR) of proxies whose X-Forwarded-For is believed. Without any, the client is the peer of the connection.")
-	flags.StringVar(&s.publicURL, "public-url", "", "Where callers reach this API, for URLs in its answers. Default: the host that they ask for, with https:// if this process serves TLS and http:// if not.")
+	flags.StringVar(
+		&s.redisURL,
+		"redis-url",
+		"",
+		"Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. Default: $LMP_REDIS_URL; without it, each replica limits by itself.",
+	)
+	flags.StringVar(
+		&s.given.keyRate,
+		"default-rate-limit",
+		defaultRate,
+		"Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.",
+	)
+	flags.StringVar(
+		&s.given.failureRate,
+		"failed-auth-limit",
+		defaultRate,
+		"Rate at which one client address may send requests without a valid key until it gets 429: REQUESTS/WINDOW, or none.",
+	)
+	flags.StringSliceVar(
+		&s.given.trustedProxies,
+		"trusted-proxies",
+		nil,
+		"Networks (CIDR) of proxies whose X-Forwarded-For is believed. Without any, the client is the peer of the connection.",
+	)
+	flags.StringVar(
+		&s.publicURL,
+		"public-url",
+		"",
+		"Where callers reach this API, for URLs in its answers. Default: the host that they ask for, with https:// if this process serves TLS and http:// if not.",
+	)
 }
 
 // check takes the flags in, for an environment. The error is a usageError.
@@ -63,7 +103,9 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 	}
 	size, err := resource.ParseQuantity(s.given.maxMediaSize)
 	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > 10*media.MaxSize {
-		return usageError{fmt.Sprintf("--max-media-size: want bytes, such as 200Mi, up to 2000Mi, not %q", s.given.maxMediaSize)}
+		return usageError{
+			fmt.Sprintf("--max-media-size: want bytes, such as 200Mi, up to 2000Mi, not %q", s.given.maxMediaSize),
+		}
 	}
 	if s.keyRate, err = parseRate(s.given.keyRate); err != nil {
 		return usageError{"--default-rate-limit: " + err.Error()}
@@ -99,7 +141,8 @@ func (s *storage) checkURLs(environment key.Environment, getenv func(string) str
 	if s.mediaURL == "" {
 		s.mediaURL = (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media-"+string(environment))}).String()
 	}
-	if u, err := url.Parse(s.publicURL); s.publicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+	if u, err := url.Parse(s.publicURL); s.publicURL != "" &&
+		(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
 		return usageError{fmt.Sprintf("--public-url: want an http or https URL, not %q", s.publicURL)}
 	}
 	return nil
@@ -121,7 +164,10 @@ func parseRate(text string) (authn.Rate, error) {
 	n, err := strconv.ParseInt(requests, 10, 64)
 	d, windowErr := time.ParseDuration(window)
 	if err != nil || windowErr != nil || n < 1 || n > maxRequests || d < minWindow || d > maxWindow {
-		return authn.Rate{}, fmt.Errorf("want REQUESTS/WINDOW, such as 60000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q", text)
+		return authn.Rate{}, fmt.Errorf(
+			"want REQUESTS/WINDOW, such as 60000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q",
+			text,
+		)
 	}
 	return authn.Rate{Requests: n, Window: d}, nil
 }

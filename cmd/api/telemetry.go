@@ -25,8 +25,18 @@ type telemetry struct {
 }
 
 func (t *telemetry) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&t.otlpEndpoint, "otlp-endpoint", "", "Base URL of the OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Without it there are none.")
-	flags.Float64Var(&t.traceSampleRatio, "trace-sample-ratio", 0.1, "Part of the traces that begin here which are recorded, from 0 to 1. Of a trace that a caller has begun (traceparent), the caller has decided.")
+	flags.StringVar(
+		&t.otlpEndpoint,
+		"otlp-endpoint",
+		"",
+		"Base URL of the OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Without it there are none.",
+	)
+	flags.Float64Var(
+		&t.traceSampleRatio,
+		"trace-sample-ratio",
+		0.1,
+		"Part of the traces that begin here which are recorded, from 0 to 1. Of a trace that a caller has begun (traceparent), the caller has decided.",
+	)
 }
 
 // tracingOptions are the options of the traces. The error is a usageError.
@@ -74,7 +84,8 @@ func (l *lines) Write(line []byte) (int, error) {
 	return l.w.Write(line)
 }
 
-// newIndex makes an index that writes an audit line for each key of this environment from whose deletion on it refuses it.
+// newIndex makes an index that writes an audit line for each key of this environment from whose deletion on it refuses
+// it.
 func newIndex(environment key.Environment, audit *slog.Logger) *authn.Index {
 	index := authn.NewIndex()
 	index.OnRevoked(func(k *authn.Key, running int) {

@@ -15,7 +15,12 @@ import (
 type tlsFiles struct{ certificate, key string }
 
 func (f *tlsFiles) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&f.certificate, "tls-cert-file", "", "PEM file of the certificate, and of those that lead to its authority, that the API is served with over HTTPS. It is read again when it changes. Default: HTTP. Metrics and probes are HTTP always.")
+	flags.StringVar(
+		&f.certificate,
+		"tls-cert-file",
+		"",
+		"PEM file of the certificate, and of those that lead to its authority, that the API is served with over HTTPS. It is read again when it changes. Default: HTTP. Metrics and probes are HTTP always.",
+	)
 	flags.StringVar(&f.key, "tls-key-file", "", "PEM file of the certificate's private key.")
 }
 

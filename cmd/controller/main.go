@@ -82,25 +82,88 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	fs := pflag.NewFlagSet("controller", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {
-		fmt.Fprintf(stdout, "Mints API keys from ApiKey resources of a Kubernetes cluster, once each, and keeps only their hashes.\n\n"+
-			"Usage: controller [flags]\n       controller release [flags]   before it is gone for good: let ApiKeys be deleted without it\n\n%s", fs.FlagUsages())
+		fmt.Fprintf(
+			stdout,
+			"Mints API keys from ApiKey resources of a Kubernetes cluster, once each, and keeps only their hashes.\n\n"+
+				"Usage: controller [flags]\n       controller release [flags]   before it is gone for good: let ApiKeys be deleted without it\n\n%s",
+			fs.FlagUsages(),
+		)
 	}
-	fs.StringVar(&o.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "`file` with the cluster's address and credentials; empty: those of the pod")
+	fs.StringVar(
+		&o.kubeconfig,
+		"kubeconfig",
+		getenv("KUBECONFIG"),
+		"`file` with the cluster's address and credentials; empty: those of the pod",
+	)
 	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "`address` of /metrics; 0 switches it off")
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz")
 	fs.StringVar(&o.logLevel, "log-level", "info", "error, info or debug")
-	fs.BoolVar(&o.leaderElect, "leader-elect", true, "reconcile only while holding the leader election Lease, so that replicas can stand by")
-	fs.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of that Lease; empty: that of --namespace")
-	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long a replica that stands by waits for a silent leader")
-	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long a leader tries to renew before it gives up; less than the lease duration")
-	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "time between attempts to get or renew the Lease")
-	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the API replicas have their Leases; empty: the pod's own, or "+process.DefaultNamespace)
-	fs.StringVar(&o.keyPrefix, "key-prefix", key.DefaultWord, "`word` that every key begins with; the API must have the same")
-	fs.StringVar(&o.liveBaseURL, "live-base-url", "https://api.letmepost.dev", "`URL` of the live API, minted into the Secrets of live keys as LMP_BASE_URL")
-	fs.StringVar(&o.testBaseURL, "test-base-url", "https://api.test.letmepost.dev", "`URL` of the test API, minted into the Secrets of test keys as LMP_BASE_URL")
+	fs.BoolVar(
+		&o.leaderElect,
+		"leader-elect",
+		true,
+		"reconcile only while holding the leader election Lease, so that replicas can stand by",
+	)
+	fs.StringVar(
+		&o.leaderElectNamespace,
+		"leader-election-namespace",
+		"",
+		"`namespace` of that Lease; empty: that of --namespace",
+	)
+	fs.DurationVar(
+		&o.leaseDuration,
+		"leader-elect-lease-duration",
+		15*time.Second,
+		"how long a replica that stands by waits for a silent leader",
+	)
+	fs.DurationVar(
+		&o.renewDeadline,
+		"leader-elect-renew-deadline",
+		10*time.Second,
+		"how long a leader tries to renew before it gives up; less than the lease duration",
+	)
+	fs.DurationVar(
+		&o.retryPeriod,
+		"leader-elect-retry-period",
+		2*time.Second,
+		"time between attempts to get or renew the Lease",
+	)
+	fs.StringVar(
+		&o.namespace,
+		"namespace",
+		"",
+		"`namespace` of the release, where the API replicas have their Leases; empty: the pod's own, or "+process.DefaultNamespace,
+	)
+	fs.StringVar(
+		&o.keyPrefix,
+		"key-prefix",
+		key.DefaultWord,
+		"`word` that every key begins with; the API must have the same",
+	)
+	fs.StringVar(
+		&o.liveBaseURL,
+		"live-base-url",
+		"https://api.letmepost.dev",
+		"`URL` of the live API, minted into the Secrets of live keys as LMP_BASE_URL",
+	)
+	fs.StringVar(
+		&o.testBaseURL,
+		"test-base-url",
+		"https://api.test.letmepost.dev",
+		"`URL` of the test API, minted into the Secrets of test keys as LMP_BASE_URL",
+	)
 	fs.IntVar(&o.concurrency, "concurrency", 8, "number of ApiKeys reconciled at once")
-	fs.DurationVar(&o.secretRecheck, "secret-recheck-interval", 10*time.Minute, "how often each minted Secret is looked for, to report it in SecretAvailable")
-	namespaces := fs.String("watch-namespaces", "", "`namespaces` whose ApiKeys and Profiles are reconciled, separated by commas; the API must have the same; empty: all")
+	fs.DurationVar(
+		&o.secretRecheck,
+		"secret-recheck-interval",
+		10*time.Minute,
+		"how often each minted Secret is looked for, to report it in SecretAvailable",
+	)
+	namespaces := fs.String(
+		"watch-namespaces",
+		"",
+		"`namespaces` whose ApiKeys and Profiles are reconciled, separated by commas; the API must have the same; empty: all",
+	)
 	o.addFlags(fs)
 	showVersion := fs.Bool("version", false, "print the version and end")
 	if err := fs.Parse(args); err != nil {

@@ -36,14 +36,33 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 	fs := pflag.NewFlagSet("controller release", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {
-		fmt.Fprintf(stdout, "Takes the finalizer %s off every ApiKey, so that each can be deleted when no controller runs any more.\n"+
-			"Waits for the controllers and the API processes to end, and holds the controllers' leader election Lease meanwhile.\n"+
-			"Keys and Secrets stay. A controller that is started later puts the finalizer back.\n\n"+
-			"Usage: controller release [flags]\n\n%s", v1alpha1.FinalizerRevocation, fs.FlagUsages())
+		fmt.Fprintf(
+			stdout,
+			"Takes the finalizer %s off every ApiKey, so that each can be deleted when no controller runs any more.\n"+
+				"Waits for the controllers and the API processes to end, and holds the controllers' leader election Lease meanwhile.\n"+
+				"Keys and Secrets stay. A controller that is started later puts the finalizer back.\n\n"+
+				"Usage: controller release [flags]\n\n%s",
+			v1alpha1.FinalizerRevocation,
+			fs.FlagUsages(),
+		)
 	}
-	fs.StringVar(&o.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "`file` with the cluster's address and credentials; empty: those of the pod")
-	fs.StringVar(&o.namespace, "namespace", "", "`namespace` of the release, where the Leases are; empty: the pod's own, or "+process.DefaultNamespace)
-	namespaces := fs.String("watch-namespaces", "", "`namespaces` whose ApiKeys are let go, separated by commas; what the controller had; empty: all")
+	fs.StringVar(
+		&o.kubeconfig,
+		"kubeconfig",
+		getenv("KUBECONFIG"),
+		"`file` with the cluster's address and credentials; empty: those of the pod",
+	)
+	fs.StringVar(
+		&o.namespace,
+		"namespace",
+		"",
+		"`namespace` of the release, where the Leases are; empty: the pod's own, or "+process.DefaultNamespace,
+	)
+	namespaces := fs.String(
+		"watch-namespaces",
+		"",
+		"`namespaces` whose ApiKeys are let go, separated by commas; what the controller had; empty: all",
+	)
 	fs.DurationVar(&o.timeout, "timeout", 4*time.Minute, "how long all of it may take")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -100,7 +119,13 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		return fmt.Errorf("release the ApiKeys: %w\nWhen no API process runs any more, this does it by hand: %s", err, byHand)
 	}
-	fmt.Fprintf(stdout, "done: took the finalizer %s off %d ApiKeys, of which %d were being deleted and are gone; keys and Secrets stay. "+
-		"To undo it, install again: the controller puts it back.\n", v1alpha1.FinalizerRevocation, done.Keys, done.Gone)
+	fmt.Fprintf(
+		stdout,
+		"done: took the finalizer %s off %d ApiKeys, of which %d were being deleted and are gone; keys and Secrets stay. "+
+			"To undo it, install again: the controller puts it back.\n",
+		v1alpha1.FinalizerRevocation,
+		done.Keys,
+		done.Gone,
+	)
 	return nil
 }

@@ -26,7 +26,12 @@ type telemetry struct {
 }
 
 func (t *telemetry) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&t.otlpEndpoint, "otlp-endpoint", "", "base `URL` of the OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318; empty: no traces")
+	fs.StringVar(
+		&t.otlpEndpoint,
+		"otlp-endpoint",
+		"",
+		"base `URL` of the OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318; empty: no traces",
+	)
 	fs.Float64Var(&t.traceSampleRatio, "trace-sample-ratio", 0.1, "part of the reconciles that are traced, from 0 to 1")
 }
 

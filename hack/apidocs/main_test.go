@@ -27,7 +27,8 @@ func TestInsert(t *testing.T) {
 	}
 }
 
-// Every endpoint has its place in the order of the examples and a section, and every object that is named has a heading.
+// Every endpoint has its place in the order of the examples and a section, and every object that is named has a
+// heading.
 func TestMarkdown(t *testing.T) {
 	text, err := httpapi.Document()
 	if err != nil {

@@ -119,8 +119,10 @@ func (d *document) markdown(magic []sandbox.MagicText) string {
 	for _, name := range slices.Sorted(maps.Keys(d.Components.Schemas)) {
 		d.object(&b, name)
 	}
-	b.WriteString("\n### Magic texts of the sandbox\n\nA post of the test environment whose text contains one of these goes as follows:\n\n" +
-		"| text | code | |\n| --- | --- | --- |\n")
+	b.WriteString(
+		"\n### Magic texts of the sandbox\n\nA post of the test environment whose text contains one of these goes as follows:\n\n" +
+			"| text | code | |\n| --- | --- | --- |\n",
+	)
 	for _, m := range magic {
 		code := ""
 		if m.Code != "" {
@@ -145,7 +147,13 @@ func (e *endpoint) scope() string {
 }
 
 func (d *document) endpoint(b *strings.Builder, e endpoint) {
-	fmt.Fprintf(b, "\n#### `%s %s`\n\n%s\n", e.method, e.path, strings.TrimSpace(strings.TrimRight(e.Summary, "?")+". "+e.Description))
+	fmt.Fprintf(
+		b,
+		"\n#### `%s %s`\n\n%s\n",
+		e.method,
+		e.path,
+		strings.TrimSpace(strings.TrimRight(e.Summary, "?")+". "+e.Description),
+	)
 	heading := "\n| parameter | | |\n| --- | --- | --- |\n"
 	for _, p := range e.Parameters {
 		if p.Name == "id" {

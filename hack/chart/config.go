@@ -34,7 +34,8 @@ resources:
 `
 )
 
-// generated are the folders of config/ that writeConfig owns. config/crd is controller-gen's, config/samples is people's.
+// generated are the folders of config/ that writeConfig owns. config/crd is controller-gen's, config/samples is
+// people's.
 var generated = []string{"rbac", "policies", "deploy"}
 
 // writeConfig writes the chart's output to a folder: a file for each of the chart's own, with a kustomization.yaml that
@@ -147,7 +148,8 @@ func plain(object string) string {
 	}
 	var text bytes.Buffer
 	for i, line := range kept {
-		if found := opening.FindStringSubmatch(line); found != nil && (i+1 == len(kept) || !strings.HasPrefix(kept[i+1], found[1]+" ")) {
+		if found := opening.FindStringSubmatch(line); found != nil &&
+			(i+1 == len(kept) || !strings.HasPrefix(kept[i+1], found[1]+" ")) {
 			continue
 		}
 		text.WriteString(line + "\n")

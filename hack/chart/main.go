@@ -83,7 +83,15 @@ func copyDefinitions(from, to string) error {
 // render returns what the chart makes of its default values.
 func render(ctx context.Context, root string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(ctx, filepath.Join(root, helm), "template", release, filepath.Join(root, chartDir), "--namespace", namespace)
+	command := exec.CommandContext(
+		ctx,
+		filepath.Join(root, helm),
+		"template",
+		release,
+		filepath.Join(root, chartDir),
+		"--namespace",
+		namespace,
+	)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
 		return nil, errors.Join(fmt.Errorf("helm template: %w", err), errors.New(stderr.String()))

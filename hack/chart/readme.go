@@ -28,7 +28,11 @@ func rewrite(page, table string) error {
 	if !begins || !ends {
 		return fmt.Errorf("%s: %w", page, errors.New("the lines between which the values belong are not there"))
 	}
-	return os.WriteFile(page, []byte(string(before)+beginMark+"\n"+table+"\n"+endMark+string(after)), 0o644) //nolint:gosec // G703: as in run
+	return os.WriteFile(
+		page,
+		[]byte(string(before)+beginMark+"\n"+table+"\n"+endMark+string(after)),
+		0o644,
+	) //nolint:gosec // G703: as in run
 }
 
 const tableHead = "| value | default | |\n| --- | --- | --- |\n"

@@ -12,7 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// schemaOf returns the JSON Schema of values.yaml. What is not there may not be set, so that a misspelt name is an error.
+// schemaOf returns the JSON Schema of values.yaml. What is not there may not be set, so that a misspelt name is an
+// error.
 func schemaOf(root *value) ([]byte, error) {
 	schema, err := root.jsonSchema()
 	if err != nil {

@@ -101,7 +101,12 @@ func build(ctx context.Context, src source, img image, p v1.Platform) (binary, e
 // check holds the binary to what is said of it: static, for its platform, and without a path of the machine that built
 // it. folders are the absolute ones that the build has seen; an empty one is none.
 func (b binary) check(folders ...string) error {
-	want := map[string]string{"CGO_ENABLED": "0", "GOOS": b.platform.OS, "GOARCH": b.platform.Architecture, "-trimpath": "true"}
+	want := map[string]string{
+		"CGO_ENABLED": "0",
+		"GOOS":        b.platform.OS,
+		"GOARCH":      b.platform.Architecture,
+		"-trimpath":   "true",
+	}
 	for _, s := range b.info.Settings {
 		if strings.HasPrefix(s.Key, "vcs") {
 			return fmt.Errorf("binary for %s says %s=%s: it would change with every commit", b.platform, s.Key, s.Value)

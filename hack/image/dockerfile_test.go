@@ -77,7 +77,8 @@ func TestDockerfileConfig(t *testing.T) {
 	}
 }
 
-// The build stage has no flags of its own: it calls this program, with the Go version that go.mod asks for or a later one.
+// The build stage has no flags of its own: it calls this program, with the Go version that go.mod asks for or a later
+// one.
 func TestDockerfileBuild(t *testing.T) {
 	build := strings.Join(stages(t)["build"], "\n")
 	if strings.Contains(build, "go build") || !strings.Contains(build, "go run ./hack/image -image $image -platform $TARGETOS/$TARGETARCH -rootfs /var/build/$image") {

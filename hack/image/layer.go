@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// file is a file or, when its name ends in "/", a folder of an image. All belong to root: the process can't change them.
+// file is a file or, when its name ends in "/", a folder of an image. All belong to root: the process can't change
+// them.
 type file struct {
 	name    string // without a leading "/"
 	mode    os.FileMode
@@ -34,7 +35,11 @@ func rootFiles(src source, img image, b binary) ([]file, error) {
 		{"etc/", 0o755, nil},
 		// Go's os/user, and tools on the node, name the user by these; home is a folder that is nowhere.
 		{"etc/group", 0o644, []byte("root:x:0:\nnonroot:x:65532:\n")},
-		{"etc/passwd", 0o644, []byte("root:x:0:0:root:/nonexistent:/nologin\nnonroot:x:65532:65532:nonroot:/nonexistent:/nologin\n")},
+		{
+			"etc/passwd",
+			0o644,
+			[]byte("root:x:0:0:root:/nonexistent:/nologin\nnonroot:x:65532:65532:nonroot:/nonexistent:/nologin\n"),
+		},
 		{"licenses/", 0o755, nil},
 		{"licenses/LICENSE", 0o644, own},
 		{"licenses/THIRD-PARTY", 0o644, others},

@@ -57,7 +57,10 @@ func licenceIn(dir string) (licence, error) {
 var phrases = []struct{ id, phrase string }{
 	{"Apache-2.0", "apache license version 2.0, january 2004"},
 	{"Apache-2.0", `licensed under the apache license, version 2.0`},
-	{"MIT", "permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files"},
+	{
+		"MIT",
+		"permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files",
+	},
 	{"ISC", "permission to use, copy, modify, and/or distribute this software for any purpose with or without fee"},
 	{"ISC", "permission to use, copy, modify, and distribute this software for any purpose with or without fee"},
 	{"MPL-2.0", "mozilla public license, version 2.0"},

@@ -33,7 +33,10 @@ func pack(src source, img image, binaries []binary) (v1.ImageIndex, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", b.platform, err)
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: packed, Descriptor: v1.Descriptor{Platform: &b.platform}})
+		index = mutate.AppendManifests(
+			index,
+			mutate.IndexAddendum{Add: packed, Descriptor: v1.Descriptor{Platform: &b.platform}},
+		)
 	}
 	return mutate.Annotations(index, img.labels(src.version)).(v1.ImageIndex), nil
 }
@@ -45,7 +48,12 @@ func packOne(src source, img image, p v1.Platform, files []file) (v1.Image, erro
 	}
 	layer, err := tarball.LayerFromOpener(
 		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
+		tarball.WithCompressionLevel(
+			gzip.BestCompression,
+		),
+		tarball.WithMediaType(types.OCILayer),
+		tarball.WithCompressedCaching,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -168,8 +176,8 @@ func sizes(index v1.ImageIndex) (map[string]size, error) {
 	return all, nil
 }
 
-// maxPulled is what an image may be to pull, for each platform: docs/operations.md promises it. What is linked in without being
-// needed is found here.
+// maxPulled is what an image may be to pull, for each platform: docs/operations.md promises it. What is linked in
+// without being needed is found here.
 const maxPulled = 40_000_000
 
 // report says what an image has become. One that is larger than promised is an error.
@@ -189,7 +197,15 @@ func report(w io.Writer, archive string, src source, img image, index v1.ImageIn
 		s := all[p.String()]
 		fmt.Fprintf(table, "  %s\t%.1f MB to pull\t%.1f MB unpacked\t\n", p, float64(s.pulled)/1e6, float64(s.unpacked)/1e6)
 		if s.pulled > maxPulled {
-			errs = append(errs, fmt.Errorf("%s is %.1f MB to pull, which is more than %d MB: see what has been linked in", p, float64(s.pulled)/1e6, maxPulled/1_000_000))
+			errs = append(
+				errs,
+				fmt.Errorf(
+					"%s is %.1f MB to pull, which is more than %d MB: see what has been linked in",
+					p,
+					float64(s.pulled)/1e6,
+					maxPulled/1_000_000,
+				),
+			)
 		}
 	}
 	return errors.Join(append(errs, table.Flush())...)

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mintkey makes a key outside the cluster, for spec.secretHash: the key on standard output, its hash on standard
-// error.
+// Command mintkey makes a key outside the cluster, for spec.secretHash: the key on standard output, its hash on
+// standard error.
 //
 //	go run ./hack/mintkey -environment test > my-key
 package main
@@ -18,7 +18,11 @@ import (
 
 func main() {
 	environment := flag.String("environment", string(key.Test), "live or test")
-	word := flag.String("key-prefix", key.DefaultWord, "`word` that the key begins with, as the controller's flag of that name")
+	word := flag.String(
+		"key-prefix",
+		key.DefaultWord,
+		"`word` that the key begins with, as the controller's flag of that name",
+	)
 	flag.Parse()
 	if err := run(*word, key.Environment(*environment)); err != nil {
 		fmt.Fprintln(os.Stderr, "mintkey:", err)

@@ -69,7 +69,10 @@ func (s *session) start(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
-		{"control plane (etcd, kube-apiserver, kube-controller-manager), with config/crd, config/rbac and config/policies", s.startControlPlane},
+		{
+			"control plane (etcd, kube-apiserver, kube-controller-manager), with config/crd, config/rbac and config/policies",
+			s.startControlPlane,
+		},
 		{"controller, live API, test API, each under its own ServiceAccount", s.startProduct},
 		{"samples (config/samples)", s.loadSamples},
 	}

@@ -95,8 +95,8 @@ func (a *Authenticator) Authenticate(authorization []string) (Identity, error) {
 	return a.recognise(authorization, a.clock.Now())
 }
 
-// Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It is for
-// logs: who is refused for a key that was revoked or has expired is somebody whom an operator looks for.
+// Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It
+// is for logs: who is refused for a key that was revoked or has expired is somebody whom an operator looks for.
 func (a *Authenticator) Known(authorization []string) *Key {
 	s, err := a.find(authorization)
 	if err != nil {

@@ -223,8 +223,8 @@ func TestEndDuringACommit(t *testing.T) {
 	}
 }
 
-// TestNoWriteAfterTheConfirmation plays the part of the feed: a key is confirmed as revoked when the index has it and no
-// write of it runs; if one does, when it has settled. No write may be seen after that, and each key must come to it.
+// TestNoWriteAfterTheConfirmation plays the part of the feed: a key is confirmed as revoked when the index has it and
+// no write of it runs; if one does, when it has settled. No write may be seen after that, and each key must come to it.
 func TestNoWriteAfterTheConfirmation(t *testing.T) {
 	x := newFlying(t)
 	settled := make(chan struct{}, 1)

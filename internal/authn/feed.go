@@ -24,8 +24,8 @@ import (
 // Feed keeps an Index in step with the apiserver. It stands directly on client-go's reflectors, without an informer:
 // the index is the only store, so nothing is held twice, and what the reflector has handed over has been applied.
 //
-// It follows the whole cluster, or some namespaces, each with a list and a watch of its own: whoever may not read the others
-// can't watch them all at once. What one of them brings says nothing about the others' objects.
+// It follows the whole cluster, or some namespaces, each with a list and a watch of its own: whoever may not read the
+// others can't watch them all at once. What one of them brings says nothing about the others' objects.
 //
 // It is the store of a revocation.Replica, which says when it is to list.
 type Feed struct {
@@ -44,8 +44,8 @@ type deletion struct {
 	since     time.Time
 }
 
-// NewFeed returns a feed of index. client is a REST client of v1alpha1.GroupVersion. Without namespaces, the feed follows all
-// of them.
+// NewFeed returns a feed of index. client is a REST client of v1alpha1.GroupVersion. Without namespaces, the feed
+// follows all of them.
 func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, namespaces ...string) *Feed {
 	f := &Feed{index: index, revoked: map[types.UID]deletion{}, changed: make(chan struct{}, 1)}
 	if len(namespaces) == 0 {
@@ -53,15 +53,25 @@ func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, name
 	}
 	for _, namespace := range namespaces {
 		keys := &feed[*v1alpha1.ApiKey]{
-			source: source{client: client, namespace: namespace, resource: "apikeys", newList: func() runtime.Object { return new(v1alpha1.ApiKeyList) }},
-			clock:  clock, ask: make(chan struct{}, 1),
+			source: source{
+				client:    client,
+				namespace: namespace,
+				resource:  "apikeys",
+				newList:   func() runtime.Object { return new(v1alpha1.ApiKeyList) },
+			},
+			clock: clock, ask: make(chan struct{}, 1),
 			put: f.putKey, remove: f.removeKey,
 			retain: func(ids map[types.UID]struct{}) { f.retainKeys(namespace, ids) },
 			tell:   f.notify,
 		}
 		profiles := &feed[*v1alpha1.Profile]{
-			source: source{client: client, namespace: namespace, resource: "profiles", newList: func() runtime.Object { return new(v1alpha1.ProfileList) }},
-			clock:  clock, ask: make(chan struct{}, 1),
+			source: source{
+				client:    client,
+				namespace: namespace,
+				resource:  "profiles",
+				newList:   func() runtime.Object { return new(v1alpha1.ProfileList) },
+			},
+			clock: clock, ask: make(chan struct{}, 1),
 			put:    func(p *v1alpha1.Profile) bool { index.PutProfile(p); return false },
 			remove: index.RemoveProfile,
 			retain: func(ids map[types.UID]struct{}) { index.retainProfiles(namespace, ids) },
@@ -88,8 +98,8 @@ func (f *Feed) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// Relist throws all watches away and lists anew. It returns when lists that were sent after the call have been applied, or
-// when ctx ends, with its error.
+// Relist throws all watches away and lists anew. It returns when lists that were sent after the call have been applied,
+// or when ctx ends, with its error.
 //
 // Model: step List.
 func (f *Feed) Relist(ctx context.Context) error {
@@ -120,16 +130,16 @@ func (f *Feed) Heard() time.Time {
 	return heard
 }
 
-// Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it returns
-// the keys, at most limit, that the index refuses because they are being deleted, and whose deletion waits to be told so;
-// the oldest deletions first, so that all replicas name the same ones. A key is not among them while a write with it is
-// past its commit point.
+// Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it
+// returns the keys, at most limit, that the index refuses because they are being deleted, and whose deletion waits to
+// be told so; the oldest deletions first, so that all replicas name the same ones. A key is not among them while a
+// write with it is past its commit point.
 //
 // Of several namespaces, it is the newest resourceVersion of any. That is enough, because it is the name of a key that
-// confirms its deletion, and a key is named only when its own namespace has been applied up to the deletion; so the newest
-// is never older than that, and confirms at once. It claims too much of the other namespaces, but of them no deletion is
-// confirmed whose key is not named. The oldest would be right as well, and useless: a namespace in which nothing happens
-// has a bookmark a minute, and every deletion elsewhere would wait for it.
+// confirms its deletion, and a key is named only when its own namespace has been applied up to the deletion; so the
+// newest is never older than that, and confirms at once. It claims too much of the other namespaces, but of them no
+// deletion is confirmed whose key is not named. The oldest would be right as well, and useless: a namespace in which
+// nothing happens has a bookmark a minute, and every deletion elsewhere would wait for it.
 //
 // Model: step Applied.
 func (f *Feed) Applied(limit int) (resourceVersion string, revoked []types.UID) {

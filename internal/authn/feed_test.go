@@ -106,8 +106,8 @@ func TestStoresRefuseOtherKinds(t *testing.T) {
 	}
 }
 
-// TestFeedFollows runs a feed against a server that speaks the apiserver's list and watch: pages, events, a broken watch
-// and a resourceVersion that is too old.
+// TestFeedFollows runs a feed against a server that speaks the apiserver's list and watch: pages, events, a broken
+// watch and a resourceVersion that is too old.
 func TestFeedFollows(t *testing.T) {
 	profile := authntest.Profile()
 	first, s1 := minted(t, authntest.PinnedTo(profile))

@@ -49,13 +49,14 @@ type work struct {
 
 // begin registers f, and judges its key once more.
 //
-// Between the lookup and the registration a key may have been revoked, by somebody who then looked for its flights and did
-// not find this one. So: who ends a key changes the index first and then walks the registry; who begins a flight enters
-// the registry first and then looks at the key. Whichever comes first to the lock of the flight's shard, the other sees
-// what was done before it: the walk finds the flight, or the look finds the change. The same holds for serving and CutAll.
+// Between the lookup and the registration a key may have been revoked, by somebody who then looked for its flights and
+// did not find this one. So: who ends a key changes the index first and then walks the registry; who begins a flight
+// enters the registry first and then looks at the key. Whichever comes first to the lock of the flight's shard, the
+// other sees what was done before it: the walk finds the flight, or the look finds the change. The same holds for
+// serving and CutAll.
 //
-// The look is at Key.slot, not at the slot that the lookup has found: that one may have been left behind by a rebuild of
-// the table, and then never sees what is changed later.
+// The look is at Key.slot, not at the slot that the lookup has found: that one may have been left behind by a rebuild
+// of the table, and then never sees what is changed later.
 func (f *Flight) begin(parent context.Context, a *Authenticator, caller Identity, now time.Time) error {
 	f.caller, f.authenticator, f.parent = caller, a, parent
 	f.shard = a.index.flights.shardOf(f)
@@ -70,7 +71,8 @@ func (f *Flight) begin(parent context.Context, a *Authenticator, caller Identity
 	return err
 }
 
-// judge says why the flight may not go on at now; nil: it may. It takes no lock, because it calls what others have given.
+// judge says why the flight may not go on at now; nil: it may. It takes no lock, because it calls what others have
+// given.
 func (f *Flight) judge(now time.Time) error {
 	if !f.authenticator.serving(now) {
 		return ErrUnavailable
@@ -81,8 +83,8 @@ func (f *Flight) judge(now time.Time) error {
 // Caller returns who the request comes from; the zero Identity if it was not accepted.
 func (f *Flight) Caller() Identity { return f.caller }
 
-// Err says why the flight is cut: a Refusal or ErrUnavailable. It looks at key and clock itself, and waits for nobody to
-// tell. Nil: it is not, or it was not accepted.
+// Err says why the flight is cut: a Refusal or ErrUnavailable. It looks at key and clock itself, and waits for nobody
+// to tell. Nil: it is not, or it was not accepted.
 func (f *Flight) Err() error {
 	if f.authenticator == nil {
 		return nil
@@ -94,9 +96,9 @@ func (f *Flight) Err() error {
 	return f.cut
 }
 
-// End takes the flight off the registry, and says why it was cut: a Refusal or ErrUnavailable. Nil: the answer may go out.
-// That is so too, whatever has happened since, if a write of the flight was committed: it was done with a good key, and who
-// asked for it must be told. Only the first call decides, each returns the same.
+// End takes the flight off the registry, and says why it was cut: a Refusal or ErrUnavailable. Nil: the answer may go
+// out. That is so too, whatever has happened since, if a write of the flight was committed: it was done with a good
+// key, and who asked for it must be told. Only the first call decides, each returns the same.
 func (f *Flight) End() error {
 	if f.authenticator == nil {
 		return nil
@@ -118,8 +120,8 @@ func (f *Flight) End() error {
 
 // sever cuts the flight if err says so, and it was not cut before. The shard must be locked.
 //
-// Its context ends with it, but not while a write is past its commit point, and not after one has succeeded: what is left
-// to do then is to say so. Any further write has to pass Commit and is refused.
+// Its context ends with it, but not while a write is past its commit point, and not after one has succeeded: what is
+// left to do then is to say so. Any further write has to pass Commit and is refused.
 func (f *Flight) sever(err error) {
 	if f.cut == nil {
 		f.cut = err
@@ -141,11 +143,11 @@ func (w *work) end() {
 
 type flightKey struct{}
 
-// Context returns the context for the work on an accepted request. It ends when the caller has gone, when the flight has
-// ended, and when it is cut; then context.Cause is the Refusal or ErrUnavailable. Commit takes it.
+// Context returns the context for the work on an accepted request. It ends when the caller has gone, when the flight
+// has ended, and when it is cut; then context.Cause is the Refusal or ErrUnavailable. Commit takes it.
 //
-// It is made when it is first asked for: requests that are answered from memory need none, and making it costs more than
-// all else that a flight does.
+// It is made when it is first asked for: requests that are answered from memory need none, and making it costs more
+// than all else that a flight does.
 func (f *Flight) Context() context.Context {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
@@ -180,10 +182,10 @@ func (f *Flight) expire() {
 // Commit is the one point at which a request's write is either refused, and nothing is left behind, or done. ctx is, or
 // comes from, the request's Flight.Context.
 //
-// If the flight has been cut, or key or replica turn out to be no longer good by a fresh look, the error is the Refusal or
-// ErrUnavailable, and write is not called. Otherwise write runs, with a context that no revocation ends any more, but which
-// is bounded by Options.CommitTimeout. It must heed that one: a key is not confirmed as revoked while a write of it runs. The error
-// is then write's. If there is none, the write is committed, and End will not take it back.
+// If the flight has been cut, or key or replica turn out to be no longer good by a fresh look, the error is the Refusal
+// or ErrUnavailable, and write is not called. Otherwise write runs, with a context that no revocation ends any more,
+// but which is bounded by Options.CommitTimeout. It must heed that one: a key is not confirmed as revoked while a write
+// of it runs. The error is then write's. If there is none, the write is committed, and End will not take it back.
 func Commit(ctx context.Context, write func(context.Context) error) error {
 	f, ok := ctx.Value(flightKey{}).(*Flight)
 	if !ok {
@@ -312,14 +314,14 @@ func (fs *flights) count(id types.UID, n int) (next func()) {
 	return next
 }
 
-// CutAll cuts every flight, for the reason err: ErrUnavailable. Serving must be false already, and must not be true again
-// before CutAll has returned.
+// CutAll cuts every flight, for the reason err: ErrUnavailable. Serving must be false already, and must not be true
+// again before CutAll has returned.
 func (x *Index) CutAll(err error) {
 	x.flights.cut(func(*Flight) error { return err })
 }
 
-// cutUnserved cuts the flights of keys that are no longer served, after the index has been changed. Expiry is left to the
-// flights themselves, which have a clock.
+// cutUnserved cuts the flights of keys that are no longer served, after the index has been changed. Expiry is left to
+// the flights themselves, which have a clock.
 func (x *Index) cutUnserved() {
 	ended, running := x.takeEnded()
 	x.flights.cut(func(f *Flight) error {
@@ -334,8 +336,9 @@ func (x *Index) cutUnserved() {
 	}
 }
 
-// committing tells whether the key with this UID has a write past its commit point. While it has, its revocation must not
-// be confirmed. Once the key is no longer served, no further write begins; whenever one of it ends, settled is called.
+// committing tells whether the key with this UID has a write past its commit point. While it has, its revocation must
+// not be confirmed. Once the key is no longer served, no further write begins; whenever one of it ends, settled is
+// called.
 func (x *Index) committing(id types.UID) bool {
 	x.flights.commitsMu.Lock()
 	defer x.flights.commitsMu.Unlock()

@@ -24,11 +24,12 @@ const listPage = 500
 // client-go's own bound is half a minute, for which revoked keys would go on being served.
 const reconnectWithin = 2 * time.Second
 
-// deniedAfter is how long lists of a namespace must have been forbidden before it is taken for closed to this process. An
-// apiserver that has just started may know no roles yet.
+// deniedAfter is how long lists of a namespace must have been forbidden before it is taken for closed to this process.
+// An apiserver that has just started may know no roles yet.
 const deniedAfter = 10 * time.Second
 
-// feed hands one kind's objects, of one namespace or of all, from a reflector to the index. It is the reflector's store.
+// feed hands one kind's objects, of one namespace or of all, from a reflector to the index. It is the reflector's
+// store.
 type feed[T metav1.Object] struct {
 	source source
 	clock  clock.PassiveClock
@@ -102,7 +103,13 @@ func (f *feed[T]) reflector(kind runtime.Object) *cache.Reflector {
 	reflector := cache.NewReflectorWithOptions(from, kind, f, cache.ReflectorOptions{
 		Name:            "authn/" + f.source.resource,
 		TypeDescription: f.source.String(),
-		Backoff:         &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: reconnectWithin},
+		Backoff: &wait.Backoff{
+			Duration: 200 * time.Millisecond,
+			Factor:   2,
+			Jitter:   0.5,
+			Steps:    5,
+			Cap:      reconnectWithin,
+		},
 	})
 	reflector.WatchListPageSize = listPage
 	return reflector
@@ -207,8 +214,8 @@ func (f *feed[T]) answer() {
 }
 
 // forbidden takes in that a list was refused. If that goes on, what there is of the namespace is served no more, and
-// the others are not held up by it: a team that deletes its namespace, and the role in it, closes only its own. Nothing of
-// it is accepted before a list that was sent later has been applied, which is all that Relist promises.
+// the others are not held up by it: a team that deletes its namespace, and the role in it, closes only its own. Nothing
+// of it is accepted before a list that was sent later has been applied, which is all that Relist promises.
 func (f *feed[T]) forbidden() {
 	now := f.clock.Now()
 	f.mu.Lock()

@@ -4,7 +4,8 @@
 // Package authn knows who is calling: it turns an Authorization header into an Identity or a typed Refusal.
 //
 // It asks nobody. An Index, fed by the apiserver's list and watch, holds a compact entry for every key, found by its
-// hash without a lock; the entry is judged by package lifecycle at the moment of the request. No plaintext is ever held.
+// hash without a lock; the entry is judged by package lifecycle at the moment of the request. No plaintext is ever
+// held.
 package authn
 
 import (

@@ -35,8 +35,9 @@ type Index struct {
 	ended         []*Key             // by deletion, and not yet told of
 }
 
-// tenant is what the index knows of one organization. An object that says it belongs to the organization of another namespace
-// than its own does not come among that one's: what it is held under names its own namespace, by which it is let go.
+// tenant is what the index knows of one organization. An object that says it belongs to the organization of another
+// namespace than its own does not come among that one's: what it is held under names its own namespace, by which it is
+// let go.
 type tenant struct {
 	organization *Organization
 	keys         map[*Key]struct{}
@@ -121,7 +122,10 @@ func (x *Index) Profiles(id Identity) []*Profile {
 		for _, p := range t.profiles {
 			t.profileListing = append(t.profileListing, p)
 		}
-		slices.SortFunc(t.profileListing, func(a, b *Profile) int { return newestFirst(a.CreatedAt, b.CreatedAt, a.ID, b.ID) })
+		slices.SortFunc(
+			t.profileListing,
+			func(a, b *Profile) int { return newestFirst(a.CreatedAt, b.CreatedAt, a.ID, b.ID) },
+		)
 	}
 	return t.profileListing
 }
@@ -144,8 +148,8 @@ func (x *Index) PutKey(o *v1alpha1.ApiKey) {
 	}
 }
 
-// putKey tells whether a key has ceased to be served, as all below do that change something. And it returns the key if it
-// is to be withdrawn from now on.
+// putKey tells whether a key has ceased to be served, as all below do that change something. And it returns the key if
+// it is to be withdrawn from now on.
 func (x *Index) putKey(o *v1alpha1.ApiKey) (ended bool, leaked *Key) {
 	hash, err := key.ParseHash(o.Status.Hash)
 	if err != nil || o.Status.OrganizationID == "" {

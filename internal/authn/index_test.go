@@ -89,7 +89,8 @@ func TestIndexIgnoresWhatIsNotMinted(t *testing.T) {
 	}
 }
 
-// TestIndexTwoKeysOneHash: the rightful one is served, in whichever order they arrive, and nothing brings the other back.
+// TestIndexTwoKeysOneHash: the rightful one is served, in whichever order they arrive, and nothing brings the other
+// back.
 func TestIndexTwoKeysOneHash(t *testing.T) {
 	rightful, s := minted(t, authntest.CreatedAt(after(time.Hour)))
 	later, _ := minted(t, sharing(rightful), authntest.CreatedAt(after(2*time.Hour)), authntest.In("globex", "globex-uid"))

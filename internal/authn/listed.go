@@ -18,8 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// listedKey is what an index takes in of an ApiKey, in a fraction of its size. A reflector holds a whole list before it hands it
-// over: of a hundred thousand ApiKeys, that is more than all else that the process needs.
+// listedKey is what an index takes in of an ApiKey, in a fraction of its size. A reflector holds a whole list before it
+// hands it over: of a hundred thousand ApiKeys, that is more than all else that the process needs.
 type listedKey struct {
 	name, id                           string
 	namespace, organization, profileID unique.Handle[string] // shared by many

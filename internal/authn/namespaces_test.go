@@ -81,8 +81,8 @@ func TestAListIsOfItsNamespace(t *testing.T) {
 	authn.CheckIndex(t, x, "at the end")
 }
 
-// A key that says it belongs to another namespace's organization is let go with its own namespace, and does not come among
-// the other one's.
+// A key that says it belongs to another namespace's organization is let go with its own namespace, and does not come
+// among the other one's.
 func TestAKeyOfAnothersOrganization(t *testing.T) {
 	x := authn.NewIndex()
 	keys, _, _ := authn.StoresOf(x, clock.RealClock{}, authntest.Namespace, zenith)
@@ -100,8 +100,8 @@ func TestAKeyOfAnothersOrganization(t *testing.T) {
 	authn.CheckIndex(t, x, "at the end")
 }
 
-// TestAppliedOfNamespaces: whenever a key is named, the resourceVersion beside it is no older than its deletion, however
-// quiet the other namespaces are. Then the controller, which compares both, need not wait.
+// TestAppliedOfNamespaces: whenever a key is named, the resourceVersion beside it is no older than its deletion,
+// however quiet the other namespaces are. Then the controller, which compares both, need not wait.
 func TestAppliedOfNamespaces(t *testing.T) {
 	x := authn.NewIndex()
 	keys, _, feed := authn.StoresOf(x, clock.RealClock{}, "busy", "quiet", "empty")
@@ -136,8 +136,8 @@ func TestAppliedOfNamespaces(t *testing.T) {
 	says("70", second)
 }
 
-// What is told has been noted before: the controller would otherwise be shown the name with an old resourceVersion, and wait
-// for the next renewal.
+// What is told has been noted before: the controller would otherwise be shown the name with an old resourceVersion, and
+// wait for the next renewal.
 func TestToldWhenNoted(t *testing.T) {
 	x := authn.NewIndex()
 	keys, _, feed := authn.StoresOf(x, clock.RealClock{}, "busy", "quiet")

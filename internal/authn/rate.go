@@ -75,11 +75,11 @@ func (c compactRate) rate() Rate {
 
 // Meter counts what is taken of one allowance. The zero Meter is an allowance of which nothing has been taken.
 //
-// It holds the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371), in Unix nanoseconds: the moment
-// when the allowance will be whole again. Each request moves it on by an interval, Window/Requests; a request that would
-// move it further than Requests intervals ahead of now is refused. Intervals are whole nanoseconds, rounded down, and at
-// least one: as many as Requests pass at one instant, exactly, and in the long run a rate of up to a million a second is
-// exceeded by less than a thousandth.
+// It holds the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371), in Unix nanoseconds: the
+// moment when the allowance will be whole again. Each request moves it on by an interval, Window/Requests; a request
+// that would move it further than Requests intervals ahead of now is refused. Intervals are whole nanoseconds, rounded
+// down, and at least one: as many as Requests pass at one instant, exactly, and in the long run a rate of up to a
+// million a second is exceeded by less than a thousandth.
 type Meter struct{ whole atomic.Int64 }
 
 // Take takes one request out of the allowance. Any number of goroutines may.

@@ -85,7 +85,8 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// bucket is the naive model of a Meter: what is left grows with time, in nanoseconds, and each request costs an interval.
+// bucket is the naive model of a Meter: what is left grows with time, in nanoseconds, and each request costs an
+// interval.
 type bucket struct {
 	left int64
 	at   int64

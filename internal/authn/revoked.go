@@ -3,8 +3,9 @@
 
 package authn
 
-// OnRevoked sets what is called with each key that the index has held and refuses from now on, because its ApiKey is being
-// deleted or is gone, and with the number of its requests that ran at that moment. It is set before the first key is put.
+// OnRevoked sets what is called with each key that the index has held and refuses from now on, because its ApiKey is
+// being deleted or is gone, and with the number of its requests that ran at that moment. It is set before the first key
+// is put.
 //
 // It is called once for each, without a lock held, but by who feeds the index: it must return soon.
 func (x *Index) OnRevoked(revoked func(k *Key, running int)) { x.revoked = revoked }

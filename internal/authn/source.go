@@ -39,12 +39,17 @@ func (source) IsWatchListSemanticsUnSupported() bool { return true }
 
 // ListWithContext returns one page, consistent with the others. ApiKeys come as listedKeys.
 func (s source) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	// Always the newest state. The reflector asks for "0" first, which may be answered from a stale cache, so that a revoked
-	// key could come back; and after a broken watch for what it has seen last, which with a limit means exactly that
-	// version: it would list the same past for ever.
+	// Always the newest state. The reflector asks for "0" first, which may be answered from a stale cache, so that a
+	// revoked key could come back; and after a broken watch for what it has seen last, which with a limit means exactly
+	// that version: it would list the same past for ever.
 	options.ResourceVersion, options.ResourceVersionMatch = "", ""
 	list := s.newList()
-	err := s.client.Get().Namespace(s.namespace).Resource(s.resource).VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Into(list)
+	err := s.client.Get().
+		Namespace(s.namespace).
+		Resource(s.resource).
+		VersionedParams(&options, metav1.ParameterCodec).
+		Do(ctx).
+		Into(list)
 	if apierrors.IsForbidden(err) && s.forbidden != nil {
 		s.forbidden()
 	}
@@ -60,7 +65,11 @@ func (s source) ListWithContext(ctx context.Context, options metav1.ListOptions)
 // WatchWithContext returns the changes that follow a list.
 func (s source) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
-	w, err := s.client.Get().Namespace(s.namespace).Resource(s.resource).VersionedParams(&options, metav1.ParameterCodec).Watch(ctx)
+	w, err := s.client.Get().
+		Namespace(s.namespace).
+		Resource(s.resource).
+		VersionedParams(&options, metav1.ParameterCodec).
+		Watch(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", s, err)
 	}

@@ -15,12 +15,13 @@ import (
 
 // table finds a key by its hash. Any number of readers go without a lock beside one writer.
 //
-// With many keys, fetching from memory is most of what a lookup costs. So it is open addressing with linear probing, and
-// all that a request's authentication needs stands in the slot itself, one cache line; an array of marks, small enough to
-// stay in a cache, tells which slot that is. A lookup among a million keys fetches one line from memory, and one of an
-// unknown key none, where a Go map and an entry behind it fetch three or four. Place and mark come from a seeded hash of
-// the key's hash, because tenants may bring hashes of their choice and must not be able to make them collide. The array is
-// up to three quarters full: a search then looks at two or three marks, or eight if it finds nothing, in one cache line.
+// With many keys, fetching from memory is most of what a lookup costs. So it is open addressing with linear probing,
+// and all that a request's authentication needs stands in the slot itself, one cache line; an array of marks, small
+// enough to stay in a cache, tells which slot that is. A lookup among a million keys fetches one line from memory, and
+// one of an unknown key none, where a Go map and an entry behind it fetch three or four. Place and mark come from a
+// seeded hash of the key's hash, because tenants may bring hashes of their choice and must not be able to make them
+// collide. The array is up to three quarters full: a search then looks at two or three marks, or eight if it finds
+// nothing, in one cache line.
 type table struct {
 	seed  maphash.Seed
 	array atomic.Pointer[array]
@@ -43,8 +44,8 @@ func newArray(n int) *array {
 	return a
 }
 
-// slot is 64 bytes. All but the atomics is written before its mark, and never again: a buried slot is not used anew until
-// rebuild leaves it behind.
+// slot is 64 bytes. All but the atomics is written before its mark, and never again: a buried slot is not used anew
+// until rebuild leaves it behind.
 type slot struct {
 	hash      key.Hash
 	key       *Key
@@ -79,8 +80,8 @@ func (t *table) place(n int, h *key.Hash) (int, uint32) {
 	return int(i), uint32(seeded) | 1
 }
 
-// get is the readers' side. A key that is there during the whole call is found. The slot shows the key as it is, or, where
-// rebuild has just left it behind, as it was when the call began.
+// get is the readers' side. A key that is there during the whole call is found. The slot shows the key as it is, or,
+// where rebuild has just left it behind, as it was when the call began.
 func (t *table) get(h key.Hash) *slot {
 	a := t.array.Load()
 	i, mark := t.place(len(a.marks), &h)
@@ -123,8 +124,8 @@ func (t *table) bury(s *slot) {
 	}
 }
 
-// rebuild makes room, gives back what is too much, and leaves the buried behind. Readers go on in the old slots until the
-// new ones are complete.
+// rebuild makes room, gives back what is too much, and leaves the buried behind. Readers go on in the old slots until
+// the new ones are complete.
 func (t *table) rebuild() {
 	to := newArray(max(minSlots, 2*(t.size+1)))
 	old := t.array.Load().slots

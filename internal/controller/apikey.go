@@ -161,7 +161,11 @@ func profileOf(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1
 
 // keysOf maps a Profile to the ApiKeys that name it.
 func (r *apiKeys) keysOf(ctx context.Context, profile client.Object) []reconcile.Request {
-	return r.requests(ctx, client.InNamespace(profile.GetNamespace()), client.MatchingFields{byProfileName: profile.GetName()})
+	return r.requests(
+		ctx,
+		client.InNamespace(profile.GetNamespace()),
+		client.MatchingFields{byProfileName: profile.GetName()},
+	)
 }
 
 func (r *apiKeys) requests(ctx context.Context, opts ...client.ListOption) []reconcile.Request {

@@ -12,11 +12,11 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
-// auditor writes one line for each key that comes into being, and one for each whose revocation is confirmed. Who asked for it
-// is not known here: the apiserver's audit log has it.
+// auditor writes one line for each key that comes into being, and one for each whose revocation is confirmed. Who asked
+// for it is not known here: the apiserver's audit log has it.
 //
-// A process that dies between the write to the apiserver and the line leaves none: the ApiKey's status and the apiserver's
-// audit log say what was done.
+// A process that dies between the write to the apiserver and the line leaves none: the ApiKey's status and the
+// apiserver's audit log say what was done.
 type auditor struct{ log logr.Logger }
 
 // existing says that k has been given its hash.

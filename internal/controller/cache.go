@@ -21,10 +21,10 @@ import (
 // slim is the transform of all that the cache takes in. It drops what no reconciler reads, and makes ApiKeys, of which
 // there may be very many, share the texts that they have in common: decoding gives each of them its own.
 //
-// What is dropped stays on the object in the cluster. Every write is a patch of the difference between an object as it was
-// read and a copy that was changed: a field that neither has is not in the patch. It follows that no reconciler may send
-// such an object whole, by Update, nor decide by a field that is dropped here: the minting of a Secret by a template reads
-// the ApiKey live.
+// What is dropped stays on the object in the cluster. Every write is a patch of the difference between an object as it
+// was read and a copy that was changed: a field that neither has is not in the patch. It follows that no reconciler may
+// send such an object whole, by Update, nor decide by a field that is dropped here: the minting of a Secret by a
+// template reads the ApiKey live.
 func slim(o any) (any, error) {
 	k, ok := o.(*v1alpha1.ApiKey)
 	if !ok {
@@ -112,8 +112,9 @@ func exact[S ~[]E, E any](s S) S {
 func common[T ~string](s T) T { return unique.Make(s).Value() }
 
 // hashBuckets are the values of the index byHash. An index entry of its own for each key takes more memory than the key
-// itself, and the cache would keep two of them, one by namespace: a bucket holds a few keys whose hashes are told apart by
-// whoever looks. The seed is random, because tenants may bring hashes of their choice and must not be able to fill a bucket.
+// itself, and the cache would keep two of them, one by namespace: a bucket holds a few keys whose hashes are told apart
+// by whoever looks. The seed is random, because tenants may bring hashes of their choice and must not be able to fill a
+// bucket.
 type hashBuckets struct{ seed maphash.Seed }
 
 // hashBucketCount makes a dozen keys a bucket of 100,000.
@@ -126,8 +127,8 @@ func (b hashBuckets) of(hash string) string {
 
 func bucketName(i int) string { return strconv.Itoa(i) }
 
-// index adds the index byHash. The cache's own IndexField would add each value twice, but its List reads any index of this
-// name and form.
+// index adds the index byHash. The cache's own IndexField would add each value twice, but its List reads any index of
+// this name and form.
 func (b hashBuckets) index(c cache.Cache) error {
 	informer, err := c.GetInformer(context.Background(), &v1alpha1.ApiKey{}, cache.BlockUntilSynced(false))
 	if err != nil {

@@ -36,8 +36,8 @@ func newClaims() *claims {
 	return &claims{byHash: map[key.Hash]claim{}, byName: map[types.NamespacedName]key.Hash{}}
 }
 
-// take claims hash for a key; it returns false if another key has claimed it. A claim of the key's own name is given up:
-// it is an earlier try of this key, or one of an ApiKey that has been deleted and made again since.
+// take claims hash for a key; it returns false if another key has claimed it. A claim of the key's own name is given
+// up: it is an earlier try of this key, or one of an ApiKey that has been deleted and made again since.
 func (c *claims) take(hash key.Hash, by claim) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,9 +112,9 @@ func (r *apiKeys) contends(ctx context.Context, k *v1alpha1.ApiKey) (bool, error
 	return lifecycle.Of(life, lifecycle.ProfileOf(profile), r.Clock.Now()).Reason == v1alpha1.ReasonPending, nil
 }
 
-// rivalsOf maps an ApiKey to all that have its hash, itself among them: whoever has given it, this controller or another
-// leader, may not have known of the rest. As a rule it has its hash to itself, and nobody is woken. Seeing the key with
-// its hash also ends the claim that covered the time until it could be seen.
+// rivalsOf maps an ApiKey to all that have its hash, itself among them: whoever has given it, this controller or
+// another leader, may not have known of the rest. As a rule it has its hash to itself, and nobody is woken. Seeing the
+// key with its hash also ends the claim that covered the time until it could be seen.
 func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Request {
 	k := o.(*v1alpha1.ApiKey)
 	hash := hashWanted(k)
@@ -134,7 +134,8 @@ func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Req
 	return requestsFor(rivals)
 }
 
-// withHash returns the ApiKeys in the cache that have or will have a hash. They are the cache's own: nobody may change them.
+// withHash returns the ApiKeys in the cache that have or will have a hash. They are the cache's own: nobody may change
+// them.
 func (r *apiKeys) withHash(ctx context.Context, hash string) ([]v1alpha1.ApiKey, error) {
 	var keys v1alpha1.ApiKeyList
 	if err := r.client.List(ctx, &keys, client.MatchingFields{byHash: r.buckets.of(hash)}, client.UnsafeDisableDeepCopy); err != nil {

@@ -49,7 +49,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsEnd is about memory: a controller that runs for a year must not remember every key that it ever gave a hash.
+// TestClaimsEnd is about memory: a controller that runs for a year must not remember every key that it ever gave a
+// hash.
 func TestClaimsEnd(t *testing.T) {
 	c := newClaims()
 	for i := range byte(100) {

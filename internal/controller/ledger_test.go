@@ -25,7 +25,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// ledger follows every Secret and every ApiKey through the whole run, and knows what must hold whatever a spec was about:
+// ledger follows every Secret and every ApiKey through the whole run, and knows what must hold whatever a spec was
+// about:
 //
 //   - an ApiKey is minted once: no second key is ever put into a Secret of its, and status never has a second hash;
 //   - the hash in status is that of the key in the Secret;

@@ -48,8 +48,8 @@ type Options struct {
 	Concurrency int
 	// Namespace that the API replicas have their Leases in.
 	Namespace string
-	// WatchNamespaces are those whose ApiKeys and Profiles are reconciled. Nothing of any other is read or written, nor must
-	// there be a permission to. None: all namespaces.
+	// WatchNamespaces are those whose ApiKeys and Profiles are reconciled. Nothing of any other is read or written, nor
+	// must there be a permission to. None: all namespaces.
 	WatchNamespaces []string
 	// Registerer takes the metrics of revocation. Optional.
 	Registerer prometheus.Registerer
@@ -62,8 +62,8 @@ type Options struct {
 	SecretRecheckInterval time.Duration
 }
 
-// NewManager returns a manager with the reconcilers. What opts sets beside Scheme, Cache and Client is kept; a NewClient
-// of opts is used, which is where tests put faults in.
+// NewManager returns a manager with the reconcilers. What opts sets beside Scheme, Cache and Client is kept; a
+// NewClient of opts is used, which is where tests put faults in.
 func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {

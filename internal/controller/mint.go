@@ -86,8 +86,8 @@ func (r *apiKeys) give(ctx context.Context, found findings) (findings, error) {
 }
 
 // refresh reads the key and its Profile live. The cache may be behind: the key may have been given its hash already and
-// its Secret deleted since, which must not make a second one; or the Profile may have been made again, and the key would
-// be bound to the one that is gone.
+// its Secret deleted since, which must not make a second one; or the Profile may have been made again, and the key
+// would be bound to the one that is gone.
 func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 	k := new(v1alpha1.ApiKey)
 	err := r.live.Get(ctx, client.ObjectKeyFromObject(found.key), k)
@@ -144,8 +144,8 @@ func (r *apiKeys) obtain(ctx context.Context, found *findings) (*given, error) {
 
 // mint returns the plaintext of the key, which is in its Secret when secretAvailable has been found.
 //
-// Creating the Secret is what makes it happen once: whoever comes second, be it this controller after a crash or one that
-// has lost its leadership, is told AlreadyExists and takes what is there.
+// Creating the Secret is what makes it happen once: whoever comes second, be it this controller after a crash or one
+// that has lost its leadership, is told AlreadyExists and takes what is there.
 func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, err error) {
 	ctx, span := tracing.Child(ctx, "mint")
 	defer func() { tracing.End(span, err) }()

@@ -62,13 +62,14 @@ type Released struct {
 	Gone int
 }
 
-// Release takes FinalizerRevocation off every ApiKey, so that each can be deleted when no controller runs any more. Keys,
-// Secrets and status stay as they are. A controller that is started later puts it back.
+// Release takes FinalizerRevocation off every ApiKey, so that each can be deleted when no controller runs any more.
+// Keys, Secrets and status stay as they are. A controller that is started later puts it back.
 //
 // It first takes the leader election Lease, and holds it until the end: a controller that leads would put the finalizer
-// back. Then it waits until no API replica is left that may accept a key, by the barrier's own judgement: a deletion
-// in progress is let go no sooner than a controller would have done it, and that of a key that is deleted from now
-// on needs nobody's confirmation. The Leases of replicas that have not given theirs up go as well. ctx bounds all of it; the error says what was being waited for.
+// back. Then it waits until no API replica is left that may accept a key, by the barrier's own judgement: a deletion in
+// progress is let go no sooner than a controller would have done it, and that of a key that is deleted from now on
+// needs nobody's confirmation. The Leases of replicas that have not given theirs up go as well. ctx bounds all of it;
+// the error says what was being waited for.
 //
 // It needs, and uses, no more than:
 //
@@ -171,12 +172,17 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 	case <-begun:
 		return <-result
 	default:
-		return fmt.Errorf("take the Lease %s, held by %q: a controller must not be running: %w", lease, elector.GetLeader(), context.Cause(ctx))
+		return fmt.Errorf(
+			"take the Lease %s, held by %q: a controller must not be running: %w",
+			lease,
+			elector.GetLeader(),
+			context.Cause(ctx),
+		)
 	}
 }
 
-// run waits for the API replicas to be gone, then lets go of one ApiKey after another until none is left. What goes wrong
-// is tried again until ctx ends: permissions, for one, may have been granted a moment ago.
+// run waits for the API replicas to be gone, then lets go of one ApiKey after another until none is left. What goes
+// wrong is tried again until ctx ends: permissions, for one, may have been granted a moment ago.
 func (r *release) run(ctx context.Context) error {
 	for _, step := range []func(context.Context) (done bool, err error){r.awaitReplicas, r.bury, r.letGo} {
 		var last error
@@ -216,8 +222,8 @@ func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
-// bury deletes the Leases that replicas have left behind: when they are told to end together with what allows them to delete
-// theirs, it is too late for that.
+// bury deletes the Leases that replicas have left behind: when they are told to end together with what allows them to
+// delete theirs, it is too late for that.
 func (r *release) bury(ctx context.Context) (done bool, err error) {
 	if err := r.barrier.Bury(ctx); err != nil {
 		return false, err
@@ -236,7 +242,13 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 	for _, namespace := range namespaces {
 		page := &v1alpha1.ApiKeyList{}
 		for first := true; first || page.Continue != ""; first = false {
-			err := r.keys.List(ctx, page, client.InNamespace(namespace), client.Limit(releasePage), client.Continue(page.Continue))
+			err := r.keys.List(
+				ctx,
+				page,
+				client.InNamespace(namespace),
+				client.Limit(releasePage),
+				client.Continue(page.Continue),
+			)
 			if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 				break // there is no such resource, and so no ApiKey
 			}
@@ -258,7 +270,8 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 	return done, nil
 }
 
-// letGoOf takes the finalizer off these ApiKeys, and tells whether one of them has changed meanwhile, and may still have it.
+// letGoOf takes the finalizer off these ApiKeys, and tells whether one of them has changed meanwhile, and may still
+// have it.
 func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed bool, err error) {
 	var released, gone, left atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)

@@ -132,7 +132,10 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 func (r *revocations) ask(ctx context.Context, k *v1alpha1.ApiKey) (revocation.Verdict, error) {
 	ctx, span := tracing.Child(ctx, "ask the replicas")
 	verdict, err := r.barrier.Ask(ctx, k)
-	span.SetAttributes(attribute.Int("lmp.replicas", verdict.Replicas), attribute.Int("lmp.replicas.awaited", len(verdict.Awaited)))
+	span.SetAttributes(
+		attribute.Int("lmp.replicas", verdict.Replicas),
+		attribute.Int("lmp.replicas.awaited", len(verdict.Awaited)),
+	)
 	tracing.End(span, err)
 	return verdict, err
 }
@@ -156,13 +159,21 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 	if err == nil {
 		r.seconds.Observe(v.Waited.Seconds())
 		r.audit.revoked(k, v, r.clock.Now())
-		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke", "No replica accepts the key any more: %d confirmed it", v.Replicas)
+		r.events.Eventf(
+			k,
+			nil,
+			corev1.EventTypeNormal,
+			"Revoked",
+			"Revoke",
+			"No replica accepts the key any more: %d confirmed it",
+			v.Replicas,
+		)
 	}
 	return r.barrier.Nudge(ctx)
 }
 
-// liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the others' finalizers stay. If k has
-// changed in what counts, the apiserver answers Invalid.
+// liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the others' finalizers stay.
+// If k has changed in what counts, the apiserver answers Invalid.
 func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 	at := fmt.Sprintf("/metadata/finalizers/%d", slices.Index(k.Finalizers, v1alpha1.FinalizerRevocation))
 	type op struct {
@@ -198,7 +209,8 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	ctrl.LoggerFrom(ctx).Info("Revocation waits", "awaited", v.Awaited, "waited", v.Waited.Round(time.Millisecond).String())
+	ctrl.LoggerFrom(ctx).
+		Info("Revocation waits", "awaited", v.Awaited, "waited", v.Waited.Round(time.Millisecond).String())
 	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", awaiting(v))
 	return nil
 }
@@ -228,14 +240,22 @@ func awaitingReason(v revocation.Verdict) string {
 func awaiting(v revocation.Verdict) string {
 	const most = 8
 	if len(v.Awaited) == 0 {
-		return fmt.Sprintf("No API replica accepts the key. Waiting for one of the %s environment to cancel what the key has queued; to delete it without that, remove its annotation %s",
-			v.Uncanceled, v1alpha1.AnnotationCancelScheduled)
+		return fmt.Sprintf(
+			"No API replica accepts the key. Waiting for one of the %s environment to cancel what the key has queued; to delete it without that, remove its annotation %s",
+			v.Uncanceled,
+			v1alpha1.AnnotationCancelScheduled,
+		)
 	}
 	names := v.Awaited
 	if len(names) > most {
 		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(v.Awaited)-most))
 	}
-	return fmt.Sprintf("Waiting for %d of %d API replicas to confirm that they refuse the key: %s", len(v.Awaited), v.Replicas, strings.Join(names, ", "))
+	return fmt.Sprintf(
+		"Waiting for %d of %d API replicas to confirm that they refuse the key: %s",
+		len(v.Awaited),
+		v.Replicas,
+		strings.Join(names, ", "),
+	)
 }
 
 // leaseHandler wakes the deletions that a change of a replica's Lease may have been the last one for.
@@ -263,7 +283,8 @@ func (r *revocations) leaseHandler() handler.EventHandler {
 func (r *revocations) sweep(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := r.barrier.Sweep(ctx); err != nil && ctx.Err() == nil {
-			ctrl.LoggerFrom(ctx).Error(err, "The Leases of crashed replicas could not be swept; trying again", "in", sweepEvery.String())
+			ctrl.LoggerFrom(ctx).
+				Error(err, "The Leases of crashed replicas could not be swept; trying again", "in", sweepEvery.String())
 		}
 	}, sweepEvery)
 	return nil

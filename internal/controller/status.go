@@ -91,7 +91,10 @@ func record(k *v1alpha1.ApiKey, found findings, now time.Time) {
 // stalled tells whether a person has to act: nothing will change by itself.
 func stalled(reason string, life lifecycle.Key) bool {
 	switch reason {
-	case v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonExpired, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretRejected:
+	case v1alpha1.ReasonDuplicateHash,
+		v1alpha1.ReasonExpired,
+		v1alpha1.ReasonSecretConflict,
+		v1alpha1.ReasonSecretRejected:
 		return true
 	case v1alpha1.ReasonProfileNotFound:
 		return life.Hashed // one that was never bound waits for its Profile
@@ -113,8 +116,11 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 	case v1alpha1.ReasonProfileNotFound:
 		c.Message = fmt.Sprintf("Waiting for Profile %s: it does not exist, or is being deleted", k.Spec.ProfileRef.Name)
 		if k.Status.Hash != "" {
-			c.Message = fmt.Sprintf("Profile %s, with the UID %s that this key is bound to, is gone. Create a new ApiKey and delete this one",
-				k.Spec.ProfileRef.Name, k.Status.ProfileID)
+			c.Message = fmt.Sprintf(
+				"Profile %s, with the UID %s that this key is bound to, is gone. Create a new ApiKey and delete this one",
+				k.Spec.ProfileRef.Name,
+				k.Status.ProfileID,
+			)
 		}
 	default:
 		pendingBecause(&c, k, found)
@@ -127,8 +133,11 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	switch found.secret {
 	case secretConflict:
 		c.Reason = v1alpha1.ReasonSecretConflict
-		c.Message = fmt.Sprintf("Secret %s exists already and is %s. It is left as it is: delete it, or create an ApiKey with another secretName",
-			k.SecretName(), found.detail)
+		c.Message = fmt.Sprintf(
+			"Secret %s exists already and is %s. It is left as it is: delete it, or create an ApiKey with another secretName",
+			k.SecretName(),
+			found.detail,
+		)
 	case secretRejected:
 		c.Reason, c.Message = v1alpha1.ReasonSecretRejected, "The apiserver refused the Secret: "+found.detail
 	case secretLeaving:
@@ -179,7 +188,16 @@ func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
 	if old.Status.Hash == "" && updated.Status.Hash != "" {
 		auditor{r.Audit}.existing(updated)
 		if name := updated.SecretName(); name != "" {
-			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "Minted", "Mint", "Minted %s into Secret %s", updated.Status.Hint, name)
+			r.events.Eventf(
+				updated,
+				nil,
+				corev1.EventTypeNormal,
+				"Minted",
+				"Mint",
+				"Minted %s into Secret %s",
+				updated.Status.Hint,
+				name,
+			)
 		} else {
 			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "HashTaken", "TakeHash", "Took over the hash of a key brought along")
 		}

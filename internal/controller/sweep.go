@@ -22,9 +22,9 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// A key that has its hash is looked at when the controller starts, and from then on whenever its Secret is to be looked for
-// again. A place in the queue for each, waited in from one time to the next, takes a quarter of the memory of such a key. So
-// there is a sweep over the cache instead, which is never far ahead of the workers.
+// A key that has its hash is looked at when the controller starts, and from then on whenever its Secret is to be looked
+// for again. A place in the queue for each, waited in from one time to the next, takes a quarter of the memory of such
+// a key. So there is a sweep over the cache instead, which is never far ahead of the workers.
 
 type keyQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
@@ -38,8 +38,8 @@ var leftToSweep = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
 	return !e.IsInInitialList || e.Object.(*v1alpha1.ApiKey).Status.Hash == ""
 }}
 
-// sweep starts to put keys into the queue: all that have their hash, as fast as they are worked off, and then, over and over,
-// those whose Secret is to be looked for.
+// sweep starts to put keys into the queue: all that have their hash, as fast as they are worked off, and then, over and
+// over, those whose Secret is to be looked for.
 func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 	go func() {
 		if !r.synced(ctx) {

@@ -96,8 +96,8 @@ func createProfile(ctx context.Context, org *corev1.Namespace, name string, mods
 	return p
 }
 
-// heldKey is an ApiKey that waits for its Profile: a spec can prepare what the controller is to find when it mints, which
-// it does after release.
+// heldKey is an ApiKey that waits for its Profile: a spec can prepare what the controller is to find when it mints,
+// which it does after release.
 func heldKey(ctx context.Context, org *corev1.Namespace, mods ...func(*v1alpha1.ApiKey)) (k *v1alpha1.ApiKey, release func()) {
 	GinkgoHelper()
 	profile := "held-" + strings.ToLower(rand.Text()[:8])

@@ -168,8 +168,8 @@ func statusPath(k *v1alpha1.ApiKey) string {
 	return "/namespaces/" + k.Namespace + "/apikeys/" + k.Name + "/status"
 }
 
-// audit looks at all that was asked in a life. The apiserver's RBAC has the last word on what the controller may do; this
-// is on what it tries.
+// audit looks at all that was asked in a life. The apiserver's RBAC has the last word on what the controller may do;
+// this is on what it tries.
 func (w *wire) audit() {
 	GinkgoHelper()
 	w.mu.Lock()

@@ -143,8 +143,8 @@ func (a *API) connector(name string) (publish.Connector, error) {
 	return connector, nil
 }
 
-// completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes to the
-// platform and nowhere else.
+// completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes
+// to the platform and nowhere else.
 type completeConnection map[string]string
 
 // connectWithin bounds the platform's answer to a connection's credentials.
@@ -195,19 +195,27 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 	for _, f := range fields {
 		known[f.Name] = true
 		if f.Required && in[f.Name] == "" {
-			return errInvalid(f.Name, "A field that the connection needs is missing.", "POST /v1/accounts/connect/{platform} lists the fields.")
+			return errInvalid(
+				f.Name,
+				"A field that the connection needs is missing.",
+				"POST /v1/accounts/connect/{platform} lists the fields.",
+			)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if !known[name] {
-			return errInvalid(ruleAt(jsontext.Pointer("").AppendToken(name)), "The request's body has a member that the connection does not know.",
-				"POST /v1/accounts/connect/{platform} lists the fields.")
+			return errInvalid(
+				ruleAt(jsontext.Pointer("").AppendToken(name)),
+				"The request's body has a member that the connection does not know.",
+				"POST /v1/accounts/connect/{platform} lists the fields.",
+			)
 		}
 	}
 	return nil
 }
 
-// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours is told in our own words.
+// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours is told in
+// our own words.
 func connectFailed(name platform.Name, err error) error {
 	var f *platform.Failure
 	if !errors.As(err, &f) || statusOf(f.Code) == http.StatusInternalServerError {
@@ -219,7 +227,9 @@ func connectFailed(name platform.Name, err error) error {
 // problemOf is a platform's failure as that of a request.
 func problemOf(name platform.Name, f *platform.Failure) *problem {
 	return &problem{
-		status: statusOf(f.Code), code: f.Code, message: f.Message, rule: f.Rule, remediation: f.Remediation, platform: string(name),
+		status: statusOf(
+			f.Code,
+		), code: f.Code, message: f.Message, rule: f.Rule, remediation: f.Remediation, platform: string(name),
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// clientAddress is who sent a request: the peer of the connection or, as long as that is a trusted proxy, who it says its
-// own peer was. The header is read from its end, because its beginning is whatever the client made up.
+// clientAddress is who sent a request: the peer of the connection or, as long as that is a trusted proxy, who it says
+// its own peer was. The header is read from its end, because its beginning is whatever the client made up.
 func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	address := peer(r.RemoteAddr)
 	if len(trusted) == 0 {
@@ -27,8 +27,8 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return address
 }
 
-// peer reads an address with or without a port. One that can't be read is the zero Addr, which is an address like any other to
-// a limit.
+// peer reads an address with or without a port. One that can't be read is the zero Addr, which is an address like any
+// other to a limit.
 func peer(s string) netip.Addr {
 	if withPort, err := netip.ParseAddrPort(s); err == nil {
 		return withPort.Addr().Unmap()

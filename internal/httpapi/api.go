@@ -6,8 +6,8 @@
 // A route returns a value or an error and never writes to the connection itself, so whatever goes wrong on the way, a
 // panic included, still becomes one well-formed response with a request id. So does the end of the caller's key: until
 // the first byte is sent, a response can still become a 401. Streams are the exception, from their first byte on. The
-// package knows nothing of Kubernetes clients: it asks an Authenticator who calls and a Directory what there is for that
-// caller to see.
+// package knows nothing of Kubernetes clients: it asks an Authenticator who calls and a Directory what there is for
+// that caller to see.
 package httpapi
 
 import (
@@ -38,9 +38,9 @@ import (
 // DefaultDocsBaseURL is where the documentation of the errors is, unless Config says otherwise.
 const DefaultDocsBaseURL = "https://docs.letmepost.dev"
 
-// Authenticator recognises callers. It is given all values of the Authorization header, and a zero Flight to make one of
-// the caller's. The error of a caller that it does not recognise is an authn.Refusal, and authn.ErrUnavailable while it
-// recognises nobody.
+// Authenticator recognises callers. It is given all values of the Authorization header, and a zero Flight to make one
+// of the caller's. The error of a caller that it does not recognise is an authn.Refusal, and authn.ErrUnavailable while
+// it recognises nobody.
 type Authenticator interface {
 	Admit(ctx context.Context, authorization []string, flight *authn.Flight) error
 	// Known returns the key that was presented, whether it is served or not; nil if there is none.
@@ -79,8 +79,8 @@ type Config struct {
 	Environment key.Environment // whose keys Authenticator accepts
 	KeyFormat   key.Format
 	DocsBaseURL string // without it, DefaultDocsBaseURL
-	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is the host that they ask for,
-	// with https if the connection is one of TLS.
+	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is the host that
+	// they ask for, with https if the connection is one of TLS.
 	PublicURL string
 
 	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
@@ -187,8 +187,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 }
 
-// answer lets the route answer, and puts the answer into r.body unless it is a stream. Then is the last moment at which the
-// answer may still turn out to be one for nobody.
+// answer lets the route answer, and puts the answer into r.body unless it is a stream. Then is the last moment at which
+// the answer may still turn out to be one for nobody.
 //
 // The order is the same for every route: authentication, scope, rate limit, idempotency, handler.
 func (a *API) answer(w http.ResponseWriter, r *request) (err error) {
@@ -235,8 +235,8 @@ func (a *API) view(r *request) *store.View {
 	return r.view
 }
 
-// cutShort returns what a request ends with that was cut: whatever came of it otherwise is nobody's business any more, but
-// a panic is the operator's.
+// cutShort returns what a request ends with that was cut: whatever came of it otherwise is nobody's business any more,
+// but a panic is the operator's.
 func cutShort(cut, err error) error {
 	if errors.As(err, new(*panicError)) {
 		return errors.Join(cut, err)

@@ -24,8 +24,8 @@ func refusalClasses() []string {
 	return classes
 }
 
-// refusalOf returns the class of a refusal, "" if err is none: that nobody was recognised, or somebody who lacks the right.
-// A panic on the way is a mistake of ours, whatever else it was.
+// refusalOf returns the class of a refusal, "" if err is none: that nobody was recognised, or somebody who lacks the
+// right. A panic on the way is a mistake of ours, whatever else it was.
 func refusalOf(err error) string {
 	if err == nil || errors.As(err, new(*panicError)) {
 		return ""

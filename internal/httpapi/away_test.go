@@ -84,7 +84,8 @@ func (f *fixture) sendAway(t *testing.T, what string, s sent, want int) {
 	}
 }
 
-// A media folder that is gone, such as a volume that is not mounted, is 503; and nothing is put where it should be, or lost.
+// A media folder that is gone, such as a volume that is not mounted, is 503; and nothing is put where it should be, or
+// lost.
 func TestMediaFolderAway(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "media")
 	f := newFixture(t, nil, func(c *Config) {
@@ -111,9 +112,9 @@ func TestMediaFolderAway(t *testing.T) {
 // envFull makes the test binary the process whose folder for media is on a small disk: "disk", or "limit".
 const envFull = "LMP_TEST_FULL"
 
-// A disk that takes no more: a file system in memory, in namespaces of a process' own. Where those may not be made, or nothing be
-// mounted in them, it is the kernel's limit on the size of files, which is for all of a process as well, and fails in the same place:
-// in the middle of a write.
+// A disk that takes no more: a file system in memory, in namespaces of a process' own. Where those may not be made, or
+// nothing be mounted in them, it is the kernel's limit on the size of files, which is for all of a process as well, and
+// fails in the same place: in the middle of a write.
 func TestMediaFolderFull(t *testing.T) {
 	if os.Getenv(envFull) != "" {
 		testMediaFolderFull(t)

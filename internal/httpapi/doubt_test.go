@@ -16,8 +16,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
-// An upload whose connection to the database breaks while it is committed may have a row, or not. Its bytes stay in any case: "nobody
-// ever finds a row without bytes".
+// An upload whose connection to the database breaks while it is committed may have a row, or not. Its bytes stay in any
+// case: "nobody ever finds a row without bytes".
 func TestAnUploadInDoubt(t *testing.T) {
 	for _, c := range []struct {
 		reason string
@@ -73,8 +73,8 @@ func (f *fixture) begun(t *testing.T, s sent, batchID string) {
 	check(t, view.Release(t.Context(), claim))
 }
 
-// Requests whose process died are answered all at once, when their callers come back all at once: there are more of them than
-// connections to the database, and none waits for a second one while it holds its first.
+// Requests whose process died are answered all at once, when their callers come back all at once: there are more of
+// them than connections to the database, and none waits for a second one while it holds its first.
 func TestManyResumeAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T) {
 		const callers = 64

@@ -8,8 +8,8 @@ import (
 	"reflect"
 )
 
-// endpoint is the handler of a route, with what it takes and what it answers in case of success. One of call, write, upload
-// and stream is set.
+// endpoint is the handler of a route, with what it takes and what it answers in case of success. One of call, write,
+// upload and stream is set.
 type endpoint struct {
 	request  reflect.Type // of the body that write takes; nil: none
 	response reflect.Type // of the value that is returned; nil: none
@@ -36,8 +36,8 @@ func returns[T any](handle func(*API, *request) (T, error)) endpoint {
 // nothing is the body of a write that takes none. What is sent all the same is not looked at.
 type nothing struct{}
 
-// writes makes an endpoint of a typed handler that changes something. In is the request's JSON body. The handler makes its
-// change by commit, so that it passes its commit point and is stored together with its answer.
+// writes makes an endpoint of a typed handler that changes something. In is the request's JSON body. The handler makes
+// its change by commit, so that it passes its commit point and is stored together with its answer.
 func writes[In, Out any](handle func(*API, *request, In) (Out, error)) endpoint {
 	e := endpoint{request: reflect.TypeFor[In](), response: reflect.TypeFor[Out]()}
 	if e.request == reflect.TypeFor[nothing]() {
@@ -57,12 +57,15 @@ func writes[In, Out any](handle func(*API, *request, In) (Out, error)) endpoint 
 
 // uploads makes an endpoint of a typed handler that reads the request's body by itself.
 func uploads[Out any](handle func(*API, *request) (Out, error)) endpoint {
-	return endpoint{response: reflect.TypeFor[Out](), upload: func(a *API, r *request) (any, error) { return handle(a, r) }}
+	return endpoint{
+		response: reflect.TypeFor[Out](),
+		upload:   func(a *API, r *request) (any, error) { return handle(a, r) },
+	}
 }
 
-// streams makes an endpoint of a handler that writes its response while it makes it. What is written is sent at once, and
-// the header with the first of it: an error before that becomes an envelope, one after it resets the stream. Whatever the
-// handler waits for beside its writes must end with r.context().
+// streams makes an endpoint of a handler that writes its response while it makes it. What is written is sent at once,
+// and the header with the first of it: an error before that becomes an envelope, one after it resets the stream.
+// Whatever the handler waits for beside its writes must end with r.context().
 //
 // There is no HEAD for it: what a stream's header says is known once it begins.
 func streams(contentType string, handle func(*API, *request, io.Writer) error) endpoint {

@@ -14,8 +14,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
-// databaseURL gives each API of a test its database; "" is a SQLite file of its own. Tests of this package run one after the
-// other, so onBoth may change it.
+// databaseURL gives each API of a test its database; "" is a SQLite file of its own. Tests of this package run one
+// after the other, so onBoth may change it.
 var databaseURL = func(testing.TB) string { return "" }
 
 // onBoth runs a test on SQLite and on PostgreSQL.

@@ -33,8 +33,8 @@ const (
 	codePreflightFailed     = platform.CodePreflightFailed
 )
 
-// problem is an error as its caller is told of it. Its texts are the same for everyone: they hold nothing of the request
-// and nothing of what is stored.
+// problem is an error as its caller is told of it. Its texts are the same for everyone: they hold nothing of the
+// request and nothing of what is stored.
 type problem struct {
 	status      int
 	code        string
@@ -72,7 +72,8 @@ var (
 		remediation: "Try again in a few seconds. Another replica may answer at once.",
 		headers:     map[string]string{"Retry-After": "5"},
 	}
-	// The database, or where media are. What was begun may have been done, where the connection broke on the way; nothing of it is lost.
+	// The database, or where media are. What was begun may have been done, where the connection broke on the way; nothing
+	// of it is lost.
 	errStorage = &problem{
 		status: http.StatusServiceUnavailable, code: codeUnavailable,
 		message:     "This server can't reach its storage at the moment.",
@@ -194,7 +195,9 @@ func (ps problems) of(err error) *problem {
 		return errUnavailable
 	case errors.Is(err, media.ErrFull):
 		return errStorageFull
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, media.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrUnavailable),
+		errors.Is(err, media.ErrUnavailable),
+		errors.Is(err, context.DeadlineExceeded):
 		return errStorage
 	case errors.Is(err, store.ErrClaimLost):
 		return errRunning
@@ -205,8 +208,8 @@ func (ps problems) of(err error) *problem {
 	}
 }
 
-// unauthenticated has one body for all refusals, so that nobody learns from it what a key was or is. The challenge tells
-// one thing apart, which the caller knows: whether there was a header (RFC 6750 section 3).
+// unauthenticated has one body for all refusals, so that nobody learns from it what a key was or is. The challenge
+// tells one thing apart, which the caller knows: whether there was a header (RFC 6750 section 3).
 func unauthenticated(prefix, challenge string) *problem {
 	return &problem{
 		status: http.StatusUnauthorized, code: codeUnauthenticated,

@@ -3,8 +3,8 @@
 
 package httpapi
 
-// examples are shell lines for the documentation, by operationId. A test runs them all, one after the other, in the order of
-// the routes. What a command prints contains what stands behind its "# =>".
+// examples are shell lines for the documentation, by operationId. A test runs them all, one after the other, in the
+// order of the routes. What a command prints contains what stands behind its "# =>".
 var examples = map[string]string{
 	"whoami":       `curl -s "$LMP_LIVE_URL/v1/whoami" -H "Authorization: Bearer $KEY"  # => "name":"backend"`,
 	"listProfiles": `curl -s "$LMP_LIVE_URL/v1/profiles" -H "Authorization: Bearer $KEY"  # => "slug":"rockets"`,

@@ -16,8 +16,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/publish"
 )
 
-// A key of the whole organization may give a post of a profile a file of another one. Who reaches the post can change its text then,
-// and can't name the file.
+// A key of the whole organization may give a post of a profile a file of another one. Who reaches the post can change
+// its text then, and can't name the file.
 func TestAPostWithAFileOfAnotherProfile(t *testing.T) {
 	w := newWorld(t)
 	account, file := w.connect(t, w.brandKey), w.upload(t, w.orgKey)

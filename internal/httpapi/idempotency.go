@@ -23,8 +23,11 @@ const maxIdempotencyKey = 255 // characters
 var (
 	errIdempotencyKeyLength = errInvalid("idempotency_key.length", "Idempotency-Key is not 1 to 255 characters long.",
 		"Send a UUID, for example.")
-	errIdempotencyKeyFormat = errInvalid("idempotency_key.format", "Idempotency-Key is not one header of printable ASCII characters.",
-		"Send a UUID, for example, bare or in double quotes.")
+	errIdempotencyKeyFormat = errInvalid(
+		"idempotency_key.format",
+		"Idempotency-Key is not one header of printable ASCII characters.",
+		"Send a UUID, for example, bare or in double quotes.",
+	)
 	errBodyMismatch = &problem{
 		status: http.StatusConflict, code: codeIdempotencyConflict, rule: "idempotency_key.body_mismatch",
 		message:     "This Idempotency-Key was used before, for a request with another body.",
@@ -38,8 +41,8 @@ var (
 	}
 )
 
-// idempotencyKey returns the key that the request was sent with, "" without one. It is taken bare, or as the string of a
-// structured field (RFC 9651 section 3.3.3): both are the same key.
+// idempotencyKey returns the key that the request was sent with, "" without one. It is taken bare, or as the string of
+// a structured field (RFC 9651 section 3.3.3): both are the same key.
 func idempotencyKey(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil
@@ -86,9 +89,9 @@ func unquote(s string) (string, bool) {
 	return "", false
 }
 
-// bodyHash tells bodies apart without being one that they could be guessed from, by whoever reads the database: there are
-// passwords in some. Its key is the caller's API key, which is known here and now alone: the header with one space in it, however
-// many it was sent with.
+// bodyHash tells bodies apart without being one that they could be guessed from, by whoever reads the database: there
+// are passwords in some. Its key is the caller's API key, which is known here and now alone: the header with one space
+// in it, however many it was sent with.
 func (r *request) bodyHash(payload []byte) string {
 	header := r.http.Header.Get("Authorization")
 	h := hmac.New(sha256.New, []byte("Bearer "+header[strings.LastIndexByte(header, ' ')+1:]))
@@ -100,9 +103,9 @@ func (r *request) bodyHash(payload []byte) string {
 
 // write answers a request that changes something: once for each Idempotency-Key.
 //
-// The claim is in the database before the handler runs, and the answer is stored with what the handler does, in the same
-// transaction. So whatever dies in between, either nothing was done, or the answer is there; or, for posts that were being
-// published, they are on record, and the answer can be made of them.
+// The claim is in the database before the handler runs, and the answer is stored with what the handler does, in the
+// same transaction. So whatever dies in between, either nothing was done, or the answer is there; or, for posts that
+// were being published, they are on record, and the answer can be made of them.
 func (a *API) write(w http.ResponseWriter, r *request) error {
 	controller := http.NewResponseController(w)
 	defer unblockReads(r.context(), controller, w.Header())()
@@ -164,21 +167,24 @@ func (a *API) claim(r *request) error {
 	return nil
 }
 
-// replay makes the stored answer that of the request. An error is one for the records too. It goes out as it was stored, with the
-// id of the request that it was the answer to.
+// replay makes the stored answer that of the request. An error is one for the records too. It goes out as it was
+// stored, with the id of the request that it was the answer to.
 func (r *request) replay() {
 	r.body.buffer.Reset()
 	r.body.buffer.Write(r.stored.Body)
 	r.status, r.replayed, r.encoded = r.stored.Status, true, true
 	if r.status >= http.StatusBadRequest {
 		var stored errorEnvelope
-		_ = json.Unmarshal(r.stored.Body, &stored) // it is what a.conclude has written; of anything else the status is told alone
+		_ = json.Unmarshal(
+			r.stored.Body,
+			&stored,
+		) // it is what a.conclude has written; of anything else the status is told alone
 		r.failure = &problem{status: r.status, code: stored.Error.Code, rule: stored.Error.Rule, message: "It was replayed."}
 	}
 }
 
-// commit makes a request's change: past its commit point, in one transaction, and together with the answer. do may run more
-// than once.
+// commit makes a request's change: past its commit point, in one transaction, and together with the answer. do may run
+// more than once.
 func commit[T any](a *API, r *request, do func(context.Context, *store.Tx) (T, error)) (result T, err error) {
 	err = authn.Commit(r.context(), func(ctx context.Context) error {
 		return a.view(r).Write(ctx, func(tx *store.Tx) error {
@@ -211,8 +217,8 @@ func (r *request) settle(tx *store.Tx, result any) error {
 // concludeWithin bounds what is left to do for a claim when the handler is done.
 const concludeWithin = 5 * time.Second
 
-// conclude ends the claim of a request whose handler did not: an answer that is the caller's is stored, one of ours is not, so
-// that the request can be sent again. It returns err.
+// conclude ends the claim of a request whose handler did not: an answer that is the caller's is stored, one of ours is
+// not, so that the request can be sent again. It returns err.
 func (a *API) conclude(r *request, err error) error {
 	if r.claimed == nil || r.settled && err == nil {
 		return err
@@ -240,12 +246,13 @@ func (a *API) conclude(r *request, err error) error {
 
 // final tells whether a request that ended so would end so again.
 func (p *problem) final() bool {
-	return p.status < http.StatusInternalServerError && p.status != statusClientGone && p.status != http.StatusTooManyRequests &&
+	return p.status < http.StatusInternalServerError && p.status != statusClientGone &&
+		p.status != http.StatusTooManyRequests &&
 		p.code != codeIdempotencyConflict
 }
 
-// release gives the claim up. If that fails, the claim is in progress until the database is back, and says so to whoever
-// asks: better than running twice.
+// release gives the claim up. If that fails, the claim is in progress until the database is back, and says so to
+// whoever asks: better than running twice.
 func (a *API) release(ctx context.Context, r *request) {
 	if err := a.view(r).Release(ctx, r.claimed); err != nil {
 		a.config.Logger.WarnContext(ctx, "release a claim, trying on", "requestId", r.id, "error", err)
@@ -253,7 +260,8 @@ func (a *API) release(ctx context.Context, r *request) {
 	}
 }
 
-// releaseLater gives a claim up as soon as the database can be reached, which may be after the request has been answered.
+// releaseLater gives a claim up as soon as the database can be reached, which may be after the request has been
+// answered.
 func (a *API) releaseLater(r *request, claim *store.Claim) {
 	view := a.view(r)
 	a.config.Publisher.RecordLater(func(ctx context.Context) error { return view.Release(ctx, claim) })

@@ -71,7 +71,8 @@ func hello(key, account string) sent {
 	return publication(key, `{"accountId":"`+account+`"}`, `,"text":"hello"`).with("Idempotency-Key", "01HY6X4AWBJM2K9F2PTQMRD9JQ")
 }
 
-// "Idempotency-Key: … (optional, recommended on writes)": on every write, the answer is given again, and nothing is done again.
+// "Idempotency-Key: … (optional, recommended on writes)": on every write, the answer is given again, and nothing is
+// done again.
 func TestEveryWriteIsReplayed(t *testing.T) { onBoth(t, everyWriteIsReplayed) }
 
 func everyWriteIsReplayed(t *testing.T) {
@@ -206,7 +207,8 @@ func TestWhichErrorsAreReplayed(t *testing.T) {
 	}
 }
 
-// An error that is replayed is recorded as the error that it is, and has the id of the request that it was the answer to.
+// An error that is replayed is recorded as the error that it is, and has the id of the request that it was the answer
+// to.
 func TestReplayedErrorsAreRecorded(t *testing.T) {
 	f := newFixture(t, nil)
 	s := publication(f.newKey(t), "", "").with("Idempotency-Key", "k")
@@ -232,7 +234,8 @@ func TestReplayedErrorsAreRecorded(t *testing.T) {
 	}
 }
 
-// The scheme and the key are told apart by any number of spaces (RFC 9110 section 11.4): it is the same request all the same.
+// The scheme and the key are told apart by any number of spaces (RFC 9110 section 11.4): it is the same request all the
+// same.
 func TestSpacesAreNoOtherRequest(t *testing.T) {
 	f := newFixture(t, nil)
 	key := f.newKey(t)

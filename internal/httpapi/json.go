@@ -10,7 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would write.
+// appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would
+// write.
 type appender interface{ appendJSON(b []byte) []byte }
 
 // appendString appends a string's JSON. What needs no escape, as nearly all do, is copied.
@@ -23,8 +24,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// needsEscape tells whether encoding/json would escape anything in s: it does so with invalid UTF-8, and with the line and
-// paragraph separators that JavaScript stumbles over.
+// needsEscape tells whether encoding/json would escape anything in s: it does so with invalid UTF-8, and with the line
+// and paragraph separators that JavaScript stumbles over.
 func needsEscape(s string) bool {
 	ascii := true
 	for i := range len(s) {

@@ -68,7 +68,8 @@ func TestMagicTexts(t *testing.T) {
 		platform.CodeAuthFailed: "rejected", platform.CodeRejected: "rejected", platform.CodeUnavailable: "failed",
 		platform.CodeRateLimited: "failed", platform.CodeInternalError: "failed",
 	}
-	// Where it is not known whether the platform has the post, the rule is the one that clients meet outside of the sandbox.
+	// Where it is not known whether the platform has the post, the rule is the one that clients meet outside of the
+	// sandbox.
 	unknown := map[string]string{"sandbox:timeout": publish.RuleTimeout, "sandbox:outcome_unknown": publish.RuleOutcomeUnknown}
 	for _, magic := range sandbox.Magic {
 		if magic.Code == "" {

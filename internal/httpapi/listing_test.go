@@ -125,8 +125,8 @@ func pagesOfTheDatabase(t *testing.T) {
 	}
 }
 
-// Accounts, keys and profiles are listed whole, up to 1000: the reference's clients know of no second page. What is beyond is told by
-// nextCursor.
+// Accounts, keys and profiles are listed whole, up to 1000: the reference's clients know of no second page. What is
+// beyond is told by nextCursor.
 func TestWholeListings(t *testing.T) {
 	const most = 1000
 	k, plaintext := live(t)
@@ -174,7 +174,8 @@ func TestWholeListings(t *testing.T) {
 	}
 }
 
-// What is made without a profileId belongs to the key's profile, else to the one named default, else to the organization alone.
+// What is made without a profileId belongs to the key's profile, else to the one named default, else to the
+// organization alone.
 func TestWhoseNewThingsAre(t *testing.T) {
 	brand := authntest.Profile()
 	byDefault := authntest.Profile(func(p *v1alpha1.Profile) { p.Name = "default" })

@@ -63,8 +63,11 @@ var (
 	}
 	errMultipart = errInvalid("media.content_type", "The request's body is not declared to be multipart/form-data.",
 		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
-	errMultipartBroken = errInvalid("media.parse_failed", "The request's body is not well-formed multipart/form-data, or ended early.",
-		"Send all of it.")
+	errMultipartBroken = errInvalid(
+		"media.parse_failed",
+		"The request's body is not well-formed multipart/form-data, or ended early.",
+		"Send all of it.",
+	)
 	errFileMissing = errInvalid("media.missing_file", "The request's body has no part named file.",
 		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
 	errFileSingle = errInvalid("media.single_file", "The request's body has more parts than one.",
@@ -82,8 +85,16 @@ var fileProblems = map[error]*problem{
 	media.ErrEmpty:    errInvalid("media.empty_body", "The file is empty.", "Send its bytes."),
 	media.ErrType: errInvalid("media.type", "The file is none of the types that are taken.",
 		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say."),
-	media.ErrBroken:     errInvalid("media.broken", "The file begins like an image and is none, or its header is broken.", "Send it whole."),
-	media.ErrDimensions: errInvalid("media.dimensions", "The image has more pixels than this server takes.", "Send a smaller one."),
+	media.ErrBroken: errInvalid(
+		"media.broken",
+		"The file begins like an image and is none, or its header is broken.",
+		"Send it whole.",
+	),
+	media.ErrDimensions: errInvalid(
+		"media.dimensions",
+		"The image has more pixels than this server takes.",
+		"Send a smaller one.",
+	),
 }
 
 func (a *API) listMedia(r *request) (page[medium], error) {
@@ -164,8 +175,8 @@ func (a *API) deleteMedia(r *request, _ nothing) (deleted, error) {
 	return gone, nil
 }
 
-// uploadMedia streams a file into the library and then adds its row. What is stored twice is that of a request which was
-// answered before: it is only looked at.
+// uploadMedia streams a file into the library and then adds its row. What is stored twice is that of a request which
+// was answered before: it is only looked at.
 func (a *API) uploadMedia(r *request) (medium, error) {
 	query, err := r.query()
 	if err != nil {
@@ -219,8 +230,8 @@ func (a *API) addMedium(r *request, m store.Media) (medium, error) {
 		r.status = http.StatusCreated
 		return a.mediumOf(r, m), tx.AddMedia(m)
 	})
-	// While the database is away, what was tried may have been committed all the same. Then the row must find its bytes; if there
-	// is none, they are swept up later.
+	// While the database is away, what was tried may have been committed all the same. Then the row must find its bytes;
+	// if there is none, they are swept up later.
 	if doubtful := tried && errors.Is(err, store.ErrUnavailable); err != nil && !doubtful {
 		a.dropBlob(r, a.view(r).BlobKey(m.ID))
 	}
@@ -322,8 +333,8 @@ func (p *filePart) end() error {
 	}
 }
 
-// patient reads the body of a request for as long as some of it keeps coming, within uploadWithin, and not beyond its bounds: what
-// comes before the file, line by line, may be without end.
+// patient reads the body of a request for as long as some of it keeps coming, within uploadWithin, and not beyond its
+// bounds: what comes before the file, line by line, may be without end.
 type patient struct {
 	r    *request
 	now  func() time.Time

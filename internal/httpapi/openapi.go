@@ -127,8 +127,12 @@ func successOf(registry huma.Registry, t *route) *huma.Response {
 		}
 	}
 	if t.access != anyone {
-		response.Headers["RateLimit-Policy"] = stringHeader("The key's rate: `\"key\";q=REQUESTS;w=SECONDS`. Absent if it has none.")
-		response.Headers["RateLimit"] = stringHeader("What is left of it: `\"key\";r=REQUESTS;t=SECONDS`, t until all of it is back.")
+		response.Headers["RateLimit-Policy"] = stringHeader(
+			"The key's rate: `\"key\";q=REQUESTS;w=SECONDS`. Absent if it has none.",
+		)
+		response.Headers["RateLimit"] = stringHeader(
+			"What is left of it: `\"key\";r=REQUESTS;t=SECONDS`, t until all of it is back.",
+		)
 	}
 	if t.changes() {
 		response.Headers["Idempotency-Replayed"] = stringHeader("true if this is the stored answer of an earlier request.")
@@ -140,7 +144,11 @@ func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
 	switch {
 	case t.upload != nil:
 		file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
-		form := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"file": file}, Required: []string{"file"}}
+		form := &huma.Schema{
+			Type:       huma.TypeObject,
+			Properties: map[string]*huma.Schema{"file": file},
+			Required:   []string{"file"},
+		}
 		return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}}}
 	case t.request != nil:
 		schema := registry.Schema(t.request, true, "")
@@ -148,7 +156,10 @@ func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
 		if schema.Ref != "" {
 			required = registry.SchemaFromRef(schema.Ref).Required
 		}
-		return &huma.RequestBody{Required: len(required) > 0, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+		return &huma.RequestBody{
+			Required: len(required) > 0,
+			Content:  map[string]*huma.MediaType{"application/json": {Schema: schema}},
+		}
 	default:
 		return nil
 	}
@@ -235,7 +246,9 @@ func responseOf(registry huma.Registry, body reflect.Type, description string) *
 }
 
 func responseHeaders() map[string]*huma.Param {
-	return map[string]*huma.Param{"X-Request-Id": stringHeader("The caller's id of the request if it sent a valid one, or a new one.")}
+	return map[string]*huma.Param{
+		"X-Request-Id": stringHeader("The caller's id of the request if it sent a valid one, or a new one."),
+	}
 }
 
 func stringHeader(description string) *huma.Param {
@@ -276,9 +289,10 @@ var errorDescriptions = map[int]string{
 	http.StatusServiceUnavailable:    "unavailable: this replica cannot answer now; try again, or another one.",
 }
 
-// mend corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without omitempty
-// is a value or null, structs included; a slice is never null, because this package makes none; what is embedded belongs to
-// it, whatever its name; and properties may come to be added, so a client must not refuse those that it does not know.
+// mend corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without
+// omitempty is a value or null, structs included; a slice is never null, because this package makes none; what is
+// embedded belongs to it, whatever its name; and properties may come to be added, so a client must not refuse those
+// that it does not know.
 func mend(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	s.AdditionalProperties = nil
 	if t.Kind() != reflect.Struct {

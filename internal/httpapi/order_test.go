@@ -44,8 +44,8 @@ func without(scope v1alpha1.Scope) func(*v1alpha1.ApiKey) {
 	return authntest.Scoped(slices.DeleteFunc(slices.Clone(authntest.AllScopes), func(s v1alpha1.Scope) bool { return s == scope })...)
 }
 
-// The order is authentication, scope, rate limit, idempotency, handler: on every route, no exception. Of two things that are
-// wrong, the answer tells the one that comes first.
+// The order is authentication, scope, rate limit, idempotency, handler: on every route, no exception. Of two things
+// that are wrong, the answer tells the one that comes first.
 func TestOrderOnEveryRoute(t *testing.T) {
 	p := newProvoker(t)
 	f := p.works
@@ -164,8 +164,8 @@ func TestReadsAndWrites(t *testing.T) {
 	}
 }
 
-// Every route to data names the scope that it needs, reads one that reads and writes one that writes. Those without are about
-// the key itself, and who it is.
+// Every route to data names the scope that it needs, reads one that reads and writes one that writes. Those without are
+// about the key itself, and who it is.
 func TestEveryRouteHasItsScope(t *testing.T) {
 	var without []string
 	for i := range routes {

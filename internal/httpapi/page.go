@@ -87,7 +87,8 @@ const maxCursor = 256 // characters
 
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
-// cursor is the position as text: base64url of the time (RFC 3339, UTC), a bar, and the id. Callers pass it back as it is.
+// cursor is the position as text: base64url of the time (RFC 3339, UTC), a bar, and the id. Callers pass it back as it
+// is.
 func (p position) cursor() string {
 	return cursorEncoding.EncodeToString([]byte(p.at.UTC().Format(time.RFC3339Nano) + "|" + p.id))
 }

@@ -54,11 +54,12 @@ func declaresJSON(values []string) bool {
 		return false
 	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
-	return err == nil && mediaType == "application/json" && (params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8"))
+	return err == nil && mediaType == "application/json" &&
+		(params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8"))
 }
 
-// decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown or given twice. The
-// error is a problem whose rule names the member, in the way of "targets.0.text".
+// decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown or given
+// twice. The error is a problem whose rule names the member, in the way of "targets.0.text".
 func decodeJSON(payload []byte, into any) error {
 	if len(payload) == 0 {
 		payload = []byte("{}") // which members are missing is for the handler to say
@@ -87,9 +88,9 @@ func decodeJSON(payload []byte, into any) error {
 // maxRule is the length in bytes above which what a caller made up is no rule.
 const maxRule = 100
 
-// ruleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members are the
-// caller's own words: what does not look like a name ends the rule, because rules are logged. So does a name with dots in it,
-// which would read as several.
+// ruleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members
+// are the caller's own words: what does not look like a name ends the rule, because rules are logged. So does a name
+// with dots in it, which would read as several.
 func ruleAt(place jsontext.Pointer) string {
 	var rule []string
 	length := 0
@@ -107,8 +108,9 @@ func ruleAt(place jsontext.Pointer) string {
 }
 
 // unblockReads sees to it that nobody waits for a caller who does not send, once the request's context has ended. The
-// connection is good for an answer after that, and then for nothing: net/http takes the failed read for the caller's going
-// away, and would hand every later request on it a context that has ended. So the answer's header says that it is closed.
+// connection is good for an answer after that, and then for nothing: net/http takes the failed read for the caller's
+// going away, and would hand every later request on it a context that has ended. So the answer's header says that it is
+// closed.
 func unblockReads(ctx context.Context, c *http.ResponseController, header http.Header) (free func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -73,8 +73,8 @@ type targetResult struct {
 	Error           *platform.Failure  `json:"error,omitempty"`
 }
 
-// createPosts makes a post for each target, and publishes them unless they are for later. What is wrong with one target is
-// found out before anything is stored, and then nothing is.
+// createPosts makes a post for each target, and publishes them unless they are for later. What is wrong with one target
+// is found out before anything is stored, and then nothing is.
 func (a *API) createPosts(r *request, in createPosts) (batch, error) {
 	if r.claimed != nil && r.claimed.BatchID != "" {
 		return a.resume(r, r.claimed.BatchID)
@@ -102,8 +102,9 @@ var errTargetGone = &problem{
 	remediation: "GET /v1/accounts and GET /v1/media list what the key reaches.",
 }
 
-// publishNow commits posts with a first attempt at each, makes the attempts, and records how they ended together with the
-// answer. From the commit on, neither a revocation nor the caller's going away stops it: what was begun is recorded.
+// publishNow commits posts with a first attempt at each, makes the attempts, and records how they ended together with
+// the answer. From the commit on, neither a revocation nor the caller's going away stops it: what was begun is
+// recorded.
 func (a *API) publishNow(r *request, posts []store.Post) (batch, error) {
 	var attempts []store.Attempt
 	err := authn.Commit(r.context(), func(ctx context.Context) error {
@@ -122,7 +123,9 @@ func (a *API) publishNow(r *request, posts []store.Post) (batch, error) {
 		return batch{}, err
 	}
 	detached := context.WithoutCancel(r.context())
-	_ = r.connection.SetWriteDeadline(a.config.Clock.Now().Add(publishWithin)) // it may take longer than the server gives others
+	_ = r.connection.SetWriteDeadline(
+		a.config.Clock.Now().Add(publishWithin),
+	) // it may take longer than the server gives others
 	outcomes := a.config.Publisher.Publish(detached, posts, attempts)
 	for i, o := range outcomes {
 		posts[i].Status, posts[i].Receipt, posts[i].Failure = o.Status(), o.Receipt, o.Failure
@@ -130,8 +133,8 @@ func (a *API) publishNow(r *request, posts []store.Post) (batch, error) {
 	return batchOf(posts), a.record(detached, r, posts, outcomes)
 }
 
-// undo sees to it that nothing is left of posts whose commit has failed with err. While the database is away, that may have been
-// committed all the same: then it would wait for attempts that nobody makes.
+// undo sees to it that nothing is left of posts whose commit has failed with err. While the database is away, that may
+// have been committed all the same: then it would wait for attempts that nobody makes.
 func (a *API) undo(r *request, batchID string, err error) {
 	if !errors.Is(err, store.ErrUnavailable) {
 		return
@@ -142,8 +145,8 @@ func (a *API) undo(r *request, batchID string, err error) {
 	})
 }
 
-// record stores how attempts ended, together with the answer. Should the database be away, that goes on after the request has
-// been answered: so nothing of the request is touched then.
+// record stores how attempts ended, together with the answer. Should the database be away, that goes on after the
+// request has been answered: so nothing of the request is touched then.
 func (a *API) record(ctx context.Context, r *request, posts []store.Post, outcomes []store.Outcome) error {
 	if err := r.body.encode(batchOf(posts)); err != nil {
 		return err
@@ -171,11 +174,12 @@ func (a *API) record(ctx context.Context, r *request, posts []store.Post, outcom
 	return err
 }
 
-// publishWithin is how long the answer to a request to publish may take: 25 targets, five at a time, 20 s each, and a margin.
+// publishWithin is how long the answer to a request to publish may take: 25 targets, five at a time, 20 s each, and a
+// margin.
 const publishWithin = 3 * time.Minute
 
-// resume answers a request whose process died when its posts were on record already. Nothing is published again: an attempt
-// that was running then has failed with an unknown outcome.
+// resume answers a request whose process died when its posts were on record already. Nothing is published again: an
+// attempt that was running then has failed with an unknown outcome.
 func (a *API) resume(r *request, batchID string) (batch, error) {
 	if err := a.config.Publisher.FailLost(r.context()); err != nil {
 		return batch{}, err
@@ -224,7 +228,11 @@ func batchOf(posts []store.Post) batch {
 	return b
 }
 
-var errScheduledAt = errInvalid("scheduledAt.future", "scheduledAt is not at least a second from now.", "Leave it out to publish at once.")
+var errScheduledAt = errInvalid(
+	"scheduledAt.future",
+	"scheduledAt is not at least a second from now.",
+	"Leave it out to publish at once.",
+)
 
 // checkSchedule checks that a time is to come; nil is none.
 func (a *API) checkSchedule(at *time.Time) error {

@@ -52,8 +52,8 @@ func once[K comparable, V any](known map[K]V, name K, find func() (V, error)) (V
 	return v, err
 }
 
-// know makes the files of a post known, which the caller reaches by the post, if not by themselves: a key of the whole organization
-// may have chosen them from another profile.
+// know makes the files of a post known, which the caller reaches by the post, if not by themselves: a key of the whole
+// organization may have chosen them from another profile.
 func (f *finder) know(ctx context.Context, work *store.Work, p store.Post) error {
 	files, _, err := work.MediaOf(ctx, p.ID)
 	for _, m := range files {

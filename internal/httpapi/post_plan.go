@@ -26,7 +26,8 @@ var (
 	errMode            = errInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.", "Send one of them.")
 )
 
-// plan turns a request into the posts that it asks for, as they are to be stored. The error is a problem, or of the store.
+// plan turns a request into the posts that it asks for, as they are to be stored. The error is a problem, or of the
+// store.
 func (a *API) plan(r *request, in createPosts) ([]store.Post, error) {
 	switch {
 	case len(in.Targets) == 0:
@@ -102,15 +103,22 @@ func (a *API) planTarget(r *request, find *finder, in createPosts, i int) (store
 // accountFor finds the account that a target means.
 func accountFor(r *request, find *finder, t target, at string) (store.Account, error) {
 	if t.Platform != nil && !slices.Contains(platformNames, *t.Platform) {
-		return store.Account{}, errInvalid(at+".platform", "There is no platform of this name.", "The platforms are bluesky and linkedin.")
+		return store.Account{}, errInvalid(
+			at+".platform",
+			"There is no platform of this name.",
+			"The platforms are bluesky and linkedin.",
+		)
 	}
 	account, err := lookUpAccount(r, find, t, at)
 	switch {
 	case err != nil:
 		return account, err
 	case t.Platform != nil && *t.Platform != string(account.Platform):
-		return account, errInvalid("targets.account.platform_mismatch", "A target's account is of another platform than the target.",
-			"Leave platform out: the account has it.")
+		return account, errInvalid(
+			"targets.account.platform_mismatch",
+			"A target's account is of another platform than the target.",
+			"Leave platform out: the account has it.",
+		)
 	case t.Options != nil && t.Options.Platform != account.Platform:
 		return account, errInvalid("targets.options.platform_mismatch", "A target's options are those of another platform.",
 			"Send the options of the account's platform, or none.")
@@ -124,18 +132,28 @@ func lookUpAccount(r *request, find *finder, t target, at string) (store.Account
 		account, err := find.account(r.context(), *t.AccountID)
 		return account, orNotFound(err, errNoAccount)
 	case t.Platform == nil:
-		return store.Account{}, errInvalid(at+".accountId", "A target has neither accountId nor platform.", "Send one of them, or both.")
+		return store.Account{}, errInvalid(
+			at+".accountId",
+			"A target has neither accountId nor platform.",
+			"Send one of them, or both.",
+		)
 	}
 	accounts, err := find.accountsOf(r.context(), platform.Name(*t.Platform))
 	switch {
 	case err != nil:
 		return store.Account{}, err
 	case len(accounts) == 0:
-		return store.Account{}, errInvalid("target.account.not_connected", "The key reaches no account of a target's platform.",
-			"Connect one: POST /v1/accounts/connect/{platform}.")
+		return store.Account{}, errInvalid(
+			"target.account.not_connected",
+			"The key reaches no account of a target's platform.",
+			"Connect one: POST /v1/accounts/connect/{platform}.",
+		)
 	case len(accounts) > 1:
-		return store.Account{}, errInvalid("target.account.ambiguous", "The key reaches several accounts of a target's platform.",
-			"Send the accountId of the one that is meant; GET /v1/accounts lists them.")
+		return store.Account{}, errInvalid(
+			"target.account.ambiguous",
+			"The key reaches several accounts of a target's platform.",
+			"Send the accountId of the one that is meant; GET /v1/accounts lists them.",
+		)
 	}
 	return accounts[0], nil
 }
@@ -152,13 +170,29 @@ func toRefs(at string, items []mediaInput) ([]store.MediaRef, error) {
 		case m.Kind != platform.Image && m.Kind != platform.Video:
 			return nil, errInvalid(here+".kind", "A medium is neither an image nor a video.", "Send the kind image or video.")
 		case m.URL != "":
-			return nil, errInvalid(here+".url", "Media are not fetched from URLs.", "Upload the file with POST /v1/media, and send its mediaId.")
+			return nil, errInvalid(
+				here+".url",
+				"Media are not fetched from URLs.",
+				"Upload the file with POST /v1/media, and send its mediaId.",
+			)
 		case m.BytesBase64 != "":
-			return nil, errInvalid(here+".bytesBase64", "Media are not taken inline.", "Upload the file with POST /v1/media, and send its mediaId.")
+			return nil, errInvalid(
+				here+".bytesBase64",
+				"Media are not taken inline.",
+				"Upload the file with POST /v1/media, and send its mediaId.",
+			)
 		case m.MediaID == "":
-			return nil, errInvalid(here+".mediaId", "A medium has no mediaId.", "Upload the file with POST /v1/media, and send its mediaId.")
+			return nil, errInvalid(
+				here+".mediaId",
+				"A medium has no mediaId.",
+				"Upload the file with POST /v1/media, and send its mediaId.",
+			)
 		case tooLong(m.AltText):
-			return nil, errInvalid(here+".altText", "An alternative text is too long, or holds characters that are no text.", "Send less.")
+			return nil, errInvalid(
+				here+".altText",
+				"An alternative text is too long, or holds characters that are no text.",
+				"Send less.",
+			)
 		}
 		refs = append(refs, store.MediaRef{Kind: m.Kind, MediaID: m.MediaID, AltText: m.AltText})
 	}
@@ -170,13 +204,22 @@ func tooLong(text string) bool {
 	return utf8.RuneCountInString(text) > maxText || strings.ContainsRune(text, 0)
 }
 
-// preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its end.
+// preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its
+// end.
 func (a *API) preflight(r *request, find *finder, p store.Post, at string) error {
 	switch {
 	case tooLong(p.Text):
-		return errInvalid(at+"text", "A text is longer than 20000 characters, or holds characters that are no text.", "Send less.")
+		return errInvalid(
+			at+"text",
+			"A text is longer than 20000 characters, or holds characters that are no text.",
+			"Send less.",
+		)
 	case tooLong(p.FirstComment):
-		return errInvalid(at+"firstComment.text", "A first comment is longer than 20000 characters, or holds characters that are no text.", "Send less.")
+		return errInvalid(
+			at+"firstComment.text",
+			"A first comment is longer than 20000 characters, or holds characters that are no text.",
+			"Send less.",
+		)
 	}
 	content := platform.Content{Text: p.Text, FirstComment: p.FirstComment}
 	if p.Options != nil {
@@ -188,7 +231,11 @@ func (a *API) preflight(r *request, find *finder, p store.Post, at string) error
 			return orNotFound(err, errNoMedia)
 		}
 		if !strings.HasPrefix(m.ContentType, ref.Kind+"/") {
-			return errInvalid(fmt.Sprintf("%smedia.%d.kind", at, i), "A medium is of another kind than its file.", "The file's contentType tells.")
+			return errInvalid(
+				fmt.Sprintf("%smedia.%d.kind", at, i),
+				"A medium is of another kind than its file.",
+				"The file's contentType tells.",
+			)
 		}
 		content.Media = append(content.Media, platform.Media{
 			Kind: ref.Kind, AltText: ref.AltText, ID: m.ID, ContentType: m.ContentType, SizeBytes: m.SizeBytes,

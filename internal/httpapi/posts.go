@@ -116,8 +116,12 @@ func errPostState(rule, message, remediation string) *problem {
 }
 
 var (
-	errNotCancelable = errPostState("post.status", "The post is not queued any more.", "Only queued posts can be canceled.")
-	errNotEditable   = errPostState("post.status", "The post is not queued any more, or its time has come.",
+	errNotCancelable = errPostState(
+		"post.status",
+		"The post is not queued any more.",
+		"Only queued posts can be canceled.",
+	)
+	errNotEditable = errPostState("post.status", "The post is not queued any more, or its time has come.",
 		"Only posts that are still to come can be changed.")
 	errNotRetryable = errPostState("post.retry.status", "The post has not failed, or its account is disconnected.",
 		"Only posts that are failed, rejected or canceled can be tried again.")
@@ -129,7 +133,8 @@ var (
 	postStatuses  = []string{"queued", "publishing", "published", "failed", "rejected", "canceled"}
 )
 
-// Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there are none.
+// Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there
+// are none.
 var (
 	otherPlatforms = []string{"facebook", "instagram", "pinterest", "threads", "tiktok", "twitter"}
 	otherStatuses  = []string{"validated"}

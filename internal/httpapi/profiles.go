@@ -45,8 +45,8 @@ func (a *API) getProfile(r *request) (profile, error) {
 	return profileOf(p), nil
 }
 
-// reachedProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way, and
-// after the same search, as one that never was.
+// reachedProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way,
+// and after the same search, as one that never was.
 func (a *API) reachedProfile(r *request, id string) (*authn.Profile, error) {
 	visible := a.config.Directory.Profiles(r.caller())
 	i := slices.IndexFunc(visible, func(p *authn.Profile) bool { return string(p.ID) == id })
@@ -59,8 +59,8 @@ func (a *API) reachedProfile(r *request, id string) (*authn.Profile, error) {
 // defaultProfile is the slug of the profile that things belong to which are made without one.
 const defaultProfile = "default"
 
-// profileFor returns the id of the profile that something new belongs to: the one that is named, else that of the key, else
-// the organization's profile "default". Without that one it is "", and the thing is the organization's alone.
+// profileFor returns the id of the profile that something new belongs to: the one that is named, else that of the key,
+// else the organization's profile "default". Without that one it is "", and the thing is the organization's alone.
 func (a *API) profileFor(r *request, named *string) (string, error) {
 	caller := r.caller()
 	switch {

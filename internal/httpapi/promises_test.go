@@ -118,8 +118,8 @@ func (p *provoker) successOf(t *testing.T, r *route, key string) sent {
 	return s
 }
 
-// Every response that the document promises is provoked once, and is what the document says. Properties that it does not
-// mention are refused here, so that none goes undescribed.
+// Every response that the document promises is provoked once, and is what the document says. Properties that it does
+// not mention are refused here, so that none goes undescribed.
 func TestResponsesAreAsDescribed(t *testing.T) {
 	p := newProvoker(t)
 	for i := range routes {

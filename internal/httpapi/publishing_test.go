@@ -27,8 +27,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// publishing completes c with real parts: a database (a SQLite file of the test's own, unless there is a URL), a folder of
-// media, and the sandbox as every platform. The publisher does not run: what is queued stays so.
+// publishing completes c with real parts: a database (a SQLite file of the test's own, unless there is a URL), a folder
+// of media, and the sandbox as every platform. The publisher does not run: what is queued stays so.
 func publishing(t testing.TB, c *Config, databaseURL string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -76,7 +76,8 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 	c.NewID, c.Random = newID, rand.Reader
 }
 
-// migrated is the file of an empty database. It is made once: under the race detector, migrations take most of a second.
+// migrated is the file of an empty database. It is made once: under the race detector, migrations take most of a
+// second.
 var migrated = sync.OnceValue(func() []byte {
 	file, err := emptyDatabase()
 	if err != nil {

@@ -89,7 +89,11 @@ func timeOf(query url.Values, name string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, query.Get(name))
 	if err != nil {
-		return time.Time{}, errInvalid(name, name+" is not a time.", "Write times as RFC 3339 has them, such as 2026-05-08T12:00:00Z.")
+		return time.Time{}, errInvalid(
+			name,
+			name+" is not a time.",
+			"Write times as RFC 3339 has them, such as 2026-05-08T12:00:00Z.",
+		)
 	}
 	if t.IsZero() {
 		t = t.Add(1) // the store takes the zero time for none; nothing is as old as both

@@ -12,8 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 )
 
-// admit lets a request in: its key is recognised, has the scope that the route names, and is within its rate. In this order:
-// who is not known is told nothing of scopes, and who may not do a thing does not pay for it.
+// admit lets a request in: its key is recognised, has the scope that the route names, and is within its rate. In this
+// order: who is not known is told nothing of scopes, and who may not do a thing does not pay for it.
 func (a *API) admit(r *request) error {
 	if err := a.config.Authenticator.Admit(r.http.Context(), r.http.Header["Authorization"], &r.flight); err != nil {
 		return a.refuse(r, err)
@@ -30,8 +30,8 @@ func (a *API) admit(r *request) error {
 	return nil
 }
 
-// refuse counts a failed authentication against where it came from. A good key is let in from there all the same: neighbours
-// behind one address can't lock each other out.
+// refuse counts a failed authentication against where it came from. A good key is let in from there all the same:
+// neighbours behind one address can't lock each other out.
 func (a *API) refuse(r *request, err error) error {
 	if !errors.As(err, new(authn.Refusal)) {
 		return err
@@ -40,8 +40,11 @@ func (a *API) refuse(r *request, err error) error {
 	if left.Allowed {
 		return err
 	}
-	return errors.Join(errRateLimited(left.RetryAfter, "There were too many requests without a valid key from this address.",
-		"Wait the seconds of Retry-After, and send a key that is valid here."), err)
+	return errors.Join(
+		errRateLimited(left.RetryAfter, "There were too many requests without a valid key from this address.",
+			"Wait the seconds of Retry-After, and send a key that is valid here."),
+		err,
+	)
 }
 
 func errRateLimited(retryAfter time.Duration, message, remediation string) *problem {
@@ -54,7 +57,8 @@ func errRateLimited(retryAfter time.Duration, message, remediation string) *prob
 // seconds rounds up: who waits as long as it says has waited long enough.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
-// limitHeaders sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), with a policy of the name "key".
+// limitHeaders sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), with a policy of the name
+// "key".
 func limitHeaders(h http.Header, left authn.Allowance) {
 	var buffer [64]byte
 	policy := append(buffer[:0], `"key";q=`...)

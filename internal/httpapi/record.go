@@ -18,8 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 )
 
-// AccessLog says which requests leave a record in the log. A 500 leaves one always, and a refusal leaves one in the audit
-// log instead.
+// AccessLog says which requests leave a record in the log. A 500 leaves one always, and a refusal leaves one in the
+// audit log instead.
 type AccessLog string
 
 // The choices.
@@ -29,8 +29,8 @@ const (
 	AccessLogNone   AccessLog = "none"
 )
 
-// maxRecords is how many requests that went wrong are recorded a second, and at once, of each kind: anyone can cause them,
-// without a key, and must not be able to fill a disk, nor to keep it out of the log that a revoked key is in use.
+// maxRecords is how many requests that went wrong are recorded a second, and at once, of each kind: anyone can cause
+// them, without a key, and must not be able to fill a disk, nor to keep it out of the log that a revoked key is in use.
 const maxRecords = 100
 
 // recorder writes one record a request. A record never holds a header, a path or a query: keys end up in all of them.
@@ -101,7 +101,8 @@ func levelOf(status int) slog.Level {
 	}
 }
 
-// writePaced writes a record of what anyone can cause, or counts it as left out. more is asked for only if it is written.
+// writePaced writes a record of what anyone can cause, or counts it as left out. more is asked for only if it is
+// written.
 func (l *log) writePaced(level slog.Level, message string, r *request, elapsed time.Duration, more func() []slog.Attr) {
 	if !l.limit.AllowN(r.start, 1) {
 		l.suppressed.Add(1)

@@ -64,8 +64,8 @@ func (r *request) successStatus() int {
 // caller returns who is calling; the zero Identity unless the route takes a key.
 func (r *request) caller() authn.Identity { return r.flight.Caller() }
 
-// context returns the context for whatever the handler does that takes time. It ends, too, when the caller's key ceases to
-// be good; authn.Commit takes it.
+// context returns the context for whatever the handler does that takes time. It ends, too, when the caller's key ceases
+// to be good; authn.Commit takes it.
 func (r *request) context() context.Context {
 	if r.route.access == anyone {
 		return r.http.Context()

@@ -12,8 +12,8 @@ import (
 	"sync"
 )
 
-// Values of response headers, made once. net/http only reads them. There is no Vary: what depends on the caller is never
-// stored, and a Vary means something to stores alone.
+// Values of response headers, made once. net/http only reads them. There is no Vary: what depends on the caller is
+// never stored, and a Vary means something to stores alone.
 var (
 	contentTypeJSON = []string{"application/json"}
 	noSniff         = []string{"nosniff"}

@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 	kube.Main(m, kube.Options{Manifests: []string{"config/crd", "config/rbac"}})
 }
 
-// TestDeletedWhileRunning: the whole way from a DELETE at the real apiserver, by the real controller, to a request that is
-// running on a socket. The routes are this test's own: none of the product's takes long enough yet.
+// TestDeletedWhileRunning: the whole way from a DELETE at the real apiserver, by the real controller, to a request that
+// is running on a socket. The routes are this test's own: none of the product's takes long enough yet.
 func TestDeletedWhileRunning(t *testing.T) {
 	entered := make(chan struct{}, 1)
 	finish := make(chan struct{})
@@ -135,7 +135,8 @@ func TestDeletedWhileRunning(t *testing.T) {
 	})
 }
 
-// runReplica runs an API process' parts in this one, under its own ServiceAccount, and the controller. It returns the URL.
+// runReplica runs an API process' parts in this one, under its own ServiceAccount, and the controller. It returns the
+// URL.
 func runReplica(t *testing.T, more []route) string {
 	t.Helper()
 	cluster := kube.Shared(t)

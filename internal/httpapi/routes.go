@@ -44,8 +44,8 @@ type route struct {
 	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
 }
 
-// pageSize is the limit of a listing without one. Clients of the reference expect all accounts, all keys and all profiles in one
-// answer, and know of no second page of them.
+// pageSize is the limit of a listing without one. Clients of the reference expect all accounts, all keys and all
+// profiles in one answer, and know of no second page of them.
 func (t *route) pageSize() int {
 	if t.whole {
 		return wholeLimit

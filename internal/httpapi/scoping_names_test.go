@@ -80,8 +80,8 @@ func (n naming) String() string {
 	return n.route.method + " " + n.route.path + ", " + n.where + " " + n.at
 }
 
-// namings are all ways of all routes to name a thing. One that is not known to the tables above fails the test: whoever adds
-// it decides what it is.
+// namings are all ways of all routes to name a thing. One that is not known to the tables above fails the test: whoever
+// adds it decides what it is.
 func namings(t *testing.T) []naming {
 	t.Helper()
 	var all []naming

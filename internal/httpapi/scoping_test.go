@@ -174,9 +174,10 @@ func place(body map[string]any, at, id string) {
 	}
 }
 
-// "Cross-profile access by a profile-scoped key returns 404 not_found, never 403, so the key cannot probe for the existence of
-// other profiles." And "every key is bound to a single organization. There is no cross-org key." For every way in which a
-// request can name a thing: what is somebody else's is the same, to the byte, as what never was; one's own is another matter.
+// "Cross-profile access by a profile-scoped key returns 404 not_found, never 403, so the key cannot probe for the
+// existence of other profiles." And "every key is bound to a single organization. There is no cross-org key." For every
+// way in which a request can name a thing: what is somebody else's is the same, to the byte, as what never was; one's
+// own is another matter.
 func TestScopingTable(t *testing.T) { onBoth(t, scopingTable) }
 
 func scopingTable(t *testing.T) {
@@ -266,7 +267,8 @@ type listed struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
-// A cursor is a position: a foreign one gives what any cursor of that position gives, and shows nothing that is foreign.
+// A cursor is a position: a foreign one gives what any cursor of that position gives, and shows nothing that is
+// foreign.
 func TestCursorsOfOthers(t *testing.T) { onBoth(t, cursorsOfOthers) }
 
 func cursorsOfOthers(t *testing.T) {
@@ -323,8 +325,8 @@ func contains(whole, part string) bool {
 	return true
 }
 
-// A target that names a platform alone finds among what the key reaches: somebody else's account makes it neither found nor
-// ambiguous.
+// A target that names a platform alone finds among what the key reaches: somebody else's account makes it neither found
+// nor ambiguous.
 func TestPlatformAloneIsAnAccount(t *testing.T) {
 	w := newWorld(t)
 	w.connect(t, w.foreignKey)

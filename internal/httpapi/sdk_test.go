@@ -16,8 +16,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/sdk"
 )
 
-// "The reference's published TypeScript SDK works unchanged": every call of it, over a socket, in both environments; on live also
-// while no platform is built yet.
+// "The reference's published TypeScript SDK works unchanged": every call of it, over a socket, in both environments; on
+// live also while no platform is built yet.
 func TestTheReferencesSDK(t *testing.T) {
 	for _, c := range []struct {
 		reason      string

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// sentences are what the reference's page on authentication promises of headers, scoping, reads and writes, and errors, each
-// with the tests that show it.
+// sentences are what the reference's page on authentication promises of headers, scoping, reads and writes, and errors,
+// each with the tests that show it.
 var sentences = []struct {
 	sentence string
 	tests    []string

@@ -27,7 +27,8 @@ import (
 // hurry is the time that the server of these tests gives a request. Like the real one, it gives an answer more.
 const hurry = 200 * time.Millisecond
 
-// hurried is an API on a socket whose server has little time, and what transfers are slow by: each tick some of them goes on.
+// hurried is an API on a socket whose server has little time, and what transfers are slow by: each tick some of them
+// goes on.
 func hurried(t *testing.T) (f *fixture, address string, ticks <-chan time.Time) {
 	t.Helper()
 	f = newFixture(t, nil, func(c *Config) {

@@ -48,9 +48,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, s.controller.Flush()
 }
 
-// unblock sees to it that Write does not wait, once the request's context has ended, for a caller who does not read. Only
-// a deadline does that, and the connection is good for nothing after it: so it must not be before the first byte, when
-// there may be an error to tell.
+// unblock sees to it that Write does not wait, once the request's context has ended, for a caller who does not read.
+// Only a deadline does that, and the connection is good for nothing after it: so it must not be before the first byte,
+// when there may be an error to tell.
 func (s *stream) unblock() (free func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(s.r.context(), func() {

@@ -125,7 +125,8 @@ func TestStreamBeforeItsFirstByte(t *testing.T) {
 	}
 }
 
-// TestStreamReset: after the first byte there is nothing left but to break off, so that nobody takes a part for the whole.
+// TestStreamReset: after the first byte there is nothing left but to break off, so that nobody takes a part for the
+// whole.
 func TestStreamReset(t *testing.T) {
 	errDisk := errors.New("disk full")
 	cutBy := func(cut func(*cutFixture)) func(*cutFixture, *request, io.Writer) error {

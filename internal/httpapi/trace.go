@@ -14,8 +14,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// beginSpan begins the span of a request, as part of the caller's trace if there is a traceparent (W3C Trace Context). Its
-// tracestate is left out: callers write in there what they like.
+// beginSpan begins the span of a request, as part of the caller's trace if there is a traceparent (W3C Trace Context).
+// Its tracestate is left out: callers write in there what they like.
 func (a *API) beginSpan(r *request) {
 	if a.config.Tracer == nil {
 		return
@@ -28,8 +28,8 @@ func (a *API) beginSpan(r *request) {
 	r.http = r.http.WithContext(ctx)
 }
 
-// endSpan ends the span of a request that has been answered. It is named by method and route, as OpenTelemetry's semantic
-// conventions for HTTP have it, but says nothing of the path: keys end up there.
+// endSpan ends the span of a request that has been answered. It is named by method and route, as OpenTelemetry's
+// semantic conventions for HTTP have it, but says nothing of the path: keys end up there.
 func (a *API) endSpan(r *request) {
 	if r.span == nil {
 		return

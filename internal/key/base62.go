@@ -22,8 +22,8 @@ var digit = func() (t [256]byte) {
 	return t
 }()
 
-// FillBase62 fills dst with uniformly distributed characters of 0-9A-Za-z, each of 5.95 random bits. The error is random's. A byte of 248 or more is thrown away: taking it modulo 62
-// would favour the first eight characters.
+// FillBase62 fills dst with uniformly distributed characters of 0-9A-Za-z, each of 5.95 random bits. The error is
+// random's. A byte of 248 or more is thrown away: taking it modulo 62 would favour the first eight characters.
 func FillBase62(random io.Reader, dst []byte) error {
 	const fair = 256 - 256%len(alphabet)
 	var buf [48]byte

@@ -146,8 +146,8 @@ func TestMintShape(t *testing.T) {
 	}
 }
 
-// TestMintIsUniform counts the characters of 4,000 bodies. With modulo bias the first eight would each come up a quarter
-// more often than they should: chi-square would be in the thousands.
+// TestMintIsUniform counts the characters of 4,000 bodies. With modulo bias the first eight would each come up a
+// quarter more often than they should: chi-square would be in the thousands.
 func TestMintIsUniform(t *testing.T) {
 	const keys, body = 4000, 32
 	f, random := format(t, key.DefaultWord), newRandom()

@@ -12,8 +12,8 @@ import (
 const Pattern = `\blmp_(?:live|test)_[0-9A-Za-z]{38}\b`
 
 // Redact removes the given key from text, in clear and in the base64 that a Secret's data is written in. It is for text
-// that comes from elsewhere and may quote what it was given, such as an admission webhook's refusal. The base64 is matched
-// with its padding, which may be written otherwise, or without.
+// that comes from elsewhere and may quote what it was given, such as an admission webhook's refusal. The base64 is
+// matched with its padding, which may be written otherwise, or without.
 func Redact(text, key string) string {
 	if key == "" {
 		return text

@@ -192,7 +192,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// noKeyMaterial refuses any eight characters of a body in text: prefixes are the same for all keys and give nothing away.
+// noKeyMaterial refuses any eight characters of a body in text: prefixes are the same for all keys and give nothing
+// away.
 func noKeyMaterial(t *testing.T, text string, keys ...string) {
 	t.Helper()
 	for _, k := range keys {

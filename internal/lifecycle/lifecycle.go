@@ -138,7 +138,8 @@ func Expiry(wanted *time.Time, profile *v1alpha1.Profile, mintedAt time.Time) *t
 }
 
 // Precedes tells which of two keys with one hash is the rightful one: the one that was given its hash first; if neither
-// has it yet, the older; at the same second, the one with the smaller UID. One that has been found a duplicate has no say.
+// has it yet, the older; at the same second, the one with the smaller UID. One that has been found a duplicate has no
+// say.
 func Precedes(a, b Key) bool {
 	switch {
 	case a.Duplicate != b.Duplicate:

@@ -49,8 +49,8 @@ func (a *Addresses) meter(of netip.Addr) *authn.Meter {
 	return m
 }
 
-// subscriber is the address that stands for all that whoever has this one can choose from: a /64 is the least that an IPv6
-// subscriber gets.
+// subscriber is the address that stands for all that whoever has this one can choose from: a /64 is the least that an
+// IPv6 subscriber gets.
 func subscriber(address netip.Addr) netip.Addr {
 	address = address.Unmap()
 	if !address.Is6() {

@@ -25,8 +25,8 @@ const (
 	redisPause = time.Second
 )
 
-// shared is the allowances of all keys, as all processes know them: the generic cell rate algorithm in Redis, by its clock,
-// one entry for each key and rate, which goes away by itself. An entry is named after the ApiKey's UID.
+// shared is the allowances of all keys, as all processes know them: the generic cell rate algorithm in Redis, by its
+// clock, one entry for each key and rate, which goes away by itself. An entry is named after the ApiKey's UID.
 type shared struct {
 	client  *redis.Client
 	limiter *redis_rate.Limiter
@@ -47,7 +47,8 @@ func newShared(o *redis.Options, logger *slog.Logger) *shared {
 	return &shared{client: client, limiter: redis_rate.NewLimiter(client), logger: logger}
 }
 
-// take takes one request out of a key's allowance. Not ok: Redis can't be asked, and nothing was taken as far as is known.
+// take takes one request out of a key's allowance. Not ok: Redis can't be asked, and nothing was taken as far as is
+// known.
 func (s *shared) take(ctx context.Context, id types.UID, rate authn.Rate, now time.Time) (a authn.Allowance, ok bool) {
 	ask, afterFailure := s.mayAsk(now)
 	if !ask {

@@ -106,8 +106,8 @@ func TestRedisGetsIDsOnly(t *testing.T) {
 	}
 }
 
-// TestRedisOutage: while Redis is away, requests go on within its time and by the local limit, and are counted; when it is
-// back it is asked again.
+// TestRedisOutage: while Redis is away, requests go on within its time and by the local limit, and are counted; when it
+// is back it is asked again.
 func TestRedisOutage(t *testing.T) {
 	for _, tc := range []struct {
 		reason string

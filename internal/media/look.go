@@ -35,7 +35,8 @@ var headers = map[string]func(io.Reader) (image.Config, error){
 	"image/webp": webp.DecodeConfig,
 }
 
-// look tells the content type of a file by its own bytes, and checks what it says of itself. Then rest is all of the file.
+// look tells the content type of a file by its own bytes, and checks what it says of itself. Then rest is all of the
+// file.
 func (s *source) look() (contentType string, err error) {
 	buffered := bufio.NewReaderSize(s, sniffed)
 	s.rest = buffered

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package media keeps uploaded files: it looks at what they are while they stream by, and puts their bytes into a folder
-// or an S3-compatible bucket. Which file belongs to whom is package store's to know.
+// Package media keeps uploaded files: it looks at what they are while they stream by, and puts their bytes into a
+// folder or an S3-compatible bucket. Which file belongs to whom is package store's to know.
 package media
 
 import (
@@ -122,8 +122,8 @@ func (l *Library) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Each calls do with the keys that begin with prefix, of files that were last changed before then, some hundreds at a time, until
-// it returns an error.
+// Each calls do with the keys that begin with prefix, of files that were last changed before then, some hundreds at a
+// time, until it returns an error.
 func (l *Library) Each(ctx context.Context, prefix string, before time.Time, do func(keys []string) error) error {
 	if err := l.there(); err != nil { // the listing of a folder that is away is empty
 		return l.failure("list", "", err)

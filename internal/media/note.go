@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// Note keeps a few bytes of this server's own under a key, in place of what was there: whole, or, with an error, not at all. What they
-// are is not looked at. Get reads them, and Each lists them, like any file.
+// Note keeps a few bytes of this server's own under a key, in place of what was there: whole, or, with an error, not at
+// all. What they are is not looked at. Get reads them, and Each lists them, like any file.
 func (l *Library) Note(ctx context.Context, key string, content []byte) error {
 	if !valid(key) {
 		return fmt.Errorf("write file %q: that is no key", key)

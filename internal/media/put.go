@@ -30,8 +30,8 @@ type File struct {
 	SHA256      string // hex
 }
 
-// Put streams a file into the library, under a key that nothing has yet. It is there whole, or, with an error, not at all.
-// The error is one of the above, or what r returned. Memory is bounded, whatever the size.
+// Put streams a file into the library, under a key that nothing has yet. It is there whole, or, with an error, not at
+// all. The error is one of the above, or what r returned. Memory is bounded, whatever the size.
 func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error) {
 	if !valid(key) {
 		return File{}, fmt.Errorf("write file %q: that is no key", key)
@@ -111,8 +111,8 @@ func (l *Library) draft(ctx context.Context, key, contentType string) (*draft, e
 	return d, err
 }
 
-// keep gives the file its name, when its bytes are where they survive a power failure, and sees to it that the name does too: a
-// row of the database will say that it is there.
+// keep gives the file its name, when its bytes are where they survive a power failure, and sees to it that the name
+// does too: a row of the database will say that it is there.
 func (d *draft) keep() error {
 	if d.temp != nil {
 		if err := d.temp.Sync(); err != nil {
@@ -126,7 +126,8 @@ func (d *draft) keep() error {
 	return d.library.syncFolders(filepath.Dir(d.temp.Name()))
 }
 
-// syncFolders makes what is named in a folder last, and the folder itself, and those that it is in, which may all be new.
+// syncFolders makes what is named in a folder last, and the folder itself, and those that it is in, which may all be
+// new.
 func (l *Library) syncFolders(folder string) error {
 	for root := filepath.Clean(l.folder); ; folder = filepath.Dir(folder) {
 		if err := l.syncFolder(folder); err != nil {
@@ -138,7 +139,8 @@ func (l *Library) syncFolders(folder string) error {
 	}
 }
 
-// syncFolder makes the names in a folder last. File systems that can't be told to, as over some networks, have it their own way.
+// syncFolder makes the names in a folder last. File systems that can't be told to, as over some networks, have it their
+// own way.
 func syncFolder(folder string) error {
 	f, err := os.Open(filepath.Clean(folder))
 	if err != nil {
@@ -151,7 +153,8 @@ func syncFolder(folder string) error {
 	return nil
 }
 
-// discard removes what there is of the file. The context of its writer must have ended, so that it is not kept after all.
+// discard removes what there is of the file. The context of its writer must have ended, so that it is not kept after
+// all.
 func (d *draft) discard() {
 	_ = d.writer.Close()
 	if d.temp != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/media"
 )
 
-// TestPutSyncsNames: after a power failure a file has its name, in folders that are there, or Put has not said that it is kept.
+// TestPutSyncsNames: after a power failure a file has its name, in folders that are there, or Put has not said that it
+// is kept.
 func TestPutSyncsNames(t *testing.T) {
 	l, folder := library(t, maxSize)
 	var synced []string

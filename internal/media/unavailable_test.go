@@ -22,8 +22,8 @@ import (
 // envFull makes the test binary the process whose files may not grow.
 const envFull = "LMP_TEST_FILES_MAY_NOT_GROW"
 
-// TestFull: a disk that takes no more, in a process of its own, because the kernel's limit on the size of files is for all
-// of a process. It is what needs no rights anywhere, and fails where a full disk does: in the middle of a write.
+// TestFull: a disk that takes no more, in a process of its own, because the kernel's limit on the size of files is for
+// all of a process. It is what needs no rights anywhere, and fails where a full disk does: in the middle of a write.
 func TestFull(t *testing.T) {
 	if os.Getenv(envFull) == "" {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFull$", "-test.v")

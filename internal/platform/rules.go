@@ -140,7 +140,9 @@ var rules = []rule{
 	},
 	{
 		"reply.root",
-		ifReplies("A reply may name the first post of its thread by replyRootUri and replyRootCid, both, beside the post that it answers."),
+		ifReplies(
+			"A reply may name the first post of its thread by replyRootUri and replyRootCid, both, beside the post that it answers.",
+		),
 		func(_ Limits, c Content) (string, string) {
 			switch o := c.Options; {
 			case (o.ReplyRootURI == "") != (o.ReplyRootCID == ""):
@@ -188,7 +190,8 @@ func countOf(c Content, kind string) (n int) {
 	return n
 }
 
-// tooLong counts what people see as characters (UAX #29), as the platforms do. number is that of the medium, if it is one's.
+// tooLong counts what people see as characters (UAX #29), as the platforms do. number is that of the medium, if it is
+// one's.
 func tooLong(l Limits, what, text string, most, number int) (message, remediation string) {
 	if len(text) <= most { // no text has more graphemes than bytes
 		return "", ""
@@ -214,13 +217,25 @@ func tooManyBytes(l Limits, what, text string, most int) (message, remediation s
 	if most == 0 || len(text) <= most {
 		return "", ""
 	}
-	return fmt.Sprintf("The %s has %d bytes; %s takes at most %d.", what, len(text), l.Title, most), "Shorten it, or use simpler characters."
+	return fmt.Sprintf(
+		"The %s has %d bytes; %s takes at most %d.",
+		what,
+		len(text),
+		l.Title,
+		most,
+	), "Shorten it, or use simpler characters."
 }
 
 func tooMany(l Limits, c Content) (message, remediation string) {
 	for _, kind := range []string{Image, Video} {
 		if most, _, _ := l.ofKind(kind); countOf(c, kind) > most {
-			return fmt.Sprintf("The post has %d %ss; %s takes at most %d.", countOf(c, kind), kind, l.Title, most), "Make several posts of it."
+			return fmt.Sprintf(
+				"The post has %d %ss; %s takes at most %d.",
+				countOf(c, kind),
+				kind,
+				l.Title,
+				most,
+			), "Make several posts of it."
 		}
 	}
 	return "", ""
@@ -231,7 +246,10 @@ func wrongType(l Limits, c Content) (message, remediation string) {
 	for i, m := range c.Media {
 		if _, types, _ := l.ofKind(m.Kind); !slices.Contains(types, m.ContentType) {
 			return fmt.Sprintf("Medium %d is of type %s, which %s does not take as %s.", i+1, m.ContentType, l.Title, m.Kind),
-				"Convert it, or give the kind that it is: " + strings.Join(slices.Concat(l.ImageTypes, l.VideoTypes), ", ") + " are taken."
+				"Convert it, or give the kind that it is: " + strings.Join(
+					slices.Concat(l.ImageTypes, l.VideoTypes),
+					", ",
+				) + " are taken."
 		}
 	}
 	return "", ""
@@ -241,7 +259,14 @@ func tooLarge(l Limits, c Content, kind string) (message, remediation string) {
 	_, _, most := l.ofKind(kind)
 	for i, m := range c.Media {
 		if m.Kind == kind && m.SizeBytes > most {
-			return fmt.Sprintf("Medium %d has %d bytes; %s takes %ss of at most %d.", i+1, m.SizeBytes, l.Title, kind, most), "Make it smaller."
+			return fmt.Sprintf(
+				"Medium %d has %d bytes; %s takes %ss of at most %d.",
+				i+1,
+				m.SizeBytes,
+				l.Title,
+				kind,
+				most,
+			), "Make it smaller."
 		}
 	}
 	return "", ""

@@ -11,21 +11,21 @@ import (
 )
 
 // The heap may grow by so much over what is in use before it is collected: a small heap by as much again, which is Go's
-// default, and a large one by no more than smallGrowth percent. Most of a large heap is what the process knows of ApiKeys, which
-// stays; with the default, it would be twice as large as that. Collecting a small heap as often would cost more
-// than it saves.
+// default, and a large one by no more than smallGrowth percent. Most of a large heap is what the process knows of
+// ApiKeys, which stays; with the default, it would be twice as large as that. Collecting a small heap as often would
+// cost more than it saves.
 const (
 	growth      = 10 << 20 // bytes
 	smallGrowth = 30       // percent
 	fullGrowth  = 100
 )
 
-// idleAfter is how many seconds without a collection make the process idle: what a burst has left, such as a first list of all
-// keys, is given back to the machine then. Otherwise it would stay for as long as nothing else is allocated.
+// idleAfter is how many seconds without a collection make the process idle: what a burst has left, such as a first list
+// of all keys, is given back to the machine then. Otherwise it would stay for as long as nothing else is allocated.
 const idleAfter = 5
 
-// PaceCollector keeps the growth of the heap to that until ctx ends, and gives memory back when the process becomes idle. What
-// GOGC is set to by whoever runs the process counts instead.
+// PaceCollector keeps the growth of the heap to that until ctx ends, and gives memory back when the process becomes
+// idle. What GOGC is set to by whoever runs the process counts instead.
 func PaceCollector(ctx context.Context, getenv func(string) string) {
 	if getenv("GOGC") != "" {
 		return

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process holds what the controller and the API are alike in, as processes: their memory, their version, the namespaces
-// that they are about, and whom they trust.
+// Package process holds what the controller and the API are alike in, as processes: their memory, their version, the
+// namespaces that they are about, and whom they trust.
 package process
 
 import (

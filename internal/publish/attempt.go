@@ -23,8 +23,8 @@ import (
 // atOnce is how many posts of one request are sent at a time.
 const atOnce = 5
 
-// Publish makes the attempts that a request has begun, several at a time, and returns their outcomes in the same order. They
-// are to be given to Record, for which the end of Run waits.
+// Publish makes the attempts that a request has begun, several at a time, and returns their outcomes in the same order.
+// They are to be given to Record, for which the end of Run waits.
 func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
 	p.requests.enter(attempts)
 	outcomes := make([]store.Outcome, len(posts))
@@ -67,7 +67,10 @@ func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attemp
 // endSpan ends the span of an attempt. Its outcome is that of the metrics.
 func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 	if span.IsRecording() {
-		span.SetAttributes(attribute.String("lmp.platform", string(name)), attribute.String("lmp.publish.outcome", outcomeOf(failure)))
+		span.SetAttributes(
+			attribute.String("lmp.platform", string(name)),
+			attribute.String("lmp.publish.outcome", outcomeOf(failure)),
+		)
 		if failure != nil {
 			span.SetStatus(codes.Error, "")
 		}
@@ -107,7 +110,15 @@ func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform
 	if errors.As(err, &failure) && failure != nil {
 		return receipt, failure
 	}
-	p.o.Logger.Error("a platform's part of this server has failed", "post", post.ID, "platform", post.Platform, "error", err)
+	p.o.Logger.Error(
+		"a platform's part of this server has failed",
+		"post",
+		post.ID,
+		"platform",
+		post.Platform,
+		"error",
+		err,
+	)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return receipt, timedOut(post.Platform)
@@ -118,7 +129,12 @@ func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform
 }
 
 // guarded makes an error of a panic.
-func guarded(ctx context.Context, to Platform, account platform.Account, c platform.Content) (r platform.Receipt, err error) {
+func guarded(
+	ctx context.Context,
+	to Platform,
+	account platform.Account,
+	c platform.Content,
+) (r platform.Receipt, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())

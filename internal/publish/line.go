@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// line is things that wait to be done, first come first. It is never full: what waits there must not be forgotten, and those who
-// bring it can't wait.
+// line is things that wait to be done, first come first. It is never full: what waits there must not be forgotten, and
+// those who bring it can't wait.
 type line[T any] struct {
 	mu    sync.Mutex
 	items []T

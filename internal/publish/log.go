@@ -13,8 +13,8 @@ import (
 // repeatAfter is the time between two records of the same message.
 const repeatAfter = 15 * time.Second
 
-// reticent is a log of warnings and errors, each message now and then. While the database is away, the queue says so with every
-// look at it.
+// reticent is a log of warnings and errors, each message now and then. While the database is away, the queue says so
+// with every look at it.
 type reticent struct {
 	slog.Handler
 	said *said

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package publish brings posts to their platforms: at once, or when their time has come. Each attempt is on record before
-// it begins, so that a post whose process died on the way is never sent a second time blindly.
+// Package publish brings posts to their platforms: at once, or when their time has come. Each attempt is on record
+// before it begins, so that a post whose process died on the way is never sent a second time blindly.
 package publish
 
 import (
@@ -25,7 +25,8 @@ import (
 
 // Platform is what a post can go to.
 type Platform interface {
-	// Preflight says what the platform would refuse, without asking it: a *platform.Failure with CodePreflightFailed, or nil.
+	// Preflight says what the platform would refuse, without asking it: a *platform.Failure with CodePreflightFailed, or
+	// nil.
 	Preflight(platform.Content) *platform.Failure
 	// Publish sends a post. It must heed ctx. An error that is no *platform.Failure is a mistake of ours.
 	Publish(ctx context.Context, to platform.Account, c platform.Content) (platform.Receipt, error)
@@ -101,9 +102,10 @@ func New(o Options) (*Publisher, error) {
 	return p, nil
 }
 
-// Run works off what is queued, once the database has been migrated, until ctx ends. Then nothing more is sent, and it waits for the attempts
-// that are running, those of requests too, until how they ended is written down: as long as one may take, and some seconds.
-// Beside that it settles what dead processes have left behind, and purges what is no longer needed.
+// Run works off what is queued, once the database has been migrated, until ctx ends. Then nothing more is sent, and it
+// waits for the attempts that are running, those of requests too, until how they ended is written down: as long as one
+// may take, and some seconds. Beside that it settles what dead processes have left behind, and purges what is no longer
+// needed.
 func (p *Publisher) Run(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -116,14 +118,19 @@ func (p *Publisher) Run(ctx context.Context) {
 		loops.Go(func() { p.keepUp(ctx, u) })
 	}
 	late := after(ctx, p.o.Timeout+p.pace.settleWithin+time.Second)
-	// In a request for many posts, those that were not sent yet would take longer than anybody waits for the end of a process.
+	// In a request for many posts, those that were not sent yet would take longer than anybody waits for the end of a
+	// process.
 	context.AfterFunc(ctx, p.requests.end)
 	// What is recorded late comes from attempts, so that is the last to end.
 	recording, attemptsEnded := context.WithCancel(context.WithoutCancel(ctx))
 	loops.Go(func() { p.recordLate(recording) })
 	p.runQueue(ctx, late)
 	if left := p.requests.wait(late); left > 0 {
-		p.o.Logger.Warn("attempts of requests did not end in time: what became of them will be told as unknown", "attempts", left)
+		p.o.Logger.Warn(
+			"attempts of requests did not end in time: what became of them will be told as unknown",
+			"attempts",
+			left,
+		)
 	}
 	attemptsEnded()
 	loops.Wait()

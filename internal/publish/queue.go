@@ -17,12 +17,13 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// job asks to publish a post. It is no more than a reminder: whether there is anything to do is for Work.Start to say, which
-// lets one attempt through whatever the number of jobs. So a job too many does no harm, and one that is lost is made again
-// (see upkeep).
+// job asks to publish a post. It is no more than a reminder: whether there is anything to do is for Work.Start to say,
+// which lets one attempt through whatever the number of jobs. So a job too many does no harm, and one that is lost is
+// made again (see upkeep).
 type job struct {
 	PostID string `json:"postId"`
-	// Overdue tells jobs of requeueOverdue from a post's own one, which may seem to run for a minute after its process has died.
+	// Overdue tells jobs of requeueOverdue from a post's own one, which may seem to run for a minute after its process has
+	// died.
 	Overdue bool `json:"overdue,omitempty"`
 }
 
@@ -37,7 +38,8 @@ const (
 	retryAtMost = 30 * time.Second
 	// besideAttempt is what a job may take before and after its attempt.
 	besideAttempt = 15 * time.Second
-	// rescueAfter is how long, after a job should have ended, until it counts as abandoned and is given to another process.
+	// rescueAfter is how long, after a job should have ended, until it counts as abandoned and is given to another
+	// process.
 	rescueAfter = 30 * time.Second
 )
 
@@ -99,8 +101,14 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 	return nil
 }
 
-// replaceJob puts a job in the place of the one that its post has. Else each move of a post would leave one until its time.
-func (p *Publisher) replaceJob(ctx context.Context, tx *store.Tx, old *rivertype.JobRow, by river.InsertManyParams) error {
+// replaceJob puts a job in the place of the one that its post has. Else each move of a post would leave one until its
+// time.
+func (p *Publisher) replaceJob(
+	ctx context.Context,
+	tx *store.Tx,
+	old *rivertype.JobRow,
+	by river.InsertManyParams,
+) error {
 	_, err := p.queue.JobDeleteTx(ctx, tx.SQL(), old.ID)
 	switch {
 	case errors.Is(err, rivertype.ErrJobRunning):
@@ -113,7 +121,8 @@ func (p *Publisher) replaceJob(ctx context.Context, tx *store.Tx, old *rivertype
 	return err
 }
 
-// oneOfPost lets one job of its arguments wait, so that they don't pile up if the queue is behind, or a post is moved often.
+// oneOfPost lets one job of its arguments wait, so that they don't pile up if the queue is behind, or a post is moved
+// often.
 var oneOfPost = river.UniqueOpts{
 	ByArgs: true,
 	ByState: []rivertype.JobState{
@@ -148,7 +157,8 @@ type worker struct {
 	p *Publisher
 }
 
-// Work publishes a post, if that is still to be done. An error has it tried again: it is returned only if no attempt was begun.
+// Work publishes a post, if that is still to be done. An error has it tried again: it is returned only if no attempt
+// was begun.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	// The job was fetched by the database's clock. By ours, which judges posts, it may be too early.
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {

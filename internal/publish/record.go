@@ -12,8 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// laterAtMost is how much may wait to be written for RecordLater to add to it: more than requests run at a time, and written within
-// seconds.
+// laterAtMost is how much may wait to be written for RecordLater to add to it: more than requests run at a time, and
+// written within seconds.
 const laterAtMost = 2000
 
 // record is what could not be written yet.
@@ -21,8 +21,8 @@ type record struct {
 	write func(context.Context) error
 }
 
-// Record writes down how attempts ended, by write. While the database is away it tries on, because what was published must not be
-// forgotten: for some seconds before it returns, and after that for as long as Run runs. Then the error is
+// Record writes down how attempts ended, by write. While the database is away it tries on, because what was published
+// must not be forgotten: for some seconds before it returns, and after that for as long as Run runs. Then the error is
 // store.ErrUnavailable. write may run more than once, and after Record has returned.
 func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write func(context.Context) error) error {
 	defer p.requests.leave(outcomes)
@@ -43,12 +43,12 @@ func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write 
 	return fmt.Errorf("record how attempts ended: %w: %w", store.ErrUnavailable, last)
 }
 
-// RecordLater writes something down as soon as the database can be reached, for as long as Run runs. It returns at once. write
-// may run more than once.
+// RecordLater writes something down as soon as the database can be reached, for as long as Run runs. It returns at
+// once. write may run more than once.
 //
-// It is for what takes care of itself, if later: a claim or an attempt that nobody knows of counts as abandoned half an hour after it
-// was begun. So when a great many wait already, as in an outage with much to do, it is dropped: there must be room for outcomes,
-// which nobody can make up for.
+// It is for what takes care of itself, if later: a claim or an attempt that nobody knows of counts as abandoned half an
+// hour after it was begun. So when a great many wait already, as in an outage with much to do, it is dropped: there
+// must be room for outcomes, which nobody can make up for.
 func (p *Publisher) RecordLater(write func(context.Context) error) {
 	if !p.records.addBelow(laterAtMost, record{write}) {
 		p.seldom.Warn("too much waits for the database: what a request has left there is cleared up in half an hour only")

@@ -79,7 +79,8 @@ func TestRecordLate(t *testing.T) {
 	}
 }
 
-// TestRecordLaterIsBounded: an outage does not fill the memory with what takes care of itself, and outcomes always find room.
+// TestRecordLaterIsBounded: an outage does not fill the memory with what takes care of itself, and outcomes always find
+// room.
 func TestRecordLaterIsBounded(t *testing.T) {
 	p := start(t, sqlite(t), newSandbox())
 	p.Hurry(0, 0, time.Millisecond)

@@ -16,8 +16,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// markerName is the file, among those of an environment, that says whose library it is: the stamp that its database had at the
-// last sweep.
+// markerName is the file, among those of an environment, that says whose library it is: the stamp that its database had
+// at the last sweep.
 const markerName = ".database"
 
 const (
@@ -29,10 +29,11 @@ func (p *Publisher) folder() string { return string(p.o.Environment) + "/" }
 
 func (p *Publisher) marker() string { return p.folder() + markerName }
 
-// deleteOrphans deletes files of uploads whose process died before it could record them, and of media that were deleted.
+// deleteOrphans deletes files of uploads whose process died before it could record them, and of media that were
+// deleted.
 //
-// It deletes for good, on the word of the database, so that has to be the library's own, and as far as it ever was: with a wrong
-// --database-url, or a database from a backup, every file would seem to belong to nothing.
+// It deletes for good, on the word of the database, so that has to be the library's own, and as far as it ever was:
+// with a wrong --database-url, or a database from a backup, every file would seem to belong to nothing.
 func (p *Publisher) deleteOrphans(ctx context.Context) error {
 	if err := p.ownLibrary(ctx); err != nil {
 		return err
@@ -51,10 +52,11 @@ func (p *Publisher) deleteOrphans(ctx context.Context) error {
 	})
 }
 
-// ownLibrary makes sure that the database knows the library's files, and moves the marker on. The error says what to do if it does not.
+// ownLibrary makes sure that the database knows the library's files, and moves the marker on. The error says what to do
+// if it does not.
 //
-// The marker is read first, and written after the database is: then the database is never behind it, unless it went back, also
-// with several processes and whenever one of them dies.
+// The marker is read first, and written after the database is: then the database is never behind it, unless it went
+// back, also with several processes and whenever one of them dies.
 func (p *Publisher) ownLibrary(ctx context.Context) error {
 	marker, err := p.readMarker(ctx)
 	marked := !errors.Is(err, media.ErrNotFound)
@@ -74,8 +76,13 @@ func (p *Publisher) ownLibrary(ctx context.Context) error {
 		return fmt.Errorf("no file is deleted: by %s, the media are of the database %s, and this one is %s. "+
 			"Put --database-url or --media-url right. If this is meant, delete %[1]s", p.marker(), marker.Database, stamp.Database)
 	case !stamp.Covers(marker):
-		return fmt.Errorf("no file is deleted: by %s, the database has come to sweep %d, and it is at %d. It was restored, and may not know of "+
-			"files that a later backup of it knows. If there is none, delete %[1]s", p.marker(), marker.Sweep, stamp.Sweep)
+		return fmt.Errorf(
+			"no file is deleted: by %s, the database has come to sweep %d, and it is at %d. It was restored, and may not know of "+
+				"files that a later backup of it knows. If there is none, delete %[1]s",
+			p.marker(),
+			marker.Sweep,
+			stamp.Sweep,
+		)
 	}
 	if stamp, err = p.work.CountSweep(ctx); err != nil {
 		return err
@@ -105,7 +112,8 @@ func (p *Publisher) readMarker(ctx context.Context) (store.Stamp, error) {
 
 var errKnown = errors.New("a file is known")
 
-// knowsLibrary makes sure that a library without a marker is this database's: it has no files, or one that the database knows.
+// knowsLibrary makes sure that a library without a marker is this database's: it has no files, or one that the database
+// knows.
 func (p *Publisher) knowsLibrary(ctx context.Context) error {
 	files := 0
 	err := p.eachFile(ctx, p.o.Clock.Now().AddDate(100, 0, 0), func(keys []string) error {
@@ -128,8 +136,8 @@ func (p *Publisher) knowsLibrary(ctx context.Context) error {
 	return nil
 }
 
-// eachFile is Each for the files of this environment, without the marker and what it is called until it is complete. do may get
-// a file more than once.
+// eachFile is Each for the files of this environment, without the marker and what it is called until it is complete. do
+// may get a file more than once.
 func (p *Publisher) eachFile(ctx context.Context, before time.Time, do func(keys []string) error) (err error) {
 	for range listTries {
 		err = p.o.Media.Each(ctx, p.folder(), before, func(keys []string) error {

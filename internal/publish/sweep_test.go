@@ -155,7 +155,8 @@ func TestSweepMarksANewLibrary(t *testing.T) {
 	})
 }
 
-// TestSeveralSweep: the processes of one database are not in each other's way, whatever the order of their reads and writes.
+// TestSeveralSweep: the processes of one database are not in each other's way, whatever the order of their reads and
+// writes.
 func TestSeveralSweep(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		a := sweeper(t, databaseURL, nil)

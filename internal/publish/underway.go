@@ -9,8 +9,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// underway is the attempts that requests make, from before the first is sent until how they ended is written down, or in line to
-// be. The queue keeps count of its own.
+// underway is the attempts that requests make, from before the first is sent until how they ended is written down, or
+// in line to be. The queue keeps count of its own.
 type underway struct {
 	mu       sync.Mutex
 	attempts map[string]struct{} // by id

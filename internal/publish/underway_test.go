@@ -29,8 +29,8 @@ func newGate() gate {
 	return g
 }
 
-// within does what a request to publish does: it commits posts with their attempts, makes these, and records how they ended. recording
-// is closed between the last two.
+// within does what a request to publish does: it commits posts with their attempts, makes these, and records how they
+// ended. recording is closed between the last two.
 func (p *process) within(t *testing.T, view *store.View, posts []store.Post, recording chan struct{}, goOn <-chan struct{}) <-chan error {
 	t.Helper()
 	var attempts []store.Attempt
@@ -59,7 +59,8 @@ func (p *process) within(t *testing.T, view *store.View, posts []store.Post, rec
 	return done
 }
 
-// TestEndWaitsForRequests: what a platform has taken is recorded, though the connection that it was for has been cut off.
+// TestEndWaitsForRequests: what a platform has taken is recorded, though the connection that it was for has been cut
+// off.
 func TestEndWaitsForRequests(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newGate()

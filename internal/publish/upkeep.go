@@ -11,7 +11,8 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// pace is how often things are looked after. Every process does all of it: together they do too much, and never any harm.
+// pace is how often things are looked after. Every process does all of it: together they do too much, and never any
+// harm.
 type pace struct {
 	lost, overdue, purge time.Duration
 	// overdueAfter is how late a post may be until its job counts as lost. A queue whose leader has died is so for 20 s.
@@ -87,7 +88,10 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	}
 	jobs := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
-		jobs[i] = river.InsertManyParams{Args: job{PostID: id, Overdue: true}, InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost}}
+		jobs[i] = river.InsertManyParams{
+			Args:       job{PostID: id, Overdue: true},
+			InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost},
+		}
 	}
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {
 		return fmt.Errorf("queue %d overdue posts: %w", len(ids), err)

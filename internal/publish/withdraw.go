@@ -11,8 +11,8 @@ type withdrawal struct {
 	done  func()
 }
 
-// Withdraw cancels all queued posts that were made with a key, and then calls done. It returns at once; Run does the work,
-// and tries on while the database is away. If Run ends before it succeeds, done is never called.
+// Withdraw cancels all queued posts that were made with a key, and then calls done. It returns at once; Run does the
+// work, and tries on while the database is away. If Run ends before it succeeds, done is never called.
 func (p *Publisher) Withdraw(keyID string, done func()) {
 	p.withdrawals.add(withdrawal{keyID, done})
 }
@@ -37,7 +37,13 @@ func (p *Publisher) cancelQueuedBy(ctx context.Context, keyID string) error {
 		return err
 	}, func(err error) bool {
 		if !told {
-			p.o.Logger.Warn("the posts that a deleted key had queued could not be canceled, trying on", "key", keyID, "error", err)
+			p.o.Logger.Warn(
+				"the posts that a deleted key had queued could not be canceled, trying on",
+				"key",
+				keyID,
+				"error",
+				err,
+			)
 			told = true
 		}
 		return true

@@ -29,8 +29,8 @@ func atLeast(a, b string) bool {
 	return x.Cmp(y) >= 0
 }
 
-// FuzzAnnouncement lets anything stand on a Lease. Whoever may write Leases may write that; it must hold no more up, and
-// confirm no more, than what it says.
+// FuzzAnnouncement lets anything stand on a Lease. Whoever may write Leases may write that; it must hold no more up,
+// and confirm no more, than what it says.
 func FuzzAnnouncement(f *testing.F) {
 	for _, applied := range []string{"", "0", "50", "050", "51", "100", "9", "+51", " 51", "51\n", "5e1", "٥٥", strings.Repeat("9", 100)} {
 		for _, revoked := range []string{"", ",", "a", "a,b", "b,a", ",a,", " a", "a ", "A", "ab", "a,a"} {

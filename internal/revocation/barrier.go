@@ -34,8 +34,8 @@ const (
 
 // Barrier is the other end: the controller asks it whom a deletion still waits for.
 //
-// It judges liveness by its own observations alone. A Lease has expired when it has not been renewed for its whole duration
-// since this Barrier first saw the last renewal; to a Barrier that has just been made every Lease is fresh.
+// It judges liveness by its own observations alone. A Lease has expired when it has not been renewed for its whole
+// duration since this Barrier first saw the last renewal; to a Barrier that has just been made every Lease is fresh.
 type Barrier struct {
 	leases coordinationclient.LeaseInterface
 	clock  clock.PassiveClock
@@ -91,11 +91,11 @@ type Verdict struct {
 // Confirmed tells whether the deletion waits for nobody.
 func (v Verdict) Confirmed() bool { return len(v.Awaited) == 0 && v.Uncanceled == "" }
 
-// Ask tells whom the deletion of k waits for. k has its deletionTimestamp. It costs one list of the Leases, which calls at
-// the same time share.
+// Ask tells whom the deletion of k waits for. k has its deletionTimestamp. It costs one list of the Leases, which calls
+// at the same time share.
 //
-// The list is sent after k was seen deleted, and it is not from a cache: a replica that is not on it has yet to register,
-// will list the ApiKeys after that, and so never accepts k.
+// The list is sent after k was seen deleted, and it is not from a cache: a replica that is not on it has yet to
+// register, will list the ApiKeys after that, and so never accepts k.
 //
 // Model: step Decide.
 func (b *Barrier) Ask(ctx context.Context, k *v1alpha1.ApiKey) (Verdict, error) {
@@ -116,8 +116,8 @@ func cancels(k *v1alpha1.ApiKey) bool {
 	return k.Annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled && k.Status.Hash != ""
 }
 
-// canceled tells whether a replica of k's environment names k on its Lease, expired or not: it does so only after what k has
-// queued is canceled.
+// canceled tells whether a replica of k's environment names k on its Lease, expired or not: it does so only after what
+// k has queued is canceled.
 func (s snapshot) canceled(k *v1alpha1.ApiKey) bool {
 	return slices.ContainsFunc(s.leases, func(l coordinationv1.Lease) bool {
 		_, named := announcementOn(&l).revoked[k.UID]
@@ -199,8 +199,8 @@ func (b *Barrier) observe(l *coordinationv1.Lease) {
 }
 
 // judge decides by a snapshot. A Lease must have expired before the snapshot was asked for: a renewal that is not on it
-// then came too late for its replica, which has shut its fence. One that is on it, but was forgotten meanwhile, is waited
-// for: it may have left, or an event of a watch or a list that is older than the snapshot did not have it yet.
+// then came too late for its replica, which has shut its fence. One that is on it, but was forgotten meanwhile, is
+// waited for: it may have left, or an event of a watch or a list that is older than the snapshot did not have it yet.
 func (b *Barrier) judge(d *deletion, s snapshot) Verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -230,7 +230,8 @@ func (b *Barrier) judge(d *deletion, s snapshot) Verdict {
 	return v
 }
 
-// Observe takes in a Lease that a watch has shown, and returns the ApiKeys about whose deletion it is time to ask again.
+// Observe takes in a Lease that a watch has shown, and returns the ApiKeys about whose deletion it is time to ask
+// again.
 func (b *Barrier) Observe(l *coordinationv1.Lease) []types.NamespacedName {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -328,7 +329,11 @@ func (b *Barrier) remove(ctx context.Context, durations time.Duration) error {
 	}
 	var errs []error
 	for name, resourceVersion := range b.stale(durations) {
-		err := b.leases.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &resourceVersion}})
+		err := b.leases.Delete(
+			ctx,
+			name,
+			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &resourceVersion}},
+		)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			errs = append(errs, fmt.Errorf("delete the Lease of a replica that is gone: %w", err))
 		}

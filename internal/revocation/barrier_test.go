@@ -28,7 +28,8 @@ var (
 	backend = types.NamespacedName{Namespace: "acme", Name: "backend"}
 )
 
-// says is what stands on a Lease. The zero one has never been renewed, and says nothing; "absent" is what is not even there.
+// says is what stands on a Lease. The zero one has never been renewed, and says nothing; "absent" is what is not even
+// there.
 type says struct {
 	name     string // or "r1"
 	version  int
@@ -326,8 +327,8 @@ func TestBarrierAsks(t *testing.T) {
 	}
 }
 
-// A key whose deletion is to cancel what it has queued goes when a replica of its environment has done that, and says so by
-// naming the key. That no replica accepts it is not enough.
+// A key whose deletion is to cancel what it has queued goes when a replica of its environment has done that, and says
+// so by naming the key. That no replica accepts it is not enough.
 func TestBarrierAwaitsCancellation(t *testing.T) {
 	live := says{environment: "live", duration: 15, applied: "50", revoked: "a"}
 	other := says{name: "r2", environment: "test", duration: 15, applied: "50", revoked: "a"}
@@ -374,8 +375,8 @@ func TestBarrierWaitsForWhatHasNoResourceVersion(t *testing.T) {
 	}
 }
 
-// TestBarrierCountsOutByTheTimeBeforeTheList: a renewal that was made while the list was on its way is not on it, and the
-// replica serves.
+// TestBarrierCountsOutByTheTimeBeforeTheList: a renewal that was made while the list was on its way is not on it, and
+// the replica serves.
 func TestBarrierCountsOutByTheTimeBeforeTheList(t *testing.T) {
 	c := newController(says{duration: 15})
 	c.sees(says{duration: 15})
@@ -402,8 +403,8 @@ func TestBarrierSeesARenewalOnTheList(t *testing.T) {
 	}
 }
 
-// TestBarrierDecidesByTheListAlone: the list has the say whom to wait for, even if something older comes between it and the
-// verdict. That is another list that was sent before, or a watch that is behind.
+// TestBarrierDecidesByTheListAlone: the list has the say whom to wait for, even if something older comes between it and
+// the verdict. That is another list that was sent before, or a watch that is behind.
 func TestBarrierDecidesByTheListAlone(t *testing.T) {
 	for _, tc := range []struct {
 		reason string
@@ -469,7 +470,8 @@ func TestBarrierAsksAgain(t *testing.T) {
 	}
 }
 
-// TestBarrierAsksAgainInTime asks whenever it is told to, of a replica that is dead: that alone brings the deletion to its end.
+// TestBarrierAsksAgainInTime asks whenever it is told to, of a replica that is dead: that alone brings the deletion to
+// its end.
 func TestBarrierAsksAgainInTime(t *testing.T) {
 	c := newController(says{duration: 15})
 	k := deleted("a", "50")

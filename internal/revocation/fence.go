@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// fence decides by the clock whether this process may accept anything. Once its deadline has been seen to pass it is shut,
-// and stays shut until it is started anew: what the controller has decided meanwhile is unknown.
+// fence decides by the clock whether this process may accept anything. Once its deadline has been seen to pass it is
+// shut, and stays shut until it is started anew: what the controller has decided meanwhile is unknown.
 //
-// Two clocks tell the time. The monotonic one stands still while a machine is suspended; the wall clock can be set back.
-// The deadline has passed when either says so.
+// Two clocks tell the time. The monotonic one stands still while a machine is suspended; the wall clock can be set
+// back. The deadline has passed when either says so.
 type fence struct {
 	base      time.Time     // with a monotonic reading
 	state     atomic.Uint64 // one of the below, and above it how often the fence has been started
@@ -42,12 +42,12 @@ func (f *fence) instant(t time.Time) instant {
 	return instant{int64(t.Sub(f.base)), t.UnixNano()}
 }
 
-// allows is asked for every request, with its own reading of the clocks, so that no pause of this process can come between
-// the deadline and its being noticed.
+// allows is asked for every request, with its own reading of the clocks, so that no pause of this process can come
+// between the deadline and its being noticed.
 //
 // The state is looked at twice: between the first look and the one at the deadline, the fence may have been shut and
-// started anew. What is then far off is the deadline of a fence that is not open yet. And it must be the same generation both
-// times: the fence may have been opened anew meanwhile, with a deadline that was not looked at.
+// started anew. What is then far off is the deadline of a fence that is not open yet. And it must be the same
+// generation both times: the fence may have been opened anew meanwhile, with a deadline that was not looked at.
 //
 // Model: step Accept.
 func (f *fence) allows(now time.Time) bool {
@@ -90,8 +90,8 @@ func (f *fence) open(now time.Time) bool {
 	return f.state.Load()&stateMask == open
 }
 
-// extend puts the deadline off. It returns false if the fence is shut, or the old deadline has passed by now: then the new
-// one comes too late.
+// extend puts the deadline off. It returns false if the fence is shut, or the old deadline has passed by now: then the
+// new one comes too late.
 //
 // Model: step Extend.
 func (f *fence) extend(deadline, now time.Time) bool {

@@ -158,8 +158,8 @@ func TestFenceLeft(t *testing.T) {
 	}
 }
 
-// TestFenceIsExtendedOrPassedNotBoth lets a request notice the deadline while a renewal puts it off. Either may win. But
-// when the request was turned away, so are all that follow.
+// TestFenceIsExtendedOrPassedNotBoth lets a request notice the deadline while a renewal puts it off. Either may win.
+// But when the request was turned away, so are all that follow.
 func TestFenceIsExtendedOrPassedNotBoth(t *testing.T) {
 	for range 2000 {
 		f := opened()
@@ -178,8 +178,8 @@ func TestFenceIsExtendedOrPassedNotBoth(t *testing.T) {
 }
 
 // TestFenceStartedAnewLetsNobodyIn lets requests ask while the fence is shut and started anew, over and over, and never
-// opened. Their time is past the first deadline and before the second: none may see the one state and the other deadline.
-// (Ten million rounds find a look at the state before the one at the deadline, and none after it.)
+// opened. Their time is past the first deadline and before the second: none may see the one state and the other
+// deadline. (Ten million rounds find a look at the state before the one at the deadline, and none after it.)
 func TestFenceStartedAnewLetsNobodyIn(t *testing.T) {
 	f := newFence(base)
 	stop := make(chan struct{})

@@ -191,8 +191,8 @@ func (x *scene) renewed() (sent time.Duration) {
 	return sent
 }
 
-// lawful goes through what has happened. From the beginning, and from when it stopped serving, a replica registers, then
-// lists, then serves.
+// lawful goes through what has happened. From the beginning, and from when it stopped serving, a replica registers,
+// then lists, then serves.
 func (x *scene) lawful() {
 	x.t.Helper()
 	registered, listing, listed := false, false, false

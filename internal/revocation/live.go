@@ -10,8 +10,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Live lists the Leases, and names the replicas that have not expired: those that may accept keys. None: no process accepts
-// any, unless one registers after the list was sent.
+// Live lists the Leases, and names the replicas that have not expired: those that may accept keys. None: no process
+// accepts any, unless one registers after the list was sent.
 func (b *Barrier) Live(ctx context.Context) ([]string, error) {
 	s, err := b.list(ctx)
 	if err != nil {

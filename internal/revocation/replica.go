@@ -35,10 +35,18 @@ type Store interface {
 	Heard() time.Time
 }
 
-// Leases are the Leases of the release's namespace, as far as a replica needs them. client-go's LeaseInterface has more.
+// Leases are the Leases of the release's namespace, as far as a replica needs them. client-go's LeaseInterface has
+// more.
 type Leases interface {
 	Create(context.Context, *coordinationv1.Lease, metav1.CreateOptions) (*coordinationv1.Lease, error)
-	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, o metav1.PatchOptions, sub ...string) (*coordinationv1.Lease, error)
+	Patch(
+		ctx context.Context,
+		name string,
+		pt types.PatchType,
+		data []byte,
+		o metav1.PatchOptions,
+		sub ...string,
+	) (*coordinationv1.Lease, error)
 	Delete(ctx context.Context, name string, o metav1.DeleteOptions) error
 }
 
@@ -86,8 +94,8 @@ func NewReplica(o ReplicaOptions) *Replica {
 	return &Replica{ReplicaOptions: o, fence: newFence(o.Clock.Now())}
 }
 
-// Serving tells whether requests may be accepted at this moment. It is for every request to ask, with a clock reading of
-// its own, when it comes and before it is answered.
+// Serving tells whether requests may be accepted at this moment. It is for every request to ask, with a clock reading
+// of its own, when it comes and before it is answered.
 func (r *Replica) Serving(now time.Time) bool { return r.fence.allows(now) }
 
 // How a replica's times follow from the Lease's duration.
@@ -115,8 +123,8 @@ const (
 	silentFor = 75 * time.Second
 )
 
-// Run holds the Lease, and opens and shuts the fence, until ctx ends; then it gives the Lease up. Nothing may be accepted
-// from the moment ctx ends: no controller waits for this process any more.
+// Run holds the Lease, and opens and shuts the fence, until ctx ends; then it gives the Lease up. Nothing may be
+// accepted from the moment ctx ends: no controller waits for this process any more.
 func (r *Replica) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.join(ctx)
@@ -132,8 +140,9 @@ func (r *Replica) Run(ctx context.Context) {
 	}
 }
 
-// retryAfter is when to try again to get a Lease. If it is answers that don't come, the requests may have arrived all the
-// same, and the Lease be as good as new: then the attempts are so far between that it expires, and nobody waits for it.
+// retryAfter is when to try again to get a Lease. If it is answers that don't come, the requests may have arrived all
+// the same, and the Lease be as good as new: then the attempts are so far between that it expires, and nobody waits for
+// it.
 func (r *Replica) retryAfter() time.Duration {
 	if r.unanswered >= unansweredBefore {
 		return r.Duration + retryEvery
@@ -142,7 +151,9 @@ func (r *Replica) retryAfter() time.Duration {
 }
 
 var (
-	errLapsed  = errors.New("the Lease could not be renewed in time, so the controller may have stopped to wait for this replica")
+	errLapsed = errors.New(
+		"the Lease could not be renewed in time, so the controller may have stopped to wait for this replica",
+	)
 	errDeleted = errors.New("the Lease was deleted")
 	errListing = errors.New("keys and profiles are being listed")
 	errNoList  = errors.New("the Lease can be renewed, but keys and profiles can't be listed")
@@ -315,14 +326,21 @@ func (r *Replica) late(now time.Time) bool {
 		return true
 	}
 	if silent := now.Sub(r.Store.Heard()); silent > silentFor {
-		r.Logger.Warn("a watch has been silent for too long: listing anew", "lease", r.Name, "silent", silent.Round(time.Second).String())
+		r.Logger.Warn(
+			"a watch has been silent for too long: listing anew",
+			"lease",
+			r.Name,
+			"silent",
+			silent.Round(time.Second).String(),
+		)
 		return true
 	}
 	return false
 }
 
-// renew tells the cluster what the store has applied, and puts the fence's deadline off. It returns when to renew again: a
-// renewal that merely failed is soon tried again, until the deadline. The error ends this replica's hold of the Lease.
+// renew tells the cluster what the store has applied, and puts the fence's deadline off. It returns when to renew
+// again: a renewal that merely failed is soon tried again, until the deadline. The error ends this replica's hold of
+// the Lease.
 //
 // Model: step Renew.
 func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
@@ -424,8 +442,8 @@ type nudge struct {
 	answered string    // what was awaited when the last list was asked for
 }
 
-// obey takes in what the controller waits for. A list is consistent, so one is enough for whatever was awaited when it was
-// asked for: a controller that never comes back to take its word off the Lease does no harm.
+// obey takes in what the controller waits for. A list is consistent, so one is enough for whatever was awaited when it
+// was asked for: a controller that never comes back to take its word off the Lease does no harm.
 //
 // Model: step Obey.
 func (r *Replica) obey(l *coordinationv1.Lease, now time.Time) {

@@ -185,9 +185,9 @@ func TestReplicaNeedsNoReconnect(t *testing.T) {
 	})
 }
 
-// TestReplicaComplainsNowAndThen: the apiserver is away for five minutes.
-// TestReplicaThatHearsNoAnswersIsCountedOut: its registrations arrive, and it never learns of it. It must not hold every
-// deletion up by making its Lease as good as new over and over.
+// TestReplicaComplainsNowAndThen: the apiserver is away for five minutes. TestReplicaThatHearsNoAnswersIsCountedOut:
+// its registrations arrive, and it never learns of it. It must not hold every deletion up by making its Lease as good
+// as new over and over.
 func TestReplicaThatHearsNoAnswersIsCountedOut(t *testing.T) {
 	play(t, func(t *testing.T, x *scene) {
 		x.run()

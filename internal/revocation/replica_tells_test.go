@@ -79,7 +79,8 @@ func TestReplicaIsPaced(t *testing.T) {
 	})
 }
 
-// TestReplicaTellsWhatHasBeenApplied: what is on the Lease was read from the store for this very write, before it was sent.
+// TestReplicaTellsWhatHasBeenApplied: what is on the Lease was read from the store for this very write, before it was
+// sent.
 func TestReplicaTellsWhatHasBeenApplied(t *testing.T) {
 	play(t, func(t *testing.T, x *scene) {
 		applied := 5000
@@ -111,8 +112,8 @@ func TestReplicaTellsWhatHasBeenApplied(t *testing.T) {
 }
 
 func TestReplicaObeys(t *testing.T) {
-	// It renews at 10.05 s, 12.05 s, and so on, and learns then what is awaited. After a list it renews once more, 50 ms after
-	// the last time.
+	// It renews at 10.05 s, 12.05 s, and so on, and learns then what is awaited. After a list it renews once more, 50 ms
+	// after the last time.
 	for _, tc := range []struct {
 		reason string
 		list   fault

@@ -109,8 +109,8 @@ func TestReplicaRenews(t *testing.T) {
 	}
 }
 
-// TestReplicaStopsInTime lets renewals fail in every way. It serves until F after it has sent the last one that was answered,
-// and not a nanosecond longer, and what is running is cut by then.
+// TestReplicaStopsInTime lets renewals fail in every way. It serves until F after it has sent the last one that was
+// answered, and not a nanosecond longer, and what is running is cut by then.
 func TestReplicaStopsInTime(t *testing.T) {
 	const from = 31 * s
 	for _, tc := range []struct {

@@ -4,8 +4,9 @@
 // Package revocation is the barrier between deleting an ApiKey and its being gone: both ends of it.
 //
 // Every API process is a Replica. It holds a Lease, and names on it the keys that it refuses because they are being
-// deleted. The controller asks the Barrier whom a deletion still waits for, and lifts the ApiKey's finalizer when that is
-// nobody. A Replica that can't renew its Lease shuts its fence, and accepts nothing, before the Barrier may count it out:
+// deleted. The controller asks the Barrier whom a deletion still waits for, and lifts the ApiKey's finalizer when that
+// is nobody. A Replica that can't renew its Lease shuts its fence, and accepts nothing, before the Barrier may count it
+// out:
 //
 //	sent     F: the fence shuts                        the Replica's clock
 //	 │────────────────►│
@@ -28,19 +29,20 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// DefaultLeaseDuration is L. A crashed replica holds deletions up for so long; an apiserver that is away for two thirds of
-// it makes the replicas refuse everything.
+// DefaultLeaseDuration is L. A crashed replica holds deletions up for so long; an apiserver that is away for two thirds
+// of it makes the replicas refuse everything.
 const DefaultLeaseDuration = 15 * time.Second
 
-// MaxNamed is how many keys a Lease names at most, those first whose deletion is the oldest. The others follow when these
-// are gone. It keeps a Lease below 20 KB.
+// MaxNamed is how many keys a Lease names at most, those first whose deletion is the oldest. The others follow when
+// these are gone. It keeps a Lease below 20 KB.
 const MaxNamed = 500
 
 // fenceAfter is F.
 func fenceAfter(leaseDuration time.Duration) time.Duration { return leaseDuration * 2 / 3 }
 
-// CommitWithin bounds a write that has passed its commit point, in a replica with a Lease of this duration. It is less than
-// what lies between the fence and the Lease's expiry, so that the write is over before nobody waits for it any more.
+// CommitWithin bounds a write that has passed its commit point, in a replica with a Lease of this duration. It is less
+// than what lies between the fence and the Lease's expiry, so that the write is over before nobody waits for it any
+// more.
 func CommitWithin(leaseDuration time.Duration) time.Duration { return leaseDuration / 4 }
 
 // announcement is what a Lease says beside the renewal.

@@ -20,8 +20,8 @@ const rereadEvery = 5 * time.Second
 // Certificate is a TLS certificate that follows its files. Connections keep the one that they were made with.
 //
 // It reads the files again and again instead of being told by inotify, as controller-runtime's certwatcher is: inotify
-// instances are few (128 a user and node by default, and the pods of a node share them), and the process would not start
-// without one. And it takes in a chain that has changed behind the same leaf.
+// instances are few (128 a user and node by default, and the pods of a node share them), and the process would not
+// start without one. And it takes in a chain that has changed behind the same leaf.
 type Certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
@@ -40,8 +40,8 @@ func LoadCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificat
 	return c, nil
 }
 
-// Run takes in what the files become, until ctx ends. While they hold no certificate with its key, the last one stays. Of nil,
-// which is plain HTTP, it has nothing to do.
+// Run takes in what the files become, until ctx ends. While they hold no certificate with its key, the last one stays.
+// Of nil, which is plain HTTP, it has nothing to do.
 func (c *Certificate) Run(ctx context.Context) {
 	if c == nil {
 		return
@@ -58,11 +58,23 @@ func (c *Certificate) Run(ctx context.Context) {
 		switch changed, err := c.read(); {
 		case err != nil && err.Error() != complaint:
 			complaint = err.Error()
-			c.logger.Error("the new TLS certificate is not taken, the last one stays", "error", complaint, "notAfter", c.current.Load().Leaf.NotAfter)
+			c.logger.Error(
+				"the new TLS certificate is not taken, the last one stays",
+				"error",
+				complaint,
+				"notAfter",
+				c.current.Load().Leaf.NotAfter,
+			)
 		case err != nil: // it has been said
 		case changed:
 			complaint = ""
-			c.logger.Info("new TLS certificate", "serial", c.current.Load().Leaf.SerialNumber.Text(16), "notAfter", c.current.Load().Leaf.NotAfter)
+			c.logger.Info(
+				"new TLS certificate",
+				"serial",
+				c.current.Load().Leaf.SerialNumber.Text(16),
+				"notAfter",
+				c.current.Load().Leaf.NotAfter,
+			)
 		default:
 			complaint = ""
 		}

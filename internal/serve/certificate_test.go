@@ -146,8 +146,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestCertificateIsReplaced while a caller has a connection open: that one goes on with the old certificate, the next one has
-// the new certificate.
+// TestCertificateIsReplaced while a caller has a connection open: that one goes on with the old certificate, the next
+// one has the new certificate.
 func TestCertificateIsReplaced(t *testing.T) {
 	authority := newIssuer(t)
 	x := authority.issue(t, 1)

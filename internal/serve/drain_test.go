@@ -66,8 +66,8 @@ func TestConnectionsAreClosedInTheDrain(t *testing.T) {
 	}
 }
 
-// TestDrainUnderLoad is a rolling update: callers keep connections open and POST, which nobody may send twice, as often as
-// they can, while one replica drains and the load balancer sends new connections to another one. None sees an error.
+// TestDrainUnderLoad is a rolling update: callers keep connections open and POST, which nobody may send twice, as often
+// as they can, while one replica drains and the load balancer sends new connections to another one. None sees an error.
 func TestDrainUnderLoad(t *testing.T) {
 	var served [2]atomic.Int64
 	replica := func(i int) *process {

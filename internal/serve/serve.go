@@ -35,8 +35,8 @@ type Options struct {
 
 	// Draining is set when the process begins to stop. Readiness is to follow it.
 	Draining *atomic.Bool
-	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. Each answer then tells its
-	// caller to close the connection, so that the next request goes to somebody else. May be zero.
+	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. Each answer then
+	// tells its caller to close the connection, so that the next request goes to somebody else. May be zero.
 	DrainDelay time.Duration
 	// DrainTimeout is how long the requests then running may take. They are cut off after it.
 	DrainTimeout time.Duration
@@ -110,7 +110,8 @@ type server struct {
 	listener net.Listener
 }
 
-// Limits of every server here. A response is made in memory and small, so whoever takes longer is stuck or ill-disposed.
+// Limits of every server here. A response is made in memory and small, so whoever takes longer is stuck or
+// ill-disposed.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
@@ -163,7 +164,10 @@ func (s *server) stop(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("stop serving %s: requests still running after %s were cut off: %w", s.name, timeout, err), s.Close())
+		return errors.Join(
+			fmt.Errorf("stop serving %s: requests still running after %s were cut off: %w", s.name, timeout, err),
+			s.Close(),
+		)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Account is a connected account of a platform. The same one may be connected to several profiles: each has its own row.
+// Account is a connected account of a platform. The same one may be connected to several profiles: each has its own
+// row.
 type Account struct {
 	ID                string
 	ProfileID         string // "": of the organization alone
@@ -74,8 +75,8 @@ func (v *View) Account(ctx context.Context, id string) (Account, error) {
 	return one(read(ctx, v, accountByID, scanAccount, id))
 }
 
-// PutAccount connects an account, or renews the one of the same profile, platform and platform account. Of a, ID and CreatedAt count
-// for a new one only. A profile that the view does not reach is ErrNotFound.
+// PutAccount connects an account, or renews the one of the same profile, platform and platform account. Of a, ID and
+// CreatedAt count for a new one only. A profile that the view does not reach is ErrNotFound.
 func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if !tx.view.reaches(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
 		return Account{}, false, ErrNotFound
@@ -86,8 +87,10 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if a.UpdatedAt.IsZero() {
 		a.UpdatedAt = tx.view.db.now()
 	}
-	kept, err := one(inTx(tx, putAccount, scanAccount, a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
-		micros(a.TokenExpiresAt), micros(a.CreatedAt), micros(a.UpdatedAt)))
+	kept, err := one(
+		inTx(tx, putAccount, scanAccount, a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
+			micros(a.TokenExpiresAt), micros(a.CreatedAt), micros(a.UpdatedAt)),
+	)
 	if err != nil {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}

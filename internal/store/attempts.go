@@ -33,17 +33,23 @@ var (
 	finishAnyPost    = declareGlobal(settlePost)
 	finishAnyAttempt = declareGlobal(settleAttempt)
 
-	startPost = declareGlobal(`UPDATE posts SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
-WHERE id = ? AND status = 'queued' AND scheduled_at <= ?`)
+	startPost = declareGlobal(
+		`UPDATE posts SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
+WHERE id = ? AND status = 'queued' AND scheduled_at <= ?`,
+	)
 	anyPost  = declareGlobal(selectPosts + ` WHERE p.id = ?`)
 	lostPost = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure
 FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
-	overdue        = declareGlobal(`SELECT id FROM posts WHERE status = 'queued' AND due_at < ? ORDER BY due_at, id LIMIT ?`)
-	cancelQueuedBy = declareGlobal(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE status = 'queued' AND key_id = ?`)
+	overdue = declareGlobal(
+		`SELECT id FROM posts WHERE status = 'queued' AND due_at < ? ORDER BY due_at, id LIMIT ?`,
+	)
+	cancelQueuedBy = declareGlobal(
+		`UPDATE posts SET status = 'canceled', updated_at = ? WHERE status = 'queued' AND key_id = ?`,
+	)
 )
 
-// Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running one any more is
-// left alone: somebody else has settled it.
+// Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running
+// one any more is left alone: somebody else has settled it.
 func (tx *Tx) Finish(outcomes []Outcome) error {
 	_, err := finish(tx.view.db, outcomes, func(post bool, args ...any) (int, error) {
 		if post {
@@ -71,10 +77,14 @@ func (w *Work) finish(ctx context.Context, s session, outcomes []Outcome) (int, 
 	})
 }
 
-// finish settles attempts with exec, which is told whether to settle the post or its attempt. It returns how many there were.
+// finish settles attempts with exec, which is told whether to settle the post or its attempt. It returns how many there
+// were.
 func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, error)) (settled int, _ error) {
 	// By id, so that two who settle the same do not wait for each other.
-	outcomes = slices.SortedFunc(slices.Values(outcomes), func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) })
+	outcomes = slices.SortedFunc(
+		slices.Values(outcomes),
+		func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) },
+	)
 	for _, o := range outcomes {
 		a := o.Attempt
 		failure, code, err := encodeFailure(o.Failure)
@@ -142,7 +152,11 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 			return ErrState
 		}
 		p, a = r.Post, Attempt{ID: id, PostID: postID, Number: r.attempts, StartedAt: now}
-		_, err = s.exec(ctx, addAnyAttempt.texts[w.db.engine.index()], []any{a.ID, a.Number, w.db.processID, micros(now), postID})
+		_, err = s.exec(
+			ctx,
+			addAnyAttempt.texts[w.db.engine.index()],
+			[]any{a.ID, a.Number, w.db.processID, micros(now), postID},
+		)
 		return err
 	})
 	if err != nil {
@@ -151,8 +165,9 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 	return p, a, nil
 }
 
-// FailLost ends the attempts of processes that are dead, or must have forgotten them. Whether the platform took the post is not known, so it becomes
-// Failed with failure and is not tried again by itself. It returns how many there were.
+// FailLost ends the attempts of processes that are dead, or must have forgotten them. Whether the platform took the
+// post is not known, so it becomes Failed with failure and is not tried again by itself. It returns how many there
+// were.
 func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
 		lost, err := readAll(ctx, w.db, s, lostPost, scanAttempt, w.db.patience()...)

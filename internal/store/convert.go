@@ -34,8 +34,8 @@ func (db *DB) now() time.Time { return timeOf(micros(db.clock.Now())) }
 // maxID is longer than any id that we or Kubernetes make.
 const maxID = 128
 
-// isID tells whether a string may be an id. What is not is not worth a question, and could be one that PostgreSQL does not
-// take: it refuses NUL and what is no UTF-8.
+// isID tells whether a string may be an id. What is not is not worth a question, and could be one that PostgreSQL does
+// not take: it refuses NUL and what is no UTF-8.
 func isID(s string) bool {
 	if s == "" || len(s) > maxID {
 		return false

@@ -22,7 +22,8 @@ func of(environment key.Environment) func(*store.Options) {
 	return func(o *store.Options) { o.Environment = environment }
 }
 
-// TestOneEnvironment: a database is of the environment that came first, and the other one's processes never get to work with it.
+// TestOneEnvironment: a database is of the environment that came first, and the other one's processes never get to work
+// with it.
 func TestOneEnvironment(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		open(t, url, clock.RealClock{}, of(key.Live))

@@ -80,11 +80,12 @@ func pgAway(code string) bool {
 		"58": // errors of the system
 		return true
 	}
-	return code == "55P03" /* lock not available */ || code == "25006" /* read-only */ || code == "25P03" /* idle too long */
+	return code == "55P03" /* lock not available */ || code == "25006" /* read-only */ ||
+		code == "25P03" /* idle too long */
 }
 
-// undone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will be: that the
-// database was not asked, or has answered so. If it does not, nobody knows.
+// undone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will
+// be: that the database was not asked, or has answered so. If it does not, nobody knows.
 func undone(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
@@ -95,8 +96,8 @@ func undone(err error) bool {
 	if errors.As(err, new(*pgconn.ConnectError)) || pgconn.SafeToRetry(err) {
 		return true
 	}
-	// An ERROR has undone the transaction. What says FATAL or PANIC is the end of the connection, or of the server, and may come
-	// after a commit.
+	// An ERROR has undone the transaction. What says FATAL or PANIC is the end of the connection, or of the server, and
+	// may come after a commit.
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR"
 }

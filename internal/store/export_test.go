@@ -8,7 +8,8 @@ import (
 	"database/sql"
 )
 
-// Handle is the pool of connections that may write, for tests that look at the database behind the package's back, or break it.
+// Handle is the pool of connections that may write, for tests that look at the database behind the package's back, or
+// break it.
 func Handle(db *DB) *sql.DB { return db.writer.DB }
 
 // Prepared is how many statements are prepared for reading.

@@ -15,8 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// A process may live and not know what it has begun: the database had done it when the connection broke, and the process was
-// told that it had failed. Half an hour later, that counts as abandoned.
+// A process may live and not know what it has begun: the database had done it when the connection broke, and the
+// process was told that it had failed. Half an hour later, that counts as abandoned.
 func TestForgottenIsAbandoned(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)
@@ -63,8 +63,8 @@ func TestForgottenIsAbandoned(t *testing.T) {
 	})
 }
 
-// A process whose heartbeat is late, because its database has much to do, is not dead to itself: it would end its own attempts while
-// they run, and run its own requests again.
+// A process whose heartbeat is late, because its database has much to do, is not dead to itself: it would end its own
+// attempts while they run, and run its own requests again.
 func TestNobodyIsDeadToItself(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		slow, _ := open(t, url, clocktesting.NewFakeClock(now), func(o *store.Options) { o.DeadAfter = time.Hour })

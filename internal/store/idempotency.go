@@ -43,16 +43,16 @@ type Stored struct {
 // keptFor is how long an answer is repeated.
 const keptFor = 24 * time.Hour
 
-// forgottenAfter is longer than anything takes that a process does with a claim or an attempt. What is older is nobody's, even
-// if its process lives: when a connection breaks during a commit, the database may have done what the process is told has
-// failed, and then the process does not know of it.
+// forgottenAfter is longer than anything takes that a process does with a claim or an attempt. What is older is
+// nobody's, even if its process lives: when a connection breaks during a commit, the database may have done what the
+// process is told has failed, and then the process does not know of it.
 const forgottenAfter = 30 * time.Minute
 
-// alive is the condition that a process is, and knows what it has begun. forgottenAfter, the id of the process that asks, and how long
-// others may be silent go into it, times in microseconds.
+// alive is the condition that a process is, and knows what it has begun. forgottenAfter, the id of the process that
+// asks, and how long others may be silent go into it, times in microseconds.
 //
-// Who asks is alive, whatever the table says: its heartbeat waits for the same connection as all else that it writes, and may be late
-// when there is much of that.
+// Who asks is alive, whatever the table says: its heartbeat waits for the same connection as all else that it writes,
+// and may be late when there is much of that.
 const alive = `(c.begun_at > {now} - ? AND (c.process_id = ? OR
 EXISTS (SELECT 1 FROM processes AS r WHERE r.id = c.process_id AND r.seen_at > {now} - ?)))`
 
@@ -72,8 +72,12 @@ begun_at = {now}, settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner
 	beginClaim = declareScoped(`UPDATE claims SET batch_id = ? WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
 	settle     = declareScoped(`UPDATE claims SET settled_at = ?, status = ?, body = ?, body_hash = ?
 WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
-	releaseClaim = declareScoped(`DELETE FROM claims WHERE id = ? AND owner = ? AND settled_at = 0 AND batch_id = '' AND {key}`)
-	abandonClaim = declareScoped(`UPDATE claims SET process_id = '' WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
+	releaseClaim = declareScoped(
+		`DELETE FROM claims WHERE id = ? AND owner = ? AND settled_at = 0 AND batch_id = '' AND {key}`,
+	)
+	abandonClaim = declareScoped(
+		`UPDATE claims SET process_id = '' WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`,
+	)
 
 	purgeSettled = declareGlobal(`DELETE FROM claims WHERE id IN
 (SELECT id FROM claims WHERE settled_at > 0 AND settled_at <= ? ORDER BY settled_at LIMIT ?)`)
@@ -97,7 +101,8 @@ func scanClaim(rows *sql.Rows) (c claimed, err error) {
 	return c, err
 }
 
-// judge tells what a claim that is there means for a request at now: the answer, an error, or that it may be taken over.
+// judge tells what a claim that is there means for a request at now: the answer, an error, or that it may be taken
+// over.
 func (c claimed) judge(bodyHash string, now time.Time) (*Stored, error) {
 	settled := !c.settledAt.IsZero()
 	switch {
@@ -123,11 +128,11 @@ func (r Request) id(of reach) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Claim takes a request for this process, in a transaction of its own. It returns a claim if the request is to be run, or
-// the answer that it got before, within the last 24 h. The error is ErrMismatch or ErrInProgress if it is neither.
+// Claim takes a request for this process, in a transaction of its own. It returns a claim if the request is to be run,
+// or the answer that it got before, within the last 24 h. The error is ErrMismatch or ErrInProgress if it is neither.
 //
-// A claim of a dead process is taken over. With any other error, whether the request was claimed may not be known; then the
-// claim that it has if so comes with the error, to be released.
+// A claim of a dead process is taken over. With any other error, whether the request was claimed may not be known; then
+// the claim that it has if so comes with the error, to be released.
 func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 	switch {
 	case !v.db.ready.Load():
@@ -141,8 +146,13 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 	c := &Claim{id: r.id(v.reach), owner: v.db.newID()}
 	for range tries {
 		now := v.db.now()
-		// That it is on disk is not waited for: whatever comes of it is made durable by a later transaction, and this with it.
-		text, args := addClaim.bind(v.db.engine, v.reach, []any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.key})
+		// That it is on disk is not waited for: whatever comes of it is made durable by a later transaction, and this with
+		// it.
+		text, args := addClaim.bind(
+			v.db.engine,
+			v.reach,
+			[]any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.key},
+		)
 		n, err := v.db.atOnce(ctx, text, args)
 		if err != nil {
 			return perhaps(c, n, err), nil, fmt.Errorf("claim: %w", err)
@@ -166,8 +176,9 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 	return nil, nil, ErrInProgress
 }
 
-// perhaps returns a claim if it may be there in spite of err, or has a row that was seen. While the database is away or can't write, it
-// is not there for most: else there would be a release to be made up for with every request of an outage.
+// perhaps returns a claim if it may be there in spite of err, or has a row that was seen. While the database is away or
+// can't write, it is not there for most: else there would be a release to be made up for with every request of an
+// outage.
 func perhaps(c *Claim, rows int, err error) *Claim {
 	if rows == 0 && (undone(err) || errors.Is(err, ErrClaimLost)) {
 		return nil
@@ -203,8 +214,9 @@ func lost(n int, err error) error {
 	return err
 }
 
-// Release gives a claim up: the request may be run again. A claim that is lost or settled stays as it is. One that is begun
-// is never run again; it becomes like that of a dead process, so that whoever asks next gets it, with its BatchID.
+// Release gives a claim up: the request may be run again. A claim that is lost or settled stays as it is. One that is
+// begun is never run again; it becomes like that of a dead process, so that whoever asks next gets it, with its
+// BatchID.
 func (v *View) Release(ctx context.Context, c *Claim) error {
 	if c == nil {
 		return nil
@@ -235,8 +247,8 @@ func (tx *Tx) Settle(c *Claim, s Stored) error {
 	return lost(tx.exec(settle, micros(tx.view.db.now()), s.Status, s.Body, s.BodyHash, c.id, c.owner))
 }
 
-// Purge deletes answers that are older than 24 h, at most limit, and returns how many there were. What dead processes have
-// left unanswered goes with them.
+// Purge deletes answers that are older than 24 h, at most limit, and returns how many there were. What dead processes
+// have left unanswered goes with them.
 func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	then := micros(now.Add(-keptFor))
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
@@ -244,7 +256,11 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 		if err != nil {
 			return err
 		}
-		dead, err := s.exec(ctx, purgeDead.texts[w.db.engine.index()], append(append([]any{then}, w.db.patience()...), limit-settled))
+		dead, err := s.exec(
+			ctx,
+			purgeDead.texts[w.db.engine.index()],
+			append(append([]any{then}, w.db.patience()...), limit-settled),
+		)
 		n = settled + dead
 		return err
 	})

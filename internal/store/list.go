@@ -9,7 +9,14 @@ import (
 )
 
 // list runs one of two statements: for the first page, or for one after a position. Both take a limit last.
-func list[T any](ctx context.Context, v *View, p Page, first, after *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, bool, error) {
+func list[T any](
+	ctx context.Context,
+	v *View,
+	p Page,
+	first, after *scoped,
+	scan func(*sql.Rows) (T, error),
+	args ...any,
+) ([]T, bool, error) {
 	if p.Limit <= 0 {
 		return nil, false, nil
 	}

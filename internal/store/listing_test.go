@@ -124,8 +124,8 @@ func TestPostFilter(t *testing.T) {
 	})
 }
 
-// TestListingsAreReadFromAnIndex makes sure that no page costs more than another: rows are found where the page begins, in
-// the order in which they are shown.
+// TestListingsAreReadFromAnIndex makes sure that no page costs more than another: rows are found where the page begins,
+// in the order in which they are shown.
 func TestListingsAreReadFromAnIndex(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)

@@ -28,8 +28,10 @@ WHERE {scope m} ORDER BY m.created_at DESC, m.id DESC LIMIT ?`)
 	listMediaAfter = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m
 WHERE {scope m} AND (m.created_at, m.id) < (?, ?) ORDER BY m.created_at DESC, m.id DESC LIMIT ?`)
 	mediaByID = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m WHERE m.id = ? AND {scope m}`)
-	addMedia  = declareScoped(`INSERT INTO media (organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?)`)
+	addMedia  = declareScoped(
+		`INSERT INTO media (organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?)`,
+	)
 	lockMedia = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock UPDATE}`)
 	// A post of another profile may use it, if it was made with a key of the whole organization.
 	usesOfMedia = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id

@@ -31,8 +31,8 @@ const (
 	minConnections = 4                // a migration has two, beside the queue's
 )
 
-// pool is connections, and the statements that are prepared on them: those whose text is fixed. Texts that depend on the arguments can be
-// any number, of the callers' choice.
+// pool is connections, and the statements that are prepared on them: those whose text is fixed. Texts that depend on
+// the arguments can be any number, of the callers' choice.
 type pool struct {
 	*sql.DB
 	prepares bool // pgx does so by itself
@@ -61,14 +61,14 @@ func openPools(address string) (writer, reader *pool, e Engine, err error) {
 	return nil, nil, "", errors.New("the URL of the database is neither sqlite:PATH nor postgres://…")
 }
 
-// openSQLite makes one connection that writes, as SQLite has but one writer at a time, and some that only read, which in
-// WAL mode wait for nobody.
+// openSQLite makes one connection that writes, as SQLite has but one writer at a time, and some that only read, which
+// in WAL mode wait for nobody.
 func openSQLite(path string) (writer, reader *pool, err error) {
 	if path == "" || strings.Contains(path, ":memory:") || strings.Contains(path, "\x00") {
 		return nil, nil, errors.New("sqlite: needs the path of a file")
 	}
-	// What people publish is not for everybody on the machine to read. SQLite gives the files beside it the same permissions. If
-	// the file can't be made yet, SQLite makes it when it can.
+	// What people publish is not for everybody on the machine to read. SQLite gives the files beside it the same
+	// permissions. If the file can't be made yet, SQLite makes it when it can.
 	if f, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
 		_ = f.Close()
 	}
@@ -142,8 +142,8 @@ func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// known is prepared for a transaction: that holds a connection, perhaps the only one, so it can't wait for another. What is
-// missing is noted for prepareWanted.
+// known is prepared for a transaction: that holds a connection, perhaps the only one, so it can't wait for another.
+// What is missing is noted for prepareWanted.
 func (p *pool) known(text string) *sql.Stmt {
 	if !p.prepares || !fixed()[text] {
 		return nil

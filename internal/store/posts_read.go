@@ -55,7 +55,15 @@ func scanRow(rows *sql.Rows) (r row, err error) {
 		account.Platform = r.Platform // an account's never changes
 		r.Account = &account
 	}
-	r.ScheduledAt, r.PublishedAt, r.CreatedAt, r.UpdatedAt = timeOf(scheduled), timeOf(published), timeOf(created), timeOf(updated)
+	r.ScheduledAt, r.PublishedAt, r.CreatedAt, r.UpdatedAt = timeOf(
+		scheduled,
+	), timeOf(
+		published,
+	), timeOf(
+		created,
+	), timeOf(
+		updated,
+	)
 	return r, r.decode(media, options, receipt, failure)
 }
 
@@ -102,8 +110,8 @@ func scanAttempt(rows *sql.Rows) (a Attempt, err error) {
 
 // Posts lists posts. more tells whether there are any after the last of these.
 //
-// The case of the letters A to Z does not matter to PostFilter.Query; that of others only to engines that do not know them:
-// SQLite, and PostgreSQL in the locale C. A Query beyond 20,000 bytes finds nothing.
+// The case of the letters A to Z does not matter to PostFilter.Query; that of others only to engines that do not know
+// them: SQLite, and PostgreSQL in the locale C. A Query beyond 20,000 bytes finds nothing.
 func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, more bool, err error) {
 	where, args, possible := f.condition()
 	switch {

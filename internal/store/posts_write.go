@@ -13,29 +13,40 @@ import (
 
 var (
 	// The locks of accounts and media keep both from being deleted while a post is added that needs them.
-	accountForPost = declareScoped(`SELECT id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at
-FROM accounts WHERE id = ? AND {scope} {lock SHARE}`)
+	accountForPost = declareScoped(
+		`SELECT id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at
+FROM accounts WHERE id = ? AND {scope} {lock SHARE}`,
+	)
 	mediaForPost = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock SHARE}`)
-	addPost      = declareScoped(`INSERT INTO posts (organization_id, environment, id, profile_id, key_id, batch_id, batch_position,
+	addPost      = declareScoped(
+		`INSERT INTO posts (organization_id, environment, id, profile_id, key_id, batch_id, batch_position,
 account_id, platform, status, text, media, first_comment, options, scheduled_at, due_at, published_at, receipt, failure, error_code,
 attempts, attempt_id, created_at, updated_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`,
+	)
 	addPostMedia = declareScoped(`INSERT INTO post_media (post_id, position, media_id)
 SELECT p.id, CAST(? AS BIGINT), CAST(? AS TEXT) FROM posts AS p WHERE p.id = ? AND {scope p}`)
-	deletePostMedia = declareScoped(`DELETE FROM post_media WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
-	mediaOfOwnPost  = declareScoped(`SELECT m.id FROM post_media AS u JOIN media AS m ON m.id = u.media_id
+	deletePostMedia = declareScoped(
+		`DELETE FROM post_media WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`,
+	)
+	mediaOfOwnPost = declareScoped(`SELECT m.id FROM post_media AS u JOIN media AS m ON m.id = u.media_id
 WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
 	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
-	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ? WHERE id = ? AND {scope}`)
-	cancel   = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
-	requeue  = declareScoped(`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?, failure = '', error_code = '',
-updated_at = ? WHERE id = ? AND {scope}`)
+	editPost = declareScoped(
+		`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ? WHERE id = ? AND {scope}`,
+	)
+	cancel  = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
+	requeue = declareScoped(
+		`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?, failure = '', error_code = '',
+updated_at = ? WHERE id = ? AND {scope}`,
+	)
 )
 
 // AddPosts adds posts in the order given: those that are Publishing with their first attempt, which is returned in the
-// same order. ID, BatchID, ProfileID, AccountID, KeyID, Platform, Status, Text, Media, FirstComment, Options, ScheduledAt
-// and CreatedAt are the caller's to set. An account, profile or medium that the view does not reach is ErrNotFound, and so
-// is an account that is gone since it was looked up, or that is of another profile or platform than the post.
+// same order. ID, BatchID, ProfileID, AccountID, KeyID, Platform, Status, Text, Media, FirstComment, Options,
+// ScheduledAt and CreatedAt are the caller's to set. An account, profile or medium that the view does not reach is
+// ErrNotFound, and so is an account that is gone since it was looked up, or that is of another profile or platform than
+// the post.
 func (tx *Tx) AddPosts(posts []Post) ([]Attempt, error) {
 	if err := tx.lockNeeded(posts); err != nil {
 		return nil, err
@@ -53,17 +64,21 @@ func (tx *Tx) AddPosts(posts []Post) ([]Attempt, error) {
 	return attempts, nil
 }
 
-// lockNeeded makes sure that the view reaches what posts need, and that it stays. It goes by id, so that two who need the
-// same do not wait for each other.
+// lockNeeded makes sure that the view reaches what posts need, and that it stays. It goes by id, so that two who need
+// the same do not wait for each other.
 func (tx *Tx) lockNeeded(posts []Post) error {
 	var media []MediaRef
-	byAccount := slices.SortedFunc(slices.Values(posts), func(a, b Post) int { return cmp.Compare(a.AccountID, b.AccountID) })
+	byAccount := slices.SortedFunc(
+		slices.Values(posts),
+		func(a, b Post) int { return cmp.Compare(a.AccountID, b.AccountID) },
+	)
 	for i, p := range byAccount {
 		media = append(media, p.Media...)
 		if !isID(p.AccountID) || !tx.view.reaches(p.ProfileID) {
 			return ErrNotFound
 		}
-		if i > 0 && p.AccountID == byAccount[i-1].AccountID && p.ProfileID == byAccount[i-1].ProfileID && p.Platform == byAccount[i-1].Platform {
+		if i > 0 && p.AccountID == byAccount[i-1].AccountID && p.ProfileID == byAccount[i-1].ProfileID &&
+			p.Platform == byAccount[i-1].Platform {
 			continue
 		}
 		account, err := one(inTx(tx, accountForPost, scanAccount, p.AccountID))
@@ -149,7 +164,8 @@ func encodeMedia(refs []MediaRef) (string, error) {
 	return encode(&refs)
 }
 
-// Edit changes a queued post that is still to come. Nil fields stay as they are. ErrState: it is not queued any more, or is due.
+// Edit changes a queued post that is still to come. Nil fields stay as they are. ErrState: it is not queued any more,
+// or is due.
 type Edit struct {
 	Text        *string
 	Media       *[]MediaRef
@@ -230,9 +246,9 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 	return r.Post, nil
 }
 
-// RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or its account is gone,
-// or one of its media.
-// keyID is that of the key that asks for it, which the post is from now on of.
+// RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
+// its account is gone, or one of its media. keyID is that of the key that asks for it, which the post is from now on
+// of.
 func (tx *Tx) RequeuePost(id, keyID string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {

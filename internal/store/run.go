@@ -46,8 +46,8 @@ ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING {quick}`)
 	home      = declareGlobal(`SELECT environment FROM deployment WHERE id = 1`)
 )
 
-// Run reaches the database, trying on as long as it takes, migrates it, and then tells it every so often that this process
-// is alive. It returns when ctx has ended.
+// Run reaches the database, trying on as long as it takes, migrates it, and then tells it every so often that this
+// process is alive. It returns when ctx has ended.
 func (db *DB) Run(ctx context.Context) {
 	log := paced{logger: db.logger}
 	backoff := firstRetry
@@ -106,7 +106,11 @@ func (db *DB) moveIn(ctx context.Context) error {
 		return fmt.Errorf("ask whose database it is: %w", err)
 	}
 	if owner != db.environment {
-		return fmt.Errorf("the database belongs to the %s environment, and this process serves %s: give each environment a database of its own", owner, db.environment)
+		return fmt.Errorf(
+			"the database belongs to the %s environment, and this process serves %s: give each environment a database of its own",
+			owner,
+			db.environment,
+		)
 	}
 	return nil
 }
@@ -162,7 +166,13 @@ func (db *DB) migrateLocked(ctx context.Context) error {
 		return err
 	}
 	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error.
-	provider, err := goose.NewProvider(dialect, db.writer.DB, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	provider, err := goose.NewProvider(
+		dialect,
+		db.writer.DB,
+		files,
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()),
+	)
 	if err != nil {
 		return err
 	}
@@ -184,8 +194,8 @@ func (db *DB) migrateQueue(ctx context.Context) error {
 	return nil
 }
 
-// QueueDriver is what River works with in this database. With SQLite that is the one connection that writes: whoever holds it
-// keeps every other writer of this process waiting.
+// QueueDriver is what River works with in this database. With SQLite that is the one connection that writes: whoever
+// holds it keeps every other writer of this process waiting.
 func (db *DB) QueueDriver() riverdriver.Driver[*sql.Tx] {
 	if db.engine == PostgreSQL {
 		return riverdatabasesql.New(db.writer.DB)

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Stamp says which database this is, and how far it has come. A copy of it is kept beside the media: a database that is another
-// one, or was restored to an earlier state, does not know all files, and shows it by its stamp.
+// Stamp says which database this is, and how far it has come. A copy of it is kept beside the media: a database that is
+// another one, or was restored to an earlier state, does not know all files, and shows it by its stamp.
 type Stamp struct {
 	Database string // an id, drawn when the database was made
 	Sweep    int64  // how many sweeps of the media were begun

@@ -159,7 +159,10 @@ func fragment(name, argument string, postgres, pinned bool) string {
 
 // dialects is what SQLite and PostgreSQL say differently.
 var dialects = map[string][2]string{
-	"now":   {"CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)", "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"},
+	"now": {
+		"CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
+		"CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+	},
 	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
 }
 

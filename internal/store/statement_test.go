@@ -43,8 +43,9 @@ func TestEveryStatementOfAViewIsScoped(t *testing.T) {
 	}
 }
 
-// narrower holds every statement of a View that is not held by {scope}, with the reason why it may be: the profile of a pinned key
-// is not in its conditions, so something else has to keep it to what the view reaches. Whoever adds one argues for it here.
+// narrower holds every statement of a View that is not held by {scope}, with the reason why it may be: the profile of a
+// pinned key is not in its conditions, so something else has to keep it to what the view reaches. Whoever adds one
+// argues for it here.
 var narrower = map[*scoped]struct{ kind, reason string }{
 	usesOfMedia: {"organization", "posts of other profiles may use a medium of the organization: it must not be deleted under them. " +
 		"What is told of them is that there are some, to who may delete the medium"},
@@ -65,7 +66,8 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	undoBegin:    {"key", "as lockClaim"},
 }
 
-// TestWhatHasNoProfileHasAReason: a statement that forgets the profile of a pinned key would pass every other test here.
+// TestWhatHasNoProfileHasAReason: a statement that forgets the profile of a pinned key would pass every other test
+// here.
 func TestWhatHasNoProfileHasAReason(t *testing.T) {
 	for _, s := range allScoped {
 		switch why, listed := narrower[s]; {
@@ -124,7 +126,8 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 	}
 }
 
-// TestWhatHasNoCaller lists the ways to the database that are filtered by nobody's reach. Whoever adds one adds it here, on purpose.
+// TestWhatHasNoCaller lists the ways to the database that are filtered by nobody's reach. Whoever adds one adds it
+// here, on purpose.
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work",

@@ -3,9 +3,9 @@
 
 // Package store keeps posts, media, accounts and idempotency records in SQL: SQLite in a file, or PostgreSQL.
 //
-// There are two ways in. A View is what one caller reaches, made of the caller's Identity: every statement of it filters
-// by organization, environment and, for a pinned key, profile, so that a query without them does not exist. Work is the
-// side of jobs, which belong to no caller; it never takes an id from one.
+// There are two ways in. A View is what one caller reaches, made of the caller's Identity: every statement of it
+// filters by organization, environment and, for a pinned key, profile, so that a query without them does not exist.
+// Work is the side of jobs, which belong to no caller; it never takes an id from one.
 package store
 
 import (
@@ -21,9 +21,10 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now (its
-// disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again. Only where the connection
-// breaks, or time is up, during a commit it is not known whether that was done: View.Write and View.Claim say more.
+// What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now
+// (its disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
+// Only where the connection breaks, or time is up, during a commit it is not known whether that was done: View.Write
+// and View.Claim say more.
 var (
 	ErrUnavailable = errors.New("the database is not available")
 	ErrNotFound    = errors.New("there is no such thing that the caller reaches")
@@ -39,14 +40,15 @@ var (
 
 // Options say what to open. All are required except where they say otherwise.
 type Options struct {
-	// URL is "sqlite:PATH", a file that is made if it is missing, or "postgres://…" as libpq has it, and with pool_max_conns, the most
-	// connections of this process: 4 or more, 16 without it.
+	// URL is "sqlite:PATH", a file that is made if it is missing, or "postgres://…" as libpq has it, and with
+	// pool_max_conns, the most connections of this process: 4 or more, 16 without it.
 	URL    string
 	Clock  clock.PassiveClock
 	NewID  func() string // a UUIDv7
 	Logger *slog.Logger
-	// Environment that the database belongs to, from the first time on that it is given: with a database for both, the processes of
-	// one would publish what the other has scheduled. Another one is never let in. Optional: it is not looked at.
+	// Environment that the database belongs to, from the first time on that it is given: with a database for both, the
+	// processes of one would publish what the other has scheduled. Another one is never let in. Optional: it is not looked
+	// at.
 	Environment key.Environment
 	// DeadAfter is how long a process may be silent until what it had begun counts as abandoned. Optional: 10 s.
 	DeadAfter time.Duration
@@ -134,7 +136,8 @@ func (v *View) Within(profileID string) *View {
 	return &narrow
 }
 
-// Position is where a row stands in a listing: newest first, then by descending id. The zero Position is before the first.
+// Position is where a row stands in a listing: newest first, then by descending id. The zero Position is before the
+// first.
 type Position struct {
 	At time.Time // to the microsecond
 	ID string

@@ -36,8 +36,8 @@ type Tx struct {
 // SQL is the transaction itself, for the job queue.
 func (tx *Tx) SQL() *sql.Tx { return tx.tx }
 
-// Write runs one transaction: all of what do does, or, if it returns an error, nothing. do may run more than once. It must
-// not write by another way than its Tx: with SQLite, that would wait for itself.
+// Write runs one transaction: all of what do does, or, if it returns an error, nothing. do may run more than once. It
+// must not write by another way than its Tx: with SQLite, that would wait for itself.
 //
 // If a server goes away while it commits, the error is ErrUnavailable too, and whether it has committed is not known.
 func (v *View) Write(ctx context.Context, do func(*Tx) error) error {
@@ -101,7 +101,14 @@ func (db *DB) endSpan(span trace.Span, err error) {
 	tracing.End(span, err)
 }
 
-func readIn[T any](ctx context.Context, v *View, in session, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+func readIn[T any](
+	ctx context.Context,
+	v *View,
+	in session,
+	s *scoped,
+	scan func(*sql.Rows) (T, error),
+	args ...any,
+) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	text, args := s.bind(v.db.engine, v.reach, args)
@@ -111,7 +118,14 @@ func readIn[T any](ctx context.Context, v *View, in session, s *scoped, scan fun
 }
 
 // readAll is read for Work.
-func readAll[T any](ctx context.Context, db *DB, in session, g *global, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+func readAll[T any](
+	ctx context.Context,
+	db *DB,
+	in session,
+	g *global,
+	scan func(*sql.Rows) (T, error),
+	args ...any,
+) ([]T, error) {
 	if !db.ready.Load() {
 		return nil, errNotYet
 	}
@@ -158,8 +172,9 @@ func scanID(rows *sql.Rows) (id string, err error) {
 	return id, err
 }
 
-// atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it is on disk:
-// the next transaction that does wait makes it durable too. It returns how many rows it touched, if any also with an error.
+// atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it is on
+// disk: the next transaction that does wait makes it durable too. It returns how many rows it touched, if any also with
+// an error.
 func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -3,9 +3,9 @@
 
 // Package tracing makes OpenTelemetry traces of what a process does, and hands them to a collector by OTLP over HTTP.
 //
-// What is traced never waits for the collector: spans go into a queue of bounded length, and those that find it full are
-// dropped. A room that works on what another has begun needs no tracer: Child makes its span from the context, and none if
-// the context has none. No span holds a path, a query, a header or an error's text: keys end up in all of them.
+// What is traced never waits for the collector: spans go into a queue of bounded length, and those that find it full
+// are dropped. A room that works on what another has begun needs no tracer: Child makes its span from the context, and
+// none if the context has none. No span holds a path, a query, a header or an error's text: keys end up in all of them.
 package tracing
 
 import (
@@ -59,7 +59,8 @@ const (
 func (o Options) Check() error {
 	if o.Endpoint != "" {
 		u, err := url.Parse(o.Endpoint)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" ||
+			u.Fragment != "" {
 			return errors.New("--otlp-endpoint: want an http or https URL such as http://collector:4318, without credentials")
 		}
 	}
@@ -72,8 +73,8 @@ func (o Options) Check() error {
 // Traces are the traces of one process.
 type Traces struct{ provider *sdktrace.TracerProvider }
 
-// New begins to export traces; nil if there are to be none. The error says what is wrong with the options: no collector is
-// asked yet.
+// New begins to export traces; nil if there are to be none. The error says what is wrong with the options: no collector
+// is asked yet.
 func New(ctx context.Context, o Options) (*Traces, error) {
 	if err := o.Check(); err != nil || o.Endpoint == "" {
 		return nil, err
@@ -122,15 +123,20 @@ func (t *Traces) Stop(ctx context.Context) {
 var none trace.Span = noop.Span{}
 
 // Start begins a span that may be the first of its trace. Without a tracer it is one that costs nothing.
-func Start(ctx context.Context, tracer trace.Tracer, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
+func Start(
+	ctx context.Context,
+	tracer trace.Tracer,
+	name string,
+	attributes ...attribute.KeyValue,
+) (context.Context, trace.Span) {
 	if tracer == nil {
 		return ctx, none
 	}
 	return tracer.Start(ctx, name, trace.WithAttributes(attributes...))
 }
 
-// Child begins a span below that of ctx. If that has none, or one that is not recorded, there is nothing to end and nothing
-// is allocated.
+// Child begins a span below that of ctx. If that has none, or one that is not recorded, there is nothing to end and
+// nothing is allocated.
 func Child(ctx context.Context, name string) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -139,7 +145,8 @@ func Child(ctx context.Context, name string) (context.Context, trace.Span) {
 	return parent.TracerProvider().Tracer(Scope).Start(ctx, name)
 }
 
-// End ends a span, as a failed one if there is an error. The error's text stays here: nobody has promised what is in it.
+// End ends a span, as a failed one if there is an error. The error's text stays here: nobody has promised what is in
+// it.
 func End(span trace.Span, err error) {
 	if err != nil {
 		span.SetStatus(codes.Error, "")

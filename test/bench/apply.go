@@ -24,8 +24,8 @@ import (
 // applyConcurrency is that of whoever applies the manifests, of the controller, and of the bare client.
 const applyConcurrency = 8
 
-// benchApply measures 1,000 ApiKeys applied at once until all are Ready, beside a bare client that makes the writes that
-// this takes (ApiKey, finalizer, Secret, status, event) with the same concurrency.
+// benchApply measures 1,000 ApiKeys applied at once until all are Ready, beside a bare client that makes the writes
+// that this takes (ApiKey, finalizer, Secret, status, event) with the same concurrency.
 func benchApply(ctx context.Context, r *report, b *bed) error {
 	const keys = 1_000
 	var bare, ours []float64
@@ -88,7 +88,13 @@ func (b *bed) bareKey(ctx context.Context, namespace string, i int) error {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: k.Name + "-"},
 		EventTime:  metav1.NowMicro(), ReportingController: "bench", ReportingInstance: "bench",
 		Action: "Mint", Reason: "Minted", Type: corev1.EventTypeNormal, Note: "Minted " + k.Status.Hint + " into Secret " + k.Name,
-		Regarding: corev1.ObjectReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey", Namespace: namespace, Name: k.Name, UID: k.UID},
+		Regarding: corev1.ObjectReference{
+			APIVersion: v1alpha1.GroupVersion.String(),
+			Kind:       "ApiKey",
+			Namespace:  namespace,
+			Name:       k.Name,
+			UID:        k.UID,
+		},
 	})
 }
 

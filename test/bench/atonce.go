@@ -19,8 +19,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// benchAtOnce counts the writes to the replicas' Leases while keys are deleted at once. A replica renews twenty times a second
-// at most, however many keys there are to confirm; the controller's word to replicas that are late comes on top.
+// benchAtOnce counts the writes to the replicas' Leases while keys are deleted at once. A replica renews twenty times a
+// second at most, however many keys there are to confirm; the controller's word to replicas that are late comes on top.
 func (b *bed) benchAtOnce(ctx context.Context, r *report, few, many, burst keys) error {
 	for _, c := range []struct {
 		name    string
@@ -37,9 +37,23 @@ func (b *bed) benchAtOnce(ctx context.Context, r *report, few, many, burst keys)
 		if err != nil {
 			return err
 		}
-		r.plain("revoke: "+c.name+", until the last is gone", a.took.Seconds(), " s", fmt.Sprintf("deleted after %.2f s", a.deleted.Seconds()))
-		r.atMost("revoke: "+c.name+", Lease writes a replica", float64(a.most())/a.took.Seconds(), 25, "/s",
-			fmt.Sprintf("%v writes, %.2f a key and replica", slices.Sorted(maps.Values(a.writes)), float64(a.most())/float64(len(c.keys.plaintexts))))
+		r.plain(
+			"revoke: "+c.name+", until the last is gone",
+			a.took.Seconds(),
+			" s",
+			fmt.Sprintf("deleted after %.2f s", a.deleted.Seconds()),
+		)
+		r.atMost(
+			"revoke: "+c.name+", Lease writes a replica",
+			float64(a.most())/a.took.Seconds(),
+			25,
+			"/s",
+			fmt.Sprintf(
+				"%v writes, %.2f a key and replica",
+				slices.Sorted(maps.Values(a.writes)),
+				float64(a.most())/float64(len(c.keys.plaintexts)),
+			),
+		)
 	}
 	return nil
 }
@@ -49,7 +63,11 @@ func (b *bed) deleteCollection(ctx context.Context, k keys) error {
 }
 
 func (b *bed) deleteEach(ctx context.Context, k keys) error {
-	return inParallel(ctx, len(k.plaintexts), func(ctx context.Context, i int) error { return b.client.Delete(ctx, k.key(i)) })
+	return inParallel(
+		ctx,
+		len(k.plaintexts),
+		func(ctx context.Context, i int) error { return b.client.Delete(ctx, k.key(i)) },
+	)
 }
 
 // atOnce is what was seen while keys were deleted at once.
@@ -75,7 +93,12 @@ func (b *bed) deleteAtOnce(ctx context.Context, k keys, request func(context.Con
 		return a, err
 	}
 	defer objects.Stop()
-	leases, err := b.client.Watch(ctx, &coordinationv1.LeaseList{}, client.InNamespace("letmepost-system"), client.HasLabels{v1alpha1.LabelReplica})
+	leases, err := b.client.Watch(
+		ctx,
+		&coordinationv1.LeaseList{},
+		client.InNamespace("letmepost-system"),
+		client.HasLabels{v1alpha1.LabelReplica},
+	)
 	if err != nil {
 		return a, err
 	}

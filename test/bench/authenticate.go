@@ -27,8 +27,8 @@ import (
 // rounds is how often each side of a ratio is measured; the best of each counts, because noise only ever adds.
 const rounds = 5
 
-// benchAuthenticate measures Authenticate beside what it can't do without: one SHA-256 and one map lookup. The sizes are
-// measured in turns too: their ratio is a figure.
+// benchAuthenticate measures Authenticate beside what it can't do without: one SHA-256 and one map lookup. The sizes
+// are measured in turns too: their ratio is a figure.
 func benchAuthenticate(ctx context.Context, r *report) error {
 	beds := map[int]*authBed{1_000: nil, 100_000: nil, 1_000_000: nil}
 	for n := range beds {
@@ -46,11 +46,35 @@ func benchAuthenticate(ctx context.Context, r *report) error {
 		}
 	}
 	c := beds[100_000]
-	r.atMost("authenticate: hit / bare SHA-256 + map, 100,000 keys", c.hit/c.control, 2, "x", fmt.Sprintf("%.0f ns / %.0f ns", c.hit, c.control))
+	r.atMost(
+		"authenticate: hit / bare SHA-256 + map, 100,000 keys",
+		c.hit/c.control,
+		2,
+		"x",
+		fmt.Sprintf("%.0f ns / %.0f ns", c.hit, c.control),
+	)
 	r.atMost("authenticate: allocations of a hit", c.allocations(), 0, "", "")
-	r.atMost("authenticate: miss / hit, 100,000 keys", c.miss/c.hit, 1, "x", fmt.Sprintf("%.0f ns / %.0f ns", c.miss, c.hit))
-	r.atMost("authenticate: wrong checksum / hit, 100,000 keys", c.checksum/c.hit, 0.5, "x", fmt.Sprintf("%.0f ns / %.0f ns", c.checksum, c.hit))
-	r.atMost("authenticate: malformed / hit, 100,000 keys", c.malformed/c.hit, 0.5, "x", fmt.Sprintf("%.0f ns / %.0f ns", c.malformed, c.hit))
+	r.atMost(
+		"authenticate: miss / hit, 100,000 keys",
+		c.miss/c.hit,
+		1,
+		"x",
+		fmt.Sprintf("%.0f ns / %.0f ns", c.miss, c.hit),
+	)
+	r.atMost(
+		"authenticate: wrong checksum / hit, 100,000 keys",
+		c.checksum/c.hit,
+		0.5,
+		"x",
+		fmt.Sprintf("%.0f ns / %.0f ns", c.checksum, c.hit),
+	)
+	r.atMost(
+		"authenticate: malformed / hit, 100,000 keys",
+		c.malformed/c.hit,
+		0.5,
+		"x",
+		fmt.Sprintf("%.0f ns / %.0f ns", c.malformed, c.hit),
+	)
 	r.atMost("index: heap per key, 100,000 keys", c.heap, 400, " B", "")
 	small, large := beds[1_000], beds[1_000_000]
 	r.atMost("authenticate: hit at 1,000,000 keys / at 1,000 keys", large.hit/small.hit, 2, "x",
@@ -126,7 +150,10 @@ func (b *authBed) measure() {
 	outcome := func(want error) func([]string) bool {
 		return func(h []string) bool { _, err := b.authenticator.Authenticate(h); return err == want } //nolint:errorlint // a bare constant; errors.Is would be measured too
 	}
-	b.control = min(b.control, each(b.hits, func(h []string) bool { return b.held[sha256.Sum256([]byte(h[0][len("Bearer "):]))] != nil }))
+	b.control = min(
+		b.control,
+		each(b.hits, func(h []string) bool { return b.held[sha256.Sum256([]byte(h[0][len("Bearer "):]))] != nil }),
+	)
 	b.hit = min(b.hit, each(b.hits, outcome(nil)))
 	b.miss = min(b.miss, each(b.misses, outcome(authn.Unknown)))
 	b.checksum = min(b.checksum, each(b.typos, outcome(authn.Malformed)))

@@ -32,9 +32,14 @@ type asking struct {
 	Length       time.Duration
 }
 
-// ask asks for paths, one after another on each of some connections, from a process of its own, and returns the requests
-// answered with 200 in a second.
-func (s *server) ask(ctx context.Context, paths []string, plaintext string, length time.Duration) (perSecond float64, err error) {
+// ask asks for paths, one after another on each of some connections, from a process of its own, and returns the
+// requests answered with 200 in a second.
+func (s *server) ask(
+	ctx context.Context,
+	paths []string,
+	plaintext string,
+	length time.Duration,
+) (perSecond float64, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return 0, err

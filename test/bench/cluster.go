@@ -63,7 +63,10 @@ func onBed(measure func(context.Context, *report, *bed) error) func(context.Cont
 }
 
 func newBed(ctx context.Context, dir string) (*bed, error) {
-	cluster, err := kube.Start(ctx, kube.Options{Dir: dir, UnsafeNoFsync: true, Manifests: []string{"config/crd", "config/rbac"}})
+	cluster, err := kube.Start(
+		ctx,
+		kube.Options{Dir: dir, UnsafeNoFsync: true, Manifests: []string{"config/crd", "config/rbac"}},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +145,8 @@ func (b *bed) load(ctx context.Context, namespace string, n int) ([]string, erro
 	return b.loadLike(ctx, namespace, n, false)
 }
 
-// loadMinted is load for keys that were minted, with their Secrets, in organizations of keysAnOrganization each, whose names
-// begin with namespace.
+// loadMinted is load for keys that were minted, with their Secrets, in organizations of keysAnOrganization each, whose
+// names begin with namespace.
 func (b *bed) loadMinted(ctx context.Context, namespace string, n int) error {
 	_, err := b.loadLike(ctx, namespace, n, true)
 	return err
@@ -182,7 +185,8 @@ func (b *bed) loadLike(ctx context.Context, namespace string, n int, minted bool
 // keysAnOrganization is how many keys there are in each of the organizations of loadMinted.
 const keysAnOrganization = 100
 
-// storedExample is the stored form of an ApiKey as it is once it is served: managed fields, finalizer, conditions and all.
+// storedExample is the stored form of an ApiKey as it is once it is served: managed fields, finalizer, conditions and
+// all.
 func (b *bed) storedExample(ctx context.Context, namespace string, minted bool) (*v1alpha1.ApiKey, error) {
 	plaintext, err := b.format.Mint(b.random, key.Live)
 	if err != nil {
@@ -195,9 +199,11 @@ func (b *bed) storedExample(ctx context.Context, namespace string, minted bool) 
 	if minted {
 		// As kubectl apply and a GitOps tool leave it.
 		k.Labels = map[string]string{"app.kubernetes.io/name": "website", "app.kubernetes.io/part-of": "shop"}
-		k.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: `{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":` +
-			`{"annotations":{},"labels":{"app.kubernetes.io/name":"website","app.kubernetes.io/part-of":"shop"},"name":"website","namespace":"shop"},` +
-			`"spec":{"environment":"live"}}`}
+		k.Annotations = map[string]string{
+			corev1.LastAppliedConfigAnnotation: `{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":` +
+				`{"annotations":{},"labels":{"app.kubernetes.io/name":"website","app.kubernetes.io/part-of":"shop"},"name":"website","namespace":"shop"},` +
+				`"spec":{"environment":"live"}}`,
+		}
 	} else {
 		k.Spec.SecretHash = key.HashOf(plaintext).String()
 	}
@@ -318,7 +324,13 @@ func (b *bed) etcd(ctx context.Context, call string, request, answer any) error 
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("etcd %s: %s %s: %w", call, resp.Status, base64.StdEncoding.EncodeToString(text[:min(len(text), 100)]), err)
+		return fmt.Errorf(
+			"etcd %s: %s %s: %w",
+			call,
+			resp.Status,
+			base64.StdEncoding.EncodeToString(text[:min(len(text), 100)]),
+			err,
+		)
 	}
 	if answer == nil {
 		return nil

@@ -27,7 +27,8 @@ type fleet struct {
 	stop    func()
 }
 
-// runFleet starts a fleet, and waits until it is at rest: keys is how many ApiKeys there are for the controller to look at.
+// runFleet starts a fleet, and waits until it is at rest: keys is how many ApiKeys there are for the controller to look
+// at.
 func (b *bed) runFleet(ctx context.Context, replicas, keys int) (_ *fleet, err error) {
 	f := &fleet{}
 	var processes []*kube.Process
@@ -78,7 +79,16 @@ func (f *fleet) rest(ctx context.Context, keys int) error {
 		if err != nil {
 			return fmt.Errorf("wait until the controller is at rest: %w", err)
 		}
-		looked, busy := m.sum("controller_runtime_reconcile_total", `controller="apikey"`), m.sum("workqueue_depth", "")+m.sum("controller_runtime_active_workers", "")
+		looked, busy := m.sum(
+			"controller_runtime_reconcile_total",
+			`controller="apikey"`,
+		), m.sum(
+			"workqueue_depth",
+			"",
+		)+m.sum(
+			"controller_runtime_active_workers",
+			"",
+		)
 		known := m.sum("lmp_replicas", `state="live"`)
 		if looked >= float64(keys) && busy == 0 && known == float64(len(f.urls)) {
 			if n := m.sum("rest_client_requests_total", `method="PATCH"`); n > 0 {
@@ -89,7 +99,13 @@ func (f *fleet) rest(ctx context.Context, keys int) error {
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the controller is not at rest: looked at %g of %d keys, knows %g replicas, %g left to do", looked, keys, known, busy)
+			return fmt.Errorf(
+				"the controller is not at rest: looked at %g of %d keys, knows %g replicas, %g left to do",
+				looked,
+				keys,
+				known,
+				busy,
+			)
 		}
 	}
 }

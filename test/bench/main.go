@@ -60,7 +60,11 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: authenticate, whoami, posts, upload, apply, revoke, coldstart, memory")
+	only := fs.String(
+		"run",
+		"",
+		"run only the sections whose name matches this `regexp`: authenticate, whoami, posts, upload, apply, revoke, coldstart, memory",
+	)
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

@@ -22,12 +22,12 @@ const (
 	apiMemoryTarget        = 150
 )
 
-// memoryRest is how long a process has nothing to do before it is said to be at rest: what it has freed goes back to the
-// machine little by little.
+// memoryRest is how long a process has nothing to do before it is said to be at rest: what it has freed goes back to
+// the machine little by little.
 const memoryRest = 30 * time.Second
 
-// benchMemory measures the resident memory of a controller and of an API process, each freshly started: without keys, and
-// with 100,000 that were minted before, as after an upgrade.
+// benchMemory measures the resident memory of a controller and of an API process, each freshly started: without keys,
+// and with 100,000 that were minted before, as after an upgrade.
 func benchMemory(ctx context.Context, r *report, b *bed) error {
 	if err := b.benchMemoryOf(ctx, r, 0); err != nil {
 		return err
@@ -75,7 +75,11 @@ type footprint struct {
 }
 
 // memoryOf starts a process, lets it do its work and come to rest, measures it and stops it.
-func (b *bed) memoryOf(ctx context.Context, start func(context.Context, int) (*kube.Process, error), keys int) (footprint, error) {
+func (b *bed) memoryOf(
+	ctx context.Context,
+	start func(context.Context, int) (*kube.Process, error),
+	keys int,
+) (footprint, error) {
 	p, err := start(ctx, keys)
 	if p != nil {
 		defer func() { _ = p.Stop(context.WithoutCancel(ctx)) }()
@@ -93,7 +97,15 @@ func (b *bed) memoryOf(ctx context.Context, start func(context.Context, int) (*k
 		return footprint{}, ctx.Err()
 	}
 	m, err := footprintOf(p.PID())
-	progress("%s with %d keys: resident %.1f MB when its work was done, %.1f MB after %s, peak %.1f MB", p.Name(), keys, atOnce.rest, m.rest, memoryRest, m.peak)
+	progress(
+		"%s with %d keys: resident %.1f MB when its work was done, %.1f MB after %s, peak %.1f MB",
+		p.Name(),
+		keys,
+		atOnce.rest,
+		m.rest,
+		memoryRest,
+		m.peak,
+	)
 	return m, err
 }
 
@@ -102,8 +114,20 @@ func (b *bed) startAPI(ctx context.Context, _ int) (*kube.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.run(ctx, "api", "letmepost-api", "http://"+kube.Address(ports[1])+"/readyz", "--environment", "live",
-		"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]), "--data-dir", filepath.Join(b.dir, "data"))
+	return b.run(
+		ctx,
+		"api",
+		"letmepost-api",
+		"http://"+kube.Address(ports[1])+"/readyz",
+		"--environment",
+		"live",
+		"--listen-address",
+		kube.Address(ports[0]),
+		"--metrics-bind-address",
+		kube.Address(ports[1]),
+		"--data-dir",
+		filepath.Join(b.dir, "data"),
+	)
 }
 
 // startController returns when the controller has looked at all keys.

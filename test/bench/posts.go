@@ -79,7 +79,10 @@ func (b *postBench) publish(ctx context.Context, posts []store.Post) error {
 		}
 		outcomes := make([]store.Outcome, len(attempts))
 		for i, a := range attempts {
-			outcomes[i] = store.Outcome{Attempt: a, Receipt: platform.Receipt{URI: "at://did:plc:bench/app.bsky.feed.post/" + a.PostID, CID: a.ID}}
+			outcomes[i] = store.Outcome{
+				Attempt: a,
+				Receipt: platform.Receipt{URI: "at://did:plc:bench/app.bsky.feed.post/" + a.PostID, CID: a.ID},
+			}
 		}
 		return tx.Finish(outcomes)
 	})
@@ -88,7 +91,12 @@ func (b *postBench) publish(ctx context.Context, posts []store.Post) error {
 // send sends a request to publish, and returns the id of the post.
 func (b *postBench) send(ctx context.Context, idempotencyKey string) (string, error) {
 	body := fmt.Sprintf(`{"targets":[{"accountId":%q}],"text":"A text of some length, as posts have one."}`, b.account.ID)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.server.address+"/v1/posts", bytes.NewReader([]byte(body)))
+	req, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodPost,
+		"http://"+b.server.address+"/v1/posts",
+		bytes.NewReader([]byte(body)),
+	)
 	if err != nil {
 		return "", err
 	}
@@ -143,9 +151,10 @@ func (b *postBench) creates(ctx context.Context, r *report) error {
 	return nil
 }
 
-// gets measures GET /v1/posts/{id} beside the queries that it makes, both as often as possible, on posts here and there among
-// 100,000; the best of each counts. This process has one processor meanwhile, and the client, a process of its own, another: on the
-// same one it would count as the server's. The client never sleeps, because whoever answers a sleeping one pays for waking it.
+// gets measures GET /v1/posts/{id} beside the queries that it makes, both as often as possible, on posts here and there
+// among 100,000; the best of each counts. This process has one processor meanwhile, and the client, a process of its
+// own, another: on the same one it would count as the server's. The client never sleeps, because whoever answers a
+// sleeping one pays for waking it.
 func (b *postBench) gets(ctx context.Context, r *report) error {
 	const some, length = 1000, time.Second
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -93,10 +93,13 @@ func (k keys) split(n int) (first, rest keys) {
 }
 
 func (k keys) key(i int) *v1alpha1.ApiKey {
-	return &v1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: k.namespace, Name: fmt.Sprintf("loaded-%d", k.first+i)}}
+	return &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: k.namespace, Name: fmt.Sprintf("loaded-%d", k.first+i)},
+	}
 }
 
-// benchRefusal measures when every replica refuses a key, beside a bare watch of the same object in the same revocation.
+// benchRefusal measures when every replica refuses a key, beside a bare watch of the same object in the same
+// revocation.
 func (b *bed) benchRefusal(ctx context.Context, r *report, f *fleet, t *traffic, k keys) error {
 	progress("revoking %d keys, until every replica refuses each", len(k.plaintexts))
 	var refused, watched []time.Duration
@@ -114,7 +117,13 @@ func (b *bed) benchRefusal(ctx context.Context, r *report, f *fleet, t *traffic,
 	r.atMost("revoke: DELETE sent -> 401 of all 3 replicas, p99", milliseconds(percentile(refused, 99)), 50, " ms", basis)
 	for _, p := range []float64{50, 99} {
 		ours, bare := milliseconds(percentile(refused, p)), milliseconds(percentile(watched, p))
-		r.atMost(fmt.Sprintf("revoke: the same / bare watch of the object, p%g", p), ours/bare, 3, "x", fmt.Sprintf("%.1f ms / %.1f ms", ours, bare))
+		r.atMost(
+			fmt.Sprintf("revoke: the same / bare watch of the object, p%g", p),
+			ours/bare,
+			3,
+			"x",
+			fmt.Sprintf("%.1f ms / %.1f ms", ours, bare),
+		)
 	}
 	return nil
 }
@@ -124,9 +133,14 @@ func (b *bed) breathe() {
 	time.Sleep(time.Duration(rand.New(b.random).Int64N(int64(100 * time.Millisecond))))
 }
 
-// refuse deletes a key. It returns the times from sending that until the last replica has refused the key, and until a bare
-// watch has shown it with its deletionTimestamp.
-func (b *bed) refuse(ctx context.Context, f *fleet, k *v1alpha1.ApiKey, plaintext string) (everywhere, watched time.Duration, err error) {
+// refuse deletes a key. It returns the times from sending that until the last replica has refused the key, and until a
+// bare watch has shown it with its deletionTimestamp.
+func (b *bed) refuse(
+	ctx context.Context,
+	f *fleet,
+	k *v1alpha1.ApiKey,
+	plaintext string,
+) (everywhere, watched time.Duration, err error) {
 	for _, url := range f.urls {
 		if status, err := whoamiStatus(ctx, url, plaintext); err != nil || status != http.StatusOK {
 			return 0, 0, fmt.Errorf("before the deletion, %s answered %d: %w", url, status, err)
@@ -159,7 +173,12 @@ func (b *bed) refuse(ctx context.Context, f *fleet, k *v1alpha1.ApiKey, plaintex
 
 // watchKey opens a watch of one ApiKey, and returns when it has shown the key as it is.
 func (b *bed) watchKey(ctx context.Context, k *v1alpha1.ApiKey) (watch.Interface, error) {
-	w, err := b.client.Watch(ctx, &v1alpha1.ApiKeyList{}, client.InNamespace(k.Namespace), client.MatchingFields{"metadata.name": k.Name})
+	w, err := b.client.Watch(
+		ctx,
+		&v1alpha1.ApiKeyList{},
+		client.InNamespace(k.Namespace),
+		client.MatchingFields{"metadata.name": k.Name},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -185,8 +204,8 @@ func next(ctx context.Context, w watch.Interface, want func(watch.Event) bool) e
 	}
 }
 
-// untilRefused asks with a key until it is refused. It pauses between two requests, which adds to what is measured: without
-// that, the asking would take the machine for itself.
+// untilRefused asks with a key until it is refused. It pauses between two requests, which adds to what is measured:
+// without that, the asking would take the machine for itself.
 func untilRefused(ctx context.Context, url, plaintext string) error {
 	for {
 		switch status, err := whoamiStatus(ctx, url, plaintext); {
@@ -229,7 +248,12 @@ func (b *bed) benchDelete(ctx context.Context, r *report, t *traffic, k, real ke
 		}
 		took = append(took, time.Since(began))
 	}
-	r.plain("revoke: kubectl delete, the whole process", milliseconds(percentile(took, 50)), " ms", fmt.Sprintf("median of %d", len(took)))
+	r.plain(
+		"revoke: kubectl delete, the whole process",
+		milliseconds(percentile(took, 50)),
+		" ms",
+		fmt.Sprintf("median of %d", len(took)),
+	)
 	return nil
 }
 
@@ -246,7 +270,10 @@ func (b *bed) deleteAsKubectl(ctx context.Context, k *v1alpha1.ApiKey) error {
 	if err := b.client.List(ctx, &list, byName...); err != nil || len(list.Items) == 0 {
 		return err
 	}
-	w, err := b.client.Watch(ctx, &v1alpha1.ApiKeyList{}, append(byName, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})...)
+	w, err := b.client.Watch(
+		ctx,
+		&v1alpha1.ApiKeyList{},
+		append(byName, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})...)
 	if err != nil {
 		return err
 	}
@@ -260,7 +287,10 @@ func (b *bed) kubectl(ctx context.Context, args ...string) error {
 	if err != nil {
 		program = kube.Path("bin/k8s/kubectl") // built where there is none
 	}
-	cmd := exec.CommandContext(ctx, program, append([]string{"--kubeconfig", b.KubeconfigPath(), "--cache-dir", b.dir + "/kubectl"}, args...)...)
+	cmd := exec.CommandContext(
+		ctx,
+		program,
+		append([]string{"--kubeconfig", b.KubeconfigPath(), "--cache-dir", b.dir + "/kubectl"}, args...)...)
 	cmd.Env = kube.MinimalEnv()
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("kubectl: %w: %s", err, output)

@@ -45,8 +45,8 @@ type stage struct {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the sandbox for
-// platforms.
+// newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the
+// sandbox for platforms.
 func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	format, err := key.NewFormat(key.DefaultWord)
 	if err != nil {
@@ -78,7 +78,9 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	limits, err := limit.NewKeys(limit.Options{Default: authn.Rate{Requests: 1_000_000, Window: time.Second}, Registerer: registry})
+	limits, err := limit.NewKeys(
+		limit.Options{Default: authn.Rate{Requests: 1_000_000, Window: time.Second}, Registerer: registry},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +133,10 @@ func (s *stage) openStorage(ctx context.Context, logger *slog.Logger) (err error
 	case <-time.After(time.Minute):
 		return fmt.Errorf("the database in %s is not migrated after a minute", s.dir)
 	}
-	s.library, err = media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(), media.MaxSize)
+	s.library, err = media.Open(
+		ctx,
+		(&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(),
+		media.MaxSize,
+	)
 	return err
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 )
 
-// benchUpload measures what a large upload takes of memory, in this process, which is client and server, and what a limit costs
-// each request.
+// benchUpload measures what a large upload takes of memory, in this process, which is client and server, and what a
+// limit costs each request.
 func benchUpload(ctx context.Context, r *report) error {
 	s, err := newStage(ctx, 1)
 	if err != nil {

@@ -28,8 +28,9 @@ const whoamiPath = "/v1/whoami"
 // connections are kept alive, each with one request after another on it.
 const connections = 16
 
-// benchWhoami measures GET /v1/whoami over loopback beside a bare net/http handler that writes the same bytes. The client
-// is as lean as it can be, because it shares the machine: what it costs would count for both sides and hide a difference.
+// benchWhoami measures GET /v1/whoami over loopback beside a bare net/http handler that writes the same bytes. The
+// client is as lean as it can be, because it shares the machine: what it costs would count for both sides and hide a
+// difference.
 func benchWhoami(ctx context.Context, r *report) error {
 	stage, err := newStage(ctx, 1000)
 	if err != nil {
@@ -91,9 +92,9 @@ func processorTime() time.Duration {
 }
 
 // registryCost is what a request's being in the registry takes, in nanoseconds of processor time: Admit and End less
-// Authenticate, on all processors at once, so that what they cost each other is in it, and with the memory that a flight
-// takes up in its request. Requests a second with and without would be the plain thing to measure. But they differ by 3 %
-// from one second to the next with nothing changed at all, and this by a few nanoseconds.
+// Authenticate, on all processors at once, so that what they cost each other is in it, and with the memory that a
+// flight takes up in its request. Requests a second with and without would be the plain thing to measure. But they
+// differ by 3 % from one second to the next with nothing changed at all, and this by a few nanoseconds.
 func registryCost(ctx context.Context, a *authn.Authenticator, plaintext string) float64 {
 	header := []string{"Bearer " + plaintext}
 	without, with := math.Inf(1), math.Inf(1)

@@ -18,9 +18,9 @@ import (
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
-// TestProcessesTakeTheirArguments starts the real processes with the arguments of every case. There is no cluster: a process
-// that comes as far as to miss it has understood all that it was told. One that was called wrongly ends with 2 before that,
-// again and again in a pod.
+// TestProcessesTakeTheirArguments starts the real processes with the arguments of every case. There is no cluster: a
+// process that comes as far as to miss it has understood all that it was told. One that was called wrongly ends with 2
+// before that, again and again in a pod.
 func TestProcessesTakeTheirArguments(t *testing.T) {
 	t.Parallel()
 	certificates := certificateDir(t)

@@ -156,8 +156,8 @@ func TestDashboard(t *testing.T) {
 	promtool(t, ".", "check", "rules", file)
 }
 
-// documented are the names of the table in docs/observability.md, with those of a histogram's parts. What processes really
-// expose is compared with the table in test/integration.
+// documented are the names of the table in docs/observability.md, with those of a histogram's parts. What processes
+// really expose is compared with the table in test/integration.
 func documented(t *testing.T) map[string]bool {
 	t.Helper()
 	known := map[string]bool{}

@@ -12,7 +12,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// minting, revoking and viewing are the permissions that the roles for people are made of: VERB RESOURCE[/SUBRESOURCE].GROUP.
+// minting, revoking and viewing are the permissions that the roles for people are made of: VERB
+// RESOURCE[/SUBRESOURCE].GROUP.
 var (
 	viewing = []string{
 		"get apikeys.letmepost.dev", "list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",

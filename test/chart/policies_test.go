@@ -65,7 +65,8 @@ func as(user string) client.Client {
 	return c
 }
 
-// A deed is a request of somebody about a key and a profile that exist, in a namespace. Nothing comes of it: it is a dry run.
+// A deed is a request of somebody about a key and a profile that exist, in a namespace. Nothing comes of it: it is a
+// dry run.
 type deed func(ctx context.Context, c client.Client, namespace string) error
 
 // creating is about an ApiKey of that environment.
@@ -153,7 +154,8 @@ func newStage(ctx context.Context) string {
 	return namespace
 }
 
-// awaitPolicies waits until the apiserver has taken the policies up, and the controller manager has aggregated the roles.
+// awaitPolicies waits until the apiserver has taken the policies up, and the controller manager has aggregated the
+// roles.
 func awaitPolicies(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	for user, deed := range map[string]deed{masters: patchingKeyStatus, "letmepost-apikey-test-minter": creating(v1alpha1.EnvironmentLive)} {

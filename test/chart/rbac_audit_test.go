@@ -90,9 +90,9 @@ func useOf(event auditEvent) use {
 	return u
 }
 
-// deserved is what of a process's uses has to be allowed at a place, and nothing beside: sorted, with what is everybody's.
-// In the release's namespace is the process's own business. All else is the business of organizations, which is to be
-// allowed either in all namespaces alike, or where it was used only.
+// deserved is what of a process's uses has to be allowed at a place, and nothing beside: sorted, with what is
+// everybody's. In the release's namespace is the process's own business. All else is the business of organizations,
+// which is to be allowed either in all namespaces alike, or where it was used only.
 func deserved(uses map[use]bool, where place, everywhere bool) []string {
 	all := map[string]bool{}
 	for _, what := range everybody {
@@ -108,8 +108,8 @@ func deserved(uses map[use]bool, where place, everywhere bool) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// everybody is what Kubernetes gives to every ServiceAccount: to ask who and what it is itself (system:basic-user), and to
-// read the public certificates of signers (system:cluster-trust-bundle-discovery).
+// everybody is what Kubernetes gives to every ServiceAccount: to ask who and what it is itself (system:basic-user), and
+// to read the public certificates of signers (system:cluster-trust-bundle-discovery).
 var everybody = []string{
 	"get clustertrustbundles.certificates.k8s.io",
 	"list clustertrustbundles.certificates.k8s.io",

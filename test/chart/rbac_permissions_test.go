@@ -105,8 +105,9 @@ func allResources() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// allowed is all that our processes are meant to do in an organization's namespace: VERB RESOURCE[/SUBRESOURCE][.GROUP].
-// That they use no more says nothing of whether they should: a permission that is new is written down here as well.
+// allowed is all that our processes are meant to do in an organization's namespace: VERB
+// RESOURCE[/SUBRESOURCE][.GROUP]. That they use no more says nothing of whether they should: a permission that is new
+// is written down here as well.
 var allowed = map[string][]string{
 	apiAccount: {
 		"list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",

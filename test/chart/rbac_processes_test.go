@@ -39,8 +39,9 @@ const (
 // started counts the processes, so that each has a log of its own.
 var started atomic.Int64
 
-// asForOldServers has client-go list, and then watch, as it does where an apiserver can't stream a list (before Kubernetes
-// 1.34, or with the feature WatchList off). Otherwise nobody lists, and the permission would seem to be one too many.
+// asForOldServers has client-go list, and then watch, as it does where an apiserver can't stream a list (before
+// Kubernetes 1.34, or with the feature WatchList off). Otherwise nobody lists, and the permission would seem to be one
+// too many.
 const asForOldServers = "KUBE_FEATURE_WatchListClient=false"
 
 // start starts a program of ours with the credentials of a ServiceAccount. It ends with the spec, at the latest.
@@ -97,8 +98,8 @@ func startAPI(ctx context.Context, args ...string) (*kube.Process, string) {
 	return p, url
 }
 
-// exercise has the processes do all that they do, for an organization. Only the sweep after crashes, which takes a minute, it
-// leaves to the caller, who awaits it with swept.
+// exercise has the processes do all that they do, for an organization. Only the sweep after crashes, which takes a
+// minute, it leaves to the caller, who awaits it with swept.
 func exercise(ctx context.Context, org string, args ...string) {
 	GinkgoHelper()
 	By("electing a leader, and another one")
@@ -155,8 +156,8 @@ func swept(ctx context.Context) {
 	Eventually(ctx, gone).WithArguments(lease(crashedReplica().Name)).WithTimeout(3 * time.Minute).Should(BeTrue())
 }
 
-// adopt has a controller find what a crash leaves behind: a Secret with a key, and no hash in status. The controller that
-// runs is ended, and another one is started for good.
+// adopt has a controller find what a crash leaves behind: a Secret with a key, and no hash in status. The controller
+// that runs is ended, and another one is started for good.
 func adopt(ctx context.Context, org string, running *kube.Process, args ...string) {
 	GinkgoHelper()
 	Expect(running.Stop(ctx)).To(Succeed())

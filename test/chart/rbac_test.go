@@ -16,8 +16,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// Where permissions are compared with what was used: an organization, one that is nobody's business when watchNamespaces
-// does not name it, all namespaces, and the release's.
+// Where permissions are compared with what was used: an organization, one that is nobody's business when
+// watchNamespaces does not name it, all namespaces, and the release's.
 func places(org, other string) []place {
 	return []place{
 		{org, anything},

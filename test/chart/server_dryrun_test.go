@@ -81,8 +81,8 @@ func inspector() (client.Client, *warnings) {
 	return c, heard
 }
 
-// inspect has the apiserver look at an object: every field must be known, and no value deprecated or, in a pod, less than
-// restricted.
+// inspect has the apiserver look at an object: every field must be known, and no value deprecated or, in a pod, less
+// than restricted.
 func inspect(ctx context.Context, c client.Client, object *unstructured.Unstructured) error {
 	options := []client.ApplyOption{client.FieldOwner("inspector"), client.ForceOwnership, client.DryRunAll}
 	return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object.DeepCopy()), options...)

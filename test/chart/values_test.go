@@ -90,8 +90,8 @@ type witness struct{ failed bool }
 func (*witness) Helper()                 {}
 func (w *witness) Errorf(string, ...any) { w.failed = true }
 
-// TestEverySettingMatters leaves out each setting of each case in turn: then Helm must refuse, or the check must fail. What
-// passes without the setting does not test it.
+// TestEverySettingMatters leaves out each setting of each case in turn: then Helm must refuse, or the check must fail.
+// What passes without the setting does not test it.
 func TestEverySettingMatters(t *testing.T) {
 	t.Parallel()
 	for _, tc := range valueCases {

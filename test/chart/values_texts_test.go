@@ -5,7 +5,8 @@ package chart_test
 
 import "testing"
 
-// textCases are of texts that look like something else to who reads YAML: a number, a boolean, nothing, a comment, a mapping.
+// textCases are of texts that look like something else to who reads YAML: a number, a boolean, nothing, a comment, a
+// mapping.
 var textCases = []valueCase{
 	{
 		"names that look like numbers and booleans",
@@ -109,7 +110,8 @@ func TestNamesOfTheReleaseAreTexts(t *testing.T) {
 	}
 }
 
-// TestTwoInstalls says that what README.md asks of two installs in one cluster is enough: they have no object in common.
+// TestTwoInstalls says that what README.md asks of two installs in one cluster is enough: they have no object in
+// common.
 func TestTwoInstalls(t *testing.T) {
 	t.Parallel()
 	first := helm(t, settings{"watchNamespaces": []any{"a"}})

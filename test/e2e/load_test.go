@@ -19,9 +19,9 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// load is requests that go on until they are stopped: some clients keep their connections, as apps do, and some make a new
-// one for each request. A request fails if it is not answered, or not with 200, or only the second time: Go's client sends a
-// request again by itself when a connection breaks that it had kept, which other clients may not do.
+// load is requests that go on until they are stopped: some clients keep their connections, as apps do, and some make a
+// new one for each request. A request fails if it is not answered, or not with 200, or only the second time: Go's
+// client sends a request again by itself when a connection breaks that it had kept, which other clients may not do.
 type load struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup

@@ -120,8 +120,8 @@ func drain(ctx SpecContext, pod corev1.Pod) {
 	}).WithTimeout(3*time.Minute).WithPolling(200*time.Millisecond).Should(Succeed(), "evict %s", pod.Name)
 }
 
-// databases makes what replicas share, under a name: a PostgreSQL database for each environment, whose URLs are in a Secret, and
-// a volume for media. It returns the values for them.
+// databases makes what replicas share, under a name: a PostgreSQL database for each environment, whose URLs are in a
+// Secret, and a volume for media. It returns the values for them.
 func databases(ctx context.Context, address, name string) []string {
 	GinkgoHelper()
 	db, err := sql.Open("pgx", address)

@@ -78,8 +78,8 @@ func TestE2E(t *testing.T) {
 	RunSpecs(t, "e2e")
 }
 
-// namespace makes a namespace that enforces PodSecurity "restricted", and removes it after the spec. When the spec fails,
-// the report says how its pods are.
+// namespace makes a namespace that enforces PodSecurity "restricted", and removes it after the spec. When the spec
+// fails, the report says how its pods are.
 func namespace(ctx context.Context, name string) string {
 	GinkgoHelper()
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{

@@ -26,8 +26,8 @@ func uninstall(ctx context.Context) {
 	}).WithContext(ctx).Should(Succeed())
 }
 
-// leftovers are all objects with the release's label that are there, as "Kind name", whatever their kind, and all Leases of its
-// namespace.
+// leftovers are all objects with the release's label that are there, as "Kind name", whatever their kind, and all
+// Leases of its namespace.
 func leftovers(ctx context.Context) (found []string) {
 	GinkgoHelper()
 	lists, err := clients.Discovery().ServerPreferredResources()

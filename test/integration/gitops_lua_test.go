@@ -18,8 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
-// argoHealth is what Argo CD makes of an object with our health check: the status and the message. It runs the script as
-// Argo CD does, with its interpreter, within a second, and with no more than the base, package and table libraries.
+// argoHealth is what Argo CD makes of an object with our health check: the status and the message. It runs the script
+// as Argo CD does, with its interpreter, within a second, and with no more than the base, package and table libraries.
 func argoHealth(ctx context.Context, object map[string]any) (status, message string, err error) {
 	script, err := os.ReadFile(kube.Path("docs/examples/gitops/argocd-health.lua"))
 	if err != nil {

@@ -217,8 +217,8 @@ var _ = Describe("GitOps: applying", func() {
 	}, SpecTimeout(2*patience))
 })
 
-// ownedByController is what the controller owns of an object: fields, by subresource. "" is the object itself; there the
-// finalizers are as they should be and are left out.
+// ownedByController is what the controller owns of an object: fields, by subresource. "" is the object itself; there
+// the finalizers are as they should be and are left out.
 func ownedByController(ctx SpecContext, o client.Object) map[string][]string {
 	GinkgoHelper()
 	owned := map[string][]string{}

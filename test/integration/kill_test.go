@@ -140,8 +140,8 @@ func (f *fleet) checkPlaces(ctx SpecContext, l *ledger) {
 		BeTrue(), "the posts, at least, are there")
 }
 
-// storm kills one replica after another while the ledger is written. It returns how many kills have left calls without an
-// answer.
+// storm kills one replica after another while the ledger is written. It returns how many kills have left calls without
+// an answer.
 func (f *fleet) storm(ctx SpecContext, l *ledger, kills int, dice *rand.Rand) (cutBy int) {
 	GinkgoHelper()
 	defer f.close()

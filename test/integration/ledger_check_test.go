@@ -21,8 +21,8 @@ type outcome struct {
 	files, discarded, connected, disconnected               int
 }
 
-// check holds what the API shows against the answers of all entries: it must be that, all of it, and nothing else. It waits until
-// nothing is under way any more.
+// check holds what the API shows against the answers of all entries: it must be that, all of it, and nothing else. It
+// waits until nothing is under way any more.
 func (l *ledger) check(ctx context.Context, url string) (outcome, error) {
 	posts, err := l.settled(ctx, url)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// remains is what must not be in a database, whatever has died on the way, each with a query for its ids. The API shows none of it:
-// it looks things up by what they belong to.
+// remains is what must not be in a database, whatever has died on the way, each with a query for its ids. The API shows
+// none of it: it looks things up by what they belong to.
 var remains = []struct{ reason, query string }{
 	{"attempts without a post", `SELECT id FROM attempts WHERE post_id NOT IN (SELECT id FROM posts)`},
 	{"files of posts without the post", `SELECT post_id FROM post_media WHERE post_id NOT IN (SELECT id FROM posts)`},

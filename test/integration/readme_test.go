@@ -19,9 +19,9 @@ const expectation = "# =>"
 // wholePage stands for all sections of a Markdown file.
 const wholePage = ""
 
-// readTour reads the commands in the ```sh blocks of a section of a Markdown file. A command is one line, or several that end
-// with a backslash but for the last, and is followed by what to expect of it as a comment: `# => TEXT`. A section has no
-// other blocks, so that none is left out by a slip; those of a whole page are not run.
+// readTour reads the commands in the ```sh blocks of a section of a Markdown file. A command is one line, or several
+// that end with a backslash but for the last, and is followed by what to expect of it as a comment: `# => TEXT`. A
+// section has no other blocks, so that none is left out by a slip; those of a whole page are not run.
 func readTour(markdown, section string) (steps []step, err error) {
 	inSection, block, begun := section == wholePage, "", ""
 	for line := range strings.Lines(markdown) {

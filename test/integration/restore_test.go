@@ -66,8 +66,8 @@ func velero(o *unstructured.Unstructured) *unstructured.Unstructured {
 	return restored
 }
 
-// asIs is an object as `kubectl create` makes it of what `kubectl get -o yaml` has printed: the owner references stay, with
-// the UID of an owner that is gone.
+// asIs is an object as `kubectl create` makes it of what `kubectl get -o yaml` has printed: the owner references stay,
+// with the UID of an owner that is gone.
 func asIs(o *unstructured.Unstructured) *unstructured.Unstructured {
 	restored := o.DeepCopy()
 	for _, field := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields"} {
@@ -80,7 +80,8 @@ func asIs(o *unstructured.Unstructured) *unstructured.Unstructured {
 // typed reads an ApiKey that was restored.
 func typed(b backup) *v1alpha1.ApiKey { return apiKey(b.apiKey.GetNamespace(), b.apiKey.GetName()) }
 
-// expectNewKey waits until a restored ApiKey has a key of its own, and checks that this is not the old one, which stays dead.
+// expectNewKey waits until a restored ApiKey has a key of its own, and checks that this is not the old one, which stays
+// dead.
 func expectNewKey(ctx SpecContext, api *server, b backup) {
 	GinkgoHelper()
 	k := typed(b)

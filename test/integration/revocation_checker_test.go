@@ -143,7 +143,8 @@ func (q *inquest) whoami(ctx context.Context, url, plaintext string) (int, error
 	return response.StatusCode, err
 }
 
-// remove lets a key be deleted in some way that returns when the key is gone, and everybody is asked about it from now on.
+// remove lets a key be deleted in some way that returns when the key is gone, and everybody is asked about it from now
+// on.
 func (q *inquest) remove(ctx context.Context, s *subject, by func(context.Context, *v1alpha1.ApiKey) error) error {
 	q.attend(s)
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("its deletion does not complete"))

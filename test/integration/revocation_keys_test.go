@@ -68,7 +68,8 @@ func mintMany(ctx SpecContext, namespace string, n int) []*subject {
 	return subjects
 }
 
-// forgetKeys removes the keys of a namespace without waiting for anybody: later specs would have so many more to look at.
+// forgetKeys removes the keys of a namespace without waiting for anybody: later specs would have so many more to look
+// at.
 func forgetKeys(ctx SpecContext, namespace string) {
 	GinkgoHelper()
 	keys := &v1alpha1.ApiKeyList{}

@@ -24,7 +24,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
-// seat is where a live API replica runs. Processes come and go; the addresses, and the proxy before the apiserver, stay.
+// seat is where a live API replica runs. Processes come and go; the addresses, and the proxy before the apiserver,
+// stay.
 type seat struct {
 	number       int
 	proxy        *kube.Proxy

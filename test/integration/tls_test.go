@@ -102,8 +102,8 @@ type load struct {
 
 var errElsewhere = errors.New("this connection goes to another replica")
 
-// startLoad begins. Each caller ends when it would open a connection to another replica; whatever goes wrong before is the
-// group's error.
+// startLoad begins. Each caller ends when it would open a connection to another replica; whatever goes wrong before is
+// the group's error.
 func startLoad(ctx context.Context, url, key string) *load {
 	l := &load{}
 	for i := range 8 {

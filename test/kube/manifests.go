@@ -143,7 +143,10 @@ func (i *installer) apply(ctx context.Context, object *unstructured.Unstructured
 
 // resource finds the endpoint of an object. A definition that has just been established may not be in the
 // discovery documents yet, so an unknown kind is asked for again until ctx ends or two seconds have passed.
-func (i *installer) resource(ctx context.Context, object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+func (i *installer) resource(
+	ctx context.Context,
+	object *unstructured.Unstructured,
+) (dynamic.ResourceInterface, error) {
 	kind := object.GroupVersionKind()
 	var mapping *meta.RESTMapping
 	err := poll(ctx, 2*time.Second, func() (done bool, err error) {

@@ -98,7 +98,12 @@ func client(user, group string) *x509.Certificate {
 }
 
 // issue makes a key, completes the template, signs it (by itself when caKey is nil) and writes both.
-func (p pki) issue(name string, template, ca *x509.Certificate, caKey *ecdsa.PrivateKey, now time.Time) (*ecdsa.PrivateKey, error) {
+func (p pki) issue(
+	name string,
+	template, ca *x509.Certificate,
+	caKey *ecdsa.PrivateKey,
+	now time.Time,
+) (*ecdsa.PrivateKey, error) {
 	key, err := p.newKey(name)
 	if err != nil {
 		return nil, err

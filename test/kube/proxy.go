@@ -41,8 +41,8 @@ const (
 	closed Mode = "closed"
 )
 
-// Proxy stands between a client and the apiserver. It ends TLS on either side, with the apiserver's own certificate, and
-// leaves alone what the client says of itself.
+// Proxy stands between a client and the apiserver. It ends TLS on either side, with the apiserver's own certificate,
+// and leaves alone what the client says of itself.
 type Proxy struct {
 	cluster  *Cluster
 	url      string

@@ -24,8 +24,8 @@ type check struct {
 	flags   []string // of its run
 }
 
-// Partial order reduction finds nothing to reduce where everybody looks at everything: NOREDUCE saves the search for it.
-// The hash tables fit the state spaces, so that the search is fast; spin grows nothing and drops nothing.
+// Partial order reduction finds nothing to reduce where everybody looks at everything: NOREDUCE saves the search for
+// it. The hash tables fit the state spaces, so that the search is fast; spin grows nothing and drops nothing.
 func safety(defines ...string) check {
 	return check{defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m200000", "-w25"}}
 }

@@ -107,11 +107,17 @@ func delegating(own string) (string, error) {
 			return "", fmt.Errorf("make cgroups: %w", err)
 		}
 		given := strings.Fields(string(content))
-		if !slices.ContainsFunc([]string{"cpu", "cpuset", "memory", "pids"}, func(c string) bool { return !slices.Contains(given, c) }) {
+		if !slices.ContainsFunc(
+			[]string{"cpu", "cpuset", "memory", "pids"},
+			func(c string) bool { return !slices.Contains(given, c) },
+		) {
 			return path, nil
 		}
 		if dir == "/" || dir == "." {
-			return "", fmt.Errorf("no cgroup from %s upwards has cpu, cpuset, memory and pids in its cgroup.subtree_control", own)
+			return "", fmt.Errorf(
+				"no cgroup from %s upwards has cpu, cpuset, memory and pids in its cgroup.subtree_control",
+				own,
+			)
 		}
 	}
 }

@@ -8,8 +8,8 @@
 //	go test -exec "bin/node -image $PWD/bin/images/api.tar --" ./test/e2e
 //
 // The node and the command live in namespaces of their own (mount, pid, network, hostname, IPC, cgroup). The machine's
-// network, its sysctls and its /var/lib see nothing of them, and when the command ends, or the launcher is told to, pid 1
-// of the namespace ends and the kernel takes everything with it: there is no list of things to stop.
+// network, its sysctls and its /var/lib see nothing of them, and when the command ends, or the launcher is told to, pid
+// 1 of the namespace ends and the kernel takes everything with it: there is no list of things to stop.
 //
 // Three processes make a node:
 //
@@ -23,6 +23,6 @@
 //	NODE_IP     the node's address: what the command listens on there, pods can reach
 //	NODE_LOGS   a folder with NAME.log of each process, audit.log of the apiserver, and pods/ with the logs of containers
 //
-// A PersistentVolumeClaim binds to one of sixteen folders (the default StorageClass "local"). There is no registry and no
-// way out to any other network: the images are those that were given.
+// A PersistentVolumeClaim binds to one of sixteen folders (the default StorageClass "local"). There is no registry and
+// no way out to any other network: the images are those that were given.
 package main

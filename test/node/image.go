@@ -61,8 +61,8 @@ func (s settings) importBinary(ctx context.Context, ref, binary string) error {
 	return s.ctr(ctx, "images", "import", "--local", archive)
 }
 
-// importArchive imports an OCI archive, and calls what is in it by the name that kubelet asks for: containerd and kubelet
-// write out the registry that a short name leaves away. It has that of the archive, unless another is given.
+// importArchive imports an OCI archive, and calls what is in it by the name that kubelet asks for: containerd and
+// kubelet write out the registry that a short name leaves away. It has that of the archive, unless another is given.
 func (s settings) importArchive(ctx context.Context, archive, as string) error {
 	ref, err := archiveName(archive)
 	if err != nil {
@@ -133,7 +133,10 @@ func archiveName(path string) (string, error) {
 // of which containerd keeps the last.
 func indexName(index v1.IndexManifest) (string, error) {
 	if len(index.Manifests) != 1 {
-		return "", fmt.Errorf("index.json has %d images, and should have one: an index of all platforms", len(index.Manifests))
+		return "", fmt.Errorf(
+			"index.json has %d images, and should have one: an index of all platforms",
+			len(index.Manifests),
+		)
 	}
 	found := index.Manifests[0].Annotations[nameAnnotation]
 	if found == "" {
@@ -152,8 +155,10 @@ func writeImage(path, ref, binary string) error {
 	if err != nil {
 		return err
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-		tarball.WithCompressionLevel(gzip.NoCompression))
+	layer, err := tarball.LayerFromOpener(
+		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+		tarball.WithCompressionLevel(gzip.NoCompression),
+	)
 	if err != nil {
 		return err
 	}

@@ -131,6 +131,6 @@ func enter(s settings) (int, error) {
 	}
 }
 
-// swallow takes the signals that a terminal sends to all of its processes: the launcher, which gets them too, knows what
-// to do. Ignoring them would be handed down to the command.
+// swallow takes the signals that a terminal sends to all of its processes: the launcher, which gets them too, knows
+// what to do. Ignoring them would be handed down to the command.
 func swallow() { signal.Notify(make(chan os.Signal, 1), endings...) }

@@ -74,26 +74,35 @@ func parse(args []string) (settings, error) {
 	s := settings{Launched: time.Now()}
 	flags := flag.NewFlagSet("node", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are returned, and said once
-	flags.Func("image", "an OCI archive, NAME=FILE.tar for one by another name, or NAME=BINARY for an image of one static program; may be repeated", func(image string) error {
-		name, path, named := strings.Cut(image, "=")
-		if !named {
-			name, path = "", image
-		}
-		path, err := filepath.Abs(path)
-		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(path); err != nil {
-			return err
-		}
-		if named {
-			path = name + "=" + path
-		}
-		s.Images = append(s.Images, path)
-		return nil
-	})
+	flags.Func(
+		"image",
+		"an OCI archive, NAME=FILE.tar for one by another name, or NAME=BINARY for an image of one static program; may be repeated",
+		func(image string) error {
+			name, path, named := strings.Cut(image, "=")
+			if !named {
+				name, path = "", image
+			}
+			path, err := filepath.Abs(path)
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(path); err != nil {
+				return err
+			}
+			if named {
+				path = name + "=" + path
+			}
+			s.Images = append(s.Images, path)
+			return nil
+		},
+	)
 	flags.StringVar(&s.Bin, "bin", kube.Path("bin/k8s"), "folder with the programs of the node")
-	flags.StringVar(&s.Tools, "tools", kube.Path("bin/tools"), "folder with further programs for the command, such as helm")
+	flags.StringVar(
+		&s.Tools,
+		"tools",
+		kube.Path("bin/tools"),
+		"folder with further programs for the command, such as helm",
+	)
 	flags.StringVar(&s.Logs, "logs", "", "folder for logs, emptied first (default: a temporary one that goes away)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -98,8 +98,8 @@ func (s settings) sysctlShadows() ([]mount, error) {
 	return shadows, nil
 }
 
-// network gives the network namespace the node's address. The default route leads into an empty bridge: the kernel wants
-// a route to a Service's address before kube-proxy's rules replace it, and packets for anywhere else end there.
+// network gives the network namespace the node's address. The default route leads into an empty bridge: the kernel
+// wants a route to a Service's address before kube-proxy's rules replace it, and packets for anywhere else end there.
 func network(ctx context.Context) error {
 	for _, line := range []string{
 		"link set lo up",

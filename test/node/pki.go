@@ -40,8 +40,15 @@ func (s settings) makePKI() error {
 		return err
 	}
 	servers := map[string]*x509.Certificate{
-		"apiserver": server("kube-apiserver", apiServiceIP, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"),
-		"kubelet":   server(nodeName, nodeIP, nodeName),
+		"apiserver": server(
+			"kube-apiserver",
+			apiServiceIP,
+			"localhost",
+			"kubernetes",
+			"kubernetes.default",
+			"kubernetes.default.svc",
+		),
+		"kubelet": server(nodeName, nodeIP, nodeName),
 	}
 	for name, template := range servers {
 		if err := ca.issue(name, template); err != nil {

@@ -65,11 +65,16 @@ func (s settings) command() (int, error) {
 			cmd.Env = append(cmd.Env, variable)
 		}
 	}
-	cmd.Env = append(cmd.Env,
+	cmd.Env = append(
+		cmd.Env,
 		"KUBECONFIG="+s.config("admin.kubeconfig"),
 		// Each run is another cluster at the same address: what clients remember must end with it.
 		"KUBECACHEDIR="+s.file("cache/kubectl"),
-		"HELM_CACHE_HOME="+s.file("cache/helm"), "HELM_CONFIG_HOME="+s.file("config/helm"), "HELM_DATA_HOME="+s.file("data/helm"),
+		"HELM_CACHE_HOME="+s.file(
+			"cache/helm",
+		),
+		"HELM_CONFIG_HOME="+s.file("config/helm"),
+		"HELM_DATA_HOME="+s.file("data/helm"),
 		"CONTAINERD_NAMESPACE=k8s.io",
 		"PATH="+s.Bin+":"+s.Tools+":"+os.Getenv("PATH"),
 		"NODE_IP="+nodeIP,

@@ -1,8 +1,9 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package postgres runs a real PostgreSQL for tests: the one whose address is in LMP_TEST_POSTGRES_URL, or else one of its
-// own, from the programs on PATH or of Debian's packages. It never skips: without one, the test fails and says what to do.
+// Package postgres runs a real PostgreSQL for tests: the one whose address is in LMP_TEST_POSTGRES_URL, or else one of
+// its own, from the programs on PATH or of Debian's packages. It never skips: without one, the test fails and says what
+// to do.
 package postgres
 
 import (
@@ -35,8 +36,8 @@ var shared struct {
 // databases counts those that were made, so that each has a name of its own.
 var databases atomic.Int64
 
-// Start returns the URL of a new, empty database, on a server that all tests of the binary share. The database goes away
-// with the test, the server with the process.
+// Start returns the URL of a new, empty database, on a server that all tests of the binary share. The database goes
+// away with the test, the server with the process.
 func Start(t testing.TB) string {
 	t.Helper()
 	shared.Lock()

@@ -39,8 +39,8 @@ func StartServer(t testing.TB) *Server {
 	return StartServerOn(t, loopback, "")
 }
 
-// StartServerOn is StartServer on an address other than that of loopback, for clients in a network (CIDR). None of them needs a
-// password: it is for networks that end at the machine.
+// StartServerOn is StartServer on an address other than that of loopback, for clients in a network (CIDR). None of them
+// needs a password: it is for networks that end at the machine.
 func StartServerOn(t testing.TB, host, network string) *Server {
 	t.Helper()
 	s, err := newServer(host, network)
@@ -94,8 +94,11 @@ func newServer(host, network string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		Address: fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", net.JoinHostPort(host, strconv.Itoa(ports[0]))),
-		dir:     dir, host: host, port: ports[0], program: server,
+		Address: fmt.Sprintf(
+			"postgres://postgres@%s/postgres?sslmode=disable",
+			net.JoinHostPort(host, strconv.Itoa(ports[0])),
+		),
+		dir: dir, host: host, port: ports[0], program: server,
 	}
 	if err := removeAtExit(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -175,7 +178,9 @@ func program(name string) (string, error) {
 	}
 	if server, err := exec.LookPath("postgres"); err == nil {
 		if server, err = filepath.EvalSymlinks(server); err == nil {
-			if path := filepath.Join(filepath.Dir(server), name); exec.Command(path, "--version").Run() == nil { //nolint:noctx // answers at once
+			if path := filepath.Join(filepath.Dir(server), name); exec.Command(path, "--version").
+				Run() ==
+				nil { //nolint:noctx // answers at once
 				return path, nil
 			}
 		}
@@ -188,11 +193,15 @@ func program(name string) (string, error) {
 	return found[len(found)-1], nil
 }
 
-// unprivileged gives dir to another user, as PostgreSQL refuses to run as root, and returns what runs a program as that.
+// unprivileged gives dir to another user, as PostgreSQL refuses to run as root, and returns what runs a program as
+// that.
 func unprivileged(dir string) ([]string, error) {
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL does not run as root, and there is no setpriv (util-linux) to run it as another user: %w", err)
+		return nil, fmt.Errorf(
+			"PostgreSQL does not run as root, and there is no setpriv (util-linux) to run it as another user: %w",
+			err,
+		)
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
@@ -215,7 +224,8 @@ func unprivileged(dir string) ([]string, error) {
 	return []string{setpriv, "--pdeathsig", "KILL", "--reuid", u.Uid, "--regid", u.Gid, "--clear-groups", "--"}, nil
 }
 
-// removeAtExit removes a directory when this process ends, however it does: a child waits for its standard input to end.
+// removeAtExit removes a directory when this process ends, however it does: a child waits for its standard input to
+// end.
 func removeAtExit(dir string) error {
 	// Servers that die at the same moment may be writing their last.
 	const script = `trap '' INT TERM HUP; cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" 2>/dev/null; sleep 0.3; [ -e "$1" ] || exit 0; done`

@@ -64,8 +64,11 @@ func program(t testing.TB) string {
 			return path
 		}
 	}
-	t.Fatalf("this test needs a Redis: install redis-server or valkey-server (hack/services.sh does), or name one that tests "+
-		"that only need it to be there may use in %s", EnvURL)
+	t.Fatalf(
+		"this test needs a Redis: install redis-server or valkey-server (hack/services.sh does), or name one that tests "+
+			"that only need it to be there may use in %s",
+		EnvURL,
+	)
 	return ""
 }
 

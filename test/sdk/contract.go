@@ -18,8 +18,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Subject is an API, seen by a key of the whole organization with every scope. The organization has a profile of the name
-// default, and no accounts yet.
+// Subject is an API, seen by a key of the whole organization with every scope. The organization has a profile of the
+// name default, and no accounts yet.
 type Subject struct {
 	Client
 	Profile   string // id of that profile
@@ -31,7 +31,13 @@ func (s Subject) Check(ctx context.Context) error {
 	c := &contract{Subject: s, ctx: ctx}
 	c.keys()
 	if !s.Connected {
-		c.refused("connect, which is not enabled", c.call(http.MethodPost, "/v1/accounts/connect/bluesky", nil, none), 403, "platform_not_enabled", "platform")
+		c.refused(
+			"connect, which is not enabled",
+			c.call(http.MethodPost, "/v1/accounts/connect/bluesky", nil, none),
+			403,
+			"platform_not_enabled",
+			"platform",
+		)
 	} else {
 		id := c.connect()
 		c.publish(id)
@@ -107,7 +113,8 @@ func (c *contract) refused(what string, a Answer, status int, code, rule string)
 		c.fault("%s: requestId %v, and in the header %q", what, body["requestId"], id)
 	}
 	page, _ := body["ruleUrl"].(string)
-	if want := "/preflight/" + strings.ReplaceAll(rule, ".", "-"); rule != "" && !strings.HasSuffix(page, want) || rule == "" && page != "" {
+	if want := "/preflight/" + strings.ReplaceAll(rule, ".", "-"); rule != "" && !strings.HasSuffix(page, want) ||
+		rule == "" && page != "" {
 		c.fault("%s: ruleUrl %q of the rule %q", what, page, rule)
 	}
 	if doc, _ := body["docUrl"].(string); !strings.HasSuffix(doc, "/errors/"+code) {
@@ -125,8 +132,20 @@ func (c *contract) keys() {
 			c.fault("apiKeys.list: prefix %q", prefix)
 		}
 	}
-	c.refused("apiKeys.create", c.call(http.MethodPost, "/v1/api-keys", nil, map[string]any{"name": "new"}), 403, "unauthorized", "")
-	c.refused("apiKeys.delete", c.call(http.MethodDelete, "/v1/api-keys/"+uuid.NewString(), nil, nil), 403, "unauthorized", "")
+	c.refused(
+		"apiKeys.create",
+		c.call(http.MethodPost, "/v1/api-keys", nil, map[string]any{"name": "new"}),
+		403,
+		"unauthorized",
+		"",
+	)
+	c.refused(
+		"apiKeys.delete",
+		c.call(http.MethodDelete, "/v1/api-keys/"+uuid.NewString(), nil, nil),
+		403,
+		"unauthorized",
+		"",
+	)
 }
 
 // connect connects an account, and returns its id.
@@ -135,13 +154,23 @@ func (c *contract) connect() string {
 	c.each("accounts.list", before["data"], 0, account)
 	c.ok("accounts.connect", c.call(http.MethodPost, "/v1/accounts/connect/bluesky", nil, none), 200, connection)
 	credentials := map[string]any{"identifier": "alice.test", "appPassword": "any"}
-	made := c.ok("accounts.completeConnect", c.call(http.MethodPost, "/v1/accounts/connect/bluesky/complete", nil, credentials), 201, account)
+	made := c.ok(
+		"accounts.completeConnect",
+		c.call(http.MethodPost, "/v1/accounts/connect/bluesky/complete", nil, credentials),
+		201,
+		account,
+	)
 	id, _ := made["id"].(string)
 	if made["profileId"] != c.Profile {
 		c.fault("accounts.completeConnect: profileId %v, want %s", made["profileId"], c.Profile)
 	}
 	c.ok("accounts.get", c.call(http.MethodGet, "/v1/accounts/"+id, nil, nil), 200, account)
-	all := c.ok("accounts.list of a profile", c.call(http.MethodGet, "/v1/accounts", url.Values{"profileId": {c.Profile}}, nil), 200, Shape{"data": list})
+	all := c.ok(
+		"accounts.list of a profile",
+		c.call(http.MethodGet, "/v1/accounts", url.Values{"profileId": {c.Profile}}, nil),
+		200,
+		Shape{"data": list},
+	)
 	c.each("accounts.list of a profile", all["data"], 1, account)
 	return id
 }
@@ -182,7 +211,12 @@ func (c *contract) publish(accountID string) {
 		{"a platform that is none here", url.Values{"platform": {"twitter"}}, 0},
 		{"after the end", url.Values{"after": {later}}, 0},
 	} {
-		page := c.ok("posts.list: "+q.what, c.call(http.MethodGet, "/v1/posts", q.query, nil), 200, Shape{"data": list, "nextCursor": text + orNull})
+		page := c.ok(
+			"posts.list: "+q.what,
+			c.call(http.MethodGet, "/v1/posts", q.query, nil),
+			200,
+			Shape{"data": list, "nextCursor": text + orNull},
+		)
 		c.each("posts.list: "+q.what, page["data"], q.count, post)
 	}
 }
@@ -232,18 +266,47 @@ func (c *contract) media() {
 		c.fault("upload: %w", err)
 	}
 	c.ok("upload", a, 201, medium)
-	page := c.ok("media.list", c.call(http.MethodGet, "/v1/media", url.Values{"profileId": {c.Profile}}, nil), 200, Shape{"data": list, "nextCursor": text + maybe})
+	page := c.ok(
+		"media.list",
+		c.call(http.MethodGet, "/v1/media", url.Values{"profileId": {c.Profile}}, nil),
+		200,
+		Shape{"data": list, "nextCursor": text + maybe},
+	)
 	c.each("media.list", page["data"], 1, medium)
 }
 
 // mistakes are what becomes an error of each of the SDK's classes.
 func (c *contract) mistakes() {
 	c.refused("posts.get of none", c.call(http.MethodGet, "/v1/posts/"+uuid.NewString(), nil, nil), 404, "not_found", "")
-	c.refused("posts.create without targets", c.call(http.MethodPost, "/v1/posts", nil, map[string]any{"targets": []any{}}), 400, "validation_failed", "targets.required")
-	c.refused("posts.list of nobody's platform", c.call(http.MethodGet, "/v1/posts", url.Values{"platform": {"myspace"}}, nil), 400, "validation_failed", "platform")
-	c.refused("webhooks, which are not there", c.call(http.MethodGet, "/v1/webhook-endpoints", nil, nil), 404, "not_found", "")
+	c.refused(
+		"posts.create without targets",
+		c.call(http.MethodPost, "/v1/posts", nil, map[string]any{"targets": []any{}}),
+		400,
+		"validation_failed",
+		"targets.required",
+	)
+	c.refused(
+		"posts.list of nobody's platform",
+		c.call(http.MethodGet, "/v1/posts", url.Values{"platform": {"myspace"}}, nil),
+		400,
+		"validation_failed",
+		"platform",
+	)
+	c.refused(
+		"webhooks, which are not there",
+		c.call(http.MethodGet, "/v1/webhook-endpoints", nil, nil),
+		404,
+		"not_found",
+		"",
+	)
 	stranger := *c
 	stranger.Key, stranger.faults = "lmp_live_none", nil
-	stranger.refused("a key that is none", stranger.call(http.MethodGet, "/v1/posts", nil, nil), 401, "unauthenticated", "")
+	stranger.refused(
+		"a key that is none",
+		stranger.call(http.MethodGet, "/v1/posts", nil, nil),
+		401,
+		"unauthenticated",
+		"",
+	)
 	c.faults = append(c.faults, stranger.faults...)
 }

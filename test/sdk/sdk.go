@@ -1,8 +1,9 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sdk asks an API what the reference's published TypeScript SDK (0.2.0) asks it, with requests like its own, and looks at
-// the answers as that one's types do. It is a description of those requests and types in Go: nothing of the SDK is in it.
+// Package sdk asks an API what the reference's published TypeScript SDK (0.2.0) asks it, with requests like its own,
+// and looks at the answers as that one's types do. It is a description of those requests and types in Go: nothing of
+// the SDK is in it.
 package sdk
 
 import (

@@ -71,9 +71,15 @@ func Format(t testing.TB) key.Format {
 // CommitTimeout is that of Authenticator.
 const CommitTimeout = 4 * time.Second
 
-// Authenticator returns one for x's keys of an environment, with the format of Format. It always serves, unless a mod says
-// otherwise.
-func Authenticator(t testing.TB, x *authn.Index, env key.Environment, clock clock.PassiveClock, mods ...func(*authn.Options)) *authn.Authenticator {
+// Authenticator returns one for x's keys of an environment, with the format of Format. It always serves, unless a mod
+// says otherwise.
+func Authenticator(
+	t testing.TB,
+	x *authn.Index,
+	env key.Environment,
+	clock clock.PassiveClock,
+	mods ...func(*authn.Options),
+) *authn.Authenticator {
 	t.Helper()
 	o := authn.Options{
 		Index: x, Format: Format(t), Environment: env, Clock: clock,
@@ -93,7 +99,12 @@ func Serving(serving *atomic.Bool) func(*authn.Options) {
 
 // Minted returns an ApiKey with its status as the controller writes it, and the key in plaintext. The key is not pinned
 // and never expires. Each call gives another key, the same ones in every run. The mods are applied in order, last.
-func Minted(t testing.TB, format key.Format, env key.Environment, mods ...func(*v1alpha1.ApiKey)) (*v1alpha1.ApiKey, string) {
+func Minted(
+	t testing.TB,
+	format key.Format,
+	env key.Environment,
+	mods ...func(*v1alpha1.ApiKey),
+) (*v1alpha1.ApiKey, string) {
 	t.Helper()
 	n := made.Add(1)
 	var seed [32]byte

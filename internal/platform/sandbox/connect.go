@@ -24,8 +24,8 @@ const (
 	fieldPDSURL      = "pdsUrl"
 )
 
-// Describe asks for what the real platform asks for. The sandbox of a platform that uses OAuth asks for an identifier only:
-// there is nobody to ask for consent.
+// Describe asks for what the real platform asks for. The sandbox of a platform that uses OAuth asks for an identifier
+// only: there is nobody to ask for consent.
 func (p *Platform) Describe() platform.Descriptor {
 	d := platform.Descriptor{
 		Kind:     "credentials",
@@ -37,8 +37,20 @@ func (p *Platform) Describe() platform.Descriptor {
 	if p.limits.Platform == platform.Bluesky {
 		d.Fields = append(
 			d.Fields,
-			platform.Field{Name: fieldAppPassword, Label: "App password", Type: "password", Required: true, HelpText: "Anything: it is thrown away."},
-			platform.Field{Name: fieldPDSURL, Label: "PDS", Type: "url", Placeholder: "https://bsky.social", HelpText: "It is not asked."},
+			platform.Field{
+				Name:     fieldAppPassword,
+				Label:    "App password",
+				Type:     "password",
+				Required: true,
+				HelpText: "Anything: it is thrown away.",
+			},
+			platform.Field{
+				Name:        fieldPDSURL,
+				Label:       "PDS",
+				Type:        "url",
+				Placeholder: "https://bsky.social",
+				HelpText:    "It is not asked.",
+			},
 		)
 	}
 	return d

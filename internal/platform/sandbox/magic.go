@@ -40,13 +40,17 @@ const (
 // Magic lists the magic texts. If a post contains several failures, the first one counts.
 var Magic = []MagicText{
 	preflightFailed,
-	magic("sandbox:auth_failed", "The account's credentials are no longer good. The post becomes rejected.", platform.Failure{
-		Code:             platform.CodeAuthFailed,
-		Message:          "The platform does not accept the account's credentials any more.",
-		Rule:             "sandbox.auth_failed",
-		Remediation:      remediation + " With a real platform: connect the account again.",
-		PlatformResponse: json.RawMessage(`{"error":"AuthenticationRequired","message":"Invalid credentials (sandbox)"}`),
-	}),
+	magic(
+		"sandbox:auth_failed",
+		"The account's credentials are no longer good. The post becomes rejected.",
+		platform.Failure{
+			Code:             platform.CodeAuthFailed,
+			Message:          "The platform does not accept the account's credentials any more.",
+			Rule:             "sandbox.auth_failed",
+			Remediation:      remediation + " With a real platform: connect the account again.",
+			PlatformResponse: json.RawMessage(`{"error":"AuthenticationRequired","message":"Invalid credentials (sandbox)"}`),
+		},
+	),
 	magic("sandbox:rejected", "The platform says no. The post becomes rejected.", platform.Failure{
 		Code:             platform.CodeRejected,
 		Message:          "The platform rejected the post.",
@@ -54,36 +58,56 @@ var Magic = []MagicText{
 		Remediation:      remediation + " With a real platform: platformResponse says why.",
 		PlatformResponse: json.RawMessage(`{"error":"InvalidRequest","message":"Rejected (sandbox)"}`),
 	}),
-	magic("sandbox:unavailable", "The platform can't be reached. The post becomes failed, and may be retried.", platform.Failure{
-		Code:        platform.CodeUnavailable,
-		Message:     "The platform could not be reached.",
-		Rule:        "sandbox.unavailable",
-		Remediation: remediation + " With a real platform: retry later.",
-	}),
-	magic("sandbox:rate_limited", "The platform asks to slow down. The post becomes failed, and may be retried.", platform.Failure{
-		Code:        platform.CodeRateLimited,
-		Message:     "The platform asks to slow down.",
-		Rule:        "sandbox.rate_limited",
-		Remediation: remediation + " With a real platform: retry later.",
-	}),
-	magic("sandbox:internal_error", "This server makes a mistake. The post becomes failed, and may be retried.", platform.Failure{
-		Code:        platform.CodeInternalError,
-		Message:     "Something went wrong on this server.",
-		Rule:        "sandbox.internal_error",
-		Remediation: remediation,
-	}),
-	magic("sandbox:timeout", "The platform does not answer in time. The post becomes failed. Whether the platform has it, nobody knows.", platform.Failure{
-		Code:        platform.CodeUnavailable,
-		Message:     "The platform did not answer in time. Whether it took the post is not known.",
-		Rule:        "publish.timeout",
-		Remediation: remediation + look,
-	}),
-	magic("sandbox:outcome_unknown", "The server is stopped while it publishes. The post becomes failed. Whether the platform has it, nobody knows.", platform.Failure{
-		Code:        platform.CodeInternalError,
-		Message:     "The server was stopped while it published the post. Whether the platform took it is not known.",
-		Rule:        "publish.outcome_unknown",
-		Remediation: remediation + look,
-	}),
+	magic(
+		"sandbox:unavailable",
+		"The platform can't be reached. The post becomes failed, and may be retried.",
+		platform.Failure{
+			Code:        platform.CodeUnavailable,
+			Message:     "The platform could not be reached.",
+			Rule:        "sandbox.unavailable",
+			Remediation: remediation + " With a real platform: retry later.",
+		},
+	),
+	magic(
+		"sandbox:rate_limited",
+		"The platform asks to slow down. The post becomes failed, and may be retried.",
+		platform.Failure{
+			Code:        platform.CodeRateLimited,
+			Message:     "The platform asks to slow down.",
+			Rule:        "sandbox.rate_limited",
+			Remediation: remediation + " With a real platform: retry later.",
+		},
+	),
+	magic(
+		"sandbox:internal_error",
+		"This server makes a mistake. The post becomes failed, and may be retried.",
+		platform.Failure{
+			Code:        platform.CodeInternalError,
+			Message:     "Something went wrong on this server.",
+			Rule:        "sandbox.internal_error",
+			Remediation: remediation,
+		},
+	),
+	magic(
+		"sandbox:timeout",
+		"The platform does not answer in time. The post becomes failed. Whether the platform has it, nobody knows.",
+		platform.Failure{
+			Code:        platform.CodeUnavailable,
+			Message:     "The platform did not answer in time. Whether it took the post is not known.",
+			Rule:        "publish.timeout",
+			Remediation: remediation + look,
+		},
+	),
+	magic(
+		"sandbox:outcome_unknown",
+		"The server is stopped while it publishes. The post becomes failed. Whether the platform has it, nobody knows.",
+		platform.Failure{
+			Code:        platform.CodeInternalError,
+			Message:     "The server was stopped while it published the post. Whether the platform took it is not known.",
+			Rule:        "publish.outcome_unknown",
+			Remediation: remediation + look,
+		},
+	),
 	slow,
 }
 

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sandbox plays the part of every platform in the test environment: accounts are connected with any credentials,
-// posts are checked like real ones, and nothing reaches a platform.
+// Package sandbox plays the part of every platform in the test environment: accounts are connected with any
+// credentials, posts are checked like real ones, and nothing reaches a platform.
 package sandbox
 
 import (
@@ -46,7 +46,8 @@ func (p *Platform) Preflight(c platform.Content) *platform.Failure {
 	return nil
 }
 
-// Publish makes up a receipt, unless a magic text says otherwise. Media are opened, so that one that has vanished is noticed.
+// Publish makes up a receipt, unless a magic text says otherwise. Media are opened, so that one that has vanished is
+// noticed.
 func (p *Platform) Publish(ctx context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
 	if strings.Contains(c.Text, slow.Text) {
 		if err := p.wait(ctx, slowFor); err != nil {

@@ -65,7 +65,8 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.wrong = append(c.wrong, "a message to the collector: "+text)
 		http.Error(w, text, http.StatusBadRequest)
 	}
-	if r.Method != http.MethodPost || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/x-protobuf" {
+	if r.Method != http.MethodPost || r.URL.Path != "/v1/traces" ||
+		r.Header.Get("Content-Type") != "application/x-protobuf" {
 		fail(r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type"))
 		return
 	}
@@ -99,7 +100,9 @@ func (c *Collector) take(request *collectorpb.ExportTraceServiceRequest) {
 			for _, s := range scope.Spans {
 				c.spans = append(c.spans, Span{
 					Name: s.Name, Kind: s.Kind.String(), Service: service,
-					TraceID: hex.EncodeToString(s.TraceId), ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId),
+					TraceID: hex.EncodeToString(
+						s.TraceId,
+					), ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId),
 					Failed: s.Status.GetCode().String() == "STATUS_CODE_ERROR", Attributes: valuesOf(s.Attributes),
 				})
 			}

@@ -15,8 +15,8 @@
 //	{"counts":{"200":812},"unwanted":0,"after":"5s"}           every second
 //	{"counts":{"200":900,"503":1,"error":1},"unwanted":2,"after":"5.6s","done":true}
 //
-// and exits with 0 when every answer was the wanted one. serve answers the same question on :8080, knowing one key: its own
-// $LMP_API_KEY. write writes a file and reports who did. No output has a key in it.
+// and exits with 0 when every answer was the wanted one. serve answers the same question on :8080, knowing one key: its
+// own $LMP_API_KEY. write writes a file and reports who did. No output has a key in it.
 package main
 
 import (

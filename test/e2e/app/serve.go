@@ -39,7 +39,8 @@ func serve() error {
 	return <-drained
 }
 
-// whoami answers 200 {"host": the pod's name} to whoever has the key, 401 to others, and 401 to all when there is no key.
+// whoami answers 200 {"host": the pod's name} to whoever has the key, 401 to others, and 401 to all when there is no
+// key.
 func whoami(host, key string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if key == "" || r.Header.Get("Authorization") != "Bearer "+key {

@@ -83,7 +83,12 @@ func (f *fault) funcs() interceptor.Funcs {
 	}
 }
 
-func (f *fault) around(ctx context.Context, before, after string, o client.Object, call func(context.Context) error) error {
+func (f *fault) around(
+	ctx context.Context,
+	before, after string,
+	o client.Object,
+	call func(context.Context) error,
+) error {
 	if !f.due(before) {
 		err := call(ctx)
 		if f.due(after) {

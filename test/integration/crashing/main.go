@@ -69,7 +69,12 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.namespace, "namespace", "", "the only namespace to look at; empty: all")
 	fs.StringVar(&o.metricsAddr, "metrics-bind-address", "0", "address of /metrics; 0 switches it off")
 	fs.IntVar(&o.concurrency, "concurrency", 8, "number of ApiKeys reconciled at once")
-	fs.StringVar(&o.fault.point, "point", "", "where the fault is: before-create, after-create, before-status or after-status; empty: nowhere")
+	fs.StringVar(
+		&o.fault.point,
+		"point",
+		"",
+		"where the fault is: before-create, after-create, before-status or after-status; empty: nowhere",
+	)
 	fs.Int64Var(&o.fault.call, "call", 1, "which of the calls at that point it is, from 1 on")
 	fs.StringVar(&o.fault.action, "action", actionKill, "what happens there: kill or stop")
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "as the controller's")
