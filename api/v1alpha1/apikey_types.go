@@ -38,6 +38,14 @@ const (
 	ScopeAccountsWrite Scope = "accounts:write"
 )
 
+// Scopes lists them all, in the order in which documentation does. It is the one list in Go: what a key may be given,
+// what the API checks and what it shows are derived from it. The markers above can't be: a test holds them to it.
+var Scopes = [...]Scope{
+	ScopePostsRead, ScopePostsWrite,
+	ScopeMediaRead, ScopeMediaWrite,
+	ScopeAccountsRead, ScopeAccountsWrite,
+}
+
 // ProfileReference names a Profile of the same namespace.
 type ProfileReference struct {
 	// name of the Profile. At the first reconcile the key is bound to the UID
