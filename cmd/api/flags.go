@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/process"
@@ -27,7 +28,7 @@ type options struct {
 	metricsAddress string
 	keyFormat      key.Format
 	docsBaseURL    string
-	accessLog      httpapi.AccessLog
+	accessLog      endpoint.AccessLog
 	logLevel       slog.Level
 	namespace      string
 	leaseDuration  time.Duration
@@ -104,7 +105,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	flags.StringVar(
 		&t.accessLog,
 		"access-log",
-		string(httpapi.AccessLogErrors),
+		string(endpoint.AccessLogErrors),
 		"Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always, and refusals in the audit log.",
 	)
 	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
@@ -183,8 +184,8 @@ func (o *options) check(t texts) (err error) {
 	if u, err := url.Parse(o.docsBaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usageError{fmt.Sprintf("--docs-base-url: want an http or https URL, not %q", o.docsBaseURL)}
 	}
-	switch o.accessLog = httpapi.AccessLog(t.accessLog); o.accessLog {
-	case httpapi.AccessLogErrors, httpapi.AccessLogAll, httpapi.AccessLogNone:
+	switch o.accessLog = endpoint.AccessLog(t.accessLog); o.accessLog {
+	case endpoint.AccessLogErrors, endpoint.AccessLogAll, endpoint.AccessLogNone:
 	default:
 		return usageError{fmt.Sprintf("--access-log: want errors, all or none, not %q", t.accessLog)}
 	}

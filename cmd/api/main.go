@@ -33,6 +33,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/limit"
@@ -100,14 +101,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	index.OnWithdraw(publishing.withdraw)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
-		Authenticator: authn.NewAuthenticator(authn.Options{
-			Index:         index,
-			Format:        o.keyFormat,
-			Environment:   o.environment,
-			Clock:         clock.RealClock{},
-			Serving:       replica.Serving,
-			CommitTimeout: revocation.CommitWithin(o.leaseDuration),
-		}),
+		Admission: admission.Options{
+			Authenticator: authn.NewAuthenticator(authn.Options{
+				Index:         index,
+				Format:        o.keyFormat,
+				Environment:   o.environment,
+				Clock:         clock.RealClock{},
+				Serving:       replica.Serving,
+				CommitTimeout: revocation.CommitWithin(o.leaseDuration),
+			}),
+			Limits:   publishing.limits,
+			Failures: limit.NewAddresses(o.failureRate),
+		},
 		Directory:      index,
 		Ready:          func() bool { return serving() && publishing.ready() },
 		Draining:       draining.Load,
@@ -115,8 +120,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Library:        publishing.library,
 		Publisher:      publishing.publisher,
 		Connectors:     publishing.connectors,
-		Limits:         publishing.limits,
-		Failures:       limit.NewAddresses(o.failureRate),
 		TrustedProxies: o.trustedProxies,
 		Environment:    o.environment,
 		KeyFormat:      o.keyFormat,

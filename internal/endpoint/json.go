@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package httpapi
+package endpoint
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would
+// Appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would
 // write.
-type appender interface{ appendJSON(b []byte) []byte }
+type Appender interface{ AppendJSON(b []byte) []byte }
 
-// appendString appends a string's JSON. What needs no escape, as nearly all do, is copied.
-func appendString(b []byte, s string) []byte {
+// AppendString appends a string's JSON. What needs no escape, as nearly all do, is copied.
+func AppendString(b []byte, s string) []byte {
 	if needsEscape(s) {
-		return appendEncoded(b, s)
+		return AppendEncoded(b, s)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
@@ -39,30 +39,30 @@ func needsEscape(s string) bool {
 	return !ascii && (!utf8.ValidString(s) || strings.ContainsAny(s, "\u2028\u2029"))
 }
 
-// appendStringOrNull appends what stringOrNull returns.
-func appendStringOrNull(b []byte, s *string) []byte {
+// AppendStringOrNull appends what stringOrNull returns.
+func AppendStringOrNull(b []byte, s *string) []byte {
 	if s == nil {
 		return append(b, `null`...)
 	}
-	return appendString(b, *s)
+	return AppendString(b, *s)
 }
 
-// appendTime appends the JSON of a time whose year has four digits: others have none.
-func appendTime(b []byte, t time.Time) []byte {
+// AppendTime appends the JSON of a time whose year has four digits: others have none.
+func AppendTime(b []byte, t time.Time) []byte {
 	b = t.AppendFormat(append(b, '"'), time.RFC3339Nano)
 	return append(b, '"')
 }
 
-// appendTimeOrNull appends what timeOrNull returns.
-func appendTimeOrNull(b []byte, t *time.Time) []byte {
+// AppendTimeOrNull appends what timeOrNull returns.
+func AppendTimeOrNull(b []byte, t *time.Time) []byte {
 	if t == nil {
 		return append(b, `null`...)
 	}
-	return appendTime(b, *t)
+	return AppendTime(b, *t)
 }
 
-// appendEncoded leaves it to encoding/json. v has a JSON.
-func appendEncoded(b []byte, v any) []byte {
+// AppendEncoded leaves it to encoding/json. v has a JSON.
+func AppendEncoded(b []byte, v any) []byte {
 	text := newBody()
 	defer text.free()
 	_ = text.encode(v)

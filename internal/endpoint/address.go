@@ -1,13 +1,16 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package httpapi
+package endpoint
 
 import (
 	"net/http"
 	"net/netip"
 	"strings"
 )
+
+// Address returns where the request comes from, for package admission, which asks only when it has to.
+func (r *Request) Address() netip.Addr { return clientAddress(r.http, r.engine.config.TrustedProxies) }
 
 // clientAddress is who sent a request: the peer of the connection or, as long as that is a trusted proxy, who it says
 // its own peer was. The header is read from its end, because its beginning is whatever the client made up.

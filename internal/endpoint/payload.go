@@ -1,48 +1,48 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package httpapi
+package endpoint
 
 import (
-	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
 // maxPayload is the size in bytes of the largest JSON body that is read.
 const maxPayload = 1 << 20
 
 var (
-	errPayloadTooLarge = &problem{
-		status: http.StatusRequestEntityTooLarge, code: codeValidationFailed, rule: "body.size",
-		message:     "The request's body is larger than 1 MiB.",
-		remediation: "Send files with POST /v1/media, and refer to them by mediaId.",
+	errPayloadTooLarge = &problem.Problem{
+		Kind: problem.TooLarge, Code: problem.CodeValidationFailed, Rule: "body.size",
+		Message:     "The request's body is larger than 1 MiB.",
+		Remediation: "Send files with POST /v1/media, and refer to them by mediaId.",
 	}
-	errPayloadUnread = errInvalid("body", "The request's body is incomplete: it ended early, or took too long.",
+	errPayloadUnread = problem.NewInvalid("body", "The request's body is incomplete: it ended early, or took too long.",
 		"Send all of it, with the right Content-Length.")
-	errNotJSON = errInvalid("body.content_type", "The request's body is not declared to be JSON.",
+	errNotJSON = problem.NewInvalid("body.content_type", "The request's body is not declared to be JSON.",
 		"Send it with the header `Content-Type: application/json`.")
 )
 
-// payload reads the request's body, if it is JSON and not too large. No body is an empty one.
-func (r *request) payload() ([]byte, error) {
-	if r.http.ContentLength > maxPayload {
+// readPayload reads a request's body, if it is JSON and not too large. No body is an empty one.
+func readPayload(r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxPayload {
 		return nil, errPayloadTooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.http.Body, maxPayload))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxPayload))
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, errPayloadTooLarge
 	case err != nil:
 		return nil, errPayloadUnread
-	case len(body) > 0 && !declaresJSON(r.http.Header["Content-Type"]):
+	case len(body) > 0 && !declaresJSON(r.Header["Content-Type"]):
 		return nil, errNotJSON
 	}
 	return body, nil
@@ -71,27 +71,27 @@ func decodeJSON(payload []byte, into any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
-		return errInvalid(ruleAt(syntactic.JSONPointer), "The request's body has a member twice.", "Send each member once.")
+		return problem.NewInvalid(RuleAt(syntactic.JSONPointer), "The request's body has a member twice.", "Send each member once.")
 	case errors.As(err, &syntactic):
-		return errInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
+		return problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
 	case errors.As(err, &semantic) && errors.Is(err, json.ErrUnknownName):
-		return errInvalid(ruleAt(semantic.JSONPointer), "The request's body has a member that this endpoint does not know.",
+		return problem.NewInvalid(RuleAt(semantic.JSONPointer), "The request's body has a member that this endpoint does not know.",
 			"GET /v1/openapi.json lists the members of each request.")
 	case errors.As(err, &semantic):
-		return errInvalid(ruleAt(semantic.JSONPointer), "A member of the request's body is of the wrong type or form.",
+		return problem.NewInvalid(RuleAt(semantic.JSONPointer), "A member of the request's body is of the wrong type or form.",
 			"GET /v1/openapi.json has the type of each member. Times are RFC 3339, such as 2026-05-08T12:00:00Z.")
 	default:
-		return errInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
+		return problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
 	}
 }
 
 // maxRule is the length in bytes above which what a caller made up is no rule.
 const maxRule = 100
 
-// ruleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members
+// RuleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members
 // are the caller's own words: what does not look like a name ends the rule, because rules are logged. So does a name
 // with dots in it, which would read as several.
-func ruleAt(place jsontext.Pointer) string {
+func RuleAt(place jsontext.Pointer) string {
 	var rule []string
 	length := 0
 	for name := range place.Tokens() {
@@ -105,22 +105,4 @@ func ruleAt(place jsontext.Pointer) string {
 		return "body"
 	}
 	return strings.Join(rule, ".")
-}
-
-// unblockReads sees to it that nobody waits for a caller who does not send, once the request's context has ended. The
-// connection is good for an answer after that, and then for nothing: net/http takes the failed read for the caller's
-// going away, and would hand every later request on it a context that has ended. So the answer's header says that it is
-// closed.
-func unblockReads(ctx context.Context, c *http.ResponseController, header http.Header) (free func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = c.SetReadDeadline(time.Unix(1, 0)) // long past
-	})
-	return func() {
-		if !stop() {
-			<-done // the connection is net/http's again when the handler returns
-			header.Set("Connection", "close")
-		}
-	}
 }

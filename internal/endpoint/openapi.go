@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package httpapi
+package endpoint
 
 import (
 	"encoding/json"
@@ -15,23 +15,18 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 )
-
-// openAPI is the OpenAPI document, made once, of the route table and the Go types.
-func (a *API) openAPI(*request) (json.RawMessage, error) { return a.document, nil }
 
 const (
 	schemaRefs   = "#/components/schemas/"
 	bearerScheme = "apiKey"
 )
 
-// Document returns the OpenAPI document.
-func Document() (json.RawMessage, error) { return describe(routes) }
-
-// describe makes the OpenAPI 3.1 document of table. Of huma it takes the schema generator and the document's types, not
+// Describe makes the OpenAPI 3.1 document of routes. examples are shell lines by operationId. Of huma it takes the schema generator and the document's types, not
 // its runtime: whoami must keep 0.85 of a bare handler's requests a second, which leaves no room for another router,
 // content negotiation and per-request reflection.
-func describe(table []route) (json.RawMessage, error) {
+func Describe(routes []Route, examples map[string]string) (json.RawMessage, error) {
 	registry := huma.NewMapRegistry(schemaRefs, huma.DefaultSchemaNamer)
 	document := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -51,11 +46,11 @@ func describe(table []route) (json.RawMessage, error) {
 			}},
 		},
 	}
-	for i := range table {
-		document.AddOperation(operationOf(registry, &table[i]))
+	for i := range routes {
+		document.AddOperation(operationOf(registry, &routes[i], examples[routes[i].ID]))
 	}
 	for _, name := range slices.Collect(maps.Keys(registry.Map())) {
-		mend(registry, registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
+		alignWithEncoding(registry, registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
 	}
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -64,31 +59,31 @@ func describe(table []route) (json.RawMessage, error) {
 	return text, nil
 }
 
-func operationOf(registry huma.Registry, t *route) *huma.Operation {
+func operationOf(registry huma.Registry, t *Route, example string) *huma.Operation {
 	op := &huma.Operation{
-		Method: t.method, Path: t.path, OperationID: t.id,
-		Summary: t.summary, Description: t.detail,
+		Method: t.Method, Path: t.Path, OperationID: t.ID,
+		Summary: t.Summary, Description: t.Detail,
 		Security:   []map[string][]string{},
 		Parameters: paramsOf(t),
 		Responses:  map[string]*huma.Response{},
 	}
-	if t.access != anyone {
+	if t.Access != admission.Anyone {
 		// From OpenAPI 3.1 on, the roles that are needed may be named for any scheme.
 		roles := []string{}
-		if t.scope != "" {
-			roles = append(roles, string(t.scope))
+		if t.Scope != "" {
+			roles = append(roles, string(t.Scope))
 		}
 		op.Security = []map[string][]string{{bearerScheme: roles}}
 	}
 	op.RequestBody = requestBodyOf(registry, t)
-	if example := examples[t.id]; example != "" {
+	if example != "" {
 		op.Extensions = map[string]any{"x-codeSamples": []map[string]string{{"lang": "Shell", "source": example}}}
 	}
 	for _, status := range t.successes() {
 		op.Responses[strconv.Itoa(status)] = successOf(registry, t)
 	}
 	for _, status := range t.errorStatuses() {
-		response := responseOf(registry, reflect.TypeFor[errorEnvelope](), errorDescriptions[status])
+		response := responseOf(registry, reflect.TypeFor[ErrorEnvelope](), errorDescriptions[status])
 		switch status {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			response.Headers["WWW-Authenticate"] = stringHeader("The challenge of RFC 6750.")
@@ -101,18 +96,18 @@ func operationOf(registry huma.Registry, t *route) *huma.Operation {
 }
 
 // successes are the statuses of a success.
-func (t *route) successes() []int {
+func (t *Route) successes() []int {
 	switch {
-	case !t.succeeds():
+	case !t.Succeeds():
 		return nil
-	case t.success == nil:
+	case t.Success == nil:
 		return []int{http.StatusOK}
 	default:
-		return t.success
+		return t.Success
 	}
 }
 
-func successOf(registry huma.Registry, t *route) *huma.Response {
+func successOf(registry huma.Registry, t *Route) *huma.Response {
 	var response *huma.Response
 	if t.response != nil {
 		response = responseOf(registry, t.response, "Success.")
@@ -127,7 +122,7 @@ func successOf(registry huma.Registry, t *route) *huma.Response {
 			Content:     map[string]*huma.MediaType{contentType: {}},
 		}
 	}
-	if t.access != anyone {
+	if t.Access != admission.Anyone {
 		response.Headers["RateLimit-Policy"] = stringHeader(
 			"The key's rate: `\"key\";q=REQUESTS;w=SECONDS`. Absent if it has none.",
 		)
@@ -135,13 +130,13 @@ func successOf(registry huma.Registry, t *route) *huma.Response {
 			"What is left of it: `\"key\";r=REQUESTS;t=SECONDS`, t until all of it is back.",
 		)
 	}
-	if t.changes() {
+	if t.Changes() {
 		response.Headers["Idempotency-Replayed"] = stringHeader("true if this is the stored answer of an earlier request.")
 	}
 	return response
 }
 
-func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
+func requestBodyOf(registry huma.Registry, t *Route) *huma.RequestBody {
 	switch {
 	case t.upload != nil:
 		file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
@@ -166,43 +161,26 @@ func requestBodyOf(registry huma.Registry, t *route) *huma.RequestBody {
 	}
 }
 
-// Schema describes what a connection is completed with, as far as that is the same for all platforms or known of one.
-func (completeConnection) Schema(huma.Registry) *huma.Schema {
-	text := func(description string) *huma.Schema {
-		return &huma.Schema{Type: huma.TypeString, Description: description}
-	}
-	return &huma.Schema{
-		Type: huma.TypeObject, Description: "The fields that the platform's descriptor lists, by their names.",
-		Properties: map[string]*huma.Schema{
-			"identifier":  text("The account's handle."),
-			"appPassword": text("Of bluesky: an app password, never the account's own."),
-			"pdsUrl":      text("Of bluesky: where the account is, if not at bsky.social."),
-			"profileId":   text("The profile that the account is to belong to."),
-		},
-		AdditionalProperties: text("What else the descriptor lists."),
-	}
-}
-
-func paramsOf(t *route) []*huma.Param {
+func paramsOf(t *Route) []*huma.Param {
 	var params []*huma.Param
-	if _, name, _ := cutParam(t.path); name != "" {
+	if _, name, _ := cutParam(t.Path); name != "" {
 		schema := &huma.Schema{Type: huma.TypeString}
-		if name == "platform" {
-			schema.Enum = enumOf(platformNames)
+		if t.ParamValues != nil {
+			schema.Enum = enumOf(t.ParamValues)
 		}
 		params = append(params, &huma.Param{Name: name, In: "path", Required: true, Schema: schema})
 	}
-	for _, q := range t.query {
-		schema := &huma.Schema{Type: huma.TypeString, Format: q.format, Enum: enumOf(q.values)}
-		if q.list {
+	for _, q := range t.Query {
+		schema := &huma.Schema{Type: huma.TypeString, Format: q.Format, Enum: enumOf(q.Values)}
+		if q.List {
 			schema = &huma.Schema{Type: huma.TypeArray, Items: schema}
 		}
-		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.description, Schema: schema})
+		params = append(params, &huma.Param{Name: q.Name, In: "query", Description: q.Description, Schema: schema})
 	}
-	if t.paged {
+	if t.Paged {
 		params = append(params, t.pageParams()...)
 	}
-	if t.changes() {
+	if t.Changes() {
 		least, most := 1, maxIdempotencyKey
 		params = append(params, &huma.Param{
 			Name: "Idempotency-Key", In: "header",
@@ -221,13 +199,13 @@ func enumOf(values []string) []any {
 	return enum
 }
 
-func (t *route) pageParams() []*huma.Param {
+func (t *Route) pageParams() []*huma.Param {
 	least, most := 1.0, float64(maxLimit)
 	limit := &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: t.pageSize()}
 	description := "How many items to return at most."
-	if t.whole {
+	if t.Unpaged {
 		limit.Default = nil // it is none that may be sent
-		description += " Without it: all of them, up to " + strconv.Itoa(wholeLimit) + "."
+		description += " Without it: all of them, up to " + strconv.Itoa(unpagedLimit) + "."
 	}
 	return []*huma.Param{
 		{Name: "limit", In: "query", Description: description, Schema: limit},
@@ -257,21 +235,21 @@ func stringHeader(description string) *huma.Param {
 }
 
 // errorStatuses are the statuses that a route can fail with.
-func (t *route) errorStatuses() []int {
-	statuses := append([]int{http.StatusInternalServerError}, t.refuses...)
-	if t.access != anyone {
+func (t *Route) errorStatuses() []int {
+	statuses := append([]int{http.StatusInternalServerError}, t.Refuses...)
+	if t.Access != admission.Anyone {
 		statuses = append(statuses, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 	}
-	if t.scope != "" {
+	if t.Scope != "" {
 		statuses = append(statuses, http.StatusForbidden)
 	}
-	if _, name, _ := cutParam(t.path); t.succeeds() && name == "id" {
+	if _, name, _ := cutParam(t.Path); t.Succeeds() && name == "id" {
 		statuses = append(statuses, http.StatusNotFound)
 	}
-	if t.paged || t.changes() {
+	if t.Paged || t.Changes() {
 		statuses = append(statuses, http.StatusBadRequest)
 	}
-	if t.changes() {
+	if t.Changes() {
 		statuses = append(statuses, http.StatusConflict, http.StatusRequestEntityTooLarge)
 	}
 	return statuses
@@ -290,11 +268,11 @@ var errorDescriptions = map[int]string{
 	http.StatusServiceUnavailable:    "unavailable: this replica cannot answer now; try again, or another one.",
 }
 
-// mend corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without
+// alignWithEncoding corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without
 // omitempty is a value or null, structs included; a slice is never null, because this package makes none; what is
 // embedded belongs to it, whatever its name; and properties may come to be added, so a client must not refuse those
 // that it does not know.
-func mend(registry huma.Registry, s *huma.Schema, t reflect.Type) {
+func alignWithEncoding(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	s.AdditionalProperties = nil
 	if t.Kind() != reflect.Struct {
 		return
@@ -319,7 +297,7 @@ func mend(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 // embed gives the schema of a struct the properties of one that is embedded in it.
 func embed(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	embedded := huma.SchemaFromType(registry, t)
-	mend(registry, embedded, t)
+	alignWithEncoding(registry, embedded, t)
 	maps.Copy(s.Properties, embedded.Properties)
 	s.Required = append(slices.Clone(embedded.Required), s.Required...)
 }
