@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
@@ -139,8 +140,8 @@ func TestEnvironmentsAreApart(t *testing.T) {
 	callers := crowd(t)
 	live, test := callers[0], callers[4]
 	for _, path := range []string{"/v1/posts", "/v1/media", "/v1/accounts"} {
-		a := decode[page[listed]](t, live.api.get(t, path, live.key)).Data
-		b := decode[page[listed]](t, test.api.get(t, path, test.key)).Data
+		a := decode[endpoint.Page[listed]](t, live.api.get(t, path, live.key)).Data
+		b := decode[endpoint.Page[listed]](t, test.api.get(t, path, test.key)).Data
 		if len(a) != 1 || len(b) != 1 || a[0].ID == b[0].ID {
 			t.Errorf("%s: %v and %v", path, a, b)
 		}

@@ -80,13 +80,13 @@ func everyWriteIsReplayed(t *testing.T) {
 	p := newProvoker(t)
 	for i := range routes {
 		r := &routes[i]
-		if !r.changes() {
+		if !r.Changes() {
 			continue
 		}
-		name, s := r.method+" "+r.path, p.successOf(t, r, p.org).with("Idempotency-Key", "k-"+r.id)
+		name, s := r.Method+" "+r.Path, p.successOf(t, r, p.org).with("Idempotency-Key", "k-"+r.ID)
 		first := seen(t, p.works.send(s))
 		before := p.works.rows(t, "posts", "media", "accounts", "attempts", "claims")
-		for _, form := range []string{"k-" + r.id, `"k-` + r.id + `"`, " k-" + r.id + "\t"} {
+		for _, form := range []string{"k-" + r.ID, `"k-` + r.ID + `"`, " k-" + r.ID + "\t"} {
 			w := p.works.send(s.with("Idempotency-Key", form))
 			if w.Header().Get(replayed) != "true" {
 				t.Errorf("%s, sent again as %q, is not said to be replayed", name, form)

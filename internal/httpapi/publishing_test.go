@@ -72,7 +72,7 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 	limits, err := limit.NewCallers(limit.Options{Registerer: prometheus.NewRegistry()})
 	check(t, err)
 	c.Store, c.Library, c.Publisher, c.Connectors = db, library, publisher, connectors
-	c.Limits, c.Failures = limits, limit.NewAddresses(rate.Rate{})
+	c.Admission.Limits, c.Admission.Failures = limits, limit.NewAddresses(rate.Rate{})
 	c.NewID, c.Random = newID, rand.Reader
 }
 

@@ -175,7 +175,7 @@ func (f *fixture) testEnvironment(t testing.TB) *fixture {
 	other := newFixture(t, nil, func(c *Config) {
 		c.Store, c.Library, c.Publisher = f.config.Store, f.config.Library, f.config.Publisher
 		c.Environment, c.Directory, c.Clock = key.Test, f.index, f.clock
-		c.Authenticator = authntest.Authenticator(t, f.index, key.Test, f.clock)
+		c.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Test, f.clock)
 	})
 	other.index = f.index
 	return other
