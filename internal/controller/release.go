@@ -210,7 +210,7 @@ func (r *release) run(ctx context.Context) error {
 
 // awaitReplicas tells whether no API replica is left that may accept a key.
 func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
-	live, err := r.barrier.Live(ctx)
+	live, err := r.barrier.Unexpired(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -225,7 +225,7 @@ func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
 // bury deletes the Leases that replicas have left behind: when they are told to end together with what allows them to
 // delete theirs, it is too late for that.
 func (r *release) bury(ctx context.Context) (done bool, err error) {
-	if err := r.barrier.Bury(ctx); err != nil {
+	if err := r.barrier.DeleteExpired(ctx); err != nil {
 		return false, err
 	}
 	return true, nil
