@@ -38,6 +38,12 @@ const (
 	ScopeAccountsWrite Scope = "accounts:write"
 )
 
+// AllScopes are the scopes in the order of the schema's default. Nobody may change it: whoever needs another list makes
+// a copy. The enum of Scope and the default of spec.scopes are markers, which can't refer to it; a test compares them.
+var AllScopes = []Scope{
+	ScopePostsRead, ScopePostsWrite, ScopeMediaRead, ScopeMediaWrite, ScopeAccountsRead, ScopeAccountsWrite,
+}
+
 // ProfileReference names a Profile of the same namespace.
 type ProfileReference struct {
 	// name of the Profile. At the first reconcile the key is bound to the UID
