@@ -51,7 +51,8 @@ func main() {
 	}
 }
 
-// run is the process but for its exit code: a test can call it. The order matters where it says so.
+// run is the process but for its exit code: a test can call it, with arguments, an environment and outputs of its own.
+// What may go wrong at once goes first: flags, then how to reach the cluster, and only then what runs until the end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	// Before the flags, which `controller release` has other ones of.
 	if len(args) > 0 && args[0] == "release" {
@@ -79,10 +80,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 	// Before the cache fills: the first list of all keys is when the heap grows most.
 	go process.PaceCollector(ctx, getenv)
+	// Outside a pod and without a kubeconfig there is no cluster to wait for: to say so and end is all there is to do.
 	cfg, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err
 	}
+	// Before the manager, which is given the tracer. A collector that is away keeps nothing from starting.
 	traces, err := o.startTraces(ctx, logger)
 	if err != nil {
 		return err
@@ -114,7 +117,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Namespace:             o.namespace,
 		WatchNamespaces:       o.namespaces,
 		Registerer:            metrics.Registry, // which /metrics shows, with controller-runtime's own
-		Audit:                 newAudit(stderr),
+		Audit:                 newAudit(stderr), // apart from logger, whose level may be error
 		Tracer:                traces.Tracer(),
 		SecretRecheckInterval: o.secretRecheck,
 	})

@@ -63,7 +63,7 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
-	if o.namespace == "" {
+	if o.namespace == "" { // as in parse: both have to find the same Leases
 		o.namespace = process.Namespace()
 	}
 	switch {
@@ -89,6 +89,7 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
+	// No PaceCollector, no traces, no probes: it is a job of a few minutes.
 	logger := zap.New(zap.JSONEncoder(), zap.Level(zapcore.ErrorLevel), zap.WriteTo(stderr))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)

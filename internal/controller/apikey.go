@@ -26,7 +26,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// Cache indexes on ApiKeys.
+// Cache indexes on ApiKeys. With 100,000 keys, a walk through all of them for each reconcile would take longer than
+// all the rest of it.
 const (
 	byHash        = "hash"       // the bucket of status.hash, or of spec.secretHash before that is written
 	byProfileName = "profileRef" // spec.profileRef.name
@@ -44,6 +45,9 @@ type apiKeys struct {
 	synced   func(context.Context) bool // waits until the cache is in step
 }
 
+// setupApiKeys makes the reconciler of ApiKeys and says what wakes it: the key itself, a sweep over all keys, another
+// key with the same hash, and the key's Profile. Secrets are not among it: to watch them, the controller would have to
+// be allowed to read all of them.
 func setupApiKeys(mgr manager.Manager, opts Options) error {
 	r := &apiKeys{
 		Options:  opts,
@@ -91,6 +95,8 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if !k.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil // that is for revocations
 	}
+	// From the cache, which may be behind: a key that is served already needs no more, and one that is to get its hash is
+	// looked at again, with its Profile, before anything is made.
 	profile, err := getProfile(ctx, r.client, k)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -115,7 +121,8 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 // pauses, which such a race does not deserve: the event that ends it is on its way already.
 const soon = 50 * time.Millisecond
 
-// act does what the key's state asks for, and returns what was found on the way.
+// act does what the key's state asks for, and returns what was found on the way. Only a pending key is acted on: one
+// that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
 func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
 	found := findings{key: k, profile: profile}
 	switch state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(profile), r.Clock.Now()); {
@@ -131,6 +138,7 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 // nextLook is when to look at the key again although no event has come; 0 means never. Secrets are not watched, so that
 // the one that is in the way is asked for now and then; expiry is an event that nobody sends.
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
+	// The garbage collector takes a moment to delete a Secret; a person, who is waited for otherwise, takes longer.
 	const shortly, later = time.Second, 30 * time.Second
 	var next time.Duration
 	switch found.secret {
@@ -141,6 +149,7 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
 	}
 	if !state.ChangesAt.IsZero() {
+		// At least a millisecond: 0 would mean never, and the moment may have come since.
 		if left := max(state.ChangesAt.Sub(r.Clock.Now()), time.Millisecond); next == 0 || left < next {
 			next = left
 		}
@@ -148,7 +157,8 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 	return next
 }
 
-// getProfile returns the Profile that k's profileRef names now, or nil.
+// getProfile returns the Profile that k's profileRef names now; nil if it names none, or one that is not there. Whether
+// it is the one that k is bound to is for lifecycle to say: names are for people, UIDs decide.
 func getProfile(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1alpha1.Profile, error) {
 	if k.Spec.ProfileRef == nil {
 		return nil, nil

@@ -55,6 +55,7 @@ func slimAnnotations(annotations map[string]string) map[string]string {
 	return nil
 }
 
+// slimSpec drops the template of the Secret: it may be several kilobytes, and is read once in a key's life.
 func slimSpec(s *v1alpha1.ApiKeySpec) {
 	s.Environment = intern(s.Environment)
 	s.Scopes = internSlice(s.Scopes, v1alpha1.AllScopes)
@@ -64,6 +65,7 @@ func slimSpec(s *v1alpha1.ApiKeySpec) {
 	}
 }
 
+// slimStatus leaves the times of the conditions as all that differs from one ordinary key to the next.
 func slimStatus(s *v1alpha1.ApiKeyStatus) {
 	s.OrganizationID, s.ProfileID = intern(s.OrganizationID), intern(s.ProfileID)
 	s.Conditions = clip(s.Conditions)

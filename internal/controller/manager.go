@@ -97,7 +97,7 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
 	}
-	if controllers.Audit.GetSink() == nil {
+	if controllers.Audit.GetSink() == nil { // the zero Logger
 		controllers.Audit = mgr.GetLogger().WithName("audit")
 	}
 	if err := setupApiKeys(mgr, controllers); err != nil {

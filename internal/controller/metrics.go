@@ -35,6 +35,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(apiKeysDesc, err)
 		return
 	}
+	// A list without copies: it reads some 100,000 keys at each scrape, and changes none.
 	type labels struct{ environment, reason string }
 	counts := map[labels]int{}
 	for i := range keys.Items {

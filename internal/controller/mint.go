@@ -21,7 +21,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// findings are what one reconcile found out or did. Status is derived from them, and from nothing else.
+// findings are what one reconcile found out or did. Status is derived from them, and from nothing else: what acts does
+// not write status, and what writes status does not act.
 type findings struct {
 	key     *v1alpha1.ApiKey
 	profile *v1alpha1.Profile // that key's profileRef names; nil if there is none
@@ -44,13 +45,13 @@ type assignment struct {
 type secretState int
 
 const (
-	secretUnknown   secretState = iota // not looked at in this reconcile
+	secretUnknown   secretState = iota // not looked at in this reconcile: its condition stays as it is
 	secretAvailable                    // there, with the key in it
-	secretDeleted
-	secretMismatch // a Secret of that name that does not hold this key
-	secretConflict // before minting: a Secret of that name that is not ours
-	secretLeaving  // before minting: one that the garbage collector is about to delete
-	secretRejected // the apiserver refused it
+	secretDeleted                      // of a key that is served: it is not made again
+	secretMismatch                     // a Secret of that name that does not hold this key
+	secretConflict                     // before minting: a Secret of that name that is not ours
+	secretLeaving                      // before minting: one that the garbage collector is about to delete
+	secretRejected                     // the apiserver refused it
 )
 
 // assignHash finds the hash of a key that has none yet: its own, if it brings one, or that of a newly minted secret.
@@ -62,6 +63,7 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 	if err := r.refresh(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
+	// Decided once more, by what the apiserver says: the cache was behind, if this comes out otherwise.
 	state := lifecycle.Of(lifecycle.KeyOf(found.key), lifecycle.ProfileOf(found.profile), r.Clock.Now())
 	if state.Reason != v1alpha1.ReasonPending {
 		return found, nil
@@ -101,7 +103,7 @@ func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("get ApiKey: %w", err)
-	case k.UID != found.key.UID || !k.DeletionTimestamp.IsZero():
+	case k.UID != found.key.UID || !k.DeletionTimestamp.IsZero(): // another of its name, or revoked before it existed
 		found.gone = true
 		return nil
 	}
@@ -119,6 +121,8 @@ func (r *apiKeys) protect(ctx context.Context, found *findings) error {
 	if !controllerutil.AddFinalizer(k, v1alpha1.FinalizerRevocation) {
 		return nil
 	}
+	// A merge patch writes the whole list of finalizers. Without the resourceVersion it would take off one that somebody
+	// else has put on since.
 	patch := client.MergeFromWithOptions(found.key, client.MergeFromWithOptimisticLock{})
 	err := r.client.Patch(ctx, k, patch, client.FieldOwner(Name))
 	if apierrors.IsNotFound(err) {
@@ -169,16 +173,19 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 		found.gone = true
 		return "", nil
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		// The same request would get the same answer: a person has to change a quota or a policy, and is told so in status.
 		// An admission policy or webhook may quote what it was shown, which is the key.
 		found.secret, found.detail = secretRejected, key.Redact(err.Error(), plaintext)
 		return "", nil
 	default:
+		// Not wrapped: the error itself may hold the plaintext, and whoever unwraps it would log it.
 		return "", errors.New("create Secret: " + key.Redact(err.Error(), plaintext))
 	}
 }
 
-// adopt returns the key in a Secret that exists already, if an earlier life of this controller put it there for this
-// very ApiKey.
+// adopt returns the key in a Secret that exists already, if a controller put it there for this very ApiKey: this one
+// before it crashed, or an earlier leader. Any other Secret is left as it is, and not read from: whoever may create
+// Secrets must not be able to choose a key.
 func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	s := new(corev1.Secret)
 	name := client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}
@@ -223,6 +230,7 @@ func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error)
 	if err != nil {
 		return found, fmt.Errorf("get Secret %s: %w", found.key.SecretName(), err)
 	}
+	// By the hash, not by the form alone: a well-formed Secret with another key would mislead the app that reads it.
 	found.secret = secretMismatch
 	if plaintext, err := keysecret.Decode(found.key, s, r.Format); err == nil && key.HashOf(plaintext) == hash {
 		found.secret = secretAvailable

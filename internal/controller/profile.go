@@ -29,13 +29,16 @@ import (
 // once would otherwise be a thousand writes of one object, most of them conflicts.
 const countDelay = 300 * time.Millisecond
 
-// profiles reconciles Profiles.
+// profiles reconciles Profiles. Nothing that it writes decides whether a key is served: that is up to the Profile's
+// being there.
 type profiles struct {
 	client   client.Client // reads from the cache
 	uncached client.Reader // reads from the apiserver
 	clock    clock.PassiveClock
 }
 
+// setupProfiles makes the reconciler of Profiles. The predicate keeps it from waking itself: a write of status does not
+// change the generation.
 func setupProfiles(mgr manager.Manager, opts Options) error {
 	r := &profiles{client: mgr.GetClient(), uncached: mgr.GetAPIReader(), clock: opts.Clock}
 	return builder.ControllerManagedBy(mgr).
@@ -44,7 +47,8 @@ func setupProfiles(mgr manager.Manager, opts Options) error {
 		Complete(traced(opts.Tracer, "Profile", r))
 }
 
-// Reconcile counts the keys bound to a Profile and says whose it is.
+// Reconcile counts the keys bound to a Profile and says whose it is. It counts anew each time: a number that events
+// move up and down would be wrong for good after the first one that is missed.
 func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	old := new(v1alpha1.Profile)
 	if err := r.client.Get(ctx, req.NamespacedName, old); err != nil {
@@ -59,7 +63,7 @@ func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconc
 		return reconcile.Result{}, fmt.Errorf("list the keys of a Profile: %w", err)
 	}
 	updated := old.DeepCopy()
-	if updated.Status.OrganizationID == "" {
+	if updated.Status.OrganizationID == "" { // it is written once, like an ApiKey's
 		id, err := organizationID(ctx, r.uncached, req.Namespace)
 		if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
@@ -88,6 +92,7 @@ func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconc
 func recount() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(q queue, k *v1alpha1.ApiKey) {
+		// By the name, which is what the queue has. A Profile made again under it counts the keys of its own UID: none.
 		if name := profileName(k); name != "" && k.Status.ProfileID != "" {
 			profile := client.ObjectKey{Namespace: k.Namespace, Name: name}
 			q.AddAfter(reconcile.Request{NamespacedName: profile}, countDelay)

@@ -156,6 +156,7 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 			},
 			OnStartedLeading: func(held context.Context) {
 				close(begun)
+				// It ends with ctx or with the Lease, whichever ends first, and its cause tells which.
 				life, end := context.WithCancelCause(ctx)
 				context.AfterFunc(held, func() { end(errLeaseLost) })
 				err := r.run(life)
@@ -165,13 +166,13 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 				result <- err
 				stop()
 			},
-			OnStoppedLeading: func() {},
+			OnStoppedLeading: func() {}, // required; held ends then
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("take part in leader election: %w", err)
 	}
-	elector.Run(electing)
+	elector.Run(electing) // returns when electing has ended, or the Lease is lost
 	select {
 	case <-begun:
 		return <-result
@@ -208,7 +209,8 @@ func (r *release) run(ctx context.Context) error {
 	return nil
 }
 
-// awaitReplicas tells whether no API replica is left that may accept a key.
+// awaitReplicas tells whether no API replica is left that may accept a key. It is an error that one is: this is what
+// Release returns when there is no more time, and people have to know which process to end.
 func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
 	unexpired, err := r.barrier.Unexpired(ctx)
 	if err != nil {
@@ -237,7 +239,7 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	looked, all := 0, int64(0)
+	looked, all := 0, int64(0) // all is what the apiserver estimates: keys come and go meanwhile
 	done = true
 	for _, namespace := range namespaces {
 		page := &v1alpha1.ApiKeyList{}
@@ -276,6 +278,7 @@ func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed 
 		if !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) {
 			continue
 		}
+		// Looked at before the patch, which overwrites k with the answer.
 		leaves := !k.DeletionTimestamp.IsZero() && len(k.Finalizers) == 1
 		group.Go(func() error {
 			patch, err := liftPatch(k)
@@ -297,6 +300,7 @@ func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed 
 		})
 	}
 	err = group.Wait()
+	// Also after an error: what has been done is to be told in any case.
 	r.done.Keys += int(released.Load())
 	r.done.Gone += int(gone.Load())
 	return left.Load() > 0, err

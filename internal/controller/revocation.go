@@ -51,7 +51,8 @@ const (
 	sweepEvery = time.Minute
 )
 
-// revocations lets deleted ApiKeys go when no API replica accepts them any more.
+// revocations lets deleted ApiKeys go when no API replica accepts them any more. It asks the barrier who still may, and
+// decides nothing itself.
 type revocations struct {
 	client  client.Client // reads from the cache
 	events  events.EventRecorder
@@ -61,6 +62,9 @@ type revocations struct {
 	audit   auditor
 }
 
+// setupRevocations makes the reconciler of deletions, which Leases wake as well, and the barrier that it asks. The
+// barrier's memory begins here: after a change of leader it counts no replica out before it has watched it for as long
+// as its Lease lasts.
 func setupRevocations(mgr manager.Manager, opts Options) error {
 	leases, err := coordinationclient.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -109,9 +113,10 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	if err := r.client.Get(ctx, req.NamespacedName, k); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
+	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either.
 	if k.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation) {
-		r.barrier.Done(req.NamespacedName) // it is gone, or has been let go
-		return reconcile.Result{}, r.barrier.Nudge(ctx)
+		r.barrier.Done(req.NamespacedName)
+		return reconcile.Result{}, r.barrier.Nudge(ctx) // takes off the Leases what was awaited for it
 	}
 	verdict, err := r.ask(ctx, k)
 	if err != nil {
@@ -122,6 +127,7 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	case verdict.Confirmed():
 		again, err = 0, r.lift(ctx, k, verdict)
 	case verdict.Waited < tellAfter:
+		// Otherwise users would be told only when the barrier is to be asked again, which may be later.
 		again = min(again, tellAfter-verdict.Waited)
 		fallthrough
 	default:
@@ -162,7 +168,7 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 		return fmt.Errorf("take the finalizer off: %w", err)
 	}
 	r.barrier.Done(client.ObjectKeyFromObject(k))
-	if err == nil {
+	if err == nil { // and not for one that was gone already: its revocation has been counted
 		r.seconds.Observe(v.Waited.Seconds())
 		r.audit.revoked(k, v, r.clock.Now())
 		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke",
@@ -172,7 +178,7 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 }
 
 // liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the finalizers of others
-// stay. It is a JSON patch (RFC 6902), whose tests guard what counts and nothing else: with the resourceVersion instead,
+// stay. It is a JSON patch (RFC 6902), whose tests guard what counts and nothing else: with the resourceVersion instead
 // every change of a label would be a conflict. If a test fails, the apiserver answers Invalid.
 func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 	at := fmt.Sprintf("/metadata/finalizers/%d", slices.Index(k.Finalizers, v1alpha1.FinalizerRevocation))
@@ -194,6 +200,7 @@ func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 
 // explain tells the replicas that they are awaited, and users whom their deletion waits for.
 func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
+	// A replica that can't be told is no reason not to tell users. It is tried again with the next question.
 	if err := r.barrier.Nudge(ctx); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "A replica could not be told what is awaited")
 	}
@@ -205,6 +212,8 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
 		return nil
 	}
+	// Conditions are a list, which a merge patch writes as a whole: without the resourceVersion it would undo what else
+	// was written to it.
 	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
 	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
 		return client.IgnoreNotFound(err)
@@ -215,7 +224,8 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	return nil
 }
 
-// deriveRevoking makes k's conditions of a verdict. It is pure.
+// deriveRevoking makes k's conditions of a verdict. It is pure. Ready is False from the first time that a deletion is
+// told of, even while no replica has confirmed it: the key is refused by all that have seen the deletion.
 func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
 	k.Status.ObservedGeneration = k.Generation
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{

@@ -35,7 +35,7 @@ func (r *apiKeys) writeStatus(ctx context.Context, found findings) (lifecycle.St
 	// With the resourceVersion of what was looked at: if anything has changed since, what was derived may be wrong.
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
 	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); apierrors.IsNotFound(err) {
-		return lifecycle.State{}, nil
+		return lifecycle.State{}, nil // the key is gone, and nobody reads its status any more
 	} else if err != nil {
 		return state, fmt.Errorf("patch status: %w", err)
 	}
@@ -52,7 +52,7 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 		writeOnce(k, found, now.UTC().Truncate(time.Second)) // as it comes back from the apiserver
 	}
 	life := lifecycle.KeyOf(k)
-	life.Duplicate = life.Duplicate || found.rival
+	life.Duplicate = life.Duplicate || found.rival // final: KeyOf reads it from Ready, once it is written there
 	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
 
 	ready := readyOf(k, found, state)
@@ -60,6 +60,7 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 	if c := secretAvailableOf(k, found); c.Type != "" {
 		setCondition(&status.Conditions, k.Generation, now, c)
 	}
+	// As in kstatus, which GitOps tools go by, Stalled is there only while it is True.
 	if stalled(ready.Reason, life) {
 		setCondition(&status.Conditions, k.Generation, now, metav1.Condition{
 			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: ready.Reason, Message: ready.Message,
@@ -103,7 +104,7 @@ func stalled(reason string, life lifecycle.Key) bool {
 	}
 }
 
-// readyOf says in words what state means for k.
+// readyOf says in words what state means for k. A message says what is to be done, if anything is.
 func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: state.Reason}
 	switch state.Reason {
@@ -126,7 +127,8 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 	return c
 }
 
-// pendingBecause explains why a key that could have been minted was not.
+// pendingBecause explains why a key that could have been minted was not. Only what a person has to clear away is False;
+// what passes by itself leaves Ready Unknown, so that a tool which waits for it goes on waiting.
 func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	switch found.secret {
 	case secretConflict:
@@ -172,7 +174,8 @@ func setCondition(conditions *[]metav1.Condition, generation int64, now time.Tim
 	meta.SetStatusCondition(conditions, c)
 }
 
-// bounded keeps a message within what an event may hold, which is less than a condition may.
+// bounded keeps a message within what an event may hold (1,024 bytes), which is less than a condition may. The answer
+// of an admission webhook may be of any length, and an event that is too long is not written at all.
 func bounded(message string) string {
 	const most, ellipsis = 1024, "…"
 	if len(message) <= most {
@@ -195,6 +198,7 @@ func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
 				"Took over the hash of a key brought along")
 		}
 	}
+	// Only what has become False: that a key is served is what everybody expects.
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSecretAvailable} {
 		was := meta.FindStatusCondition(old.Status.Conditions, kind)
 		is := meta.FindStatusCondition(updated.Status.Conditions, kind)

@@ -48,6 +48,7 @@ func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 		if !r.synced(ctx) {
 			return
 		}
+		// What has changed while no controller ran is found now; a finalizer that was taken off is put back.
 		r.sweepOnce(ctx, q, 0, func(*v1alpha1.ApiKey) bool { return true })
 		for ctx.Err() == nil {
 			r.sweepOnce(ctx, q, r.SecretRecheckInterval, func(k *v1alpha1.ApiKey) bool {
