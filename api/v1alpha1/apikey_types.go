@@ -38,10 +38,12 @@ const (
 	ScopeAccountsWrite Scope = "accounts:write"
 )
 
-// AllScopes are the scopes in the order of the schema's default. Nobody may change it: whoever needs another list makes
-// a copy. The enum of Scope and the default of spec.scopes are markers, which can't refer to it; a test compares them.
-var AllScopes = []Scope{
-	ScopePostsRead, ScopePostsWrite, ScopeMediaRead, ScopeMediaWrite, ScopeAccountsRead, ScopeAccountsWrite,
+// Scopes lists them all, in the order in which documentation does. It is the one list in Go: what a key may be given,
+// what the API checks and what it shows are derived from it. The markers above can't be: a test holds them to it.
+var Scopes = [...]Scope{
+	ScopePostsRead, ScopePostsWrite,
+	ScopeMediaRead, ScopeMediaWrite,
+	ScopeAccountsRead, ScopeAccountsWrite,
 }
 
 // ProfileReference names a Profile of the same namespace.

@@ -32,7 +32,7 @@ type publishing struct {
 	library     *media.Library
 	publisher   *publish.Publisher
 	connectors  map[platform.Name]publish.Connector
-	limits      *limit.Keys
+	limits      *limit.Callers
 }
 
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index.
@@ -73,7 +73,7 @@ func newPublishing(
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry, Tracer: tracer,
 	})
 	if err == nil {
-		p.limits, err = limit.NewKeys(
+		p.limits, err = limit.NewCallers(
 			limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger},
 		)
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // storage is the flags of what the publishing API stands on.
@@ -28,8 +28,8 @@ type storage struct {
 	maxMediaSize   int64 // bytes
 	redisURL       string
 	publicURL      string
-	keyRate        authn.Rate
-	failureRate    authn.Rate
+	keyRate        rate.Rate
+	failureRate    rate.Rate
 	trustedProxies []netip.Prefix
 
 	given struct { // as texts
@@ -156,18 +156,18 @@ const (
 )
 
 // parseRate reads "REQUESTS/WINDOW", or "none".
-func parseRate(text string) (authn.Rate, error) {
+func parseRate(text string) (rate.Rate, error) {
 	if text == "none" {
-		return authn.Rate{}, nil
+		return rate.Rate{}, nil
 	}
 	requests, window, _ := strings.Cut(text, "/")
 	n, err := strconv.ParseInt(requests, 10, 64)
 	d, windowErr := time.ParseDuration(window)
 	if err != nil || windowErr != nil || n < 1 || n > maxRequests || d < minWindow || d > maxWindow {
-		return authn.Rate{}, fmt.Errorf(
+		return rate.Rate{}, fmt.Errorf(
 			"want REQUESTS/WINDOW, such as 60000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q",
 			text,
 		)
 	}
-	return authn.Rate{Requests: n, Window: d}, nil
+	return rate.Rate{Requests: n, Window: d}, nil
 }

@@ -82,17 +82,27 @@ func (a *Authenticator) Admit(parent context.Context, authorization []string, f 
 	if !a.serving(now) {
 		return ErrUnavailable
 	}
-	caller, err := a.recognise(authorization, now)
+	id, err := a.recognise(authorization, now)
 	if err != nil {
 		return err
 	}
-	return f.begin(parent, a, caller, now)
+	return f.begin(parent, a, id.Key, nil, id.Caller(), now)
 }
 
-// Authenticate is Admit without a flight: it tells whose key it is at this moment, and whether the process may serve is
-// not asked. The error is a Refusal.
-func (a *Authenticator) Authenticate(authorization []string) (Identity, error) {
-	return a.recognise(authorization, a.clock.Now())
+// AdmitSession is Admit for a person who is signed in. find is called only if the process may serve, and returns their
+// session; its error ends the call. The error is find's, the session's own, or ErrUnavailable.
+func (a *Authenticator) AdmitSession(
+	parent context.Context, find func(context.Context) (Session, error), f *Flight,
+) error {
+	now := a.clock.Now()
+	if !a.serving(now) {
+		return ErrUnavailable
+	}
+	session, err := find(parent)
+	if err != nil {
+		return err
+	}
+	return f.begin(parent, a, nil, session, session.Caller(), now)
 }
 
 // Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It

@@ -17,6 +17,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -76,7 +77,7 @@ func TestAuthenticateHeaders(t *testing.T) {
 		{"a well-formed key that nobody has", []string{"Bearer " + unknown}, authn.Unknown},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
-			id, err := a.Authenticate(tc.values)
+			id, err := a.Identify(tc.values)
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("error %v, want %v", err, tc.want)
 			}
@@ -133,7 +134,7 @@ func TestEveryRefusalIsReached(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			k, s := minted(t, tc.mods...)
 			x := authntest.Index(t, append(tc.with, k)...)
-			id, err := authenticator(t, x).Authenticate(tc.header(s))
+			id, err := authenticator(t, x).Identify(tc.header(s))
 			if id != (authn.Identity{}) || !errors.Is(err, tc.want) {
 				t.Errorf("Authenticate = %+v, %v; want nobody and %v", id, err, tc.want)
 			}
@@ -185,7 +186,7 @@ func TestAuthenticateServes(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			k, s := minted(t, tc.mods...)
 			id := served(t, authntest.Index(t, profile, k), s, k)
-			if diff := cmp.Diff(&authn.Organization{ID: authntest.OrganizationID, Name: authntest.Namespace}, id.Organization()); diff != "" {
+			if diff := cmp.Diff(&caller.Organization{ID: authntest.OrganizationID, Name: authntest.Namespace}, id.Key.Organization); diff != "" {
 				t.Errorf("organization (-want +got):\n%s", diff)
 			}
 			if got := id.Key; got.Name != k.Name || got.Environment() != key.Live || !got.CreatedAt().Equal(k.CreationTimestamp.Time) ||
@@ -211,7 +212,7 @@ func TestAuthenticateServes(t *testing.T) {
 
 func TestScopes(t *testing.T) {
 	for _, scope := range authntest.AllScopes {
-		only := authn.ScopesOf([]v1alpha1.Scope{scope})
+		only := caller.ScopesOf([]v1alpha1.Scope{scope})
 		for _, asked := range authntest.AllScopes {
 			if got := only.Has(asked); got != (asked == scope) {
 				t.Errorf("a set of %s has %s: %t", scope, asked, got)
@@ -221,7 +222,7 @@ func TestScopes(t *testing.T) {
 			t.Errorf("a set of %s has a scope that does not exist", scope)
 		}
 	}
-	if names := authn.ScopesOf(nil).Names(); names == nil || len(names) != 0 {
+	if names := caller.ScopesOf(nil).Names(); names == nil || len(names) != 0 {
 		t.Errorf("no scopes are %#v, want an empty list: it is shown as JSON", names)
 	}
 }
@@ -256,7 +257,7 @@ func TestAuthenticateAllocatesNothing(t *testing.T) {
 		{"profile gone", bearer(put(authntest.PinnedTo(gone))), authn.Unserved},
 	} {
 		var err error
-		if n := testing.AllocsPerRun(200, func() { _, err = a.Authenticate(tc.values) }); n != 0 {
+		if n := testing.AllocsPerRun(200, func() { _, err = a.Identify(tc.values) }); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", tc.reason, n)
 		}
 		if !errors.Is(err, tc.want) {
@@ -287,7 +288,7 @@ func TestLastUsedAt(t *testing.T) {
 		{"much later, to the minute", 24*time.Hour + 30*time.Second, bearer(s), 24 * time.Hour},
 	} {
 		clock.SetTime(now.Add(tc.at))
-		_, _ = a.Authenticate(tc.header)
+		_, _ = a.Identify(tc.header)
 		if got := entry.LastUsedAt(); !got.Equal(now.Add(tc.want)) || got.Location() != time.UTC {
 			t.Errorf("%s: used at %s, want %s", tc.reason, got, now.Add(tc.want))
 		}
@@ -340,7 +341,7 @@ func FuzzAuthorization(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first, second string, n uint8) {
 		values := []string{first, second}[:n%3]
-		id, err := a.Authenticate(values)
+		id, err := a.Identify(values)
 		want := len(values) == 1 && len(first) <= 128 && contract.MatchString(first)
 		if want != (err == nil) || want != (id.Key != nil) {
 			t.Fatalf("Authenticate(%q) = %+v, %v; want it served: %t", values, id, err, want)

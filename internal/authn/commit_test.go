@@ -50,7 +50,7 @@ func TestCommit(t *testing.T) {
 			k, s := minted(t, authntest.ExpiringAt(now.Add(time.Hour)))
 			x := newFlying(t, k)
 			settled := 0
-			x.OnSettled(func() {
+			x.OnCommitsOver(func() {
 				settled++
 				if x.Committing(k.UID) {
 					t.Error("settled is called while the write counts as running")
@@ -182,7 +182,7 @@ func TestCommitThatPanics(t *testing.T) {
 	k, s := minted(t)
 	x := newFlying(t, k)
 	settled := 0
-	x.OnSettled(func() { settled++ })
+	x.OnCommitsOver(func() { settled++ })
 	f, ctx := x.begin(t, s)
 	func() {
 		defer func() { _ = recover() }()
@@ -201,7 +201,7 @@ func TestEndDuringACommit(t *testing.T) {
 	k, s := minted(t)
 	x := newFlying(t, k)
 	var settled atomic.Int64
-	x.OnSettled(func() { settled.Add(1) })
+	x.OnCommitsOver(func() { settled.Add(1) })
 	f, ctx := x.begin(t, s)
 	began, finish, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -228,7 +228,7 @@ func TestEndDuringACommit(t *testing.T) {
 func TestNoWriteAfterTheConfirmation(t *testing.T) {
 	x := newFlying(t)
 	settled := make(chan struct{}, 1)
-	x.OnSettled(func() {
+	x.OnCommitsOver(func() {
 		select {
 		case settled <- struct{}{}:
 		default:

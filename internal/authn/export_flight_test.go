@@ -48,8 +48,8 @@ func (x *Index) ShardsInUse() (inUse, all int) {
 // Committing is committing.
 func (x *Index) Committing(id types.UID) bool { return x.committing(id) }
 
-// OnSettled sets settled.
-func (x *Index) OnSettled(f func()) { x.settled = f }
+// OnCommitsOver sets commitsOver.
+func (x *Index) OnCommitsOver(f func()) { x.commitsOver = f }
 
 // RetainKeys and RetainProfiles are what a list does first.
 
@@ -70,12 +70,12 @@ func setOf(ids []types.UID) map[types.UID]struct{} {
 // AdmitInTwo is Admit with something happening between the lookup and the registration.
 func (a *Authenticator) AdmitInTwo(ctx context.Context, authorization []string, f *Flight, between func()) error {
 	now := a.clock.Now()
-	caller, err := a.recognise(authorization, now)
+	id, err := a.recognise(authorization, now)
 	if err != nil {
 		return err
 	}
 	between()
-	return f.begin(ctx, a, caller, now)
+	return f.begin(ctx, a, id.Key, nil, id.Caller(), now)
 }
 
 // LookedUp is how a key is judged by the slot that a lookup found, whatever has become of that slot.
@@ -111,3 +111,9 @@ func ListItem(k *v1alpha1.ApiKey) any {
 
 // ListedSize is what a listed ApiKey takes of memory, without its name and UID.
 const ListedSize = unsafe.Sizeof(listedKey{})
+
+// Identify tells whose key was presented, if it is served, without a flight and without asking whether the process may
+// serve: what the tests of the index and of the header look at. The error is a Refusal.
+func (a *Authenticator) Identify(authorization []string) (Identity, error) {
+	return a.recognise(authorization, a.clock.Now())
+}

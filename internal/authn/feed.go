@@ -84,7 +84,7 @@ func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, name
 		}
 		f.keys, f.profiles = append(f.keys, keys), append(f.profiles, profiles)
 	}
-	index.settled = f.notify
+	index.commitsOver = f.notify
 	return f
 }
 

@@ -370,7 +370,7 @@ func must(t *testing.T, err error) {
 
 func accepts(t *testing.T, x *authn.Index, plaintext string) bool {
 	t.Helper()
-	_, err := authenticator(t, x).Authenticate(bearer(plaintext))
+	_, err := authenticator(t, x).Identify(bearer(plaintext))
 	return err == nil
 }
 

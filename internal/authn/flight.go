@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
 var (
@@ -26,7 +28,9 @@ var (
 type Flight struct {
 	_ [0]sync.Mutex // not to be copied: others hold pointers to it
 
-	caller        Identity
+	caller        caller.Caller
+	key           *Key           // that it was admitted with; nil: it is a person's
+	session       Session        // that it was admitted with; nil: it is a key's
 	authenticator *Authenticator // nil: not accepted
 	parent        context.Context
 	shard         *shard
@@ -38,6 +42,14 @@ type Flight struct {
 	commits        int   // writes past their commit point
 	committed      bool  // a write has succeeded
 	ended          bool
+}
+
+// Session is what a person is signed in by.
+type Session interface {
+	// Caller returns who is signed in, and until when (Caller.Actor.ExpiresAt).
+	Caller() caller.Caller
+	// Refusal says why the session is not good at now, which is asked often and must cost little; nil: it is.
+	Refusal(now time.Time) error
 }
 
 // work is what a flight needs once somebody works on it who is to be told of its cut.
@@ -57,11 +69,13 @@ type work struct {
 //
 // The look is at Key.slot, not at the slot that the lookup has found: that one may have been left behind by a rebuild
 // of the table, and then never sees what is changed later.
-func (f *Flight) begin(parent context.Context, a *Authenticator, caller Identity, now time.Time) error {
-	f.caller, f.authenticator, f.parent = caller, a, parent
+func (f *Flight) begin(
+	parent context.Context, a *Authenticator, k *Key, s Session, c caller.Caller, now time.Time,
+) error {
+	f.caller, f.key, f.session, f.authenticator, f.parent = c, k, s, a, parent
 	f.shard = a.index.flights.shardOf(f)
 	f.shard.add(f)
-	err := f.judge(now)
+	err := f.refusal(now)
 	if err != nil {
 		f.shard.mu.Lock()
 		f.shard.remove(f)
@@ -71,17 +85,20 @@ func (f *Flight) begin(parent context.Context, a *Authenticator, caller Identity
 	return err
 }
 
-// judge says why the flight may not go on at now; nil: it may. It takes no lock, because it calls what others have
+// refusal says why the flight may not go on at now; nil: it may. It takes no lock, because it calls what others have
 // given.
-func (f *Flight) judge(now time.Time) error {
-	if !f.authenticator.serving(now) {
+func (f *Flight) refusal(now time.Time) error {
+	switch {
+	case !f.authenticator.serving(now):
 		return ErrUnavailable
+	case f.key != nil:
+		return f.key.refusal(now)
 	}
-	return f.caller.Key.refusal(now)
+	return f.session.Refusal(now)
 }
 
-// Caller returns who the request comes from; the zero Identity if it was not accepted.
-func (f *Flight) Caller() Identity { return f.caller }
+// Caller returns who the request comes from; the zero Caller if it was not accepted. It must not be changed.
+func (f *Flight) Caller() *caller.Caller { return &f.caller }
 
 // Err says why the flight is cut: a Refusal or ErrUnavailable. It looks at key and clock itself, and waits for nobody
 // to tell. Nil: it is not, or it was not accepted.
@@ -89,10 +106,10 @@ func (f *Flight) Err() error {
 	if f.authenticator == nil {
 		return nil
 	}
-	err := f.judge(f.authenticator.clock.Now())
+	err := f.refusal(f.authenticator.clock.Now())
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
-	f.sever(err)
+	f.cancelIfCut(err)
 	return f.cut
 }
 
@@ -103,13 +120,13 @@ func (f *Flight) End() error {
 	if f.authenticator == nil {
 		return nil
 	}
-	err := f.judge(f.authenticator.clock.Now())
+	err := f.refusal(f.authenticator.clock.Now())
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
 	if !f.ended {
 		f.ended = true
 		f.shard.remove(f)
-		f.sever(err)
+		f.cancelIfCut(err)
 		f.work.end()
 	}
 	if f.committed {
@@ -118,11 +135,11 @@ func (f *Flight) End() error {
 	return f.cut
 }
 
-// sever cuts the flight if err says so, and it was not cut before. The shard must be locked.
+// cancelIfCut cuts the flight if err says so, and it was not cut before. The shard must be locked.
 //
 // Its context ends with it, but not while a write is past its commit point, and not after one has succeeded: what is
 // left to do then is to say so. Any further write has to pass Commit and is refused.
-func (f *Flight) sever(err error) {
+func (f *Flight) cancelIfCut(err error) {
 	if f.cut == nil {
 		f.cut = err
 	}
@@ -156,12 +173,12 @@ func (f *Flight) Context() context.Context {
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(f.parent, flightKey{}, f))
 	f.work = &work{ctx: ctx, cancel: cancel}
-	f.sever(nil)
+	f.cancelIfCut(nil)
 	if f.ended {
 		cancel(nil)
 		return ctx
 	}
-	if expiresAt := f.caller.Key.ExpiresAt(); !expiresAt.IsZero() {
+	if expiresAt := f.caller.Actor.ExpiresAt; !expiresAt.IsZero() {
 		f.work.expiry = time.AfterFunc(expiresAt.Sub(f.authenticator.clock.Now()), f.expire)
 	}
 	return ctx
@@ -170,12 +187,12 @@ func (f *Flight) Context() context.Context {
 // expire is called when the key should have expired. The clock decides: it may have been set back meanwhile.
 func (f *Flight) expire() {
 	now := f.authenticator.clock.Now()
-	err := f.judge(now)
+	err := f.refusal(now)
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
-	f.sever(err)
+	f.cancelIfCut(err)
 	if f.cut == nil && !f.ended {
-		f.work.expiry.Reset(max(f.caller.Key.ExpiresAt().Sub(now), time.Millisecond))
+		f.work.expiry.Reset(max(f.caller.Actor.ExpiresAt.Sub(now), time.Millisecond))
 	}
 }
 
@@ -208,33 +225,38 @@ func Commit(ctx context.Context, write func(context.Context) error) error {
 }
 
 func (f *Flight) beginCommit() error {
-	err := f.judge(f.authenticator.clock.Now())
+	err := f.refusal(f.authenticator.clock.Now())
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
 	if f.ended {
 		return errFlightOver
 	}
-	f.sever(err)
+	f.cancelIfCut(err)
 	if f.cut != nil {
 		return f.cut
 	}
 	f.commits++
-	f.authenticator.index.flights.count(f.caller.Key.id, 1)
+	if f.key != nil {
+		f.authenticator.index.flights.count(f.key.id, 1)
+	}
 	return nil
 }
 
 func (f *Flight) endCommit(committed bool) {
-	err := f.judge(f.authenticator.clock.Now())
+	err := f.refusal(f.authenticator.clock.Now())
 	f.shard.mu.Lock()
 	f.commits--
 	f.committed = f.committed || committed
-	f.sever(err) // and what was put off while the write ran
+	f.cancelIfCut(err) // and what was put off while the write ran
 	f.shard.mu.Unlock()
+	if f.key == nil {
+		return // nobody waits for the writes of a person: no deletion ends them
+	}
 	x := f.authenticator.index
-	x.endWrite(f.caller.Key.id)
+	x.endWrite(f.key.id)
 	// In this order: who asked before it was counted down, had ended the key before, so that it shows here.
-	if f.caller.Key.refusal(time.Time{}) != nil {
-		x.settled()
+	if f.key.refusal(time.Time{}) != nil {
+		x.commitsOver()
 	}
 }
 
@@ -288,7 +310,7 @@ func (fs *flights) cut(why func(*Flight) error) {
 		s := &fs.shards[i]
 		s.mu.Lock()
 		for f := s.first; f != nil; f = f.next {
-			f.sever(why(f))
+			f.cancelIfCut(why(f))
 		}
 		s.mu.Unlock()
 	}
@@ -325,11 +347,13 @@ func (x *Index) CutAll(err error) {
 func (x *Index) cutUnserved() {
 	ended, running := x.takeEnded()
 	x.flights.cut(func(f *Flight) error {
-		err := f.caller.Key.refusal(time.Time{})
-		if _, counts := running[f.caller.Key]; counts && f.cut == nil {
-			running[f.caller.Key]++
+		if f.key == nil {
+			return nil // a session is looked at when its flight is, and no watch tells of it
 		}
-		return err
+		if _, counts := running[f.key]; counts && f.cut == nil {
+			running[f.key]++
+		}
+		return f.key.refusal(time.Time{})
 	})
 	for _, k := range ended {
 		x.revoked(k, running[k])

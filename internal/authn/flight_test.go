@@ -15,6 +15,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -84,13 +85,13 @@ func TestAdmit(t *testing.T) {
 	if err := x.Admit(t.Context(), bearer(s), &f); err != nil {
 		t.Fatal(err)
 	}
-	if id := f.Caller(); id.Key == nil || id.Key.ID() != k.UID || x.Running() != 1 {
-		t.Errorf("caller %+v, %d flights running", id, x.Running())
+	if c := f.Caller(); c.Actor.Kind != caller.Key || c.Actor.ID != string(k.UID) || x.Running() != 1 {
+		t.Errorf("caller %+v, %d flights running", c, x.Running())
 	}
 	if err := errors.Join(f.Err(), f.End(), f.End()); err != nil || x.Running() != 0 {
 		t.Errorf("ended with %v, %d flights running", err, x.Running())
 	}
-	if f.Caller().Key == nil {
+	if f.Caller().Actor.ID == "" {
 		t.Error("who it was is forgotten: it is still to be logged")
 	}
 
@@ -108,7 +109,7 @@ func TestAdmit(t *testing.T) {
 		var f authn.Flight
 		x.serving.Store(tc.serving)
 		err := x.Admit(t.Context(), tc.header, &f)
-		if !errors.Is(err, tc.want) || f.Caller() != (authn.Identity{}) || x.Running() != 0 || f.End() != nil || f.Err() != nil {
+		if !errors.Is(err, tc.want) || *f.Caller() != (caller.Caller{}) || x.Running() != 0 || f.End() != nil || f.Err() != nil {
 			t.Errorf("%s: %v, want %v; caller %+v, %d running", tc.reason, err, tc.want, f.Caller(), x.Running())
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -50,7 +51,7 @@ func bearer(plaintext string) []string { return []string{"Bearer " + plaintext} 
 // served checks that plaintext opens x, and as which ApiKey.
 func served(t *testing.T, x *authn.Index, plaintext string, want *v1alpha1.ApiKey) authn.Identity {
 	t.Helper()
-	id, err := authenticator(t, x).Authenticate(bearer(plaintext))
+	id, err := authenticator(t, x).Identify(bearer(plaintext))
 	if err != nil {
 		t.Fatalf("refused with %v, want it served as %s", err, want.Name)
 	}
@@ -62,7 +63,7 @@ func served(t *testing.T, x *authn.Index, plaintext string, want *v1alpha1.ApiKe
 
 func refused(t *testing.T, x *authn.Index, plaintext string, want authn.Refusal) {
 	t.Helper()
-	switch id, err := authenticator(t, x).Authenticate(bearer(plaintext)); {
+	switch id, err := authenticator(t, x).Identify(bearer(plaintext)); {
 	case err == nil:
 		t.Fatalf("served as %s (%s), want it refused as %s", id.Key.Name, id.Key.ID(), want)
 	case !errors.Is(err, want):
@@ -94,12 +95,17 @@ func keyIDs(keys []*authn.Key) []types.UID {
 	return ids
 }
 
-func profileIDs(profiles []*authn.Profile) []types.UID {
+func profileIDs(profiles []*caller.Profile) []types.UID {
 	var ids []types.UID
 	for _, p := range profiles {
-		ids = append(ids, p.ID)
+		ids = append(ids, types.UID(p.ID))
 	}
 	return ids
 }
 
 func after(d time.Duration) time.Time { return authntest.Epoch.Add(d) }
+
+func callerOf(id authn.Identity) *caller.Caller {
+	c := id.Caller()
+	return &c
+}

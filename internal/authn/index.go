@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
@@ -23,14 +24,14 @@ import (
 type Index struct {
 	keys    *table
 	flights flights
-	// settled is called, without a lock held, whenever a write is over that had passed its commit point before its key
+	// commitsOver is called, without a lock held, whenever a write is over that had passed its commit point before its key
 	// ceased to be served. It is set before the first request.
-	settled  func()
-	withdraw func(k *Key, done func()) // see OnWithdraw; nil: nobody is to be told
-	revoked  func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
+	commitsOver func()
+	withdraw    func(k *Key, done func()) // see OnWithdraw; nil: nobody is to be told
+	revoked     func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
 
 	mu            sync.Mutex
-	organizations map[Organization]*tenant
+	organizations map[caller.Organization]*tenant
 	pins          map[types.UID]*pin // by Profile id
 	ended         []*Key             // by deletion, and not yet told of
 }
@@ -39,14 +40,14 @@ type Index struct {
 // namespace than its own does not come among that one's: what it is held under names its own namespace, by which it is
 // let go.
 type tenant struct {
-	organization *Organization
+	organization *caller.Organization
 	keys         map[*Key]struct{}
 	profiles     map[types.UID]*Profile
 
 	// Listings are sorted when first asked for, and thrown away when something changes.
 	keyListings    map[types.UID][]*Key // by Profile id; "" is the whole organization
 	keyChanges     int
-	profileListing []*Profile
+	profileListing []*caller.Profile
 }
 
 // changeKeys is called whenever keys has changed.
@@ -60,8 +61,8 @@ func NewIndex() *Index {
 	return &Index{
 		keys:          newTable(),
 		flights:       flights{commits: map[types.UID]int{}, waiting: map[types.UID]func(){}},
-		settled:       func() {},
-		organizations: map[Organization]*tenant{},
+		commitsOver:   func() {},
+		organizations: map[caller.Organization]*tenant{},
 		pins:          map[types.UID]*pin{},
 	}
 }
@@ -73,12 +74,12 @@ func (x *Index) Size() int {
 	return x.keys.size
 }
 
-// Keys returns the keys that id may see, newest first: those of its organization, or of its Profile if it is pinned.
-// The slice is shared: it must not be changed.
-func (x *Index) Keys(id Identity) []*Key {
-	profileID := id.Key.ProfileID()
+// Keys returns the keys that c may see, newest first: those of its organization, or of its Profile if it is confined to
+// one. The slice is shared: it must not be changed.
+func (x *Index) Keys(c *caller.Caller) []*Key {
+	profileID := types.UID(c.ProfileID())
 	x.mu.Lock()
-	t := x.organizations[*id.Organization()]
+	t := x.organizations[c.Organization]
 	if t == nil {
 		x.mu.Unlock()
 		return nil
@@ -106,31 +107,30 @@ func (x *Index) Keys(id Identity) []*Key {
 	return listing
 }
 
-// Profiles returns the Profiles that id may see, newest first: those of its organization, or its own if it is pinned.
-// The slice is shared: it must not be changed.
-func (x *Index) Profiles(id Identity) []*Profile {
-	if id.Key.pin != nil {
-		return []*Profile{id.Profile}
+// Profiles returns the Profiles that c may see, newest first: those of its organization, or its own if it is confined to
+// one. The slice is shared: it must not be changed.
+func (x *Index) Profiles(c *caller.Caller) []*caller.Profile {
+	if c.Profile != nil {
+		return []*caller.Profile{c.Profile}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	t := x.organizations[*id.Organization()]
+	t := x.organizations[c.Organization]
 	if t == nil {
 		return nil
 	}
 	if t.profileListing == nil {
 		for _, p := range t.profiles {
-			t.profileListing = append(t.profileListing, p)
+			t.profileListing = append(t.profileListing, &p.Profile)
 		}
-		slices.SortFunc(
-			t.profileListing,
-			func(a, b *Profile) int { return newestFirst(a.CreatedAt, b.CreatedAt, a.ID, b.ID) },
-		)
+		slices.SortFunc(t.profileListing, func(a, b *caller.Profile) int {
+			return newestFirst(a.CreatedAt, b.CreatedAt, a.ID, b.ID)
+		})
 	}
 	return t.profileListing
 }
 
-func newestFirst(a, b time.Time, aID, bID types.UID) int {
+func newestFirst[ID ~string](a, b time.Time, aID, bID ID) int {
 	if c := b.Compare(a); c != 0 {
 		return c
 	}
@@ -193,7 +193,7 @@ func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 	k := &Key{
 		Name:         o.Name,
 		live:         o.Spec.Environment == v1alpha1.EnvironmentLive,
-		Scopes:       ScopesOf(o.Spec.Scopes),
+		Scopes:       caller.ScopesOf(o.Spec.Scopes),
 		Organization: x.tenant(o.Status.OrganizationID, o.Namespace).organization,
 		id:           life.ID,
 		createdAt:    life.CreatedAt,
@@ -318,14 +318,17 @@ func (x *Index) putProfile(o *v1alpha1.Profile) (ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := &Profile{
-		ID:          o.UID,
-		Name:        o.Name,
-		DisplayName: o.Spec.DisplayName,
-		CreatedAt:   o.CreationTimestamp.UTC(),
-		UpdatedAt:   updatedAt(o),
-		life:        *lifecycle.ProfileOf(o),
-		rate:        rateOf(o.Spec.DefaultRateLimit),
-		namespace:   o.Namespace,
+		Profile: caller.Profile{
+			ID:          string(o.UID),
+			Name:        o.Name,
+			DisplayName: o.Spec.DisplayName,
+			CreatedAt:   o.CreationTimestamp.UTC(),
+			UpdatedAt:   updatedAt(o),
+		},
+		uid:       o.UID,
+		life:      *lifecycle.ProfileOf(o),
+		rate:      rateOf(o.Spec.DefaultRateLimit),
+		namespace: o.Namespace,
 	}
 	if p.DisplayName == "" {
 		p.DisplayName = o.Name
@@ -409,7 +412,7 @@ func (x *Index) releasePin(id types.UID) {
 }
 
 func (x *Index) tenant(id, name string) *tenant {
-	organization := Organization{ID: id, Name: name}
+	organization := caller.Organization{ID: id, Name: name}
 	t := x.organizations[organization]
 	if t == nil {
 		t = &tenant{

@@ -6,7 +6,6 @@ package authn_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -51,8 +51,8 @@ func TestIndexUpdates(t *testing.T) {
 			x.PutKey(changed)
 			if tc.want != "" {
 				refused(t, x, s, tc.want)
-			} else if id := served(t, x, s, k); id.Organization().ID != authntest.OrganizationID {
-				t.Errorf("it moved to organization %s", id.Organization().ID)
+			} else if id := served(t, x, s, k); id.Key.Organization.ID != authntest.OrganizationID {
+				t.Errorf("it moved to organization %s", id.Key.Organization.ID)
 			}
 			if x.Entry(key.HashOf(s)) != entry {
 				t.Error("an update replaced the entry: every status write would churn the table and the listings")
@@ -151,7 +151,7 @@ func TestIndexPins(t *testing.T) {
 	refused(t, x, s, authn.Unserved) // its Profile comes by another watch, later
 	held(t, x, 2, 1, 1)
 	x.PutProfile(profile)
-	if id := served(t, x, s, k); id.Profile == nil || id.Profile.ID != profile.UID {
+	if id := served(t, x, s, k); id.Profile == nil || id.Profile.ID != string(profile.UID) {
 		t.Errorf("served with Profile %+v, want %s", id.Profile, profile.UID)
 	}
 
@@ -195,11 +195,11 @@ func TestIndexProfileWithoutOrganization(t *testing.T) {
 	free, freeKey := minted(t)
 	x := authntest.Index(t, fresh, k, free)
 	served(t, x, s, k)
-	if got := x.Profiles(served(t, x, freeKey, free)); len(got) != 0 {
+	if got := x.Profiles(callerOf(served(t, x, freeKey, free))); len(got) != 0 {
 		t.Errorf("shown: %v", profileIDs(got))
 	}
 	x.PutProfile(profile)
-	if got := x.Profiles(served(t, x, freeKey, free)); len(got) != 1 {
+	if got := x.Profiles(callerOf(served(t, x, freeKey, free))); len(got) != 1 {
 		t.Errorf("not shown: %v", profileIDs(got))
 	}
 	x.RemoveProfile(profile)
@@ -215,8 +215,8 @@ func TestIndexRecreatedNamespace(t *testing.T) {
 	x := authntest.Index(t, before, again) // the deletion may be seen after the making
 	for s, k := range map[string]*v1alpha1.ApiKey{s1: before, s2: again} {
 		id := served(t, x, s, k)
-		if diff := cmp.Diff([]types.UID{k.UID}, keyIDs(x.Keys(id))); diff != "" {
-			t.Errorf("keys of %s (-want +got):\n%s", id.Organization().ID, diff)
+		if diff := cmp.Diff([]types.UID{k.UID}, keyIDs(x.Keys(callerOf(id)))); diff != "" {
+			t.Errorf("keys of %s (-want +got):\n%s", id.Key.Organization.ID, diff)
 		}
 	}
 	x.RemoveKey(before)
@@ -258,10 +258,10 @@ func TestIndexListings(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			id := served(t, x, tc.as, tc.key)
 			for range 2 { // sorted, then remembered
-				if diff := cmp.Diff(tc.keys, keyIDs(x.Keys(id))); diff != "" {
+				if diff := cmp.Diff(tc.keys, keyIDs(x.Keys(callerOf(id)))); diff != "" {
 					t.Errorf("keys (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff(tc.profiles, profileIDs(x.Profiles(id))); diff != "" {
+				if diff := cmp.Diff(tc.profiles, profileIDs(x.Profiles(callerOf(id)))); diff != "" {
 					t.Errorf("Profiles (-want +got):\n%s", diff)
 				}
 			}
@@ -272,20 +272,20 @@ func TestIndexListings(t *testing.T) {
 	x.RemoveKey(newest)
 	x.RemoveProfile(shop)
 	want := []types.UID{pinned.UID, twinB.UID, twinA.UID, elsewhere.UID, gone.UID, oldest.UID}
-	if diff := cmp.Diff(want, keyIDs(x.Keys(id))); diff != "" {
+	if diff := cmp.Diff(want, keyIDs(x.Keys(callerOf(id)))); diff != "" {
 		t.Errorf("keys after one went (-want +got):\n%s", diff)
 	}
 	late, _ := minted(t, authntest.CreatedAt(after(4*time.Hour)))
 	x.PutKey(late)
 	want = append([]types.UID{late.UID}, want...)
-	if diff := cmp.Diff(want, keyIDs(x.Keys(id))); diff != "" {
+	if diff := cmp.Diff(want, keyIDs(x.Keys(callerOf(id)))); diff != "" {
 		t.Errorf("keys after one came (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]types.UID{brand.UID}, profileIDs(x.Profiles(id))); diff != "" {
+	if diff := cmp.Diff([]types.UID{brand.UID}, profileIDs(x.Profiles(callerOf(id)))); diff != "" {
 		t.Errorf("Profiles after one went (-want +got):\n%s", diff)
 	}
 	x.PutProfile(shop)
-	if diff := cmp.Diff([]types.UID{brand.UID, shop.UID}, profileIDs(x.Profiles(id))); diff != "" {
+	if diff := cmp.Diff([]types.UID{brand.UID, shop.UID}, profileIDs(x.Profiles(callerOf(id)))); diff != "" {
 		t.Errorf("Profiles after one came (-want +got):\n%s", diff)
 	}
 }
@@ -295,7 +295,7 @@ func TestIndexOfAnIdentityThatIsGone(t *testing.T) {
 	x := authntest.Index(t, k)
 	id := served(t, x, s, k)
 	x.RemoveKey(k) // while its request runs
-	if keys, profiles := x.Keys(id), x.Profiles(id); keys != nil || profiles != nil {
+	if keys, profiles := x.Keys(callerOf(id)), x.Profiles(callerOf(id)); keys != nil || profiles != nil {
 		t.Errorf("of an organization that is gone, it shows %v and %v", keys, profiles)
 	}
 }
@@ -310,14 +310,11 @@ func TestProfileFields(t *testing.T) {
 	plain := authntest.Profile()
 	k, s := minted(t)
 	x := authntest.Index(t, k, named, plain)
-	ignored := cmp.FilterPath(func(p cmp.Path) bool {
-		return slices.Contains([]string{".organization", ".namespace", ".life", ".rate"}, p.Last().String())
-	}, cmp.Ignore())
-	want := []*authn.Profile{
-		{ID: plain.UID, Name: plain.Name, DisplayName: plain.Name, CreatedAt: authntest.Epoch, UpdatedAt: authntest.Epoch},
-		{ID: named.UID, Name: named.Name, DisplayName: "Brand", CreatedAt: authntest.Epoch, UpdatedAt: spec.Time},
+	want := []*caller.Profile{
+		{ID: string(plain.UID), Name: plain.Name, DisplayName: plain.Name, CreatedAt: authntest.Epoch, UpdatedAt: authntest.Epoch},
+		{ID: string(named.UID), Name: named.Name, DisplayName: "Brand", CreatedAt: authntest.Epoch, UpdatedAt: spec.Time},
 	}
-	if diff := cmp.Diff(want, x.Profiles(served(t, x, s, k)), ignored); diff != "" {
+	if diff := cmp.Diff(want, x.Profiles(callerOf(served(t, x, s, k)))); diff != "" {
 		t.Errorf("Profiles (-want +got):\n%s", diff)
 	}
 }
@@ -398,21 +395,21 @@ func TestIndexReadersBesideAWriter(t *testing.T) {
 	for range 3 {
 		finished.Go(func() {
 			for rounds := 0; !done.Load() || rounds < 200; rounds++ {
-				id, err := a.Authenticate(bearer(s))
+				id, err := a.Identify(bearer(s))
 				if err != nil {
 					t.Errorf("a key that is there throughout is refused: %v", err)
 					return
 				}
 				// An Identity leads to immutable values: all of them may be read.
 				_, _, _, _ = *id.Profile, id.Key.Name, id.Key.Scopes, id.Key.LastUsedAt()
-				if id, err = a.Authenticate(bearer(sFree)); err != nil {
+				if id, err = a.Identify(bearer(sFree)); err != nil {
 					t.Errorf("a key that is there throughout is refused: %v", err)
 					return
 				}
-				for _, k := range x.Keys(id) {
+				for _, k := range x.Keys(callerOf(id)) {
 					_, _, _ = k.ID(), k.LastUsedAt(), k.ExpiresAt()
 				}
-				for _, p := range x.Profiles(id) {
+				for _, p := range x.Profiles(callerOf(id)) {
 					_ = *p
 				}
 			}
@@ -421,7 +418,7 @@ func TestIndexReadersBesideAWriter(t *testing.T) {
 	for i := range 300 {
 		k, plaintext := minted(t, authntest.PinnedTo(profile))
 		x.PutKey(k)
-		if _, err := a.Authenticate(bearer(plaintext)); err != nil {
+		if _, err := a.Identify(bearer(plaintext)); err != nil {
 			t.Errorf("a key that has been put is refused: %v", err)
 		}
 		changed := profile.DeepCopy()
@@ -431,7 +428,7 @@ func TestIndexReadersBesideAWriter(t *testing.T) {
 		update.Status.Conditions[1].Message = fmt.Sprint(i)
 		x.PutKey(update)
 		x.RemoveKey(k)
-		if _, err := a.Authenticate(bearer(plaintext)); err == nil {
+		if _, err := a.Identify(bearer(plaintext)); err == nil {
 			t.Error("a key whose removal has returned is served")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
@@ -29,7 +30,7 @@ type listedKey struct {
 	hash                           key.Hash
 	rate                           compactRate
 	last4                          [4]byte
-	scopes                         Scopes
+	scopes                         caller.Scopes
 
 	hashed, live, pinned, duplicate, cancels, finalized bool
 }
@@ -55,7 +56,7 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 		name: o.Name, id: string(o.UID), namespace: unique.Make(o.Namespace),
 		organization: unique.Make(o.Status.OrganizationID), profileID: unique.Make(o.Status.ProfileID),
 		createdAt: o.CreationTimestamp.Unix(), expiresAt: life.ExpiresAt,
-		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o), scopes: ScopesOf(o.Spec.Scopes),
+		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o), scopes: caller.ScopesOf(o.Spec.Scopes),
 		live: o.Spec.Environment == v1alpha1.EnvironmentLive, pinned: life.Pinned, duplicate: life.Duplicate,
 		cancels: cancelsScheduled(o), finalized: slices.Contains(o.Finalizers, v1alpha1.FinalizerRevocation),
 	}

@@ -15,8 +15,10 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // What a list brings is the same to an index as what a watch brings: each mod changes something that an index takes in.
@@ -68,10 +70,10 @@ func TestListed(t *testing.T) {
 // taking is what is to be seen of a key that an index has taken in.
 type taking struct {
 	Refusal, Name, Last4, Environment, ID, ProfileID string
-	Organization                                     authn.Organization
+	Organization                                     caller.Organization
 	Scopes                                           []string
 	CreatedAt, ExpiresAt                             time.Time
-	Rate                                             authn.Rate
+	Rate                                             rate.Rate
 	Withdrawn                                        bool
 	Named                                            int // keys whose deletion waits for this process
 }
@@ -85,7 +87,7 @@ func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext stri
 	}
 	_, named := feed.Applied(10)
 	seen.Named = len(named)
-	if _, err := authntest.Authenticator(t, x, env, clocktesting.NewFakePassiveClock(now)).Authenticate([]string{"Bearer " + plaintext}); err != nil {
+	if _, err := authntest.Caller(authntest.Authenticator(t, x, env, clocktesting.NewFakePassiveClock(now)), []string{"Bearer " + plaintext}); err != nil {
 		seen.Refusal = err.Error()
 	}
 	hash, err := key.ParseHash(k.Status.Hash)
@@ -98,7 +100,7 @@ func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext stri
 	}
 	seen.Name, seen.Last4, seen.Environment, seen.ID, seen.ProfileID = e.Name, e.Last4(), string(e.Environment()), string(e.ID()), string(e.ProfileID())
 	seen.Organization, seen.Scopes, seen.CreatedAt, seen.ExpiresAt = *e.Organization, e.Scopes.Names(), e.CreatedAt(), e.ExpiresAt()
-	seen.Rate = authn.Identity{Key: e}.Rate(authn.Rate{})
+	seen.Rate = authn.Identity{Key: e}.Caller().Rate
 	return seen
 }
 

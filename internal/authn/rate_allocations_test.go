@@ -10,19 +10,20 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // What every request passes allocates nothing.
 func TestTakeAllocations(t *testing.T) {
 	k, s := minted(t)
 	id := served(t, authntest.Index(t, k), s, k)
-	rate := authn.Rate{Requests: 100, Window: time.Hour} // allowed first, then refused
+	otherwise := rate.Rate{Requests: 100, Window: time.Hour} // allowed first, then refused
 	scope := v1alpha1.ScopeMediaWrite
 	n := testing.AllocsPerRun(500, func() {
-		id.Key.Take(id.Rate(rate), now)
-		if !id.Key.Scopes.Has(scope) {
+		c := id.Caller()
+		c.Meter.Take(c.RateOr(otherwise), now)
+		if !c.Scopes.Has(scope) {
 			t.Error("it has not all scopes")
 		}
 	})

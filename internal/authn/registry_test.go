@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -59,7 +60,7 @@ func TestCutBetweenLookupAndRegistration(t *testing.T) {
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("%v, want %v", err, tc.want)
 			}
-			if tc.want != nil && (x.Running() != 0 || f.Caller() != (authn.Identity{})) {
+			if tc.want != nil && (x.Running() != 0 || *f.Caller() != (caller.Caller{})) {
 				t.Errorf("refused, and yet there are %d flights, and the caller is %+v", x.Running(), f.Caller())
 			}
 			_ = f.End()
@@ -276,7 +277,7 @@ func TestFlightsUnderLoad(t *testing.T) {
 				if goneBefore {
 					t.Error("accepted after the end of the key")
 				}
-				if f.Caller().Key.ID() != c.key.UID {
+				if f.Caller().Actor.ID != string(c.key.UID) {
 					t.Error("somebody else was recognised")
 				}
 				wrote := authn.Commit(f.Context(), func(context.Context) error { return nil }) == nil

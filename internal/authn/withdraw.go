@@ -31,7 +31,7 @@ func (x *Index) withdrawKey(k *Key) {
 		x.withdraw(k, func() {
 			once.Do(func() {
 				x.endWrite(k.id)
-				x.settled()
+				x.commitsOver()
 			})
 		})
 	})

@@ -136,7 +136,7 @@ func TestWithdrawWaitsForWrites(t *testing.T) {
 		k, s := minted(t, awaited)
 		x, w := newFlying(t, k), new(withdrawals)
 		settled := 0
-		x.OnSettled(func() { settled++ })
+		x.OnCommitsOver(func() { settled++ })
 		x.OnWithdraw(w.hook(x.Index))
 		f, ctx := x.begin(t, s)
 		other, otherCtx := x.begin(t, s)

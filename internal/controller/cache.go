@@ -58,7 +58,7 @@ func slimAnnotations(annotations map[string]string) map[string]string {
 // slimSpec drops the template of the Secret: it may be several kilobytes, and is read once in a key's life.
 func slimSpec(s *v1alpha1.ApiKeySpec) {
 	s.Environment = intern(s.Environment)
-	s.Scopes = internSlice(s.Scopes, v1alpha1.AllScopes)
+	s.Scopes = internSlice(s.Scopes, v1alpha1.Scopes[:])
 	s.SecretTemplate = nil
 	if s.ProfileRef != nil {
 		s.ProfileRef.Name = intern(s.ProfileRef.Name)
@@ -78,7 +78,7 @@ func slimStatus(s *v1alpha1.ApiKeyStatus) {
 	}
 }
 
-// What nearly all ApiKeys have alike, once for all of them, as v1alpha1.AllScopes is. Nobody writes to what is in the
+// What nearly all ApiKeys have alike, once for all of them, as v1alpha1.Scopes are. Nobody writes to what is in the
 // cache: a reader gets a copy.
 var (
 	usualFinalizers = []string{v1alpha1.FinalizerRevocation}

@@ -27,6 +27,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
@@ -50,8 +51,8 @@ type Authenticator interface {
 // Directory holds what there is to see, newest first (creation time, then id), for one caller: nothing that the caller
 // may not see is in what it returns. The slices are shared and not changed by this package.
 type Directory interface {
-	Keys(caller authn.Identity) []*authn.Key
-	Profiles(caller authn.Identity) []*authn.Profile
+	Keys(*caller.Caller) []*authn.Key
+	Profiles(*caller.Caller) []*caller.Profile
 }
 
 // Config is what an API is made of. All fields are required except where it says otherwise.
@@ -70,7 +71,7 @@ type Config struct {
 	// Connectors are the platforms on which accounts can be connected. The others are not enabled.
 	Connectors map[platform.Name]publish.Connector
 
-	Limits *limit.Keys
+	Limits *limit.Callers
 	// Failures limits, by address, how many requests without a valid key are answered one by one.
 	Failures *limit.Addresses
 	// TrustedProxies are believed when they say whom they forward for. Optional.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/test/postgres"
 )
@@ -51,8 +52,8 @@ func TestAnUploadInDoubt(t *testing.T) {
 	}
 }
 
-// identity is who a key is.
-func (f *fixture) identity(t *testing.T, key string) authn.Identity {
+// admitted is who comes with a key.
+func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	t.Helper()
 	var flight authn.Flight
 	check(t, f.config.Authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
@@ -64,7 +65,7 @@ func (f *fixture) identity(t *testing.T, key string) authn.Identity {
 func (f *fixture) begun(t *testing.T, s sent, batchID string) {
 	t.Helper()
 	r := &request{http: s.request()}
-	view := f.config.Store.View(f.identity(t, s.key))
+	view := f.config.Store.View(f.admitted(t, s.key))
 	claim, _, err := view.Claim(t.Context(), store.Request{
 		IdempotencyKey: s.headers.Get("Idempotency-Key"), Method: s.method, Path: s.target, BodyHash: r.bodyHash([]byte(s.body)),
 	})

@@ -137,7 +137,7 @@ func TestWholeListings(t *testing.T) {
 	}
 	objects = append(objects, authntest.Profile())
 	f := newFixture(t, objects)
-	view := f.config.Store.View(f.identity(t, plaintext))
+	view := f.config.Store.View(f.admitted(t, plaintext))
 	connect := func(n int) {
 		check(t, view.Write(t.Context(), func(tx *store.Tx) error {
 			for range n {

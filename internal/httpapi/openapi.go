@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
 )
 
 // openAPI is the OpenAPI document, made once, of the route table and the Go types.

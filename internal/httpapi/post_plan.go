@@ -53,7 +53,7 @@ func (a *API) plan(r *request, in createPosts) ([]store.Post, error) {
 			return nil, err
 		}
 		p.ID, p.BatchID, p.CreatedAt, p.UpdatedAt = a.config.NewID(), batchID, now, now
-		p.KeyID, p.Status = string(r.caller().Key.ID()), store.Publishing
+		p.MadeBy, p.Status = r.caller().Actor.Ref(), store.Publishing
 		if in.ScheduledAt != nil {
 			p.Status, p.ScheduledAt = store.Queued, *in.ScheduledAt
 		}

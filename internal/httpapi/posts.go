@@ -316,7 +316,7 @@ func (a *API) retryPost(r *request, in retryPost) (queued, error) {
 		at = *in.ScheduledAt
 	}
 	again, err := commit(a, r, func(ctx context.Context, tx *store.Tx) (queued, error) {
-		p, err := tx.RequeuePost(r.param, string(r.caller().Key.ID()), at)
+		p, err := tx.RequeuePost(r.param, r.caller().Actor.Ref(), at)
 		if err == nil {
 			err = a.config.Publisher.Enqueue(ctx, tx, []store.Post{p})
 		}

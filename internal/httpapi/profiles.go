@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -21,9 +21,9 @@ type profile struct {
 	UpdatedAt time.Time `json:"updatedAt"`
 }
 
-func profileOf(p *authn.Profile) profile {
+func profileOf(p *caller.Profile) profile {
 	return profile{
-		ID:        string(p.ID),
+		ID:        p.ID,
 		Name:      p.DisplayName,
 		Slug:      p.Name,
 		CreatedAt: p.CreatedAt.UTC(),
@@ -35,7 +35,7 @@ func (a *API) listProfiles(r *request) (page[profile], error) {
 	return paginate(r, a.config.Directory.Profiles(r.caller()), profilePosition, profileOf)
 }
 
-func profilePosition(p *authn.Profile) position { return position{p.CreatedAt, string(p.ID)} }
+func profilePosition(p *caller.Profile) position { return position{p.CreatedAt, p.ID} }
 
 func (a *API) getProfile(r *request) (profile, error) {
 	p, err := a.reachedProfile(r, r.param)
@@ -47,9 +47,9 @@ func (a *API) getProfile(r *request) (profile, error) {
 
 // reachedProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way,
 // and after the same search, as one that never was.
-func (a *API) reachedProfile(r *request, id string) (*authn.Profile, error) {
+func (a *API) reachedProfile(r *request, id string) (*caller.Profile, error) {
 	visible := a.config.Directory.Profiles(r.caller())
-	i := slices.IndexFunc(visible, func(p *authn.Profile) bool { return string(p.ID) == id })
+	i := slices.IndexFunc(visible, func(p *caller.Profile) bool { return p.ID == id })
 	if i < 0 {
 		return nil, errNoProfile
 	}
@@ -69,13 +69,13 @@ func (a *API) profileFor(r *request, named *string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return string(p.ID), nil
+		return p.ID, nil
 	case caller.Profile != nil:
-		return string(caller.Profile.ID), nil
+		return caller.Profile.ID, nil
 	}
 	for _, p := range a.config.Directory.Profiles(caller) {
 		if p.Name == defaultProfile {
-			return string(p.ID), nil
+			return p.ID, nil
 		}
 	}
 	return "", nil
@@ -90,7 +90,7 @@ func (a *API) viewWithin(r *request, named *string) (*store.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.view(r).Within(string(p.ID)), nil
+	return a.view(r).Within(p.ID), nil
 }
 
 // viewOfQuery is viewWithin, of the parameter profileId.

@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // provoker makes an API answer in each way that it promises.
@@ -45,7 +45,7 @@ func newProvoker(t *testing.T) *provoker {
 		c.Authenticator = stub(func() error { panic("broken") })
 	})
 	p.exhausted = newFixture(t, objects, func(c *Config) {
-		limits, err := limit.NewKeys(limit.Options{Default: authn.Rate{Requests: 1, Window: time.Hour}})
+		limits, err := limit.NewCallers(limit.Options{Default: rate.Rate{Requests: 1, Window: time.Hour}})
 		check(t, err)
 		c.Limits = limits
 	})

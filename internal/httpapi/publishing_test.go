@@ -18,12 +18,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -69,10 +69,10 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 		Store: db, Media: library, Environment: c.Environment, Platforms: platforms, Clock: c.Clock, Logger: logger, Registerer: prometheus.NewRegistry(),
 	})
 	check(t, err)
-	limits, err := limit.NewKeys(limit.Options{Registerer: prometheus.NewRegistry()})
+	limits, err := limit.NewCallers(limit.Options{Registerer: prometheus.NewRegistry()})
 	check(t, err)
 	c.Store, c.Library, c.Publisher, c.Connectors = db, library, publisher, connectors
-	c.Limits, c.Failures = limits, limit.NewAddresses(authn.Rate{})
+	c.Limits, c.Failures = limits, limit.NewAddresses(rate.Rate{})
 	c.NewID, c.Random = newID, rand.Reader
 }
 

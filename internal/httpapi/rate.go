@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // admit lets a request in: its key is recognised, has the scope that the route names, and is within its rate. In this
@@ -19,7 +20,7 @@ func (a *API) admit(r *request) error {
 		return a.refuse(r, err)
 	}
 	caller := r.caller()
-	if r.route.scope != "" && !caller.Key.Scopes.Has(r.route.scope) {
+	if r.route.scope != "" && !caller.Scopes.Has(r.route.scope) {
 		return a.problems.scopes[r.route.scope]
 	}
 	r.allowance = a.config.Limits.Take(r.http.Context(), caller, r.start)
@@ -59,7 +60,7 @@ func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.
 
 // limitHeaders sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), with a policy of the name
 // "key".
-func limitHeaders(h http.Header, left authn.Allowance) {
+func limitHeaders(h http.Header, left rate.Allowance) {
 	var buffer [64]byte
 	policy := append(buffer[:0], `"key";q=`...)
 	policy = strconv.AppendInt(policy, left.Rate.Requests, 10)

@@ -14,9 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // rates are the headers that tell of a rate.
@@ -62,12 +62,12 @@ func TestRateLimit(t *testing.T) {
 
 // A key's own rate, else its Profile's, else the server's; each key has its own allowance.
 func TestWhoseRateCounts(t *testing.T) {
-	rate := func(n int32) *v1alpha1.RateLimit {
+	perMinute := func(n int32) *v1alpha1.RateLimit {
 		return &v1alpha1.RateLimit{Requests: n, Window: metav1.Duration{Duration: time.Minute}}
 	}
-	profile := authntest.Profile(func(p *v1alpha1.Profile) { p.Spec.DefaultRateLimit = rate(20) })
+	profile := authntest.Profile(func(p *v1alpha1.Profile) { p.Spec.DefaultRateLimit = perMinute(20) })
 	f := newFixture(t, []any{profile}, func(c *Config) {
-		limits, err := limit.NewKeys(limit.Options{Default: authn.Rate{Requests: 30, Window: time.Minute}})
+		limits, err := limit.NewCallers(limit.Options{Default: rate.Rate{Requests: 30, Window: time.Minute}})
 		check(t, err)
 		c.Limits = limits
 	})
@@ -75,7 +75,7 @@ func TestWhoseRateCounts(t *testing.T) {
 		key  string
 		want string
 	}{
-		"its own":       {f.newKey(t, authntest.PinnedTo(profile), func(k *v1alpha1.ApiKey) { k.Spec.RateLimit = rate(10) }), `"key";q=10;w=60`},
+		"its own":       {f.newKey(t, authntest.PinnedTo(profile), func(k *v1alpha1.ApiKey) { k.Spec.RateLimit = perMinute(10) }), `"key";q=10;w=60`},
 		"its Profile's": {f.newKey(t, authntest.PinnedTo(profile)), `"key";q=20;w=60`},
 		"the server's":  {f.newKey(t), `"key";q=30;w=60`},
 		"another's":     {f.newKey(t), `"key";q=30;w=60`},
@@ -93,7 +93,7 @@ func TestWhoseRateCounts(t *testing.T) {
 // Failures are limited by where they come from; a good key is served from there all the same.
 func TestFailuresAreLimitedByAddress(t *testing.T) {
 	f := newFixture(t, nil, func(c *Config) {
-		c.Failures = limit.NewAddresses(authn.Rate{Requests: 2, Window: time.Minute})
+		c.Failures = limit.NewAddresses(rate.Rate{Requests: 2, Window: time.Minute})
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	good, scopeless := f.newKey(t), f.newKey(t, authntest.Scoped())

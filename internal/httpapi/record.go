@@ -13,9 +13,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
+	sampling "golang.org/x/time/rate"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
 // AccessLog says which requests leave a record in the log. A 500 leaves one always, and a refusal leaves one in the
@@ -46,12 +47,12 @@ type recorder struct {
 // log is a logger, and what holds back records that anyone can cause.
 type log struct {
 	*slog.Logger
-	limit      *rate.Limiter
+	limit      *sampling.Limiter
 	suppressed atomic.Int64 // records not written since the last one that was
 }
 
 func newLog(logger *slog.Logger) *log {
-	return &log{Logger: logger, limit: rate.NewLimiter(maxRecords, maxRecords)}
+	return &log{Logger: logger, limit: sampling.NewLimiter(maxRecords, maxRecords)}
 }
 
 func newRecorder(c Config, keys *regexp.Regexp) *recorder {
@@ -76,8 +77,8 @@ func (rec *recorder) record(r *request, elapsed time.Duration) {
 	if class := refusalOf(r.failure); class != "" {
 		rec.refusals[class].writePaced(slog.LevelInfo, "Request refused", r, elapsed, func() []slog.Attr {
 			refused := []slog.Attr{slog.String("event", "request.refused"), slog.String("refusal", class)}
-			if r.caller().Key == nil {
-				refused = append(refused, keyAttrs(rec.known(r.http.Header["Authorization"]))...)
+			if k := rec.known(r.http.Header["Authorization"]); r.caller().Nobody() && k != nil {
+				refused = append(refused, keyAttrs(string(k.ID()), k.Organization.Name, k.Name)...)
 			}
 			return refused
 		})
@@ -123,7 +124,9 @@ func (l *log) write(level slog.Level, message string, r *request, elapsed time.D
 		slog.Int("status", r.status),
 		slog.Float64("durationMs", float64(elapsed.Microseconds())/1000),
 	}, more...)
-	attrs = append(attrs, keyAttrs(r.caller().Key)...)
+	if c := r.caller(); c.Actor.Kind == caller.Key {
+		attrs = append(attrs, keyAttrs(c.Actor.ID, c.Organization.Name, c.Actor.Name)...)
+	}
 	if r.cut {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
@@ -139,12 +142,9 @@ func (l *log) write(level slog.Level, message string, r *request, elapsed time.D
 	l.LogAttrs(context.Background(), level, message, attrs...)
 }
 
-// keyAttrs name a key; nil has no name.
-func keyAttrs(k *authn.Key) []slog.Attr {
-	if k == nil {
-		return nil
-	}
-	return []slog.Attr{slog.String("keyId", string(k.ID())), slog.String("key", k.Organization.Name+"/"+k.Name)}
+// keyAttrs name a key.
+func keyAttrs(id, organization, name string) []slog.Attr {
+	return []slog.Attr{slog.String("keyId", id), slog.String("key", organization+"/"+name)}
 }
 
 // explain says for the operator what the caller is not told.

@@ -12,7 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -31,8 +33,8 @@ type request struct {
 
 	span trace.Span // nil: there are no traces
 
-	allowance authn.Allowance // what is left of the key's rate; the zero one if it has none
-	view      *store.View     // see API.view
+	allowance rate.Allowance // what is left of the key's rate; the zero one if it has none
+	view      *store.View    // see API.view
 
 	body        *body  // of the response, unless it is a stream
 	encoded     bool   // body is the answer already
@@ -61,8 +63,8 @@ func (r *request) successStatus() int {
 	return r.status
 }
 
-// caller returns who is calling; the zero Identity unless the route takes a key.
-func (r *request) caller() authn.Identity { return r.flight.Caller() }
+// caller returns who is calling; the zero Caller unless the route takes a key.
+func (r *request) caller() *caller.Caller { return r.flight.Caller() }
 
 // context returns the context for whatever the handler does that takes time. It ends, too, when the caller's key ceases
 // to be good; authn.Commit takes it.

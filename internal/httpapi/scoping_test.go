@@ -55,8 +55,8 @@ func (e *estate) snapshot(t *testing.T) map[string]string {
 	return all
 }
 
-// caller is a key, what it reaches, and what of others it does not.
-type caller struct {
+// keyholder is a key, what it reaches, and what of others it does not.
+type keyholder struct {
 	name    string
 	api     *fixture
 	key     string
@@ -65,7 +65,7 @@ type caller struct {
 }
 
 // crowd is two profiles and an organization beside them, another organization, and the first one's test environment.
-func crowd(t *testing.T) []caller {
+func crowd(t *testing.T) []keyholder {
 	t.Helper()
 	w := newWorld(t)
 	k := func(mods ...func(*v1alpha1.ApiKey)) string {
@@ -96,7 +96,7 @@ func crowd(t *testing.T) []caller {
 		}
 		return c
 	}
-	return []caller{
+	return []keyholder{
 		{"pinned key", w.fixture, w.brandKey, brand, []*estate{other, alone, globexs, without(tests)}},
 		{"organization's key", w.fixture, w.orgKey, brand, []*estate{globexs, without(tests)}},
 		{"other organization's key", w.fixture, w.foreignKey, globexs, []*estate{brand, other, alone, tests}},
@@ -115,7 +115,7 @@ var neverWas = map[kind]string{
 }
 
 // naming makes a request that is good but for what it names: it names id in the way n.
-func (c caller) naming(t *testing.T, n naming, id string) sent {
+func (c keyholder) naming(t *testing.T, n naming, id string) sent {
 	t.Helper()
 	own := func(k kind) string { return c.own.things[k] }
 	s := sent{method: n.route.method, target: n.route.pathOf(own(paramKinds[n.route.path[:max(strings.IndexByte(n.route.path, '{'), 0)]])), key: c.key}

@@ -15,8 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/publish"
@@ -190,7 +190,7 @@ func (f *fixture) rows(t testing.TB, tables ...string) int {
 	sum := 0
 	for _, table := range tables {
 		var n int
-		check(t, f.config.Store.View(authn.Identity{}).Write(t.Context(), func(tx *store.Tx) error {
+		check(t, f.config.Store.View(&caller.Caller{}).Write(t.Context(), func(tx *store.Tx) error {
 			return tx.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n)
 		}))
 		sum += n

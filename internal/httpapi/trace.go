@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
 // beginSpan begins the span of a request, as part of the caller's trace if there is a traceparent (W3C Trace Context).
@@ -53,8 +55,8 @@ func (a *API) endSpan(r *request) {
 		name += " " + r.resource.pattern
 		attributes = append(attributes, semconv.HTTPRoute(r.resource.pattern))
 	}
-	if k := r.caller().Key; k != nil {
-		attributes = append(attributes, attribute.String("lmp.key.id", string(k.ID())))
+	if a := r.caller().Actor; a.Kind == caller.Key {
+		attributes = append(attributes, attribute.String("lmp.key.id", a.ID))
 	}
 	if class := refusalOf(r.failure); class != "" {
 		attributes = append(attributes, attribute.String("lmp.refusal", class))

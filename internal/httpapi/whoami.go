@@ -36,21 +36,20 @@ type keyRef struct {
 }
 
 func (a *API) whoami(r *request) (*whoami, error) {
-	caller := r.caller()
-	k := caller.Key
+	c := r.caller()
 	w := &whoami{
-		Organization: organizationRef{ID: k.Organization.ID, Name: k.Organization.Name},
-		Environment:  string(k.Environment()),
-		Scopes:       k.Scopes.Names(),
+		Organization: organizationRef{ID: c.Organization.ID, Name: c.Organization.Name},
+		Environment:  string(c.Environment),
+		Scopes:       c.Scopes.Names(),
 		Key: keyRef{
-			ID:   string(k.ID()),
-			Name: k.Name,
-			Hint: a.config.KeyFormat.Prefix(k.Environment()) + "…" + k.Last4(),
+			ID:   c.Actor.ID,
+			Name: c.Actor.Name,
+			Hint: a.config.KeyFormat.Prefix(c.Environment) + "…" + c.Actor.Last4(),
 		},
-		ExpiresAt: timeOrNull(k.ExpiresAt()),
+		ExpiresAt: timeOrNull(c.Actor.ExpiresAt),
 	}
-	if p := caller.Profile; p != nil {
-		w.Profile = &profileRef{ID: string(p.ID), Name: p.DisplayName}
+	if p := c.Profile; p != nil {
+		w.Profile = &profileRef{ID: p.ID, Name: p.DisplayName}
 	}
 	return w, nil
 }

@@ -9,7 +9,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // remembered is the number of addresses whose failures are remembered: some 3 MB of them.
@@ -17,32 +17,32 @@ const remembered = 16_384
 
 // Addresses limits what addresses may do. It remembers a bounded number of them, those seen last.
 type Addresses struct {
-	rate   authn.Rate
-	meters *lru.Cache[netip.Addr, *authn.Meter]
+	rate   rate.Rate
+	meters *lru.Cache[netip.Addr, *rate.Meter]
 }
 
-// NewAddresses returns a limiter for every address at rate. The zero rate is unlimited.
-func NewAddresses(rate authn.Rate) *Addresses {
-	meters, err := lru.New[netip.Addr, *authn.Meter](remembered)
+// NewAddresses returns a limiter of each address's rate. The zero rate is unlimited.
+func NewAddresses(each rate.Rate) *Addresses {
+	meters, err := lru.New[netip.Addr, *rate.Meter](remembered)
 	if err != nil {
 		panic(err) // there is one error: a size of zero
 	}
-	return &Addresses{rate: rate, meters: meters}
+	return &Addresses{rate: each, meters: meters}
 }
 
 // Take takes one failure out of the allowance of an address; IPv6 addresses of one /64 share theirs.
-func (a *Addresses) Take(address netip.Addr, now time.Time) authn.Allowance {
+func (a *Addresses) Take(address netip.Addr, now time.Time) rate.Allowance {
 	if a.rate.Unlimited() {
-		return authn.Allowance{Allowed: true}
+		return rate.Allowance{Allowed: true}
 	}
 	return a.meter(subscriber(address)).Take(a.rate, now)
 }
 
-func (a *Addresses) meter(of netip.Addr) *authn.Meter {
+func (a *Addresses) meter(of netip.Addr) *rate.Meter {
 	if m, ok := a.meters.Get(of); ok {
 		return m
 	}
-	m := new(authn.Meter)
+	m := new(rate.Meter)
 	if before, ok, _ := a.meters.PeekOrAdd(of, m); ok {
 		return before
 	}

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package limit holds callers to their rates: keys by what package authn counts in this process or, if Redis is
-// configured, across all of them; and addresses that fail to authenticate.
+// Package limit holds callers to their rates, as this process counts them or, if Redis is configured, all of them
+// together; and addresses that fail to authenticate.
 package limit
 
 import (
@@ -15,13 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
-// Options say how keys are limited. Default is required.
+// Options say how callers are limited. Default is required.
 type Options struct {
-	// Default is the rate of keys that have none of their own and whose Profile has none.
-	Default authn.Rate
+	// Default is the rate of callers that have none of their own and whose Profile has none.
+	Default rate.Rate
 	// RedisURL is "redis://…" or "rediss://…"; "": each process limits by itself.
 	RedisURL   string
 	Registerer prometheus.Registerer
@@ -29,16 +30,16 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Keys limits keys.
-type Keys struct {
-	otherwise authn.Rate
+// Callers limits callers, each to their own rate.
+type Callers struct {
+	otherwise rate.Rate
 	redis     *shared // nil: there is none
 	fallbacks prometheus.Counter
 }
 
-// NewKeys returns a limiter. Redis is not reached before the first request.
-func NewKeys(o Options) (*Keys, error) {
-	k := &Keys{
+// NewCallers returns a limiter. Redis is not reached before the first request.
+func NewCallers(o Options) (*Callers, error) {
+	c := &Callers{
 		otherwise: o.Default,
 		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lmp_rate_limit_fallbacks_total",
@@ -55,41 +56,40 @@ func NewKeys(o Options) (*Keys, error) {
 		if logger == nil {
 			logger = slog.New(slog.DiscardHandler)
 		}
-		k.redis = newShared(options, logger)
+		c.redis = newShared(options, logger)
 	}
 	if o.Registerer != nil {
-		if err := o.Registerer.Register(k.fallbacks); err != nil {
+		if err := o.Registerer.Register(c.fallbacks); err != nil {
 			return nil, fmt.Errorf("register the metrics of rate limits: %w", err)
 		}
 	}
-	return k, nil
+	return c, nil
 }
 
-// Take takes one request out of the allowance of the caller's key. While Redis can't be asked, this process limits by
-// itself.
-func (k *Keys) Take(ctx context.Context, caller authn.Identity, now time.Time) authn.Allowance {
-	rate := caller.Rate(k.otherwise)
-	if k.redis == nil || rate.Unlimited() {
-		return caller.Key.Take(rate, now)
+// Take takes one request out of a caller's allowance. While Redis can't be asked, this process limits by itself.
+func (c *Callers) Take(ctx context.Context, who *caller.Caller, now time.Time) rate.Allowance {
+	own := who.RateOr(c.otherwise)
+	if c.redis == nil || own.Unlimited() {
+		return who.Meter.Take(own, now)
 	}
-	allowance, ok := k.redis.take(ctx, caller.Key.ID(), rate, now)
+	allowance, ok := c.redis.take(ctx, who.Actor.Ref(), own, now)
 	if !ok {
-		k.fallbacks.Inc()
-		return caller.Key.Take(rate, now)
+		c.fallbacks.Inc()
+		return who.Meter.Take(own, now)
 	}
 	if allowance.Allowed {
 		// So that, should Redis go away, its going does not hand out what has been used up here already.
-		caller.Key.Take(rate, now)
+		who.Meter.Take(own, now)
 	}
 	return allowance
 }
 
 // Close closes the connections to Redis.
-func (k *Keys) Close() error {
-	if k.redis == nil {
+func (c *Callers) Close() error {
+	if c.redis == nil {
 		return nil
 	}
-	if err := k.redis.client.Close(); err != nil {
+	if err := c.redis.client.Close(); err != nil {
 		return fmt.Errorf("close the connections to Redis: %w", err)
 	}
 	return nil

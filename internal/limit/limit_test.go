@@ -18,23 +18,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // now is when the tests ask, by the clock of those who ask; Redis has its own.
 var now = authntest.Epoch.AddDate(0, 0, 1)
 
-// caller returns one ApiKey as two processes know it.
-func caller(t testing.TB) (here, there authn.Identity) {
+// admitted returns one ApiKey as two processes know it.
+func sameKey(t testing.TB) (here, there *caller.Caller) {
 	t.Helper()
 	k, s := authntest.Minted(t, authntest.Format(t), key.Live)
-	var callers [2]authn.Identity
+	var callers [2]*caller.Caller
 	for i := range callers {
 		a := authntest.Authenticator(t, authntest.Index(t, k), key.Live, clocktesting.NewFakePassiveClock(now))
-		id, err := a.Authenticate([]string{"Bearer " + s})
+		id, err := authntest.Caller(a, []string{"Bearer " + s})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,10 +44,10 @@ func caller(t testing.TB) (here, there authn.Identity) {
 	return callers[0], callers[1]
 }
 
-func keys(t testing.TB, rate authn.Rate, url string) (*limit.Keys, *prometheus.Registry) {
+func keys(t testing.TB, each rate.Rate, url string) (*limit.Callers, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	k, err := limit.NewKeys(limit.Options{Default: rate, RedisURL: url, Registerer: registry})
+	k, err := limit.NewCallers(limit.Options{Default: each, RedisURL: url, Registerer: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,13 +70,13 @@ lmp_rate_limit_fallbacks_total `
 }
 
 func TestLocal(t *testing.T) {
-	id, _ := caller(t)
-	rate := authn.Rate{Requests: 2, Window: time.Minute}
-	k, registry := keys(t, rate, "")
-	for i, want := range []authn.Allowance{
-		{Allowed: true, Rate: rate, Remaining: 1, Reset: 30 * time.Second},
-		{Allowed: true, Rate: rate, Reset: time.Minute},
-		{Rate: rate, Reset: time.Minute, RetryAfter: 30 * time.Second},
+	id, _ := sameKey(t)
+	each := rate.Rate{Requests: 2, Window: time.Minute}
+	k, registry := keys(t, each, "")
+	for i, want := range []rate.Allowance{
+		{Allowed: true, Rate: each, Remaining: 1, Reset: 30 * time.Second},
+		{Allowed: true, Rate: each, Reset: time.Minute},
+		{Rate: each, Reset: time.Minute, RetryAfter: 30 * time.Second},
 	} {
 		if diff := cmp.Diff(want, k.Take(t.Context(), id, now)); diff != "" {
 			t.Errorf("request %d (-want +got):\n%s", i, diff)
@@ -85,10 +86,10 @@ func TestLocal(t *testing.T) {
 }
 
 func TestUnlimited(t *testing.T) {
-	id, _ := caller(t)
+	id, _ := sameKey(t)
 	for _, url := range []string{"", "redis://127.0.0.1:1"} {
-		k, registry := keys(t, authn.Rate{}, url)
-		if got := k.Take(t.Context(), id, now); got != (authn.Allowance{Allowed: true}) {
+		k, registry := keys(t, rate.Rate{}, url)
+		if got := k.Take(t.Context(), id, now); got != (rate.Allowance{Allowed: true}) {
 			t.Errorf("with Redis at %q: %+v", url, got)
 		}
 		fallbacks(t, registry, 0)
@@ -98,7 +99,7 @@ func TestUnlimited(t *testing.T) {
 // TestRedisURL: a URL that can't be read is told of, but not shown: it may hold a password.
 func TestRedisURL(t *testing.T) {
 	for _, url := range []string{"http://x:hunter2@example.com", "redis://x:hunter2/y@example.com:port", "redis://x:hunter2@h:1/zero", "hunter2", "redis://:hunter2\n@h"} {
-		_, err := limit.NewKeys(limit.Options{RedisURL: url, Registerer: prometheus.NewRegistry()})
+		_, err := limit.NewCallers(limit.Options{RedisURL: url, Registerer: prometheus.NewRegistry()})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", url, err)
 		}
@@ -106,7 +107,7 @@ func TestRedisURL(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	rate := authn.Rate{Requests: 1, Window: time.Minute}
+	each := rate.Rate{Requests: 1, Window: time.Minute}
 	for _, tc := range []struct {
 		reason        string
 		first, second string
@@ -120,7 +121,7 @@ func TestAddresses(t *testing.T) {
 		{"two of them", "2001:db8:0:1::1", "2001:db8:0:2::1", false},
 		{"two interfaces", "fe80::1%eth0", "fe80::1%eth1", true},
 	} {
-		a := limit.NewAddresses(rate)
+		a := limit.NewAddresses(each)
 		if got := a.Take(netip.MustParseAddr(tc.first), now); !got.Allowed {
 			t.Errorf("%s: the first is refused: %+v", tc.reason, got)
 		}
@@ -128,20 +129,20 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %+v, want them to share: %v", tc.reason, got, tc.shared)
 		}
 	}
-	unlimited := limit.NewAddresses(authn.Rate{})
+	unlimited := limit.NewAddresses(rate.Rate{})
 	for range 3 {
-		if got := unlimited.Take(netip.MustParseAddr("::1"), now); got != (authn.Allowance{Allowed: true}) {
+		if got := unlimited.Take(netip.MustParseAddr("::1"), now); got != (rate.Allowance{Allowed: true}) {
 			t.Errorf("unlimited: %+v", got)
 		}
 	}
-	if got := limit.NewAddresses(rate).Take(netip.Addr{}, now); !got.Allowed {
+	if got := limit.NewAddresses(each).Take(netip.Addr{}, now); !got.Allowed {
 		t.Errorf("no address at all: %+v", got)
 	}
 }
 
-// TestAddressesAtOnce: as many as the rate says, whoever counts; and the memory for them is bounded.
+// TestAddressesAtOnce: as many as the each says, whoever counts; and the memory for them is bounded.
 func TestAddressesAtOnce(t *testing.T) {
-	a := limit.NewAddresses(authn.Rate{Requests: 100, Window: time.Hour})
+	a := limit.NewAddresses(rate.Rate{Requests: 100, Window: time.Hour})
 	var allowed atomic.Int64
 	var all sync.WaitGroup
 	for range 8 {
@@ -166,7 +167,7 @@ func TestAddressesAtOnce(t *testing.T) {
 }
 
 // takes counts how many of n concurrent requests are allowed, half of them here and half of them there.
-func takes(ctx context.Context, n int, here, there func(context.Context) authn.Allowance) int64 {
+func takes(ctx context.Context, n int, here, there func(context.Context) rate.Allowance) int64 {
 	var allowed atomic.Int64
 	var all sync.WaitGroup
 	for i := range n {

@@ -13,9 +13,8 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
-	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 const (
@@ -26,7 +25,7 @@ const (
 )
 
 // shared is the allowances of all keys, as all processes know them: the generic cell rate algorithm in Redis, by its
-// clock, one entry for each key and rate, which goes away by itself. An entry is named after the ApiKey's UID.
+// clock, one entry for each actor and rate, which goes away by itself. An entry is named after the actor.
 type shared struct {
 	client  *redis.Client
 	limiter *redis_rate.Limiter
@@ -47,29 +46,29 @@ func newShared(o *redis.Options, logger *slog.Logger) *shared {
 	return &shared{client: client, limiter: redis_rate.NewLimiter(client), logger: logger}
 }
 
-// take takes one request out of a key's allowance. Not ok: Redis can't be asked, and nothing was taken as far as is
+// take takes one request out of an actor's allowance. Not ok: Redis can't be asked, and nothing was taken as far as is
 // known.
-func (s *shared) take(ctx context.Context, id types.UID, rate authn.Rate, now time.Time) (a authn.Allowance, ok bool) {
+func (s *shared) take(ctx context.Context, actor string, own rate.Rate, now time.Time) (a rate.Allowance, ok bool) {
 	ask, afterFailure := s.mayAsk(now)
 	if !ask {
-		return authn.Allowance{}, false
+		return rate.Allowance{}, false
 	}
 	// A caller who goes away must not look like an outage.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWithin)
 	defer cancel()
-	limit := redis_rate.Limit{Rate: int(rate.Requests), Burst: int(rate.Requests), Period: rate.Window}
-	result, err := s.limiter.Allow(ctx, fmt.Sprintf("%s:%d/%s", id, rate.Requests, rate.Window), limit)
+	limit := redis_rate.Limit{Rate: int(own.Requests), Burst: int(own.Requests), Period: own.Window}
+	result, err := s.limiter.Allow(ctx, fmt.Sprintf("%s:%d/%s", actor, own.Requests, own.Window), limit)
 	if err != nil {
 		if s.resume.Swap(now.Add(redisPause).UnixNano()) == 0 {
 			s.logger.Warn("Redis can't be asked: this process limits its callers by itself", "error", err)
 		}
-		return authn.Allowance{}, false
+		return rate.Allowance{}, false
 	}
 	if afterFailure {
 		s.resume.Store(0)
 		s.logger.Info("Redis is back: callers are limited across all processes")
 	}
-	return allowanceOf(result, rate), true
+	return allowanceOf(result, own), true
 }
 
 // mayAsk tells whether Redis may be asked at now. After a failure one request at a time finds out whether it is back.
@@ -87,15 +86,15 @@ func (s *shared) mayAsk(now time.Time) (ask, afterFailure bool) {
 
 // allowanceOf is what Redis has answered. It reckons in seconds as floating-point numbers, whose last digit is worth 60
 // nanoseconds, and cuts off what remains to a whole number: that is reckoned anew, with a microsecond to spare.
-func allowanceOf(r *redis_rate.Result, rate authn.Rate) authn.Allowance {
-	a := authn.Allowance{Allowed: r.Allowed > 0, Rate: rate, Reset: r.ResetAfter}
+func allowanceOf(r *redis_rate.Result, own rate.Rate) rate.Allowance {
+	a := rate.Allowance{Allowed: r.Allowed > 0, Rate: own, Reset: r.ResetAfter}
 	if !a.Allowed {
 		a.RetryAfter = max(r.RetryAfter, 1) // it is refused, if only by a rounding
 		return a
 	}
-	interval := max(rate.Window/time.Duration(rate.Requests), 1)
-	a.Remaining = int64((rate.Window - r.ResetAfter + min(time.Microsecond, interval/2)) / interval)
-	a.Remaining = min(max(a.Remaining, 0), rate.Requests-1)
+	interval := max(own.Window/time.Duration(own.Requests), 1)
+	a.Remaining = int64((own.Window - r.ResetAfter + min(time.Microsecond, interval/2)) / interval)
+	a.Remaining = min(max(a.Remaining, 0), own.Requests-1)
 	return a
 }
 

@@ -11,23 +11,24 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/test/redis"
 )
 
 // by is Take at the real time: these tests ask a Redis that may have to be waited for.
-func by(k *limit.Keys, id authn.Identity) func(context.Context) authn.Allowance {
-	return func(ctx context.Context) authn.Allowance { return k.Take(ctx, id, time.Now()) }
+func by(k *limit.Callers, id *caller.Caller) func(context.Context) rate.Allowance {
+	return func(ctx context.Context) rate.Allowance { return k.Take(ctx, id, time.Now()) }
 }
 
-// TestRedisAcrossReplicas: two processes on one Redis allow together exactly what the rate says.
+// TestRedisAcrossReplicas: two processes on one Redis allow together exactly what the each says.
 func TestRedisAcrossReplicas(t *testing.T) {
 	url := redis.URL(t)
-	rate := authn.Rate{Requests: 25, Window: time.Hour}
-	here, there := caller(t)
-	a, aMetrics := keys(t, rate, url)
-	b, bMetrics := keys(t, rate, url)
+	each := rate.Rate{Requests: 25, Window: time.Hour}
+	here, there := sameKey(t)
+	a, aMetrics := keys(t, each, url)
+	b, bMetrics := keys(t, each, url)
 	by(a, here)(t.Context()) // connects and loads the script: not within what is limited in time on a loaded machine
 	by(b, there)(t.Context())
 	if got := takes(t.Context(), 100, by(a, here), by(b, there)); got != 23 {
@@ -37,27 +38,27 @@ func TestRedisAcrossReplicas(t *testing.T) {
 	fallbacks(t, bMetrics, 0)
 }
 
-// TestRedisIsAsLocal: all of a rate at once, and what a caller is told, as in a process by itself.
+// TestRedisIsAsLocal: all of a each at once, and what a caller is told, as in a process by itself.
 func TestRedisIsAsLocal(t *testing.T) {
 	url := redis.URL(t)
-	for _, rate := range []authn.Rate{
+	for _, each := range []rate.Rate{
 		{Requests: 1, Window: 24 * time.Hour},
 		{Requests: 3, Window: time.Hour},
 		{Requests: 7, Window: 90 * time.Minute},
 		{Requests: 50, Window: 24 * time.Hour},
 		{Requests: 600, Window: 24*time.Hour - time.Millisecond},
 	} {
-		id, _ := caller(t)
-		k, metrics := keys(t, rate, url)
-		for i := range rate.Requests {
+		id, _ := sameKey(t)
+		k, metrics := keys(t, each, url)
+		for i := range each.Requests {
 			got := by(k, id)(t.Context())
-			if !got.Allowed || got.Rate != rate || got.Remaining != rate.Requests-1-i || got.RetryAfter != 0 || !near(got.Reset, rate.Window*time.Duration(i+1)/time.Duration(rate.Requests)) {
-				t.Fatalf("%v, request %d: %+v", rate, i, got)
+			if !got.Allowed || got.Rate != each || got.Remaining != each.Requests-1-i || got.RetryAfter != 0 || !near(got.Reset, each.Window*time.Duration(i+1)/time.Duration(each.Requests)) {
+				t.Fatalf("%v, request %d: %+v", each, i, got)
 			}
 		}
 		got := by(k, id)(t.Context())
-		if got.Allowed || got.Remaining != 0 || !near(got.RetryAfter, rate.Window/time.Duration(rate.Requests)) || !near(got.Reset, rate.Window) {
-			t.Errorf("%v, one too many: %+v", rate, got)
+		if got.Allowed || got.Remaining != 0 || !near(got.RetryAfter, each.Window/time.Duration(each.Requests)) || !near(got.Reset, each.Window) {
+			t.Errorf("%v, one too many: %+v", each, got)
 		}
 		fallbacks(t, metrics, 0)
 	}
@@ -68,14 +69,14 @@ func near(got, want time.Duration) bool {
 	return got <= want+time.Millisecond && got >= want-20*time.Second
 }
 
-// TestRedisLargeRates: what Redis reckons with floating-point numbers is not far off for the largest rate there is.
+// TestRedisLargeRates: what Redis reckons with floating-point numbers is not far off for the largest each there is.
 func TestRedisLargeRates(t *testing.T) {
-	rate := authn.Rate{Requests: 1_000_000, Window: time.Second}
-	id, _ := caller(t)
-	k, metrics := keys(t, rate, redis.URL(t))
+	each := rate.Rate{Requests: 1_000_000, Window: time.Second}
+	id, _ := sameKey(t)
+	k, metrics := keys(t, each, redis.URL(t))
 	for range 50 {
 		got := by(k, id)(t.Context())
-		if !got.Allowed || got.Remaining < 999_900 || got.Remaining >= rate.Requests || got.Reset <= 0 || got.Reset > 100*time.Microsecond {
+		if !got.Allowed || got.Remaining < 999_900 || got.Remaining >= each.Requests || got.Reset <= 0 || got.Reset > 100*time.Microsecond {
 			t.Fatalf("%+v", got)
 		}
 	}
@@ -85,8 +86,8 @@ func TestRedisLargeRates(t *testing.T) {
 // TestRedisGetsIDsOnly: neither the key nor its hash leaves the process, and what is stored goes away by itself.
 func TestRedisGetsIDsOnly(t *testing.T) {
 	server := redis.Start(t)
-	id, _ := caller(t)
-	k, _ := keys(t, authn.Rate{Requests: 5, Window: time.Minute}, server.URL)
+	id, _ := sameKey(t)
+	k, _ := keys(t, rate.Rate{Requests: 5, Window: time.Minute}, server.URL)
 	by(k, id)(t.Context())
 	options, err := goredis.ParseURL(server.URL)
 	if err != nil {
@@ -95,7 +96,7 @@ func TestRedisGetsIDsOnly(t *testing.T) {
 	client := goredis.NewClient(options)
 	defer client.Close()
 	names := client.Keys(t.Context(), "*").Val()
-	if len(names) != 1 || names[0] != "rate:"+string(id.Key.ID())+":5/1m0s" {
+	if len(names) != 1 || names[0] != "each:"+string(id.Actor.Ref())+":5/1m0s" {
 		t.Fatalf("Redis holds %q", names)
 	}
 	if ttl := client.TTL(t.Context(), names[0]).Val(); ttl <= 0 || ttl > time.Minute {
@@ -120,9 +121,9 @@ func TestRedisOutage(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			server := redis.Start(t)
-			rate := authn.Rate{Requests: 10, Window: time.Hour}
-			id, _ := caller(t)
-			k, metrics := keys(t, rate, server.URL)
+			each := rate.Rate{Requests: 10, Window: time.Hour}
+			id, _ := sameKey(t)
+			k, metrics := keys(t, each, server.URL)
 			at := now
 			for range 4 {
 				if got := k.Take(t.Context(), id, at); !got.Allowed {
@@ -152,7 +153,7 @@ func TestRedisOutage(t *testing.T) {
 			at = at.Add(tc.then)
 			k.Take(t.Context(), id, at)
 			before := count(t, metrics)
-			other, _ := caller(t)
+			other, _ := sameKey(t)
 			for range 5 {
 				k.Take(t.Context(), other, at)
 			}
@@ -165,8 +166,8 @@ func TestRedisOutage(t *testing.T) {
 
 // TestRedisThatIsNotThere: nothing waits for it at the start.
 func TestRedisThatIsNotThere(t *testing.T) {
-	id, _ := caller(t)
-	k, metrics := keys(t, authn.Rate{Requests: 10, Window: time.Hour}, "redis://127.0.0.1:1")
+	id, _ := sameKey(t)
+	k, metrics := keys(t, rate.Rate{Requests: 10, Window: time.Hour}, "redis://127.0.0.1:1")
 	for i := range 3 {
 		if got := k.Take(t.Context(), id, now); !got.Allowed {
 			t.Errorf("request %d: %+v", i, got)
@@ -177,8 +178,8 @@ func TestRedisThatIsNotThere(t *testing.T) {
 
 // TestRedisCallerGone: a caller who goes away is no outage.
 func TestRedisCallerGone(t *testing.T) {
-	id, _ := caller(t)
-	k, metrics := keys(t, authn.Rate{Requests: 10, Window: time.Hour}, redis.URL(t))
+	id, _ := sameKey(t)
+	k, metrics := keys(t, rate.Rate{Requests: 10, Window: time.Hour}, redis.URL(t))
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 3 {

@@ -215,7 +215,7 @@ func TestMedia(t *testing.T) {
 		got <- fmt.Sprintf("%s %s %q %d %d", m.Kind, m.ContentType, m.AltText, m.SizeBytes, len(bytes))
 		return platform.Receipt{}, err
 	}))
-	id := caller(t)
+	id := admitted(t)
 	view := p.db.View(id)
 	mediaID := "med_" + strings.Repeat("a", 22)
 	file, err := p.library.Put(t.Context(), view.BlobKey(mediaID), strings.NewReader(pixel))
@@ -250,7 +250,7 @@ const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x
 // TestOrphans are deleted once they are old, and nothing else.
 func TestOrphans(t *testing.T) {
 	p := start(t, sqlite(t), newSandbox())
-	view := p.db.View(caller(t))
+	view := p.db.View(admitted(t))
 	kept, orphan := "med_"+strings.Repeat("a", 22), "med_"+strings.Repeat("b", 22)
 	for _, id := range []string{kept, orphan} {
 		if _, err := p.library.Put(t.Context(), view.BlobKey(id), strings.NewReader(pixel)); err != nil {

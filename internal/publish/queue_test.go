@@ -22,7 +22,7 @@ func TestScheduledPosts(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newCounter()
 		a, b := start(t, databaseURL, to), start(t, databaseURL, to)
-		id := caller(t)
+		id := admitted(t)
 		var texts []string
 		for i := range 20 {
 			texts = append(texts, fmt.Sprint("post ", i))
@@ -47,7 +47,7 @@ func TestScheduledPosts(t *testing.T) {
 func TestCanceledPostIsNotPublished(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newCounter()
-		p, id := start(t, databaseURL, to), caller(t)
+		p, id := start(t, databaseURL, to), admitted(t)
 		at := time.Now().Add(time.Second)
 		canceled := p.queue(t, id, at, "canceled")[0]
 		later := p.queue(t, id, at.Add(500*time.Millisecond), "later")[0]
@@ -76,7 +76,7 @@ func TestRestart(t *testing.T) {
 			<-goOn
 			return platform.Receipt{URI: "at://1"}, nil
 		}))
-		id := caller(t)
+		id := admitted(t)
 		first := a.queue(t, id, time.Time{}, "first")[0]
 		end := a.run(t)
 		<-begun
@@ -114,7 +114,7 @@ func TestLostAttempt(t *testing.T) {
 			<-goOn
 			return platform.Receipt{URI: "at://1"}, nil
 		}))
-		id := caller(t)
+		id := admitted(t)
 		post := a.queue(t, id, time.Time{}, "lost")[0]
 		end := a.run(t)
 		<-begun
@@ -141,7 +141,7 @@ func TestLostAttempt(t *testing.T) {
 func TestOutage(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newCounter()
-		p, id := start(t, databaseURL, to), caller(t)
+		p, id := start(t, databaseURL, to), admitted(t)
 		post := p.queue(t, id, time.Time{}, "patient")[0]
 		p.exec(t, "ALTER TABLE attempts RENAME TO attempts_away")
 		p.run(t)
@@ -170,7 +170,7 @@ func TestServerAway(t *testing.T) {
 		return platform.Receipt{URI: "at://" + c.Text}, nil
 	}), func(o *publish.Options) { late.Handler, o.Logger = o.Logger.Handler(), slog.New(&late) })
 	p.Hurry(30*time.Second, 0, 100*time.Millisecond)
-	id := caller(t)
+	id := admitted(t)
 	now := p.queue(t, id, time.Time{}, "now")[0]
 	p.run(t)
 	<-begun
@@ -212,7 +212,7 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 func TestOverduePost(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newCounter()
-		p, id := start(t, databaseURL, to), caller(t)
+		p, id := start(t, databaseURL, to), admitted(t)
 		p.Hurry(0, 0, time.Second)
 		post := p.queue(t, id, time.Time{}, "overdue")[0]
 		p.exec(t, "DELETE FROM river_job")
@@ -236,7 +236,7 @@ func TestOverduePost(t *testing.T) {
 func TestMovedPost(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newCounter()
-		p, id := start(t, databaseURL, to), caller(t)
+		p, id := start(t, databaseURL, to), admitted(t)
 		view := p.db.View(id)
 		post := p.queue(t, id, time.Now().Add(time.Hour), "moved")[0]
 		move := func(at time.Time) {
@@ -272,7 +272,7 @@ func TestMovedPost(t *testing.T) {
 // TestJobBesideARunningOne: the job of an earlier attempt may not have ended yet when its post is queued again.
 func TestJobBesideARunningOne(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
-		p, id := start(t, databaseURL, newSandbox()), caller(t)
+		p, id := start(t, databaseURL, newSandbox()), admitted(t)
 		posts := p.queue(t, id, time.Now().Add(time.Hour), "again")
 		p.exec(t, "UPDATE river_job SET state = 'running'")
 		for range 2 {
@@ -289,7 +289,7 @@ func TestJobBesideARunningOne(t *testing.T) {
 // TestRolledBack: a post that was not added is not published either.
 func TestRolledBack(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
-		p, id := start(t, databaseURL, newSandbox()), caller(t)
+		p, id := start(t, databaseURL, newSandbox()), admitted(t)
 		view := p.db.View(id)
 		posts := draft(id, connect(t, view), time.Time{}, "undone")
 		err := view.Write(t.Context(), func(tx *store.Tx) error {

@@ -117,13 +117,13 @@ func TestRecordLaterIsBounded(t *testing.T) {
 func TestWithdraw(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		p := start(t, databaseURL, newSandbox())
-		leaked, good := caller(t), caller(t)
+		leaked, good := admitted(t), admitted(t)
 		at := time.Now().Add(time.Hour)
 		bad, also, kept := p.queue(t, leaked, at, "bad")[0], p.queue(t, leaked, at, "also")[0], p.queue(t, good, at, "kept")[0]
 
 		p.exec(t, "ALTER TABLE posts RENAME TO posts_away")
 		done := make(chan struct{})
-		p.Withdraw(string(leaked.Key.ID()), func() { close(done) })
+		p.Withdraw(leaked.Actor.ID, func() { close(done) })
 		end := p.run(t)
 		select {
 		case <-done:
@@ -146,6 +146,6 @@ func TestWithdraw(t *testing.T) {
 			}
 		}
 		end()
-		p.Withdraw(string(good.Key.ID()), func() { t.Error("done after Run has ended") })
+		p.Withdraw(good.Actor.ID, func() { t.Error("done after Run has ended") })
 	})
 }

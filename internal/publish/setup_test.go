@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -126,12 +126,12 @@ func (w testWriter) Write(line []byte) (int, error) {
 // newSandbox returns a platform that takes everything.
 func newSandbox() publish.Platform { return sandbox.New(platform.Bluesky, newID, clock.RealClock{}) }
 
-// caller returns an identity. Each is another key of the same organization.
-func caller(t *testing.T) authn.Identity {
+// admitted returns an identity. Each is another key of the same organization.
+func admitted(t *testing.T) *caller.Caller {
 	t.Helper()
 	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Test)
 	a := authntest.Authenticator(t, authntest.Index(t, k), key.Test, clock.RealClock{})
-	id, err := a.Authenticate([]string{"Bearer " + plaintext})
+	id, err := authntest.Caller(a, []string{"Bearer " + plaintext})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,12 +155,12 @@ func connect(t *testing.T, view *store.View) string {
 }
 
 // draft makes posts that are still to be added, one of each text, for a time; zero is at once.
-func draft(id authn.Identity, account string, at time.Time, texts ...string) []store.Post {
+func draft(id *caller.Caller, account string, at time.Time, texts ...string) []store.Post {
 	posts := make([]store.Post, len(texts))
 	batch, now := newID(), time.Now()
 	for i, text := range texts {
 		posts[i] = store.Post{
-			ID: newID(), BatchID: batch, KeyID: string(id.Key.ID()), AccountID: account, Platform: platform.Bluesky,
+			ID: newID(), BatchID: batch, MadeBy: id.Actor.Ref(), AccountID: account, Platform: platform.Bluesky,
 			Status: store.Queued, Text: text, ScheduledAt: at, CreatedAt: now,
 		}
 	}
@@ -168,7 +168,7 @@ func draft(id authn.Identity, account string, at time.Time, texts ...string) []s
 }
 
 // queue adds posts, with their jobs.
-func (p *process) queue(t *testing.T, id authn.Identity, at time.Time, texts ...string) []store.Post {
+func (p *process) queue(t *testing.T, id *caller.Caller, at time.Time, texts ...string) []store.Post {
 	t.Helper()
 	view := p.db.View(id)
 	posts := draft(id, connect(t, view), at, texts...)
@@ -185,7 +185,7 @@ func (p *process) queue(t *testing.T, id authn.Identity, at time.Time, texts ...
 }
 
 // await waits until a post is settled, and returns it with its attempts.
-func (p *process) await(t *testing.T, id authn.Identity, postID string, want store.Status) (store.Post, []store.Attempt) {
+func (p *process) await(t *testing.T, id *caller.Caller, postID string, want store.Status) (store.Post, []store.Attempt) {
 	t.Helper()
 	view := p.db.View(id)
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -31,7 +31,7 @@ func sweeper(t *testing.T, databaseURL string, library *media.Library) *process 
 }
 
 // upload puts a file into the library, as a crash leaves it; with a row, as an upload does.
-func (p *process) upload(t *testing.T, id authn.Identity, letter string, row bool) (blobKey string) {
+func (p *process) upload(t *testing.T, id *caller.Caller, letter string, row bool) (blobKey string) {
 	t.Helper()
 	view, mediaID := p.db.View(id), "med_"+strings.Repeat(letter, 22)
 	if _, err := p.library.Put(t.Context(), view.BlobKey(mediaID), strings.NewReader(pixel)); err != nil {
@@ -102,7 +102,7 @@ func TestSweepLeavesForeignLibrariesAlone(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
 			url := sqlite(t)
-			a, id := sweeper(t, url, nil), caller(t)
+			a, id := sweeper(t, url, nil), admitted(t)
 			file := a.upload(t, id, "a", true)
 			p := tc.do(t, a, url)
 			orphan := a.upload(t, id, "b", false)
@@ -120,7 +120,7 @@ func TestSweepLeavesForeignLibrariesAlone(t *testing.T) {
 
 // TestSweepGoesOnWhenToldSo: whoever knows better than the marker deletes it.
 func TestSweepGoesOnWhenToldSo(t *testing.T) {
-	a, id := sweeper(t, sqlite(t), nil), caller(t)
+	a, id := sweeper(t, sqlite(t), nil), admitted(t)
 	kept := a.upload(t, id, "a", true)
 	for range 2 {
 		sweep(t, a)
@@ -147,7 +147,7 @@ func TestSweepMarksANewLibrary(t *testing.T) {
 		if !a.has(t, marker) {
 			t.Fatal("it has no marker")
 		}
-		orphan := a.upload(t, caller(t), "a", false)
+		orphan := a.upload(t, admitted(t), "a", false)
 		sweep(t, a)
 		if a.has(t, orphan) || !a.has(t, marker) {
 			t.Error("the file is still there, or the marker isn't")

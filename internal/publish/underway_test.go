@@ -64,7 +64,7 @@ func (p *process) within(t *testing.T, view *store.View, posts []store.Post, rec
 func TestEndWaitsForRequests(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newGate()
-		p, id := start(t, databaseURL, to), caller(t)
+		p, id := start(t, databaseURL, to), admitted(t)
 		view := p.db.View(id)
 		posts := draft(id, connect(t, view), time.Time{}, "1", "2", "3", "4", "5", "6", "7")
 		end := p.run(t)
@@ -116,7 +116,7 @@ func TestEndWaitsForRequests(t *testing.T) {
 // TestEndIsBounded: a request that never ends does not keep the process from ending.
 func TestEndIsBounded(t *testing.T) {
 	to := newGate()
-	p, id := start(t, sqlite(t), to, func(o *publish.Options) { o.Timeout = 100 * time.Millisecond }), caller(t)
+	p, id := start(t, sqlite(t), to, func(o *publish.Options) { o.Timeout = 100 * time.Millisecond }), admitted(t)
 	p.HurryEnd(100 * time.Millisecond)
 	view := p.db.View(id)
 	end := p.run(t)

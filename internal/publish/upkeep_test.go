@@ -38,7 +38,7 @@ func (p *process) answered(t *testing.T, view *store.View, key string) {
 func TestUpkeep(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newCounter()
-		p, id := start(t, databaseURL, to), caller(t)
+		p, id := start(t, databaseURL, to), admitted(t)
 		view := p.db.View(id)
 		p.Hurry(0, time.Hour, time.Second)
 		p.HurryUpkeep(100 * time.Millisecond)

@@ -178,7 +178,7 @@ func TestClaimsOfDeadProcesses(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, clk := opened(t, url)
 		dying, stop := open(t, url, clocktesting.NewFakeClock(now))
-		who := caller(t, key.Live, nil)
+		who := admitted(t, key.Live, nil)
 		theirs, v := dying.View(who), db.View(who)
 		second, other := request, request
 		second.IdempotencyKey, other.BodyHash = "b", "h2"
@@ -235,7 +235,7 @@ func TestClaimIsExactUnderConcurrency(t *testing.T) {
 		one, _ := opened(t, url)
 		two, _ := opened(t, url)
 		dying, stop := open(t, url, clocktesting.NewFakeClock(now))
-		who := caller(t, key.Live, nil)
+		who := admitted(t, key.Live, nil)
 		old := store.Request{IdempotencyKey: "old", BodyHash: "h"}
 		claim(t, dying.View(who), old)
 		stop()

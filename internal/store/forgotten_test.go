@@ -68,7 +68,7 @@ func TestForgottenIsAbandoned(t *testing.T) {
 func TestNobodyIsDeadToItself(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		slow, _ := open(t, url, clocktesting.NewFakeClock(now), func(o *store.Options) { o.DeadAfter = time.Hour })
-		who := caller(t, key.Live, nil)
+		who := admitted(t, key.Live, nil)
 		v := slow.View(who)
 		running := post(put(t, v, account("")), publishing)
 		attempts := add(t, v, running)
@@ -121,7 +121,7 @@ func TestUndo(t *testing.T) {
 		if err := v.Release(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		other := db.View(caller(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
+		other := db.View(admitted(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
 		write(t, other, func(tx *store.Tx) error { return tx.Undo(doubtful.BatchID) })
 		if got := read(t, v, doubtful.ID); got.Status != store.Publishing {
 			t.Errorf("undone by another caller: %+v", got)

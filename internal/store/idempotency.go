@@ -66,17 +66,17 @@ var (
 (id, owner, process_id, body_hash, batch_id, claimed_at, begun_at, settled_at, status, organization_id, environment, key_id)
 VALUES (?, ?, ?, ?, '', ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING RETURNING {quick}`)
 	lockClaim = declareScoped(`SELECT c.owner, c.body_hash, c.batch_id, c.claimed_at, c.settled_at, c.status, c.body,
-CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {key c} {lock UPDATE OF c}`)
+CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {actor c} {lock UPDATE OF c}`)
 	takeClaim = declareScoped(`UPDATE claims SET owner = ?, process_id = ?, body_hash = ?, batch_id = ?, claimed_at = ?,
-begun_at = {now}, settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner = ? AND {key}`)
-	beginClaim = declareScoped(`UPDATE claims SET batch_id = ? WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
+begun_at = {now}, settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner = ? AND {actor}`)
+	beginClaim = declareScoped(`UPDATE claims SET batch_id = ? WHERE id = ? AND owner = ? AND settled_at = 0 AND {actor}`)
 	settle     = declareScoped(`UPDATE claims SET settled_at = ?, status = ?, body = ?, body_hash = ?
-WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`)
+WHERE id = ? AND owner = ? AND settled_at = 0 AND {actor}`)
 	releaseClaim = declareScoped(
-		`DELETE FROM claims WHERE id = ? AND owner = ? AND settled_at = 0 AND batch_id = '' AND {key}`,
+		`DELETE FROM claims WHERE id = ? AND owner = ? AND settled_at = 0 AND batch_id = '' AND {actor}`,
 	)
 	abandonClaim = declareScoped(
-		`UPDATE claims SET process_id = '' WHERE id = ? AND owner = ? AND settled_at = 0 AND {key}`,
+		`UPDATE claims SET process_id = '' WHERE id = ? AND owner = ? AND settled_at = 0 AND {actor}`,
 	)
 
 	purgeSettled = declareGlobal(`DELETE FROM claims WHERE id IN
@@ -121,7 +121,7 @@ func (c claimed) judge(bodyHash string, now time.Time) (*Stored, error) {
 // id makes one of a request, of any length and with any bytes in it.
 func (r Request) id(of reach) string {
 	h := sha256.New()
-	for _, part := range []string{of.organization, of.environment, of.key, r.Method, r.Path, r.IdempotencyKey} {
+	for _, part := range []string{of.organization, of.environment, of.actor, r.Method, r.Path, r.IdempotencyKey} {
 		_ = binary.Write(h, binary.BigEndian, uint64(len(part))) // a hash takes everything
 		_, _ = io.WriteString(h, part)
 	}
@@ -151,7 +151,7 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		text, args := addClaim.bind(
 			v.db.engine,
 			v.reach,
-			[]any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.key},
+			[]any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.actor},
 		)
 		n, err := v.db.atOnce(ctx, text, args)
 		if err != nil {

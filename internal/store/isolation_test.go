@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -66,7 +66,7 @@ func TestIsolation(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)
 		p1, p2 := authntest.Profile(), authntest.Profile()
-		owner := db.View(caller(t, key.Live, p1))
+		owner := db.View(admitted(t, key.Live, p1))
 		org := viewOf(t, db)
 		th := makeThings(t, owner, string(p1.UID))
 		for _, tc := range []struct {
@@ -74,9 +74,9 @@ func TestIsolation(t *testing.T) {
 			view    *store.View
 			profile string
 		}{
-			{"another organization", db.View(caller(t, key.Live, nil, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f"))), ""},
-			{"another environment", db.View(caller(t, key.Test, nil)), ""},
-			{"another profile", db.View(caller(t, key.Live, p2)), string(p2.UID)},
+			{"another organization", db.View(admitted(t, key.Live, nil, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f"))), ""},
+			{"another environment", db.View(admitted(t, key.Test, nil)), ""},
+			{"another profile", db.View(admitted(t, key.Live, p2)), string(p2.UID)},
 			{"narrowed to another profile", org.Within("profile-3"), "profile-3"},
 		} {
 			t.Run(tc.reason, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestForeignProfilesAreNotWritten(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)
 		p1 := authntest.Profile()
-		pinned := db.View(caller(t, key.Live, p1))
+		pinned := db.View(admitted(t, key.Live, p1))
 		a := put(t, viewOf(t, db), account("profile-2"))
 		wrong := a
 		wrong.ProfileID = string(p1.UID)
@@ -158,11 +158,11 @@ func TestNobodyReachesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)
 		p1 := authntest.Profile()
-		th := makeThings(t, db.View(caller(t, key.Live, p1)), string(p1.UID))
+		th := makeThings(t, db.View(admitted(t, key.Live, p1)), string(p1.UID))
 		for reason, v := range map[string]*store.View{
-			"no key":               db.View(authn.Identity{}),
+			"no key":               db.View(&caller.Caller{}),
 			"narrowed to two":      viewOf(t, db).Within("a").Within("b"),
-			"pinned and narrowed":  db.View(caller(t, key.Live, p1)).Within("b"),
+			"pinned and narrowed":  db.View(admitted(t, key.Live, p1)).Within("b"),
 			"narrowed to no id":    viewOf(t, db).Within(""),
 			"narrowed to bad text": viewOf(t, db).Within("\x00"),
 		} {

@@ -151,7 +151,7 @@ func TestListingsAreReadFromAnIndex(t *testing.T) {
 			index  string
 		}{
 			{"the organization's", v, store.PostFilter{}, "posts_listed"},
-			{"a profile's", db.View(caller(t, key.Live, p1)), store.PostFilter{}, "posts_listed_by_profile"},
+			{"a profile's", db.View(admitted(t, key.Live, p1)), store.PostFilter{}, "posts_listed_by_profile"},
 			{"a status", v, store.PostFilter{Statuses: []string{"failed"}}, "posts_listed"}, // _by_status, if there is little of it
 			{"a text", v, store.PostFilter{Query: "x"}, "posts_listed"},
 		} {

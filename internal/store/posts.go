@@ -27,7 +27,7 @@ type Post struct {
 	ID           string
 	BatchID      string      // the request that it was made by
 	ProfileID    string      // "": of the organization alone
-	KeyID        string      // UID of the ApiKey that it was made with
+	MadeBy       string      // caller.Actor.Ref of who made it
 	AccountID    string      // "" once the account is gone
 	Account      *AccountRef // nil once the account is gone
 	Platform     platform.Name

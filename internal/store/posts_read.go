@@ -46,7 +46,7 @@ func scanRow(rows *sql.Rows) (r row, err error) {
 	var account AccountRef
 	var media, options, receipt, failure string
 	var scheduled, published, created, updated int64
-	if err := rows.Scan(&r.ID, &r.BatchID, &r.ProfileID, &r.KeyID, &account.ID, &account.PlatformAccountID, &account.DisplayName,
+	if err := rows.Scan(&r.ID, &r.BatchID, &r.ProfileID, &r.MadeBy, &account.ID, &account.PlatformAccountID, &account.DisplayName,
 		&r.Platform, &r.Status, &r.Text, &media, &r.FirstComment, &options, &scheduled, &published, &receipt, &failure,
 		&created, &updated, &r.attempts, &r.attemptID); err != nil {
 		return r, err

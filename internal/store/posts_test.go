@@ -173,7 +173,7 @@ func TestRequeueGoesOnWithTheNextAttempt(t *testing.T) {
 		if err := requeue(); err != nil {
 			t.Fatal(err)
 		}
-		if got := read(t, v, p.ID); got.Status != store.Queued || got.KeyID != "key-2" || got.Failure != nil {
+		if got := read(t, v, p.ID); got.Status != store.Queued || got.MadeBy != "key-2" || got.Failure != nil {
 			t.Errorf("requeued: %+v", got)
 		}
 		clk.Step(time.Second)

@@ -43,7 +43,7 @@ updated_at = ? WHERE id = ? AND {scope}`,
 )
 
 // AddPosts adds posts in the order given: those that are Publishing with their first attempt, which is returned in the
-// same order. ID, BatchID, ProfileID, AccountID, KeyID, Platform, Status, Text, Media, FirstComment, Options,
+// same order. ID, BatchID, ProfileID, AccountID, MadeBy, Platform, Status, Text, Media, FirstComment, Options,
 // ScheduledAt and CreatedAt are the caller's to set. An account, profile or medium that the view does not reach is
 // ErrNotFound, and so is an account that is gone since it was looked up, or that is of another profile or platform than
 // the post.
@@ -111,7 +111,7 @@ func (tx *Tx) lockMedia(refs []MediaRef) error {
 
 // addPost adds one post that has all it needs, and the first attempt at it if it is to go at once.
 func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
-	if !isID(p.ID) || !isID(p.KeyID) || p.BatchID != "" && !isID(p.BatchID) {
+	if !isID(p.ID) || !isID(p.MadeBy) || p.BatchID != "" && !isID(p.BatchID) {
 		return nil, ErrNotFound
 	}
 	if err := storable(string(p.Status), p.Text, p.FirstComment); err != nil {
@@ -132,7 +132,7 @@ func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
 		attempt = &Attempt{ID: attemptID, PostID: p.ID, Number: number, StartedAt: tx.view.db.now()}
 	}
 	created := micros(p.CreatedAt)
-	if _, err := tx.exec(addPost, p.ID, p.ProfileID, p.KeyID, p.BatchID, position, p.AccountID, string(p.Platform), string(p.Status),
+	if _, err := tx.exec(addPost, p.ID, p.ProfileID, p.MadeBy, p.BatchID, position, p.AccountID, string(p.Platform), string(p.Status),
 		p.Text, media, p.FirstComment, options, micros(p.ScheduledAt), cmp.Or(micros(p.ScheduledAt), created),
 		number, attemptID, created, created); err != nil {
 		return nil, err
@@ -247,14 +247,13 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 }
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
-// its account is gone, or one of its media. keyID is that of the key that asks for it, which the post is from now on
-// of.
-func (tx *Tx) RequeuePost(id, keyID string, at time.Time) (Post, error) {
+// its account is gone, or one of its media. madeBy is the reference of who asks for it, whose the post is from now on.
+func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {
 	case err != nil:
 		return Post{}, err
-	case !isID(keyID):
+	case !isID(madeBy):
 		return Post{}, ErrNotFound
 	case r.Status != Failed && r.Status != Rejected && r.Status != Canceled, r.AccountID == "":
 		return Post{}, ErrState
@@ -268,9 +267,9 @@ func (tx *Tx) RequeuePost(id, keyID string, at time.Time) (Post, error) {
 			return Post{}, ErrState
 		}
 	}
-	r.Status, r.KeyID, r.ScheduledAt, r.Failure, r.UpdatedAt = Queued, keyID, timeOf(micros(at)), nil, tx.view.db.now()
+	r.Status, r.MadeBy, r.ScheduledAt, r.Failure, r.UpdatedAt = Queued, madeBy, timeOf(micros(at)), nil, tx.view.db.now()
 	now := micros(r.UpdatedAt)
-	if _, err := tx.exec(requeue, keyID, micros(at), cmp.Or(micros(at), now), now, id); err != nil {
+	if _, err := tx.exec(requeue, madeBy, micros(at), cmp.Or(micros(at), now), now, id); err != nil {
 		return Post{}, fmt.Errorf("requeue post %s: %w", id, err)
 	}
 	return r.Post, nil

@@ -17,8 +17,8 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -72,8 +72,8 @@ func opened(t *testing.T, url string) (*store.DB, *clocktesting.FakeClock) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// caller returns who comes with a new key.
-func caller(t *testing.T, env key.Environment, profile *v1alpha1.Profile, mods ...func(*v1alpha1.ApiKey)) authn.Identity {
+// admitted returns who comes with a new key.
+func admitted(t *testing.T, env key.Environment, profile *v1alpha1.Profile, mods ...func(*v1alpha1.ApiKey)) *caller.Caller {
 	t.Helper()
 	objects := []any{}
 	if profile != nil {
@@ -82,7 +82,7 @@ func caller(t *testing.T, env key.Environment, profile *v1alpha1.Profile, mods .
 	}
 	k, s := authntest.Minted(t, authntest.Format(t), env, mods...)
 	x := authntest.Index(t, append(objects, k)...)
-	id, err := authntest.Authenticator(t, x, env, clocktesting.NewFakeClock(authntest.Epoch)).Authenticate([]string{"Bearer " + s})
+	id, err := authntest.Caller(authntest.Authenticator(t, x, env, clocktesting.NewFakeClock(authntest.Epoch)), []string{"Bearer " + s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func caller(t *testing.T, env key.Environment, profile *v1alpha1.Profile, mods .
 }
 
 // viewOf returns what a new key of the whole organization reaches.
-func viewOf(t *testing.T, db *store.DB) *store.View { return db.View(caller(t, key.Live, nil)) }
+func viewOf(t *testing.T, db *store.DB) *store.View { return db.View(admitted(t, key.Live, nil)) }
 
 // write runs a transaction that must succeed.
 func write(t *testing.T, v *store.View, do func(*store.Tx) error) {
@@ -129,7 +129,7 @@ func addMedium(t *testing.T, v *store.View, m store.Media) store.Media {
 // post returns a queued post for an account, to go in an hour.
 func post(a store.Account, mods ...func(*store.Post)) store.Post {
 	p := store.Post{
-		ID: newID(), BatchID: newID(), ProfileID: a.ProfileID, KeyID: "key-1", AccountID: a.ID, Platform: a.Platform,
+		ID: newID(), BatchID: newID(), ProfileID: a.ProfileID, MadeBy: "key-1", AccountID: a.ID, Platform: a.Platform,
 		Status: store.Queued, Text: "hello", ScheduledAt: now.Add(time.Hour), CreatedAt: now,
 	}
 	for _, mod := range mods {
@@ -147,7 +147,7 @@ func createdAt(at time.Time) func(*store.Post) { return func(p *store.Post) { p.
 
 func saying(text string) func(*store.Post) { return func(p *store.Post) { p.Text = text } }
 
-func madeWith(keyID string) func(*store.Post) { return func(p *store.Post) { p.KeyID = keyID } }
+func madeWith(keyID string) func(*store.Post) { return func(p *store.Post) { p.MadeBy = keyID } }
 
 func standing(status store.Status) func(p *store.Post) {
 	return func(p *store.Post) { p.Status = status }

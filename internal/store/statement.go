@@ -21,7 +21,7 @@ import (
 //
 //	{scope}           the condition that a row is the view's: organization, environment, profile; {scope x} with the alias x
 //	{organization}    the same without the profile; {organization x} with the alias x
-//	{key}             organization, environment and key
+//	{actor}             organization, environment and actor
 //	{owner}           organization and environment as values to insert
 var marker = regexp.MustCompile(`\{(\w+)(?: ([^}]*))?\}`)
 
@@ -62,7 +62,7 @@ func newScoped(text string) *scoped {
 	s := &scoped{}
 	for _, m := range marker.FindAllStringSubmatchIndex(text, -1) {
 		switch kind := text[m[2]:m[3]]; kind {
-		case "scope", "organization", "key", "owner":
+		case "scope", "organization", "actor", "owner":
 			if s.kind != "" {
 				panic("two scopes in " + text)
 			}
@@ -149,7 +149,7 @@ func fragment(name, argument string, postgres, pinned bool) string {
 			both += " AND " + alias + "profile_id = ?"
 		}
 		return both
-	case "key":
+	case "actor":
 		return both + " AND " + alias + "key_id = ?"
 	case "owner":
 		return "?, ?"
@@ -170,7 +170,7 @@ var dialects = map[string][2]string{
 type reach struct {
 	organization, environment string
 	profile                   string // "": all of them
-	key                       string
+	actor                     string // caller.Actor.Ref, which is what the columns named key_id hold
 }
 
 // nothing tells whether no row can be reached.
@@ -186,8 +186,8 @@ func (s *scoped) bind(e Engine, r reach, args []any) (string, []any) {
 	own := [3]any{r.organization, r.environment}
 	n, pinned := 2, 0
 	switch {
-	case s.kind == "key":
-		own[2], n = r.key, 3
+	case s.kind == "actor":
+		own[2], n = r.actor, 3
 	case s.kind == "scope" && r.profile != "":
 		own[2], n, pinned = r.profile, 3, 1
 	}

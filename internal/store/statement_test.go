@@ -57,13 +57,13 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	addPost:    {"owner", "lockNeeded has asked reaches about the profile, and found account and media in the view"},
 	addClaim:   {"owner", "a claim is of the view's own key, whose id is a value of it"},
 
-	lockClaim:    {"key", "a claim is of one key, which is less than a profile"},
-	takeClaim:    {"key", "as lockClaim"},
-	beginClaim:   {"key", "as lockClaim"},
-	settle:       {"key", "as lockClaim"},
-	releaseClaim: {"key", "as lockClaim"},
-	abandonClaim: {"key", "as lockClaim"},
-	undoBegin:    {"key", "as lockClaim"},
+	lockClaim:    {"actor", "a claim is of one key, which is less than a profile"},
+	takeClaim:    {"actor", "as lockClaim"},
+	beginClaim:   {"actor", "as lockClaim"},
+	settle:       {"actor", "as lockClaim"},
+	releaseClaim: {"actor", "as lockClaim"},
+	abandonClaim: {"actor", "as lockClaim"},
+	undoBegin:    {"actor", "as lockClaim"},
 }
 
 // TestWhatHasNoProfileHasAReason: a statement that forgets the profile of a pinned key would pass every other test
@@ -81,8 +81,8 @@ func TestWhatHasNoProfileHasAReason(t *testing.T) {
 		if !slices.Contains(allScoped, s) {
 			t.Errorf("no statement of a view: %s", s.texts[0][0])
 		}
-		if why.kind == "key" && regexp.MustCompile(`(?i)\b(FROM|JOIN|INTO|UPDATE)\s+(posts|accounts|media|attempts|post_media)\b`).MatchString(s.texts[0][0]) {
-			t.Errorf("{key} is for claims alone: %s", s.texts[0][0])
+		if why.kind == "actor" && regexp.MustCompile(`(?i)\b(FROM|JOIN|INTO|UPDATE)\s+(posts|accounts|media|attempts|post_media)\b`).MatchString(s.texts[0][0]) {
+			t.Errorf("{actor} is for claims alone: %s", s.texts[0][0])
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestAStatementWithoutAScopeIsNotOne(t *testing.T) {
 }
 
 func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
-	r := reach{organization: "o", environment: "live", key: "k"}
+	r := reach{organization: "o", environment: "live", actor: "k"}
 	pinned := r
 	pinned.profile = "p"
 	for _, tc := range []struct {
@@ -116,7 +116,7 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 		{"all profiles", "a = ? AND {scope} AND b = ?", r, "a = $1 AND organization_id = $2 AND environment = $3 AND b = $4", []any{1, "o", "live", 2}},
 		{"one profile", "a = ? AND {scope x} AND b = ?", pinned, "a = $1 AND x.organization_id = $2 AND x.environment = $3 AND x.profile_id = $4 AND b = $5", []any{1, "o", "live", "p", 2}},
 		{"organization", "{organization} AND a = ? AND b = ?", pinned, "organization_id = $1 AND environment = $2 AND a = $3 AND b = $4", []any{"o", "live", 1, 2}},
-		{"key", "a = ? AND b = ? AND {key}", pinned, "a = $1 AND b = $2 AND organization_id = $3 AND environment = $4 AND key_id = $5", []any{1, 2, "o", "live", "k"}},
+		{"actor", "a = ? AND b = ? AND {actor}", pinned, "a = $1 AND b = $2 AND organization_id = $3 AND environment = $4 AND key_id = $5", []any{1, 2, "o", "live", "k"}},
 		{"owner", "VALUES ({owner}, ?, ?)", pinned, "VALUES ($1, $2, $3, $4)", []any{"o", "live", 1, 2}},
 	} {
 		text, args := newScoped(tc.text).bind(PostgreSQL, tc.reach, []any{1, 2})

@@ -17,7 +17,7 @@ import (
 
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -112,17 +112,16 @@ type View struct {
 	reach
 }
 
-// View returns what the key of a request reaches. Without a key, it is nothing.
-func (db *DB) View(caller authn.Identity) *View {
-	k := caller.Key
-	if k == nil || k.Organization == nil || k.Organization.ID == "" {
+// View returns what a caller reaches. The zero Caller reaches nothing.
+func (db *DB) View(c *caller.Caller) *View {
+	if c.Nobody() {
 		return &View{db: db}
 	}
 	return &View{db: db, reach: reach{
-		organization: k.Organization.ID,
-		environment:  string(k.Environment()),
-		profile:      string(k.ProfileID()),
-		key:          string(k.ID()),
+		organization: c.Organization.ID,
+		environment:  string(c.Environment),
+		profile:      c.ProfileID(),
+		actor:        c.Actor.Ref(),
 	}}
 }
 

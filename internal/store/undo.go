@@ -11,7 +11,7 @@ AND post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 
 	undoMedia = declareScoped(`DELETE FROM post_media
 WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 'publishing' AND {scope p})`)
 	undoPosts = declareScoped(`DELETE FROM posts WHERE batch_id = ? AND status = 'publishing' AND {scope}`)
-	undoBegin = declareScoped(`UPDATE claims SET batch_id = '' WHERE batch_id = ? AND settled_at = 0 AND {key}`)
+	undoBegin = declareScoped(`UPDATE claims SET batch_id = '' WHERE batch_id = ? AND settled_at = 0 AND {actor}`)
 )
 
 // Undo takes back what AddPosts and Begin have done, for a process that does not know whether they have, because the

@@ -6,6 +6,7 @@
 package authntest
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -32,11 +34,7 @@ const (
 )
 
 // AllScopes is the apiserver's default of spec.scopes.
-var AllScopes = []v1alpha1.Scope{
-	v1alpha1.ScopePostsRead, v1alpha1.ScopePostsWrite,
-	v1alpha1.ScopeMediaRead, v1alpha1.ScopeMediaWrite,
-	v1alpha1.ScopeAccountsRead, v1alpha1.ScopeAccountsWrite,
-}
+var AllScopes = v1alpha1.Scopes[:]
 
 // made counts the objects, so that each has a UID, a name and a key of its own.
 var made atomic.Uint64
@@ -240,4 +238,14 @@ func ByHash(k *v1alpha1.ApiKey) {
 	}
 	k.Status.Binding = nil
 	k.Status.Conditions = k.Status.Conditions[:1]
+}
+
+// Caller returns whose key the values of an Authorization header hold: it admits a request with them, and ends it at
+// once. The error is a Refusal or authn.ErrUnavailable.
+func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, error) {
+	var f authn.Flight
+	if err := a.Admit(context.Background(), authorization, &f); err != nil {
+		return nil, err
+	}
+	return f.Caller(), f.End()
 }

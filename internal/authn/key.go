@@ -9,42 +9,55 @@
 package authn
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
-// Identity is who a request comes from. Its pointers lead to immutable values.
+// Identity is whose key a request was made with, as the index knows them. Its pointers lead to immutable values.
+//
+// It stays in this room: to all others a request comes from a caller.Caller, who need not be a key.
 type Identity struct {
 	Key *Key
 	// Profile that the key is pinned to; nil if it reaches the whole organization.
 	Profile *Profile
 }
 
-// Organization returns the organization of the key.
-func (id Identity) Organization() *Organization { return id.Key.Organization }
-
-// Organization is a namespace.
-type Organization struct {
-	ID   string // UID of the namespace
-	Name string // name of the namespace
+// Caller returns the Caller that acts by the key; the zero one for the zero Identity. It allocates nothing.
+func (id Identity) Caller() caller.Caller {
+	k := id.Key
+	if k == nil {
+		return caller.Caller{}
+	}
+	c := caller.Caller{
+		Organization: *k.Organization,
+		Environment:  k.Environment(),
+		Scopes:       k.Scopes,
+		Actor:        caller.KeyActor(string(k.id), k.Name, k.ExpiresAt(), k.last4),
+		Rate:         k.rate.rate(),
+		Meter:        &k.meter,
+	}
+	if p := id.Profile; p != nil {
+		c.Profile = &p.Profile
+		if k.rate.requests == 0 {
+			c.Rate = p.rate.rate()
+		}
+	}
+	return c
 }
 
-// Profile is what the API shows of a v1alpha1.Profile.
+// Profile is what the index knows of a v1alpha1.Profile.
 type Profile struct {
-	ID          types.UID
-	Name        string // resource name
-	DisplayName string // never empty
-	CreatedAt   time.Time
-	UpdatedAt   time.Time // last change of the spec or the metadata
+	caller.Profile
 
-	organization *Organization // nil: the controller has not said yet
+	uid          types.UID
+	organization *caller.Organization // nil: the controller has not said yet
 	namespace    string
 	life         lifecycle.Profile
 	rate         compactRate // of keys that have none
@@ -54,8 +67,8 @@ type Profile struct {
 // a Key is the same from the day it is minted to the day it is revoked, but for what it counts.
 type Key struct {
 	Name         string // resource name
-	Scopes       Scopes
-	Organization *Organization
+	Scopes       caller.Scopes
+	Organization *caller.Organization
 
 	id        types.UID
 	createdAt time.Time
@@ -66,7 +79,7 @@ type Key struct {
 	pin       *pin                 // nil: not pinned
 	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
 	rate      compactRate          // its own
-	meter     Meter
+	meter     rate.Meter
 }
 
 // ID returns the UID of the ApiKey.
@@ -130,48 +143,3 @@ type pin struct {
 	profile atomic.Pointer[Profile] // nil: not there (yet, or any more)
 	keys    int                     // under Index.mu: the keys that hold this pin
 }
-
-// Scopes is a set of v1alpha1.Scope.
-type Scopes uint8
-
-var scopeNames = [...]v1alpha1.Scope{
-	v1alpha1.ScopePostsRead, v1alpha1.ScopePostsWrite,
-	v1alpha1.ScopeMediaRead, v1alpha1.ScopeMediaWrite,
-	v1alpha1.ScopeAccountsRead, v1alpha1.ScopeAccountsWrite,
-}
-
-// ScopesOf returns the set of the named scopes. Unknown names are left out: they grant nothing.
-func ScopesOf(names []v1alpha1.Scope) Scopes {
-	var s Scopes
-	for _, name := range names {
-		s |= scopeOf(name)
-	}
-	return s
-}
-
-// scopeOf returns the set of one scope; of none, if the name is unknown.
-func scopeOf(name v1alpha1.Scope) Scopes {
-	for i, known := range scopeNames {
-		if name == known {
-			return 1 << i
-		}
-	}
-	return 0
-}
-
-// Has tells whether the set holds scope.
-func (s Scopes) Has(scope v1alpha1.Scope) bool { return s&scopeOf(scope) != 0 }
-
-// Names returns the scopes of the set, in the order in which the documentation lists them; never nil.
-func (s Scopes) Names() []string {
-	names := make([]string, 0, len(scopeNames))
-	for i, name := range scopeNames {
-		if s&(1<<i) != 0 {
-			names = append(names, string(name))
-		}
-	}
-	return names
-}
-
-// String lists the scopes as RFC 6749 section 3.3 writes them: separated by spaces.
-func (s Scopes) String() string { return strings.Join(s.Names(), " ") }

@@ -1,0 +1,124 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package caller says who a request comes from, in the one form that every room above admission knows.
+//
+// Rows are scoped, rates are counted and refusals are logged by a Caller, never by a key: a person at the dashboard is
+// a Caller too, and has no key. Only package admission hands one out.
+package caller
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+)
+
+// Caller is who a request comes from, and what they reach. The zero Caller reaches nothing.
+//
+// It is a value of some two hundred bytes that is copied and never changed, so that a request costs no allocation for
+// it; its pointers lead to what many callers share.
+type Caller struct {
+	Organization Organization
+	Environment  key.Environment
+	// Profile that the caller is confined to; nil: they reach the whole organization.
+	Profile *Profile
+	Scopes  Scopes
+	Actor   Actor
+
+	// Rate is the caller's own, or their profile's; zero: the server's default counts.
+	Rate rate.Rate
+	// Meter counts what the caller has used of their rate in this process. It is not nil for whoever was admitted.
+	Meter *rate.Meter
+}
+
+// Nobody tells whether no organization is reached, as by the zero Caller.
+func (c *Caller) Nobody() bool { return c.Organization.ID == "" }
+
+// ProfileID returns the id of the profile that the caller is confined to, or "".
+func (c *Caller) ProfileID() string {
+	if c.Profile == nil {
+		return ""
+	}
+	return c.Profile.ID
+}
+
+// RateOr returns the caller's rate, or otherwise if they have none.
+func (c *Caller) RateOr(otherwise rate.Rate) rate.Rate {
+	if c.Rate.Requests > 0 {
+		return c.Rate
+	}
+	return otherwise
+}
+
+// Organization is a namespace.
+type Organization struct {
+	ID   string // UID of the namespace
+	Name string // name of the namespace
+}
+
+// Profile is a v1alpha1.Profile as callers are shown it. It is immutable.
+type Profile struct {
+	ID          string // UID of the Profile
+	Name        string // resource name
+	DisplayName string // never empty
+	CreatedAt   time.Time
+	UpdatedAt   time.Time // last change of the spec or the metadata
+}
+
+// ActorKind tells keys from people.
+type ActorKind uint8
+
+// The kinds of actors. The zero kind is nobody.
+const (
+	_      ActorKind = iota
+	Key              // an API key
+	Person           // somebody who is signed in at the dashboard
+)
+
+// Actor is who acts for the organization. What is stored as made by a caller names its actor.
+type Actor struct {
+	Kind ActorKind
+	// ID of a key is the UID of its ApiKey; that of a person, the name by which Kubernetes knows them.
+	ID string
+	// Name is for people: the ApiKey's resource name, or what the person is called.
+	Name string
+	// ExpiresAt is when what the actor has shown ends to be good by itself; zero: never.
+	ExpiresAt time.Time
+
+	last4 [4]byte
+}
+
+// KeyActor is the actor of an API key. last4 are its last four characters; zero: they are not known.
+func KeyActor(id, name string, expiresAt time.Time, last4 [4]byte) Actor {
+	return Actor{Kind: Key, ID: id, Name: name, ExpiresAt: expiresAt, last4: last4}
+}
+
+// PersonActor is the actor of a person, whom Kubernetes knows as username. They are signed in until expiresAt.
+func PersonActor(username string, expiresAt time.Time) Actor {
+	return Actor{Kind: Person, ID: username, Name: username, ExpiresAt: expiresAt}
+}
+
+// Last4 returns the last four characters of the actor's key; "" if they are not known, or it has none.
+func (a *Actor) Last4() string {
+	if a.last4 == ([4]byte{}) {
+		return ""
+	}
+	return string(a.last4[:])
+}
+
+// personPrefix tells the reference of a person from that of a key: no UID has a colon.
+const personPrefix = "person:"
+
+// Ref is how rows name the actor: a key by its UID alone, as they always have, a person by "person:" and the username,
+// percent-encoded so that it is printable ASCII without spaces. "" for nobody.
+func (a *Actor) Ref() string {
+	switch a.Kind {
+	case Key:
+		return a.ID
+	case Person:
+		return personPrefix + url.QueryEscape(a.ID)
+	}
+	return ""
+}

@@ -1,0 +1,56 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package caller
+
+import (
+	"strings"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// Scopes is a set of v1alpha1.Scope: bit i is v1alpha1.Scopes[i]. It never leaves the process, so that the order of
+// that list may change.
+type Scopes uint8
+
+// There is one bit for each: a ninth scope does not compile until the type is made wider.
+const _ = uint(8 - len(v1alpha1.Scopes))
+
+// AllScopes is the set of every scope there is.
+const AllScopes = Scopes(1<<len(v1alpha1.Scopes) - 1)
+
+// ScopesOf returns the set of the named scopes. Unknown names are left out: they grant nothing.
+func ScopesOf(names []v1alpha1.Scope) Scopes {
+	var s Scopes
+	for _, name := range names {
+		s |= scopeOf(name)
+	}
+	return s
+}
+
+// scopeOf returns the set of one scope; of none, if the name is unknown.
+func scopeOf(name v1alpha1.Scope) Scopes {
+	for i, known := range v1alpha1.Scopes {
+		if name == known {
+			return 1 << i
+		}
+	}
+	return 0
+}
+
+// Has tells whether the set holds scope.
+func (s Scopes) Has(scope v1alpha1.Scope) bool { return s&scopeOf(scope) != 0 }
+
+// Names returns the scopes of the set, in the order in which the documentation lists them; never nil.
+func (s Scopes) Names() []string {
+	names := make([]string, 0, len(v1alpha1.Scopes))
+	for i, name := range v1alpha1.Scopes {
+		if s&(1<<i) != 0 {
+			names = append(names, string(name))
+		}
+	}
+	return names
+}
+
+// String lists the scopes as RFC 6749 section 3.3 writes them: separated by spaces.
+func (s Scopes) String() string { return strings.Join(s.Names(), " ") }
