@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/rest"
@@ -35,6 +34,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/controller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/process"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 func main() {
@@ -74,7 +74,7 @@ type options struct {
 	concurrency   int
 	secretRecheck time.Duration
 
-	telemetry
+	traces tracing.Flags
 }
 
 func parse(args []string, getenv func(string) string, stdout io.Writer) (options, error) {
@@ -164,7 +164,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		"",
 		"`namespaces` whose ApiKeys and Profiles are reconciled, separated by commas; the API must have the same; empty: all",
 	)
-	o.addFlags(fs)
+	addTraceFlags(fs, &o.traces)
 	showVersion := fs.Bool("version", false, "print the version and end")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -180,8 +180,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
-	if _, err := o.tracingOptions(logr.Discard()); err != nil {
-		return o, err
+	if err := o.traces.Check(); err != nil {
+		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	if o.namespace == "" {
 		o.namespace = process.Namespace()
@@ -220,7 +220,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
-	go process.PaceCollector(ctx, getenv)
+	go process.TuneCollector(ctx, getenv)
 	cfg, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -102,17 +101,13 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host"
-	}
 	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", process.Watched(o.namespaces), o.namespace)
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout: not done within %s", o.timeout))
 	defer cancel()
 	done, err := controller.Release(ctx, cfg, controller.ReleaseOptions{
 		Namespace:       o.namespace,
 		WatchNamespaces: o.namespaces,
-		Identity:        "release_" + host + "_" + rand.Text()[:10],
+		Identity:        "release_" + process.Hostname() + "_" + rand.Text()[:10],
 		Clock:           clock.RealClock{},
 		Progress:        stdout,
 	})
