@@ -155,8 +155,8 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
 }
 
-// check takes in the flags that are more than a text or a duration. The error is a usageError. Nothing is connected to
-// and no file is read: a wrong call is to fail at once, wherever it is made.
+// check takes in the flags that are more than a text or a duration. The error is a usageError. Nothing is connected to:
+// a wrong call is to fail at once, wherever it is made.
 func (o *options) check(t texts) (err error) {
 	switch o.environment = key.Environment(t.environment); o.environment {
 	case key.Live, key.Test:
@@ -168,6 +168,7 @@ func (o *options) check(t texts) (err error) {
 	if o.keyFormat, err = key.NewFormat(t.word); err != nil {
 		return usageError{"--key-prefix: " + err.Error()}
 	}
+	// Callers follow docUrl: what is no URL would be found out by them.
 	if u, err := url.Parse(o.docsBaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usageError{fmt.Sprintf("--docs-base-url: want an http or https URL, not %q", o.docsBaseURL)}
 	}
@@ -176,6 +177,7 @@ func (o *options) check(t texts) (err error) {
 	default:
 		return usageError{fmt.Sprintf("--access-log: want errors, all or none, not %q", t.accessLog)}
 	}
+	// The four levels have names of ours: slog's own parser takes "INFO+2", which the chart's schema does not know.
 	level, ok := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[strings.ToLower(t.logLevel)]
@@ -194,7 +196,8 @@ func (o *options) check(t texts) (err error) {
 
 // checkDurations looks at flags that pflag has parsed. The error is a usageError.
 func (o *options) checkDurations() error {
-	// A Lease holds whole seconds (spec.leaseDurationSeconds).
+	// A Lease holds whole seconds (spec.leaseDurationSeconds): a part of one would be lost, and both ends would count
+	// differently.
 	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {
 		return usageError{"--lease-duration: want whole seconds, from 3s to 60s"}
 	}

@@ -84,6 +84,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// What this process knows of keys, whom it knows it from, and whether it may rely on that.
 	index := newIndex(o.environment, audit)
 	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
 	replica := newReplica(o, cluster, feed, index, logger)
@@ -98,6 +99,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// Deferred calls run when all parts have ended: the database is needed until the last attempt is recorded.
 	defer publishing.close()
 	index.OnWithdraw(publishing.withdraw)
 	draining := new(atomic.Bool)
@@ -137,6 +139,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.
 	return serve.Run(ctx, serve.Options{
 		API:          api,
 		APIAddress:   o.listenAddress,
