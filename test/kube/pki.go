@@ -15,8 +15,8 @@ import (
 	issuing "github.com/letmepost/letmepost-operator/test/pki"
 )
 
-// lifetime of the certificates. It may be long: they are valid on one machine, on loopback, and the key of their CA lies
-// beside them.
+// lifetime of the certificates. It may be long: they are valid on one machine, on loopback, and the key of their CA
+// lies beside them.
 const lifetime = 10 * 365 * 24 * time.Hour
 
 // pki is a folder of PEM files: a CA, what it has signed, and the key pair of ServiceAccount tokens.
@@ -34,8 +34,8 @@ func (p pki) cert(name string) string { return filepath.Join(string(p), name+".c
 func (p pki) key(name string) string  { return filepath.Join(string(p), name+".key") }
 func (p pki) pub(name string) string  { return filepath.Join(string(p), name+".pub") }
 
-// ensurePKI returns the keys and certificates under dir, and makes them if there are none. They must be the same after a
-// restart: a new CA would orphan every kubeconfig, and a new ServiceAccount key every token.
+// ensurePKI returns the keys and certificates under dir, and makes them if there are none. They must be the same after
+// a restart: a new CA would orphan every kubeconfig, and a new ServiceAccount key every token.
 func ensurePKI(dir string) (pki, error) {
 	path := filepath.Join(dir, "pki")
 	if _, err := os.Stat(path); err == nil {
@@ -58,8 +58,8 @@ func ensurePKI(dir string) (pki, error) {
 	return pki(path), nil
 }
 
-// generate fills a folder. The apiserver's addresses are those of loopback and of the Service "kubernetes", which is the
-// first address of the range of Services.
+// generate fills a folder. The apiserver's addresses are those of loopback and of the Service "kubernetes", which is
+// the first address of the range of Services.
 func generate(folder string, now time.Time) error {
 	ca, err := issuing.NewAuthority(folder, "letmepost-dev-ca", now, lifetime)
 	if err != nil {

@@ -61,8 +61,8 @@ func (a *Authority) Server(name, commonName string, ips []net.IP, dnsNames ...st
 	})
 }
 
-// Client issues a certificate for a user of the apiserver. It takes the common name for the user's and each organization
-// for a group; members of system:masters pass every RBAC check.
+// Client issues a certificate for a user of the apiserver. It takes the common name for the user's and each
+// organization for a group; members of system:masters pass every RBAC check.
 func (a *Authority) Client(name, user string, groups ...string) error {
 	return a.issue(name, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: groups},
