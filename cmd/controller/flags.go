@@ -9,11 +9,11 @@ import (
 	"io"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/process"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 // errUsage is what every error about the command line wraps: the process then ends with 2 rather than 1, as most
@@ -41,7 +41,7 @@ type options struct {
 	concurrency   int
 	secretRecheck time.Duration
 
-	telemetry
+	traces tracing.Flags
 }
 
 const usage = "Mints API keys from ApiKey resources of a Kubernetes cluster, once each, " +
@@ -59,7 +59,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.addProcessFlags(fs, getenv)
 	o.addElectionFlags(fs)
 	namespaces := o.addKeyFlags(fs)
-	o.addFlags(fs)
+	addTraceFlags(fs, &o.traces)
 	showVersion := fs.Bool("version", false, "print the version and end")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -75,8 +75,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
-	if _, err := o.tracingOptions(logr.Discard()); err != nil {
-		return o, err
+	if err := o.traces.Check(); err != nil {
+		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	// Only now, when the flags have been read: neither default can stand in the flag's own, because one is read from the
 	// pod, and the other is another flag's value.

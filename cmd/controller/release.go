@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -89,17 +88,13 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
-	// No PaceCollector, no traces, no probes: it is a job of a few minutes.
+	// No TuneCollector, no traces, no probes: it is a job of a few minutes.
 	logger := zap.New(zap.JSONEncoder(), zap.Level(zapcore.ErrorLevel), zap.WriteTo(stderr))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 	cfg, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host" // it is for people only
 	}
 	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", process.Watched(o.namespaces), o.namespace)
 	// The cause is what the error says at the end: "context deadline exceeded" would not say which deadline.
@@ -109,7 +104,7 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 		Namespace:       o.namespace,
 		WatchNamespaces: o.namespaces,
 		// Random, because an identity that an earlier try had would hold its Lease already.
-		Identity: "release_" + host + "_" + rand.Text()[:10],
+		Identity: "release_" + process.Hostname() + "_" + rand.Text()[:10],
 		Clock:    clock.RealClock{},
 		Progress: stdout,
 	})

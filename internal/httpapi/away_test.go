@@ -169,7 +169,7 @@ func testMediaFolderFull(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "media")
 	grow := fill(t, folder, room)
 	f := newFixture(t, nil, func(c *Config) {
-		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.MaxSize)
+		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.DefaultMaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
 		c.Library = library

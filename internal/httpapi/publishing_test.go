@@ -57,7 +57,7 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 	case <-time.After(time.Minute):
 		t.Fatal("the database is not migrated")
 	}
-	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.MaxSize)
+	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.DefaultMaxSize)
 	check(t, err)
 	t.Cleanup(func() { check(t, library.Close()) })
 	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}

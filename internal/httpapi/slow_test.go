@@ -34,7 +34,7 @@ func hurried(t *testing.T) (f *fixture, address string, ticks <-chan time.Time) 
 	t.Helper()
 	f = newFixture(t, nil, func(c *Config) {
 		folder := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}
-		library, err := media.Open(t.Context(), folder.String(), media.MaxSize)
+		library, err := media.Open(t.Context(), folder.String(), media.DefaultMaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
 		c.Clock, c.Library = clock.RealClock{}, library // deadlines of connections are by the real time

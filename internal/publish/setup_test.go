@@ -71,7 +71,7 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 	ended := make(chan struct{})
 	go func() { defer close(ended); db.Run(ctx) }()
 	folder := t.TempDir()
-	library, err := media.Open(t.Context(), "file://"+folder, media.MaxSize)
+	library, err := media.Open(t.Context(), "file://"+folder, media.DefaultMaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func (s *stage) openStorage(ctx context.Context, logger *slog.Logger) (err error
 	s.library, err = media.Open(
 		ctx,
 		(&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(),
-		media.MaxSize,
+		media.DefaultMaxSize,
 	)
 	return err
 }
