@@ -65,7 +65,7 @@ func (b *postBench) connect(ctx context.Context) error {
 func (b *postBench) post() store.Post {
 	now := time.Now()
 	return store.Post{
-		ID: newID(), BatchID: newID(), KeyID: string(b.caller.Key.ID()), AccountID: b.account.ID, Platform: b.account.Platform,
+		ID: newID(), BatchID: newID(), MadeBy: b.caller.Actor.Ref(), AccountID: b.account.ID, Platform: b.account.Platform,
 		Status: store.Publishing, Text: "A text of some length, as posts have one.", CreatedAt: now, UpdatedAt: now,
 	}
 }
