@@ -14,7 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -54,7 +54,7 @@ var (
 		message:     "This server does not offer this platform yet.",
 		remediation: "Try it on the test environment, with a test key.",
 	}
-	errPlatform = errInvalid("platform", "There is no platform of this name.", "The platforms are bluesky and linkedin.")
+	errPlatform = errInvalid("platform", "There is no platform of this name.", catalog.All.Sentence())
 )
 
 func (a *API) listAccounts(r *request) (page[account], error) {
@@ -121,26 +121,32 @@ type connection struct {
 }
 
 func (a *API) connectAccount(r *request, in connectAccount) (connection, error) {
-	connector, err := a.connector(r.param)
+	to, err := a.connectable(r.param)
 	if err != nil {
 		return connection{}, err
 	}
 	if _, err := a.profileFor(r, in.ProfileID); err != nil {
 		return connection{}, err
 	}
-	return connection{r.param, "live", connector.Describe()}, nil
+	// What is no address has always been accepted and ignored; so it is until a platform needs one.
+	returnTo, _ := platform.CheckReturnTo(in.ReturnTo)
+	begun, err := to.Connector.Begin(r.context(), platform.ConnectionRequest{ReturnTo: returnTo})
+	if err != nil {
+		return connection{}, connectFailed(to.Name, err)
+	}
+	return connection{r.param, string(begun.State), begun.Descriptor}, nil
 }
 
-// connector returns that of a platform, by the name that a caller gave it.
-func (a *API) connector(name string) (publish.Connector, error) {
-	if !slices.Contains(platform.Names, platform.Name(name)) {
-		return nil, errPlatform
+// connectable returns a platform that accounts can be connected of, by the name that a caller gave it.
+func (a *API) connectable(name string) (platform.Platform, error) {
+	if _, ok := catalog.All.Get(platform.Name(name)); !ok {
+		return platform.Platform{}, errPlatform
 	}
-	connector := a.config.Connectors[platform.Name(name)]
-	if connector == nil {
-		return nil, errNotEnabled
+	p, _ := a.config.Platforms.Get(platform.Name(name))
+	if p.Connector == nil {
+		return p, errNotEnabled
 	}
-	return connector, nil
+	return p, nil
 }
 
 // completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes
@@ -151,7 +157,7 @@ type completeConnection map[string]string
 const connectWithin = 15 * time.Second
 
 func (a *API) completeConnection(r *request, in completeConnection) (account, error) {
-	connector, err := a.connector(r.param)
+	to, err := a.connectable(r.param)
 	if err != nil {
 		return account{}, err
 	}
@@ -164,12 +170,12 @@ func (a *API) completeConnection(r *request, in completeConnection) (account, er
 	if err != nil {
 		return account{}, err
 	}
-	if err := checkFields(connector.Describe().Fields, in); err != nil {
+	if err := checkFields(to.Fields, in); err != nil {
 		return account{}, err
 	}
 	ctx, cancel := context.WithTimeout(r.context(), connectWithin)
 	defer cancel()
-	c, err := connector.Connect(ctx, in)
+	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{Credentials: in})
 	if err != nil {
 		return account{}, connectFailed(platform.Name(r.param), err)
 	}

@@ -67,8 +67,8 @@ type Config struct {
 	Store     *store.DB
 	Library   *media.Library
 	Publisher *publish.Publisher
-	// Connectors are the platforms on which accounts can be connected. The others are not enabled.
-	Connectors map[platform.Name]publish.Connector
+	// Platforms are this server's: accounts can be connected of those with a Connector. The others are not enabled.
+	Platforms platform.List
 
 	Limits *limit.Keys
 	// Failures limits, by address, how many requests without a valid key are answered one by one.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -106,7 +107,7 @@ func accountFor(r *request, find *finder, t target, at string) (store.Account, e
 		return store.Account{}, errInvalid(
 			at+".platform",
 			"There is no platform of this name.",
-			"The platforms are bluesky and linkedin.",
+			catalog.All.Sentence(),
 		)
 	}
 	account, err := lookUpAccount(r, find, t, at)

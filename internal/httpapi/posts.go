@@ -14,6 +14,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -129,7 +130,7 @@ var (
 
 // Values of the filters.
 var (
-	platformNames = []string{string(platform.Bluesky), string(platform.LinkedIn)}
+	platformNames = catalog.All.Names()
 	postStatuses  = []string{"queued", "publishing", "published", "failed", "rejected", "canceled"}
 )
 

@@ -23,32 +23,17 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// Platform is what a post can go to.
-type Platform interface {
-	// Preflight says what the platform would refuse, without asking it: a *platform.Failure with CodePreflightFailed, or
-	// nil.
-	Preflight(platform.Content) *platform.Failure
-	// Publish sends a post. It must heed ctx. An error that is no *platform.Failure is a mistake of ours.
-	Publish(ctx context.Context, to platform.Account, c platform.Content) (platform.Receipt, error)
-}
-
-// Connector is how accounts of a platform are connected.
-type Connector interface {
-	Describe() platform.Descriptor
-	// Connect tries credentials, by the names of the descriptor's fields. The error is a *platform.Failure.
-	Connect(ctx context.Context, credentials map[string]string) (platform.Connection, error)
-}
-
 // Options are what a Publisher is made of. All are required except where they say otherwise.
 type Options struct {
 	Store *store.DB
 	Media *media.Library
 	// Environment whose posts these are. Files of another one in the same library are none of this publisher's.
 	Environment key.Environment
-	Platforms   map[platform.Name]Platform
-	Clock       clock.PassiveClock
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
+	// Platforms are those that posts may be for. Posts for one without a Publisher, or that is not listed, fail.
+	Platforms  platform.List
+	Clock      clock.PassiveClock
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 	// Tracer begins the traces of scheduled posts. Optional: nil makes none.
 	Tracer trace.Tracer
 	// Timeout bounds one attempt. Optional: 20 s.
@@ -136,10 +121,16 @@ func (p *Publisher) Run(ctx context.Context) {
 	loops.Wait()
 }
 
-// Preflight says what the post's platform would refuse. media are those of the content, with their types and sizes.
+// publisher returns that of a platform; nil: this server does not publish to it.
+func (p *Publisher) publisher(name platform.Name) platform.Publisher {
+	found, _ := p.o.Platforms.Get(name)
+	return found.Publisher
+}
+
+// Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes.
 func (p *Publisher) Preflight(name platform.Name, c platform.Content) *platform.Failure {
-	to, ok := p.o.Platforms[name]
-	if !ok {
+	to := p.publisher(name)
+	if to == nil {
 		return notEnabled(name)
 	}
 	return to.Preflight(c)
