@@ -9,7 +9,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Rules of failures that are this server's own.
+// Rules of failures that are this server's own. docs/http-api.md lists them: callers decide by them whether to retry.
 const (
 	// RuleOutcomeUnknown says that the attempt was cut off: the platform may have the post.
 	RuleOutcomeUnknown = "publish.outcome_unknown"
@@ -53,8 +53,9 @@ func notEnabled(name platform.Name) *platform.Failure {
 
 var (
 	mistake = &platform.Failure{
-		Code:        platform.CodeInternalError,
-		Message:     "Something went wrong on this server while it published the post. Whether the platform took it is not known.",
+		Code: platform.CodeInternalError,
+		Message: "Something went wrong on this server while it published the post. " +
+			"Whether the platform took it is not known.",
 		Rule:        RuleOutcomeUnknown,
 		Remediation: look,
 	}

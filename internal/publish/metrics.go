@@ -36,7 +36,8 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 		}),
 		overdue: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lmp_posts_overdue",
-			Help: "Posts that should have been published some time ago and are still queued, when last looked; counted up to a hundred.",
+			Help: "Posts that should have been published some time ago and are still queued, when last looked; " +
+				"counted up to a hundred.",
 		}),
 	}
 	for _, c := range []prometheus.Collector{m.posts, m.duration, m.lost, m.overdue} {

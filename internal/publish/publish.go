@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package publish brings posts to their platforms: at once, or when their time has come. Each attempt is on record
-// before it begins, so that a post whose process died on the way is never sent a second time blindly.
+// Package publish brings posts to their platforms: at once, or when their time has come. Each attempt is stored before
+// it begins, so that a post whose process died on the way is never sent a second time blindly.
 package publish
 
 import (
@@ -15,11 +15,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel/trace"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -44,17 +46,24 @@ type Options struct {
 
 // Publisher publishes posts.
 type Publisher struct {
-	o           Options
-	work        *store.Work
-	queue       *river.Client[*sql.Tx]
-	metrics     metrics
-	pace        pace
-	withdrawals line[withdrawal]
-	records     line[record]
+	o       Options
+	work    *store.Work
+	queue   *river.Client[*sql.Tx]
+	metrics metrics
+	pace    pace
+	// What waits for the database. Neither is ever full: what waits must not be forgotten, and whoever brings it can't
+	// wait. Nobody is promised an order.
+	withdrawals *workqueue.Typed[*withdrawal]
+	records     *workqueue.Typed[*record]
 	requests    underway
-	seldom      *slog.Logger // for what would be said again and again
+	throttled   *slog.Logger // for what would be said again and again
 }
 
+// backoff is how a database that is away is tried again: soon enough that nobody notices a restart of it, and seldom
+// enough that all replicas together do not keep it from coming back.
+var backoff = retry.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
+
+// An attempt may take longer than platforms commonly do, and less than proxies commonly wait for an answer (30 s).
 const (
 	defaultTimeout      = 20 * time.Second
 	defaultPollInterval = time.Second
@@ -72,10 +81,10 @@ func New(o Options) (*Publisher, error) {
 		o:           o,
 		work:        o.Store.Work(),
 		pace:        paceOf(o.PollInterval),
-		withdrawals: newLine[withdrawal](),
-		records:     newLine[record](),
+		withdrawals: workqueue.NewTyped[*withdrawal](),
+		records:     workqueue.NewTyped[*record](),
 		requests:    newUnderway(),
-		seldom:      slog.New(newReticent(o.Logger.Handler())),
+		throttled:   slog.New(newThrottled(o.Logger.Handler())),
 	}
 	var err error
 	if p.metrics, err = newMetrics(o.Registerer); err != nil {
@@ -89,8 +98,8 @@ func New(o Options) (*Publisher, error) {
 
 // Run works off what is queued, once the database has been migrated, until ctx ends. Then nothing more is sent, and it
 // waits for the attempts that are running, those of requests too, until how they ended is written down: as long as one
-// may take, and some seconds. Beside that it settles what dead processes have left behind, and purges what is no longer
-// needed.
+// may take, and some seconds. Beside that it fails what dead processes have left behind, and purges what is no longer
+// needed. A Publisher is run once.
 func (p *Publisher) Run(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -102,7 +111,8 @@ func (p *Publisher) Run(ctx context.Context) {
 	for _, u := range p.upkeep() {
 		loops.Go(func() { p.keepUp(ctx, u) })
 	}
-	late := after(ctx, p.o.Timeout+p.pace.settleWithin+time.Second)
+	// A second later than the queue cancels what still runs (its SoftStopTimeout), so that it has time to end by itself.
+	late := after(ctx, p.o.Timeout+p.pace.recordingGrace+time.Second)
 	// In a request for many posts, those that were not sent yet would take longer than anybody waits for the end of a
 	// process.
 	context.AfterFunc(ctx, p.requests.end)
@@ -111,14 +121,18 @@ func (p *Publisher) Run(ctx context.Context) {
 	loops.Go(func() { p.recordLate(recording) })
 	p.runQueue(ctx, late)
 	if left := p.requests.wait(late); left > 0 {
-		p.o.Logger.Warn(
-			"attempts of requests did not end in time: what became of them will be told as unknown",
-			"attempts",
-			left,
-		)
+		p.o.Logger.Warn("attempts of requests did not end in time: what became of them will be told as unknown",
+			"attempts", left)
 	}
 	attemptsEnded()
 	loops.Wait()
+}
+
+// after returns a channel that is closed d after ctx has ended.
+func after(ctx context.Context, d time.Duration) <-chan struct{} {
+	ended := make(chan struct{})
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, func() { close(ended) }) })
+	return ended
 }
 
 // publisher returns that of a platform; nil: this server does not publish to it.

@@ -61,10 +61,10 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		RetryPolicy:          retries{p},
 		JobTimeout:           timeout,
 		RescueStuckJobsAfter: timeout + rescueAfter,
-		SoftStopTimeout:      p.o.Timeout + p.pace.settleWithin,
+		SoftStopTimeout:      p.o.Timeout + p.pace.recordingGrace,
 
 		CompletedJobRetentionPeriod: time.Hour,
-		Logger:                      p.seldom,
+		Logger:                      p.throttled,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
@@ -104,10 +104,7 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 // replaceJob puts a job in the place of the one that its post has. Else each move of a post would leave one until its
 // time.
 func (p *Publisher) replaceJob(
-	ctx context.Context,
-	tx *store.Tx,
-	old *rivertype.JobRow,
-	by river.InsertManyParams,
+	ctx context.Context, tx *store.Tx, old *rivertype.JobRow, by river.InsertManyParams,
 ) error {
 	_, err := p.queue.JobDeleteTx(ctx, tx.SQL(), old.ID)
 	switch {
@@ -136,7 +133,7 @@ var oneOfPost = river.UniqueOpts{
 
 // runQueue works jobs off until ctx ends, and waits for those that are running until late is closed.
 func (p *Publisher) runQueue(ctx context.Context, late <-chan struct{}) {
-	err := persist(ctx, func(ctx context.Context) error { return p.queue.Start(ctx) }, func(err error) bool {
+	err := backoff.Until(ctx, func(ctx context.Context) error { return p.queue.Start(ctx) }, func(err error) bool {
 		p.o.Logger.Warn("the job queue could not be started, trying on", "error", err)
 		return true
 	})
@@ -160,7 +157,7 @@ type worker struct {
 // Work publishes a post, if that is still to be done. An error has it tried again: it is returned only if no attempt
 // was begun.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
-	// The job was fetched by the database's clock. By ours, which judges posts, it may be too early.
+	// The job was fetched by the database's clock. By ours, which decides whether a post is due, it may be too early.
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
@@ -174,7 +171,9 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 		return fmt.Errorf("begin an attempt at post %s: %w", j.Args.PostID, err)
 	}
 	outcomes := []store.Outcome{w.p.attempt(ctx, post, attempt)}
-	if err := w.p.Record(ctx, outcomes, func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }); err != nil {
+	finish := func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }
+	if err := w.p.Record(ctx, outcomes, finish); err != nil {
+		// Not the job's error: it would be tried again, and find nothing to do.
 		w.p.o.Logger.Warn("the outcome of an attempt could not be recorded yet", "post", post.ID, "error", err)
 	}
 	return nil

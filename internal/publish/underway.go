@@ -10,7 +10,7 @@ import (
 )
 
 // underway is the attempts that requests make, from before the first is sent until how they ended is written down, or
-// in line to be. The queue keeps count of its own.
+// waits to be. Those of jobs are not in it: the queue waits for its jobs by itself.
 type underway struct {
 	mu       sync.Mutex
 	attempts map[string]struct{} // by id
@@ -42,7 +42,7 @@ func (u *underway) leave(outcomes []store.Outcome) {
 	}
 }
 
-// end has nothing more sent.
+// end has nothing more sent: attempts that have not begun end as not sent.
 func (u *underway) end() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -55,7 +55,8 @@ func (u *underway) isEnding() bool {
 	return u.ending
 }
 
-// wait returns when all have left, or late is closed, and tells how many have not.
+// wait returns when all have left, or late is closed, and tells how many have not. It is for one goroutine: a nudge
+// wakes one only.
 func (u *underway) wait(late <-chan struct{}) int {
 	for {
 		u.mu.Lock()

@@ -9,34 +9,39 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
-// pace is how often things are looked after. Every process does all of it: together they do too much, and never any
-// harm.
+// pace is how often things are looked after, and how long they may take. Every process does all of it: together they do
+// too much, and never any harm.
 type pace struct {
 	lost, overdue, purge time.Duration
 	// overdueAfter is how late a post may be until its job counts as lost. A queue whose leader has died is so for 20 s.
 	overdueAfter time.Duration
-	// orphanAfter is how old a file must be until, without a medium that it is of, it counts as left behind.
+	// orphanAfter is how old a file must be until, without a medium that it is of, it counts as left behind. An upload
+	// writes its file first, and its row when all of it is there.
 	orphanAfter time.Duration
 	// recordWithin is how long Record tries by itself: as long as somebody may be kept waiting for an answer.
 	recordWithin time.Duration
-	// settleWithin is how long, after the last attempt must have ended, what is left to be written may take.
-	settleWithin time.Duration
+	// recordingGrace is how long, after the last attempt must have ended, what is left to be written may take. It is more
+	// than recordWithin, so that a Record that fails has put its write where the end of Run finds it.
+	recordingGrace time.Duration
 }
 
 func paceOf(poll time.Duration) pace {
 	return pace{
-		lost:         5 * poll,
-		overdue:      10 * poll,
-		purge:        time.Hour,
-		overdueAfter: 30 * time.Second,
-		orphanAfter:  24 * time.Hour,
-		recordWithin: 5 * time.Second,
-		settleWithin: 6 * time.Second,
+		lost:           5 * poll,
+		overdue:        10 * poll,
+		purge:          time.Hour,
+		overdueAfter:   30 * time.Second,
+		orphanAfter:    24 * time.Hour,
+		recordWithin:   5 * time.Second,
+		recordingGrace: 6 * time.Second,
 	}
 }
 
+// How many rows one statement takes, so that none of them holds the others' up for long.
 const (
 	overdueAtOnce = 100
 	purgeAtOnce   = 1000
@@ -51,26 +56,29 @@ type upkeep struct {
 
 func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
-		{"settle the attempts of dead processes", p.pace.lost, p.FailLost},
+		{"fail abandoned attempts", p.pace.lost, p.FailLost},
 		{"queue overdue posts again", p.pace.overdue, p.requeueOverdue},
 		{"purge old idempotency records", p.pace.purge, p.purge},
 		{"delete files that belong to nothing", p.pace.purge, p.deleteOrphans},
 	}
 }
 
-// keepUp does u at once, and then every so often, until ctx ends.
+// keepUp does u at once, and then every so often, until ctx ends. A failure is logged once, until it has succeeded
+// again: an outage is said by whoever is kept waiting by it.
 func (p *Publisher) keepUp(ctx context.Context, u upkeep) {
-	failing := false
+	complaintText := "could not " + u.what + ", trying on"
+	var complaint retry.Complaint
 	for {
 		err := u.do(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
+		case err == nil:
+			complaint.Clear()
+		case complaint.Due(complaintText, p.o.Clock.Now()):
+			p.o.Logger.Warn(complaintText, "error", err)
 		}
-		if err != nil && !failing {
-			p.o.Logger.Warn("could not "+u.what+", trying on", "error", err)
-		}
-		failing = err != nil
-		if !wait(ctx, u.every) {
+		if !retry.Pause(ctx, u.every) {
 			return
 		}
 	}
@@ -99,6 +107,7 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	return nil
 }
 
+// purge deletes, bit by bit, the answers that are kept for requests which may be sent again.
 func (p *Publisher) purge(ctx context.Context) error {
 	for {
 		n, err := p.work.Purge(ctx, p.o.Clock.Now(), purgeAtOnce)
