@@ -29,6 +29,7 @@ type rule struct {
 // rules are checked in this order, which is that of the fields in a request. Only the first one that is broken is told,
 // so that the same mistake always gets the same answer.
 var rules = []rule{
+	// What the platforms have in common.
 	{
 		"text.non_empty",
 		func(*Platform) string { return "A post needs text, or media." },
@@ -121,6 +122,8 @@ var rules = []rule{
 			return tooManyBytes(p, "first comment", c.FirstComment, p.Limits.FirstCommentBytes)
 		},
 	},
+	// What only some platforms understand: one rule says that the others don't, and more say how it is used by those that
+	// do. An option that is ignored in silence would publish something else than its author meant.
 	{
 		"reply.unsupported",
 		func(p *Platform) string {
@@ -191,6 +194,7 @@ func (p *Platform) Check(c Content) *Failure {
 	return nil
 }
 
+// countOf counts the media of a kind.
 func countOf(c Content, kind string) (n int) {
 	for _, m := range c.Media {
 		if m.Kind == kind {
@@ -224,6 +228,7 @@ func bytesMeans(what string, most int) string {
 	return fmt.Sprintf("The %s has at most %d bytes of UTF-8.", what, most)
 }
 
+// tooManyBytes counts UTF-8, as the lexicons of the AT Protocol do (maxLength), beside graphemes (maxGraphemes).
 func tooManyBytes(p *Platform, what, text string, most int) (message, remediation string) {
 	if most == 0 || len(text) <= most {
 		return "", ""
@@ -232,6 +237,7 @@ func tooManyBytes(p *Platform, what, text string, most int) (message, remediatio
 		"Shorten it, or use simpler characters."
 }
 
+// tooMany counts each kind by itself: that they don't go together is another rule, which comes first.
 func tooMany(p *Platform, c Content) (message, remediation string) {
 	for _, kind := range []string{Image, Video} {
 		n := countOf(c, kind)
@@ -254,6 +260,7 @@ func wrongType(p *Platform, c Content) (message, remediation string) {
 	return "", ""
 }
 
+// tooLarge names the first medium that is, by its place in the post: its id means nothing to a person.
 func tooLarge(p *Platform, c Content, kind string) (message, remediation string) {
 	_, _, most := p.Limits.ofKind(kind)
 	for i, m := range c.Media {

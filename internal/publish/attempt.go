@@ -26,6 +26,9 @@ const atOnce = 5
 
 // Publish makes the attempts that a request has begun, several at a time, and returns their outcomes in the same order.
 // They are to be given to Record, for which the end of Run waits.
+//
+// ctx should not end with the caller's connection: a post that is on its way is sent whether or not anybody still waits
+// for the answer, and an attempt that is cut off would end as unknown.
 func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
 	p.requests.enter(attempts)
 	outcomes := make([]store.Outcome, len(posts))
@@ -33,6 +36,7 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 	running.SetLimit(atOnce)
 	for i, post := range posts {
 		running.Go(func() error {
+			// Asked anew before each: the end of the process may come while the first ones are being sent.
 			if p.requests.isEnding() {
 				outcomes[i] = p.unsent(attempts[i])
 			} else {
@@ -41,7 +45,7 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 			return nil
 		})
 	}
-	_ = running.Wait() // an attempt's failure is its outcome
+	_ = running.Wait() // there is none: an attempt's failure is its outcome, and does not end the others
 	return outcomes
 }
 
@@ -51,6 +55,8 @@ func (p *Publisher) unsent(a store.Attempt) store.Outcome {
 	return store.Outcome{Attempt: a, Failure: stopped}
 }
 
+// attempt makes an attempt that is stored already, and returns how it ended. It stores nothing: the caller does that
+// together with what else it has to write.
 func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attempt) store.Outcome {
 	ctx, span := tracing.Child(ctx, "publish attempt")
 	began := p.o.Clock.Now()
@@ -71,6 +77,7 @@ func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 			attribute.String("lmp.publish.outcome", outcomeOf(failure)),
 		)
 		if failure != nil {
+			// Without a description: the failure's message may repeat what the author wrote.
 			span.SetStatus(codes.Error, "")
 		}
 	}
@@ -84,14 +91,14 @@ func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform
 	if to == nil {
 		return receipt, notEnabled(post.Platform)
 	}
-	if post.Account == nil {
+	if post.Account == nil { // it was disconnected after the post was queued
 		return receipt, disconnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
 	content, err := p.content(ctx, post)
 	if err == nil {
-		err = ctx.Err()
+		err = ctx.Err() // up to here it is certain that the platform has not got it
 	}
 	if err != nil {
 		p.o.Logger.Error("a post was not sent", "post", post.ID, "platform", post.Platform, "error", err)
@@ -108,6 +115,7 @@ func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform
 		Content:     content,
 		Credentials: noCredentials{},
 	})
+	// An error and a value that is no outcome are the same mistake: in both cases nothing is known.
 	if err == nil {
 		if receipt, failure, err = stored(outcome); err == nil {
 			return receipt, failure
@@ -115,6 +123,7 @@ func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform
 	}
 	p.o.Logger.Error("a platform's part of this server has failed",
 		"post", post.ID, "platform", post.Platform, "error", err)
+	// By ctx and not by err: what a platform's client makes of the end of its context is anybody's guess.
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return receipt, timedOut(post.Platform)
@@ -180,6 +189,7 @@ func (p *Publisher) content(ctx context.Context, post store.Post) (platform.Cont
 	if err != nil {
 		return c, fmt.Errorf("look up the media of post %s: %w", post.ID, err)
 	}
+	// files are in the order of post.Media, or some of them are missing.
 	if len(files) != len(post.Media) {
 		return c, fmt.Errorf("post %s has %d media, and %d files are left of them", post.ID, len(post.Media), len(files))
 	}

@@ -29,14 +29,15 @@ import (
 type Options struct {
 	Store *store.DB
 	Media *media.Library
-	// Environment whose posts these are. Files of another one in the same library are none of this publisher's.
+	// Environment whose posts these are. Files of another one in the same library are none of this publisher's: its
+	// database does not know them, and would take them for left behind.
 	Environment key.Environment
 	// Platforms are those that posts may be for. Posts for one without a Publisher, or that is not listed, fail.
 	Platforms  platform.List
 	Clock      clock.PassiveClock
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
-	// Tracer begins the traces of scheduled posts. Optional: nil makes none.
+	// Tracer begins the traces of scheduled posts; attempts of requests belong to the request's. Optional: nil makes none.
 	Tracer trace.Tracer
 	// Timeout bounds one attempt. Optional: 20 s.
 	Timeout time.Duration
@@ -63,13 +64,15 @@ type Publisher struct {
 // enough that all replicas together do not keep it from coming back.
 var backoff = retry.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
 
-// An attempt may take longer than platforms commonly do, and less than proxies commonly wait for an answer (30 s).
+// The timeout leaves time for a platform that is slow. The end of a process may take as long, and some seconds: whoever
+// raises it raises what Run waits for, and what the pod's terminationGracePeriodSeconds must leave room for.
 const (
 	defaultTimeout      = 20 * time.Second
 	defaultPollInterval = time.Second
 )
 
-// New returns a publisher.
+// New returns a publisher. It asks the database for nothing yet, which may be away or still to be migrated: what is
+// queued and published is stored by its callers, who notice.
 func New(o Options) (*Publisher, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -106,6 +109,8 @@ func (p *Publisher) Run(ctx context.Context) {
 		return
 	case <-p.o.Store.Migrated():
 	}
+	// The order of the end: first nothing new begins (queue, withdrawals, upkeep), then running attempts end, then what
+	// they have left to be written is written.
 	var loops sync.WaitGroup
 	loops.Go(func() { p.withdraw(ctx) })
 	for _, u := range p.upkeep() {

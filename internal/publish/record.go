@@ -30,6 +30,7 @@ type record struct {
 // store.ErrUnavailable. write may run more than once, and after Record has returned.
 func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write func(context.Context) error) error {
 	defer p.requests.leave(outcomes) // last of all: the end of Run waits for it, and then takes no more records
+	// Bounded by itself and by the caller's ctx: whichever ends first, the write is handed on and not given up.
 	soon, cancel := context.WithTimeout(ctx, p.pace.recordWithin)
 	defer cancel()
 	var last error

@@ -30,6 +30,7 @@ const (
 // another database: nothing here may look at them.
 func (p *Publisher) folder() string { return string(p.o.Environment) + "/" }
 
+// marker begins with a dot, which no id does.
 func (p *Publisher) marker() string { return p.folder() + markerName }
 
 // deleteOrphans deletes files of uploads whose process died before it could record them, and of media that were
@@ -47,6 +48,7 @@ func (p *Publisher) deleteOrphans(ctx context.Context) error {
 			return fmt.Errorf("look files up: %w", err)
 		}
 		for _, key := range orphans {
+			// Another process may have deleted it first: all of them sweep.
 			if err := p.o.Media.Delete(ctx, key); err != nil && !errors.Is(err, media.ErrNotFound) {
 				return fmt.Errorf("delete the file %s: %w", key, err)
 			}
@@ -70,6 +72,7 @@ func (p *Publisher) checkLibrary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Each of these may be a mistake of configuration that nobody has noticed yet, so nothing is repaired by itself.
 	switch {
 	case !marked:
 		if err := p.checkUnmarked(ctx); err != nil {
@@ -84,6 +87,8 @@ func (p *Publisher) checkLibrary(ctx context.Context) error {
 			"It was restored, and may not know of files that a later backup of it knows. If there is none, delete %[1]s",
 			p.marker(), marker.Sweep, stamp.Sweep)
 	}
+	// First the database and then the marker: a process that dies between the two leaves the database ahead, which does
+	// no harm.
 	if stamp, err = p.work.CountSweep(ctx); err != nil {
 		return err
 	}
@@ -93,13 +98,15 @@ func (p *Publisher) checkLibrary(ctx context.Context) error {
 	return nil
 }
 
+// readMarker returns media.ErrNotFound if there is no marker. One that can't be read is another error: it must not be
+// taken for a library that is new, whose files may be adopted.
 func (p *Publisher) readMarker(ctx context.Context) (store.Stamp, error) {
 	r, err := p.o.Media.Get(ctx, p.marker())
 	if err != nil {
 		return store.Stamp{}, err
 	}
 	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxMarker))
+	text, err := io.ReadAll(io.LimitReader(r, maxMarker)) // whatever has got the marker's name may be large
 	if err != nil {
 		return store.Stamp{}, fmt.Errorf("read %s: %w", p.marker(), err)
 	}
@@ -121,7 +128,7 @@ func (p *Publisher) checkUnmarked(ctx context.Context) error {
 		files += len(keys)
 		unknown, err := p.work.Unreferenced(ctx, keys)
 		if err == nil && len(unknown) < len(keys) {
-			return errReferenced
+			return errReferenced // that is enough: there is no need to list the rest
 		}
 		return err
 	})
@@ -137,8 +144,8 @@ func (p *Publisher) checkUnmarked(ctx context.Context) error {
 	return nil
 }
 
-// eachFile is Each for the files of this environment, without the marker and what it is called until it is complete. do
-// may get a file more than once.
+// eachFile is Each for the files of this environment, without the marker and what it is called until it is complete. A
+// listing that ends early has not seen them all and is begun anew, so do may get a file more than once.
 func (p *Publisher) eachFile(ctx context.Context, before time.Time, do func(keys []string) error) (err error) {
 	for range listTries {
 		err = p.o.Media.Each(ctx, p.folder(), before, func(keys []string) error {

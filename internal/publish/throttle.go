@@ -32,7 +32,7 @@ func newThrottled(h slog.Handler) throttled {
 	return throttled{h, &complaints{byMessage: map[string]*retry.Complaint{}}}
 }
 
-// Enabled is slog.Handler's.
+// Enabled is slog.Handler's. What River tells of its life below a warning is of no use to an operator.
 func (h throttled) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
 }

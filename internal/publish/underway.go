@@ -15,13 +15,15 @@ type underway struct {
 	mu       sync.Mutex
 	attempts map[string]struct{} // by id
 	ending   bool
-	nudge    chan struct{} // some have gone
+	nudge    chan struct{} // some have gone; it holds one, so that nobody who leaves has to wait for the one who waits
 }
 
 func newUnderway() underway {
 	return underway{attempts: map[string]struct{}{}, nudge: make(chan struct{}, 1)}
 }
 
+// enter is called before the first attempt is sent, with all of a request: the end of Run waits for those that have not
+// begun as well, because their outcome is written down together with the others'.
 func (u *underway) enter(attempts []store.Attempt) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -30,6 +32,8 @@ func (u *underway) enter(attempts []store.Attempt) {
 	}
 }
 
+// leave is called when what became of attempts is written down, or waits where the end of Run finds it. Outcomes of
+// jobs come here too, and are not found.
 func (u *underway) leave(outcomes []store.Outcome) {
 	u.mu.Lock()
 	for _, o := range outcomes {
@@ -49,6 +53,7 @@ func (u *underway) end() {
 	u.ending = true
 }
 
+// isEnding tells whether nothing more is to be sent.
 func (u *underway) isEnding() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -29,6 +29,7 @@ type pace struct {
 	recordingGrace time.Duration
 }
 
+// paceOf derives what depends on how often the queue is looked at, so that tests with a short interval don't wait long.
 func paceOf(poll time.Duration) pace {
 	return pace{
 		lost:           5 * poll,
@@ -54,6 +55,7 @@ type upkeep struct {
 	do    func(context.Context) error
 }
 
+// upkeep is all of it. None of it is needed for a post to go out in time: each makes up for something that went wrong.
 func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
 		{"fail abandoned attempts", p.pace.lost, p.FailLost},
@@ -84,16 +86,19 @@ func (p *Publisher) keepUp(ctx context.Context, u upkeep) {
 	}
 }
 
-// requeueOverdue makes up for jobs that are lost, or that came to nothing because two machines' clocks differ.
+// requeueOverdue makes up for jobs that are lost, or that came to nothing because two machines' clocks differ. It takes
+// the oldest first, and the rest the next time: what is overdue by hundreds is late for a reason that more jobs do not
+// change.
 func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	ids, err := p.work.Overdue(ctx, p.o.Clock.Now().Add(-p.pace.overdueAfter), overdueAtOnce)
 	if err != nil {
 		return fmt.Errorf("list overdue posts: %w", err)
 	}
-	p.metrics.overdue.Set(float64(len(ids)))
+	p.metrics.overdue.Set(float64(len(ids))) // also none: an alert that is over must end
 	if len(ids) == 0 {
 		return nil
 	}
+	// At once, and not when the post was due: that time has passed.
 	jobs := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
 		jobs[i] = river.InsertManyParams{
@@ -107,7 +112,8 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	return nil
 }
 
-// purge deletes, bit by bit, the answers that are kept for requests which may be sent again.
+// purge deletes the answers that were kept long enough for requests that may be sent again, bit by bit: writers of
+// SQLite wait for each other.
 func (p *Publisher) purge(ctx context.Context) error {
 	for {
 		n, err := p.work.Purge(ctx, p.o.Clock.Now(), purgeAtOnce)

@@ -9,7 +9,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
-// withdrawal is a key whose queued posts are to be canceled.
+// withdrawal is a key whose queued posts are to be canceled. Others are not touched: what has begun is on its way, and
+// what was published stays.
 type withdrawal struct {
 	keyID string
 	done  func()

@@ -84,6 +84,7 @@ func (s *player) Complete(_ context.Context, in platform.ConnectionAnswer) (plat
 // isHidden tells of control characters, and of those that make a name look like another.
 func isHidden(r rune) bool { return !unicode.IsGraphic(r) }
 
+// invalid names the field as the rule, as the HTTP contract does for what is wrong in a body.
 func invalid(field, message string) *platform.Failure {
 	return &platform.Failure{Code: platform.CodeInvalid, Message: message, Rule: field}
 }

@@ -40,11 +40,14 @@ const (
 	look        = " With a real platform: look at the account, and retry the post only if it is not there."
 )
 
+// What each failure says of where the post is, as a real platform's client would have to.
 func rejected(f platform.Failure) platform.Outcome { return platform.Rejected{Failure: f} }
 func notTaken(f platform.Failure) platform.Outcome { return platform.NotTaken{Failure: f} }
 func unknown(f platform.Failure) platform.Outcome  { return platform.OutcomeUnknown{Failure: f} }
 
-// Magic lists the magic texts. If a post contains several failures, the first one counts.
+// Magic lists the magic texts. If a post contains several failures, the first one counts. The codes are those of real
+// platforms, and the rules are not, except for the two that package publish gives: callers that handle these handle
+// the real ones.
 var Magic = []MagicText{
 	preflightFailed,
 	magic("sandbox:auth_failed", "The account's credentials are no longer good. The post becomes rejected.", rejected,
