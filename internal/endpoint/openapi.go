@@ -23,10 +23,19 @@ const (
 	bearerScheme = "apiKey"
 )
 
-// Describe makes the OpenAPI 3.1 document of routes. examples are shell lines by operationId. Of huma it takes the schema generator and the document's types, not
+// Description is what an OpenAPI document is made of.
+type Description struct {
+	Routes   []Route
+	Examples map[string]string // shell lines, by operationId
+	// Enums are the values of types that can be one of a few: lists that stand elsewhere, and that a struct tag would only
+	// repeat.
+	Enums map[reflect.Type][]string
+}
+
+// Describe makes the OpenAPI 3.1 document. Of huma it takes the schema generator and the document's types, not
 // its runtime: whoami must keep 0.85 of a bare handler's requests a second, which leaves no room for another router,
 // content negotiation and per-request reflection.
-func Describe(routes []Route, examples map[string]string) (json.RawMessage, error) {
+func Describe(d Description) (json.RawMessage, error) {
 	registry := huma.NewMapRegistry(schemaRefs, huma.DefaultSchemaNamer)
 	document := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -46,11 +55,11 @@ func Describe(routes []Route, examples map[string]string) (json.RawMessage, erro
 			}},
 		},
 	}
-	for i := range routes {
-		document.AddOperation(operationOf(registry, &routes[i], examples[routes[i].ID]))
+	for i := range d.Routes {
+		document.AddOperation(operationOf(registry, &d.Routes[i], d.Examples[d.Routes[i].ID]))
 	}
 	for _, name := range slices.Collect(maps.Keys(registry.Map())) {
-		alignWithEncoding(registry, registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
+		d.alignWithEncoding(registry, registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
 	}
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -272,7 +281,7 @@ var errorDescriptions = map[int]string{
 // omitempty is a value or null, structs included; a slice is never null, because this package makes none; what is
 // embedded belongs to it, whatever its name; and properties may come to be added, so a client must not refuse those
 // that it does not know.
-func alignWithEncoding(registry huma.Registry, s *huma.Schema, t reflect.Type) {
+func (d *Description) alignWithEncoding(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	s.AdditionalProperties = nil
 	if t.Kind() != reflect.Struct {
 		return
@@ -281,9 +290,12 @@ func alignWithEncoding(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 		field := t.Field(i)
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		property := s.Properties[name]
+		if values := d.enumOf(field.Type); property != nil && values != nil {
+			property.Enum = values
+		}
 		switch {
 		case field.Anonymous:
-			embed(registry, s, field.Type)
+			d.embed(registry, s, field.Type)
 		case property == nil:
 		case field.Type.Kind() == reflect.Slice:
 			property.Nullable = false
@@ -294,10 +306,18 @@ func alignWithEncoding(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	}
 }
 
+// enumOf returns the values of a type, or of what it points to; nil: it may have any.
+func (d *Description) enumOf(t reflect.Type) []any {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return enumOf(d.Enums[t])
+}
+
 // embed gives the schema of a struct the properties of one that is embedded in it.
-func embed(registry huma.Registry, s *huma.Schema, t reflect.Type) {
+func (d *Description) embed(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	embedded := huma.SchemaFromType(registry, t)
-	alignWithEncoding(registry, embedded, t)
+	d.alignWithEncoding(registry, embedded, t)
 	maps.Copy(s.Properties, embedded.Properties)
 	s.Required = append(slices.Clone(embedded.Required), s.Required...)
 }

@@ -17,30 +17,30 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
-	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // account is a connected account as the API shows it. There is no token in it, nor in anything that it is made of.
 type account struct {
-	ID                string     `json:"id"`
-	ProfileID         *string    `json:"profileId" doc:"The profile that it belongs to; null: the organization alone, and keys pinned to a profile don't see it."`
-	Platform          string     `json:"platform" enum:"bluesky,linkedin"`
-	PlatformAccountID string     `json:"platformAccountId" doc:"The platform's own id of the account, such as a DID."`
-	DisplayName       *string    `json:"displayName"`
-	TokenExpiresAt    *time.Time `json:"tokenExpiresAt" doc:"When the connection ends unless it is renewed, which happens by itself; null: it does not end."`
-	CreatedAt         time.Time  `json:"createdAt"`
-	UpdatedAt         time.Time  `json:"updatedAt"`
+	ID                string        `json:"id"`
+	ProfileID         *string       `json:"profileId" doc:"The profile that it belongs to; null: the organization alone, and keys pinned to a profile don't see it."`
+	Platform          platform.Name `json:"platform"`
+	PlatformAccountID string        `json:"platformAccountId" doc:"The platform's own id of the account, such as a DID."`
+	DisplayName       *string       `json:"displayName"`
+	TokenExpiresAt    *time.Time    `json:"tokenExpiresAt" doc:"When the connection ends unless it is renewed, which happens by itself; null: it does not end."`
+	CreatedAt         time.Time     `json:"createdAt"`
+	UpdatedAt         time.Time     `json:"updatedAt"`
 }
 
 func accountOf(a store.Account) account {
 	return account{
 		ID:                a.ID,
 		ProfileID:         stringOrNull(a.ProfileID),
-		Platform:          string(a.Platform),
+		Platform:          a.Platform,
 		PlatformAccountID: a.PlatformAccountID,
 		DisplayName:       stringOrNull(a.DisplayName),
 		TokenExpiresAt:    timeOrNull(a.TokenExpiresAt),
@@ -106,32 +106,38 @@ type connectAccount struct {
 
 // connection tells how an account is connected.
 type connection struct {
-	Platform   string              `json:"platform" enum:"bluesky,linkedin"`
-	State      string              `json:"state" enum:"live,trial,pending"`
-	Descriptor platform.Descriptor `json:"descriptor"`
+	Platform   platform.Name            `json:"platform"`
+	State      platform.ConnectionState `json:"state" enum:"live,trial,pending"`
+	Descriptor platform.Descriptor      `json:"descriptor"`
 }
 
 func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection, error) {
-	connector, err := a.connector(r.Param())
+	to, err := a.connectable(r.Param())
 	if err != nil {
 		return connection{}, err
 	}
 	if _, err := a.profileFor(r, in.ProfileID); err != nil {
 		return connection{}, err
 	}
-	return connection{r.Param(), "live", connector.Describe()}, nil
+	// What is no address has always been accepted and ignored; so it is until a platform needs one.
+	returnTo, _ := platform.CheckReturnTo(in.ReturnTo)
+	begun, err := to.Connector.Begin(r.Context(), platform.ConnectionRequest{ReturnTo: returnTo})
+	if err != nil {
+		return connection{}, connectFailed(to.Name, err)
+	}
+	return connection{to.Name, begun.State, begun.Descriptor}, nil
 }
 
-// connector returns that of a platform, by the name that a caller gave it.
-func (a *API) connector(name string) (publish.Connector, error) {
-	if !slices.Contains(platform.Names, platform.Name(name)) {
-		return nil, posting.NoPlatform("platform")
+// connectable returns a platform that accounts can be connected of, by the name that a caller gave it.
+func (a *API) connectable(name string) (platform.Platform, error) {
+	if _, ok := catalog.All.Get(platform.Name(name)); !ok {
+		return platform.Platform{}, posting.NoPlatform("platform")
 	}
-	connector := a.config.Connectors[platform.Name(name)]
-	if connector == nil {
-		return nil, errNotEnabled
+	p, _ := a.config.Platforms.Get(platform.Name(name))
+	if p.Connector == nil {
+		return p, errNotEnabled
 	}
-	return connector, nil
+	return p, nil
 }
 
 // completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes
@@ -148,7 +154,7 @@ type connected struct {
 }
 
 func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (account, error) {
-	connector, err := a.connector(r.Param())
+	to, err := a.connectable(r.Param())
 	if err != nil {
 		return account{}, err
 	}
@@ -161,12 +167,12 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	if err != nil {
 		return account{}, err
 	}
-	if err := checkFields(connector.Describe().Fields, in); err != nil {
+	if err := checkFields(to.Fields, in); err != nil {
 		return account{}, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), connectWithin)
 	defer cancel()
-	c, err := connector.Connect(ctx, in)
+	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{Credentials: in})
 	if err != nil {
 		return account{}, connectFailed(platform.Name(r.Param()), err)
 	}

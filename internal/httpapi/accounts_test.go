@@ -10,7 +10,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
-	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 )
 
 // Connecting what is connected renews it: 200, and the same id. In another profile it is another account.
@@ -79,8 +79,8 @@ func TestWhatAConnectionNeeds(t *testing.T) {
 func TestPlatformNotEnabled(t *testing.T) {
 	f := newFixture(t, nil, notEnabled)
 	key := f.newKey(t)
-	for _, name := range platform.Names {
-		for _, target := range []string{"/v1/accounts/connect/" + string(name), "/v1/accounts/connect/" + string(name) + "/complete"} {
+	for _, name := range catalog.All.Names() {
+		for _, target := range []string{"/v1/accounts/connect/" + name, "/v1/accounts/connect/" + name + "/complete"} {
 			s := sent{method: http.MethodPost, target: target, key: key, body: `{}`}
 			f.refused(t, target, s, http.StatusForbidden, "platform")
 			if e := errorOf(t, f.send(s)); e.Code != "platform_not_enabled" {

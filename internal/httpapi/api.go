@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -59,8 +61,8 @@ type Config struct {
 	Store     *store.DB
 	Library   *media.Library
 	Publisher *publish.Publisher
-	// Connectors are the platforms on which accounts can be connected. The others are not enabled.
-	Connectors map[platform.Name]publish.Connector
+	// Platforms are this server's: accounts can be connected of those with a Connector. The others are not enabled.
+	Platforms platform.List
 
 	// TrustedProxies are believed when they say whom they forward for. Optional.
 	TrustedProxies []netip.Prefix
@@ -97,7 +99,15 @@ type API struct {
 func New(c Config) (*API, error) { return newAPI(c, (*API).routes) }
 
 // Document returns the OpenAPI document.
-func Document() (json.RawMessage, error) { return endpoint.Describe(new(API).routes(), examples) }
+func Document() (json.RawMessage, error) { return describe(new(API).routes()) }
+
+func describe(routes []endpoint.Route) (json.RawMessage, error) {
+	return endpoint.Describe(endpoint.Description{Routes: routes, Examples: examples, Enums: map[reflect.Type][]string{
+		reflect.TypeFor[platform.Name]():       catalog.All.Names(),
+		reflect.TypeFor[store.Status]():        postStatuses,
+		reflect.TypeFor[posting.BatchStatus](): batchStatuses,
+	}})
+}
 
 func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	if err := c.complete(); err != nil {
@@ -129,7 +139,7 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	}, routes(a)); err != nil {
 		return nil, err
 	}
-	if a.document, err = endpoint.Describe(routes(a), examples); err != nil {
+	if a.document, err = describe(routes(a)); err != nil {
 		return nil, err
 	}
 	return a, nil

@@ -35,7 +35,7 @@ type cutFixture struct {
 	plaintext string
 
 	entered     chan *endpoint.Request // each request on its way in
-	connections atomic.Int64  // ever made
+	connections atomic.Int64           // ever made
 }
 
 const cutPath = "/v1/test"

@@ -114,7 +114,7 @@ func TestRecords(t *testing.T) {
 		"durationMs": 0.0, "keyId": string(k.UID), "key": "acme/ci",
 	}
 	for mode, want := range map[AccessLog][]map[string]any{
-		"":              {refused, missed, invalid},
+		"":                       {refused, missed, invalid},
 		endpoint.AccessLogErrors: {refused, missed, invalid},
 		endpoint.AccessLogAll:    {refused, missed, invalid, served},
 		endpoint.AccessLogNone:   {refused},

@@ -33,8 +33,8 @@ func (p *post) appendOpen(b []byte) []byte {
 	} else {
 		b = p.Account.AppendJSON(b)
 	}
-	b = endpoint.AppendString(append(b, `,"platform":`...), p.Platform)
-	b = endpoint.AppendString(append(b, `,"status":`...), p.Status)
+	b = endpoint.AppendString(append(b, `,"platform":`...), string(p.Platform))
+	b = endpoint.AppendString(append(b, `,"status":`...), string(p.Status))
 	b = endpoint.AppendString(append(b, `,"text":`...), p.Text)
 	b = append(b, `,"mediaRefs":`...)
 	if len(p.MediaRefs) == 0 {
@@ -59,7 +59,7 @@ func (p *post) appendOpen(b []byte) []byte {
 
 func (a *postAccount) AppendJSON(b []byte) []byte {
 	b = endpoint.AppendString(append(b, `{"id":`...), a.ID)
-	b = endpoint.AppendString(append(b, `,"platform":`...), a.Platform)
+	b = endpoint.AppendString(append(b, `,"platform":`...), string(a.Platform))
 	b = endpoint.AppendString(append(b, `,"platformAccountId":`...), a.PlatformAccountID)
 	b = endpoint.AppendStringOrNull(append(b, `,"displayName":`...), a.DisplayName)
 	return append(b, '}')

@@ -13,6 +13,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -31,7 +32,7 @@ type createPosts struct {
 // target is one account that a post goes to.
 type target struct {
 	AccountID    *string           `json:"accountId,omitempty" doc:"This, or platform, or both."`
-	Platform     *string           `json:"platform,omitempty" enum:"bluesky,linkedin" doc:"Enough if the key reaches one account of it."`
+	Platform     *platform.Name    `json:"platform,omitempty" doc:"Enough if the key reaches one account of it."`
 	Text         *string           `json:"text,omitempty"`
 	Media        *[]mediaInput     `json:"media,omitempty"`
 	FirstComment *firstComment     `json:"firstComment,omitempty"`
@@ -54,18 +55,18 @@ type mediaInput struct {
 
 // batch is what became of a request to publish.
 type batch struct {
-	ID          string         `json:"id"`
-	Status      string         `json:"status" enum:"queued,published,partial_failed,failed"`
-	CreatedAt   time.Time      `json:"createdAt"`
-	ScheduledAt *time.Time     `json:"scheduledAt,omitempty"`
-	Results     []targetResult `json:"results" doc:"In the order of targets."`
+	ID          string              `json:"id"`
+	Status      posting.BatchStatus `json:"status"`
+	CreatedAt   time.Time           `json:"createdAt"`
+	ScheduledAt *time.Time          `json:"scheduledAt,omitempty"`
+	Results     []targetResult      `json:"results" doc:"In the order of targets."`
 }
 
 type targetResult struct {
 	AccountID       string             `json:"accountId"`
-	Platform        string             `json:"platform" enum:"bluesky,linkedin"`
+	Platform        platform.Name      `json:"platform"`
 	PostID          string             `json:"postId"`
-	Status          string             `json:"status" enum:"queued,publishing,published,failed,rejected,canceled"`
+	Status          store.Status       `json:"status"`
 	URI             string             `json:"uri,omitempty"`
 	CID             string             `json:"cid,omitempty"`
 	FirstCommentURI string             `json:"firstCommentUri,omitempty"`
@@ -125,11 +126,11 @@ func batchAnswer(b posting.Batch) (int, batch) {
 
 // batchOf shows the posts of one request.
 func batchOf(b posting.Batch) batch {
-	shown := batch{Status: string(b.Status()), Results: make([]targetResult, 0, len(b.Posts))}
+	shown := batch{Status: b.Status(), Results: make([]targetResult, 0, len(b.Posts))}
 	for _, p := range b.Posts {
 		shown.ID, shown.CreatedAt, shown.ScheduledAt = p.BatchID, p.CreatedAt.UTC(), timeOrNull(p.ScheduledAt)
 		shown.Results = append(shown.Results, targetResult{
-			AccountID: p.AccountID, Platform: string(p.Platform), PostID: p.ID, Status: string(p.Status),
+			AccountID: p.AccountID, Platform: p.Platform, PostID: p.ID, Status: p.Status,
 			URI: p.Receipt.URI, CID: p.Receipt.CID,
 			FirstCommentURI: p.Receipt.FirstCommentURI, FirstCommentCID: p.Receipt.FirstCommentCID,
 			Warnings: p.Receipt.Warnings, Error: p.Failure,
@@ -144,8 +145,8 @@ type post struct {
 	ProfileID   *string           `json:"profileId" doc:"The profile of its account; null: the organization alone."`
 	AccountID   *string           `json:"accountId" doc:"null once the account is disconnected."`
 	Account     *postAccount      `json:"account" doc:"null once the account is disconnected."`
-	Platform    string            `json:"platform" enum:"bluesky,linkedin"`
-	Status      string            `json:"status" enum:"queued,publishing,published,failed,rejected,canceled" doc:"failed: it may go better another time; rejected: not unless something is changed."`
+	Platform    platform.Name     `json:"platform"`
+	Status      store.Status      `json:"status" doc:"failed: it may go better another time; rejected: not unless something is changed."`
 	Text        string            `json:"text"`
 	MediaRefs   []store.MediaRef  `json:"mediaRefs"`
 	ScheduledAt *time.Time        `json:"scheduledAt" doc:"null: it was to be published at once."`
@@ -159,10 +160,10 @@ type post struct {
 }
 
 type postAccount struct {
-	ID                string  `json:"id"`
-	Platform          string  `json:"platform" enum:"bluesky,linkedin"`
-	PlatformAccountID string  `json:"platformAccountId"`
-	DisplayName       *string `json:"displayName"`
+	ID                string        `json:"id"`
+	Platform          platform.Name `json:"platform"`
+	PlatformAccountID string        `json:"platformAccountId"`
+	DisplayName       *string       `json:"displayName"`
 }
 
 // postDetail is a post with what was tried.
@@ -187,8 +188,8 @@ func (a *API) postOf(p store.Post) post {
 		ID:          p.ID,
 		ProfileID:   stringOrNull(p.ProfileID),
 		AccountID:   stringOrNull(p.AccountID),
-		Platform:    string(p.Platform),
-		Status:      string(p.Status),
+		Platform:    p.Platform,
+		Status:      p.Status,
 		Text:        p.Text,
 		MediaRefs:   p.Media,
 		ScheduledAt: timeOrNull(p.ScheduledAt),
@@ -204,7 +205,7 @@ func (a *API) postOf(p store.Post) post {
 		shown.MediaRefs = []store.MediaRef{}
 	}
 	if ref := p.Account; ref != nil {
-		shown.Account = &postAccount{ref.ID, string(ref.Platform), ref.PlatformAccountID, stringOrNull(ref.DisplayName)}
+		shown.Account = &postAccount{ref.ID, ref.Platform, ref.PlatformAccountID, stringOrNull(ref.DisplayName)}
 	}
 	return shown
 }
@@ -223,11 +224,22 @@ func attemptOf(t store.Attempt) attempt {
 	return shown
 }
 
-// Values of the filters.
+// Values of the filters, and of what is shown.
 var (
-	platformNames = []string{string(platform.Bluesky), string(platform.LinkedIn)}
-	postStatuses  = []string{"queued", "publishing", "published", "failed", "rejected", "canceled"}
+	platformNames = catalog.All.Names()
+	postStatuses  = texts(
+		store.Queued, store.Publishing, store.Published, store.Failed, store.Rejected, store.Canceled,
+	)
+	batchStatuses = texts(posting.BatchStatuses...)
 )
+
+func texts[T ~string](values ...T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
+}
 
 // Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there
 // are none.

@@ -18,7 +18,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
@@ -53,7 +53,9 @@ func newProvoker(t *testing.T) *provoker {
 	})
 	p.exhausted.do(http.MethodGet, "/v1/whoami", orgText)
 	p.away = newFixture(t, objects, func(c *Config) {
-		c.Connectors = map[platform.Name]publish.Connector{platform.Bluesky: absent{c.Connectors[platform.Bluesky]}}
+		p, _ := c.Platforms.Get(bluesky.Name)
+		p.Connector = absent{p.Connector}
+		c.Platforms = platform.List{p}
 	})
 	p.promises = newPromises(t, p.works.get(t, "/v1/openapi.json", ""))
 	return p
@@ -70,9 +72,9 @@ func smallLibrary(t *testing.T) *media.Library {
 }
 
 // absent is a platform that does not answer.
-type absent struct{ publish.Connector }
+type absent struct{ platform.Connector }
 
-func (absent) Connect(context.Context, map[string]string) (platform.Connection, error) {
+func (absent) Complete(context.Context, platform.ConnectionAnswer) (platform.Connection, error) {
 	return platform.Connection{}, &platform.Failure{Code: platform.CodeUnavailable, Message: "It does not answer."}
 }
 

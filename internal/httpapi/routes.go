@@ -117,14 +117,14 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Endpoint: endpoint.Writes(a.disconnectAccount),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ID: "connectAccount", Scope: v1alpha1.ScopeAccountsWrite,
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ParamValues: platformNames, ID: "connectAccount", Scope: v1alpha1.ScopeAccountsWrite,
 			Summary:  "Begin to connect an account",
 			Detail:   "Tells what the platform asks for.",
 			Refuses:  []int{http.StatusNotFound},
 			Endpoint: endpoint.Writes(a.connectAccount),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ID: "completeConnection", Scope: v1alpha1.ScopeAccountsWrite,
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ParamValues: platformNames, ID: "completeConnection", Scope: v1alpha1.ScopeAccountsWrite,
 			Summary: "Connect an account",
 			Detail: "With what the platform asks for, and optionally profileId. 201 for a new account; 200 for one that was connected " +
 				"before, whose credentials are renewed.",

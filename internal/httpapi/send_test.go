@@ -18,8 +18,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
-	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -182,7 +180,7 @@ func (f *fixture) testEnvironment(t testing.TB) *fixture {
 }
 
 // notEnabled is the live environment until a platform is built: there are no connectors.
-func notEnabled(c *Config) { c.Connectors = map[platform.Name]publish.Connector{} }
+func notEnabled(c *Config) { c.Platforms = nil }
 
 // rows counts what there is in the tables of the database.
 func (f *fixture) rows(t testing.TB, tables ...string) int {

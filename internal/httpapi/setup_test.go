@@ -95,14 +95,14 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 		Admission: admission.Options{
 			Authenticator: authntest.Authenticator(t, f.index, key.Live, f.clock, authntest.Serving(f.serving)),
 		},
-		Directory:     f.index,
-		Ready:         func() bool { return true },
-		Environment:   key.Live,
-		KeyFormat:     authntest.Format(t),
-		NewRequestID:  func() string { return fmt.Sprintf("made-%08d", ids.Add(1)) },
-		Clock:         f.clock,
-		Logger:        slog.New(slog.NewJSONHandler(f.log, nil)),
-		Registerer:    f.registry,
+		Directory:    f.index,
+		Ready:        func() bool { return true },
+		Environment:  key.Live,
+		KeyFormat:    authntest.Format(t),
+		NewRequestID: func() string { return fmt.Sprintf("made-%08d", ids.Add(1)) },
+		Clock:        f.clock,
+		Logger:       slog.New(slog.NewJSONHandler(f.log, nil)),
+		Registerer:   f.registry,
 	}
 	publishing(t, &c, databaseURL(t))
 	for _, mod := range mods {

@@ -141,7 +141,7 @@ func TestStreamReset(t *testing.T) {
 		for _, tc := range []struct {
 			reason string
 			then   func(c *cutFixture, r *endpoint.Request, w io.Writer) error // after the first byte
-			status int                                                // as recorded
+			status int                                                         // as recorded
 			cut    bool
 			logged string
 		}{

@@ -5,9 +5,9 @@ package posting
 
 import (
 	"context"
-	"slices"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -66,14 +66,16 @@ func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p store.Post)
 
 // accountFor finds the account that a target means. at is where the target stands.
 func accountFor(ctx context.Context, find *finder, t Target, at string) (store.Account, error) {
-	if t.Platform != nil && !slices.Contains(platform.Names, platform.Name(*t.Platform)) {
-		return store.Account{}, NoPlatform(at + ".platform")
+	if t.Platform != nil {
+		if _, known := catalog.All.Get(*t.Platform); !known {
+			return store.Account{}, NoPlatform(at + ".platform")
+		}
 	}
 	account, err := lookUpAccount(ctx, find, t, at)
 	switch {
 	case err != nil:
 		return account, err
-	case t.Platform != nil && *t.Platform != string(account.Platform):
+	case t.Platform != nil && *t.Platform != account.Platform:
 		return account, errPlatformMismatch
 	case t.Options != nil && t.Options.Platform != account.Platform:
 		return account, errOptionsMismatch
@@ -90,7 +92,7 @@ func lookUpAccount(ctx context.Context, find *finder, t Target, at string) (stor
 		return store.Account{}, problem.NewInvalid(at+".accountId", "A target has neither accountId nor platform.",
 			"Send one of them, or both.")
 	}
-	accounts, err := find.accountsOf(ctx, platform.Name(*t.Platform))
+	accounts, err := find.accountsOf(ctx, *t.Platform)
 	switch {
 	case err != nil:
 		return store.Account{}, err

@@ -38,11 +38,12 @@ type Draft struct {
 
 // Target is one account that a draft goes to: by its id, or by its platform if the caller reaches one account of it.
 type Target struct {
-	AccountID, Platform *string
-	Text                *string
-	Media               *[]Media
-	FirstComment        *string
-	Options             *platform.Options
+	AccountID    *string
+	Platform     *platform.Name
+	Text         *string
+	Media        *[]Media
+	FirstComment *string
+	Options      *platform.Options
 }
 
 // Media is a file of a draft. Of its three origins, only the id of an upload is taken so far.

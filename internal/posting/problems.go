@@ -3,7 +3,10 @@
 
 package posting
 
-import "github.com/letmepost/letmepost-operator/internal/problem"
+import (
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
 
 // What is not there for a caller. Others look for these things too, and say the same.
 var (
@@ -51,7 +54,7 @@ const uploadFirst = "Upload the file with POST /v1/media, and send its mediaId."
 
 // NoPlatform is for a name of a platform that there is none of. rule says where it stands.
 func NoPlatform(rule string) *problem.Problem {
-	return problem.NewInvalid(rule, "There is no platform of this name.", "The platforms are bluesky and linkedin.")
+	return problem.NewInvalid(rule, "There is no platform of this name.", catalog.All.Sentence())
 }
 
 // What can't be done to a post in the state that it is in.

@@ -26,7 +26,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
-	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/rate"
@@ -75,11 +75,7 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	if err := s.openStorage(ctx, logger); err != nil {
 		return nil, err
 	}
-	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}
-	for _, name := range platform.Names {
-		played := sandbox.New(name, newID, clock.RealClock{})
-		platforms[name], connectors[name] = played, played
-	}
+	platforms := sandbox.OfAll(catalog.All, newID, clock.RealClock{})
 	if s.publisher, err = publish.New(publish.Options{
 		Store: s.store, Media: s.library, Environment: key.Live, Platforms: platforms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	}); err != nil {
@@ -100,7 +96,7 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		Store:         s.store,
 		Library:       s.library,
 		Publisher:     s.publisher,
-		Connectors:    connectors,
+		Platforms:     platforms,
 		Environment:   key.Live,
 		KeyFormat:     format,
 		NewRequestID:  uuid.NewString,

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-func TestReticent(t *testing.T) {
+func TestThrottled(t *testing.T) {
 	var out bytes.Buffer
-	h := newReticent(slog.NewTextHandler(&out, nil)).WithAttrs([]slog.Attr{slog.Int("n", 1)})
+	h := newThrottled(slog.NewTextHandler(&out, nil)).WithAttrs([]slog.Attr{slog.Int("n", 1)})
 	began := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
 		reason  string
