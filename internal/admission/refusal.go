@@ -27,7 +27,7 @@ type Refusal struct {
 	Code Code
 	// Reason is why nobody was recognised; "" if somebody was. It is for metrics and logs: those who are refused are told
 	// one thing for all reasons.
-	Reason authn.Refusal
+	Reason Reason
 	// Class is how the audit log names the refusal: the reason, or what was lacking; "": it is not in there.
 	Class string
 	// Scope that is lacking; "" unless that is why.
@@ -69,8 +69,11 @@ func Classes() []string {
 	return classes
 }
 
+// Reason is why nobody was recognised.
+type Reason = authn.Refusal
+
 // Reasons lists why nobody may be recognised, for the labels of a metric.
-func Reasons() []authn.Refusal { return authn.Refusals }
+func Reasons() []Reason { return authn.Refusals }
 
 // The challenges of RFC 6750, section 3. They tell one thing apart that the caller knows: whether there were
 // credentials. What a key was or is, nobody learns from them.

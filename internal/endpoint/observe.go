@@ -17,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
@@ -32,7 +31,7 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	unmatched prometheus.Observer
-	refusals  map[authn.Refusal]prometheus.Counter
+	refusals  map[admission.Reason]prometheus.Counter
 	cut       prometheus.Counter
 }
 
@@ -47,7 +46,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Help:    "Time from a request's header to the end of its response, by route pattern.",
 			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
-		refusals: map[authn.Refusal]prometheus.Counter{},
+		refusals: map[admission.Reason]prometheus.Counter{},
 		cut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lmp_http_requests_cut_total",
 			Help: "Requests that were accepted and did not get their answer: their key was revoked or expired meanwhile, or this " +
