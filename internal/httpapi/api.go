@@ -180,8 +180,8 @@ func timeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	t = t.UTC()
-	return &t
+	utc := t.UTC() // a pointer to t itself would cost an allocation where it is null, too
+	return &utc
 }
 
 // stringOrNull prepares s for a response: null if it is "".
@@ -189,7 +189,8 @@ func stringOrNull(s string) *string {
 	if s == "" {
 		return nil
 	}
-	return &s
+	given := s // a pointer to s itself would cost an allocation where it is null, too
+	return &given
 }
 
 var (

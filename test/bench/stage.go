@@ -51,6 +51,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the
 // sandbox for platforms.
 func newStage(ctx context.Context, keys int) (_ *stage, err error) {
+	uuid.EnableRandPool() // as cmd/api does
 	format, err := key.NewFormat(key.DefaultWord)
 	if err != nil {
 		return nil, err
