@@ -35,6 +35,7 @@ type section struct {
 var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
+	{"share", benchShare},
 	{"posts", benchPosts},
 	{"upload", benchUpload},
 	{"apply", onBed(benchApply)},
@@ -60,11 +61,8 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := fs.String(
-		"run",
-		"",
-		"run only the sections whose name matches this `regexp`: authenticate, whoami, posts, upload, apply, revoke, coldstart, memory",
-	)
+	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
+		"authenticate, whoami, share, posts, upload, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

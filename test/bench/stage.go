@@ -21,6 +21,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -62,9 +63,13 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		if s.plaintext, err = format.Mint(random, key.Live); err != nil {
 			return nil, err
 		}
-		index.PutKey(resource(format, i, s.plaintext))
+		index.PutKey(authntest.Resource(format, i, s.plaintext))
 	}
-	s.authenticator = newAuthenticator(index, format)
+	s.authenticator = authn.NewAuthenticator(authn.Options{
+		Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
+		Serving:       func(time.Time) bool { return true },
+		CommitTimeout: time.Second,
+	})
 	f := new(authn.Flight)
 	if err := s.authenticator.Admit(ctx, []string{"Bearer " + s.plaintext}, f); err != nil {
 		return nil, err
@@ -92,20 +97,20 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		Admission: admission.Options{
 			Authenticator: s.authenticator, Limits: limits, Failures: limit.NewAddresses(rate.Rate{}),
 		},
-		Directory:     index,
-		Ready:         func() bool { return true },
-		Store:         s.store,
-		Library:       s.library,
-		Publisher:     s.publisher,
-		Platforms:     platforms,
-		Environment:   key.Live,
-		KeyFormat:     format,
-		NewRequestID:  uuid.NewString,
-		NewID:         newID,
-		Random:        crand.Reader,
-		Clock:         clock.RealClock{},
-		Logger:        logger,
-		Registerer:    registry,
+		Directory:    index,
+		Ready:        func() bool { return true },
+		Store:        s.store,
+		Library:      s.library,
+		Publisher:    s.publisher,
+		Platforms:    platforms,
+		Environment:  key.Live,
+		KeyFormat:    format,
+		NewRequestID: uuid.NewString,
+		NewID:        newID,
+		Random:       crand.Reader,
+		Clock:        clock.RealClock{},
+		Logger:       logger,
+		Registerer:   registry,
 	})
 	return s, err
 }

@@ -249,3 +249,25 @@ func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, err
 	}
 	return f.Caller(), f.End()
 }
+
+// Resource returns the i-th of a great many ApiKeys, as it comes from the apiserver: every string of its own. A hundred
+// organizations share them.
+func Resource(format key.Format, i int, plaintext string) *v1alpha1.ApiKey {
+	created := metav1.NewTime(time.Unix(1_700_000_000+int64(i), 0))
+	organization := i % 100
+	return &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:         fmt.Sprintf("organization-%d", organization),
+			Name:              fmt.Sprintf("some-backend-%d", i),
+			UID:               types.UID(fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)),
+			CreationTimestamp: created,
+		},
+		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:]},
+		Status: v1alpha1.ApiKeyStatus{
+			Hash:           key.HashOf(plaintext).String(),
+			Hint:           format.Hint(plaintext),
+			OrganizationID: fmt.Sprintf("ffffffff-0000-4000-8000-%012x", organization),
+			MintedAt:       &created,
+		},
+	}
+}
