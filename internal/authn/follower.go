@@ -44,9 +44,9 @@ type follower[T metav1.Object] struct {
 	stopServing func()
 	ask         chan struct{} // has been sent to when a list is asked for
 
-	mu             sync.Mutex
-	version        string          // the resourceVersion up to which all has been applied
-	heard          time.Time       // when the apiserver was last heard of
+	mu      sync.Mutex
+	version string    // the resourceVersion up to which all has been applied
+	heard   time.Time // when the apiserver was last heard of
 	// Whoever asks while a list is on its way must not be answered by that one: it was sent before they asked.
 	waitingForNext []chan struct{} // to be closed by the first list that the next reflector applies
 	waitingForThis []chan struct{} // to be closed by the first list that this reflector applies
