@@ -254,7 +254,7 @@ func (p *problem) final() bool {
 // release gives the claim up. If that fails, the claim is in progress until the database is back, and says so to
 // whoever asks: better than running twice.
 func (a *API) release(ctx context.Context, r *request) {
-	if err := a.view(r).Release(ctx, r.claimed); err != nil {
+	if err := a.view(r).Abandon(ctx, r.claimed); err != nil {
 		a.config.Logger.WarnContext(ctx, "release a claim, trying on", "requestId", r.id, "error", err)
 		a.releaseLater(r, r.claimed)
 	}
@@ -264,5 +264,5 @@ func (a *API) release(ctx context.Context, r *request) {
 // answered.
 func (a *API) releaseLater(r *request, claim *store.Claim) {
 	view := a.view(r)
-	a.config.Publisher.RecordLater(func(ctx context.Context) error { return view.Release(ctx, claim) })
+	a.config.Publisher.RecordLater(func(ctx context.Context) error { return view.Abandon(ctx, claim) })
 }
