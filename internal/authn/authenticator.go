@@ -175,6 +175,7 @@ func bearer(values []string) (string, error) {
 	case len(values) > 1 || len(values[0]) > maxCredentials:
 		return "", Malformed
 	}
+	// RFC 9110 section 11.1 lets the scheme be written in any case; the contract of this API asks for "Bearer".
 	token, ok := strings.CutPrefix(values[0], "Bearer ")
 	if !ok {
 		return "", Malformed

@@ -198,6 +198,7 @@ func newer(a, b string) string {
 // Changed is sent to when Applied has another key to return.
 func (f *Feed) Changed() <-chan struct{} { return f.changed }
 
+// notify says that Applied has something new to return. It must not block: it is called from where keys are put.
 func (f *Feed) notify() {
 	select {
 	case f.changed <- struct{}{}:
@@ -221,6 +222,7 @@ func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 	return !known
 }
 
+// removeKey takes out a key that is gone: its deletion is over, and nobody waits to be told of it.
 func (f *Feed) removeKey(k *v1alpha1.ApiKey) {
 	f.index.RemoveKey(k) // first, so that it is refused whatever else is known of it
 	f.forget(k.UID)

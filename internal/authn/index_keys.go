@@ -46,7 +46,7 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 		unserved = true
 	}
 	k, flags := x.newKey(o, life), flagsOf(o, life)
-	x.keys.put(hash, k, flags)
+	x.keys.put(hash, k, flags) // from here on, lookups find it
 	t := x.organizations[*k.Organization]
 	t.keys[k] = struct{}{}
 	t.changeKeys()
@@ -70,6 +70,7 @@ func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key)
 	return added&(deleting|duplicate) != 0, toWithdraw
 }
 
+// newKey makes the entry of an ApiKey, and ties it to its Profile.
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 	k := &Key{
 		Name:         o.Name,
@@ -125,6 +126,7 @@ func (x *Index) RemoveKey(o *v1alpha1.ApiKey) {
 	}
 }
 
+// removeKey looks at the UID too: with one hash for two ApiKeys, the event may be about the one that is not held.
 func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
 	hash, err := key.ParseHash(o.Status.Hash)
 	if err != nil {
@@ -134,7 +136,7 @@ func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
 	defer x.mu.Unlock()
 	s := x.keys.get(hash)
 	if s == nil || s.key.id != o.UID {
-		return false // the hash is another key's by now
+		return false
 	}
 	x.noteGone(s)
 	x.dropKey(s)
@@ -148,6 +150,7 @@ func (x *Index) retainKeys(namespace string, ids map[types.UID]struct{}) {
 	}
 }
 
+// dropKeysExcept is how a list takes out what was deleted while nobody watched.
 func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (unserved bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -20,6 +20,7 @@ func (x *Index) PutProfile(o *v1alpha1.Profile) {
 	}
 }
 
+// putProfile tells whether the keys that are pinned to the Profile have ceased to be served by this.
 func (x *Index) putProfile(o *v1alpha1.Profile) (unserved bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -39,6 +40,7 @@ func (x *Index) putProfile(o *v1alpha1.Profile) (unserved bool) {
 	return p.life.Deleting && !wasDeleting
 }
 
+// newProfile reads a Profile, but for its organization, which the index knows.
 func newProfile(o *v1alpha1.Profile) *Profile {
 	p := &Profile{
 		Profile: caller.Profile{

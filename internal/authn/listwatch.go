@@ -62,7 +62,8 @@ func (l listWatch) ListWithContext(ctx context.Context, options metav1.ListOptio
 	return list, nil
 }
 
-// WatchWithContext returns the changes that follow a list.
+// WatchWithContext returns the changes that follow a list. The reflector asks for bookmarks, by which a replica
+// announces a new resourceVersion even where nothing happens.
 func (l listWatch) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
 	w, err := l.client.Get().
@@ -76,12 +77,12 @@ func (l listWatch) WatchWithContext(ctx context.Context, options metav1.ListOpti
 	return w, nil
 }
 
-// List and Watch complete cache.ListerWatcher; the reflector calls the two above.
-
+// List completes cache.ListerWatcher; the reflector calls ListWithContext.
 func (l listWatch) List(options metav1.ListOptions) (runtime.Object, error) {
 	return l.ListWithContext(context.Background(), options)
 }
 
+// Watch completes cache.ListerWatcher; the reflector calls WatchWithContext.
 func (l listWatch) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return l.WatchWithContext(context.Background(), options)
 }

@@ -36,6 +36,7 @@ func (c compactRate) limit() *v1alpha1.RateLimit {
 	return &v1alpha1.RateLimit{Requests: c.requests, Window: metav1.Duration{Duration: c.rate().Window}}
 }
 
+// rate returns it as package rate counts it; the zero Rate for none.
 func (c compactRate) rate() rate.Rate {
 	return rate.Rate{Requests: int64(c.requests), Window: time.Duration(c.window) * time.Millisecond}
 }

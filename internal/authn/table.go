@@ -38,6 +38,7 @@ type array struct {
 	slots []slot
 }
 
+// newArray returns n free slots.
 func newArray(n int) *array {
 	a := &array{marks: make([]atomic.Uint32, n), slots: make([]slot, n)}
 	preferHugePages(a.marks)
@@ -70,6 +71,7 @@ const (
 // minSlots keeps a small table from being rebuilt at every change.
 const minSlots = 64
 
+// newTable returns an empty table with a seed of its own, which nobody outside can learn.
 func newTable() *table {
 	t := &table{seed: maphash.MakeSeed()}
 	t.array.Store(newArray(minSlots))

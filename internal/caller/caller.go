@@ -113,11 +113,11 @@ func (a *Actor) Last4() string {
 // A person's reference begins so, and a key's never does: no UID has a colon.
 const (
 	personPrefix = "person:"
-	// hashPrefix follows it if the username was too long. No escaped username begins so, because a colon is escaped: whoever
-	// is called like the hash of somebody else's username is still told from them.
+	// hashPrefix follows it if the username was too long. No escaped username begins so, because a colon is escaped:
+	// whoever is called like the hash of somebody else's username is still told from them.
 	hashPrefix = "sha256:"
-	// maxEscaped is how many bytes of an escaped username fit: with personPrefix, the 128 that the columns of package store
-	// take as an id.
+	// maxEscaped is how many bytes of an escaped username fit: with personPrefix, the 128 that the columns of package
+	// store take as an id.
 	maxEscaped = 120
 )
 

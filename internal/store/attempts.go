@@ -28,6 +28,7 @@ AND post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`
 )
 
 var (
+	// What a caller's own request does is held by its view, and what the server does by itself is not.
 	addAttempt       = declareScoped(addAttemptText)
 	finishPost       = declareScoped(finishPostText)
 	finishAttempt    = declareScoped(finishAttemptText)
@@ -91,6 +92,7 @@ func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, 
 		if err != nil {
 			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 		}
+		// Without a time of its own, an attempt has ended now: FailLost knows no better.
 		at := cmp.Or(micros(a.FinishedAt), micros(db.now()))
 		published, receipt := int64(0), ""
 		if o.Failure == nil {
@@ -117,6 +119,7 @@ func encodeFailure(f *platform.Failure) (text, code string, err error) {
 	if f == nil {
 		return "", "", nil
 	}
+	// The code is a column of its own, as listings filter by it. All else goes into JSON, which takes any text.
 	if !isText(f.Code) {
 		return "", "", errText
 	}
@@ -134,7 +137,8 @@ func encodeFailure(f *platform.Failure) (text, code string, err error) {
 	return text, f.Code, err
 }
 
-// Start begins an attempt at a queued post whose time has come. ErrState: it is not queued, or its time has not come;
+// Start begins an attempt at a queued post whose time has come, and returns both as they are then. Whoever gets them is
+// the one to publish it. ErrState: it is not queued, or its time has not come;
 // ErrNotFound: it is gone.
 func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err error) {
 	if !isID(postID) {
@@ -173,6 +177,7 @@ func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, e
 		if err != nil {
 			return err
 		}
+		// The process may turn out to live, and finish one of them first; then finish leaves that one alone.
 		outcomes := make([]Outcome, len(lost))
 		for i, a := range lost {
 			outcomes[i] = Outcome{Attempt: a, Failure: &failure}

@@ -48,7 +48,7 @@ func isID(s string) bool {
 	return true
 }
 
-// isText tells whether both engines can store a string and give it back as it is.
+// isText tells whether both engines can store a string and give it back as it is: PostgreSQL takes UTF-8 without NUL.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 var errText = errors.New("not text: a NUL or no UTF-8")

@@ -31,6 +31,7 @@ WHERE {scope m} AND (m.created_at, m.id) < (?, ?) ORDER BY m.created_at DESC, m.
 	addMedia  = declareScoped(`INSERT INTO media
 (organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
 VALUES ({owner}, ?, ?, ?, ?, ?, ?)`)
+	// UPDATE keeps out those who want it with SHARE: posts that are just being added.
 	lockMedia = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock UPDATE}`)
 	// A post of another profile may use it, if it was made with a key of the whole organization.
 	usesOfMedia = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id
@@ -59,7 +60,7 @@ func blobKey(environment, organization, mediaID string) string {
 	return environment + "/" + organization + "/" + mediaID
 }
 
-// Medias lists media. more tells whether there are any after the last of these.
+// Medias lists media, newest first. more tells whether there are any after the last of these.
 func (v *View) Medias(ctx context.Context, p Page) (media []Media, more bool, err error) {
 	return list(ctx, v, p, listMedia, listMediaAfter, scanMedia)
 }

@@ -81,6 +81,8 @@ func openSQLite(path string) (writer, reader *pool, err error) {
 	}
 	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.Clean(path))
 	open := func(parameters url.Values) (*sql.DB, error) { return sql.Open("sqlite", name+"?"+parameters.Encode()) }
+	// immediate: a transaction that begins by reading and writes later could find that somebody has written in between,
+	// and no busy_timeout helps it then.
 	w, err := open(url.Values{"_pragma": pragmas, "_txlock": {"immediate"}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the SQLite file: %w", err)
@@ -105,6 +107,7 @@ func openPostgres(address string) (*pool, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "letmepost"
 	}
+	// pgx gives what it does not know to the server, which would refuse it.
 	connections := pgConnections
 	if text, ok := config.RuntimeParams[poolSize]; ok {
 		delete(config.RuntimeParams, poolSize) // it is not the server's

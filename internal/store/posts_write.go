@@ -19,13 +19,16 @@ var (
 batch_id, batch_position, account_id, platform, status, text, media, first_comment, options, scheduled_at, due_at,
 published_at, receipt, failure, error_code, attempts, attempt_id, created_at, updated_at)
 VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`)
+	// The casts are for PostgreSQL, which can't tell the types of parameters in a SELECT.
 	addPostMedia = declareScoped(`INSERT INTO post_media (post_id, position, media_id)
 SELECT p.id, CAST(? AS BIGINT), CAST(? AS TEXT) FROM posts AS p WHERE p.id = ? AND {scope p}`)
 	deletePostMedia = declareScoped(`DELETE FROM post_media
 WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
 	mediaOfOwnPost = declareScoped(`SELECT m.id FROM post_media AS u JOIN media AS m ON m.id = u.media_id
 WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
+	// OF p: PostgreSQL can't lock the nullable side of an outer join, which the account is.
 	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
+	// The three below have no condition on status: lock has found it, and holds the row until the transaction ends.
 	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ?
 WHERE id = ? AND {scope}`)
 	cancelPost  = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
@@ -71,6 +74,7 @@ func (tx *Tx) lockNeeded(posts []Post) error {
 			p.Platform == byAccount[i-1].Platform {
 			continue
 		}
+		// What the caller looked up may have changed since. What counts is what the lock finds.
 		account, err := one(inTx(tx, accountForPost, scanAccount, p.AccountID))
 		if err != nil {
 			return err
@@ -100,7 +104,8 @@ func (tx *Tx) lockMedia(refs []MediaRef) error {
 	return nil
 }
 
-// addPost adds one post that has all it needs, and the first attempt at it if it is to go at once.
+// addPost adds one post that has all it needs, and the first attempt at it if it is to go at once: both are there
+// before anything is sent, so that nobody takes the post up as well.
 func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
 	if !isID(p.ID) || !isID(p.MadeBy) || p.BatchID != "" && !isID(p.BatchID) {
 		return nil, ErrNotFound
@@ -150,7 +155,8 @@ func (tx *Tx) addMediaOf(p Post) error {
 	return nil
 }
 
-// encodeMedia writes the files of a post; "" for none.
+// encodeMedia writes the files of a post; "" for none. They are stored twice: here as the post shows them, for good,
+// and in post_media, by which media are kept while they are needed.
 func encodeMedia(refs []MediaRef) (string, error) {
 	if len(refs) == 0 {
 		return "", nil
@@ -166,7 +172,8 @@ type Edit struct {
 	ScheduledAt *time.Time
 }
 
-// EditPost makes an edit, and returns the post as it is after it. A medium that the view does not reach is ErrNotFound.
+// EditPost makes an edit, and returns the post as it is after it. Media are replaced as a whole, for posts refer to
+// them by position. A medium that the view does not reach is ErrNotFound.
 func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {
@@ -189,7 +196,7 @@ func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 	if e.Media != nil {
 		p.Media = slices.Clone(*e.Media)
 		if len(p.Media) == 0 {
-			p.Media = nil
+			p.Media = nil // as it is read
 		}
 		if err := tx.replaceMedia(p); err != nil {
 			return Post{}, fmt.Errorf("edit post %s: %w", id, err)
@@ -226,7 +233,7 @@ func (tx *Tx) lock(id string) (row, error) {
 	return one(inTx(tx, lockPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, id))
 }
 
-// CancelPost cancels a queued post. ErrState: it is not queued.
+// CancelPost cancels a queued post. ErrState: it is not queued, so it is too late or has been done already.
 func (tx *Tx) CancelPost(id string) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {

@@ -40,7 +40,7 @@ func (db *DB) Run(ctx context.Context) {
 		backoff = min(2*backoff, lastRetry)
 	}
 	db.logger.Info("the database is ready", "engine", db.engine)
-	db.ready.Store(true)
+	db.ready.Store(true) // what is asked for every call; the channel is for those who wait
 	close(db.migrated)
 	complaint.Clear()
 	// Every fifth of the silence that is taken for death, or up to a quarter of it: three heartbeats may be lost.
@@ -69,11 +69,13 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err := db.bindEnvironment(ctx); err != nil {
 		return err
 	}
+	// An id that was drawn before stays: it says which database this is.
 	if _, err := db.writer.ExecContext(ctx, makeStamp.text(db.engine), db.newID()); err != nil {
 		return fmt.Errorf("make the stamp: %w", err)
 	}
 	if err := db.deleteDead(ctx); err != nil {
 		return fmt.Errorf("forget dead processes: %w", err)
 	}
+	// Before the first call is let in: without a row, what this process begins would count as abandoned at once.
 	return db.sendHeartbeat(ctx)
 }

@@ -27,7 +27,7 @@ func (s session) query(ctx context.Context, text string, args []any) (*sql.Rows,
 	switch {
 	case err != nil:
 		return nil, err
-	case stmt == nil:
+	case stmt == nil: // the driver prepares it itself, or it is too seldom the same
 		return s.QueryContext(ctx, text, args...)
 	}
 	return stmt.QueryContext(ctx, args...)
@@ -61,7 +61,8 @@ func (s session) run(ctx context.Context, text string, args []any) (sql.Result, 
 	return stmt.ExecContext(ctx, args...)
 }
 
-// all reads rows with scan, one at a time. It closes them.
+// all reads rows with scan, one at a time. It closes them: a connection is busy until its rows are. It takes the error
+// of the query too, so that the two can be called in one line.
 func all[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) (list []T, _ error) {
 	if err != nil {
 		return nil, err
