@@ -39,7 +39,11 @@ go_program() {
     local module=$1 out=$2 name=$3 package=$4 expected=$5 ldflags=$6
     local log=$out/log/$name.log stamp=$out/.$name.stamp temp=$out/.$name.$$ want started=$SECONDS
     mkdir -p "$out/log"
-    want=$({ find "$module" -type f ! -name '*.sh' | sort | xargs cat; go version; echo "$package $ldflags ${GOFLAGS:-}"; } | sha256sum | cut -d' ' -f1)
+    want=$({
+        find "$module" -type f ! -name '*.sh' | sort | xargs cat
+        go version
+        echo "$package $ldflags ${GOFLAGS:-}"
+    } | sha256sum | cut -d' ' -f1)
     if [[ -x $out/$name && -f $stamp && $(<"$stamp") == "$want" ]]; then
         return 0
     fi

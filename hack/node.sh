@@ -14,5 +14,5 @@ for program in "${!packages[@]}"; do
 done
 [[ -x /usr/lib/cni/bridge ]] || missing+=(containernetworking-plugins)
 [[ ${#missing[@]} == 0 ]] && exit 0
-install_packages "the node of make e2e" "With these programs on the PATH, and the network plugins in /usr/lib/cni, this step is skipped." \
-    "${missing[@]}"
+otherwise="With these programs on the PATH, and the network plugins in /usr/lib/cni, this step is skipped."
+install_packages "the node of make e2e" "$otherwise" "${missing[@]}"

@@ -22,8 +22,8 @@ install_packages() (
         for file in "${undo[@]}"; do "${as_root[@]}" rm -f "$file"; done
     }
     trap cleanup EXIT
-    # Packages start their services when they are installed, unless the machine's policy says no (invoke-rc.d), and Debian's
-    # PostgreSQL makes a cluster, unless its configuration says no. Both say no for as long as this runs.
+    # Packages start their services when they are installed, unless the machine's policy says no (invoke-rc.d), and
+    # Debian's PostgreSQL makes a cluster, unless its configuration says no. Both say no for as long as this runs.
     say_no() { # FILE CONTENT MODE
         [[ -e $1 ]] && return
         undo+=("$1")

@@ -19,7 +19,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// clusterConfig finds the cluster: in the file given, else in the files of $KUBECONFIG, else around the process.
+// clusterConfig finds the cluster: in the file given, else in the files of $KUBECONFIG, else around the process. Unlike
+// kubectl it does not fall back on ~/.kube/config: which cluster's keys are served is said, and not found.
 func clusterConfig(file, kubeconfigEnv string) (*rest.Config, error) {
 	if file == "" && kubeconfigEnv == "" {
 		config, err := rest.InClusterConfig()
@@ -37,13 +38,23 @@ func clusterConfig(file, kubeconfigEnv string) (*rest.Config, error) {
 	return config, nil
 }
 
-// cluster is the two kinds of access that this process has to the cluster.
+// cluster is the two kinds of access that this process has to the cluster. They share one client and so one connection:
+// when renewing the Lease fails, it is the same connection that the watches hang on.
 type cluster struct {
 	resources *rest.RESTClient // of the letmepost.dev API group
 	leases    coordinationclient.LeaseInterface
-	// reconnect closes the connections of both. An HTTP/2 connection that has gone silent would be used again and again.
+	// reconnect closes the connections of both. A machine that is gone closes none by itself, and an HTTP/2 connection
+	// that has fallen silent would be used for every further request.
 	reconnect func()
 }
+
+// Times of connections to the apiserver.
+const (
+	// dialTimeout is shorter than client-go's 30 seconds: with the default Lease this process is fenced after ten, and by
+	// then a new attempt is worth more than the old one.
+	dialTimeout = 10 * time.Second
+	keepAlive   = 30 * time.Second // of TCP, as client-go has it
+)
 
 // connect finds the cluster as clusterConfig does. It dials nothing yet.
 func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
@@ -51,7 +62,7 @@ func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := connrotation.NewDialer((&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
+	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext)
 	config.Dial = dialer.DialContext
 	config.UserAgent = "letmepost-api"
 	config.QPS = -1 // the apiserver's priority and fairness decides, not a guess made here
@@ -63,6 +74,7 @@ func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of Leases: %w", err)
 	}
+	// A plain REST client, and not controller-runtime's: test/arch keeps that out of this process.
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err

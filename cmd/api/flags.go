@@ -13,10 +13,12 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
+	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
 // options are the flags, checked.
@@ -27,7 +29,7 @@ type options struct {
 	metricsAddress string
 	keyFormat      key.Format
 	docsBaseURL    string
-	accessLog      httpapi.AccessLog
+	accessLog      endpoint.AccessLog
 	logLevel       slog.Level
 	namespace      string
 	leaseDuration  time.Duration
@@ -35,9 +37,9 @@ type options struct {
 	drainTimeout   time.Duration
 	namespaces     []string // to watch; none: all
 	tls            tlsFiles
+	traces         tracing.Flags
 
 	storage
-	telemetry
 }
 
 // texts are the flags that are more than a text, as they were given.
@@ -45,23 +47,41 @@ type texts struct {
 	environment, word, accessLog, logLevel, namespaces string
 }
 
-// Bounds of --lease-duration. A shorter one would not survive a slow answer of the apiserver.
+// Defaults of flags that belong to no other room.
 const (
-	minLease = 3 * time.Second
-	maxLease = time.Minute
+	// The two listeners have ports of their own, so that a network policy can let callers at the one and Prometheus at the
+	// other. Both are above 1024: the process has no right to bind lower ones.
+	defaultListenAddress  = ":8080"
+	defaultMetricsAddress = ":9090"
+
+	// defaultDrainDelay is none: only who put the load balancer there knows how long it takes to notice. The chart, which
+	// puts a Service there, sets 5s.
+	defaultDrainDelay = 0
+
+	// defaultDrainTimeout is as long as one attempt to publish may take: a request that has just begun one gets its
+	// answer.
+	defaultDrainTimeout = 20 * time.Second
 )
 
-// usageError is a wrong call of the program.
+// Bounds of --lease-duration.
+const (
+	minLease = 3 * time.Second // a shorter one would not survive one slow answer of the apiserver
+	maxLease = time.Minute     // as long as that, deletions wait for a process that has crashed
+)
+
+// usageError is a wrong call of the program. The process ends with 2 then, and with 1 for whatever else goes wrong.
 type usageError struct{ message string }
 
 func (e usageError) Error() string { return e.message + " (see --help)" }
 
-const usage = `Serves letmepost's HTTP API for one environment, live or test, to the keys of that environment. Keys are ApiKey
-resources of a Kubernetes cluster; the process watches them, and is ready when it has them all.
+const usage = "Serves letmepost's HTTP API for one environment, live or test, to the keys of that environment. " +
+	"Keys are ApiKey\n" +
+	"resources of a Kubernetes cluster; the process watches them, and is ready when it has them all.\n\n" +
+	"Usage: api --environment live|test [flags]\n\n"
 
-Usage: api --environment live|test [flags]
-
-`
+// helpColumns is the width to which --help wraps the usages of flags, whatever the terminal: it is the same everywhere,
+// so that two versions can be compared.
+const helpColumns = 120
 
 // parse reads the flags. Asked for help or the version it writes that to stdout and returns pflag.ErrHelp; all other
 // errors are usageErrors.
@@ -69,87 +89,20 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	var o options
 	var t texts
 	flags := pflag.NewFlagSet("api", pflag.ContinueOnError)
-	flags.SortFlags = false
-	flags.StringVar(
-		&t.environment,
-		"environment",
-		"",
-		"Environment to serve, live or test; keys of the other one are refused. Required.",
-	)
-	flags.StringVar(
-		&o.kubeconfig,
-		"kubeconfig",
-		"",
-		"Kubeconfig file of the cluster. Default: the files in $KUBECONFIG; without it, the cluster that the process runs in.",
-	)
-	flags.StringVar(&o.listenAddress, "listen-address", ":8080", "Address that the API listens on.")
-	flags.StringVar(
-		&o.metricsAddress,
-		"metrics-bind-address",
-		":9090",
-		"Address that /metrics, /healthz and /readyz listen on.",
-	)
-	flags.StringVar(
-		&t.word,
-		"key-prefix",
-		key.DefaultWord,
-		"First part of every key: 1 to 16 letters and digits. It must be the controller's.",
-	)
-	flags.StringVar(
-		&o.docsBaseURL,
-		"docs-base-url",
-		httpapi.DefaultDocsBaseURL,
-		"Base URL of the error documentation, for docUrl in error responses.",
-	)
-	flags.StringVar(
-		&t.accessLog,
-		"access-log",
-		string(httpapi.AccessLogErrors),
-		"Requests to log: errors (those that fail, at most 100 a second), all, or none. Internal errors are logged always, and refusals in the audit log.",
-	)
-	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
-	flags.StringVar(
-		&o.namespace,
-		"namespace",
-		"",
-		"Namespace of the release, where this process has its Lease. Default: the pod's own; outside a pod, "+process.DefaultNamespace+".",
-	)
-	flags.DurationVar(
-		&o.leaseDuration,
-		"lease-duration",
-		revocation.DefaultLeaseDuration,
-		"How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. When it can't renew its Lease for two thirds of that, it answers 503 until it can.",
-	)
-	flags.DurationVar(
-		&o.drainDelay,
-		"drain-delay",
-		0,
-		"How long to go on taking requests after SIGTERM, with /readyz at 503. Behind a load balancer, make it longer than that takes to notice, such as 5s.",
-	)
-	flags.DurationVar(
-		&o.drainTimeout,
-		"drain-timeout",
-		20*time.Second,
-		"How long running requests may then take before they are cut off.",
-	)
-	flags.StringVar(
-		&t.namespaces,
-		"watch-namespaces",
-		"",
-		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.",
-	)
+	flags.SortFlags = false // help has them in the order below: what everybody needs comes first
+	o.addFlags(flags, &t)
 	o.tls.addFlags(flags)
 	o.storage.addFlags(flags)
-	o.telemetry.addFlags(flags)
+	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
-	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(120)) }
+	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
 	if err := flags.Parse(args); err != nil {
 		if err == pflag.ErrHelp { //nolint:errorlint // pflag returns it bare.
 			return o, err
 		}
 		return o, usageError{err.Error()}
 	}
-	if *showVersion {
+	if *showVersion { // before anything is checked: it needs no other flag
 		fmt.Fprint(stdout, process.VersionLine("api"))
 		return o, pflag.ErrHelp
 	}
@@ -159,8 +112,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.check(t); err != nil {
 		return o, err
 	}
-	if _, err := o.tracingOptions(nil); err != nil {
-		return o, err
+	if err := o.traces.Check(); err != nil {
+		return o, usageError{err.Error()}
 	}
 	if err := o.tls.check(); err != nil {
 		return o, err
@@ -168,7 +121,43 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	return o, o.storage.check(o.environment, getenv)
 }
 
-// check takes in the flags that are more than a text or a duration. The error is a usageError.
+// addFlags adds the flags that belong to no part with a file of its own. Those that check reads are put into t.
+func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
+	// There is no default: a process that served live keys by mistake would publish what was meant as a test.
+	flags.StringVar(&t.environment, "environment", "",
+		"Environment to serve, live or test; keys of the other one are refused. Required.")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "",
+		"Kubeconfig file of the cluster. "+
+			"Default: the files in $KUBECONFIG; without it, the cluster that the process runs in.")
+	flags.StringVar(&o.listenAddress, "listen-address", defaultListenAddress, "Address that the API listens on.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", defaultMetricsAddress,
+		"Address that /metrics, /healthz and /readyz listen on.")
+	flags.StringVar(&t.word, "key-prefix", key.DefaultWord,
+		"First part of every key: 1 to 16 letters and digits. It must be the controller's.")
+	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL,
+		"Base URL of the error documentation, for docUrl in error responses.")
+	// Failures are what somebody asks about. A line for each success would be most of what the process does at full load.
+	flags.StringVar(&t.accessLog, "access-log", string(endpoint.AccessLogErrors),
+		"Requests to log: errors (those that fail, at most 100 a second), all, or none. "+
+			"Internal errors are logged always, and refusals in the audit log.")
+	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
+	flags.StringVar(&o.namespace, "namespace", "",
+		"Namespace of the release, where this process has its Lease. "+
+			"Default: the pod's own; outside a pod, "+process.DefaultNamespace+".")
+	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration,
+		"How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. "+
+			"When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
+	flags.DurationVar(&o.drainDelay, "drain-delay", defaultDrainDelay,
+		"How long to go on taking requests after SIGTERM, with /readyz at 503. "+
+			"Behind a load balancer, make it longer than that takes to notice, such as 5s.")
+	flags.DurationVar(&o.drainTimeout, "drain-timeout", defaultDrainTimeout,
+		"How long running requests may then take before they are cut off.")
+	flags.StringVar(&t.namespaces, "watch-namespaces", "",
+		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
+}
+
+// check takes in the flags that are more than a text or a duration. The error is a usageError. Nothing is connected to:
+// a wrong call is to fail at once, wherever it is made.
 func (o *options) check(t texts) (err error) {
 	switch o.environment = key.Environment(t.environment); o.environment {
 	case key.Live, key.Test:
@@ -180,14 +169,16 @@ func (o *options) check(t texts) (err error) {
 	if o.keyFormat, err = key.NewFormat(t.word); err != nil {
 		return usageError{"--key-prefix: " + err.Error()}
 	}
+	// Callers follow docUrl: what is no URL would be found out by them.
 	if u, err := url.Parse(o.docsBaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usageError{fmt.Sprintf("--docs-base-url: want an http or https URL, not %q", o.docsBaseURL)}
 	}
-	switch o.accessLog = httpapi.AccessLog(t.accessLog); o.accessLog {
-	case httpapi.AccessLogErrors, httpapi.AccessLogAll, httpapi.AccessLogNone:
+	switch o.accessLog = endpoint.AccessLog(t.accessLog); o.accessLog {
+	case endpoint.AccessLogErrors, endpoint.AccessLogAll, endpoint.AccessLogNone:
 	default:
 		return usageError{fmt.Sprintf("--access-log: want errors, all or none, not %q", t.accessLog)}
 	}
+	// The four levels have names of ours: slog's own parser takes "INFO+2", which the chart's schema does not know.
 	level, ok := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[strings.ToLower(t.logLevel)]
@@ -204,7 +195,10 @@ func (o *options) check(t texts) (err error) {
 	return o.checkDurations()
 }
 
+// checkDurations looks at flags that pflag has parsed. The error is a usageError.
 func (o *options) checkDurations() error {
+	// A Lease holds whole seconds (spec.leaseDurationSeconds): a part of one would be lost, and both ends would count
+	// differently.
 	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {
 		return usageError{"--lease-duration: want whole seconds, from 3s to 60s"}
 	}

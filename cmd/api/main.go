@@ -4,7 +4,7 @@
 // Command api serves letmepost's HTTP API for one environment.
 //
 // It reads ApiKeys and Profiles from the apiserver, and writes nothing but a Lease of its own. It has no permission on
-// Secrets.
+// Secrets, and test/arch sees to it that the code that handles them is not even linked.
 package main
 
 import (
@@ -33,6 +33,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/limit"
@@ -43,12 +44,13 @@ import (
 
 func main() {
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal drains; the second one has its default effect.
+	// The first signal drains. The second one has its default effect, for whoever does not want to wait.
 	context.AfterFunc(ctx, restore)
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
 }
 
-// exitCode reports err in one line. 0: no error; 1: the process failed; 2: it was called wrongly.
+// exitCode reports err in one line. 0: no error; 1: the process failed; 2: it was called wrongly, so that trying again
+// is of no use.
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
@@ -60,7 +62,8 @@ func exitCode(err error, stderr io.Writer) int {
 	return 1
 }
 
-// run is the process: it wires the parts together and returns when ctx has ended and all is drained.
+// run is the process: it wires the parts together and returns when ctx has ended and all is drained. Clock, randomness
+// and the environment are read in this package alone (test/arch); everything below is given them.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	o, err := parse(args, getenv, stdout)
 	if errors.Is(err, pflag.ErrHelp) {
@@ -73,7 +76,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	logger, audit := newLoggers(stderr, o.logLevel)
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
-	go process.PaceCollector(ctx, getenv)
+	go process.TuneCollector(ctx, getenv)
 	certificate, err := o.tls.load(logger)
 	if err != nil {
 		return err
@@ -82,6 +85,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// What this process knows of keys, whom it knows it from, and whether it may rely on that.
 	index := newIndex(o.environment, audit)
 	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
 	replica := newReplica(o, cluster, feed, index, logger)
@@ -96,27 +100,30 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// Deferred calls run when all parts have ended: the database is needed until the last attempt is recorded.
 	defer publishing.close()
 	index.OnWithdraw(publishing.withdraw)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
-		Authenticator: authn.NewAuthenticator(authn.Options{
-			Index:         index,
-			Format:        o.keyFormat,
-			Environment:   o.environment,
-			Clock:         clock.RealClock{},
-			Serving:       replica.Serving,
-			CommitTimeout: revocation.CommitWithin(o.leaseDuration),
-		}),
+		Admission: admission.Options{
+			Authenticator: authn.NewAuthenticator(authn.Options{
+				Index:         index,
+				Format:        o.keyFormat,
+				Environment:   o.environment,
+				Clock:         clock.RealClock{},
+				Serving:       replica.Serving,
+				CommitTimeout: revocation.CommitWithin(o.leaseDuration),
+			}),
+			Limits:   publishing.limits,
+			Failures: limit.NewAddresses(o.failureRate),
+		},
 		Directory:      index,
 		Ready:          func() bool { return serving() && publishing.ready() },
 		Draining:       draining.Load,
 		Store:          publishing.store,
 		Library:        publishing.library,
 		Publisher:      publishing.publisher,
-		Connectors:     publishing.connectors,
-		Limits:         publishing.limits,
-		Failures:       limit.NewAddresses(o.failureRate),
+		Platforms:      publishing.platforms,
 		TrustedProxies: o.trustedProxies,
 		Environment:    o.environment,
 		KeyFormat:      o.keyFormat,
@@ -135,6 +142,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.
 	return serve.Run(ctx, serve.Options{
 		API:          api,
 		APIAddress:   o.listenAddress,
@@ -147,24 +155,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		DrainTimeout: o.drainTimeout,
 		Logger:       logger,
 		Listening: func(api, admin net.Addr) {
-			logger.Info(
-				"listening",
-				"environment",
-				o.environment,
-				"api",
-				api.String(),
-				"metrics",
-				admin.String(),
-				"tls",
-				certificate != nil,
-				"watching",
-				process.Watched(o.namespaces),
-			)
+			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(),
+				"tls", certificate != nil, "watching", process.Watched(o.namespaces))
 		},
 	})
 }
 
-// together runs parts side by side, and returns when all have.
+// together runs parts side by side, and returns when all have: the process must not end before each has said what it
+// has to say, such as that its Lease is given up.
 func together(parts ...func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {
 		var running sync.WaitGroup
@@ -176,17 +174,13 @@ func together(parts ...func(context.Context)) func(context.Context) {
 }
 
 // newReplica gives this process its place in the barrier that a revocation passes. Its Lease has a name that no process
-// has had before: what an earlier one has promised is its own.
+// has had before. With a fixed one, a process that starts would take over what the one before it has confirmed.
 func newReplica(o options, c *cluster, feed *authn.Feed, index *authn.Index, logger *slog.Logger) *revocation.Replica {
-	holder, err := os.Hostname()
-	if err != nil {
-		holder = "unknown host"
-	}
 	return revocation.NewReplica(revocation.ReplicaOptions{
 		Leases:      c.leases,
 		Store:       feed,
 		Name:        fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
-		Holder:      holder,
+		Holder:      process.Hostname(),
 		Environment: v1alpha1.Environment(o.environment),
 		Duration:    o.leaseDuration,
 		Cut:         func() { index.CutAll(authn.ErrUnavailable) },
@@ -196,6 +190,9 @@ func newReplica(o options, c *cluster, feed *authn.Feed, index *authn.Index, log
 	})
 }
 
+// newRegistry has the metrics of what only this package sees all of. All other metrics stand in the room of what they
+// count, and docs/observability.md has a row for each. The registry is not Prometheus's global one, into which any
+// linked package could put its own.
 func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
@@ -206,26 +203,25 @@ func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *pro
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("lmp_index_keys", "Keys that this process knows, of all environments, served or not.",
 			func() float64 { return float64(index.Size()) }),
-		gauge(
-			"lmp_cache_staleness_seconds",
-			"Time since the apiserver was last heard of by the watches of keys and profiles. A quiet watch has a bookmark a minute.",
-			func() float64 { return time.Since(feed.Heard()).Seconds() },
-		),
-		gauge(
-			"lmp_fenced",
-			"1 while this process accepts no request, because it has just started or can't be sure to know of every revocation; else 0.",
+		gauge("lmp_cache_staleness_seconds",
+			"Time since the apiserver was last heard of by the watches of keys and profiles. "+
+				"A quiet watch has a bookmark a minute.",
+			func() float64 { return time.Since(feed.Heard()).Seconds() }),
+		gauge("lmp_fenced",
+			"1 while this process accepts no request, "+
+				"because it has just started or can't be sure to know of every revocation; else 0.",
 			func() float64 {
 				if serving() {
 					return 0
 				}
 				return 1
-			},
-		),
+			}),
 	)
 	return registry
 }
 
-// adminHandler serves metrics and, once more, the API's probes.
+// adminHandler serves metrics and, once more, the API's probes: a kubelet need not speak TLS for them, and reaches them
+// after the API's listener is closed.
 func adminHandler(api http.Handler, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))

@@ -20,6 +20,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -31,7 +32,7 @@ type publishing struct {
 	store       *store.DB
 	library     *media.Library
 	publisher   *publish.Publisher
-	connectors  map[platform.Name]publish.Connector
+	platforms   platform.List
 	limits      *limit.Callers
 }
 
@@ -45,7 +46,7 @@ func newPublishing(
 	tracer trace.Tracer,
 	logger *slog.Logger,
 ) (*publishing, error) {
-	p := &publishing{environment: o.environment, connectors: map[platform.Name]publish.Connector{}}
+	p := &publishing{environment: o.environment, platforms: catalog.All}
 	if o.dataDir != "" {
 		if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
 			return nil, fmt.Errorf("--data-dir: %w", err)
@@ -60,16 +61,12 @@ func newPublishing(
 	if p.library, err = media.Open(ctx, o.mediaURL, o.maxMediaSize); err != nil {
 		return nil, errors.Join(fmt.Errorf("media: %w", err), p.store.Close())
 	}
-	// Each platform of the test environment is the sandbox. The live environment has none yet.
-	platforms := map[platform.Name]publish.Platform{}
+	// A test key must never reach a platform, whatever this server can do with it.
 	if o.environment == key.Test {
-		for _, name := range platform.Names {
-			s := sandbox.New(name, newID, clock.RealClock{})
-			platforms[name], p.connectors[name] = s, s
-		}
+		p.platforms = sandbox.OfAll(catalog.All, newID, clock.RealClock{})
 	}
 	p.publisher, err = publish.New(publish.Options{
-		Store: p.store, Media: p.library, Environment: o.environment, Platforms: platforms,
+		Store: p.store, Media: p.library, Environment: o.environment, Platforms: p.platforms,
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry, Tracer: tracer,
 	})
 	if err == nil {

@@ -8,9 +8,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -20,9 +17,9 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
-// storage is the flags of what the publishing API stands on.
+// storage is the flags of what the publishing API stands on, as they are after check.
 type storage struct {
-	dataDir        string // "": it is not needed
+	dataDir        string // "": it is not needed, because neither the database nor the media are in it
 	databaseURL    string
 	mediaURL       string
 	maxMediaSize   int64 // bytes
@@ -38,63 +35,47 @@ type storage struct {
 	}
 }
 
-// Defaults of flags.
-const (
-	defaultDataDir = "/var/lib/letmepost"
-	defaultRate    = "60000/1m"
-)
+// defaultDataDir is the place of a service's own state (FHS 3.0, section 5.8). The chart mounts its
+// volume there.
+const defaultDataDir = "/var/lib/letmepost"
 
+// addFlags adds the flags. With none of them given, the process needs nothing but a folder: SQLite, files, and rates in
+// its own memory. That is enough for one replica, and for somebody who tries letmepost out.
 func (s *storage) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(
-		&s.given.dataDir,
-		"data-dir",
-		defaultDataDir,
-		"Folder of the database and the media, unless --database-url and --media-url say otherwise. It is made if it is missing.",
-	)
-	flags.StringVar(
-		&s.databaseURL,
-		"database-url",
-		"",
-		"Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; without it, a SQLite file in --data-dir.",
-	)
-	flags.StringVar(
-		&s.mediaURL,
-		"media-url",
-		"",
-		"Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). Default: a folder in --data-dir.",
-	)
-	flags.StringVar(&s.given.maxMediaSize, "max-media-size", "200Mi", "Size above which a media file is refused.")
-	flags.StringVar(
-		&s.redisURL,
-		"redis-url",
-		"",
-		"Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. Default: $LMP_REDIS_URL; without it, each replica limits by itself.",
-	)
-	flags.StringVar(
-		&s.given.keyRate,
-		"default-rate-limit",
-		defaultRate,
-		"Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.",
-	)
-	flags.StringVar(
-		&s.given.failureRate,
-		"failed-auth-limit",
-		defaultRate,
-		"Rate at which one client address may send requests without a valid key until it gets 429: REQUESTS/WINDOW, or none.",
-	)
-	flags.StringSliceVar(
-		&s.given.trustedProxies,
-		"trusted-proxies",
-		nil,
-		"Networks (CIDR) of proxies whose X-Forwarded-For is believed. Without any, the client is the peer of the connection.",
-	)
-	flags.StringVar(
-		&s.publicURL,
-		"public-url",
-		"",
-		"Where callers reach this API, for URLs in its answers. Default: the host that they ask for, with https:// if this process serves TLS and http:// if not.",
-	)
+	flags.StringVar(&s.given.dataDir, "data-dir", defaultDataDir,
+		"Folder of the database and the media, unless --database-url and --media-url say otherwise. "+
+			"It is made if it is missing.")
+	// The URLs of the database and of Redis hold passwords, so the environment can give them: other users of the machine
+	// see the command line of a process, but not its environment.
+	flags.StringVar(&s.databaseURL, "database-url", "",
+		"Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most "+
+			"connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; "+
+			"without it, a SQLite file in --data-dir.")
+	// S3's credentials come from where the AWS SDK looks for them, and so not from the URL.
+	flags.StringVar(&s.mediaURL, "media-url", "",
+		"Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). "+
+			"Default: a folder in --data-dir.")
+	flags.StringVar(&s.given.maxMediaSize, "max-media-size", mebibytes(media.DefaultMaxSize),
+		"Size above which a media file is refused.")
+	flags.StringVar(&s.redisURL, "redis-url", "",
+		"Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. "+
+			"Default: $LMP_REDIS_URL; without it, each replica limits by itself.")
+	flags.StringVar(&s.given.keyRate, "default-rate-limit", defaultRate,
+		"Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.")
+	flags.StringVar(&s.given.failureRate, "failed-auth-limit", defaultRate,
+		"Rate at which one client address may send requests without a valid key until it gets 429: "+
+			"REQUESTS/WINDOW, or none.")
+	// Nobody is trusted by default: X-Forwarded-For of a stranger would let them choose the address that is limited.
+	flags.StringSliceVar(&s.given.trustedProxies, "trusted-proxies", nil,
+		"Networks (CIDR) of proxies whose X-Forwarded-For is believed. "+
+			"Without any, the client is the peer of the connection.")
+	flags.StringVar(&s.publicURL, "public-url", "",
+		"Where callers reach this API, for URLs in its answers. Default: the host that they ask for, "+
+			"with https:// if this process serves TLS and http:// if not.")
 }
+
+// mebibytes is how --max-media-size has a size: as Kubernetes writes quantities.
+func mebibytes(size int64) string { return resource.NewQuantity(size, resource.BinarySI).String() }
 
 // check takes the flags in, for an environment. The error is a usageError.
 func (s *storage) check(environment key.Environment, getenv func(string) string) (err error) {
@@ -102,10 +83,9 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 		return err
 	}
 	size, err := resource.ParseQuantity(s.given.maxMediaSize)
-	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > 10*media.MaxSize {
-		return usageError{
-			fmt.Sprintf("--max-media-size: want bytes, such as 200Mi, up to 2000Mi, not %q", s.given.maxMediaSize),
-		}
+	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > media.MaxMaxSize {
+		return usageError{fmt.Sprintf("--max-media-size: want bytes, such as %s, up to %s, not %q",
+			mebibytes(media.DefaultMaxSize), mebibytes(media.MaxMaxSize), s.given.maxMediaSize)}
 	}
 	if s.keyRate, err = parseRate(s.given.keyRate); err != nil {
 		return usageError{"--default-rate-limit: " + err.Error()}
@@ -123,6 +103,11 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 	return nil
 }
 
+// checkURLs completes the URLs: a flag, else the environment, else a place in --data-dir. What is in that folder has
+// the environment in its name, so that two processes on one machine, one for live and one for test, can share the
+// folder.
+//
+// The URLs themselves are left to those who connect by them, who must not repeat their passwords in an error.
 func (s *storage) checkURLs(environment key.Environment, getenv func(string) string) error {
 	if s.databaseURL == "" {
 		s.databaseURL = getenv("LMP_DATABASE_URL")
@@ -146,28 +131,4 @@ func (s *storage) checkURLs(environment key.Environment, getenv func(string) str
 		return usageError{fmt.Sprintf("--public-url: want an http or https URL, not %q", s.publicURL)}
 	}
 	return nil
-}
-
-// Bounds of rates, those of spec.rateLimit.
-const (
-	maxRequests = 1_000_000
-	minWindow   = time.Second
-	maxWindow   = 24 * time.Hour
-)
-
-// parseRate reads "REQUESTS/WINDOW", or "none".
-func parseRate(text string) (rate.Rate, error) {
-	if text == "none" {
-		return rate.Rate{}, nil
-	}
-	requests, window, _ := strings.Cut(text, "/")
-	n, err := strconv.ParseInt(requests, 10, 64)
-	d, windowErr := time.ParseDuration(window)
-	if err != nil || windowErr != nil || n < 1 || n > maxRequests || d < minWindow || d > maxWindow {
-		return rate.Rate{}, fmt.Errorf(
-			"want REQUESTS/WINDOW, such as 60000/1m, with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q",
-			text,
-		)
-	}
-	return rate.Rate{Requests: n, Window: d}, nil
 }

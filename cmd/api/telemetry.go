@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/spf13/pflag"
@@ -15,77 +14,50 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// telemetry is the flags of traces.
-type telemetry struct {
-	otlpEndpoint     string
-	traceSampleRatio float64
-}
-
-func (t *telemetry) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(
-		&t.otlpEndpoint,
-		"otlp-endpoint",
-		"",
-		"Base URL of the OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Without it there are none.",
-	)
-	flags.Float64Var(
-		&t.traceSampleRatio,
-		"trace-sample-ratio",
-		0.1,
-		"Part of the traces that begin here which are recorded, from 0 to 1. Of a trace that a caller has begun (traceparent), the caller has decided.",
-	)
-}
-
-// tracingOptions are the options of the traces. The error is a usageError.
-func (t telemetry) tracingOptions(logger *slog.Logger) (tracing.Options, error) {
-	instance, err := os.Hostname()
-	if err != nil {
-		instance = "unknown host"
-	}
-	o := tracing.Options{
-		Endpoint: t.otlpEndpoint, Ratio: t.traceSampleRatio,
-		Service: "letmepost-api", Instance: instance, Clock: clock.RealClock{}, Logger: logger,
-	}
-	if err := o.Check(); err != nil {
-		return o, usageError{err.Error()}
-	}
-	return o, nil
+// addTraceFlags adds the flags of traces. By default there are none: only the operator knows where a collector is.
+func addTraceFlags(flags *pflag.FlagSet, traces *tracing.Flags) {
+	traces.Add(flags,
+		"Base URL of the OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. "+
+			"Without it there are none.",
+		"Part of the traces that begin here which are recorded, from 0 to 1. "+
+			"Of a trace that a caller has begun (traceparent), the caller has decided.")
 }
 
 // startTraces begins to export traces; nil if there are to be none.
-func (t telemetry) startTraces(ctx context.Context, logger *slog.Logger) (*tracing.Traces, error) {
-	o, err := t.tracingOptions(logger)
-	if err != nil {
-		return nil, err
-	}
-	return tracing.New(ctx, o)
+func (o *options) startTraces(ctx context.Context, logger *slog.Logger) (*tracing.Traces, error) {
+	return o.traces.Start(ctx, tracing.Options{
+		Service: "letmepost-api", Instance: process.Hostname(), Clock: clock.RealClock{}, Logger: logger,
+	})
 }
 
-// newLoggers makes the log, and the audit log, which is written at every --log-level.
+// newLoggers makes the log, and the audit log, which is written at every --log-level: who was refused is not to depend
+// on how much an operator wants to read. Both write JSON to one stream, told apart by "logger":"audit".
 func newLoggers(stderr io.Writer, level slog.Level) (logger, audit *slog.Logger) {
 	w := &lines{w: stderr}
 	logger = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	return logger, slog.New(slog.NewJSONHandler(w, nil)).With("logger", "audit")
 }
 
-// lines keeps the lines of two loggers apart.
+// lines keeps the lines of two loggers apart: each locks only against itself, and they share the writer.
 type lines struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-// Write writes one line.
+// Write writes one line. slog's handlers hand each line over in one call.
 func (l *lines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(line)
 }
 
-// newIndex makes an index that writes an audit line for each key of this environment from whose deletion on it refuses
-// it.
+// newIndex makes an index that writes an audit line when it begins to refuse a key because its ApiKey is being deleted.
+// The index holds the keys of both environments; those of the other one are refused anyway, and their own replicas
+// write that line.
 func newIndex(environment key.Environment, audit *slog.Logger) *authn.Index {
 	index := authn.NewIndex()
 	index.OnRevoked(func(k *authn.Key, running int) {

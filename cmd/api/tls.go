@@ -11,20 +11,20 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
 
-// tlsFiles are the flags of TLS.
+// tlsFiles are the flags of TLS: names of files. A key on the command line would show in the list of processes.
 type tlsFiles struct{ certificate, key string }
 
+// addFlags adds the flags. The default is plain HTTP: in most clusters an Ingress or a mesh ends TLS, and a process
+// with a certificate of its own making would help nobody.
 func (f *tlsFiles) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(
-		&f.certificate,
-		"tls-cert-file",
-		"",
-		"PEM file of the certificate, and of those that lead to its authority, that the API is served with over HTTPS. It is read again when it changes. Default: HTTP. Metrics and probes are HTTP always.",
-	)
+	flags.StringVar(&f.certificate, "tls-cert-file", "",
+		"PEM file of the certificate, and of those that lead to its authority, that the API is served with over HTTPS. "+
+			"It is read again when it changes. Default: HTTP. Metrics and probes are HTTP always.")
 	flags.StringVar(&f.key, "tls-key-file", "", "PEM file of the certificate's private key.")
 }
 
-// check takes the flags in. The error is a usageError.
+// check refuses half of a pair: with one file forgotten, the process would serve keys over plain HTTP. The error is a
+// usageError.
 func (f *tlsFiles) check() error {
 	if (f.certificate == "") != (f.key == "") {
 		return usageError{"--tls-cert-file and --tls-key-file: want both, or none"}
@@ -32,7 +32,8 @@ func (f *tlsFiles) check() error {
 	return nil
 }
 
-// load returns the certificate; nil: there is to be none.
+// load returns the certificate; nil: there is to be none. It is called before anything is connected to, so that a wrong
+// file is the first thing to be told.
 func (f *tlsFiles) load(logger *slog.Logger) (*serve.Certificate, error) {
 	if f.certificate == "" {
 		return nil, nil

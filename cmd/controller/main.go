@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/rest"
@@ -37,9 +36,10 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/process"
 )
 
+// main ends with 0 on a signal or when help was asked for, 2 for a wrong command line and 1 for anything else.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the first signal ends it in order, a second one at once
+	context.AfterFunc(ctx, stop) // the first signal ends it in order; a second one, no longer caught, at once
 	switch err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr); {
 	case err == nil, errors.Is(err, pflag.ErrHelp):
 	case errors.Is(err, errUsage):
@@ -51,159 +51,15 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("wrong usage, see --help")
-
-// options are the command line.
-type options struct {
-	kubeconfig  string
-	metricsAddr string
-	probeAddr   string
-	logLevel    string
-
-	leaderElect          bool
-	leaderElectNamespace string
-	leaseDuration        time.Duration
-	renewDeadline        time.Duration
-	retryPeriod          time.Duration
-
-	namespace     string
-	namespaces    []string // to watch; none: all
-	keyPrefix     string
-	liveBaseURL   string
-	testBaseURL   string
-	concurrency   int
-	secretRecheck time.Duration
-
-	telemetry
-}
-
-func parse(args []string, getenv func(string) string, stdout io.Writer) (options, error) {
-	var o options
-	fs := pflag.NewFlagSet("controller", pflag.ContinueOnError)
-	fs.SortFlags = false
-	fs.Usage = func() {
-		fmt.Fprintf(
-			stdout,
-			"Mints API keys from ApiKey resources of a Kubernetes cluster, once each, and keeps only their hashes.\n\n"+
-				"Usage: controller [flags]\n       controller release [flags]   before it is gone for good: let ApiKeys be deleted without it\n\n%s",
-			fs.FlagUsages(),
-		)
-	}
-	fs.StringVar(
-		&o.kubeconfig,
-		"kubeconfig",
-		getenv("KUBECONFIG"),
-		"`file` with the cluster's address and credentials; empty: those of the pod",
-	)
-	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "`address` of /metrics; 0 switches it off")
-	fs.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz")
-	fs.StringVar(&o.logLevel, "log-level", "info", "error, info or debug")
-	fs.BoolVar(
-		&o.leaderElect,
-		"leader-elect",
-		true,
-		"reconcile only while holding the leader election Lease, so that replicas can stand by",
-	)
-	fs.StringVar(
-		&o.leaderElectNamespace,
-		"leader-election-namespace",
-		"",
-		"`namespace` of that Lease; empty: that of --namespace",
-	)
-	fs.DurationVar(
-		&o.leaseDuration,
-		"leader-elect-lease-duration",
-		15*time.Second,
-		"how long a replica that stands by waits for a silent leader",
-	)
-	fs.DurationVar(
-		&o.renewDeadline,
-		"leader-elect-renew-deadline",
-		10*time.Second,
-		"how long a leader tries to renew before it gives up; less than the lease duration",
-	)
-	fs.DurationVar(
-		&o.retryPeriod,
-		"leader-elect-retry-period",
-		2*time.Second,
-		"time between attempts to get or renew the Lease",
-	)
-	fs.StringVar(
-		&o.namespace,
-		"namespace",
-		"",
-		"`namespace` of the release, where the API replicas have their Leases; empty: the pod's own, or "+process.DefaultNamespace,
-	)
-	fs.StringVar(
-		&o.keyPrefix,
-		"key-prefix",
-		key.DefaultWord,
-		"`word` that every key begins with; the API must have the same",
-	)
-	fs.StringVar(
-		&o.liveBaseURL,
-		"live-base-url",
-		"https://api.letmepost.dev",
-		"`URL` of the live API, minted into the Secrets of live keys as LMP_BASE_URL",
-	)
-	fs.StringVar(
-		&o.testBaseURL,
-		"test-base-url",
-		"https://api.test.letmepost.dev",
-		"`URL` of the test API, minted into the Secrets of test keys as LMP_BASE_URL",
-	)
-	fs.IntVar(&o.concurrency, "concurrency", 8, "number of ApiKeys reconciled at once")
-	fs.DurationVar(
-		&o.secretRecheck,
-		"secret-recheck-interval",
-		10*time.Minute,
-		"how often each minted Secret is looked for, to report it in SecretAvailable",
-	)
-	namespaces := fs.String(
-		"watch-namespaces",
-		"",
-		"`namespaces` whose ApiKeys and Profiles are reconciled, separated by commas; the API must have the same; empty: all",
-	)
-	o.addFlags(fs)
-	showVersion := fs.Bool("version", false, "print the version and end")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return o, err
-		}
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if *showVersion {
-		fmt.Fprint(stdout, process.VersionLine("controller"))
-		return o, pflag.ErrHelp // what was asked for is printed
-	}
-	var err error
-	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
-		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
-	}
-	if _, err := o.tracingOptions(logr.Discard()); err != nil {
-		return o, err
-	}
-	if o.namespace == "" {
-		o.namespace = process.Namespace()
-	}
-	if o.leaderElectNamespace == "" {
-		o.leaderElectNamespace = o.namespace
-	}
-	switch {
-	case fs.NArg() > 0:
-		return o, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
-	case o.concurrency < 1:
-		return o, fmt.Errorf("%w: --concurrency must be at least 1", errUsage)
-	case o.secretRecheck < time.Second:
-		return o, fmt.Errorf("%w: --secret-recheck-interval must be at least 1s", errUsage)
-	}
-	return o, nil
-}
-
+// run is the process but for its exit code: a test can call it, with arguments, an environment and outputs of its own.
+// What may go wrong at once goes first: flags, then how to reach the cluster, and only then what runs until the end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	// Before the flags, which `controller release` has other ones of.
 	if len(args) > 0 && args[0] == "release" {
 		return runRelease(ctx, args[1:], getenv, stdout, stderr)
 	}
+	// Whatever can be wrong with the command line is found out first: a mistake in it must not look like a cluster that
+	// can't be reached.
 	o, err := parse(args, getenv, stdout)
 	if err != nil {
 		return err
@@ -216,28 +72,35 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return fmt.Errorf("%w: --log-level: %w", errUsage, err)
 	}
+	// Before anything of controller-runtime or client-go runs: both log through globals. What the one says before is
+	// lost, and what the other says is no JSON.
 	logger := zap.New(zap.JSONEncoder(), zap.Level(level), zap.WriteTo(stderr))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
-	go process.PaceCollector(ctx, getenv)
+	// Before the cache fills: the first list of all keys is when the heap grows most.
+	go process.TuneCollector(ctx, getenv)
+	// Outside a pod and without a kubeconfig there is no cluster to wait for: to say so and end is all there is to do.
 	cfg, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err
 	}
+	// Before the manager, which is given the tracer. A collector that is away keeps nothing from starting.
 	traces, err := o.startTraces(ctx, logger)
 	if err != nil {
 		return err
 	}
-	defer traces.Stop(ctx)
+	defer traces.Stop(ctx) // after the last reconcile, whose trace is still to be sent
 	mgr, err := controller.NewManager(cfg, manager.Options{
-		Logger:                        logger,
-		Metrics:                       server.Options{BindAddress: o.metricsAddr},
-		HealthProbeBindAddress:        o.probeAddr,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              controller.Name,
-		LeaderElectionNamespace:       o.leaderElectNamespace,
-		LeaderElectionReleaseOnCancel: true, // the process ends right after: nothing runs on without the Lease
+		Logger:                  logger,
+		Metrics:                 server.Options{BindAddress: o.metricsAddr},
+		HealthProbeBindAddress:  o.probeAddr,
+		LeaderElection:          o.leaderElect,
+		LeaderElectionID:        controller.Name,
+		LeaderElectionNamespace: o.leaderElectNamespace,
+		// The next leader need not wait for the Lease to expire. It is safe because the process ends right after: nothing
+		// runs on without the Lease.
+		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 &o.leaseDuration,
 		RenewDeadline:                 &o.renewDeadline,
 		RetryPeriod:                   &o.retryPeriod,
@@ -247,35 +110,43 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			v1alpha1.EnvironmentLive: o.liveBaseURL,
 			v1alpha1.EnvironmentTest: o.testBaseURL,
 		},
+		// The one place where this process chooses its randomness and its clock: everything else is given them.
 		Random:                rand.Reader,
 		Clock:                 clock.RealClock{},
 		Concurrency:           o.concurrency,
 		Namespace:             o.namespace,
 		WatchNamespaces:       o.namespaces,
-		Registerer:            metrics.Registry,
-		Audit:                 newAudit(stderr),
+		Registerer:            metrics.Registry, // which /metrics shows, with controller-runtime's own
+		Audit:                 newAudit(stderr), // apart from logger, whose level may be error
 		Tracer:                traces.Tracer(),
 		SecretRecheckInterval: o.secretRecheck,
 	})
 	if err != nil {
 		return err
 	}
+	// Before mgr starts: a manager that runs takes no more probes.
 	logger.Info("Starting", "watching", process.Watched(o.namespaces), "namespace", o.namespace)
 	if err := addProbes(mgr); err != nil {
 		return err
 	}
+	// It reads the manager's cache, and so could not be made before the manager.
 	if err := metrics.Registry.Register(controller.NewCollector(mgr.GetCache())); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	return mgr.Start(ctx)
+	return mgr.Start(ctx) // until ctx ends, or the Lease is lost: then the process ends, and is started anew
 }
 
-// addProbes makes a replica ready when its cache is, whether it leads or stands by.
+// addProbes makes a replica ready when its cache is, whether it leads or stands by. One that stands by can then take
+// over at once; and if only the leader were ready, a rollout would wait for a leader that waits to be replaced.
+//
+// The process is healthy as long as it answers. It does not ask the apiserver: to be restarted would not bring that
+// back, and would lose the cache.
 func addProbes(mgr manager.Manager) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("add health check: %w", err)
 	}
 	synced := func(req *http.Request) error {
+		// WaitForCacheSync waits; the kubelet, whose probes take a second by default, would not.
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
 		if !mgr.GetCache().WaitForCacheSync(ctx) {
@@ -289,6 +160,8 @@ func addProbes(mgr manager.Manager) error {
 	return nil
 }
 
+// restConfig reads how to reach the cluster. It doesn't try to: the apiserver may be away when the process starts, and
+// the manager goes on trying.
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,7 +23,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/process"
 )
 
-// releaseOptions are the command line of `controller release`.
+// releaseOptions are the command line of `controller release`. It has few of the controller's flags: it mints nothing,
+// and leads only for as long as it takes.
 type releaseOptions struct {
 	kubeconfig string
 	namespace  string
@@ -32,37 +32,26 @@ type releaseOptions struct {
 	timeout    time.Duration
 }
 
+const releaseUsage = "Takes the finalizer %s off every ApiKey, " +
+	"so that each can be deleted when no controller runs any more.\n" +
+	"Waits for the controllers and the API processes to end, " +
+	"and holds the controllers' leader election Lease meanwhile.\n" +
+	"Keys and Secrets stay. A controller that is started later puts the finalizer back.\n\n" +
+	"Usage: controller release [flags]\n\n%s"
+
+// parseRelease reads the flags of `controller release`; its errors are those of parse.
+//
+// --timeout is less than the deadline of the chart's job that runs it, which is less than the five minutes that Helm
+// waits: whoever uninstalls reads what was being waited for, and not that a hook has timed out.
 func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (o releaseOptions, err error) {
 	fs := pflag.NewFlagSet("controller release", pflag.ContinueOnError)
 	fs.SortFlags = false
-	fs.Usage = func() {
-		fmt.Fprintf(
-			stdout,
-			"Takes the finalizer %s off every ApiKey, so that each can be deleted when no controller runs any more.\n"+
-				"Waits for the controllers and the API processes to end, and holds the controllers' leader election Lease meanwhile.\n"+
-				"Keys and Secrets stay. A controller that is started later puts the finalizer back.\n\n"+
-				"Usage: controller release [flags]\n\n%s",
-			v1alpha1.FinalizerRevocation,
-			fs.FlagUsages(),
-		)
-	}
-	fs.StringVar(
-		&o.kubeconfig,
-		"kubeconfig",
-		getenv("KUBECONFIG"),
-		"`file` with the cluster's address and credentials; empty: those of the pod",
-	)
-	fs.StringVar(
-		&o.namespace,
-		"namespace",
-		"",
-		"`namespace` of the release, where the Leases are; empty: the pod's own, or "+process.DefaultNamespace,
-	)
-	namespaces := fs.String(
-		"watch-namespaces",
-		"",
-		"`namespaces` whose ApiKeys are let go, separated by commas; what the controller had; empty: all",
-	)
+	fs.Usage = func() { fmt.Fprintf(stdout, releaseUsage, v1alpha1.FinalizerRevocation, fs.FlagUsages()) }
+	addKubeconfigFlag(fs, &o.kubeconfig, getenv)
+	fs.StringVar(&o.namespace, "namespace", "",
+		"`namespace` of the release, where the Leases are; empty: the pod's own, or "+process.DefaultNamespace)
+	namespaces := fs.String("watch-namespaces", "",
+		"`namespaces` whose ApiKeys are let go, separated by commas; what the controller had; empty: all")
 	fs.DurationVar(&o.timeout, "timeout", 4*time.Minute, "how long all of it may take")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -73,7 +62,7 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
-	if o.namespace == "" {
+	if o.namespace == "" { // as in parse: both have to find the same Leases
 		o.namespace = process.Namespace()
 	}
 	switch {
@@ -85,16 +74,21 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 	return o, nil
 }
 
-// byHand is what is left to do for people if it has failed. It takes the other finalizers off as well.
-const byHand = `kubectl get apikeys --all-namespaces --no-headers -o custom-columns=:metadata.namespace,:metadata.name | ` +
-	`while read -r namespace name; do kubectl patch apikey "$name" -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'; done`
+// byHand is what is left to do for people if it has failed. It takes the other finalizers off as well: kubectl has no
+// patch for one of them whose place in the list is not the same everywhere.
+const byHand = `kubectl get apikeys --all-namespaces --no-headers ` +
+	`-o custom-columns=:metadata.namespace,:metadata.name | ` +
+	`while read -r namespace name; do ` +
+	`kubectl patch apikey "$name" -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'; done`
 
-// runRelease is `controller release`.
+// runRelease is `controller release`. What it does and waits for goes to stdout, for people who watch the job's log; of
+// the libraries' logs only errors are shown, on stderr, because leader election would report every attempt.
 func runRelease(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	o, err := parseRelease(args, getenv, stdout)
 	if err != nil {
 		return err
 	}
+	// No TuneCollector, no traces, no probes: it is a job of a few minutes.
 	logger := zap.New(zap.JSONEncoder(), zap.Level(zapcore.ErrorLevel), zap.WriteTo(stderr))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
@@ -102,30 +96,23 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host"
-	}
 	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", process.Watched(o.namespaces), o.namespace)
+	// The cause is what the error says at the end: "context deadline exceeded" would not say which deadline.
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout: not done within %s", o.timeout))
 	defer cancel()
 	done, err := controller.Release(ctx, cfg, controller.ReleaseOptions{
 		Namespace:       o.namespace,
 		WatchNamespaces: o.namespaces,
-		Identity:        "release_" + host + "_" + rand.Text()[:10],
-		Clock:           clock.RealClock{},
-		Progress:        stdout,
+		// Random, because an identity that an earlier try had would hold its Lease already.
+		Identity: "release_" + process.Hostname() + "_" + rand.Text()[:10],
+		Clock:    clock.RealClock{},
+		Progress: stdout,
 	})
 	if err != nil {
 		return fmt.Errorf("release the ApiKeys: %w\nWhen no API process runs any more, this does it by hand: %s", err, byHand)
 	}
-	fmt.Fprintf(
-		stdout,
-		"done: took the finalizer %s off %d ApiKeys, of which %d were being deleted and are gone; keys and Secrets stay. "+
-			"To undo it, install again: the controller puts it back.\n",
-		v1alpha1.FinalizerRevocation,
-		done.Keys,
-		done.Gone,
-	)
+	fmt.Fprintf(stdout, "done: took the finalizer %s off %d ApiKeys, of which %d were being deleted and are gone; "+
+		"keys and Secrets stay. To undo it, install again: the controller puts it back.\n",
+		v1alpha1.FinalizerRevocation, done.Keys, done.Gone)
 	return nil
 }

@@ -6,7 +6,8 @@
 //	<!-- begin of what hack/apidocs writes -->
 //	<!-- end of what hack/apidocs writes -->
 //
-// It is made of the OpenAPI document that the API serves, so it says what that one says.
+// It is made of the OpenAPI document that the API serves, so that the page and the API can't say different things. What
+// has to be explained at more length stands above the marks, and is written by people.
 package main
 
 import (
@@ -55,7 +56,7 @@ func run(args []string) error {
 	return os.WriteFile(args[0], written, 0o644) //nolint:gosec // G306: a page of documentation
 }
 
-// insert replaces what stands between the marks.
+// insert replaces what stands between the marks. A page without them is an error: appending would do harm quietly.
 func insert(page []byte, reference string) ([]byte, error) {
 	before, rest, begins := bytes.Cut(page, []byte(beginMark))
 	_, after, ends := bytes.Cut(rest, []byte(endMark))

@@ -12,7 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 )
 
-// document is what the page takes of an OpenAPI document.
+// document is what the page takes of an OpenAPI document. encoding/json matches names without regard to case, so most
+// fields need no tag.
 type document struct {
 	Paths      map[string]map[string]operation
 	Components struct{ Schemas map[string]schema }
@@ -50,7 +51,8 @@ type schema struct {
 	Required    []string
 }
 
-// sections are the groups of endpoints, by how their paths begin.
+// sections are the groups of endpoints, by how their paths begin. Each endpoint is put into the first that fits it, so
+// the last one takes whatever is left.
 var sections = []struct{ title, prefix string }{
 	{"The key", "/v1/whoami"},
 	{"Profiles", "/v1/profiles"},
@@ -66,7 +68,8 @@ type endpoint struct {
 	operation
 }
 
-// order is that of the examples: each stands on what those before it have made.
+// order is that of the examples. The tests run them one after another (test/integration), and each stands on what those
+// before it have made.
 var order = []string{
 	"whoami", "listProfiles", "getProfile", "listApiKeys", "createApiKey", "revokeApiKey",
 	"connectAccount", "completeConnection", "listAccounts", "getAccount", "disconnectAccount",
@@ -98,6 +101,8 @@ func (d *document) endpoints() []endpoint {
 	return all
 }
 
+// markdown returns the page's part: a table of all endpoints, a chapter for each group, the objects, and the magic
+// texts that make the sandbox fail as a platform might.
 func (d *document) markdown(magic []sandbox.MagicText) string {
 	var b strings.Builder
 	all := d.endpoints()
@@ -119,10 +124,9 @@ func (d *document) markdown(magic []sandbox.MagicText) string {
 	for _, name := range slices.Sorted(maps.Keys(d.Components.Schemas)) {
 		d.object(&b, name)
 	}
-	b.WriteString(
-		"\n### Magic texts of the sandbox\n\nA post of the test environment whose text contains one of these goes as follows:\n\n" +
-			"| text | code | |\n| --- | --- | --- |\n",
-	)
+	b.WriteString("\n### Magic texts of the sandbox\n\n" +
+		"A post of the test environment whose text contains one of these goes as follows:\n\n" +
+		"| text | code | |\n| --- | --- | --- |\n")
 	for _, m := range magic {
 		code := ""
 		if m.Code != "" {
@@ -133,7 +137,7 @@ func (d *document) markdown(magic []sandbox.MagicText) string {
 	return b.String()
 }
 
-// scope is what a key needs for it.
+// scope is what a key needs for it. There is at most one: no endpoint of the API asks for two.
 func (e *endpoint) scope() string {
 	if len(e.Security) == 0 {
 		return "no key"
@@ -147,13 +151,8 @@ func (e *endpoint) scope() string {
 }
 
 func (d *document) endpoint(b *strings.Builder, e endpoint) {
-	fmt.Fprintf(
-		b,
-		"\n#### `%s %s`\n\n%s\n",
-		e.method,
-		e.path,
-		strings.TrimSpace(strings.TrimRight(e.Summary, "?")+". "+e.Description),
-	)
+	about := strings.TrimSpace(strings.TrimRight(e.Summary, "?") + ". " + e.Description)
+	fmt.Fprintf(b, "\n#### `%s %s`\n\n%s\n", e.method, e.path, about)
 	heading := "\n| parameter | | |\n| --- | --- | --- |\n"
 	for _, p := range e.Parameters {
 		if p.Name == "id" {
@@ -170,7 +169,7 @@ func (d *document) endpoint(b *strings.Builder, e endpoint) {
 	}
 	for _, status := range slices.Sorted(maps.Keys(e.Responses)) {
 		if status >= "300" {
-			continue
+			continue // errors are alike everywhere, and have a chapter of their own
 		}
 		for contentType, body := range e.Responses[status].Content {
 			what := body.Schema.kind()
@@ -212,7 +211,7 @@ func (d *document) object(b *strings.Builder, name string) {
 	}
 }
 
-// types are those that a schema admits.
+// types are those that a schema admits: one, or several in a list (JSON Schema 2020-12, as of OpenAPI 3.1).
 func (s *schema) types() string {
 	switch t := s.Type.(type) {
 	case string:
@@ -230,7 +229,7 @@ func (s *schema) types() string {
 
 const schemaRefs = "#/components/schemas/"
 
-// kind says what a schema admits, in a few words.
+// kind says what a schema admits, in a few words. A schema with a name is a link to its object.
 func (s *schema) kind() string {
 	switch {
 	case s.Ref != "":

@@ -34,8 +34,8 @@ resources:
 `
 )
 
-// generated are the folders of config/ that writeConfig owns. config/crd is controller-gen's, config/samples is
-// people's.
+// generated are the folders of config/ that writeConfig owns, and empties first: an object that the chart has no more
+// must not stay. config/crd is controller-gen's, config/samples is people's.
 var generated = []string{"rbac", "policies", "deploy"}
 
 // writeConfig writes the chart's output to a folder: a file for each of the chart's own, with a kustomization.yaml that
@@ -76,6 +76,8 @@ func writeConfig(dir string, rendered []byte) error {
 	return os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o644)
 }
 
+// How the objects of "helm template" are recognised. They are text, so these look at the beginnings of lines, where no
+// value of a template can stand.
 var (
 	source = regexp.MustCompile(`(?m)^# Source: letmepost-operator/templates/(\S+)\n`)
 	kind   = regexp.MustCompile(`(?m)^kind: (\S+)$`)

@@ -7,7 +7,9 @@
 //	values.yaml         → values.schema.json, and the table of values in README.md
 //	the default output  → config/, for those who install without Helm
 //
-// It runs Helm, which hack/helm/build.sh builds.
+// It runs Helm, which hack/helm/build.sh builds: only Helm knows for certain what its templates give. All that is
+// written is checked in, so that people can read and install it without building anything; make verify finds what is
+// stale.
 package main
 
 import (
@@ -56,7 +58,8 @@ func run(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(chart, "values.schema.json"), schema, 0o644); err != nil { //nolint:gosec // G703: whoever runs this is in the repository
+	//nolint:gosec // G703: whoever runs this is in the repository
+	if err := os.WriteFile(filepath.Join(chart, "values.schema.json"), schema, 0o644); err != nil {
 		return err
 	}
 	if err := rewrite(filepath.Join(chart, "README.md"), tableOf(values)); err != nil {
@@ -69,7 +72,8 @@ func run(ctx context.Context, root string) error {
 	return writeConfig(filepath.Join(root, configDir), rendered)
 }
 
-// copyDefinitions makes the files of to those of from.
+// copyDefinitions makes the files of to those of from. The chart needs its own copies: Helm takes no file from
+// outside of a chart.
 func copyDefinitions(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
@@ -83,15 +87,8 @@ func copyDefinitions(from, to string) error {
 // render returns what the chart makes of its default values.
 func render(ctx context.Context, root string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(
-		ctx,
-		filepath.Join(root, helm),
-		"template",
-		release,
-		filepath.Join(root, chartDir),
-		"--namespace",
-		namespace,
-	)
+	command := exec.CommandContext(ctx, filepath.Join(root, helm),
+		"template", release, filepath.Join(root, chartDir), "--namespace", namespace)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
 		return nil, errors.Join(fmt.Errorf("helm template: %w", err), errors.New(stderr.String()))

@@ -28,11 +28,8 @@ func rewrite(page, table string) error {
 	if !begins || !ends {
 		return fmt.Errorf("%s: %w", page, errors.New("the lines between which the values belong are not there"))
 	}
-	return os.WriteFile(
-		page,
-		[]byte(string(before)+beginMark+"\n"+table+"\n"+endMark+string(after)),
-		0o644,
-	) //nolint:gosec // G703: as in run
+	text = fmt.Appendf(nil, "%s%s\n%s\n%s%s", before, beginMark, table, endMark, after)
+	return os.WriteFile(page, text, 0o644) //nolint:gosec // G703: as in run
 }
 
 const tableHead = "| value | default | |\n| --- | --- | --- |\n"
@@ -55,6 +52,7 @@ func tableOf(root *value) string {
 	return text.String()
 }
 
+// writeRows writes the values of a section. A section within it is a row that only names it: a table can't be nested.
 func writeRows(text *strings.Builder, section *value) {
 	for _, v := range section.children {
 		if v.children == nil {

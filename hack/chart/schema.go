@@ -21,7 +21,7 @@ func schemaOf(root *value) ([]byte, error) {
 	}
 	schema["$schema"] = "http://json-schema.org/draft-07/schema#"
 	schema["title"] = "Values of the chart letmepost-operator"
-	// Helm hands a parent chart's global values down.
+	// Helm hands a parent chart's global values down, and refuses the install if the schema does not know of them.
 	schema["properties"].(map[string]any)["global"] = map[string]any{
 		"type": "object", "description": "Values of a parent chart, which this chart does not use.",
 	}
@@ -35,6 +35,7 @@ func schemaOf(root *value) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
+// jsonSchema returns the schema of a value or section. A value's type is that of its default, unless @schema says more.
 func (v *value) jsonSchema() (map[string]any, error) {
 	schema := map[string]any{}
 	if v.description != "" {

@@ -63,7 +63,8 @@ func newValue(parent *value, key, standard *yaml.Node) (*value, error) {
 	return v, v.addChildren(standard)
 }
 
-// readComment takes in the last paragraph of a comment, and tells whether it is that of a value.
+// readComment takes in the last paragraph of a comment, and tells whether it is that of a value. What stands before an
+// empty line is for readers of values.yaml alone.
 func (v *value) readComment(comment string) (leaf bool, err error) {
 	if i := strings.LastIndex(comment, "\n\n"); i >= 0 {
 		comment = comment[i:]

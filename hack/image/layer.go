@@ -35,11 +35,8 @@ func rootFiles(src source, img image, b binary) ([]file, error) {
 		{"etc/", 0o755, nil},
 		// Go's os/user, and tools on the node, name the user by these; home is a folder that is nowhere.
 		{"etc/group", 0o644, []byte("root:x:0:\nnonroot:x:65532:\n")},
-		{
-			"etc/passwd",
-			0o644,
-			[]byte("root:x:0:0:root:/nonexistent:/nologin\nnonroot:x:65532:65532:nonroot:/nonexistent:/nologin\n"),
-		},
+		{"etc/passwd", 0o644, []byte("root:x:0:0:root:/nonexistent:/nologin\n" +
+			"nonroot:x:65532:65532:nonroot:/nonexistent:/nologin\n")},
 		{"licenses/", 0o755, nil},
 		{"licenses/LICENSE", 0o644, own},
 		{"licenses/THIRD-PARTY", 0o644, others},
@@ -81,7 +78,7 @@ func writeTar(files []file, modified time.Time) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// copyFiles writes files below dir, which must not exist.
+// copyFiles writes files below dir, which must not exist: what is left of another build would get into the image.
 func copyFiles(dir string, files []file) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err

@@ -53,14 +53,13 @@ func licenceIn(dir string) (licence, error) {
 	return l, nil
 }
 
-// phrases that a licence has and no other one of these.
+// phrases that a licence has and no other one of these, in small letters and on one line. Names of licences do not do:
+// files that mention several of them are common.
 var phrases = []struct{ id, phrase string }{
 	{"Apache-2.0", "apache license version 2.0, january 2004"},
 	{"Apache-2.0", `licensed under the apache license, version 2.0`},
-	{
-		"MIT",
-		"permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files",
-	},
+	{"MIT", "permission is hereby granted, free of charge, to any person obtaining a copy of this software " +
+		"and associated documentation files"},
 	{"ISC", "permission to use, copy, modify, and/or distribute this software for any purpose with or without fee"},
 	{"ISC", "permission to use, copy, modify, and distribute this software for any purpose with or without fee"},
 	{"MPL-2.0", "mozilla public license, version 2.0"},
@@ -69,7 +68,8 @@ var phrases = []struct{ id, phrase string }{
 	{"blessing", "may you do good and not evil"}, // SQLite's
 }
 
-// licenceIDs are the SPDX identifiers of the licences that a text holds.
+// licenceIDs are the SPDX identifiers of the licences that a text holds, more than one if several follow each other.
+// The two BSD licences have no phrase of their own: the third clause is what tells them apart.
 func licenceIDs(text []byte) (ids []string) {
 	plain := strings.ToLower(strings.Join(strings.Fields(string(text)), " "))
 	for _, p := range phrases {

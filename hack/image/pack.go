@@ -33,14 +33,14 @@ func pack(src source, img image, binaries []binary) (v1.ImageIndex, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", b.platform, err)
 		}
-		index = mutate.AppendManifests(
-			index,
-			mutate.IndexAddendum{Add: packed, Descriptor: v1.Descriptor{Platform: &b.platform}},
-		)
+		addendum := mutate.IndexAddendum{Add: packed, Descriptor: v1.Descriptor{Platform: &b.platform}}
+		index = mutate.AppendManifests(index, addendum)
 	}
 	return mutate.Annotations(index, img.labels(src.version)).(v1.ImageIndex), nil
 }
 
+// packOne makes the image of one platform. It sets each media type and time itself: the library's defaults are Docker's
+// types, and the time of the build.
 func packOne(src source, img image, p v1.Platform, files []file) (v1.Image, error) {
 	content, err := writeTar(files, src.created)
 	if err != nil {
@@ -48,11 +48,9 @@ func packOne(src source, img image, p v1.Platform, files []file) (v1.Image, erro
 	}
 	layer, err := tarball.LayerFromOpener(
 		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-		tarball.WithCompressionLevel(
-			gzip.BestCompression,
-		),
+		tarball.WithCompressionLevel(gzip.BestCompression), // it is built once and pulled by every node
 		tarball.WithMediaType(types.OCILayer),
-		tarball.WithCompressedCaching,
+		tarball.WithCompressedCaching, // compressed once, and not for each of digest, size and content
 	)
 	if err != nil {
 		return nil, err
@@ -115,7 +113,7 @@ func writeArchive(path string, src source, img image, index v1.ImageIndex) error
 	return os.Rename(temp, path)
 }
 
-// readFiles reads all of a folder, in the order of the names.
+// readFiles reads all of a folder, in the order of the names, and forgets its modes and times: they are this machine's.
 func readFiles(dir string) (files []file, err error) {
 	tree := os.DirFS(dir)
 	err = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
@@ -197,15 +195,8 @@ func report(w io.Writer, archive string, src source, img image, index v1.ImageIn
 		s := all[p.String()]
 		fmt.Fprintf(table, "  %s\t%.1f MB to pull\t%.1f MB unpacked\t\n", p, float64(s.pulled)/1e6, float64(s.unpacked)/1e6)
 		if s.pulled > maxPulled {
-			errs = append(
-				errs,
-				fmt.Errorf(
-					"%s is %.1f MB to pull, which is more than %d MB: see what has been linked in",
-					p,
-					float64(s.pulled)/1e6,
-					maxPulled/1_000_000,
-				),
-			)
+			errs = append(errs, fmt.Errorf("%s is %.1f MB to pull, which is more than %d MB: see what has been linked in",
+				p, float64(s.pulled)/1e6, maxPulled/1_000_000))
 		}
 	}
 	return errors.Join(append(errs, table.Flush())...)

@@ -68,7 +68,7 @@ func billOfMaterials(src source, img image, index v1.ImageIndex, binaries []bina
 		return nil, err
 	}
 	purl := "pkg:oci/" + img.name + "@" + url.QueryEscape(digest.String()) + "?tag=" + src.version
-	whole := cyclonedx.Component{
+	container := cyclonedx.Component{
 		BOMRef: purl, Type: cyclonedx.ComponentTypeContainer, Name: "letmepost/" + img.name, Version: src.version,
 		Description: img.description, PackageURL: purl, Hashes: sha256Hash(digest.Hex),
 		Licenses: &cyclonedx.Licenses{{Expression: "Apache-2.0"}},
@@ -99,8 +99,9 @@ func billOfMaterials(src source, img image, index v1.ImageIndex, binaries []bina
 	}
 	components = append(components, libraries...)
 	bom := cyclonedx.NewBOM()
+	// A random serial number, as is usual, would give other bytes each time. This one is that of the image's digest.
 	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(purl)).URN()
-	bom.Metadata = &cyclonedx.Metadata{Component: &whole}
+	bom.Metadata = &cyclonedx.Metadata{Component: &container}
 	bom.Components, bom.Dependencies = &components, &dependencies
 	var out bytes.Buffer
 	// 1.5 is what the common readers know.

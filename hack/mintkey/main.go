@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command mintkey makes a key outside the cluster, for spec.secretHash: the key on standard output, its hash on
-// standard error.
+// standard error, so that the one can go into a file that nobody reads while the other is copied into a manifest.
 //
 //	go run ./hack/mintkey -environment test > my-key
 package main
@@ -18,11 +18,8 @@ import (
 
 func main() {
 	environment := flag.String("environment", string(key.Test), "live or test")
-	word := flag.String(
-		"key-prefix",
-		key.DefaultWord,
-		"`word` that the key begins with, as the controller's flag of that name",
-	)
+	word := flag.String("key-prefix", key.DefaultWord,
+		"`word` that the key begins with, as the controller's flag of that name")
 	flag.Parse()
 	if err := run(*word, key.Environment(*environment)); err != nil {
 		fmt.Fprintln(os.Stderr, "mintkey:", err)

@@ -17,6 +17,7 @@ type child struct {
 
 func httpURL(port int) string { return "http://" + kube.Address(port) }
 
+// controller has all flags that differ from a pod's: ports, and addresses that end up in minted Secrets.
 func (s *session) controller() child {
 	return child{
 		name: controllerName, program: "controller", account: controllerAccount, readyPort: s.controllerHealthPort(),
@@ -51,7 +52,8 @@ func (s *session) children() []child {
 	return append(children, s.api(testName, "test", s.testPort(), s.testMetricsPort()))
 }
 
-// startProduct starts the controller and every API process at once, then waits for each.
+// startProduct starts the controller and every API process at once, then waits for each. None needs another one to
+// start, and a cluster starts them in no order either.
 func (s *session) startProduct(ctx context.Context) error {
 	controlPlane := s.cluster.Processes()
 	children := s.children()
@@ -71,7 +73,8 @@ func (s *session) startProduct(ctx context.Context) error {
 	}
 	for i, child := range children {
 		process := s.started[len(controlPlane)+i]
-		if err := kube.WaitReady(ctx, http.DefaultClient, httpURL(child.readyPort)+"/readyz", process, s.started...); err != nil {
+		url := httpURL(child.readyPort) + "/readyz"
+		if err := kube.WaitReady(ctx, http.DefaultClient, url, process, s.started...); err != nil {
 			return fmt.Errorf("start the product: %w", err)
 		}
 	}

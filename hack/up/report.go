@@ -26,7 +26,7 @@ func (s *session) writeEnv() error {
 	return kube.WriteFile(s.state.path("env"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// printTour says what to try, as lines to paste into another terminal.
+// printTour prints what to try, as lines to paste into another terminal.
 func (s *session) printTour() {
 	tour := []string{"export KUBECONFIG=" + s.cluster.KubeconfigPath()}
 	if _, err := exec.LookPath("kubectl"); err != nil {

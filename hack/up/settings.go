@@ -11,7 +11,10 @@ import (
 )
 
 const (
+	// defaultPortBase is below 32768, from where on Linux takes ports for outgoing connections, and far from the ports
+	// that other development servers have by habit.
 	defaultPortBase = 17600
+	// maxLiveReplicas is what the scheme of ports has room for: the tenth has that of the test API.
 	maxLiveReplicas = 9
 	// portSpan is how many ports from the base on are ours.
 	portSpan = 40

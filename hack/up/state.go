@@ -73,6 +73,7 @@ func claim(dir string) (*state, error) {
 	return s, nil
 }
 
+// holder returns the pid of who has the lock, for people.
 func holder(dir string) string {
 	content, err := os.ReadFile(filepath.Join(dir, "lock"))
 	if err != nil {

@@ -104,10 +104,12 @@ func (s *session) startControlPlane(ctx context.Context) error {
 	return s.makeCredentials(ctx)
 }
 
-// makeCredentials makes those that the processes run with.
+// makeCredentials makes those that the processes run with: ServiceAccounts with the rules of config/rbac, so that a
+// permission that is missing shows here and not in somebody's cluster.
 func (s *session) makeCredentials(ctx context.Context) error {
 	for _, account := range []string{controllerAccount, apiAccount} {
-		if err := s.cluster.ServiceAccountKubeconfig(ctx, systemNamespace, account, s.accountKubeconfig(account)); err != nil {
+		err := s.cluster.ServiceAccountKubeconfig(ctx, systemNamespace, account, s.accountKubeconfig(account))
+		if err != nil {
 			return err
 		}
 	}

@@ -41,16 +41,22 @@ func scopeOf(name v1alpha1.Scope) Scopes {
 // Has tells whether the set holds scope.
 func (s Scopes) Has(scope v1alpha1.Scope) bool { return s&scopeOf(scope) != 0 }
 
-// Names returns the scopes of the set, in the order in which the documentation lists them; never nil.
-func (s Scopes) Names() []string {
-	names := make([]string, 0, len(v1alpha1.Scopes))
-	for i, name := range v1alpha1.Scopes {
-		if s&(1<<i) != 0 {
-			names = append(names, string(name))
+// names of each set that there is: 64 lists, made once and not for every answer that shows one.
+var names = func() (lists [AllScopes + 1][]string) {
+	for set := range lists {
+		lists[set] = []string{}
+		for i, name := range v1alpha1.Scopes {
+			if set&(1<<i) != 0 {
+				lists[set] = append(lists[set], string(name))
+			}
 		}
 	}
-	return names
-}
+	return lists
+}()
+
+// Names returns the scopes of the set, in the order in which the documentation lists them; never nil. The slice is
+// shared and must not be changed.
+func (s Scopes) Names() []string { return names[s&AllScopes] }
 
 // String lists the scopes as RFC 6749 section 3.3 writes them: separated by spaces.
 func (s Scopes) String() string { return strings.Join(s.Names(), " ") }

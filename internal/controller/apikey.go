@@ -26,7 +26,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// Cache indexes on ApiKeys.
+// Cache indexes on ApiKeys. With 100,000 keys, a walk through all of them for each reconcile would take longer than
+// all the rest of it.
 const (
 	byHash        = "hash"       // the bucket of status.hash, or of spec.secretHash before that is written
 	byProfileName = "profileRef" // spec.profileRef.name
@@ -36,52 +37,57 @@ const (
 // apiKeys reconciles ApiKeys.
 type apiKeys struct {
 	Options
-	client client.Client // reads from the cache, but for Secrets
-	live   client.Reader // reads from the apiserver
-	events events.EventRecorder
-	claims *claims
-	// buckets of the index byHash.
-	buckets hashBuckets
-	synced  func(context.Context) bool // waits until the cache is in step
+	client   client.Client // reads from the cache, but for Secrets
+	uncached client.Reader // reads from the apiserver
+	events   events.EventRecorder
+	reserved *reservations
+	buckets  hashBuckets                // of the index byHash
+	synced   func(context.Context) bool // waits until the cache is in step
 }
 
+// setupApiKeys makes the reconciler of ApiKeys and says what wakes it: the key itself, a sweep over all keys, another
+// key with the same hash, and the key's Profile. Secrets are not among it: to watch them, the controller would have to
+// be allowed to read all of them.
 func setupApiKeys(mgr manager.Manager, opts Options) error {
 	r := &apiKeys{
-		Options: opts,
-		client:  mgr.GetClient(),
-		live:    mgr.GetAPIReader(),
-		events:  mgr.GetEventRecorder(Name),
-		claims:  newClaims(),
-		buckets: hashBuckets{maphash.MakeSeed()},
-		synced:  mgr.GetCache().WaitForCacheSync,
+		Options:  opts,
+		client:   mgr.GetClient(),
+		uncached: mgr.GetAPIReader(),
+		events:   mgr.GetEventRecorder(Name),
+		reserved: newReservations(),
+		buckets:  hashBuckets{maphash.MakeSeed()},
+		synced:   mgr.GetCache().WaitForCacheSync,
 	}
 	if err := r.buckets.index(mgr.GetCache()); err != nil {
 		return fmt.Errorf("index %s: %w", byHash, err)
 	}
+	indexer := mgr.GetFieldIndexer()
 	for field, extract := range map[string]func(*v1alpha1.ApiKey) string{
 		byProfileName: profileName,
 		byProfileID:   func(k *v1alpha1.ApiKey) string { return k.Status.ProfileID },
 	} {
-		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.ApiKey{}, field, indexOf(extract)); err != nil {
+		err := indexer.IndexField(context.Background(), &v1alpha1.ApiKey{}, field, indexOf(extract))
+		if err != nil {
 			return fmt.Errorf("index %s: %w", field, err)
 		}
 	}
+	changedSpec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	// The spec is immutable, so a change of generation is the beginning of a deletion. A change of status alone is this
-	// controller's own doing: it wakes the rivals of a key that has just been given its hash, and nobody else.
+	// controller's own doing: it wakes the rivals of a key that has just got its hash, and nobody else.
 	return builder.ControllerManagedBy(mgr).
-		For(&v1alpha1.ApiKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{}, leftToSweep)).
+		For(&v1alpha1.ApiKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{}, exceptSwept)).
 		WatchesRawSource(source.Func(r.sweep)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
-		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
 		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency}).
 		Complete(traced(opts.Tracer, "ApiKey", r))
 }
 
-// Reconcile brings one ApiKey to where its spec and the world allow.
+// Reconcile brings one ApiKey to where its spec and the world allow: fetch, decide, act, and write status once.
 func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	k := new(v1alpha1.ApiKey)
 	if err := r.client.Get(ctx, req.NamespacedName, k); apierrors.IsNotFound(err) {
-		r.claims.release(req.NamespacedName)
+		r.reserved.forget(req.NamespacedName)
 		return reconcile.Result{}, nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
@@ -89,18 +95,20 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if !k.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil // that is for revocations
 	}
-	profile, err := profileOf(ctx, r.client, k)
+	// From the cache, which may be behind: a key that is served already needs no more, and one that is to get its hash is
+	// looked at again, with its Profile, before anything is made.
+	profile, err := getProfile(ctx, r.client, k)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	found, err := r.act(ctx, k, profile)
 	var state lifecycle.State
 	if err == nil && !found.gone {
-		state, err = r.conclude(ctx, found)
+		state, err = r.writeStatus(ctx, found)
 	}
 	switch {
 	case apierrors.IsConflict(err):
-		// The cache was behind what was concluded from. That is no error, and will have passed in a moment.
+		// The cache was behind the apiserver. That is no error, and will have passed in a moment.
 		return reconcile.Result{RequeueAfter: soon}, nil
 	case err != nil || found.gone:
 		return reconcile.Result{}, err
@@ -109,15 +117,17 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	}
 }
 
-// soon is when to look again at what a cache was behind of.
+// soon is when to look again at an object of which the cache was behind. An error would be tried again with growing
+// pauses, which such a race does not deserve: the event that ends it is on its way already.
 const soon = 50 * time.Millisecond
 
-// act does what the key's state asks for, and returns what was found on the way.
+// act does what the key's state asks for, and returns what was found on the way. Only a pending key is acted on: one
+// that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
 func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
 	found := findings{key: k, profile: profile}
 	switch state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(profile), r.Clock.Now()); {
 	case state.Reason == v1alpha1.ReasonPending:
-		return r.give(ctx, found)
+		return r.assignHash(ctx, found)
 	case state.Served():
 		return r.inspect(ctx, found)
 	default:
@@ -125,17 +135,21 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 	}
 }
 
-// nextLook is when to look at the key again though nothing was heard; 0 means never.
+// nextLook is when to look at the key again although no event has come; 0 means never. Secrets are not watched, so that
+// the one that is in the way is asked for now and then; expiry is an event that nobody sends.
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
+	// The garbage collector takes a moment to delete a Secret; a person, who is waited for otherwise, takes longer.
 	const shortly, later = time.Second, 30 * time.Second
 	var next time.Duration
 	switch found.secret {
 	case secretLeaving:
 		next = shortly
 	case secretConflict, secretRejected:
+		// With jitter: one policy may have rejected very many at once.
 		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
 	}
 	if !state.ChangesAt.IsZero() {
+		// At least a millisecond: 0 would mean never, and the moment may have come since.
 		if left := max(state.ChangesAt.Sub(r.Clock.Now()), time.Millisecond); next == 0 || left < next {
 			next = left
 		}
@@ -143,8 +157,9 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 	return next
 }
 
-// profileOf returns the Profile that k's profileRef names now, or nil.
-func profileOf(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1alpha1.Profile, error) {
+// getProfile returns the Profile that k's profileRef names now; nil if it names none, or one that is not there. Whether
+// it is the one that k is bound to is for lifecycle to say: names are for people, UIDs decide.
+func getProfile(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1alpha1.Profile, error) {
 	if k.Spec.ProfileRef == nil {
 		return nil, nil
 	}
@@ -159,18 +174,11 @@ func profileOf(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1
 	return profile, nil
 }
 
-// keysOf maps a Profile to the ApiKeys that name it.
+// keysOf maps a Profile to the ApiKeys that name it: those that wait for it, and those that are refused when it goes.
 func (r *apiKeys) keysOf(ctx context.Context, profile client.Object) []reconcile.Request {
-	return r.requests(
-		ctx,
-		client.InNamespace(profile.GetNamespace()),
-		client.MatchingFields{byProfileName: profile.GetName()},
-	)
-}
-
-func (r *apiKeys) requests(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
 	var keys v1alpha1.ApiKeyList
-	if err := r.client.List(ctx, &keys, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+	if err := r.client.List(ctx, &keys, client.InNamespace(profile.GetNamespace()),
+		client.MatchingFields{byProfileName: profile.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
 		return nil
 	}
@@ -185,14 +193,6 @@ func requestsFor(keys []v1alpha1.ApiKey) []reconcile.Request {
 	return reqs
 }
 
-// hashWanted is the hash that k has or, if it brings its own, will have.
-func hashWanted(k *v1alpha1.ApiKey) string {
-	if k.Status.Hash != "" {
-		return k.Status.Hash
-	}
-	return k.Spec.SecretHash
-}
-
 func profileName(k *v1alpha1.ApiKey) string {
 	if k.Spec.ProfileRef == nil {
 		return ""
@@ -200,6 +200,7 @@ func profileName(k *v1alpha1.ApiKey) string {
 	return k.Spec.ProfileRef.Name
 }
 
+// indexOf makes an index of what extract returns. Keys without it are not in the index, which saves its memory.
 func indexOf(extract func(*v1alpha1.ApiKey) string) client.IndexerFunc {
 	return func(o client.Object) []string {
 		if value := extract(o.(*v1alpha1.ApiKey)); value != "" {

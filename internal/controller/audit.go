@@ -19,26 +19,26 @@ import (
 // apiserver's audit log say what was done.
 type auditor struct{ log logr.Logger }
 
-// existing says that k has been given its hash.
-func (a auditor) existing(k *v1alpha1.ApiKey) {
+// created says that k has got its hash: from here on the key exists.
+func (a auditor) created(k *v1alpha1.ApiKey) {
 	message, event := "Key minted", "key.minted"
 	if k.Spec.SecretHash != "" {
 		message, event = "Hash of a key brought along was taken over", "key.brought"
 	}
-	a.log.Info(message, append(about(k, event),
+	a.log.Info(message, append(fields(k, event),
 		"organizationID", k.Status.OrganizationID, "profile", profileName(k), "secret", k.SecretName())...)
 }
 
 // revoked says that the deletion of k, as it was before, has been let go.
 func (a auditor) revoked(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
-	a.log.Info("Key revoked", append(about(k, "key.revoked"),
+	a.log.Info("Key revoked", append(fields(k, "key.revoked"),
 		"deletedAt", k.DeletionTimestamp.UTC().Format(time.RFC3339),
 		"confirmedAt", now.UTC().Format(time.RFC3339Nano),
 		"waitedSeconds", v.Waited.Seconds(), "replicas", v.Replicas)...)
 }
 
-// about are the fields of every line.
-func about(k *v1alpha1.ApiKey, event string) []any {
+// fields are on every line. The hint is all of the key that may be told, and the hash is not among them.
+func fields(k *v1alpha1.ApiKey, event string) []any {
 	return []any{
 		"event", event, "keyId", string(k.UID), "key", k.Namespace + "/" + k.Name,
 		"environment", string(k.Spec.Environment), "hint", k.Status.Hint,

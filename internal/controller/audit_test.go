@@ -41,9 +41,9 @@ func TestAuditLines(t *testing.T) {
 		do     func(auditor)
 		want   map[string]any
 	}{
-		{"a key is minted", func(a auditor) { a.existing(minted) }, fields("key.minted", "msg", "Key minted",
+		{"a key is minted", func(a auditor) { a.created(minted) }, fields("key.minted", "msg", "Key minted",
 			"organizationID", "o-1", "profile", "shop", "secret", "ci")},
-		{"a hash is taken over", func(a auditor) { a.existing(brought) }, fields("key.brought", "msg", "Hash of a key brought along was taken over",
+		{"a hash is taken over", func(a auditor) { a.created(brought) }, fields("key.brought", "msg", "Hash of a key brought along was taken over",
 			"organizationID", "o-1", "profile", "", "secret", "")},
 		{"a deletion is confirmed", func(a auditor) {
 			a.revoked(deleted, revocation.Verdict{Replicas: 2, Waited: 1500 * time.Millisecond}, at.Add(1500*time.Millisecond))

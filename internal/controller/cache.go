@@ -23,8 +23,8 @@ import (
 //
 // What is dropped stays on the object in the cluster. Every write is a patch of the difference between an object as it
 // was read and a copy that was changed: a field that neither has is not in the patch. It follows that no reconciler may
-// send such an object whole, by Update, nor decide by a field that is dropped here: the minting of a Secret by a
-// template reads the ApiKey live.
+// send such an object as it is, by Update, nor decide by a field that is dropped here. Minting, which needs the
+// template of the Secret, reads the ApiKey from the apiserver.
 func slim(o any) (any, error) {
 	k, ok := o.(*v1alpha1.ApiKey)
 	if !ok {
@@ -32,9 +32,10 @@ func slim(o any) (any, error) {
 	}
 	k.TypeMeta = metav1.TypeMeta{} // a reader gets it from the cache anew
 	k.ObjectMeta = metav1.ObjectMeta{
-		Name: k.Name, Namespace: common(k.Namespace), UID: k.UID, ResourceVersion: k.ResourceVersion, Generation: k.Generation,
+		Name: k.Name, Namespace: intern(k.Namespace), UID: k.UID,
+		ResourceVersion: k.ResourceVersion, Generation: k.Generation,
 		CreationTimestamp: k.CreationTimestamp, DeletionTimestamp: k.DeletionTimestamp,
-		Finalizers: share(k.Finalizers, usualFinalizers), Annotations: slimAnnotations(k.Annotations),
+		Finalizers: internSlice(k.Finalizers, usualFinalizers), Annotations: slimAnnotations(k.Annotations),
 	}
 	slimSpec(&k.Spec)
 	slimStatus(&k.Status)
@@ -46,7 +47,7 @@ func slim(o any) (any, error) {
 
 var stripManagedFields = cache.TransformStripManagedFields()
 
-// slimAnnotations keeps the one that a reconciler reads.
+// slimAnnotations keeps the one that a reconciler reads, and only if it means something.
 func slimAnnotations(annotations map[string]string) map[string]string {
 	if annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled {
 		return cancelScheduled
@@ -54,62 +55,58 @@ func slimAnnotations(annotations map[string]string) map[string]string {
 	return nil
 }
 
+// slimSpec drops the template of the Secret: it may be several kilobytes, and is read once in a key's life.
 func slimSpec(s *v1alpha1.ApiKeySpec) {
-	s.Environment = common(s.Environment)
-	s.Scopes = share(s.Scopes, allScopes)
+	s.Environment = intern(s.Environment)
+	s.Scopes = internSlice(s.Scopes, v1alpha1.Scopes[:])
 	s.SecretTemplate = nil
 	if s.ProfileRef != nil {
-		s.ProfileRef.Name = common(s.ProfileRef.Name)
+		s.ProfileRef.Name = intern(s.ProfileRef.Name)
 	}
 }
 
+// slimStatus leaves the times of the conditions as all that differs from one ordinary key to the next.
 func slimStatus(s *v1alpha1.ApiKeyStatus) {
-	s.OrganizationID, s.ProfileID = common(s.OrganizationID), common(s.ProfileID)
-	s.Conditions = exact(s.Conditions)
+	s.OrganizationID, s.ProfileID = intern(s.OrganizationID), intern(s.ProfileID)
+	s.Conditions = clip(s.Conditions)
 	for i := range s.Conditions {
 		c := &s.Conditions[i]
-		c.Type, c.Status, c.Reason = common(c.Type), common(c.Status), common(c.Reason)
+		c.Type, c.Status, c.Reason = intern(c.Type), intern(c.Status), intern(c.Reason)
 		if c.Type == v1alpha1.ConditionReady {
-			c.Message = common(c.Message) // the others' name the key's own Secret
+			c.Message = intern(c.Message) // the others' messages name the key's own Secret
 		}
 	}
 }
 
-// cancelScheduled is all that is left of annotations. Nobody writes to it either.
-var cancelScheduled = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
-
-// Slices that nearly all ApiKeys have. Nobody writes to what is in the cache: a reader gets a copy.
+// What nearly all ApiKeys have alike, once for all of them, as v1alpha1.Scopes are. Nobody writes to what is in the
+// cache: a reader gets a copy.
 var (
 	usualFinalizers = []string{v1alpha1.FinalizerRevocation}
-	allScopes       = []v1alpha1.Scope{
-		v1alpha1.ScopePostsRead, v1alpha1.ScopePostsWrite,
-		v1alpha1.ScopeMediaRead, v1alpha1.ScopeMediaWrite,
-		v1alpha1.ScopeAccountsRead, v1alpha1.ScopeAccountsWrite,
-	}
+	cancelScheduled = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
 )
 
-// share returns usual instead of an equal s.
-func share[S ~[]E, E ~string](s, usual S) S {
+// internSlice returns usual instead of an equal s, and s with its texts interned otherwise.
+func internSlice[S ~[]E, E ~string](s, usual S) S {
 	if slices.Equal(s, usual) {
 		return usual
 	}
-	s = exact(s)
+	s = clip(s)
 	for i := range s {
-		s[i] = common(s[i])
+		s[i] = intern(s[i])
 	}
 	return s
 }
 
-// exact returns s without the room for more that decoding leaves behind it.
-func exact[S ~[]E, E any](s S) S {
+// clip returns s without the room for more that decoding leaves behind it. slices.Clip would only hide that room.
+func clip[S ~[]E, E any](s S) S {
 	if len(s) == cap(s) {
 		return s
 	}
 	return append(S(nil), s...)
 }
 
-// common returns one and the same copy of a text whoever asks.
-func common[T ~string](s T) T { return unique.Make(s).Value() }
+// intern returns one and the same copy of a text whoever asks. unique drops it when no key has it any more.
+func intern[T ~string](s T) T { return unique.Make(s).Value() }
 
 // hashBuckets are the values of the index byHash. An index entry of its own for each key takes more memory than the key
 // itself, and the cache would keep two of them, one by namespace: a bucket holds a few keys whose hashes are told apart
@@ -117,18 +114,18 @@ func common[T ~string](s T) T { return unique.Make(s).Value() }
 // bucket.
 type hashBuckets struct{ seed maphash.Seed }
 
-// hashBucketCount makes a dozen keys a bucket of 100,000.
+// hashBucketCount makes a dozen keys a bucket of 100,000: few enough to compare, and many enough to save the memory.
 const hashBucketCount = 1 << 13
 
-// of returns the bucket of a hash.
 func (b hashBuckets) of(hash string) string {
 	return bucketName(int(maphash.String(b.seed, hash) % hashBucketCount))
 }
 
 func bucketName(i int) string { return strconv.Itoa(i) }
 
-// index adds the index byHash. The cache's own IndexField would add each value twice, but its List reads any index of
-// this name and form.
+// index adds the index byHash. The cache's own IndexField would add each value twice, by namespace and for all; but its
+// List reads any index of this name and form, which are controller-runtime's own (pkg/cache/internal). Should they ever
+// change there, List fails, and no key is minted: no test of this package would pass.
 func (b hashBuckets) index(c cache.Cache) error {
 	informer, err := c.GetInformer(context.Background(), &v1alpha1.ApiKey{}, cache.BlockUntilSynced(false))
 	if err != nil {

@@ -74,7 +74,7 @@ func aProfile(uid string, lifetime time.Duration) *v1alpha1.Profile {
 }
 
 func TestDerive(t *testing.T) {
-	gave := &given{hash: someHash, hint: "lmp_live_…wxyz", organizationID: "org-1"}
+	gave := &assignment{hash: someHash, hint: "lmp_live_…wxyz", organizationID: "org-1"}
 	// told is what a condition says, without the times.
 	told := func(c metav1.Condition) string {
 		return strings.Join([]string{c.Type, string(c.Status), c.Reason, c.Message}, " | ")
@@ -86,10 +86,10 @@ func TestDerive(t *testing.T) {
 		want   []string
 	}{
 		{"nothing known, nothing said", anApiKey(), findings{}, []string{"Ready | Unknown | Pending | Waiting for the controller"}},
-		{"minted", anApiKey(), findings{given: gave, secret: secretAvailable}, []string{
+		{"minted", anApiKey(), findings{assigned: gave, secret: secretAvailable}, []string{
 			"Ready | True | Active | The key is served", "SecretAvailable | True | SecretCreated | Secret website holds the key",
 		}},
-		{"brought by hash: of a Secret there is nothing to say", anApiKey(byHashOnly), findings{given: gave}, []string{"Ready | True | Active | The key is served"}},
+		{"brought by hash: of a Secret there is nothing to say", anApiKey(byHashOnly), findings{assigned: gave}, []string{"Ready | True | Active | The key is served"}},
 		{"the Secret is gone; the key is not", anApiKey(minted), findings{secret: secretDeleted}, []string{
 			"Ready | True | Active | The key is served",
 			"SecretAvailable | False | SecretDeleted | Secret website is gone. The key goes on working and is not minted again",
@@ -150,9 +150,9 @@ func TestDerive(t *testing.T) {
 			if tc.key.Status.ObservedGeneration != 2 {
 				t.Errorf("observedGeneration = %d, want 2", tc.key.Status.ObservedGeneration)
 			}
-			settled := tc.key.DeepCopy()
-			if derive(settled, tc.found, now.Add(time.Minute)); tc.found.given == nil {
-				if diff := cmp.Diff(tc.key.Status, settled.Status); diff != "" {
+			later := tc.key.DeepCopy()
+			if derive(later, tc.found, now.Add(time.Minute)); tc.found.assigned == nil {
+				if diff := cmp.Diff(tc.key.Status, later.Status); diff != "" {
 					t.Errorf("a minute later nothing has changed, and yet status would be written (-want +got):\n%s", diff)
 				}
 			}
@@ -163,7 +163,7 @@ func TestDerive(t *testing.T) {
 func TestDeriveClearsStalled(t *testing.T) {
 	k := anApiKey()
 	derive(k, findings{secret: secretConflict}, now)
-	derive(k, findings{given: &given{hash: someHash}, secret: secretAvailable}, now)
+	derive(k, findings{assigned: &assignment{hash: someHash}, secret: secretAvailable}, now)
 	for _, c := range k.Status.Conditions {
 		if c.Type == v1alpha1.ConditionStalled {
 			t.Errorf("a key that is served is %s: %s", c.Type, c.Message)
@@ -171,8 +171,8 @@ func TestDeriveClearsStalled(t *testing.T) {
 	}
 }
 
-func TestRecord(t *testing.T) {
-	gave := &given{hash: someHash, hint: "lmp_live_…wxyz", organizationID: "org-1"}
+func TestWriteOnce(t *testing.T) {
+	gave := &assignment{hash: someHash, hint: "lmp_live_…wxyz", organizationID: "org-1"}
 	fractional := metav1.NewTime(tomorrow.Add(900 * time.Millisecond))
 	ceiling := metav1.NewTime(nowWhole.Add(time.Hour))
 	base := v1alpha1.ApiKeyStatus{
@@ -208,7 +208,7 @@ func TestRecord(t *testing.T) {
 		},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
-			derive(tc.key, findings{given: gave, profile: tc.profile}, now)
+			derive(tc.key, findings{assigned: gave, profile: tc.profile}, now)
 			tc.key.Status.Conditions = nil
 			if diff := cmp.Diff(tc.want, tc.key.Status); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)

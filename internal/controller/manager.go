@@ -72,7 +72,8 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register letmepost.dev types: %w", err)
 	}
-	// The apiserver's Priority and Fairness decides what is too much, not a guess on this side.
+	// No limit on this side: the apiserver's Priority and Fairness decides what is too much. client-go's default is five
+	// requests a second, and one new key takes as many.
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 
@@ -82,7 +83,7 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	}
 	opts.Scheme = scheme
 	opts.Cache = cache.Options{
-		// No read may start a watch by accident, least of all on Secrets.
+		// No read may start a watch by accident, least of all on Secrets, which this process may not list.
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            slim,
 		DefaultNamespaces:           watching(controllers.WatchNamespaces),
@@ -90,12 +91,13 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{controllers.Namespace: {}}, Label: replicas},
 		},
 	}
+	// Secrets are read one by one from the apiserver, when a key's own is looked for.
 	opts.Client = client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
 	mgr, err := manager.New(cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
 	}
-	if controllers.Audit.GetSink() == nil {
+	if controllers.Audit.GetSink() == nil { // the zero Logger
 		controllers.Audit = mgr.GetLogger().WithName("audit")
 	}
 	if err := setupApiKeys(mgr, controllers); err != nil {

@@ -21,48 +21,54 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// findings are what one reconcile found out or did. Status is derived from them, and from nothing else.
+// findings are what one reconcile found out or did. Status is derived from them, and from nothing else: what acts does
+// not write status, and what writes status does not act.
 type findings struct {
 	key     *v1alpha1.ApiKey
 	profile *v1alpha1.Profile // that key's profileRef names; nil if there is none
 	gone    bool              // the key went meanwhile: there is nothing to say of it
 
-	given  *given // the hash that was given to the key in this reconcile
-	rival  bool   // the hash is another key's by right
-	secret secretState
-	detail string // for people: what the apiserver said; no key material
+	assigned *assignment // the hash that the key gets in this reconcile; nil: none
+	rival    bool        // the rightful owner of the hash is another key
+	secret   secretState
+	detail   string // for people: what the apiserver said; no key material
 }
 
-// given is what makes a key exist.
-type given struct {
+// assignment is what makes a key exist once it stands in status.
+type assignment struct {
 	hash           key.Hash
 	hint           string
 	organizationID string
 }
 
-// secretState is what is known of the minted Secret.
+// secretState is what this reconcile has found out about the minted Secret.
 type secretState int
 
 const (
-	secretUnknown   secretState = iota // not looked at in this reconcile
+	secretUnknown   secretState = iota // not looked at in this reconcile: its condition stays as it is
 	secretAvailable                    // there, with the key in it
-	secretDeleted
-	secretMismatch // a Secret of that name that does not hold this key
-	secretConflict // before minting: a Secret of that name that is not ours
-	secretLeaving  // before minting: one that the garbage collector is about to delete
-	secretRejected // the apiserver refused it
+	secretDeleted                      // of a key that is served: it is not made again
+	secretMismatch                     // a Secret of that name that does not hold this key
+	secretConflict                     // before minting: a Secret of that name that is not ours
+	secretLeaving                      // before minting: one that the garbage collector is about to delete
+	secretRejected                     // the apiserver refused it
 )
 
-// give gives the key its hash: its own, if it brings one, or that of a newly minted secret.
-func (r *apiKeys) give(ctx context.Context, found findings) (findings, error) {
+// assignHash finds the hash of a key that has none yet: its own, if it brings one, or that of a newly minted secret.
+//
+// The order is the point. What decides is read from the apiserver, not from the cache. The finalizer is on before there
+// is anything that could be served. The Secret comes before the hash: a crash in between leaves a Secret that the next
+// reconcile adopts, and never a key whose plaintext nobody has.
+func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, error) {
 	if err := r.refresh(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
+	// Decided once more, by what the apiserver says: the cache was behind, if this comes out otherwise.
 	state := lifecycle.Of(lifecycle.KeyOf(found.key), lifecycle.ProfileOf(found.profile), r.Clock.Now())
 	if state.Reason != v1alpha1.ReasonPending {
 		return found, nil
 	}
-	id, err := organizationID(ctx, r.live, found.key.Namespace)
+	id, err := organizationID(ctx, r.uncached, found.key.Namespace)
 	if apierrors.IsNotFound(err) {
 		found.gone = true
 		return found, nil
@@ -73,36 +79,36 @@ func (r *apiKeys) give(ctx context.Context, found findings) (findings, error) {
 	if err := r.protect(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
-	g, err := r.obtain(ctx, &found)
-	if err != nil || g == nil {
+	assigned, err := r.bringOrMint(ctx, &found)
+	if err != nil || assigned == nil {
 		return found, err
 	}
-	g.organizationID = id
-	if found.rival, err = r.hasRival(ctx, found.key, g.hash); err != nil || found.rival {
+	assigned.organizationID = id
+	if found.rival, err = r.hasRival(ctx, found.key, assigned.hash); err != nil || found.rival {
 		return found, err
 	}
-	found.given = g
+	found.assigned = assigned
 	return found, nil
 }
 
-// refresh reads the key and its Profile live. The cache may be behind: the key may have been given its hash already and
-// its Secret deleted since, which must not make a second one; or the Profile may have been made again, and the key
-// would be bound to the one that is gone.
+// refresh reads the key and its Profile from the apiserver. The cache may be behind: the key may have its hash already
+// and its Secret be deleted since, which must not make a second one; or the Profile may have been made again, and the
+// key would be bound to the one that is gone.
 func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 	k := new(v1alpha1.ApiKey)
-	err := r.live.Get(ctx, client.ObjectKeyFromObject(found.key), k)
+	err := r.uncached.Get(ctx, client.ObjectKeyFromObject(found.key), k)
 	switch {
 	case apierrors.IsNotFound(err):
 		found.gone = true
 		return nil
 	case err != nil:
 		return fmt.Errorf("get ApiKey: %w", err)
-	case k.UID != found.key.UID || !k.DeletionTimestamp.IsZero():
+	case k.UID != found.key.UID || !k.DeletionTimestamp.IsZero(): // another of its name, or revoked before it existed
 		found.gone = true
 		return nil
 	}
 	found.key = k
-	found.profile, err = profileOf(ctx, r.live, k)
+	found.profile, err = getProfile(ctx, r.uncached, k)
 	return err
 }
 
@@ -115,6 +121,8 @@ func (r *apiKeys) protect(ctx context.Context, found *findings) error {
 	if !controllerutil.AddFinalizer(k, v1alpha1.FinalizerRevocation) {
 		return nil
 	}
+	// A merge patch writes the whole list of finalizers. Without the resourceVersion it would take off one that somebody
+	// else has put on since.
 	patch := client.MergeFromWithOptions(found.key, client.MergeFromWithOptimisticLock{})
 	err := r.client.Patch(ctx, k, patch, client.FieldOwner(Name))
 	if apierrors.IsNotFound(err) {
@@ -128,18 +136,18 @@ func (r *apiKeys) protect(ctx context.Context, found *findings) error {
 	return nil
 }
 
-// obtain returns what makes the key exist; nil if it can't be had, for a reason that found says.
-func (r *apiKeys) obtain(ctx context.Context, found *findings) (*given, error) {
+// bringOrMint returns the hash and hint of the key; nil if there can be none yet, for a reason that found says.
+func (r *apiKeys) bringOrMint(ctx context.Context, found *findings) (*assignment, error) {
 	k := found.key
 	if k.Spec.SecretHash != "" {
 		hash, err := key.ParseHash(k.Spec.SecretHash)
-		return &given{hash: hash, hint: r.Format.Prefix(key.Environment(k.Spec.Environment)) + "…"}, err
+		return &assignment{hash: hash, hint: r.Format.Prefix(key.Environment(k.Spec.Environment)) + "…"}, err
 	}
 	plaintext, err := r.mint(ctx, found)
 	if err != nil || found.secret != secretAvailable {
 		return nil, err
 	}
-	return &given{hash: key.HashOf(plaintext), hint: r.Format.Hint(plaintext)}, nil
+	return &assignment{hash: key.HashOf(plaintext), hint: r.Format.Hint(plaintext)}, nil
 }
 
 // mint returns the plaintext of the key, which is in its Secret when secretAvailable has been found.
@@ -161,24 +169,27 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 		return plaintext, nil
 	case apierrors.IsAlreadyExists(err):
 		return r.adopt(ctx, found)
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // Forbidden as well, but nobody's mistake
 		found.gone = true
 		return "", nil
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
-		// An admission policy or webhook may quote what it was shown.
+		// The same request would get the same answer: a person has to change a quota or a policy, and is told so in status.
+		// An admission policy or webhook may quote what it was shown, which is the key.
 		found.secret, found.detail = secretRejected, key.Redact(err.Error(), plaintext)
 		return "", nil
 	default:
+		// Not wrapped: the error itself may hold the plaintext, and whoever unwraps it would log it.
 		return "", errors.New("create Secret: " + key.Redact(err.Error(), plaintext))
 	}
 }
 
-// adopt returns the key in a Secret that exists already, if an earlier life of this controller put it there for this
-// very ApiKey.
+// adopt returns the key in a Secret that exists already, if a controller put it there for this very ApiKey: this one
+// before it crashed, or an earlier leader. Any other Secret is left as it is, and not read from: whoever may create
+// Secrets must not be able to choose a key.
 func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	s := new(corev1.Secret)
 	name := client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}
-	if err := r.live.Get(ctx, name, s); err != nil {
+	if err := r.uncached.Get(ctx, name, s); err != nil {
 		return "", fmt.Errorf("get Secret %s: %w", name.Name, err)
 	}
 	plaintext, err := keysecret.Decode(found.key, s, r.Format)
@@ -193,9 +204,10 @@ func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	return plaintext, nil
 }
 
-// inspect looks whether the Secret of a served key is still there, and whether the key is its hash's rightful one.
+// inspect looks whether a served key still has its finalizer, whether it is the rightful owner of its hash, and whether
+// its Secret is still there. Nothing that it finds out about the Secret changes whether the key is served.
 func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error) {
-	// Somebody may have taken it off, or the key is older than the finalizer.
+	// Somebody may have taken the finalizer off, as `controller release` does, or the key is older than it.
 	if err := r.protect(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
@@ -210,7 +222,7 @@ func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error)
 		return found, nil
 	}
 	s := new(corev1.Secret)
-	err = r.live.Get(ctx, client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}, s)
+	err = r.uncached.Get(ctx, client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}, s)
 	if apierrors.IsNotFound(err) {
 		found.secret = secretDeleted
 		return found, nil
@@ -218,6 +230,7 @@ func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error)
 	if err != nil {
 		return found, fmt.Errorf("get Secret %s: %w", found.key.SecretName(), err)
 	}
+	// By the hash, not by the form alone: a well-formed Secret with another key would mislead the app that reads it.
 	found.secret = secretMismatch
 	if plaintext, err := keysecret.Decode(found.key, s, r.Format); err == nil && key.HashOf(plaintext) == hash {
 		found.secret = secretAvailable
@@ -225,12 +238,12 @@ func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error)
 	return found, nil
 }
 
-// organizationID is the UID of a namespace. It is read live: a namespace may have been deleted and made again under its
-// name, and the cache not know it yet.
-func organizationID(ctx context.Context, live client.Reader, namespace string) (string, error) {
+// organizationID is the UID of a namespace. It is read from the apiserver: a namespace may have been deleted and made
+// again under its name, and a cache would still have the old one. Metadata alone is asked for.
+func organizationID(ctx context.Context, uncached client.Reader, namespace string) (string, error) {
 	ns := &metav1.PartialObjectMetadata{}
 	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := live.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
+	if err := uncached.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
 		return "", fmt.Errorf("get Namespace %s: %w", namespace, err)
 	}
 	return string(ns.UID), nil

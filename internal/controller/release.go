@@ -28,13 +28,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 const (
-	// releasePage is the number of ApiKeys listed at once.
+	// releasePage is the number of ApiKeys listed at once. There is no cache here: with all keys at once this process
+	// would need as much memory as a controller has.
 	releasePage = 500
-	// releasesAtOnce is the number of patches under way at once.
+	// releasesAtOnce is the number of patches under way at once. The chart's job has some minutes for all of them.
 	releasesAtOnce = 16
 	// lookAgain is the time between two looks at what is waited for.
 	lookAgain = time.Second
@@ -66,10 +68,10 @@ type Released struct {
 // Keys, Secrets and status stay as they are. A controller that is started later puts it back.
 //
 // It first takes the leader election Lease, and holds it until the end: a controller that leads would put the finalizer
-// back. Then it waits until no API replica is left that may accept a key, by the barrier's own judgement: a deletion in
+// back. Then it waits until the barrier says that no API replica is left which may accept a key. So a deletion in
 // progress is let go no sooner than a controller would have done it, and that of a key that is deleted from now on
-// needs nobody's confirmation. The Leases of replicas that have not given theirs up go as well. ctx bounds all of it;
-// the error says what was being waited for.
+// needs nobody's confirmation. The Leases of replicas that have not given theirs up are deleted as well. ctx bounds all
+// of it; the error says what was being waited for.
 //
 // It needs, and uses, no more than:
 //
@@ -106,16 +108,15 @@ type release struct {
 	barrier *revocation.Barrier
 	done    Released
 
-	mu   sync.Mutex // of what is said: the elector calls back from goroutines of its own
-	said string
+	mu       sync.Mutex // of progress: the elector calls back from goroutines of its own
+	progress retry.Complaint
 }
 
-// say tells people something, once.
-func (r *release) say(format string, args ...any) {
+// print tells people something, unless it is what they were told last: what is waited for is looked at every second.
+func (r *release) print(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if line := fmt.Sprintf(format, args...); line != r.said {
-		r.said = line
+	if line := fmt.Sprintf(format, args...); r.progress.Due(line, r.Clock.Now()) {
 		fmt.Fprintln(r.Progress, line)
 	}
 }
@@ -123,7 +124,8 @@ func (r *release) say(format string, args ...any) {
 var errLeaseLost = errors.New("the leader election Lease was lost")
 
 // lead runs the rest while this process holds the leader election Lease. It gives the Lease up when all is over, and no
-// sooner.
+// sooner: when ctx ends, the elector would give it up at once, while patches are still under way. So it gets a context
+// of its own, which ctx ends only as long as nothing has begun.
 func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGetter) error {
 	lease := r.Namespace + "/" + Name
 	electing, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -141,17 +143,20 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 			LeaseMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: Name}, Client: leases,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: r.Identity},
 		},
-		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, // the controller's defaults
+		// The defaults of the controller's flags. Who holds a Lease writes on it how long others wait: these need not be
+		// the same as the controller's.
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		ReleaseOnCancel: true,
 		Name:            Name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnNewLeader: func(holder string) {
 				if holder != r.Identity && holder != "" {
-					r.say("waiting for a controller to end: %s holds the Lease %s", holder, lease)
+					r.print("waiting for a controller to end: %s holds the Lease %s", holder, lease)
 				}
 			},
 			OnStartedLeading: func(held context.Context) {
 				close(begun)
+				// It ends with ctx or with the Lease, whichever ends first, and its cause tells which.
 				life, end := context.WithCancelCause(ctx)
 				context.AfterFunc(held, func() { end(errLeaseLost) })
 				err := r.run(life)
@@ -161,30 +166,27 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 				result <- err
 				stop()
 			},
-			OnStoppedLeading: func() {},
+			OnStoppedLeading: func() {}, // required; held ends then
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("take part in leader election: %w", err)
 	}
-	elector.Run(electing)
+	elector.Run(electing) // returns when electing has ended, or the Lease is lost
 	select {
 	case <-begun:
 		return <-result
 	default:
-		return fmt.Errorf(
-			"take the Lease %s, held by %q: a controller must not be running: %w",
-			lease,
-			elector.GetLeader(),
-			context.Cause(ctx),
-		)
+		return fmt.Errorf("take the Lease %s, held by %q: a controller must not be running: %w",
+			lease, elector.GetLeader(), context.Cause(ctx))
 	}
 }
 
 // run waits for the API replicas to be gone, then lets go of one ApiKey after another until none is left. What goes
 // wrong is tried again until ctx ends: permissions, for one, may have been granted a moment ago.
 func (r *release) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) (done bool, err error){r.awaitReplicas, r.bury, r.letGo} {
+	steps := []func(context.Context) (done bool, err error){r.awaitReplicas, r.deleteLeases, r.letGo}
+	for _, step := range steps {
 		var last error
 		for {
 			done, err := step(ctx)
@@ -193,39 +195,39 @@ func (r *release) run(ctx context.Context) error {
 			}
 			if err != nil && ctx.Err() == nil {
 				last = err
-				r.say("trying again: %v", err)
+				r.print("trying again: %v", err)
 			}
-			select {
-			case <-time.After(lookAgain):
-			case <-ctx.Done():
-				if last == nil {
-					return context.Cause(ctx)
-				}
-				return fmt.Errorf("%w; what it waited for: %w", context.Cause(ctx), last)
+			if retry.Pause(ctx, lookAgain) {
+				continue
 			}
+			if last == nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("%w; what it waited for: %w", context.Cause(ctx), last)
 		}
 	}
 	return nil
 }
 
-// awaitReplicas tells whether no API replica is left that may accept a key.
+// awaitReplicas tells whether no API replica is left that may accept a key. It is an error that one is: this is what
+// Release returns when there is no more time, and people have to know which process to end.
 func (r *release) awaitReplicas(ctx context.Context) (done bool, err error) {
-	live, err := r.barrier.Live(ctx)
+	unexpired, err := r.barrier.Unexpired(ctx)
 	if err != nil {
 		return false, err
 	}
-	if len(live) > 0 {
-		err := fmt.Errorf("%d API replicas may still accept keys: %s", len(live), strings.Join(live, ", "))
-		return false, err
+	if len(unexpired) > 0 {
+		return false, fmt.Errorf("%d API replicas may still accept keys: %s",
+			len(unexpired), strings.Join(unexpired, ", "))
 	}
-	r.say("no controller and no API replica is left")
+	r.print("no controller and no API replica is left")
 	return true, nil
 }
 
-// bury deletes the Leases that replicas have left behind: when they are told to end together with what allows them to
-// delete theirs, it is too late for that.
-func (r *release) bury(ctx context.Context) (done bool, err error) {
-	if err := r.barrier.Bury(ctx); err != nil {
+// deleteLeases deletes the Leases that replicas have left behind. A replica deletes its own when it ends; but when an
+// installation is removed, its permission to do so may be gone before it.
+func (r *release) deleteLeases(ctx context.Context) (done bool, err error) {
+	if err := r.barrier.DeleteExpired(ctx); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -237,18 +239,13 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	looked, all := 0, int64(0)
+	looked, all := 0, int64(0) // all is what the apiserver estimates: keys come and go meanwhile
 	done = true
 	for _, namespace := range namespaces {
 		page := &v1alpha1.ApiKeyList{}
 		for first := true; first || page.Continue != ""; first = false {
-			err := r.keys.List(
-				ctx,
-				page,
-				client.InNamespace(namespace),
-				client.Limit(releasePage),
-				client.Continue(page.Continue),
-			)
+			err := r.keys.List(ctx, page,
+				client.InNamespace(namespace), client.Limit(releasePage), client.Continue(page.Continue))
 			if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 				break // there is no such resource, and so no ApiKey
 			}
@@ -264,7 +261,7 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 			}
 			done = done && !changed
 			looked += len(page.Items)
-			r.say("%d of %d ApiKeys let go", looked, max(all, int64(looked)))
+			r.print("%d of %d ApiKeys let go", looked, max(all, int64(looked)))
 		}
 	}
 	return done, nil
@@ -281,6 +278,7 @@ func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed 
 		if !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) {
 			continue
 		}
+		// Looked at before the patch, which overwrites k with the answer.
 		leaves := !k.DeletionTimestamp.IsZero() && len(k.Finalizers) == 1
 		group.Go(func() error {
 			patch, err := liftPatch(k)
@@ -293,7 +291,7 @@ func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed 
 				if leaves {
 					gone.Add(1)
 				}
-			case apierrors.IsInvalid(err), apierrors.IsConflict(err):
+			case apierrors.IsInvalid(err), apierrors.IsConflict(err): // it has changed since it was listed
 				left.Add(1)
 			case !apierrors.IsNotFound(err):
 				return fmt.Errorf("take the finalizer off %s/%s: %w", k.Namespace, k.Name, err)
@@ -302,6 +300,7 @@ func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed 
 		})
 	}
 	err = group.Wait()
+	// Also after an error: what has been done is to be told in any case.
 	r.done.Keys += int(released.Load())
 	r.done.Gone += int(gone.Load())
 	return left.Load() > 0, err

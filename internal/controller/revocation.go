@@ -41,15 +41,18 @@ import (
 )
 
 const (
-	// revocationsAtOnce is the number of deletions looked at together. They wait for a list of Leases, which they share.
+	// revocationsAtOnce is the number of deletions looked at together. They wait for a list of Leases, which they share:
+	// many at once cost hardly more than one.
 	revocationsAtOnce = 32
-	// tellAfter is how long a deletion waits before its status says so. Most are over long before.
+	// tellAfter is how long a deletion waits before its status says so. Most are over long before, and a write of status
+	// for each would double what a deletion costs.
 	tellAfter = time.Second
 	// sweepEvery is how often the Leases of crashed replicas are looked for.
 	sweepEvery = time.Minute
 )
 
-// revocations lets deleted ApiKeys go when no API replica accepts them any more.
+// revocations lets deleted ApiKeys go when no API replica accepts them any more. It asks the barrier who still may, and
+// decides nothing itself.
 type revocations struct {
 	client  client.Client // reads from the cache
 	events  events.EventRecorder
@@ -59,6 +62,9 @@ type revocations struct {
 	audit   auditor
 }
 
+// setupRevocations makes the reconciler of deletions, which Leases wake as well, and the barrier that it asks. The
+// barrier's memory begins here: after a change of leader it counts no replica out before it has watched it for as long
+// as its Lease lasts.
 func setupRevocations(mgr manager.Manager, opts Options) error {
 	leases, err := coordinationclient.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -71,8 +77,10 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		clock:   opts.Clock,
 		audit:   auditor{opts.Audit},
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "lmp_revocation_seconds",
-			Help:    "Time from seeing that an ApiKey is being deleted until every API replica has confirmed that it refuses the key.",
+			Name: "lmp_revocation_seconds",
+			Help: "Time from seeing that an ApiKey is being deleted until every API replica " +
+				"has confirmed that it refuses the key.",
+			// From a watch that is in step to a Lease of 60 s that expires.
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80},
 		}),
 	}
@@ -87,6 +95,7 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 	if err := mgr.Add(manager.RunnableFunc(r.sweep)); err != nil {
 		return fmt.Errorf("add the sweep of Leases: %w", err)
 	}
+	// A queue of its own, apart from the one of apiKeys: a deletion must not wait behind a sweep over all keys.
 	deleted := predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
 	return builder.ControllerManagedBy(mgr).
 		Named("revocation").
@@ -104,9 +113,10 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	if err := r.client.Get(ctx, req.NamespacedName, k); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
+	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either.
 	if k.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation) {
-		r.barrier.Done(req.NamespacedName) // it is gone, or has been let go
-		return reconcile.Result{}, r.barrier.Nudge(ctx)
+		r.barrier.Done(req.NamespacedName)
+		return reconcile.Result{}, r.barrier.Nudge(ctx) // takes off the Leases what was awaited for it
 	}
 	verdict, err := r.ask(ctx, k)
 	if err != nil {
@@ -117,6 +127,7 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	case verdict.Confirmed():
 		again, err = 0, r.lift(ctx, k, verdict)
 	case verdict.Waited < tellAfter:
+		// Otherwise users would be told only when the barrier is to be asked again, which may be later.
 		again = min(again, tellAfter-verdict.Waited)
 		fallthrough
 	default:
@@ -150,30 +161,25 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 	if err != nil {
 		return err
 	}
-	// The patch makes an empty object of what is gone: the events want it as it was.
+	// Patch overwrites what it is given with the answer, which is empty for an object that is gone: the events want it
+	// as it was.
 	err = r.client.Patch(ctx, k.DeepCopy(), patch, client.FieldOwner(Name))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("take the finalizer off: %w", err)
 	}
 	r.barrier.Done(client.ObjectKeyFromObject(k))
-	if err == nil {
+	if err == nil { // and not for one that was gone already: its revocation has been counted
 		r.seconds.Observe(v.Waited.Seconds())
 		r.audit.revoked(k, v, r.clock.Now())
-		r.events.Eventf(
-			k,
-			nil,
-			corev1.EventTypeNormal,
-			"Revoked",
-			"Revoke",
-			"No replica accepts the key any more: %d confirmed it",
-			v.Replicas,
-		)
+		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke",
+			"No replica accepts the key any more: %d confirmed it", v.Replicas)
 	}
 	return r.barrier.Nudge(ctx)
 }
 
-// liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the others' finalizers stay.
-// If k has changed in what counts, the apiserver answers Invalid.
+// liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the finalizers of others
+// stay. It is a JSON patch (RFC 6902), whose tests guard what counts and nothing else: with the resourceVersion instead
+// every change of a label would be a conflict. If a test fails, the apiserver answers Invalid.
 func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 	at := fmt.Sprintf("/metadata/finalizers/%d", slices.Index(k.Finalizers, v1alpha1.FinalizerRevocation))
 	type op struct {
@@ -194,6 +200,7 @@ func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 
 // explain tells the replicas that they are awaited, and users whom their deletion waits for.
 func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
+	// A replica that can't be told is no reason not to tell users. It is tried again with the next question.
 	if err := r.barrier.Nudge(ctx); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "A replica could not be told what is awaited")
 	}
@@ -205,17 +212,20 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
 		return nil
 	}
+	// Conditions are a list, which a merge patch writes as a whole: without the resourceVersion it would undo what else
+	// was written to it.
 	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
 	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	ctrl.LoggerFrom(ctx).
-		Info("Revocation waits", "awaited", v.Awaited, "waited", v.Waited.Round(time.Millisecond).String())
-	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", awaiting(v))
+	waited := v.Waited.Round(time.Millisecond).String()
+	ctrl.LoggerFrom(ctx).Info("Revocation waits", "awaited", v.Awaited, "waited", waited)
+	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", awaitingMessage(v))
 	return nil
 }
 
-// deriveRevoking makes k's conditions of a verdict. It is pure.
+// deriveRevoking makes k's conditions of a verdict. It is pure. Ready is False from the first time that a deletion is
+// told of, even while no replica has confirmed it: the key is refused by all that have seen the deletion.
 func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
 	k.Status.ObservedGeneration = k.Generation
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
@@ -224,11 +234,12 @@ func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
 	})
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
 		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: awaitingReason(v),
-		Message: awaiting(v),
+		Message: awaitingMessage(v),
 	})
 }
 
-// awaitingReason is awaiting as a condition's reason.
+// awaitingReason is awaitingMessage as a condition's reason. Replicas come first: what is queued can only be canceled
+// when no replica queues any more.
 func awaitingReason(v revocation.Verdict) string {
 	if len(v.Awaited) == 0 {
 		return v1alpha1.ReasonAwaitingCancellation
@@ -236,29 +247,24 @@ func awaitingReason(v revocation.Verdict) string {
 	return v1alpha1.ReasonAwaitingReplicas
 }
 
-// awaiting says whom a deletion waits for.
-func awaiting(v revocation.Verdict) string {
+// awaitingMessage says whom a deletion waits for. It names a few replicas only: a condition's message is for people.
+func awaitingMessage(v revocation.Verdict) string {
 	const most = 8
 	if len(v.Awaited) == 0 {
-		return fmt.Sprintf(
-			"No API replica accepts the key. Waiting for one of the %s environment to cancel what the key has queued; to delete it without that, remove its annotation %s",
-			v.Uncanceled,
-			v1alpha1.AnnotationCancelScheduled,
-		)
+		return fmt.Sprintf("No API replica accepts the key. Waiting for one of the %s environment to cancel "+
+			"what the key has queued; to delete it without that, remove its annotation %s",
+			v.Uncanceled, v1alpha1.AnnotationCancelScheduled)
 	}
 	names := v.Awaited
 	if len(names) > most {
 		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(v.Awaited)-most))
 	}
-	return fmt.Sprintf(
-		"Waiting for %d of %d API replicas to confirm that they refuse the key: %s",
-		len(v.Awaited),
-		v.Replicas,
-		strings.Join(names, ", "),
-	)
+	return fmt.Sprintf("Waiting for %d of %d API replicas to confirm that they refuse the key: %s",
+		len(v.Awaited), v.Replicas, strings.Join(names, ", "))
 }
 
-// leaseHandler wakes the deletions that a change of a replica's Lease may have been the last one for.
+// leaseHandler wakes the deletions for which a change of a replica's Lease may have been the last confirmation. Waking
+// is all that it does: the barrier decides by a list that it then asks for.
 func (r *revocations) leaseHandler() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	wake := func(q queue, names []types.NamespacedName) {
@@ -279,12 +285,13 @@ func (r *revocations) leaseHandler() handler.EventHandler {
 	}
 }
 
-// sweep looks for the Leases of crashed replicas, for as long as this process leads.
+// sweep deletes the Leases of crashed replicas, for as long as this process leads. A failure is not fatal: they are in
+// nobody's way.
 func (r *revocations) sweep(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := r.barrier.Sweep(ctx); err != nil && ctx.Err() == nil {
-			ctrl.LoggerFrom(ctx).
-				Error(err, "The Leases of crashed replicas could not be swept; trying again", "in", sweepEvery.String())
+			ctrl.LoggerFrom(ctx).Error(err, "The Leases of crashed replicas could not be swept; trying again",
+				"in", sweepEvery.String())
 		}
 	}, sweepEvery)
 	return nil

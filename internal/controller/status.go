@@ -21,20 +21,21 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// conclude is the one place where an ApiKey's status is written: derive, compare, patch, tell.
+// writeStatus is the one place where the status of an ApiKey that is not being deleted is written: derive, compare,
+// patch, tell. With a second place, Ready would have to be right in both.
 //
 // Model: step Hash.
-func (r *apiKeys) conclude(ctx context.Context, found findings) (lifecycle.State, error) {
+func (r *apiKeys) writeStatus(ctx context.Context, found findings) (lifecycle.State, error) {
 	old, now := found.key, r.Clock.Now()
 	updated := old.DeepCopy()
 	state := derive(updated, found, now)
 	if equality.Semantic.DeepEqual(old.Status, updated.Status) {
 		return state, nil
 	}
-	// With the resourceVersion of what was looked at: if anything has changed since, this conclusion may be wrong.
+	// With the resourceVersion of what was looked at: if anything has changed since, what was derived may be wrong.
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
 	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); apierrors.IsNotFound(err) {
-		return lifecycle.State{}, nil
+		return lifecycle.State{}, nil // the key is gone, and nobody reads its status any more
 	} else if err != nil {
 		return state, fmt.Errorf("patch status: %w", err)
 	}
@@ -42,15 +43,16 @@ func (r *apiKeys) conclude(ctx context.Context, found findings) (lifecycle.State
 	return state, nil
 }
 
-// derive makes k's status of what was found. It is pure.
+// derive makes k's status of what was found. It is pure. Ready is derived anew each time, from lifecycle.Of, and never
+// carried over: the API decides by the same function, and so the two can't tell users different things.
 func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 	status := &k.Status
 	status.ObservedGeneration = k.Generation
-	if found.given != nil {
-		record(k, found, now.UTC().Truncate(time.Second))
+	if found.assigned != nil {
+		writeOnce(k, found, now.UTC().Truncate(time.Second)) // as it comes back from the apiserver
 	}
 	life := lifecycle.KeyOf(k)
-	life.Duplicate = life.Duplicate || found.rival
+	life.Duplicate = life.Duplicate || found.rival // final: KeyOf reads it from Ready, once it is written there
 	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
 
 	ready := readyOf(k, found, state)
@@ -58,6 +60,7 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 	if c := secretAvailableOf(k, found); c.Type != "" {
 		setCondition(&status.Conditions, k.Generation, now, c)
 	}
+	// As in kstatus, which GitOps tools go by, Stalled is there only while it is True.
 	if stalled(ready.Reason, life) {
 		setCondition(&status.Conditions, k.Generation, now, metav1.Condition{
 			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: ready.Reason, Message: ready.Message,
@@ -68,10 +71,10 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 	return state
 }
 
-// record writes down what is written once.
-func record(k *v1alpha1.ApiKey, found findings, now time.Time) {
-	status, given := &k.Status, found.given
-	status.Hash, status.Hint, status.OrganizationID = given.hash.String(), given.hint, given.organizationID
+// writeOnce sets the fields that make the key exist and say what it opens. The schema refuses any later change of them.
+func writeOnce(k *v1alpha1.ApiKey, found findings, now time.Time) {
+	status, assigned := &k.Status, found.assigned
+	status.Hash, status.Hint, status.OrganizationID = assigned.hash.String(), assigned.hint, assigned.organizationID
 	status.MintedAt = &metav1.Time{Time: now}
 	if found.profile != nil {
 		status.ProfileID = string(found.profile.UID)
@@ -91,10 +94,8 @@ func record(k *v1alpha1.ApiKey, found findings, now time.Time) {
 // stalled tells whether a person has to act: nothing will change by itself.
 func stalled(reason string, life lifecycle.Key) bool {
 	switch reason {
-	case v1alpha1.ReasonDuplicateHash,
-		v1alpha1.ReasonExpired,
-		v1alpha1.ReasonSecretConflict,
-		v1alpha1.ReasonSecretRejected:
+	case v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonExpired,
+		v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretRejected:
 		return true
 	case v1alpha1.ReasonProfileNotFound:
 		return life.Hashed // one that was never bound waits for its Profile
@@ -103,7 +104,7 @@ func stalled(reason string, life lifecycle.Key) bool {
 	}
 }
 
-// readyOf says in words what state means for k.
+// readyOf says in words what state means for k. A message says what is to be done, if anything is.
 func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: state.Reason}
 	switch state.Reason {
@@ -112,15 +113,13 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 	case v1alpha1.ReasonExpired:
 		c.Message = "The key has expired and is refused. Create a new ApiKey and delete this one"
 	case v1alpha1.ReasonDuplicateHash:
-		c.Message = "Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one"
+		c.Message = "Another ApiKey had this hash first. This one is refused for good. " +
+			"Create a new ApiKey with another key and delete this one"
 	case v1alpha1.ReasonProfileNotFound:
 		c.Message = fmt.Sprintf("Waiting for Profile %s: it does not exist, or is being deleted", k.Spec.ProfileRef.Name)
 		if k.Status.Hash != "" {
-			c.Message = fmt.Sprintf(
-				"Profile %s, with the UID %s that this key is bound to, is gone. Create a new ApiKey and delete this one",
-				k.Spec.ProfileRef.Name,
-				k.Status.ProfileID,
-			)
+			c.Message = fmt.Sprintf("Profile %s, with the UID %s that this key is bound to, is gone. "+
+				"Create a new ApiKey and delete this one", k.Spec.ProfileRef.Name, k.Status.ProfileID)
 		}
 	default:
 		pendingBecause(&c, k, found)
@@ -128,16 +127,14 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 	return c
 }
 
-// pendingBecause explains why a key that could have been minted was not.
+// pendingBecause explains why a key that could have been minted was not. Only what a person has to clear away is False;
+// what passes by itself leaves Ready Unknown, so that a tool which waits for it goes on waiting.
 func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	switch found.secret {
 	case secretConflict:
 		c.Reason = v1alpha1.ReasonSecretConflict
-		c.Message = fmt.Sprintf(
-			"Secret %s exists already and is %s. It is left as it is: delete it, or create an ApiKey with another secretName",
-			k.SecretName(),
-			found.detail,
-		)
+		c.Message = fmt.Sprintf("Secret %s exists already and is %s. It is left as it is: "+
+			"delete it, or create an ApiKey with another secretName", k.SecretName(), found.detail)
 	case secretRejected:
 		c.Reason, c.Message = v1alpha1.ReasonSecretRejected, "The apiserver refused the Secret: "+found.detail
 	case secretLeaving:
@@ -148,12 +145,14 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	}
 }
 
-// secretAvailableOf is the zero condition when there is nothing new to say.
+// secretAvailableOf is the zero condition when there is nothing new to say. A Secret that is lost or changed does not
+// make the key's Ready False: what is served is the hash in status.
 func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionFalse}
 	switch found.secret {
 	case secretAvailable:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSecretCreated, "Secret "+k.SecretName()+" holds the key"
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonSecretCreated
+		c.Message = "Secret " + k.SecretName() + " holds the key"
 	case secretDeleted:
 		c.Reason = v1alpha1.ReasonSecretDeleted
 		c.Message = "Secret " + k.SecretName() + " is gone. The key goes on working and is not minted again"
@@ -166,6 +165,8 @@ func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
 	return c
 }
 
+// setCondition sets c. The time of the last transition is kept if only reason or message have changed, as the API
+// conventions ask for.
 func setCondition(conditions *[]metav1.Condition, generation int64, now time.Time, c metav1.Condition) {
 	c.ObservedGeneration = generation
 	c.LastTransitionTime = metav1.NewTime(now)
@@ -173,7 +174,8 @@ func setCondition(conditions *[]metav1.Condition, generation int64, now time.Tim
 	meta.SetStatusCondition(conditions, c)
 }
 
-// bounded keeps a message within what an event may hold, which is less than a condition may.
+// bounded keeps a message within what an event may hold (1,024 bytes), which is less than a condition may. The answer
+// of an admission webhook may be of any length, and an event that is too long is not written at all.
 func bounded(message string) string {
 	const most, ellipsis = 1024, "…"
 	if len(message) <= most {
@@ -182,26 +184,21 @@ func bounded(message string) string {
 	return strings.ToValidUTF8(message[:most-len(ellipsis)], "") + ellipsis
 }
 
-// announce tells users, by events, and operators, by the log, what changed. Nothing changed, nothing said.
+// announce tells users, by events, and operators, by the log, what has changed. It says nothing when nothing has: each
+// key is looked at over and over, and events that repeat drown those that don't.
 func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
 	log := ctrl.LoggerFrom(ctx)
 	if old.Status.Hash == "" && updated.Status.Hash != "" {
-		auditor{r.Audit}.existing(updated)
+		auditor{r.Audit}.created(updated)
 		if name := updated.SecretName(); name != "" {
-			r.events.Eventf(
-				updated,
-				nil,
-				corev1.EventTypeNormal,
-				"Minted",
-				"Mint",
-				"Minted %s into Secret %s",
-				updated.Status.Hint,
-				name,
-			)
+			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "Minted", "Mint",
+				"Minted %s into Secret %s", updated.Status.Hint, name)
 		} else {
-			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "HashTaken", "TakeHash", "Took over the hash of a key brought along")
+			r.events.Eventf(updated, nil, corev1.EventTypeNormal, "HashTaken", "TakeHash",
+				"Took over the hash of a key brought along")
 		}
 	}
+	// Only what has become False: that a key is served is what everybody expects.
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSecretAvailable} {
 		was := meta.FindStatusCondition(old.Status.Conditions, kind)
 		is := meta.FindStatusCondition(updated.Status.Conditions, kind)

@@ -20,21 +20,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 // A key that has its hash is looked at when the controller starts, and from then on whenever its Secret is to be looked
 // for again. A place in the queue for each, waited in from one time to the next, takes a quarter of the memory of such
-// a key. So there is a sweep over the cache instead, which is never far ahead of the workers.
+// a key. So there is a sweep over the cache instead, which is never far ahead of the workers. New keys don't wait for
+// it: they come by their own events, and pass what the sweep has put into the queue.
 
 type keyQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 const (
-	sweepAhead = 512 // keys in the queue that the sweep waits for
-	sweepSteps = 256 // of one sweep, spread over its time
+	sweepAhead = 512 // keys in the queue: with more, the sweep waits for the workers
+	sweepSteps = 256 // of one sweep, spread over its time: one pause for each bucket would be 8,192 timers
 )
 
-// leftToSweep lets through all but those keys of the first list that have their hash.
-var leftToSweep = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
+// exceptSwept lets through all but those keys of the first list that have their hash, which the sweep brings. Without
+// it a controller that starts would have a place in the queue for every key at once.
+var exceptSwept = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
 	return !e.IsInInitialList || e.Object.(*v1alpha1.ApiKey).Status.Hash == ""
 }}
 
@@ -45,6 +48,7 @@ func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 		if !r.synced(ctx) {
 			return
 		}
+		// What has changed while no controller ran is found now; a finalizer that was taken off is put back.
 		r.sweepOnce(ctx, q, 0, func(*v1alpha1.ApiKey) bool { return true })
 		for ctx.Err() == nil {
 			r.sweepOnce(ctx, q, r.SecretRecheckInterval, func(k *v1alpha1.ApiKey) bool {
@@ -55,42 +59,34 @@ func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 	return nil
 }
 
-// sweepOnce puts the keys that have their hash and are wanted into the queue, spread over a time more or less.
+// sweepOnce puts the keys that have their hash and are wanted into the queue, spread over a time more or less. It goes
+// by the buckets of the index, because a list of all keys at once would be a copy of as many pointers.
 func (r *apiKeys) sweepOnce(ctx context.Context, q keyQueue, over time.Duration, wanted func(*v1alpha1.ApiKey) bool) {
 	for bucket := range hashBucketCount {
-		for q.Len() > sweepAhead && pause(ctx, soon) {
+		for q.Len() > sweepAhead && retry.Pause(ctx, soon) {
 		}
 		if over > 0 && bucket%(hashBucketCount/sweepSteps) == 0 {
-			pause(ctx, wait.Jitter(over/sweepSteps, 0.2))
+			retry.Pause(ctx, wait.Jitter(over/sweepSteps, 0.2))
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		var keys v1alpha1.ApiKeyList
-		if err := r.client.List(ctx, &keys, client.MatchingFields{byHash: bucketName(bucket)}, client.UnsafeDisableDeepCopy); err != nil {
+		inBucket := client.MatchingFields{byHash: bucketName(bucket)}
+		if err := r.client.List(ctx, &keys, inBucket, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
 			return
 		}
 		for i := range keys.Items {
 			if k := &keys.Items[i]; k.Status.Hash != "" && wanted(k) {
-				addLow(q, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(k)})
+				addLowPriority(q, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(k)})
 			}
 		}
 	}
 }
 
-// pause waits, and tells whether to go on.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// addLow adds to a queue what can wait for all else.
-func addLow(q keyQueue, r reconcile.Request) {
+// addLowPriority adds to a queue what can wait for all else.
+func addLowPriority(q keyQueue, r reconcile.Request) {
 	if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		pq.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, r)
 		return

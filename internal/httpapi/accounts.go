@@ -8,33 +8,39 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/posting"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // account is a connected account as the API shows it. There is no token in it, nor in anything that it is made of.
 type account struct {
-	ID                string     `json:"id"`
-	ProfileID         *string    `json:"profileId" doc:"The profile that it belongs to; null: the organization alone, and keys pinned to a profile don't see it."`
-	Platform          string     `json:"platform" enum:"bluesky,linkedin"`
-	PlatformAccountID string     `json:"platformAccountId" doc:"The platform's own id of the account, such as a DID."`
-	DisplayName       *string    `json:"displayName"`
-	TokenExpiresAt    *time.Time `json:"tokenExpiresAt" doc:"When the connection ends unless it is renewed, which happens by itself; null: it does not end."`
-	CreatedAt         time.Time  `json:"createdAt"`
-	UpdatedAt         time.Time  `json:"updatedAt"`
+	ID                string        `json:"id"`
+	ProfileID         *string       `json:"profileId" doc:"The profile that it belongs to; null: the organization alone, and keys pinned to a profile don't see it."`
+	Platform          platform.Name `json:"platform"`
+	PlatformAccountID string        `json:"platformAccountId" doc:"The platform's own id of the account, such as a DID."`
+	DisplayName       *string       `json:"displayName"`
+	TokenExpiresAt    *time.Time    `json:"tokenExpiresAt" doc:"When the connection ends unless it is renewed, which happens by itself; null: it does not end."`
+	CreatedAt         time.Time     `json:"createdAt"`
+	UpdatedAt         time.Time     `json:"updatedAt"`
 }
 
 func accountOf(a store.Account) account {
 	return account{
 		ID:                a.ID,
 		ProfileID:         stringOrNull(a.ProfileID),
-		Platform:          string(a.Platform),
+		Platform:          a.Platform,
 		PlatformAccountID: a.PlatformAccountID,
 		DisplayName:       stringOrNull(a.DisplayName),
 		TokenExpiresAt:    timeOrNull(a.TokenExpiresAt),
@@ -43,51 +49,33 @@ func accountOf(a store.Account) account {
 	}
 }
 
-var (
-	errNoAccount = &problem{
-		status: http.StatusNotFound, code: codeNotFound,
-		message:     "There is no account with this id that the key reaches.",
-		remediation: "GET /v1/accounts lists the accounts that the key reaches.",
-	}
-	errNotEnabled = &problem{
-		status: http.StatusForbidden, code: codeNotEnabled, rule: "platform",
-		message:     "This server does not offer this platform yet.",
-		remediation: "Try it on the test environment, with a test key.",
-	}
-	errPlatform = errInvalid("platform", "There is no platform of this name.", "The platforms are bluesky and linkedin.")
-)
-
-func (a *API) listAccounts(r *request) (page[account], error) {
-	query, err := r.query()
-	if err != nil {
-		return page[account]{}, err
-	}
-	p, err := r.storePage(query)
-	if err != nil {
-		return page[account]{}, err
-	}
-	view, err := a.viewOfQuery(r, query)
-	if err != nil {
-		return page[account]{}, err
-	}
-	accounts, more, err := view.Accounts(r.context(), p)
-	if err != nil {
-		return page[account]{}, err
-	}
-	where := func(a store.Account) position { return position{a.CreatedAt, a.ID} }
-	return pageOf(accounts, more, where, accountOf), nil
+var errNotEnabled = &problem.Problem{
+	Kind: problem.Forbidden, Code: platform.CodeNotEnabled, Rule: "platform",
+	Message:     "This server does not offer this platform yet.",
+	Remediation: "Try it on the test environment, with a test key.",
 }
 
-func (a *API) getAccount(r *request) (account, error) {
-	found, err := a.view(r).Account(r.context(), r.param)
+func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) {
+	var view *store.View
+	return endpoint.Listed[store.Account, account]{
+		Position: func(a store.Account) store.Position { return store.Position{At: a.CreatedAt, ID: a.ID} },
+		Show:     accountOf,
+	}.Rows(r, func(query url.Values) (err error) {
+		view, err = a.viewOfQuery(r, query)
+		return err
+	}, func(page store.Page) ([]store.Account, bool, error) { return view.Accounts(r.Context(), page) })
+}
+
+func (a *API) getAccount(r *endpoint.Request) (account, error) {
+	found, err := r.View().Account(r.Context(), r.Param())
 	if err != nil {
-		return account{}, orNotFound(err, errNoAccount)
+		return account{}, orNotFound(err, posting.ErrNoAccount)
 	}
 	return accountOf(found), nil
 }
 
 // orNotFound returns the problem of this kind of thing if err is that it was not found.
-func orNotFound(err error, p *problem) error {
+func orNotFound(err error, p *problem.Problem) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return p
 	}
@@ -100,12 +88,15 @@ type deleted struct {
 	Deleted bool   `json:"deleted" enum:"true"`
 }
 
-func (a *API) disconnectAccount(r *request, _ nothing) (deleted, error) {
-	gone, err := commit(a, r, func(_ context.Context, tx *store.Tx) (deleted, error) {
-		return deleted{r.param, true}, tx.DeleteAccount(r.param)
-	})
-	return gone, orNotFound(err, errNoAccount)
+func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
+	gone, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(sameDeleted)),
+		func(_ context.Context, tx *store.Tx) (deleted, error) {
+			return deleted{r.Param(), true}, tx.DeleteAccount(r.Param())
+		})
+	return gone, orNotFound(err, posting.ErrNoAccount)
 }
+
+func sameDeleted(d deleted) deleted { return d }
 
 // connectAccount is the body of a request to begin a connection.
 type connectAccount struct {
@@ -115,32 +106,38 @@ type connectAccount struct {
 
 // connection tells how an account is connected.
 type connection struct {
-	Platform   string              `json:"platform" enum:"bluesky,linkedin"`
-	State      string              `json:"state" enum:"live,trial,pending"`
-	Descriptor platform.Descriptor `json:"descriptor"`
+	Platform   platform.Name            `json:"platform"`
+	State      platform.ConnectionState `json:"state" enum:"live,trial,pending"`
+	Descriptor platform.Descriptor      `json:"descriptor"`
 }
 
-func (a *API) connectAccount(r *request, in connectAccount) (connection, error) {
-	connector, err := a.connector(r.param)
+func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection, error) {
+	to, err := a.connectable(r.Param())
 	if err != nil {
 		return connection{}, err
 	}
 	if _, err := a.profileFor(r, in.ProfileID); err != nil {
 		return connection{}, err
 	}
-	return connection{r.param, "live", connector.Describe()}, nil
+	// What is no address has always been accepted and ignored; so it is until a platform needs one.
+	returnTo, _ := platform.CheckReturnTo(in.ReturnTo)
+	begun, err := to.Connector.Begin(r.Context(), platform.ConnectionRequest{ReturnTo: returnTo})
+	if err != nil {
+		return connection{}, connectFailed(to.Name, err)
+	}
+	return connection{to.Name, begun.State, begun.Descriptor}, nil
 }
 
-// connector returns that of a platform, by the name that a caller gave it.
-func (a *API) connector(name string) (publish.Connector, error) {
-	if !slices.Contains(platform.Names, platform.Name(name)) {
-		return nil, errPlatform
+// connectable returns a platform that accounts can be connected of, by the name that a caller gave it.
+func (a *API) connectable(name string) (platform.Platform, error) {
+	if _, ok := catalog.All.Get(platform.Name(name)); !ok {
+		return platform.Platform{}, posting.NoPlatform("platform")
 	}
-	connector := a.config.Connectors[platform.Name(name)]
-	if connector == nil {
-		return nil, errNotEnabled
+	p, _ := a.config.Platforms.Get(platform.Name(name))
+	if p.Connector == nil {
+		return p, errNotEnabled
 	}
-	return connector, nil
+	return p, nil
 }
 
 // completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes
@@ -150,8 +147,14 @@ type completeConnection map[string]string
 // connectWithin bounds the platform's answer to a connection's credentials.
 const connectWithin = 15 * time.Second
 
-func (a *API) completeConnection(r *request, in completeConnection) (account, error) {
-	connector, err := a.connector(r.param)
+// connected is an account that has been connected, and whether it is a new one.
+type connected struct {
+	store.Account
+	created bool
+}
+
+func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (account, error) {
+	to, err := a.connectable(r.Param())
 	if err != nil {
 		return account{}, err
 	}
@@ -164,29 +167,33 @@ func (a *API) completeConnection(r *request, in completeConnection) (account, er
 	if err != nil {
 		return account{}, err
 	}
-	if err := checkFields(connector.Describe().Fields, in); err != nil {
+	if err := checkFields(to.Fields, in); err != nil {
 		return account{}, err
 	}
-	ctx, cancel := context.WithTimeout(r.context(), connectWithin)
+	ctx, cancel := context.WithTimeout(r.Context(), connectWithin)
 	defer cancel()
-	c, err := connector.Connect(ctx, in)
+	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{Credentials: in})
 	if err != nil {
-		return account{}, connectFailed(platform.Name(r.param), err)
+		return account{}, connectFailed(platform.Name(r.Param()), err)
 	}
 	now := a.now()
-	connected, err := commit(a, r, func(_ context.Context, tx *store.Tx) (account, error) {
-		put, created, err := tx.PutAccount(store.Account{
-			ID: a.config.NewID(), ProfileID: profileID, Platform: platform.Name(r.param),
-			PlatformAccountID: c.PlatformAccountID, DisplayName: c.DisplayName, TokenExpiresAt: c.TokenExpiresAt,
-			CreatedAt: now, UpdatedAt: now,
+	put, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, connectedAnswer),
+		func(_ context.Context, tx *store.Tx) (connected, error) {
+			put, created, err := tx.PutAccount(store.Account{
+				ID: a.config.NewID(), ProfileID: profileID, Platform: platform.Name(r.Param()),
+				PlatformAccountID: c.PlatformAccountID, DisplayName: c.DisplayName, TokenExpiresAt: c.TokenExpiresAt,
+				CreatedAt: now, UpdatedAt: now,
+			})
+			return connected{put, created}, err
 		})
-		r.status = http.StatusOK
-		if created {
-			r.status = http.StatusCreated
-		}
-		return accountOf(put), err
-	})
-	return connected, orNotFound(err, errNoProfile)
+	return accountOf(put.Account), orNotFound(err, posting.ErrNoProfile)
+}
+
+func connectedAnswer(c connected) (int, account) {
+	if c.created {
+		return http.StatusCreated, accountOf(c.Account)
+	}
+	return http.StatusOK, accountOf(c.Account)
 }
 
 // checkFields tells which field is missing, or is none.
@@ -195,7 +202,7 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 	for _, f := range fields {
 		known[f.Name] = true
 		if f.Required && in[f.Name] == "" {
-			return errInvalid(
+			return problem.NewInvalid(
 				f.Name,
 				"A field that the connection needs is missing.",
 				"POST /v1/accounts/connect/{platform} lists the fields.",
@@ -204,8 +211,8 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if !known[name] {
-			return errInvalid(
-				ruleAt(jsontext.Pointer("").AppendToken(name)),
+			return problem.NewInvalid(
+				endpoint.RuleAt(jsontext.Pointer("").AppendToken(name)),
 				"The request's body has a member that the connection does not know.",
 				"POST /v1/accounts/connect/{platform} lists the fields.",
 			)
@@ -214,37 +221,32 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 	return nil
 }
 
-// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours is told in
-// our own words.
+// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours is told in our
+// own words.
 func connectFailed(name platform.Name, err error) error {
 	var f *platform.Failure
-	if !errors.As(err, &f) || statusOf(f.Code) == http.StatusInternalServerError {
+	if !errors.As(err, &f) {
 		return err
 	}
-	return problemOf(name, f)
-}
-
-// problemOf is a platform's failure as that of a request.
-func problemOf(name platform.Name, f *platform.Failure) *problem {
-	return &problem{
-		status: statusOf(
-			f.Code,
-		), code: f.Code, message: f.Message, rule: f.Rule, remediation: f.Remediation, platform: string(name),
+	if p := f.Problem(name); p.Kind != problem.Internal {
+		return p
 	}
+	return err
 }
 
-// statusOf is the status of a request that ends with a platform's failure.
-func statusOf(code string) int {
-	switch code {
-	case platform.CodeInvalid, platform.CodePreflightFailed, platform.CodeRejected:
-		return http.StatusBadRequest
-	case platform.CodeAuthFailed, platform.CodeNotEnabled:
-		return http.StatusForbidden
-	case platform.CodeRateLimited:
-		return http.StatusTooManyRequests
-	case platform.CodeUnavailable:
-		return http.StatusBadGateway
-	default:
-		return http.StatusInternalServerError
+// Schema describes what a connection is completed with, as far as that is the same for all platforms or known of one.
+func (completeConnection) Schema(huma.Registry) *huma.Schema {
+	text := func(description string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeString, Description: description}
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, Description: "The fields that the platform's descriptor lists, by their names.",
+		Properties: map[string]*huma.Schema{
+			"identifier":  text("The account's handle."),
+			"appPassword": text("Of bluesky: an app password, never the account's own."),
+			"pdsUrl":      text("Of bluesky: where the account is, if not at bsky.social."),
+			"profileId":   text("The profile that the account is to belong to."),
+		},
+		AdditionalProperties: text("What else the descriptor lists."),
 	}
 }

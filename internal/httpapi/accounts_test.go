@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
-	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 )
 
 // Connecting what is connected renews it: 200, and the same id. In another profile it is another account.
@@ -78,8 +79,8 @@ func TestWhatAConnectionNeeds(t *testing.T) {
 func TestPlatformNotEnabled(t *testing.T) {
 	f := newFixture(t, nil, notEnabled)
 	key := f.newKey(t)
-	for _, name := range platform.Names {
-		for _, target := range []string{"/v1/accounts/connect/" + string(name), "/v1/accounts/connect/" + string(name) + "/complete"} {
+	for _, name := range catalog.All.Names() {
+		for _, target := range []string{"/v1/accounts/connect/" + name, "/v1/accounts/connect/" + name + "/complete"} {
 			s := sent{method: http.MethodPost, target: target, key: key, body: `{}`}
 			f.refused(t, target, s, http.StatusForbidden, "platform")
 			if e := errorOf(t, f.send(s)); e.Code != "platform_not_enabled" {
@@ -139,8 +140,8 @@ func TestEnvironmentsAreApart(t *testing.T) {
 	callers := crowd(t)
 	live, test := callers[0], callers[4]
 	for _, path := range []string{"/v1/posts", "/v1/media", "/v1/accounts"} {
-		a := decode[page[listed]](t, live.api.get(t, path, live.key)).Data
-		b := decode[page[listed]](t, test.api.get(t, path, test.key)).Data
+		a := decode[endpoint.Page[listed]](t, live.api.get(t, path, live.key)).Data
+		b := decode[endpoint.Page[listed]](t, test.api.get(t, path, test.key)).Data
 		if len(a) != 1 || len(b) != 1 || a[0].ID == b[0].ID {
 			t.Errorf("%s: %v and %v", path, a, b)
 		}

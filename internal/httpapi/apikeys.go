@@ -6,7 +6,11 @@ package httpapi
 import (
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // apiKey is an ApiKey as the API shows it.
@@ -22,11 +26,12 @@ type apiKey struct {
 	ExpiresAt  *time.Time `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
 }
 
-func (a *API) listKeys(r *request) (page[apiKey], error) {
-	return paginate(r, a.config.Directory.Keys(r.caller()), keyPosition, a.apiKeyOf)
+func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
+	return endpoint.Listed[*authn.Key, apiKey]{
+		Position: func(k *authn.Key) store.Position { return store.Position{At: k.CreatedAt(), ID: string(k.ID())} },
+		Show:     a.apiKeyOf,
+	}.Items(r, a.config.Directory.Keys(r.Caller()))
 }
-
-func keyPosition(k *authn.Key) position { return position{k.CreatedAt(), string(k.ID())} }
 
 func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	return apiKey{
@@ -40,4 +45,11 @@ func (a *API) apiKeyOf(k *authn.Key) apiKey {
 		LastUsedAt: timeOrNull(k.LastUsedAt()),
 		ExpiresAt:  timeOrNull(k.ExpiresAt()),
 	}
+}
+
+var errKeysCannotManageKeys = &problem.Problem{
+	Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Class: admission.ClassKeyManagement,
+	Message: "An API key can neither create nor revoke API keys.",
+	Remediation: "Create a key with `kubectl apply` of an ApiKey, or in the dashboard; " +
+		"revoke it with `kubectl delete apikey NAME`, or in the dashboard.",
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -21,7 +22,7 @@ func auditFixture(t *testing.T, objects ...any) (*fixture, *logBuffer) {
 	t.Helper()
 	audit := new(logBuffer)
 	f := newFixture(t, objects, func(c *Config) {
-		c.AccessLog = AccessLogAll
+		c.AccessLog = endpoint.AccessLogAll
 		c.Audit = slog.New(slog.NewJSONHandler(audit, nil)).With("logger", "audit")
 		c.NewRequestID = func() string { return "id" }
 	})

@@ -18,8 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -99,13 +101,13 @@ func TestOneRefusalForAll(t *testing.T) {
 	var want *response
 	f, counted := newFixture(t, objects), map[authn.Refusal]float64{}
 	for i := range routes {
-		if routes[i].access == anyone {
+		if routes[i].Access == admission.Anyone {
 			continue
 		}
 		for _, c := range cases {
-			name := routes[i].method + " " + routes[i].path + ": " + c.reason
+			name := routes[i].Method + " " + routes[i].Path + ": " + c.reason
 			counted[c.refusal]++
-			got := seen(t, f.doHeaders(routes[i].method, strings.Replace(routes[i].path, "{id}", "some-id", 1), c.headers))
+			got := seen(t, f.doHeaders(routes[i].Method, strings.Replace(routes[i].Path, "{id}", "some-id", 1), c.headers))
 
 			if got.Status != http.StatusUnauthorized {
 				t.Errorf("%s: status %d", name, got.Status)
@@ -223,8 +225,8 @@ func TestRefusalAllocatesNoMoreForMore(t *testing.T) {
 func TestOpenRoutesAreTheseThree(t *testing.T) {
 	var open []string
 	for i := range routes {
-		if routes[i].access == anyone {
-			open = append(open, routes[i].method+" "+routes[i].path)
+		if routes[i].Access == admission.Anyone {
+			open = append(open, routes[i].Method+" "+routes[i].Path)
 		}
 	}
 	want := []string{"GET /v1/openapi.json", "GET /healthz", "GET /readyz"}
@@ -232,7 +234,7 @@ func TestOpenRoutesAreTheseThree(t *testing.T) {
 		t.Errorf("routes that need no key (-want +got):\n%s", diff)
 	}
 	f := newFixture(t, nil)
-	f.router.add(route{method: http.MethodGet, path: "/v1/new", endpoint: returns((*API).healthz)})
+	f.router.add(endpoint.Route{Method: http.MethodGet, Path: "/v1/new", Endpoint: endpoint.Returns((*API).healthz)})
 	if w := f.do(http.MethodGet, "/v1/new", ""); w.Code != http.StatusUnauthorized {
 		t.Errorf("a new route that says nothing about access: %d", w.Code)
 	}

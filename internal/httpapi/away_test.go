@@ -41,8 +41,8 @@ func TestDatabaseAway(t *testing.T) {
 		key := f.newKey(t)
 		for i := range routes {
 			r := &routes[i]
-			s := sent{method: r.method, target: r.pathOf("01939b1e-0000-7000-8000-000000000000"), key: key}
-			switch r.id {
+			s := sent{method: r.Method, target: r.pathOf("01939b1e-0000-7000-8000-000000000000"), key: key}
+			switch r.ID {
 			case "createPosts":
 				s = publication(key, targetOf("01939b1e-0000-7000-8000-000000000001", ""), `,"text":"x"`)
 			case "uploadMedia":
@@ -54,17 +54,17 @@ func TestDatabaseAway(t *testing.T) {
 			}
 			want := http.StatusServiceUnavailable
 			switch {
-			case r.scope == "" && r.succeeds(), r.id == "connectAccount":
+			case r.Scope == "" && r.Succeeds(), r.ID == "connectAccount":
 				want = http.StatusOK // they are about what is in memory
-				if r.id == "getProfile" {
+				if r.ID == "getProfile" {
 					want = http.StatusNotFound
 				}
-			case r.scope == "":
+			case r.Scope == "":
 				want = http.StatusForbidden
 			}
-			f.sendAway(t, reason+": "+r.method+" "+r.path, s, want)
-			if r.changes() {
-				f.sendAway(t, reason+": "+r.method+" "+r.path+" with an Idempotency-Key", s.with("Idempotency-Key", "k"), http.StatusServiceUnavailable)
+			f.sendAway(t, reason+": "+r.Method+" "+r.Path, s, want)
+			if r.Changes() {
+				f.sendAway(t, reason+": "+r.Method+" "+r.Path+" with an Idempotency-Key", s.with("Idempotency-Key", "k"), http.StatusServiceUnavailable)
 			}
 		}
 		if files := f.files(t); len(files) != 0 {
@@ -169,7 +169,7 @@ func testMediaFolderFull(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "media")
 	grow := fill(t, folder, room)
 	f := newFixture(t, nil, func(c *Config) {
-		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.MaxSize)
+		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.DefaultMaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
 		c.Library = library

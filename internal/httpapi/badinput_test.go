@@ -161,7 +161,7 @@ func hostileValues(t *testing.T) {
 				n := naming{r, "body", strings.Replace(at, "*", "identifier", 1), noName}
 				s := c.naming(t, n, "PLACE")
 				s.body = strings.Replace(s.body, `"PLACE"`, value, 1)
-				if s.target == r.path && strings.Contains(r.path, "{id}") {
+				if s.target == r.Path && strings.Contains(r.Path, "{id}") {
 					s.target = r.pathOf(c.own.things[aPost])
 				}
 				w := c.api.send(s)
@@ -186,12 +186,12 @@ func hostileParameters(t *testing.T) {
 	c := crowd(t)[0]
 	for i := range routes {
 		r := &routes[i]
-		for _, p := range append([]parameter{{name: "limit"}, {name: "cursor"}}, r.query...) {
+		for _, p := range append([]parameter{{name: "limit"}, {name: "cursor"}}, r.Query...) {
 			for _, value := range []string{"", "\x00", "\xff", "é", ",", ",,", "a,\x00", strings.Repeat("x", 5000), strings.Repeat("a,", 100), "%", "_", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"} {
 				target := r.pathOf(c.own.things[aPost]) + "?" + p.name + "=" + url.QueryEscape(value)
-				w := c.api.do(r.method, target, c.key)
+				w := c.api.do(r.Method, target, c.key)
 				if w.Code >= http.StatusInternalServerError || w.Code == http.StatusBadRequest && errorOf(t, w).Rule == "" {
-					t.Errorf("%s %.80s: %d %s", r.method, target, w.Code, w.Body)
+					t.Errorf("%s %.80s: %d %s", r.Method, target, w.Code, w.Body)
 				}
 			}
 		}

@@ -23,8 +23,10 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -138,7 +140,7 @@ func TestNamesThatClimbOut(t *testing.T) {
 
 // admitted tells of each caller that was let in.
 type admitted struct {
-	Authenticator
+	admission.Authenticator
 	tell chan struct{}
 }
 
@@ -153,7 +155,7 @@ func onSocket(t *testing.T) (f *fixture, address string, in chan struct{}) {
 	t.Helper()
 	in = make(chan struct{}, 100)
 	f = newFixture(t, nil, func(c *Config) { c.Clock, c.Library = clock.RealClock{}, smallLibrary(t) })
-	f.config.Authenticator = admitted{authntest.Authenticator(t, f.index, key.Live, clock.RealClock{}), in}
+	f.config.Admission.Authenticator = admitted{authntest.Authenticator(t, f.index, key.Live, clock.RealClock{}), in}
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, server.Listener.Addr().String(), in
@@ -236,7 +238,7 @@ func TestTruncatedAndEndlessBodies(t *testing.T) {
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			status, body := raw(t, address, header(c.target, key, c.contentType, c.length), c.write)
-			if e := decode[errorEnvelope](t, body).Error; status != c.status || e.Rule != c.rule {
+			if e := decode[endpoint.ErrorEnvelope](t, body).Error; status != c.status || e.Rule != c.rule {
 				t.Errorf("%d %s, want %d %s", status, body, c.status, c.rule)
 			}
 		})

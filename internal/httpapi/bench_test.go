@@ -36,7 +36,7 @@ func benchFixture(b *testing.B) (f *fixture, plaintext string) {
 		c.Clock = clock
 		c.NewRequestID = func() string { return "0b0e7a51-5d2c-4a55-9a1e-1f2d3c4b5a69" }
 	})
-	f.config.Authenticator = authntest.Authenticator(b, f.index, key.Live, clock)
+	f.config.Admission.Authenticator = authntest.Authenticator(b, f.index, key.Live, clock)
 	return f, plaintext
 }
 

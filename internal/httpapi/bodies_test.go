@@ -15,6 +15,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -83,7 +84,7 @@ func TestLastUsedIsShown(t *testing.T) {
 	k, plaintext := live(t)
 	unused, _ := live(t, authntest.CreatedAt(authntest.Epoch.Add(-time.Hour)))
 	f := newFixture(t, []any{k, unused})
-	keys := decode[page[apiKey]](t, f.get(t, "/v1/api-keys", plaintext)).Data
+	keys := decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys", plaintext)).Data
 	if used := keys[0].LastUsedAt; used == nil || !used.Equal(now) {
 		t.Errorf("lastUsedAt of the key in use: %v, want %v", used, now)
 	}
@@ -155,7 +156,7 @@ func FuzzPost(f *testing.F) {
 }
 
 // wantEncoded compares what v writes with what encoding/json does.
-func wantEncoded(t *testing.T, v appender) {
+func wantEncoded(t *testing.T, v endpoint.Appender) {
 	t.Helper()
 	var want bytes.Buffer
 	encoder := json.NewEncoder(&want)
@@ -163,7 +164,7 @@ func wantEncoded(t *testing.T, v appender) {
 	if err := encoder.Encode(v); err != nil {
 		return // a year that JSON does not have
 	}
-	if got := string(v.appendJSON(nil)) + "\n"; got != want.String() {
+	if got := string(v.AppendJSON(nil)) + "\n"; got != want.String() {
 		t.Errorf("got %s, want %s", got, &want)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // patience is how long tests wait for what should happen at once.
@@ -33,23 +34,23 @@ type cutFixture struct {
 	key       *v1alpha1.ApiKey
 	plaintext string
 
-	entered     chan *request // each request on its way in
-	connections atomic.Int64  // ever made
+	entered     chan *endpoint.Request // each request on its way in
+	connections atomic.Int64           // ever made
 }
 
 const cutPath = "/v1/test"
 
-func newCutFixture(t *testing.T, e endpoint, mods ...func(*httptest.Server)) *cutFixture {
+func newCutFixture(t *testing.T, e endpoint.Endpoint, mods ...func(*httptest.Server)) *cutFixture {
 	t.Helper()
-	c := &cutFixture{entered: make(chan *request, 100)}
+	c := &cutFixture{entered: make(chan *endpoint.Request, 100)}
 	c.key, c.plaintext = live(t, authntest.ExpiringAt(now.Add(time.Hour)))
 	if call := e.call; call != nil {
-		e.call = func(a *API, r *request) (any, error) { c.entered <- r; return call(a, r) }
+		e.call = func(a *API, r *endpoint.Request) (any, error) { c.entered <- r; return call(a, r) }
 	}
 	if stream := e.stream; stream != nil {
-		e.stream = func(a *API, r *request, w io.Writer) error { c.entered <- r; return stream(a, r, w) }
+		e.stream = func(a *API, r *endpoint.Request, w io.Writer) error { c.entered <- r; return stream(a, r, w) }
 	}
-	table := append([]route{{method: http.MethodGet, path: cutPath, id: "test", endpoint: e}}, routes...)
+	table := append([]endpoint.Route{{Method: http.MethodGet, Path: cutPath, ID: "test", Endpoint: e}}, routes...)
 	c.fixture = newFixtureOf(t, table, []any{c.key})
 	c.Server = httptest.NewUnstartedServer(c.API)
 	c.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -136,9 +137,9 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 	type answer struct {
 		Data string `json:"data"`
 	}
-	heeds := func(_ *API, r *request) (answer, error) {
-		<-r.context().Done()
-		return answer{"secret"}, r.context().Err()
+	heeds := func(r *endpoint.Request) (answer, error) {
+		<-r.Context().Done()
+		return answer{"secret"}, r.Context().Err()
 	}
 	for _, tc := range []struct {
 		reason string
@@ -162,7 +163,7 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 			release := make(chan struct{})
 			handle := heeds
 			if !tc.heeds {
-				handle = func(*API, *request) (answer, error) {
+				handle = func(*API, *endpoint.Request) (answer, error) {
 					<-release
 					if tc.panics {
 						panic("broken")
@@ -170,7 +171,7 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 					return answer{"secret"}, tc.result
 				}
 			}
-			c := newCutFixture(t, returns(handle))
+			c := newCutFixture(t, endpoint.Returns(handle))
 			got := c.answerOf(t, func() {
 				tc.cut(c)
 				close(release)
@@ -213,11 +214,11 @@ func TestWriteAndRevocation(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			var c *cutFixture
 			written := false
-			c = newCutFixture(t, returns(func(_ *API, r *request) (health, error) {
+			c = newCutFixture(t, endpoint.Returns(func(r *endpoint.Request) (health, error) {
 				if tc.before {
 					c.revoke()
 				}
-				err := authn.Commit(r.context(), func(context.Context) error {
+				err := authn.Commit(r.Context(), func(context.Context) error {
 					if tc.during {
 						c.revoke()
 					}
@@ -237,10 +238,10 @@ func TestWriteAndRevocation(t *testing.T) {
 // TestContextsEnd: of a caller who has gone, and of a request whose connection its handler has given up.
 func TestContextsEnd(t *testing.T) {
 	ended := make(chan error, 1)
-	c := newCutFixture(t, returns(func(_ *API, r *request) (health, error) {
-		<-r.context().Done()
-		ended <- context.Cause(r.context())
-		return health{}, r.context().Err()
+	c := newCutFixture(t, endpoint.Returns(func(r *endpoint.Request) (health, error) {
+		<-r.Context().Done()
+		ended <- context.Cause(r.Context())
+		return health{}, r.Context().Err()
 	}))
 	ctx, leave := context.WithCancel(t.Context())
 	go func() { <-c.entered; leave() }()
@@ -262,8 +263,8 @@ func TestContextsEnd(t *testing.T) {
 		t.Error("nobody tells the handler that its caller has gone")
 	}
 
-	c = newCutFixture(t, returns(func(_ *API, r *request) (health, error) {
-		_ = r.context()
+	c = newCutFixture(t, endpoint.Returns(func(r *endpoint.Request) (health, error) {
+		_ = r.Context()
 		panic(http.ErrAbortHandler)
 	}))
 	if resp, err := c.send(t); err == nil {
@@ -286,11 +287,11 @@ func TestContextsEnd(t *testing.T) {
 
 // A public route has a context too, which nobody's key ends.
 func TestContextWithoutAKey(t *testing.T) {
-	r := &request{route: &route{access: anyone}, http: httptest.NewRequest(http.MethodGet, "/", nil)}
-	if ctx := r.context(); ctx != r.http.Context() {
+	r := &request{route: &endpoint.Route{access: anyone}, http: httptest.NewRequest(http.MethodGet, "/", nil)}
+	if ctx := r.Context(); ctx != r.HTTP().Context() {
 		t.Errorf("%v", ctx)
 	}
-	if err := authn.Commit(r.context(), func(context.Context) error { return nil }); err == nil {
+	if err := authn.Commit(r.Context(), func(context.Context) error { return nil }); err == nil {
 		t.Error("a write was committed for nobody")
 	}
 }

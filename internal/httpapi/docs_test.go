@@ -23,7 +23,7 @@ func TestPageIsComplete(t *testing.T) {
 	}
 	page := string(text)
 	for i := range routes {
-		if row := "| `" + routes[i].method + "` | `" + routes[i].path + "` |"; !strings.Contains(page, row) {
+		if row := "| `" + routes[i].Method + "` | `" + routes[i].Path + "` |"; !strings.Contains(page, row) {
 			t.Errorf("no row %s", row)
 		}
 	}

@@ -56,7 +56,7 @@ func TestAnUploadInDoubt(t *testing.T) {
 func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	t.Helper()
 	var flight authn.Flight
-	check(t, f.config.Authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
+	check(t, f.config.Admission.Authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
 	check(t, flight.End())
 	return flight.Caller()
 }

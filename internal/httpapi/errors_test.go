@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -169,7 +170,7 @@ func TestUnknownErrors(t *testing.T) {
 	_, plaintext := live(t)
 	f := newFixture(t, nil, func(config *Config) {
 		config.Authenticator = stub(func() error { return errors.New("disk 7 holds " + plaintext) })
-		config.AccessLog = AccessLogNone // a 500 is logged all the same
+		config.AccessLog = endpoint.AccessLogNone // a 500 is logged all the same
 	})
 	w := f.do(http.MethodGet, "/v1/whoami", plaintext)
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "disk") {

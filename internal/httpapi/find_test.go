@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 )
 
@@ -63,7 +62,7 @@ func TestEachThingIsLookedUpOnce(t *testing.T) {
 func TestPublishingToWhatIsNotEnabled(t *testing.T) {
 	f := newFixture(t, nil, func(c *Config) {
 		publisher, err := publish.New(publish.Options{
-			Store: c.Store, Media: c.Library, Platforms: map[platform.Name]publish.Platform{}, Clock: c.Clock, Logger: c.Logger, Registerer: prometheus.NewRegistry(),
+			Store: c.Store, Media: c.Library, Clock: c.Clock, Logger: c.Logger, Registerer: prometheus.NewRegistry(),
 		})
 		check(t, err)
 		c.Publisher = publisher

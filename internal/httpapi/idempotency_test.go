@@ -20,43 +20,45 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 )
 
 // played is a platform of a test's own.
 type played struct {
-	publish.Platform
-	publish.Connector
+	platform.Publisher
+	platform.Connector
 	publish func() error // what happens before it is published; nil: nothing
 	connect func() error
 }
 
-func (p *played) Publish(ctx context.Context, to platform.Account, c platform.Content) (platform.Receipt, error) {
+func (p *played) Publish(ctx context.Context, in platform.Publication) (platform.Outcome, error) {
 	if p.publish != nil {
 		if err := p.publish(); err != nil {
-			return platform.Receipt{}, err
+			return nil, err
 		}
 	}
-	return p.Platform.Publish(ctx, to, c)
+	return p.Publisher.Publish(ctx, in)
 }
 
-func (p *played) Connect(ctx context.Context, in map[string]string) (platform.Connection, error) {
+func (p *played) Complete(ctx context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
 	if p.connect != nil {
 		if err := p.connect(); err != nil {
 			return platform.Connection{}, err
 		}
 	}
-	return p.Connector.Connect(ctx, in)
+	return p.Connector.Complete(ctx, in)
 }
 
 // playing makes p bluesky.
 func playing(t testing.TB, p *played) func(*Config) {
 	return func(c *Config) {
-		p.Connector = c.Connectors[platform.Bluesky]
-		p.Platform = p.Connector.(publish.Platform)
-		c.Connectors = map[platform.Name]publish.Connector{platform.Bluesky: p}
+		played, _ := c.Platforms.Get(bluesky.Name)
+		p.Publisher, p.Connector = played.Publisher, played.Connector
+		played.Publisher, played.Connector = p, p
+		c.Platforms = platform.List{played}
 		publisher, err := publish.New(publish.Options{
-			Store: c.Store, Media: c.Library, Platforms: map[platform.Name]publish.Platform{platform.Bluesky: p},
+			Store: c.Store, Media: c.Library, Platforms: c.Platforms,
 			Clock: c.Clock, Logger: c.Logger, Registerer: prometheus.NewRegistry(),
 		})
 		check(t, err)
@@ -80,13 +82,13 @@ func everyWriteIsReplayed(t *testing.T) {
 	p := newProvoker(t)
 	for i := range routes {
 		r := &routes[i]
-		if !r.changes() {
+		if !r.Changes() {
 			continue
 		}
-		name, s := r.method+" "+r.path, p.successOf(t, r, p.org).with("Idempotency-Key", "k-"+r.id)
+		name, s := r.Method+" "+r.Path, p.successOf(t, r, p.org).with("Idempotency-Key", "k-"+r.ID)
 		first := seen(t, p.works.send(s))
 		before := p.works.rows(t, "posts", "media", "accounts", "attempts", "claims")
-		for _, form := range []string{"k-" + r.id, `"k-` + r.id + `"`, " k-" + r.id + "\t"} {
+		for _, form := range []string{"k-" + r.ID, `"k-` + r.ID + `"`, " k-" + r.ID + "\t"} {
 			w := p.works.send(s.with("Idempotency-Key", form))
 			if w.Header().Get(replayed) != "true" {
 				t.Errorf("%s, sent again as %q, is not said to be replayed", name, form)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // world is two organizations, two profiles in the first, one in the other, and keys of each kind.
@@ -51,13 +52,13 @@ func idsOf[T any](items []T, id func(T) string) []string {
 
 func (w *world) profileIDs(t *testing.T, plaintext string) []string {
 	t.Helper()
-	p := decode[page[profile]](t, w.get(t, "/v1/profiles", plaintext))
+	p := decode[endpoint.Page[profile]](t, w.get(t, "/v1/profiles", plaintext))
 	return idsOf(p.Data, func(p profile) string { return p.ID })
 }
 
 func (w *world) keyIDs(t *testing.T, plaintext string) []string {
 	t.Helper()
-	p := decode[page[apiKey]](t, w.get(t, "/v1/api-keys", plaintext))
+	p := decode[endpoint.Page[apiKey]](t, w.get(t, "/v1/api-keys", plaintext))
 	return idsOf(p.Data, func(k apiKey) string { return k.ID })
 }
 
@@ -139,7 +140,7 @@ func hexOf(b byte) string { return string("0123456789abcdef"[b>>4]) + string("01
 // A cursor is a place in a listing, not a right to see it.
 func TestCursorsOfOthersShowNothing(t *testing.T) {
 	w := newWorld(t)
-	first := decode[page[apiKey]](t, w.get(t, "/v1/api-keys?limit=1", w.orgKey))
+	first := decode[endpoint.Page[apiKey]](t, w.get(t, "/v1/api-keys?limit=1", w.orgKey))
 	if first.NextCursor == nil {
 		t.Fatal("no second page")
 	}
@@ -151,7 +152,7 @@ func TestCursorsOfOthersShowNothing(t *testing.T) {
 		{"other organization's key", w.foreignKey, w.foreignKID},
 	} {
 		body := w.get(t, "/v1/api-keys?cursor="+*first.NextCursor, c.key)
-		for _, k := range decode[page[apiKey]](t, body).Data {
+		for _, k := range decode[endpoint.Page[apiKey]](t, body).Data {
 			if k.ID == string(w.orgKeyID) || k.ID == first.Data[0].ID {
 				t.Errorf("%s sees key %s with a cursor of another key", c.caller, k.ID)
 			}

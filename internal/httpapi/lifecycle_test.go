@@ -234,7 +234,7 @@ func TestTheQueuePublishes(t *testing.T) {
 		c.Clock = clock.RealClock{}
 		publishing(t, c, "") // anew, by this clock
 	})
-	f.config.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
+	f.config.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.config.Publisher.Run(ctx) }()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -71,14 +72,14 @@ func filtersOfPosts(t *testing.T) {
 		{"several", "platform=bluesky&status=published&q=hello", []string{"pinned", "blue"}},
 	} {
 		var got []string
-		for _, p := range decode[page[post]](t, f.get(t, "/v1/posts?"+c.query, key)).Data {
+		for _, p := range decode[endpoint.Page[post]](t, f.get(t, "/v1/posts?"+c.query, key)).Data {
 			got = append(got, ids[p.ID])
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 		}
 	}
-	if got := decode[page[post]](t, f.get(t, "/v1/posts", pinned)).Data; len(got) != 1 || ids[got[0].ID] != "pinned" || *got[0].ProfileID != string(brand.UID) {
+	if got := decode[endpoint.Page[post]](t, f.get(t, "/v1/posts", pinned)).Data; len(got) != 1 || ids[got[0].ID] != "pinned" || *got[0].ProfileID != string(brand.UID) {
 		t.Errorf("the pinned key sees %+v", got)
 	}
 }
@@ -96,7 +97,7 @@ func pagesOfTheDatabase(t *testing.T) {
 		f.schedule(t, key, account, "")
 	}
 	for _, path := range []string{"/v1/posts", "/v1/media", "/v1/accounts"} {
-		all := decode[page[listed]](t, f.get(t, path, key))
+		all := decode[endpoint.Page[listed]](t, f.get(t, path, key))
 		want := idsOf(all.Data, func(l listed) string { return l.ID })
 		if len(want) != 7 || all.NextCursor != nil {
 			t.Fatalf("%s: %d items", path, len(want))
@@ -111,7 +112,7 @@ func pagesOfTheDatabase(t *testing.T) {
 		for limit := 1; limit <= 7; limit++ {
 			var got []string
 			for target := fmt.Sprintf("%s?limit=%d", path, limit); target != ""; {
-				p := decode[page[listed]](t, f.get(t, target, key))
+				p := decode[endpoint.Page[listed]](t, f.get(t, target, key))
 				got = append(got, idsOf(p.Data, func(l listed) string { return l.ID })...)
 				target = ""
 				if p.NextCursor != nil {
@@ -150,8 +151,8 @@ func TestWholeListings(t *testing.T) {
 		}))
 	}
 	connect(most)
-	listed := func(path, query string) page[listed] {
-		return decode[page[listed]](t, f.get(t, path+query, plaintext))
+	listed := func(path, query string) endpoint.Page[listed] {
+		return decode[endpoint.Page[listed]](t, f.get(t, path+query, plaintext))
 	}
 	paths := []string{"/v1/accounts", "/v1/api-keys", "/v1/profiles"}
 	for _, path := range paths {

@@ -8,15 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/posting"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // medium is an uploaded file as the API shows it.
@@ -30,14 +33,14 @@ type medium struct {
 	CreatedAt   time.Time `json:"createdAt"`
 }
 
-func (a *API) mediumOf(r *request, m store.Media) medium {
+func (a *API) mediumOf(r *endpoint.Request, m store.Media) medium {
 	base := a.config.PublicURL
 	switch {
 	case base != "":
-	case r.http.TLS != nil:
-		base = "https://" + r.http.Host
+	case r.HTTP().TLS != nil:
+		base = "https://" + r.HTTP().Host
 	default:
-		base = "http://" + r.http.Host
+		base = "http://" + r.HTTP().Host
 	}
 	return medium{
 		ID:          m.ID,
@@ -50,141 +53,74 @@ func (a *API) mediumOf(r *request, m store.Media) medium {
 	}
 }
 
-var (
-	errNoMedia = &problem{
-		status: http.StatusNotFound, code: codeNotFound,
-		message:     "There is no media file with this id that the key reaches.",
-		remediation: "GET /v1/media lists the files that the key reaches.",
-	}
-	errMediaInUse = &problem{
-		status: http.StatusConflict, code: codeValidationFailed, rule: "media.in_use",
-		message:     "A post that is still to be published needs this file.",
-		remediation: "Cancel the post, or wait until it is published.",
-	}
-	errMultipart = errInvalid("media.content_type", "The request's body is not declared to be multipart/form-data.",
-		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
-	errMultipartBroken = errInvalid(
-		"media.parse_failed",
-		"The request's body is not well-formed multipart/form-data, or ended early.",
-		"Send all of it.",
-	)
-	errFileMissing = errInvalid("media.missing_file", "The request's body has no part named file.",
-		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
-	errFileSingle = errInvalid("media.single_file", "The request's body has more parts than one.",
-		"Send one request for each file.")
-	errFileSize = &problem{
-		status: http.StatusRequestEntityTooLarge, code: codeValidationFailed, rule: "media.size_max",
-		message:     "The file is larger than this server takes.",
-		remediation: "Send a smaller one.",
-	}
-)
+var errMediaInUse = problem.NewConflict("media.in_use", "A post that is still to be published needs this file.",
+	"Cancel the post, or wait until it is published.")
 
-// fileProblems are what may be wrong with a file.
-var fileProblems = map[error]*problem{
-	media.ErrTooLarge: errFileSize,
-	media.ErrEmpty:    errInvalid("media.empty_body", "The file is empty.", "Send its bytes."),
-	media.ErrType: errInvalid("media.type", "The file is none of the types that are taken.",
-		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say."),
-	media.ErrBroken: errInvalid(
-		"media.broken",
-		"The file begins like an image and is none, or its header is broken.",
-		"Send it whole.",
-	),
-	media.ErrDimensions: errInvalid(
-		"media.dimensions",
-		"The image has more pixels than this server takes.",
-		"Send a smaller one.",
-	),
+func (a *API) listMedia(r *endpoint.Request) (endpoint.Page[medium], error) {
+	var view *store.View
+	return endpoint.Listed[store.Media, medium]{
+		Position: func(m store.Media) store.Position { return store.Position{At: m.CreatedAt, ID: m.ID} },
+		Show:     func(m store.Media) medium { return a.mediumOf(r, m) },
+	}.Rows(r, func(query url.Values) (err error) {
+		view, err = a.viewOfQuery(r, query)
+		return err
+	}, func(page store.Page) ([]store.Media, bool, error) { return view.Medias(r.Context(), page) })
 }
 
-func (a *API) listMedia(r *request) (page[medium], error) {
-	query, err := r.query()
+func (a *API) getMedia(r *endpoint.Request) (medium, error) {
+	m, err := r.View().Media(r.Context(), r.Param())
 	if err != nil {
-		return page[medium]{}, err
-	}
-	p, err := r.storePage(query)
-	if err != nil {
-		return page[medium]{}, err
-	}
-	view, err := a.viewOfQuery(r, query)
-	if err != nil {
-		return page[medium]{}, err
-	}
-	files, more, err := view.Medias(r.context(), p)
-	if err != nil {
-		return page[medium]{}, err
-	}
-	where := func(m store.Media) position { return position{m.CreatedAt, m.ID} }
-	return pageOf(files, more, where, func(m store.Media) medium { return a.mediumOf(r, m) }), nil
-}
-
-func (a *API) getMedia(r *request) (medium, error) {
-	m, err := a.view(r).Media(r.context(), r.param)
-	if err != nil {
-		return medium{}, orNotFound(err, errNoMedia)
+		return medium{}, orNotFound(err, posting.ErrNoMedia)
 	}
 	return a.mediumOf(r, m), nil
 }
 
 // mediaContent sends a file's bytes. A browser that is shown the address downloads it, and runs nothing of it.
-func (a *API) mediaContent(r *request, w io.Writer) error {
-	view := a.view(r)
-	m, err := view.Media(r.context(), r.param)
+func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
+	view := r.View()
+	m, err := view.Media(r.Context(), r.Param())
 	if err != nil {
-		return orNotFound(err, errNoMedia)
+		return orNotFound(err, posting.ErrNoMedia)
 	}
-	file, err := a.config.Library.Get(r.context(), view.BlobKey(m.ID))
+	file, err := a.config.Library.Get(r.Context(), view.BlobKey(m.ID))
 	if errors.Is(err, media.ErrNotFound) {
-		return errNoMedia // it was deleted since
+		return posting.ErrNoMedia // it was deleted since
 	}
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	r.contentType, r.size = m.ContentType, m.SizeBytes
-	_, err = io.Copy(keepingUp{w, r, a.config.Clock.Now}, file)
+	r.SetFile(m.ContentType, m.SizeBytes)
+	_, err = io.Copy(deadlinePerWrite{w, r.Connection(), a.config.Clock.Now}, file)
 	return err
 }
 
-// keepingUp gives each write a time of its own, where the server gives all of them one.
-type keepingUp struct {
-	io.Writer
-	r   *request
-	now func() time.Time
-}
-
-func (k keepingUp) Write(p []byte) (int, error) {
-	_ = k.r.connection.SetWriteDeadline(k.now().Add(stallAfter))
-	return k.Writer.Write(p)
-}
-
 // deleteMedia removes the row first: bytes without a row are swept up later, a row without bytes would be a lie.
-func (a *API) deleteMedia(r *request, _ nothing) (deleted, error) {
-	gone, err := commit(a, r, func(_ context.Context, tx *store.Tx) (deleted, error) {
-		return deleted{r.param, true}, tx.DeleteMedia(r.param)
-	})
+func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
+	gone, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(sameDeleted)),
+		func(_ context.Context, tx *store.Tx) (deleted, error) {
+			return deleted{r.Param(), true}, tx.DeleteMedia(r.Param())
+		})
 	switch {
 	case errors.Is(err, store.ErrState):
 		return gone, errMediaInUse
 	case err != nil:
-		return gone, orNotFound(err, errNoMedia)
+		return gone, orNotFound(err, posting.ErrNoMedia)
 	}
-	if err := a.config.Library.Delete(context.WithoutCancel(r.context()), a.view(r).BlobKey(r.param)); err != nil {
-		a.config.Logger.WarnContext(r.context(), "delete a media file; it will be swept up", "requestId", r.id, "error", err)
-	}
+	a.deleteBlob(context.WithoutCancel(r.Context()), r, r.View().BlobKey(r.Param()))
 	return gone, nil
 }
 
-// uploadMedia streams a file into the library and then adds its row. What is stored twice is that of a request which
-// was answered before: it is only looked at.
-func (a *API) uploadMedia(r *request) (medium, error) {
-	query, err := r.query()
+// uploadMedia streams a file into the library and then adds its row. The file of a request that was answered before is
+// only looked at: nothing is stored twice.
+func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
+	query, err := r.ReadQuery()
 	if err != nil {
 		return medium{}, err
 	}
 	var named *string
-	if query.Has(profileParam.name) {
-		id := query.Get(profileParam.name)
+	if query.Has(profileParam.Name) {
+		id := query.Get(profileParam.Name)
 		named = &id
 	}
 	profileID, err := a.profileFor(r, named)
@@ -195,25 +131,25 @@ func (a *API) uploadMedia(r *request) (medium, error) {
 	if err != nil {
 		return medium{}, err
 	}
-	if r.stored != nil {
+	if r.Answered() {
 		return medium{}, a.replayUpload(r, part)
 	}
 	m := store.Media{ID: a.newMediaID(), ProfileID: profileID}
-	file, err := a.receive(r, a.view(r).BlobKey(m.ID), part)
+	file, err := a.receive(r, r.View().BlobKey(m.ID), part)
 	if err != nil {
 		return medium{}, err
 	}
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
 	m.CreatedAt = a.now()
-	r.hash = r.bodyHash([]byte(file.SHA256))
+	r.SetContent(file.SHA256)
 	return a.addMedium(r, m)
 }
 
 // receive puts the file of an upload into the library.
-func (a *API) receive(r *request, key string, part *filePart) (media.File, error) {
-	file, err := a.config.Library.Put(r.context(), key, part)
+func (a *API) receive(r *endpoint.Request, key string, part *filePart) (media.File, error) {
+	file, err := a.config.Library.Put(r.Context(), key, part)
 	if err != nil {
-		return file, fileProblem(err)
+		return file, err
 	}
 	if err := part.end(); err != nil {
 		a.dropBlob(r, key)
@@ -223,152 +159,50 @@ func (a *API) receive(r *request, key string, part *filePart) (media.File, error
 }
 
 // addMedium adds the row of a file that is in the library.
-func (a *API) addMedium(r *request, m store.Media) (medium, error) {
+func (a *API) addMedium(r *endpoint.Request, m store.Media) (medium, error) {
+	created := func(m store.Media) (int, medium) { return http.StatusCreated, a.mediumOf(r, m) }
 	tried := false
-	added, err := commit(a, r, func(_ context.Context, tx *store.Tx) (medium, error) {
-		tried = true
-		r.status = http.StatusCreated
-		return a.mediumOf(r, m), tx.AddMedia(m)
-	})
+	_, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, created),
+		func(_ context.Context, tx *store.Tx) (store.Media, error) {
+			tried = true
+			return m, tx.AddMedia(m)
+		})
 	// While the database is away, what was tried may have been committed all the same. Then the row must find its bytes;
 	// if there is none, they are swept up later.
 	if doubtful := tried && errors.Is(err, store.ErrUnavailable); err != nil && !doubtful {
-		a.dropBlob(r, a.view(r).BlobKey(m.ID))
+		a.dropBlob(r, r.View().BlobKey(m.ID))
 	}
-	return added, orNotFound(err, errNoProfile)
+	return a.mediumOf(r, m), orNotFound(err, posting.ErrNoProfile)
 }
 
 // replayUpload answers an upload with what was answered before, if the file is the same.
-func (a *API) replayUpload(r *request, part *filePart) error {
+func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 	file, err := a.config.Library.Look(part)
 	if err != nil {
-		return fileProblem(err)
+		return err
 	}
 	if err := part.end(); err != nil {
 		return err
 	}
-	if r.bodyHash([]byte(file.SHA256)) != r.stored.BodyHash {
-		return errBodyMismatch
-	}
-	r.replay()
-	return nil
+	r.SetContent(file.SHA256)
+	return r.Replay()
 }
 
-// dropBlob removes a file that has got no row. If that fails, it is swept up later.
-func (a *API) dropBlob(r *request, key string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.context()), concludeWithin)
+// dropWithin bounds the removal of a file whose request has failed, and perhaps its caller gone.
+const dropWithin = 5 * time.Second
+
+// dropBlob removes a file that has got no row.
+func (a *API) dropBlob(r *endpoint.Request, key string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), dropWithin)
 	defer cancel()
+	a.deleteBlob(ctx, r, key)
+}
+
+// deleteBlob removes a file. If that fails, the upkeep of package publish removes it a day later.
+func (a *API) deleteBlob(ctx context.Context, r *endpoint.Request, key string) {
 	if err := a.config.Library.Delete(ctx, key); err != nil {
-		a.config.Logger.WarnContext(ctx, "delete a media file; it will be swept up", "requestId", r.id, "error", err)
+		a.config.Logger.WarnContext(ctx, "delete a media file; it will be swept up", "requestId", r.ID(), "error", err)
 	}
-}
-
-// fileProblem turns an error of the library into what the caller is told.
-func fileProblem(err error) error {
-	for cause, p := range fileProblems {
-		if errors.Is(err, cause) {
-			return p
-		}
-	}
-	return err
-}
-
-// filePart is the part of an upload that is the file.
-type filePart struct {
-	*multipart.Part
-	reader *multipart.Reader
-	body   *patient
-}
-
-// Bounds of a transfer, which may take longer than the server gives other requests.
-const (
-	stallAfter   = 30 * time.Second // without a byte
-	uploadWithin = 15 * time.Minute // in all
-	formBytes    = 64 << 10         // of all that is not the file
-)
-
-// filePart finds the file in the request's body.
-func (a *API) filePart(r *request) (*filePart, error) {
-	contentType := r.http.Header.Get("Content-Type")
-	mediaType, params, err := mime.ParseMediaType(contentType)
-	if err != nil || mediaType != "multipart/form-data" || params["boundary"] == "" {
-		return nil, errMultipart
-	}
-	body := &patient{r: r, now: a.config.Clock.Now, left: a.config.Library.MaxSize() + formBytes}
-	if r.http.ContentLength > body.left {
-		return nil, errFileSize
-	}
-	reader := multipart.NewReader(body, params["boundary"])
-	part, err := reader.NextRawPart()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, errFileMissing
-	case err != nil:
-		return nil, body.problem()
-	case part.FormName() != "file":
-		return nil, errFileMissing
-	}
-	return &filePart{part, reader, body}, nil
-}
-
-// Read makes whatever is wrong with the body the caller's problem.
-func (p *filePart) Read(b []byte) (int, error) {
-	n, err := p.Part.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = p.body.problem()
-	}
-	return n, err
-}
-
-// end checks that the body ends with the file.
-func (p *filePart) end() error {
-	_, err := p.reader.NextRawPart()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil
-	case err != nil:
-		return p.body.problem()
-	default:
-		return errFileSingle
-	}
-}
-
-// patient reads the body of a request for as long as some of it keeps coming, within uploadWithin, and not beyond its
-// bounds: what comes before the file, line by line, may be without end.
-type patient struct {
-	r    *request
-	now  func() time.Time
-	left int64 // bytes that may still come; negative: there were more
-}
-
-var errBodyEndless = errors.New("the request's body is larger than any that is taken")
-
-func (p *patient) Read(b []byte) (int, error) {
-	if p.left < 0 {
-		return 0, errBodyEndless
-	}
-	deadline := p.now().Add(stallAfter)
-	if last := p.r.start.Add(uploadWithin); deadline.After(last) {
-		deadline = last
-	}
-	_ = p.r.connection.SetReadDeadline(deadline)
-	_ = p.r.connection.SetWriteDeadline(deadline.Add(stallAfter)) // for the answer
-	if p.r.context().Err() != nil {
-		_ = p.r.connection.SetReadDeadline(time.Unix(1, 0)) // as unblockReads has done, or is about to
-	}
-	n, err := p.r.http.Body.Read(b)
-	if p.left -= int64(n); p.left < 0 {
-		return 0, errBodyEndless
-	}
-	return n, err
-}
-
-// problem is why the body could not be read to its end.
-func (p *patient) problem() error {
-	if p.left < 0 {
-		return errFileSize
-	}
-	return errMultipartBroken
 }
 
 // newMediaID returns "med_" and 22 characters of 0-9A-Za-z: 131 random bits.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // Whatever callers send, they make no new time series.
@@ -113,10 +114,10 @@ func TestRecords(t *testing.T) {
 		"durationMs": 0.0, "keyId": string(k.UID), "key": "acme/ci",
 	}
 	for mode, want := range map[AccessLog][]map[string]any{
-		"":              {refused, missed, invalid},
-		AccessLogErrors: {refused, missed, invalid},
-		AccessLogAll:    {refused, missed, invalid, served},
-		AccessLogNone:   {refused},
+		"":                       {refused, missed, invalid},
+		endpoint.AccessLogErrors: {refused, missed, invalid},
+		endpoint.AccessLogAll:    {refused, missed, invalid, served},
+		endpoint.AccessLogNone:   {refused},
 	} {
 		f := newFixture(t, []any{k}, func(c *Config) {
 			c.AccessLog = mode
@@ -136,7 +137,7 @@ func TestRecords(t *testing.T) {
 func TestRecordsHoldNoKey(t *testing.T) {
 	k, plaintext := live(t)
 	_, unknown := live(t)
-	f := newFixture(t, []any{k}, func(c *Config) { c.AccessLog = AccessLogAll })
+	f := newFixture(t, []any{k}, func(c *Config) { c.AccessLog = endpoint.AccessLogAll })
 	for _, key := range []string{plaintext, unknown} {
 		for _, target := range []string{"/v1/whoami", "/v1/profiles/" + key, "/" + key, "/v1/profiles?limit=" + key} {
 			for _, method := range []string{http.MethodGet, key} {

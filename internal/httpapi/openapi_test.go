@@ -15,6 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 func TestDocument(t *testing.T) {
@@ -49,13 +52,13 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	want := map[string]bool{}
 	for i := range routes {
 		r := &routes[i]
-		want[r.method+" "+r.path] = true
-		op := d.Paths[r.path][strings.ToLower(r.method)]
-		if secured := len(op.Security) > 0; secured != (r.access != anyone) {
-			t.Errorf("%s %s: described as secured: %t", r.method, r.path, secured)
+		want[r.Method+" "+r.Path] = true
+		op := d.Paths[r.Path][strings.ToLower(r.Method)]
+		if secured := len(op.Security) > 0; secured != (r.Access != admission.Anyone) {
+			t.Errorf("%s %s: described as secured: %t", r.Method, r.Path, secured)
 		}
-		if r.summary == "" || r.id == "" {
-			t.Errorf("%s %s has no summary or no id", r.method, r.path)
+		if r.Summary == "" || r.ID == "" {
+			t.Errorf("%s %s has no summary or no id", r.Method, r.Path)
 		}
 	}
 	if diff := cmp.Diff(want, described); diff != "" {
@@ -67,7 +70,7 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 func TestExamplesAndBodies(t *testing.T) {
 	examplesOf := maps.Clone(examples)
 	for i := range routes {
-		delete(examplesOf, routes[i].id)
+		delete(examplesOf, routes[i].ID)
 	}
 	for id := range examplesOf {
 		t.Errorf("there is an example of %s, and no such operation", id)
@@ -142,9 +145,9 @@ func newPromises(t *testing.T, text string) promises {
 	return p
 }
 
-func (p promises) check(t *testing.T, r *route, w *httptest.ResponseRecorder) {
+func (p promises) check(t *testing.T, r *endpoint.Route, w *httptest.ResponseRecorder) {
 	t.Helper()
-	name := fmt.Sprintf("%s %s %d", r.method, r.path, w.Code)
+	name := fmt.Sprintf("%s %s %d", r.Method, r.Path, w.Code)
 	schema, promised := p.schemas[name]
 	if !promised {
 		t.Errorf("seen and not promised: %s %s", name, w.Body)

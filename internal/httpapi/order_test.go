@@ -14,7 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // limited gives an ApiKey a rate of so many requests an hour.
@@ -51,14 +53,14 @@ func TestOrderOnEveryRoute(t *testing.T) {
 	f := p.works
 	for i := range routes {
 		r := &routes[i]
-		if r.access == anyone {
+		if r.Access == admission.Anyone {
 			continue
 		}
-		name := r.method + " " + r.path
-		s := sent{method: r.method, target: r.pathOf("none")}
+		name := r.Method + " " + r.Path
+		s := sent{method: r.Method, target: r.pathOf("none")}
 		broken := s.with("Idempotency-Key", "\x01") // and, if it has an id, it isn't there
 		checkStatus(t, name+": no key comes before all", f.send(broken), http.StatusUnauthorized)
-		if r.scope != "" {
+		if r.Scope != "" {
 			p.scopeComesBeforeRate(t, r, broken)
 		}
 		broken.key = f.newKey(t, limited(1))
@@ -68,7 +70,7 @@ func TestOrderOnEveryRoute(t *testing.T) {
 		if retry := w.Header().Get("Retry-After"); retry != "3600" || remaining(w.Header()) != "0" {
 			t.Errorf("%s: Retry-After %q, RateLimit %q", name, retry, w.Header().Get("RateLimit"))
 		}
-		if r.changes() {
+		if r.Changes() {
 			broken.key = p.org
 			f.refused(t, name+": the Idempotency-Key comes before the handler", broken, http.StatusBadRequest, "idempotency_key.format")
 			p.rateComesBeforeReplay(t, r)
@@ -77,17 +79,17 @@ func TestOrderOnEveryRoute(t *testing.T) {
 }
 
 // scopeComesBeforeRate also checks that a refusal for a scope costs nothing, and says which scope it is.
-func (p *provoker) scopeComesBeforeRate(t *testing.T, r *route, s sent) {
+func (p *provoker) scopeComesBeforeRate(t *testing.T, r *endpoint.Route, s sent) {
 	t.Helper()
-	f, name := p.works, r.method+" "+r.path
-	s.key = f.newKey(t, without(r.scope), limited(3))
+	f, name := p.works, r.Method+" "+r.Path
+	s.key = f.newKey(t, without(r.Scope), limited(3))
 	for range 5 {
 		w := f.send(s)
 		checkStatus(t, name+": the scope comes before the rate", w, http.StatusForbidden)
-		if e := errorOf(t, w); e.Code != "unauthorized" || e.Rule != "api_key.scope" || !strings.Contains(e.Message, string(r.scope)) {
+		if e := errorOf(t, w); e.Code != "unauthorized" || e.Rule != "api_key.scope" || !strings.Contains(e.Message, string(r.Scope)) {
 			t.Errorf("%s: %+v", name, e)
 		}
-		want := []string{`Bearer realm="letmepost", error="insufficient_scope", scope="` + string(r.scope) + `"`}
+		want := []string{`Bearer realm="letmepost", error="insufficient_scope", scope="` + string(r.Scope) + `"`}
 		if diff := cmp.Diff(want, w.Header()["Www-Authenticate"]); diff != "" {
 			t.Errorf("%s: the challenge of RFC 6750 (-want +got):\n%s", name, diff)
 		}
@@ -100,15 +102,15 @@ func (p *provoker) scopeComesBeforeRate(t *testing.T, r *route, s sent) {
 	}
 	checkStatus(t, name+": the scope comes before a rate that is used up", f.send(s), http.StatusForbidden)
 
-	s.key = f.newKey(t, authntest.Scoped(r.scope))
+	s.key = f.newKey(t, authntest.Scoped(r.Scope))
 	if w := f.send(s); w.Code == http.StatusForbidden {
-		t.Errorf("%s: the scope %s alone is not enough: %s", name, r.scope, w.Body)
+		t.Errorf("%s: the scope %s alone is not enough: %s", name, r.Scope, w.Body)
 	}
 }
 
-func (p *provoker) rateComesBeforeReplay(t *testing.T, r *route) {
+func (p *provoker) rateComesBeforeReplay(t *testing.T, r *endpoint.Route) {
 	t.Helper()
-	f, name := p.works, r.method+" "+r.path
+	f, name := p.works, r.Method+" "+r.Path
 	s := p.successOf(t, r, p.org).with("Idempotency-Key", "again")
 	s.key = f.newKey(t, limited(1))
 	if w := f.send(s); w.Code >= http.StatusMultipleChoices {
@@ -132,18 +134,18 @@ func TestReadsAndWrites(t *testing.T) {
 	reads := 0
 	for i := range routes {
 		r := &routes[i]
-		if r.access == anyone {
+		if r.Access == admission.Anyone {
 			continue
 		}
-		name, write := r.method+" "+r.path, r.method != http.MethodGet
+		name, write := r.Method+" "+r.Path, r.Method != http.MethodGet
 		switch {
-		case write && r.access != keyOnly:
+		case write && r.Access != admission.KeyOnly:
 			t.Errorf("%s: a write that takes more than Bearer keys", name)
-		case write && !r.changes() && r.succeeds():
+		case write && !r.Changes() && r.Succeeds():
 			t.Errorf("%s: a write to which no Idempotency-Key counts", name)
-		case !write && r.changes():
+		case !write && r.Changes():
 			t.Errorf("%s: a read that writes", name)
-		case !write && r.access == keyOrSession:
+		case !write && r.Access == admission.KeyOrSession:
 			reads++
 		}
 		s := p.successOf(t, r, p.org)
@@ -158,7 +160,7 @@ func TestReadsAndWrites(t *testing.T) {
 		t.Error("no read takes a session")
 	}
 	for _, path := range []string{"/v1/posts", "/v1/posts/{id}", "/v1/media", "/v1/accounts"} { // those that the sentence names
-		if r := p.works.router.resource(path).methods[http.MethodGet]; r == nil || r.access != keyOrSession {
+		if r := p.works.router.resource(path).methods[http.MethodGet]; r == nil || r.Access != admission.KeyOrSession {
 			t.Errorf("GET %s does not take a session", path)
 		}
 	}
@@ -170,19 +172,19 @@ func TestEveryRouteHasItsScope(t *testing.T) {
 	var without []string
 	for i := range routes {
 		r := &routes[i]
-		if r.access == anyone {
+		if r.Access == admission.Anyone {
 			continue
 		}
-		if r.scope == "" {
-			without = append(without, r.id)
+		if r.Scope == "" {
+			without = append(without, r.ID)
 			continue
 		}
-		of, verb, _ := strings.Cut(string(r.scope), ":")
-		if want := map[bool]string{true: "read", false: "write"}[r.method == http.MethodGet]; verb != want {
-			t.Errorf("%s %s needs %s", r.method, r.path, r.scope)
+		of, verb, _ := strings.Cut(string(r.Scope), ":")
+		if want := map[bool]string{true: "read", false: "write"}[r.Method == http.MethodGet]; verb != want {
+			t.Errorf("%s %s needs %s", r.Method, r.Path, r.Scope)
 		}
-		if !strings.HasPrefix(r.path, "/v1/"+of) {
-			t.Errorf("%s %s needs %s", r.method, r.path, r.scope)
+		if !strings.HasPrefix(r.Path, "/v1/"+of) {
+			t.Errorf("%s %s needs %s", r.Method, r.Path, r.Scope)
 		}
 	}
 	want := []string{"whoami", "listProfiles", "getProfile", "listApiKeys", "createApiKey", "revokeApiKey"}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // keysOfAges returns keys whose creation times tie often, and the plaintext of the first.
@@ -47,7 +48,7 @@ func TestPagesMakeUpTheListing(t *testing.T) {
 				t.Fatal("the listing does not end")
 			}
 			limit := 1 + random.IntN(20)
-			p := decode[page[apiKey]](t, f.get(t, fmt.Sprintf("/v1/api-keys?limit=%d%s", limit, cursor), plaintext))
+			p := decode[endpoint.Page[apiKey]](t, f.get(t, fmt.Sprintf("/v1/api-keys?limit=%d%s", limit, cursor), plaintext))
 			if len(p.Data) > limit || len(p.Data) == 0 || p.NextCursor != nil && len(p.Data) < limit {
 				t.Fatalf("page of %d items, limit %d, cursor %v", len(p.Data), limit, p.NextCursor)
 			}
@@ -83,7 +84,7 @@ func TestPagesWhileTheListingChanges(t *testing.T) {
 	objects, plaintext := keysOfAges(t, rand.New(rand.NewPCG(1, 1)), 20)
 	f := newFixture(t, objects)
 	want := newestFirst(objects)
-	first := decode[page[apiKey]](t, f.get(t, "/v1/api-keys?limit=8", plaintext))
+	first := decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys?limit=8", plaintext))
 	for _, o := range objects[1:] { // the first one is who asks
 		if k := o.(*v1alpha1.ApiKey); string(k.UID) == first.Data[7].ID || string(k.UID) == first.Data[2].ID {
 			f.index.RemoveKey(k)
@@ -91,7 +92,7 @@ func TestPagesWhileTheListingChanges(t *testing.T) {
 	}
 	newer, _ := live(t, authntest.CreatedAt(now))
 	f.index.PutKey(newer)
-	rest := decode[page[apiKey]](t, f.get(t, "/v1/api-keys?cursor="+*first.NextCursor, plaintext))
+	rest := decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys?cursor="+*first.NextCursor, plaintext))
 	if diff := cmp.Diff(want[8:], idsOf(rest.Data, func(k apiKey) string { return k.ID })); diff != "" {
 		t.Errorf("second page (-want +got):\n%s", diff)
 	}
@@ -106,7 +107,7 @@ func TestLimitAndCursor(t *testing.T) {
 		objects = append(objects, k)
 	}
 	f := newFixture(t, objects)
-	cursor := *decode[page[apiKey]](t, f.get(t, "/v1/api-keys?limit=1", plaintext)).NextCursor
+	cursor := *decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys?limit=1", plaintext)).NextCursor
 	encode := base64.RawURLEncoding.EncodeToString
 
 	for _, c := range []struct {
@@ -140,7 +141,7 @@ func TestLimitAndCursor(t *testing.T) {
 	} {
 		w := f.do(http.MethodGet, "/v1/api-keys?"+c.query, plaintext)
 		if c.rule == "" {
-			if n := len(decode[page[apiKey]](t, w.Body.String()).Data); w.Code != http.StatusOK || n != c.items {
+			if n := len(decode[endpoint.Page[apiKey]](t, w.Body.String()).Data); w.Code != http.StatusOK || n != c.items {
 				t.Errorf("%s: %d with %d items, want 200 with %d", c.reason, w.Code, n, c.items)
 			}
 			continue

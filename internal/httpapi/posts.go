@@ -4,18 +4,140 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
+
+// createPosts is the body of a request to publish.
+type createPosts struct {
+	Targets      []target      `json:"targets" minItems:"1" maxItems:"25" doc:"Where it goes: one post is made for each."`
+	Text         string        `json:"text,omitempty" doc:"The text of targets that have none of their own."`
+	Media        []mediaInput  `json:"media,omitempty" doc:"The media of targets that have none of their own."`
+	FirstComment *firstComment `json:"firstComment,omitempty" doc:"That of targets that have none of their own."`
+	PublishNow   *bool         `json:"publishNow,omitempty" doc:"What happens without scheduledAt anyway."`
+	ScheduledAt  *time.Time    `json:"scheduledAt,omitempty" doc:"When to publish, at least a second from now; without it, at once."`
+	ProfileID    *string       `json:"profileId,omitempty" doc:"Only accounts of this profile are meant."`
+}
+
+// target is one account that a post goes to.
+type target struct {
+	AccountID    *string           `json:"accountId,omitempty" doc:"This, or platform, or both."`
+	Platform     *platform.Name    `json:"platform,omitempty" doc:"Enough if the key reaches one account of it."`
+	Text         *string           `json:"text,omitempty"`
+	Media        *[]mediaInput     `json:"media,omitempty"`
+	FirstComment *firstComment     `json:"firstComment,omitempty"`
+	Options      *platform.Options `json:"options,omitempty" doc:"What only this platform knows."`
+}
+
+type firstComment struct {
+	Text string `json:"text" doc:"A reply that is published after the post."`
+}
+
+// mediaInput is a file of a post.
+type mediaInput struct {
+	Kind    string `json:"kind" enum:"image,video"`
+	AltText string `json:"altText,omitempty"`
+	MediaID string `json:"mediaId,omitempty" doc:"Of POST /v1/media."`
+
+	URL         string `json:"url,omitempty" doc:"Not taken yet: upload the file."`
+	BytesBase64 string `json:"bytesBase64,omitempty" doc:"Not taken yet: upload the file."`
+}
+
+// batch is what became of a request to publish.
+type batch struct {
+	ID          string              `json:"id"`
+	Status      posting.BatchStatus `json:"status"`
+	CreatedAt   time.Time           `json:"createdAt"`
+	ScheduledAt *time.Time          `json:"scheduledAt,omitempty"`
+	Results     []targetResult      `json:"results" doc:"In the order of targets."`
+}
+
+type targetResult struct {
+	AccountID       string             `json:"accountId"`
+	Platform        platform.Name      `json:"platform"`
+	PostID          string             `json:"postId"`
+	Status          store.Status       `json:"status"`
+	URI             string             `json:"uri,omitempty"`
+	CID             string             `json:"cid,omitempty"`
+	FirstCommentURI string             `json:"firstCommentUri,omitempty"`
+	FirstCommentCID string             `json:"firstCommentCid,omitempty"`
+	Warnings        []platform.Warning `json:"warnings,omitempty"`
+	Error           *platform.Failure  `json:"error,omitempty"`
+}
+
+// draft is the body as package posting has it.
+func (in *createPosts) draft() posting.Draft {
+	d := posting.Draft{
+		Text: in.Text, Media: mediaOf(in.Media), FirstComment: in.FirstComment.text(),
+		PublishNow: in.PublishNow, ScheduledAt: in.ScheduledAt, ProfileID: in.ProfileID,
+		Targets: make([]posting.Target, 0, len(in.Targets)),
+	}
+	for _, t := range in.Targets {
+		target := posting.Target{
+			AccountID: t.AccountID, Platform: t.Platform, Text: t.Text,
+			FirstComment: t.FirstComment.text(), Options: t.Options,
+		}
+		if t.Media != nil {
+			own := mediaOf(*t.Media)
+			target.Media = &own
+		}
+		d.Targets = append(d.Targets, target)
+	}
+	return d
+}
+
+// text is that of a comment; nil: there is none.
+func (c *firstComment) text() *string {
+	if c == nil {
+		return nil
+	}
+	return &c.Text
+}
+
+func mediaOf(items []mediaInput) []posting.Media {
+	media := make([]posting.Media, 0, len(items))
+	for _, m := range items {
+		media = append(media, posting.Media(m))
+	}
+	return media
+}
+
+func (a *API) createPosts(r *endpoint.Request, in createPosts) (batch, error) {
+	b, err := a.posting.Create(r.Context(), r.Caller(), r.Operation(), in.draft(), endpoint.Answer(r, batchAnswer))
+	return batchOf(b), err
+}
+
+func batchAnswer(b posting.Batch) (int, batch) {
+	if b.Scheduled {
+		return http.StatusAccepted, batchOf(b)
+	}
+	return http.StatusOK, batchOf(b)
+}
+
+// batchOf shows the posts of one request.
+func batchOf(b posting.Batch) batch {
+	shown := batch{Status: b.Status(), Results: make([]targetResult, 0, len(b.Posts))}
+	for _, p := range b.Posts {
+		shown.ID, shown.CreatedAt, shown.ScheduledAt = p.BatchID, p.CreatedAt.UTC(), timeOrNull(p.ScheduledAt)
+		shown.Results = append(shown.Results, targetResult{
+			AccountID: p.AccountID, Platform: p.Platform, PostID: p.ID, Status: p.Status,
+			URI: p.Receipt.URI, CID: p.Receipt.CID,
+			FirstCommentURI: p.Receipt.FirstCommentURI, FirstCommentCID: p.Receipt.FirstCommentCID,
+			Warnings: p.Receipt.Warnings, Error: p.Failure,
+		})
+	}
+	return shown
+}
 
 // post is one text for one account as the API shows it.
 type post struct {
@@ -23,8 +145,8 @@ type post struct {
 	ProfileID   *string           `json:"profileId" doc:"The profile of its account; null: the organization alone."`
 	AccountID   *string           `json:"accountId" doc:"null once the account is disconnected."`
 	Account     *postAccount      `json:"account" doc:"null once the account is disconnected."`
-	Platform    string            `json:"platform" enum:"bluesky,linkedin"`
-	Status      string            `json:"status" enum:"queued,publishing,published,failed,rejected,canceled" doc:"failed: it may go better another time; rejected: not unless something is changed."`
+	Platform    platform.Name     `json:"platform"`
+	Status      store.Status      `json:"status" doc:"failed: it may go better another time; rejected: not unless something is changed."`
 	Text        string            `json:"text"`
 	MediaRefs   []store.MediaRef  `json:"mediaRefs"`
 	ScheduledAt *time.Time        `json:"scheduledAt" doc:"null: it was to be published at once."`
@@ -38,10 +160,10 @@ type post struct {
 }
 
 type postAccount struct {
-	ID                string  `json:"id"`
-	Platform          string  `json:"platform" enum:"bluesky,linkedin"`
-	PlatformAccountID string  `json:"platformAccountId"`
-	DisplayName       *string `json:"displayName"`
+	ID                string        `json:"id"`
+	Platform          platform.Name `json:"platform"`
+	PlatformAccountID string        `json:"platformAccountId"`
+	DisplayName       *string       `json:"displayName"`
 }
 
 // postDetail is a post with what was tried.
@@ -66,8 +188,8 @@ func (a *API) postOf(p store.Post) post {
 		ID:          p.ID,
 		ProfileID:   stringOrNull(p.ProfileID),
 		AccountID:   stringOrNull(p.AccountID),
-		Platform:    string(p.Platform),
-		Status:      string(p.Status),
+		Platform:    p.Platform,
+		Status:      p.Status,
 		Text:        p.Text,
 		MediaRefs:   p.Media,
 		ScheduledAt: timeOrNull(p.ScheduledAt),
@@ -83,7 +205,7 @@ func (a *API) postOf(p store.Post) post {
 		shown.MediaRefs = []store.MediaRef{}
 	}
 	if ref := p.Account; ref != nil {
-		shown.Account = &postAccount{ref.ID, string(ref.Platform), ref.PlatformAccountID, stringOrNull(ref.DisplayName)}
+		shown.Account = &postAccount{ref.ID, ref.Platform, ref.PlatformAccountID, stringOrNull(ref.DisplayName)}
 	}
 	return shown
 }
@@ -102,36 +224,22 @@ func attemptOf(t store.Attempt) attempt {
 	return shown
 }
 
-var errNoPost = &problem{
-	status: http.StatusNotFound, code: codeNotFound,
-	message:     "There is no post with this id that the key reaches.",
-	remediation: "GET /v1/posts lists the posts that the key reaches.",
-}
-
-// errPostState is for a post in a state in which a thing can't be done to it.
-func errPostState(rule, message, remediation string) *problem {
-	return &problem{
-		status: http.StatusConflict, code: codeValidationFailed, rule: rule, message: message, remediation: remediation,
-	}
-}
-
+// Values of the filters, and of what is shown.
 var (
-	errNotCancelable = errPostState(
-		"post.status",
-		"The post is not queued any more.",
-		"Only queued posts can be canceled.",
+	platformNames = catalog.All.Names()
+	postStatuses  = texts(
+		store.Queued, store.Publishing, store.Published, store.Failed, store.Rejected, store.Canceled,
 	)
-	errNotEditable = errPostState("post.status", "The post is not queued any more, or its time has come.",
-		"Only posts that are still to come can be changed.")
-	errNotRetryable = errPostState("post.retry.status", "The post has not failed, or its account is disconnected.",
-		"Only posts that are failed, rejected or canceled can be tried again.")
+	batchStatuses = texts(posting.BatchStatuses...)
 )
 
-// Values of the filters.
-var (
-	platformNames = []string{string(platform.Bluesky), string(platform.LinkedIn)}
-	postStatuses  = []string{"queued", "publishing", "published", "failed", "rejected", "canceled"}
-)
+func texts[T ~string](values ...T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
+}
 
 // Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there
 // are none.
@@ -140,67 +248,61 @@ var (
 	otherStatuses  = []string{"validated"}
 )
 
-var postFilters = []parameter{
+var postFilters = []endpoint.Parameter{
 	profileParam,
-	{name: "platform", description: "Only posts for these platforms.", values: platformNames, list: true},
-	{name: "status", description: "Only posts with these statuses.", values: postStatuses, list: true},
-	{name: "errorCode", description: "Only posts that ended with these codes.", list: true},
-	{name: "q", description: "Only posts with this in their text, at most 200 characters, in upper or lower case."},
-	{name: "after", description: "Only posts created at this time or later.", format: "date-time"},
-	{name: "before", description: "Only posts created before this time.", format: "date-time"},
+	{Name: "platform", Description: "Only posts for these platforms.", Values: platformNames, List: true},
+	{Name: "status", Description: "Only posts with these statuses.", Values: postStatuses, List: true},
+	{Name: "errorCode", Description: "Only posts that ended with these codes.", List: true},
+	{Name: "q", Description: "Only posts with this in their text, at most 200 characters, in upper or lower case."},
+	{Name: "after", Description: "Only posts created at this time or later.", Format: "date-time"},
+	{Name: "before", Description: "Only posts created before this time.", Format: "date-time"},
 }
 
-func (a *API) listPosts(r *request) (page[post], error) {
-	query, err := r.query()
-	if err != nil {
-		return page[post]{}, err
+func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
+	var filter store.PostFilter
+	var view *store.View
+	return postList(a).Rows(r, func(query url.Values) (err error) {
+		if filter, err = postFilter(query); err != nil {
+			return err
+		}
+		view, err = a.viewOfQuery(r, query)
+		return err
+	}, func(page store.Page) ([]store.Post, bool, error) { return view.Posts(r.Context(), filter, page) })
+}
+
+func postList(a *API) endpoint.Listed[store.Post, post] {
+	return endpoint.Listed[store.Post, post]{
+		Position: func(p store.Post) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
+		Show:     a.postOf,
 	}
-	p, err := r.storePage(query)
-	if err != nil {
-		return page[post]{}, err
-	}
-	filter, err := postFilter(query)
-	if err != nil {
-		return page[post]{}, err
-	}
-	view, err := a.viewOfQuery(r, query)
-	if err != nil {
-		return page[post]{}, err
-	}
-	posts, more, err := view.Posts(r.context(), filter, p)
-	if err != nil {
-		return page[post]{}, err
-	}
-	where := func(p store.Post) position { return position{p.CreatedAt, p.ID} }
-	return pageOf(posts, more, where, a.postOf), nil
 }
 
 func postFilter(query url.Values) (f store.PostFilter, err error) {
-	if f.Platforms, err = listOf(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
+	if f.Platforms, err = endpoint.ListParam(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
 		return f, err
 	}
-	if f.Statuses, err = listOf(query, "status", slices.Concat(postStatuses, otherStatuses)); err != nil {
+	if f.Statuses, err = endpoint.ListParam(query, "status", slices.Concat(postStatuses, otherStatuses)); err != nil {
 		return f, err
 	}
-	if f.ErrorCodes, err = listOf(query, "errorCode", nil); err != nil {
+	if f.ErrorCodes, err = endpoint.ListParam(query, "errorCode", nil); err != nil {
 		return f, err
 	}
-	if f.Query, err = textOf(query, "q"); err != nil {
+	if f.Query, err = endpoint.TextParam(query, "q"); err != nil {
 		return f, err
 	}
-	if f.After, err = timeOf(query, "after"); err != nil {
+	if f.After, err = endpoint.TimeParam(query, "after"); err != nil {
 		return f, err
 	}
-	f.Before, err = timeOf(query, "before")
+	f.Before, err = endpoint.TimeParam(query, "before")
 	return f, err
 }
 
-func (a *API) getPost(r *request) (*postDetail, error) {
-	p, err := a.view(r).Post(r.context(), r.param)
+func (a *API) getPost(r *endpoint.Request) (*postDetail, error) {
+	p, err := r.View().Post(r.Context(), r.Param())
 	if err != nil {
-		return nil, orNotFound(err, errNoPost)
+		return nil, orNotFound(err, posting.ErrNoPost)
 	}
-	attempts, err := a.view(r).Attempts(r.context(), p.ID)
+	attempts, err := r.View().Attempts(r.Context(), p.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -218,64 +320,15 @@ type editPost struct {
 	Media       *[]mediaInput `json:"media,omitempty"`
 }
 
-var errEditEmpty = errInvalid("body", "The request changes nothing.", "Send scheduledAt, text or media.")
-
-// apply changes p as the store is to change it.
-func (in *editPost) apply(p *store.Post) (store.Edit, error) {
-	e := store.Edit{Text: in.Text, ScheduledAt: in.ScheduledAt}
-	if e.Text != nil {
-		p.Text = *e.Text
+func (a *API) editPost(r *endpoint.Request, in editPost) (post, error) {
+	change := posting.Change{ScheduledAt: in.ScheduledAt, Text: in.Text}
+	if in.Media != nil {
+		media := mediaOf(*in.Media)
+		change.Media = &media
 	}
-	if in.Media == nil {
-		return e, nil
-	}
-	refs, err := toRefs("media", *in.Media)
-	e.Media, p.Media = &refs, refs
-	return e, err
-}
-
-// planEdit turns a request into the change that it asks for. What the post would be is checked as a whole.
-func (a *API) planEdit(r *request, in editPost) (store.Edit, error) {
-	if in.ScheduledAt == nil && in.Text == nil && in.Media == nil {
-		return store.Edit{}, errEditEmpty
-	}
-	view := a.view(r)
-	p, err := view.Post(r.context(), r.param)
-	if err != nil {
-		return store.Edit{}, orNotFound(err, errNoPost)
-	}
-	if err := a.checkSchedule(in.ScheduledAt); err != nil {
-		return store.Edit{}, err
-	}
-	e, err := in.apply(&p)
-	if err != nil {
-		return store.Edit{}, err
-	}
-	find := newFinder(view)
-	if in.Media == nil && len(p.Media) > 0 { // what the edit does not name stays
-		if err := find.know(r.context(), a.config.Store.Work(), p); err != nil {
-			return store.Edit{}, err
-		}
-	}
-	return e, a.preflight(r, find, p, "")
-}
-
-func (a *API) editPost(r *request, in editPost) (post, error) {
-	e, err := a.planEdit(r, in)
-	if err != nil {
-		return post{}, err
-	}
-	edited, err := commit(a, r, func(ctx context.Context, tx *store.Tx) (post, error) {
-		edited, err := tx.EditPost(r.param, e)
-		if err == nil && e.ScheduledAt != nil {
-			err = a.config.Publisher.Enqueue(ctx, tx, []store.Post{edited})
-		}
-		return a.postOf(edited), err
-	})
-	if errors.Is(err, store.ErrState) {
-		return edited, errNotEditable
-	}
-	return edited, orNotFound(err, errNoPost)
+	p, err := a.posting.Edit(r.Context(), r.Caller(), r.Operation(), r.Param(), change,
+		endpoint.Answer(r, endpoint.OK(a.postOf)))
+	return a.postOf(p), err
 }
 
 // canceled is what becomes of a post that is deleted: it stays, as a record.
@@ -284,15 +337,11 @@ type canceled struct {
 	Status string `json:"status" enum:"canceled"`
 }
 
-func (a *API) cancelPost(r *request, _ nothing) (canceled, error) {
-	gone, err := commit(a, r, func(_ context.Context, tx *store.Tx) (canceled, error) {
-		p, err := tx.CancelPost(r.param)
-		return canceled{p.ID, string(p.Status)}, err
-	})
-	if errors.Is(err, store.ErrState) {
-		return gone, errNotCancelable
-	}
-	return gone, orNotFound(err, errNoPost)
+func canceledOf(p store.Post) canceled { return canceled{p.ID, string(p.Status)} }
+
+func (a *API) cancelPost(r *endpoint.Request, _ endpoint.Nothing) (canceled, error) {
+	p, err := a.posting.Cancel(r.Context(), r.Operation(), r.Param(), endpoint.Answer(r, endpoint.OK(canceledOf)))
+	return canceledOf(p), err
 }
 
 // retryPost is the body of a request to publish again what has failed.
@@ -307,23 +356,10 @@ type queued struct {
 	ScheduledAt *time.Time `json:"scheduledAt" doc:"null: at once."`
 }
 
-func (a *API) retryPost(r *request, in retryPost) (queued, error) {
-	if err := a.checkSchedule(in.ScheduledAt); err != nil {
-		return queued{}, err
-	}
-	var at time.Time
-	if in.ScheduledAt != nil {
-		at = *in.ScheduledAt
-	}
-	again, err := commit(a, r, func(ctx context.Context, tx *store.Tx) (queued, error) {
-		p, err := tx.RequeuePost(r.param, r.caller().Actor.Ref(), at)
-		if err == nil {
-			err = a.config.Publisher.Enqueue(ctx, tx, []store.Post{p})
-		}
-		return queued{p.ID, string(p.Status), timeOrNull(p.ScheduledAt)}, err
-	})
-	if errors.Is(err, store.ErrState) {
-		return again, errNotRetryable
-	}
-	return again, orNotFound(err, errNoPost)
+func queuedOf(p store.Post) queued { return queued{p.ID, string(p.Status), timeOrNull(p.ScheduledAt)} }
+
+func (a *API) retryPost(r *endpoint.Request, in retryPost) (queued, error) {
+	p, err := a.posting.Retry(r.Context(), r.Caller(), r.Operation(), r.Param(), in.ScheduledAt,
+		endpoint.Answer(r, endpoint.OK(queuedOf)))
+	return queuedOf(p), err
 }

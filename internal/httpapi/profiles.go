@@ -5,10 +5,11 @@ package httpapi
 
 import (
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -31,75 +32,44 @@ func profileOf(p *caller.Profile) profile {
 	}
 }
 
-func (a *API) listProfiles(r *request) (page[profile], error) {
-	return paginate(r, a.config.Directory.Profiles(r.caller()), profilePosition, profileOf)
+func (a *API) listProfiles(r *endpoint.Request) (endpoint.Page[profile], error) {
+	return endpoint.Listed[*caller.Profile, profile]{
+		Position: func(p *caller.Profile) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
+		Show:     profileOf,
+	}.Items(r, a.config.Directory.Profiles(r.Caller()))
 }
 
-func profilePosition(p *caller.Profile) position { return position{p.CreatedAt, p.ID} }
-
-func (a *API) getProfile(r *request) (profile, error) {
-	p, err := a.reachedProfile(r, r.param)
-	if err != nil {
-		return profile{}, err
+func (a *API) getProfile(r *endpoint.Request) (profile, error) {
+	p := r.Caller().FindProfile(a.config.Directory, r.Param())
+	if p == nil {
+		return profile{}, posting.ErrNoProfile
 	}
 	return profileOf(p), nil
 }
 
-// reachedProfile looks only among what the caller may see. So a profile of somebody else is not found in the same way,
-// and after the same search, as one that never was.
-func (a *API) reachedProfile(r *request, id string) (*caller.Profile, error) {
-	visible := a.config.Directory.Profiles(r.caller())
-	i := slices.IndexFunc(visible, func(p *caller.Profile) bool { return p.ID == id })
-	if i < 0 {
-		return nil, errNoProfile
-	}
-	return visible[i], nil
-}
-
-// defaultProfile is the slug of the profile that things belong to which are made without one.
-const defaultProfile = "default"
-
-// profileFor returns the id of the profile that something new belongs to: the one that is named, else that of the key,
-// else the organization's profile "default". Without that one it is "", and the thing is the organization's alone.
-func (a *API) profileFor(r *request, named *string) (string, error) {
-	caller := r.caller()
-	switch {
-	case named != nil:
-		p, err := a.reachedProfile(r, *named)
-		if err != nil {
-			return "", err
-		}
-		return p.ID, nil
-	case caller.Profile != nil:
-		return caller.Profile.ID, nil
-	}
-	for _, p := range a.config.Directory.Profiles(caller) {
-		if p.Name == defaultProfile {
-			return p.ID, nil
-		}
-	}
-	return "", nil
-}
-
-// viewWithin is view, narrowed to the profile that is named, if one is.
-func (a *API) viewWithin(r *request, named *string) (*store.View, error) {
+// profileFor returns the id of the profile that something new belongs to: the one that is named, or else the caller's
+// home (see caller.HomeProfileID).
+func (a *API) profileFor(r *endpoint.Request, named *string) (string, error) {
 	if named == nil {
-		return a.view(r), nil
+		return r.Caller().HomeProfileID(a.config.Directory), nil
 	}
-	p, err := a.reachedProfile(r, *named)
-	if err != nil {
-		return nil, err
+	p := r.Caller().FindProfile(a.config.Directory, *named)
+	if p == nil {
+		return "", posting.ErrNoProfile
 	}
-	return a.view(r).Within(p.ID), nil
+	return p.ID, nil
 }
 
-// viewOfQuery is viewWithin, of the parameter profileId.
-func (a *API) viewOfQuery(r *request, query url.Values) (*store.View, error) {
-	if !query.Has(profileParam.name) {
-		return a.view(r), nil
+// viewOfQuery is what the caller reaches, narrowed to the profile that the parameter profileId names, if there is one.
+func (a *API) viewOfQuery(r *endpoint.Request, query url.Values) (*store.View, error) {
+	if !query.Has(profileParam.Name) {
+		return r.View(), nil
 	}
-	named := query.Get(profileParam.name)
-	return a.viewWithin(r, &named)
+	p := r.Caller().FindProfile(a.config.Directory, query.Get(profileParam.Name))
+	if p == nil {
+		return nil, posting.ErrNoProfile
+	}
+	return r.View().Within(p.ID), nil
 }
 
-var profileParam = parameter{name: "profileId", description: "Only what belongs to this profile."}
+var profileParam = endpoint.Parameter{Name: "profileId", Description: "Only what belongs to this profile."}

@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
@@ -42,16 +44,18 @@ func newProvoker(t *testing.T) *provoker {
 	p.unready = newFixture(t, objects, func(c *Config) { c.Ready = func() bool { return false } })
 	p.unready.serving.Store(false)
 	p.broken = newFixture(t, objects, func(c *Config) {
-		c.Authenticator = stub(func() error { panic("broken") })
+		c.Admission.Authenticator = stub(func() error { panic("broken") })
 	})
 	p.exhausted = newFixture(t, objects, func(c *Config) {
 		limits, err := limit.NewCallers(limit.Options{Default: rate.Rate{Requests: 1, Window: time.Hour}})
 		check(t, err)
-		c.Limits = limits
+		c.Admission.Limits = limits
 	})
 	p.exhausted.do(http.MethodGet, "/v1/whoami", orgText)
 	p.away = newFixture(t, objects, func(c *Config) {
-		c.Connectors = map[platform.Name]publish.Connector{platform.Bluesky: absent{c.Connectors[platform.Bluesky]}}
+		p, _ := c.Platforms.Get(bluesky.Name)
+		p.Connector = absent{p.Connector}
+		c.Platforms = platform.List{p}
 	})
 	p.promises = newPromises(t, p.works.get(t, "/v1/openapi.json", ""))
 	return p
@@ -68,18 +72,18 @@ func smallLibrary(t *testing.T) *media.Library {
 }
 
 // absent is a platform that does not answer.
-type absent struct{ publish.Connector }
+type absent struct{ platform.Connector }
 
-func (absent) Connect(context.Context, map[string]string) (platform.Connection, error) {
+func (absent) Complete(context.Context, platform.ConnectionAnswer) (platform.Connection, error) {
 	return platform.Connection{}, &platform.Failure{Code: platform.CodeUnavailable, Message: "It does not answer."}
 }
 
 // path is that of a route, with a parameter.
-func (t *route) pathOf(param string) string {
-	before, name, after := cutParam(t.path)
+func (t *endpoint.Route) pathOf(param string) string {
+	before, name, after := cutParam(t.Path)
 	switch name {
 	case "":
-		return t.path
+		return t.Path
 	case "platform":
 		return before + "bluesky" + after
 	default:
@@ -88,10 +92,10 @@ func (t *route) pathOf(param string) string {
 }
 
 // successOf is a request to a route that it takes, with things of the key's own.
-func (p *provoker) successOf(t *testing.T, r *route, key string) sent {
+func (p *provoker) successOf(t *testing.T, r *endpoint.Route, key string) sent {
 	t.Helper()
-	f, s := p.works, sent{method: r.method, target: r.path, key: key}
-	switch id := r.id; {
+	f, s := p.works, sent{method: r.Method, target: r.Path, key: key}
+	switch id := r.ID; {
 	case id == "uploadMedia":
 		return uploadOf(key, picture(t, 4))
 	case id == "createPosts":
@@ -103,14 +107,14 @@ func (p *provoker) successOf(t *testing.T, r *route, key string) sent {
 	case id == "retryPost":
 		done := ok[batch](t, f, publication(key, `{"accountId":"`+f.connect(t, key)+`"}`, `,"text":"sandbox:rejected"`))
 		s.target = r.pathOf(done.Results[0].PostID)
-	case strings.HasPrefix(r.path, "/v1/posts/{id}"):
+	case strings.HasPrefix(r.Path, "/v1/posts/{id}"):
 		s.target = r.pathOf(f.schedule(t, key, f.connect(t, key), ""))
 		if id == "editPost" {
 			s.body = `{"text":"changed"}`
 		}
-	case strings.HasPrefix(r.path, "/v1/accounts/{id}"):
+	case strings.HasPrefix(r.Path, "/v1/accounts/{id}"):
 		s.target = r.pathOf(f.connect(t, key))
-	case strings.HasPrefix(r.path, "/v1/media/{id}"):
+	case strings.HasPrefix(r.Path, "/v1/media/{id}"):
 		s.target = r.pathOf(f.upload(t, key))
 	default:
 		s.target = r.pathOf(p.profile)
@@ -128,14 +132,14 @@ func TestResponsesAreAsDescribed(t *testing.T) {
 			p.check(t, r, p.works.send(p.successOf(t, r, key)))
 		}
 		p.provoke(t, r)
-		if r.changes() {
+		if r.Changes() {
 			p.provokeOnWrite(t, r)
 		}
 	}
 	p.provokeOnes(t)
 	for i := range routes {
-		if routes[i].access == anyone { // nothing that it does can fail in a test, and everything can in principle
-			delete(p.open, routes[i].method+" "+routes[i].path+" 500")
+		if routes[i].Access == admission.Anyone { // nothing that it does can fail in a test, and everything can in principle
+			delete(p.open, routes[i].Method+" "+routes[i].Path+" 500")
 		}
 	}
 	for name := range p.open {
@@ -144,25 +148,25 @@ func TestResponsesAreAsDescribed(t *testing.T) {
 }
 
 // provoke makes a route answer in the ways that every route has.
-func (p *provoker) provoke(t *testing.T, r *route) {
+func (p *provoker) provoke(t *testing.T, r *endpoint.Route) {
 	t.Helper()
 	target := r.pathOf(p.profile)
 	for _, key := range []string{p.org, ""} {
-		p.check(t, r, p.works.do(r.method, target+"?limit=1", key))
+		p.check(t, r, p.works.do(r.Method, target+"?limit=1", key))
 	}
-	p.check(t, r, p.works.do(r.method, target+"?limit=x", p.org))
-	p.check(t, r, p.works.do(r.method, target+"?profileId=none", p.org))
-	p.check(t, r, p.works.do(r.method, r.pathOf("none"), p.org))
-	p.check(t, r, p.works.do(r.method, target, p.scopeless))
-	p.check(t, r, p.unready.do(r.method, target, p.org))
-	p.check(t, r, p.exhausted.do(r.method, target, p.org))
-	if r.access != anyone {
-		p.check(t, r, p.broken.do(r.method, target, p.org))
+	p.check(t, r, p.works.do(r.Method, target+"?limit=x", p.org))
+	p.check(t, r, p.works.do(r.Method, target+"?profileId=none", p.org))
+	p.check(t, r, p.works.do(r.Method, r.pathOf("none"), p.org))
+	p.check(t, r, p.works.do(r.Method, target, p.scopeless))
+	p.check(t, r, p.unready.do(r.Method, target, p.org))
+	p.check(t, r, p.exhausted.do(r.Method, target, p.org))
+	if r.Access != admission.Anyone {
+		p.check(t, r, p.broken.do(r.Method, target, p.org))
 	}
 }
 
 // provokeOnWrite makes it answer in those that every write has.
-func (p *provoker) provokeOnWrite(t *testing.T, r *route) {
+func (p *provoker) provokeOnWrite(t *testing.T, r *endpoint.Route) {
 	t.Helper()
 	s := p.successOf(t, r, p.org).with("Idempotency-Key", "once")
 	for range 2 {
@@ -184,7 +188,7 @@ func (p *provoker) provokeOnes(t *testing.T) {
 	t.Helper()
 	for i := range routes {
 		r := &routes[i]
-		switch r.id {
+		switch r.ID {
 		case "createPosts":
 			s := p.successOf(t, r, p.org)
 			s.body = strings.Replace(s.body, `"text"`, `"scheduledAt":"`+later+`","text"`, 1)
@@ -192,9 +196,9 @@ func (p *provoker) provokeOnes(t *testing.T) {
 			s.body = strings.Replace(s.body, `"targets"`, `"profileId":"none","targets"`, 1)
 			p.check(t, r, p.works.send(s))
 		case "editPost":
-			p.check(t, r, p.works.send(sent{method: r.method, target: r.pathOf("none"), key: p.org, body: `{"text":"x"}`}))
+			p.check(t, r, p.works.send(sent{method: r.Method, target: r.pathOf("none"), key: p.org, body: `{"text":"x"}`}))
 		case "connectAccount":
-			p.check(t, r, p.works.send(sent{method: r.method, target: r.pathOf(""), key: p.org, body: `{"profileId":"none"}`}))
+			p.check(t, r, p.works.send(sent{method: r.Method, target: r.pathOf(""), key: p.org, body: `{"profileId":"none"}`}))
 		case "completeConnection":
 			s := p.successOf(t, r, p.org)
 			p.check(t, r, p.works.send(s)) // once more: 200

@@ -20,7 +20,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
-	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/rate"
@@ -57,22 +57,18 @@ func publishing(t testing.TB, c *Config, databaseURL string) {
 	case <-time.After(time.Minute):
 		t.Fatal("the database is not migrated")
 	}
-	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.MaxSize)
+	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.DefaultMaxSize)
 	check(t, err)
 	t.Cleanup(func() { check(t, library.Close()) })
-	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}
-	for _, name := range platform.Names {
-		s := sandbox.New(name, newID, clock.RealClock{})
-		platforms[name], connectors[name] = s, s
-	}
+	platforms := sandbox.OfAll(catalog.All, newID, clock.RealClock{})
 	publisher, err := publish.New(publish.Options{
 		Store: db, Media: library, Environment: c.Environment, Platforms: platforms, Clock: c.Clock, Logger: logger, Registerer: prometheus.NewRegistry(),
 	})
 	check(t, err)
 	limits, err := limit.NewCallers(limit.Options{Registerer: prometheus.NewRegistry()})
 	check(t, err)
-	c.Store, c.Library, c.Publisher, c.Connectors = db, library, publisher, connectors
-	c.Limits, c.Failures = limits, limit.NewAddresses(rate.Rate{})
+	c.Store, c.Library, c.Publisher, c.Platforms = db, library, publisher, platforms
+	c.Admission.Limits, c.Admission.Failures = limits, limit.NewAddresses(rate.Rate{})
 	c.NewID, c.Random = newID, rand.Reader
 }
 

@@ -69,7 +69,7 @@ func TestWhoseRateCounts(t *testing.T) {
 	f := newFixture(t, []any{profile}, func(c *Config) {
 		limits, err := limit.NewCallers(limit.Options{Default: rate.Rate{Requests: 30, Window: time.Minute}})
 		check(t, err)
-		c.Limits = limits
+		c.Admission.Limits = limits
 	})
 	for reason, c := range map[string]struct {
 		key  string
@@ -93,7 +93,7 @@ func TestWhoseRateCounts(t *testing.T) {
 // Failures are limited by where they come from; a good key is served from there all the same.
 func TestFailuresAreLimitedByAddress(t *testing.T) {
 	f := newFixture(t, nil, func(c *Config) {
-		c.Failures = limit.NewAddresses(rate.Rate{Requests: 2, Window: time.Minute})
+		c.Admission.Failures = limit.NewAddresses(rate.Rate{Requests: 2, Window: time.Minute})
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	good, scopeless := f.newKey(t), f.newKey(t, authntest.Scoped())

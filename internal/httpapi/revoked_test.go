@@ -38,6 +38,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/serve"
@@ -57,26 +58,26 @@ func TestDeletedWhileRunning(t *testing.T) {
 	write := func(ctx context.Context) error {
 		return authn.Commit(ctx, func(context.Context) error { written.Add(1); return nil })
 	}
-	base := runReplica(t, []route{
-		{method: http.MethodGet, path: "/v1/slow", id: "slow", endpoint: returns(func(_ *API, r *request) (health, error) {
+	base := runReplica(t, []endpoint.Route{
+		{Method: http.MethodGet, Path: "/v1/slow", ID: "slow", Endpoint: endpoint.Returns(func(r *endpoint.Request) (health, error) {
 			entered <- struct{}{}
-			<-r.context().Done() // work that takes long
-			return health{"ok"}, write(r.context())
+			<-r.Context().Done() // work that takes long
+			return health{"ok"}, write(r.Context())
 		})},
-		{method: http.MethodGet, path: "/v1/stream", id: "stream", endpoint: streams("text/plain", func(_ *API, r *request, w io.Writer) error {
+		{Method: http.MethodGet, Path: "/v1/stream", ID: "stream", Endpoint: endpoint.Streams("text/plain", func(r *endpoint.Request, w io.Writer) error {
 			for {
 				if _, err := io.WriteString(w, "more\n"); err != nil {
 					return err
 				}
 				select {
-				case <-r.context().Done():
-					return r.context().Err()
+				case <-r.Context().Done():
+					return r.Context().Err()
 				case <-time.After(5 * time.Millisecond):
 				}
 			}
 		})},
-		{method: http.MethodPost, path: "/v1/write", id: "write", endpoint: returns(func(_ *API, r *request) (health, error) {
-			return health{"written"}, authn.Commit(r.context(), func(ctx context.Context) error {
+		{Method: http.MethodPost, Path: "/v1/write", ID: "write", Endpoint: endpoint.Returns(func(r *endpoint.Request) (health, error) {
+			return health{"written"}, authn.Commit(r.Context(), func(ctx context.Context) error {
 				entered <- struct{}{}
 				<-finish
 				written.Add(1)
@@ -137,7 +138,7 @@ func TestDeletedWhileRunning(t *testing.T) {
 
 // runReplica runs an API process' parts in this one, under its own ServiceAccount, and the controller. It returns the
 // URL.
-func runReplica(t *testing.T, more []route) string {
+func runReplica(t *testing.T, more []endpoint.Route) string {
 	t.Helper()
 	cluster := kube.Shared(t)
 	runController(t, cluster)

@@ -7,226 +7,197 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
-
-// access says who may call a route.
-type access uint8
-
-const (
-	// keyOnly: a Bearer key. It is the zero value: a route that does not say who may call it is closed. Every write is so.
-	keyOnly access = iota
-	// keyOrSession: a Bearer key or the session of the dashboard. If there is an Authorization header, it decides.
-	keyOrSession
-	// anyone: no credentials are asked for, or looked at.
-	anyone
-)
-
-// route is one method of one path. The OpenAPI document is made of the same value that requests are answered by.
-type route struct {
-	method  string
-	path    string // may hold one parameter, as its last segment or the one before it
-	access  access
-	scope   v1alpha1.Scope // that the key must have; "": every key may
-	id      string         // operationId, which is the name of the method in generated clients
-	summary string
-	detail  string      // the rest of the description; may be ""
-	paged   bool        // takes limit and cursor
-	whole   bool        // without limit, all there is: up to wholeLimit
-	query   []parameter // others that it takes
-	success []int       // statuses of a success; nil: 200
-	refuses []int       // error statuses of its own, beside those that follow from access, path, paged and that it writes
-	cache   string      // Cache-Control of a success; "" is no-store
-	endpoint
-
-	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
-}
-
-// pageSize is the limit of a listing without one. Clients of the reference expect all accounts, all keys and all
-// profiles in one answer, and know of no second page of them.
-func (t *route) pageSize() int {
-	if t.whole {
-		return wholeLimit
-	}
-	return defaultLimit
-}
 
 // routes is all there is.
-var routes = slices.Concat(keyRoutes, accountRoutes, mediaRoutes, postRoutes, serverRoutes)
-
-var postRoutes = []route{
-	{
-		method: http.MethodPost, path: "/v1/posts", id: "createPosts", scope: v1alpha1.ScopePostsWrite,
-		summary: "Publish",
-		detail: "One post for each target, at once (200) or later (202). Everything is checked before anything is stored. A target that " +
-			"its platform does not take is no error of the request: results tells what became of each.",
-		success: []int{http.StatusOK, http.StatusAccepted}, refuses: []int{http.StatusNotFound},
-		endpoint: writes((*API).createPosts),
-	},
-	{
-		method: http.MethodGet, path: "/v1/posts", id: "listPosts", access: keyOrSession, scope: v1alpha1.ScopePostsRead,
-		summary: "List posts",
-		detail:  "The posts that the key reaches, newest first.",
-		paged:   true, query: postFilters, refuses: []int{http.StatusNotFound},
-		endpoint: returns((*API).listPosts),
-	},
-	{
-		method: http.MethodGet, path: "/v1/posts/{id}", id: "getPost", access: keyOrSession, scope: v1alpha1.ScopePostsRead,
-		summary:  "Get a post",
-		detail:   "With every attempt to publish it.",
-		endpoint: returns((*API).getPost),
-	},
-	{
-		method: http.MethodPatch, path: "/v1/posts/{id}", id: "editPost", scope: v1alpha1.ScopePostsWrite,
-		summary:  "Change a post that is still to come",
-		endpoint: writes((*API).editPost),
-	},
-	{
-		method: http.MethodDelete, path: "/v1/posts/{id}", id: "cancelPost", scope: v1alpha1.ScopePostsWrite,
-		summary:  "Cancel a queued post",
-		detail:   "It stays on record, with the status canceled.",
-		endpoint: writes((*API).cancelPost),
-	},
-	{
-		method: http.MethodPost, path: "/v1/posts/{id}/retry", id: "retryPost", scope: v1alpha1.ScopePostsWrite,
-		summary:  "Publish again what has failed",
-		detail:   "A post that is failed, rejected or canceled is queued again, for at once or for scheduledAt.",
-		endpoint: writes((*API).retryPost),
-	},
+func (a *API) routes() []endpoint.Route {
+	return slices.Concat(a.keyRoutes(), a.accountRoutes(), a.mediaRoutes(), a.postRoutes(), a.serverRoutes())
 }
 
-var mediaRoutes = []route{
-	{
-		method: http.MethodPost, path: "/v1/media", id: "uploadMedia", scope: v1alpha1.ScopeMediaWrite,
-		summary: "Upload an image or a video",
-		detail:  "As multipart/form-data with one part, named file. What it is, its own bytes tell.",
-		query:   []parameter{{name: "profileId", description: "The profile that the file is to belong to."}},
-		success: []int{http.StatusCreated}, refuses: []int{http.StatusNotFound},
-		endpoint: uploads((*API).uploadMedia),
-	},
-	{
-		method: http.MethodGet, path: "/v1/media", id: "listMedia", access: keyOrSession, scope: v1alpha1.ScopeMediaRead,
-		summary: "List media",
-		detail:  "The files that the key reaches, newest first.",
-		paged:   true, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
-		endpoint: returns((*API).listMedia),
-	},
-	{
-		method: http.MethodGet, path: "/v1/media/{id}", id: "getMedia", access: keyOrSession, scope: v1alpha1.ScopeMediaRead,
-		summary:  "Get a media file's description",
-		endpoint: returns((*API).getMedia),
-	},
-	{
-		method: http.MethodGet, path: "/v1/media/{id}/content", id: "getMediaContent", access: keyOrSession, scope: v1alpha1.ScopeMediaRead,
-		summary:  "Get a media file's bytes",
-		endpoint: streams("", (*API).mediaContent),
-	},
-	{
-		method: http.MethodDelete, path: "/v1/media/{id}", id: "deleteMedia", scope: v1alpha1.ScopeMediaWrite,
-		summary:  "Delete a media file",
-		detail:   "Refused while a post that is still to be published needs it.",
-		endpoint: writes((*API).deleteMedia),
-	},
+func (a *API) postRoutes() []endpoint.Route {
+	return []endpoint.Route{
+		{
+			Method: http.MethodPost, Path: "/v1/posts", ID: "createPosts", Scope: v1alpha1.ScopePostsWrite,
+			Summary: "Publish",
+			Detail: "One post for each target, at once (200) or later (202). Everything is checked before anything is stored. A target that " +
+				"its platform does not take is no error of the request: results tells what became of each.",
+			Success: []int{http.StatusOK, http.StatusAccepted}, Refuses: []int{http.StatusNotFound},
+			Endpoint: endpoint.Writes(a.createPosts),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/posts", ID: "listPosts", Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
+			Summary: "List posts",
+			Detail:  "The posts that the key reaches, newest first.",
+			Paged:   true, Query: postFilters, Refuses: []int{http.StatusNotFound},
+			Endpoint: endpoint.Returns(a.listPosts),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/posts/{id}", ID: "getPost", Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
+			Summary:  "Get a post",
+			Detail:   "With every attempt to publish it.",
+			Endpoint: endpoint.Returns(a.getPost),
+		},
+		{
+			Method: http.MethodPatch, Path: "/v1/posts/{id}", ID: "editPost", Scope: v1alpha1.ScopePostsWrite,
+			Summary:  "Change a post that is still to come",
+			Endpoint: endpoint.Writes(a.editPost),
+		},
+		{
+			Method: http.MethodDelete, Path: "/v1/posts/{id}", ID: "cancelPost", Scope: v1alpha1.ScopePostsWrite,
+			Summary:  "Cancel a queued post",
+			Detail:   "It stays on record, with the status canceled.",
+			Endpoint: endpoint.Writes(a.cancelPost),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/posts/{id}/retry", ID: "retryPost", Scope: v1alpha1.ScopePostsWrite,
+			Summary:  "Publish again what has failed",
+			Detail:   "A post that is failed, rejected or canceled is queued again, for at once or for scheduledAt.",
+			Endpoint: endpoint.Writes(a.retryPost),
+		},
+	}
 }
 
-var accountRoutes = []route{
-	{
-		method: http.MethodGet, path: "/v1/accounts", id: "listAccounts", access: keyOrSession, scope: v1alpha1.ScopeAccountsRead,
-		summary: "List accounts",
-		detail:  "The connected accounts that the key reaches, newest first.",
-		paged:   true, whole: true, query: []parameter{profileParam}, refuses: []int{http.StatusNotFound},
-		endpoint: returns((*API).listAccounts),
-	},
-	{
-		method: http.MethodGet, path: "/v1/accounts/{id}", id: "getAccount", access: keyOrSession, scope: v1alpha1.ScopeAccountsRead,
-		summary:  "Get an account",
-		endpoint: returns((*API).getAccount),
-	},
-	{
-		method: http.MethodDelete, path: "/v1/accounts/{id}", id: "disconnectAccount", scope: v1alpha1.ScopeAccountsWrite,
-		summary:  "Disconnect an account",
-		detail:   "Its queued posts are canceled. What it has published stays on record.",
-		endpoint: writes((*API).disconnectAccount),
-	},
-	{
-		method: http.MethodPost, path: "/v1/accounts/connect/{platform}", id: "connectAccount", scope: v1alpha1.ScopeAccountsWrite,
-		summary:  "Begin to connect an account",
-		detail:   "Tells what the platform asks for.",
-		refuses:  []int{http.StatusNotFound},
-		endpoint: writes((*API).connectAccount),
-	},
-	{
-		method: http.MethodPost, path: "/v1/accounts/connect/{platform}/complete", id: "completeConnection", scope: v1alpha1.ScopeAccountsWrite,
-		summary: "Connect an account",
-		detail: "With what the platform asks for, and optionally profileId. 201 for a new account; 200 for one that was connected " +
-			"before, whose credentials are renewed.",
-		success: []int{http.StatusOK, http.StatusCreated}, refuses: []int{http.StatusNotFound, http.StatusBadGateway},
-		endpoint: writes((*API).completeConnection),
-	},
+func (a *API) mediaRoutes() []endpoint.Route {
+	return []endpoint.Route{
+		{
+			Method: http.MethodPost, Path: "/v1/media", ID: "uploadMedia", Scope: v1alpha1.ScopeMediaWrite,
+			Summary: "Upload an image or a video",
+			Detail:  "As multipart/form-data with one part, named file. What it is, its own bytes tell.",
+			Query:   []endpoint.Parameter{{Name: "profileId", Description: "The profile that the file is to belong to."}},
+			Success: []int{http.StatusCreated}, Refuses: []int{http.StatusNotFound},
+			Endpoint: endpoint.Uploads(a.uploadMedia),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/media", ID: "listMedia", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Summary: "List media",
+			Detail:  "The files that the key reaches, newest first.",
+			Paged:   true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
+			Endpoint: endpoint.Returns(a.listMedia),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Summary:  "Get a media file's description",
+			Endpoint: endpoint.Returns(a.getMedia),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/media/{id}/content", ID: "getMediaContent", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Summary:  "Get a media file's bytes",
+			Endpoint: endpoint.Streams("", a.mediaContent),
+		},
+		{
+			Method: http.MethodDelete, Path: "/v1/media/{id}", ID: "deleteMedia", Scope: v1alpha1.ScopeMediaWrite,
+			Summary:  "Delete a media file",
+			Detail:   "Refused while a post that is still to be published needs it.",
+			Endpoint: endpoint.Writes(a.deleteMedia),
+		},
+	}
+}
+
+func (a *API) accountRoutes() []endpoint.Route {
+	return []endpoint.Route{
+		{
+			Method: http.MethodGet, Path: "/v1/accounts", ID: "listAccounts", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
+			Summary: "List accounts",
+			Detail:  "The connected accounts that the key reaches, newest first.",
+			Paged:   true, Unpaged: true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
+			Endpoint: endpoint.Returns(a.listAccounts),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/accounts/{id}", ID: "getAccount", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
+			Summary:  "Get an account",
+			Endpoint: endpoint.Returns(a.getAccount),
+		},
+		{
+			Method: http.MethodDelete, Path: "/v1/accounts/{id}", ID: "disconnectAccount", Scope: v1alpha1.ScopeAccountsWrite,
+			Summary:  "Disconnect an account",
+			Detail:   "Its queued posts are canceled. What it has published stays on record.",
+			Endpoint: endpoint.Writes(a.disconnectAccount),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ParamValues: platformNames, ID: "connectAccount", Scope: v1alpha1.ScopeAccountsWrite,
+			Summary:  "Begin to connect an account",
+			Detail:   "Tells what the platform asks for.",
+			Refuses:  []int{http.StatusNotFound},
+			Endpoint: endpoint.Writes(a.connectAccount),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ParamValues: platformNames, ID: "completeConnection", Scope: v1alpha1.ScopeAccountsWrite,
+			Summary: "Connect an account",
+			Detail: "With what the platform asks for, and optionally profileId. 201 for a new account; 200 for one that was connected " +
+				"before, whose credentials are renewed.",
+			Success: []int{http.StatusOK, http.StatusCreated}, Refuses: []int{http.StatusNotFound, http.StatusBadGateway},
+			Endpoint: endpoint.Writes(a.completeConnection),
+		},
+	}
 }
 
 // keyRoutes are about the caller's key and what it is one of.
-var keyRoutes = []route{
-	{
-		method: http.MethodGet, path: "/v1/whoami", id: "whoami", access: keyOnly,
-		summary:  "Who the key is",
-		detail:   "The organization, profile, environment, scopes and expiry of the key that the request was made with.",
-		endpoint: returns((*API).whoami),
-	},
-	{
-		method: http.MethodGet, path: "/v1/profiles", id: "listProfiles", access: keyOrSession, paged: true, whole: true,
-		summary:  "List profiles",
-		detail:   "The profiles that the key reaches, newest first: those of its organization, or its own if it is pinned to one.",
-		endpoint: returns((*API).listProfiles),
-	},
-	{
-		method: http.MethodGet, path: "/v1/profiles/{id}", id: "getProfile", access: keyOrSession,
-		summary:  "Get a profile",
-		endpoint: returns((*API).getProfile),
-	},
-	{
-		method: http.MethodGet, path: "/v1/api-keys", id: "listApiKeys", access: keyOrSession, paged: true, whole: true,
-		summary: "List API keys",
-		detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or those pinned to " +
-			"its profile if it is pinned to one. Expired keys are listed until they are deleted.",
-		endpoint: returns((*API).listKeys),
-	},
-	{
-		method: http.MethodPost, path: "/v1/api-keys", id: "createApiKey", access: keyOnly,
-		summary:  "Create an API key: not with an API key",
-		detail:   "Always refused. Keys are ApiKey resources: create them with kubectl, or in the dashboard.",
-		refuses:  []int{http.StatusForbidden},
-		endpoint: refusesAll(errKeysCannotManageKeys),
-	},
-	{
-		method: http.MethodDelete, path: "/v1/api-keys/{id}", id: "revokeApiKey", access: keyOnly,
-		summary:  "Revoke an API key: not with an API key",
-		detail:   "Always refused, whether the key exists or not. Revoke a key by deleting its ApiKey resource, or in the dashboard.",
-		refuses:  []int{http.StatusForbidden},
-		endpoint: refusesAll(errKeysCannotManageKeys),
-	},
+func (a *API) keyRoutes() []endpoint.Route {
+	return []endpoint.Route{
+		{
+			Method: http.MethodGet, Path: "/v1/whoami", ID: "whoami", Access: admission.KeyOnly,
+			Summary:  "Who the key is",
+			Detail:   "The organization, profile, environment, scopes and expiry of the key that the request was made with.",
+			Endpoint: endpoint.Returns(a.whoami),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/profiles", ID: "listProfiles", Access: admission.KeyOrSession, Paged: true, Unpaged: true,
+			Summary:  "List profiles",
+			Detail:   "The profiles that the key reaches, newest first: those of its organization, or its own if it is pinned to one.",
+			Endpoint: endpoint.Returns(a.listProfiles),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/profiles/{id}", ID: "getProfile", Access: admission.KeyOrSession,
+			Summary:  "Get a profile",
+			Endpoint: endpoint.Returns(a.getProfile),
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/api-keys", ID: "listApiKeys", Access: admission.KeyOrSession, Paged: true, Unpaged: true,
+			Summary: "List API keys",
+			Detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or those pinned to " +
+				"its profile if it is pinned to one. Expired keys are listed until they are deleted.",
+			Endpoint: endpoint.Returns(a.listKeys),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/api-keys", ID: "createApiKey", Access: admission.KeyOnly,
+			Summary:  "Create an API key: not with an API key",
+			Detail:   "Always refused. Keys are ApiKey resources: create them with kubectl, or in the dashboard.",
+			Refuses:  []int{http.StatusForbidden},
+			Endpoint: endpoint.RefusesAll(errKeysCannotManageKeys),
+		},
+		{
+			Method: http.MethodDelete, Path: "/v1/api-keys/{id}", ID: "revokeApiKey", Access: admission.KeyOnly,
+			Summary:  "Revoke an API key: not with an API key",
+			Detail:   "Always refused, whether the key exists or not. Revoke a key by deleting its ApiKey resource, or in the dashboard.",
+			Refuses:  []int{http.StatusForbidden},
+			Endpoint: endpoint.RefusesAll(errKeysCannotManageKeys),
+		},
+	}
 }
 
 // serverRoutes need no key.
-var serverRoutes = []route{
-	{
-		method: http.MethodGet, path: "/v1/openapi.json", id: "openapi", access: anyone,
-		summary:  "This document",
-		cache:    "public, max-age=300",
-		endpoint: returns((*API).openAPI),
-	},
-	{
-		method: http.MethodGet, path: "/healthz", id: "healthz", access: anyone,
-		summary:  "Is the process alive?",
-		endpoint: returns((*API).healthz),
-	},
-	{
-		method: http.MethodGet, path: "/readyz", id: "readyz", access: anyone,
-		summary:  "Should requests be sent to this replica?",
-		detail:   "503 until the keys have been loaded, and from the moment the process is told to stop.",
-		refuses:  []int{http.StatusServiceUnavailable},
-		endpoint: returns((*API).readyz),
-	},
+func (a *API) serverRoutes() []endpoint.Route {
+	return []endpoint.Route{
+		{
+			Method: http.MethodGet, Path: "/v1/openapi.json", ID: "openapi", Access: admission.Anyone,
+			Summary:  "This document",
+			Cache:    "public, max-age=300",
+			Endpoint: endpoint.Returns(a.openAPI),
+		},
+		{
+			Method: http.MethodGet, Path: "/healthz", ID: "healthz", Access: admission.Anyone,
+			Summary:  "Is the process alive?",
+			Endpoint: endpoint.Returns(a.healthz),
+		},
+		{
+			Method: http.MethodGet, Path: "/readyz", ID: "readyz", Access: admission.Anyone,
+			Summary:  "Should requests be sent to this replica?",
+			Detail:   "503 until the keys have been loaded, and from the moment the process is told to stop.",
+			Refuses:  []int{http.StatusServiceUnavailable},
+			Endpoint: endpoint.Returns(a.readyz),
+		},
+	}
 }

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // kind is what a name in a request is the name of.
@@ -70,14 +73,14 @@ var memberKinds = map[string]kind{
 
 // naming is one way of one route to name a thing.
 type naming struct {
-	route *route
+	route *endpoint.Route
 	where string // "path", "query" or "body"
 	at    string // the parameter, or the place in the body: "targets[].media[].mediaId"
 	kind  kind
 }
 
 func (n naming) String() string {
-	return n.route.method + " " + n.route.path + ", " + n.where + " " + n.at
+	return n.route.Method + " " + n.route.Path + ", " + n.where + " " + n.at
 }
 
 // namings are all ways of all routes to name a thing. One that is not known to the tables above fails the test: whoever
@@ -85,7 +88,7 @@ func (n naming) String() string {
 func namings(t *testing.T) []naming {
 	t.Helper()
 	var all []naming
-	add := func(r *route, where, at string, k kind, known bool) {
+	add := func(r *endpoint.Route, where, at string, k kind, known bool) {
 		if n := (naming{r, where, at, k}); !known {
 			t.Errorf("%v is not in the tables of names: is it the name of a thing that belongs to somebody?", n)
 		} else if k != noName {
@@ -94,15 +97,15 @@ func namings(t *testing.T) []naming {
 	}
 	for i := range routes {
 		r := &routes[i]
-		if r.access == anyone {
+		if r.Access == admission.Anyone {
 			continue
 		}
-		if before, name, _ := cutParam(r.path); name != "" {
+		if before, name, _ := cutParam(r.Path); name != "" {
 			k, known := paramKinds[before]
 			add(r, "path", name, k, known)
 		}
-		params := slices.Clone(r.query)
-		if r.paged {
+		params := slices.Clone(r.Query)
+		if r.Paged {
 			params = append(params, parameter{name: "cursor"})
 		}
 		for _, p := range params {

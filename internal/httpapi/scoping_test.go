@@ -16,6 +16,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -118,9 +119,9 @@ var neverWas = map[kind]string{
 func (c keyholder) naming(t *testing.T, n naming, id string) sent {
 	t.Helper()
 	own := func(k kind) string { return c.own.things[k] }
-	s := sent{method: n.route.method, target: n.route.pathOf(own(paramKinds[n.route.path[:max(strings.IndexByte(n.route.path, '{'), 0)]])), key: c.key}
+	s := sent{method: n.route.Method, target: n.route.pathOf(own(paramKinds[n.route.Path[:max(strings.IndexByte(n.route.Path, '{'), 0)]])), key: c.key}
 	body := map[string]any{}
-	switch n.route.id {
+	switch n.route.ID {
 	case "uploadMedia":
 		s = uploadOf(c.key, picture(t, 5))
 	case "createPosts":
@@ -212,7 +213,7 @@ func scopingTable(t *testing.T) {
 			if own := c.api.send(c.naming(t, n, c.own.things[n.kind])); own.Code == http.StatusNotFound || own.Code >= http.StatusInternalServerError {
 				t.Errorf("%v, %s: its own: %d %s", n, c.name, own.Code, own.Body)
 			}
-			if n.route.changes() {
+			if n.route.Changes() {
 				c.own.renew(t)
 			}
 		}
@@ -235,7 +236,7 @@ func foreignThingsStayAsTheyAre(t *testing.T) {
 		}
 		for _, n := range namings(t) {
 			for _, e := range c.foreign {
-				if id, ok := e.things[n.kind]; ok && n.route.changes() {
+				if id, ok := e.things[n.kind]; ok && n.route.Changes() {
 					c.api.send(c.naming(t, n, id))
 				}
 			}
@@ -246,14 +247,14 @@ func foreignThingsStayAsTheyAre(t *testing.T) {
 			}
 		}
 		for i := range routes {
-			if !routes[i].paged {
+			if !routes[i].Paged {
 				continue
 			}
-			listing := c.api.get(t, routes[i].path+"?limit=200", c.key)
+			listing := c.api.get(t, routes[i].Path+"?limit=200", c.key)
 			for _, e := range c.foreign {
 				for k, id := range e.things {
 					if k != aKey && strings.Contains(listing, id) {
-						t.Errorf("%s: GET %s shows a %s of %s", c.name, routes[i].path, k, e.name)
+						t.Errorf("%s: GET %s shows a %s of %s", c.name, routes[i].Path, k, e.name)
 					}
 				}
 			}
@@ -279,9 +280,9 @@ func cursorsOfOthers(t *testing.T) {
 			continue
 		}
 		for _, c := range callers {
-			first := c.api.get(t, n.route.path, c.key)
+			first := c.api.get(t, n.route.Path, c.key)
 			for _, e := range c.foreign {
-				theirs := decode[page[listed]](t, e.api.get(t, n.route.path, e.key)).Data[0]
+				theirs := decode[endpoint.Page[listed]](t, e.api.get(t, n.route.Path, e.key)).Data[0]
 				if strings.Contains(first, theirs.ID) {
 					continue // such as a profile, which both reach
 				}
@@ -309,7 +310,7 @@ func cursorsOfOthers(t *testing.T) {
 
 // contains tells whether each item of the page part is in the page whole.
 func contains(whole, part string) bool {
-	var all, some page[map[string]any]
+	var all, some endpoint.Page[map[string]any]
 	if json.Unmarshal([]byte(whole), &all) != nil || json.Unmarshal([]byte(part), &some) != nil {
 		return false
 	}

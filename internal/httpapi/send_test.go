@@ -18,8 +18,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
-	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -175,14 +173,14 @@ func (f *fixture) testEnvironment(t testing.TB) *fixture {
 	other := newFixture(t, nil, func(c *Config) {
 		c.Store, c.Library, c.Publisher = f.config.Store, f.config.Library, f.config.Publisher
 		c.Environment, c.Directory, c.Clock = key.Test, f.index, f.clock
-		c.Authenticator = authntest.Authenticator(t, f.index, key.Test, f.clock)
+		c.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Test, f.clock)
 	})
 	other.index = f.index
 	return other
 }
 
 // notEnabled is the live environment until a platform is built: there are no connectors.
-func notEnabled(c *Config) { c.Connectors = map[platform.Name]publish.Connector{} }
+func notEnabled(c *Config) { c.Platforms = nil }
 
 // rows counts what there is in the tables of the database.
 func (f *fixture) rows(t testing.TB, tables ...string) int {

@@ -25,8 +25,10 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -71,11 +73,14 @@ func (l *logBuffer) Reset() {
 
 func newFixture(t testing.TB, objects []any, mods ...func(*Config)) *fixture {
 	t.Helper()
-	return newFixtureOf(t, routes, objects, mods...)
+	return newFixtureOf(t, (*API).routes, objects, mods...)
 }
 
+// routes are those of the API, to be looked at.
+var routes = new(API).routes()
+
 // newFixtureOf makes an API of other routes.
-func newFixtureOf(t testing.TB, routes []route, objects []any, mods ...func(*Config)) *fixture {
+func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []any, mods ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{
 		index:    authntest.Index(t, objects...),
@@ -87,15 +92,17 @@ func newFixtureOf(t testing.TB, routes []route, objects []any, mods ...func(*Con
 	f.serving.Store(true)
 	var ids atomic.Int64
 	c := Config{
-		Authenticator: authntest.Authenticator(t, f.index, key.Live, f.clock, authntest.Serving(f.serving)),
-		Directory:     f.index,
-		Ready:         func() bool { return true },
-		Environment:   key.Live,
-		KeyFormat:     authntest.Format(t),
-		NewRequestID:  func() string { return fmt.Sprintf("made-%08d", ids.Add(1)) },
-		Clock:         f.clock,
-		Logger:        slog.New(slog.NewJSONHandler(f.log, nil)),
-		Registerer:    f.registry,
+		Admission: admission.Options{
+			Authenticator: authntest.Authenticator(t, f.index, key.Live, f.clock, authntest.Serving(f.serving)),
+		},
+		Directory:    f.index,
+		Ready:        func() bool { return true },
+		Environment:  key.Live,
+		KeyFormat:    authntest.Format(t),
+		NewRequestID: func() string { return fmt.Sprintf("made-%08d", ids.Add(1)) },
+		Clock:        f.clock,
+		Logger:       slog.New(slog.NewJSONHandler(f.log, nil)),
+		Registerer:   f.registry,
 	}
 	publishing(t, &c, databaseURL(t))
 	for _, mod := range mods {
@@ -163,9 +170,9 @@ func decode[T any](t *testing.T, body string) T {
 	return v
 }
 
-func errorOf(t *testing.T, w *httptest.ResponseRecorder) errorBody {
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) endpoint.ErrorBody {
 	t.Helper()
-	return decode[errorEnvelope](t, w.Body.String()).Error
+	return decode[endpoint.ErrorEnvelope](t, w.Body.String()).Error
 }
 
 // golden compares got, a JSON text, with a file of testdata.

@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 )
@@ -33,12 +34,12 @@ func hurried(t *testing.T) (f *fixture, address string, ticks <-chan time.Time) 
 	t.Helper()
 	f = newFixture(t, nil, func(c *Config) {
 		folder := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}
-		library, err := media.Open(t.Context(), folder.String(), media.MaxSize)
+		library, err := media.Open(t.Context(), folder.String(), media.DefaultMaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
 		c.Clock, c.Library = clock.RealClock{}, library // deadlines of connections are by the real time
 	})
-	f.config.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
+	f.config.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
 	server := httptest.NewUnstartedServer(f)
 	server.Config.ReadTimeout, server.Config.WriteTimeout = hurry, 2*hurry
 	server.Start()
@@ -81,7 +82,7 @@ func TestABodyThatStops(t *testing.T) {
 	status, body := raw(t, address, header("/v1/posts", f.newKey(t), "application/json", "Content-Length: 100\r\nIdempotency-Key: stalled"), func(conn net.Conn) {
 		_, _ = io.WriteString(conn, `{"text":"half of`) // and then nothing more
 	})
-	if status != http.StatusBadRequest || decode[errorEnvelope](t, body).Error.Rule != "body" {
+	if status != http.StatusBadRequest || decode[endpoint.ErrorEnvelope](t, body).Error.Rule != "body" {
 		t.Errorf("%d %s", status, body)
 	}
 	if n := f.rows(t, "posts"); n != 0 {

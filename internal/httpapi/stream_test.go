@@ -17,14 +17,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 const eventStream = "text/event-stream"
 
 // over wraps a stream's handler to tell when, and with what, it has returned.
-func over(handle func(*request, io.Writer) error) (endpoint, <-chan error) {
+func over(handle func(*endpoint.Request, io.Writer) error) (endpoint.Endpoint, <-chan error) {
 	done := make(chan error, 100)
-	return streams(eventStream, func(_ *API, r *request, w io.Writer) (err error) {
+	return endpoint.Streams(eventStream, func(r *endpoint.Request, w io.Writer) (err error) {
 		defer func() { done <- err }()
 		return handle(r, w)
 	}), done
@@ -42,7 +43,7 @@ func within(t *testing.T, done <-chan error) error {
 }
 
 func TestStream(t *testing.T) {
-	e, _ := over(func(_ *request, w io.Writer) error {
+	e, _ := over(func(_ *endpoint.Request, w io.Writer) error {
 		for i := range 3 {
 			if _, err := fmt.Fprintf(w, "data: %d\n\n", i); err != nil {
 				return err
@@ -94,7 +95,7 @@ func TestStreamBeforeItsFirstByte(t *testing.T) {
 		}, 401},
 		{"revoked after it asked for its context", func(c *cutFixture, _ io.Writer) error {
 			r := <-c.entered
-			ctx := r.context()
+			ctx := r.Context()
 			c.revoke()
 			<-ctx.Done()
 			return ctx.Err()
@@ -108,7 +109,7 @@ func TestStreamBeforeItsFirstByte(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			var c *cutFixture
-			c = newCutFixture(t, streams(eventStream, func(_ *API, _ *request, w io.Writer) error { return tc.handle(c, w) }))
+			c = newCutFixture(t, endpoint.Streams(eventStream, func(_ *endpoint.Request, w io.Writer) error { return tc.handle(c, w) }))
 			resp, err := c.send(t)
 			if err != nil {
 				t.Fatal(err)
@@ -129,28 +130,28 @@ func TestStreamBeforeItsFirstByte(t *testing.T) {
 // whole.
 func TestStreamReset(t *testing.T) {
 	errDisk := errors.New("disk full")
-	cutBy := func(cut func(*cutFixture)) func(*cutFixture, *request, io.Writer) error {
-		return func(c *cutFixture, r *request, _ io.Writer) error {
+	cutBy := func(cut func(*cutFixture)) func(*cutFixture, *endpoint.Request, io.Writer) error {
+		return func(c *cutFixture, r *endpoint.Request, _ io.Writer) error {
 			cut(c)
-			<-r.context().Done()
-			return r.context().Err()
+			<-r.Context().Done()
+			return r.Context().Err()
 		}
 	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		for _, tc := range []struct {
 			reason string
-			then   func(c *cutFixture, r *request, w io.Writer) error // after the first byte
-			status int                                                // as recorded
+			then   func(c *cutFixture, r *endpoint.Request, w io.Writer) error // after the first byte
+			status int                                                         // as recorded
 			cut    bool
 			logged string
 		}{
 			{"revoked", cutBy((*cutFixture).revoke), 401, true, `"refusal":"revoked"`},
 			{"cut off", cutBy((*cutFixture).fence), 503, true, `"error":"unavailable`},
-			{"revoked, and the handler thinks it is done", func(c *cutFixture, _ *request, _ io.Writer) error {
+			{"revoked, and the handler thinks it is done", func(c *cutFixture, _ *endpoint.Request, _ io.Writer) error {
 				c.revoke()
 				return nil
 			}, 401, true, `"refusal":"revoked"`},
-			{"expired, and the handler goes on writing", func(c *cutFixture, _ *request, w io.Writer) error {
+			{"expired, and the handler goes on writing", func(c *cutFixture, _ *endpoint.Request, w io.Writer) error {
 				c.expire()
 				_, err := w.Write([]byte("secret"))
 				if !errors.Is(err, authn.Expired) {
@@ -158,13 +159,13 @@ func TestStreamReset(t *testing.T) {
 				}
 				return err
 			}, 401, true, `"refusal":"expired"`},
-			{"an error", func(*cutFixture, *request, io.Writer) error { return errDisk }, 500, false, `"error":"disk full"`},
-			{"a panic", func(*cutFixture, *request, io.Writer) error { panic("broken") }, 500, false, `"panic":"broken"`},
+			{"an error", func(*cutFixture, *endpoint.Request, io.Writer) error { return errDisk }, 500, false, `"error":"disk full"`},
+			{"a panic", func(*cutFixture, *endpoint.Request, io.Writer) error { panic("broken") }, 500, false, `"panic":"broken"`},
 		} {
 			t.Run(protocol+", "+tc.reason, func(t *testing.T) {
 				arrived := make(chan struct{})
 				var c *cutFixture
-				c = newCutFixture(t, streams(eventStream, func(_ *API, r *request, w io.Writer) error {
+				c = newCutFixture(t, endpoint.Streams(eventStream, func(r *endpoint.Request, w io.Writer) error {
 					if _, err := w.Write([]byte("first")); err != nil {
 						return err
 					}
@@ -214,7 +215,7 @@ func TestStreamReset(t *testing.T) {
 func TestBlockedWriterIsUnblocked(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
-			e, done := over(func(_ *request, w io.Writer) error {
+			e, done := over(func(_ *endpoint.Request, w io.Writer) error {
 				for chunk := make([]byte, 1<<20); ; {
 					if _, err := w.Write(chunk); err != nil {
 						return err
@@ -250,8 +251,8 @@ func TestBlockedWriterIsUnblocked(t *testing.T) {
 
 // What the document says of a stream: its type, and the errors that any route has.
 func TestStreamIsDescribed(t *testing.T) {
-	e, _ := over(func(*request, io.Writer) error { return nil })
-	text, err := describe([]route{{method: http.MethodGet, path: "/v1/media/{id}", id: "getMedia", endpoint: e}})
+	e, _ := over(func(*endpoint.Request, io.Writer) error { return nil })
+	text, err := describe([]endpoint.Route{{Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Endpoint: e}})
 	if err != nil {
 		t.Fatal(err)
 	}

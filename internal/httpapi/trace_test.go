@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 	"github.com/letmepost/letmepost-operator/internal/tracing/tracingtest"
@@ -103,7 +104,7 @@ func TestTraceOfAPost(t *testing.T) {
 	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Live)
 	var audit logBuffer
 	f, collector, stop := tracedFixture(t, []any{k}, func(c *Config) {
-		c.AccessLog = AccessLogAll
+		c.AccessLog = endpoint.AccessLogAll
 		c.Audit = slog.New(slog.NewJSONHandler(&audit, nil))
 	})
 	send := func(method, target, traceparent, body string) {

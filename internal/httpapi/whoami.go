@@ -6,7 +6,7 @@ package httpapi
 import (
 	"time"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // whoami describes the key of a request.
@@ -35,8 +35,8 @@ type keyRef struct {
 	Hint string `json:"hint" doc:"What may be shown of the key: its prefix, an ellipsis, and its last four characters if the server ever saw them."`
 }
 
-func (a *API) whoami(r *request) (*whoami, error) {
-	c := r.caller()
+func (a *API) whoami(r *endpoint.Request) (*whoami, error) {
+	c := r.Caller()
 	w := &whoami{
 		Organization: organizationRef{ID: c.Organization.ID, Name: c.Organization.Name},
 		Environment:  string(c.Environment),
@@ -54,8 +54,8 @@ func (a *API) whoami(r *request) (*whoami, error) {
 	return w, nil
 }
 
-// appendJSON is what encoding/json does with w, which takes a third of such a request's time.
-func (w *whoami) appendJSON(b []byte) []byte {
+// AppendJSON is what encoding/json does with w, which takes a third of such a request's time.
+func (w *whoami) AppendJSON(b []byte) []byte {
 	b = append(b, `{"organization":`...)
 	b = appendPair(b, w.Organization.ID, w.Organization.Name)
 	b = append(b, `},"profile":`...)
@@ -65,45 +65,26 @@ func (w *whoami) appendJSON(b []byte) []byte {
 		b = append(appendPair(b, w.Profile.ID, w.Profile.Name), '}')
 	}
 	b = append(b, `,"environment":`...)
-	b = appendString(b, w.Environment)
+	b = endpoint.AppendString(b, w.Environment)
 	b = append(b, `,"scopes":[`...)
 	for i, scope := range w.Scopes {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, scope)
+		b = endpoint.AppendString(b, scope)
 	}
 	b = append(b, `],"key":`...)
 	b = appendPair(b, w.Key.ID, w.Key.Name)
 	b = append(b, `,"hint":`...)
-	b = appendString(b, w.Key.Hint)
-	b = appendTimeOrNull(append(b, `},"expiresAt":`...), w.ExpiresAt)
+	b = endpoint.AppendString(b, w.Key.Hint)
+	b = endpoint.AppendTimeOrNull(append(b, `},"expiresAt":`...), w.ExpiresAt)
 	return append(b, '}')
 }
 
 // appendPair appends an object that begins with an id and a name, and leaves it open.
 func appendPair(b []byte, id, name string) []byte {
 	b = append(b, `{"id":`...)
-	b = appendString(b, id)
+	b = endpoint.AppendString(b, id)
 	b = append(b, `,"name":`...)
-	return appendString(b, name)
+	return endpoint.AppendString(b, name)
 }
-
-// timeOrNull prepares t for a response: in UTC, and null if it is zero.
-func timeOrNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-// stringOrNull prepares s for a response: null if it is "".
-func stringOrNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-var _ Directory = (*authn.Index)(nil)

@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package keysecret knows how a key is stored: ApiKey and key to Secret and back. Writer and reader stand in one file,
+// Package keysecret is how a key is stored: ApiKey and key to Secret and back. Writer and reader stand in one file,
 // so that they cannot drift apart.
 package keysecret
 
@@ -39,6 +39,8 @@ func Encode(owner *v1alpha1.ApiKey, secret, baseURL string) *corev1.Secret {
 			Annotations:     annotations,
 			OwnerReferences: []metav1.OwnerReference{ownerReference(owner)},
 		},
+		// A change of the Secret would not change the key, and mislead whoever reads it. To be immutable also saves the
+		// kubelets from watching it.
 		Immutable: new(true),
 		Type:      v1alpha1.SecretType,
 		Data: map[string][]byte{
@@ -62,6 +64,8 @@ func ownerReference(owner *v1alpha1.ApiKey) metav1.OwnerReference {
 	}
 }
 
+// templateOf is the metadata that spec.secretTemplate asks for. The label that says whose the Secret is comes last, so
+// that no template can claim otherwise.
 func templateOf(owner *v1alpha1.ApiKey) (labels, annotations map[string]string) {
 	labels = map[string]string{}
 	if t := owner.Spec.SecretTemplate; t != nil {

@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lifecycle knows what a key may do now. It is pure, and it is the one truth for whoever asks: the controller
+// Package lifecycle says what a key may do now. It is pure, and it is the one truth for whoever asks: the controller
 // derives Ready from it, the API decides every request by it.
 //
 //	            ┌── ProfileNotFound ◄─┐ the Profile goes
@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -58,7 +59,7 @@ func KeyOf(k *v1alpha1.ApiKey) Key {
 	return Key{
 		ID:        k.UID,
 		CreatedAt: k.CreationTimestamp.Time,
-		MintedAt:  timeOf(k.Status.MintedAt),
+		MintedAt:  ptr.Deref(k.Status.MintedAt, metav1.Time{}).Time,
 		Hashed:    k.Status.Hash != "",
 		Deleting:  !k.DeletionTimestamp.IsZero(),
 		Duplicate: ready != nil && ready.Reason == v1alpha1.ReasonDuplicateHash,
@@ -73,14 +74,7 @@ func expiry(k *v1alpha1.ApiKey) time.Time {
 	if k.Status.ExpiresAt != nil {
 		return k.Status.ExpiresAt.Time
 	}
-	return timeOf(k.Spec.ExpiresAt)
-}
-
-func timeOf(t *metav1.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.Time
+	return ptr.Deref(k.Spec.ExpiresAt, metav1.Time{}).Time
 }
 
 // ProfileOf reads a Profile; nil gives nil.
@@ -93,6 +87,8 @@ func ProfileOf(p *v1alpha1.Profile) *Profile {
 
 // Of decides. profile is the one that the key's profileRef names now, or for the API the one whose UID the key is bound
 // to; it is ignored for a key that is not pinned.
+//
+// The cases are in the order of how final they are. A key for which several hold gets the reason that nothing can cure.
 func Of(k Key, profile *Profile, now time.Time) State {
 	switch {
 	case k.Deleting:
@@ -124,8 +120,8 @@ func (k Key) boundTo(profile *Profile) bool {
 	return profile.ID == k.ProfileID || k.ProfileID == "" && !k.Hashed
 }
 
-// Expiry settles a new key's expiry: the sooner of the wanted one and mintedAt plus the Profile's ceiling. A nil result
-// means never.
+// Expiry is a new key's effective expiry: the sooner of the wanted one and mintedAt plus the Profile's ceiling. A nil
+// result means never.
 func Expiry(wanted *time.Time, profile *v1alpha1.Profile, mintedAt time.Time) *time.Time {
 	if profile == nil || profile.Spec.MaxKeyLifetime == nil {
 		return wanted
@@ -137,9 +133,9 @@ func Expiry(wanted *time.Time, profile *v1alpha1.Profile, mintedAt time.Time) *t
 	return &ceiling
 }
 
-// Precedes tells which of two keys with one hash is the rightful one: the one that was given its hash first; if neither
-// has it yet, the older; at the same second, the one with the smaller UID. One that has been found a duplicate has no
-// say.
+// Precedes tells whether a, of two keys with one hash, is the rightful owner: the one whose hash was written first; if
+// neither has it yet, the older; at the same second, the one with the smaller UID. One that has been found a duplicate
+// comes last. It is a total order of what both controller and API can see, so that each finds the same owner by itself.
 func Precedes(a, b Key) bool {
 	switch {
 	case a.Duplicate != b.Duplicate:

@@ -19,15 +19,18 @@ import (
 )
 
 const (
-	// sniffed is the number of leading bytes that tell the type.
+	// sniffed is the number of leading bytes by which the type is told. The signatures of all Types lie well within.
 	sniffed = 3072
-	// maxHeader bounds the bytes of an image before its size is known: profiles and previews may come first.
+	// maxHeader bounds the bytes of an image that are read to find its dimensions. Colour profiles and previews may come
+	// before those.
 	maxHeader = 1 << 20
-	// maxPixels bounds what somebody who decodes the image has to hold: some 400 MB.
+	// maxPixels bounds the memory of whoever decodes the image, such as a platform: some 400 MB at four bytes a pixel. A
+	// file of a few kilobytes can claim billions of pixels.
 	maxPixels = 100_000_000
 )
 
-// headers read the size of an image, and no more.
+// headers read the dimensions of an image and decode no pixel. What is not in here, a video, is taken for what it
+// begins as: its container tells no more without parsing all of it.
 var headers = map[string]func(io.Reader) (image.Config, error){
 	"image/gif":  gif.DecodeConfig,
 	"image/jpeg": jpeg.DecodeConfig,
@@ -35,17 +38,17 @@ var headers = map[string]func(io.Reader) (image.Config, error){
 	"image/webp": webp.DecodeConfig,
 }
 
-// look tells the content type of a file by its own bytes, and checks what it says of itself. Then rest is all of the
-// file.
-func (s *source) look() (contentType string, err error) {
-	buffered := bufio.NewReaderSize(s, sniffed)
-	s.rest = buffered
+// look finds the content type of a file by its own bytes, and checks the header of an image. It sets rest, which puts
+// the bytes that were looked at back in front of those still to come.
+func (u *upload) look() (contentType string, err error) {
+	buffered := bufio.NewReaderSize(u, sniffed)
+	u.rest = buffered
 	begin, err := buffered.Peek(sniffed)
 	switch {
-	case s.failed() != nil:
-		return "", s.failed()
+	case u.failed() != nil:
+		return "", u.failed()
 	case err != nil && !errors.Is(err, io.EOF):
-		return "", err // a reader that gives neither bytes nor an error
+		return "", err // io.ErrNoProgress: a reader that gives neither bytes nor an error
 	case len(begin) == 0:
 		return "", ErrEmpty
 	}
@@ -58,17 +61,17 @@ func (s *source) look() (contentType string, err error) {
 	}
 	var header bytes.Buffer
 	config, err := decode(io.TeeReader(io.LimitReader(buffered, maxHeader), &header))
-	s.rest = io.MultiReader(&header, buffered)
-	if s.failed() != nil {
-		return "", s.failed()
+	u.rest = io.MultiReader(&header, buffered)
+	if u.failed() != nil {
+		return "", u.failed()
 	}
-	return contentType, judge(config, err)
+	return contentType, checkDimensions(config, err)
 }
 
-// typeOf returns the one of Types that a file is that begins like this; "" if it is none.
+// typeOf returns which of Types a file is that begins with these bytes; "": none of them.
 func typeOf(begin []byte) string {
 	found := mimetype.Detect(begin)
-	if found.Is("image/apng") { // a PNG with more pictures behind the first
+	if found.Is("image/apng") { // a PNG that has more frames behind its first; whoever does not know of them shows that
 		return "image/png"
 	}
 	i := slices.IndexFunc(Types, found.Is)
@@ -78,12 +81,12 @@ func typeOf(begin []byte) string {
 	return Types[i]
 }
 
-// judge judges what an image's header says.
-func judge(config image.Config, err error) error {
+// checkDimensions returns what is wrong with an image by its header, or by err, which reading that header gave.
+func checkDimensions(config image.Config, err error) error {
 	var unsupported png.UnsupportedError
 	switch {
 	case errors.As(err, &unsupported) && unsupported == "dimension overflow":
-		return ErrDimensions // too many even to be counted
+		return ErrDimensions // the product does not even fit into an int
 	case err != nil || config.Width <= 0 || config.Height <= 0:
 		return ErrBroken
 	case int64(config.Width)*int64(config.Height) > maxPixels:

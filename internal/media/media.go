@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package media keeps uploaded files: it looks at what they are while they stream by, and puts their bytes into a
-// folder or an S3-compatible bucket. Which file belongs to whom is package store's to know.
+// folder or an S3-compatible bucket. It knows keys and bytes. Package store knows which file belongs to whom.
 package media
 
 import (
@@ -23,38 +23,42 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
-// MaxSize is the size in bytes above which a file is refused, unless Options say otherwise.
-const MaxSize = 200 << 20
-
-// What may be wrong with a file, and with where it is to go.
+// What may be wrong with a file. The client can do something about each.
 var (
-	ErrEmpty       = errors.New("the file is empty")
-	ErrTooLarge    = errors.New("the file is too large")
-	ErrType        = errors.New("the file is of no type that is taken")
-	ErrBroken      = errors.New("the file is broken, or is not what it begins as")
-	ErrDimensions  = errors.New("the image has too many pixels")
+	ErrEmpty      = errors.New("the file is empty")
+	ErrTooLarge   = errors.New("the file is too large")
+	ErrType       = errors.New("the file is of no type that is taken")
+	ErrBroken     = errors.New("the file is broken, or is not what it begins as")
+	ErrDimensions = errors.New("the image has too many pixels")
+)
+
+// What may be wrong with the storage. The operator can do something about the first two.
+var (
 	ErrUnavailable = errors.New("the media storage is not available") // full, read-only, or away
-	ErrFull        = errors.New("the media storage is full")          // comes with ErrUnavailable
+	ErrFull        = errors.New("the media storage is full")          // always together with ErrUnavailable
 	ErrNotFound    = errors.New("there is no such file")
 )
 
-// Types are the content types that are taken.
+// Types are the content types that are taken: those that a platform publishes.
 var Types = []string{"image/jpeg", "image/png", "image/gif", "image/webp", "video/mp4", "video/quicktime"}
 
-// eachAtOnce is the number of keys that Each hands over at a time.
+// eachAtOnce is the number of keys that Each hands over at a time. Whoever gets them asks the database about all of
+// them in one statement.
 const eachAtOnce = 500
 
-// Library is where the files are.
+// Library is where the files of one process are. Several processes may share what is behind it. It is safe for
+// concurrent use.
 type Library struct {
 	bucket  *blob.Bucket
-	folder  string // "": it is a bucket
-	maxSize int64
+	folder  string // absolute; "": the files are in a bucket of S3
+	maxSize int64  // bytes
 
-	syncFolder func(folder string) error
+	syncFolder func(folder string) error // a field, so that tests can see it and let it fail
 }
 
-// Open opens a library: a folder ("file:///path", made if it is missing) or a bucket ("s3://name?region=…&endpoint=…").
-// maxSize is the size in bytes above which a file is refused.
+// Open opens a library: a folder ("file:///path", made if it is missing) or a bucket
+// ("s3://name?region=…&endpoint=…"). maxSize is the size in bytes above which a file is refused. A bucket is not
+// asked for anything yet: one that is away keeps nobody from starting.
 func Open(ctx context.Context, url string, maxSize int64) (*Library, error) {
 	l := &Library{maxSize: maxSize, syncFolder: syncFolder}
 	var err error
@@ -74,9 +78,9 @@ func open(ctx context.Context, text string) (bucket *blob.Bucket, folder string,
 		bucket, err = fileblob.OpenBucket(u.Path, &fileblob.Options{
 			CreateDir:   true,
 			DirFileMode: 0o700,
-			// A file is renamed when it is complete, for which both names must be in one file system.
+			// A file gets its name by being renamed when it is complete, so both names must be in one file system.
 			NoTempDir: true,
-			// What is known of a file is in the database.
+			// The database has all that is known of a file; a second file beside each would only double the number of them.
 			Metadata: fileblob.MetadataDontWrite,
 		})
 		return bucket, u.Path, err
@@ -88,10 +92,7 @@ func open(ctx context.Context, text string) (bucket *blob.Bucket, folder string,
 	}
 }
 
-// MaxSize is the size in bytes above which a file is refused.
-func (l *Library) MaxSize() int64 { return l.maxSize }
-
-// Close closes it.
+// Close releases the connections of a bucket. No other method may run any more.
 func (l *Library) Close() error {
 	if err := l.bucket.Close(); err != nil {
 		return fmt.Errorf("close the media storage: %w", err)
@@ -99,39 +100,39 @@ func (l *Library) Close() error {
 	return nil
 }
 
-// Get opens a file for reading.
+// Get opens a file for reading. The error is ErrNotFound or ErrUnavailable.
 func (l *Library) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	if !valid(key) {
+	if !validKey(key) {
 		return nil, ErrNotFound
 	}
 	r, err := l.bucket.NewReader(ctx, key, nil)
 	if err != nil {
-		return nil, l.failure("read", key, err)
+		return nil, l.storageError("read", key, err)
 	}
 	return r, nil
 }
 
-// Delete removes a file. One that is not there is removed already.
+// Delete removes a file. It succeeds for one that is not there, so that it can be tried again.
 func (l *Library) Delete(ctx context.Context, key string) error {
-	if !valid(key) {
+	if !validKey(key) {
 		return nil
 	}
-	if err := l.failure("delete", key, l.bucket.Delete(ctx, key)); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := l.storageError("delete", key, l.bucket.Delete(ctx, key)); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
 }
 
-// Each calls do with the keys that begin with prefix, of files that were last changed before then, some hundreds at a
-// time, until it returns an error.
+// Each calls do with the keys that begin with prefix, some hundreds at a time, until do returns an error. It leaves out
+// files that were changed at before or later: their uploads may be about to get their rows.
 func (l *Library) Each(ctx context.Context, prefix string, before time.Time, do func(keys []string) error) error {
-	if err := l.there(); err != nil { // the listing of a folder that is away is empty
-		return l.failure("list", "", err)
+	if err := l.checkFolder(); err != nil { // fileblob lists a folder that is away as an empty one
+		return l.storageError("list", "", err)
 	}
 	for token := blob.FirstPageToken; len(token) > 0; {
 		page, next, err := l.bucket.ListPage(ctx, token, eachAtOnce, &blob.ListOptions{Prefix: prefix})
 		if err != nil {
-			return l.failure("list", "", err)
+			return l.storageError("list", "", err)
 		}
 		token = next
 		var keys []string
@@ -150,33 +151,37 @@ func (l *Library) Each(ctx context.Context, prefix string, before time.Time, do 
 	return nil
 }
 
-// valid tells whether a file may have this key: one that climbs out, or is a folder, is nobody's.
-func valid(key string) bool { return fs.ValidPath(key) && key != "." }
+// validKey tells whether a file may have this key. One with ".." would lead out of the library, and "." is the
+// library's own folder.
+func validKey(key string) bool { return fs.ValidPath(key) && key != "." }
 
-// failure makes an error of the storage one of this package; nil stays nil.
-func (l *Library) failure(verb, key string, err error) error {
+// storageError makes an error of the storage one of this package; nil stays nil. That a file is not found counts only
+// if the folder is there: a volume that is not mounted must not look like files that were deleted.
+func (l *Library) storageError(verb, key string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case gcerrors.Code(err) == gcerrors.NotFound && l.there() == nil:
+	case gcerrors.Code(err) == gcerrors.NotFound && l.checkFolder() == nil:
 		return ErrNotFound
-	case full(err):
+	case isFull(err):
 		return fmt.Errorf("%s file %q: %w: %w: %w", verb, key, ErrUnavailable, ErrFull, err)
 	default:
 		return fmt.Errorf("%s file %q: %w: %w", verb, key, ErrUnavailable, err)
 	}
 }
 
-// full tells whether there is no room for more: on the disk, in the quota, or in the bucket (RFC 4918 section 11.5).
-func full(err error) bool {
+// isFull tells whether there is no room for more: on the disk, in the quota, by the limit of a file's size, or in the
+// bucket (507, RFC 4918 section 11.5).
+func isFull(err error) bool {
 	var answer interface{ HTTPStatusCode() int }
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) ||
 		errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusInsufficientStorage
 }
 
-// there says what is wrong if the folder is away: every file of it would seem to be missing, and a new one would be put
-// where, say, a volume is about to be mounted.
-func (l *Library) there() error {
+// checkFolder returns an error if the library's folder is away, as when its volume is not mounted. Without this check
+// every file would seem to be missing, and new files would go to the place at which the volume is mounted later, where
+// it hides them.
+func (l *Library) checkFolder() error {
 	if l.folder == "" {
 		return nil
 	}

@@ -8,27 +8,28 @@ import (
 	"fmt"
 )
 
-// Note keeps a few bytes of this server's own under a key, in place of what was there: whole, or, with an error, not at
-// all. What they are is not looked at. Get reads them, and Each lists them, like any file.
+// Note keeps a few bytes of this server's own under a key, such as the mark by which a database knows its library. They
+// replace what was there; with an error, that stays. Unlike an upload's, their type is not looked at. Get reads them,
+// and Each lists them, like any file.
 func (l *Library) Note(ctx context.Context, key string, content []byte) error {
-	if !valid(key) {
+	if !validKey(key) {
 		return fmt.Errorf("write file %q: that is no key", key)
 	}
-	if err := l.there(); err != nil {
-		return l.failure("write", key, err)
+	if err := l.checkFolder(); err != nil {
+		return l.storageError("write", key, err)
 	}
 	ctx, abort := context.WithCancel(ctx)
 	defer abort()
 	d, err := l.draft(ctx, key, "text/plain; charset=utf-8")
 	if err != nil {
-		return l.failure("write", key, err)
+		return l.storageError("write", key, err)
 	}
 	if _, err = d.writer.Write(content); err == nil {
 		err = d.keep()
 	}
 	if err != nil {
-		abort()
+		abort() // before discard, which would keep the note otherwise
 		d.discard()
 	}
-	return l.failure("write", key, err)
+	return l.storageError("write", key, err)
 }

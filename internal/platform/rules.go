@@ -13,24 +13,27 @@ import (
 
 // Rule is one thing that a platform is known to refuse.
 type Rule struct {
-	ID    string // such as "bluesky.text.max_graphemes"
+	ID    string // such as "bluesky.text.max_graphemes"; callers branch on it
 	Means string // one sentence, for documentation
 }
 
-// rule is a Rule of any platform.
+// rule is a Rule of any platform: how strict it is follows from the platform's Limits and Options.
 type rule struct {
-	id    string // without the platform
-	means func(Limits) string
+	id string // without the platform
+	// means is what the rule says of a platform; "": it is none of that platform's.
+	means func(*Platform) string
 	// broken says how a content breaks the rule, and what to do about it; "": it does not.
-	broken func(l Limits, c Content) (message, remediation string)
+	broken func(p *Platform, c Content) (message, remediation string)
 }
 
-// rules are checked in this order, which is that of the fields in a request. The first one that is broken is told.
+// rules are checked in this order, which is that of the fields in a request. Only the first one that is broken is told,
+// so that the same mistake always gets the same answer.
 var rules = []rule{
+	// What the platforms have in common.
 	{
 		"text.non_empty",
-		func(Limits) string { return "A post needs text, or media." },
-		func(_ Limits, c Content) (string, string) {
+		func(*Platform) string { return "A post needs text, or media." },
+		func(_ *Platform, c Content) (string, string) {
 			if len(c.Media) > 0 || strings.TrimSpace(c.Text) != "" {
 				return "", ""
 			}
@@ -39,58 +42,64 @@ var rules = []rule{
 	},
 	{
 		"text.max_graphemes",
-		func(l Limits) string { return fmt.Sprintf("The text has at most %d graphemes.", l.TextGraphemes) },
-		func(l Limits, c Content) (string, string) {
-			return tooLong(l, "text", c.Text, l.TextGraphemes, 0)
+		func(p *Platform) string {
+			return fmt.Sprintf("The text has at most %d graphemes.", p.Limits.TextGraphemes)
+		},
+		func(p *Platform, c Content) (string, string) {
+			return tooLong(p, "text", c.Text, p.Limits.TextGraphemes, 0)
 		},
 	},
 	{
 		"text.max_bytes",
-		func(l Limits) string { return bytesMeans("text", l.TextBytes) },
-		func(l Limits, c Content) (string, string) { return tooManyBytes(l, "text", c.Text, l.TextBytes) },
+		func(p *Platform) string { return bytesMeans("text", p.Limits.TextBytes) },
+		func(p *Platform, c Content) (string, string) {
+			return tooManyBytes(p, "text", c.Text, p.Limits.TextBytes)
+		},
 	},
 	{
 		"media.image_video_exclusive",
-		func(Limits) string { return "A post has images or a video, not both." },
-		func(l Limits, c Content) (string, string) {
+		func(*Platform) string { return "A post has images or a video, not both." },
+		func(p *Platform, c Content) (string, string) {
 			if countOf(c, Image) == 0 || countOf(c, Video) == 0 {
 				return "", ""
 			}
-			return l.Title + " takes images or a video in a post, not both.", "Make two posts of it."
+			return p.Title + " takes images or a video in a post, not both.", "Make two posts of it."
 		},
 	},
 	{
 		"media.count_max",
-		func(l Limits) string {
-			return fmt.Sprintf("A post has at most %d images, or %d video.", l.Images, l.Videos)
+		func(p *Platform) string {
+			return fmt.Sprintf("A post has at most %d images, or %d video.", p.Limits.Images, p.Limits.Videos)
 		},
 		tooMany,
 	},
 	{
 		"media.mime_allowed",
-		func(l Limits) string {
-			return "Images are " + strings.Join(l.ImageTypes, ", ") + "; videos are " + strings.Join(l.VideoTypes, ", ") + "."
+		func(p *Platform) string {
+			images, videos := strings.Join(p.Limits.ImageTypes, ", "), strings.Join(p.Limits.VideoTypes, ", ")
+			return "Images are " + images + "; videos are " + videos + "."
 		},
 		wrongType,
 	},
 	{
 		"media.image_size_max",
-		func(l Limits) string { return fmt.Sprintf("An image has at most %d bytes.", l.ImageBytes) },
-		func(l Limits, c Content) (string, string) { return tooLarge(l, c, Image) },
+		func(p *Platform) string { return fmt.Sprintf("An image has at most %d bytes.", p.Limits.ImageBytes) },
+		func(p *Platform, c Content) (string, string) { return tooLarge(p, c, Image) },
 	},
 	{
 		"media.video_size_max",
-		func(l Limits) string { return fmt.Sprintf("A video has at most %d bytes.", l.VideoBytes) },
-		func(l Limits, c Content) (string, string) { return tooLarge(l, c, Video) },
+		func(p *Platform) string { return fmt.Sprintf("A video has at most %d bytes.", p.Limits.VideoBytes) },
+		func(p *Platform, c Content) (string, string) { return tooLarge(p, c, Video) },
 	},
 	{
 		"media.alt_text_max_graphemes",
-		func(l Limits) string {
-			return fmt.Sprintf("An alternative text has at most %d graphemes.", l.AltTextGraphemes)
+		func(p *Platform) string {
+			return fmt.Sprintf("An alternative text has at most %d graphemes.", p.Limits.AltTextGraphemes)
 		},
-		func(l Limits, c Content) (string, string) {
+		func(p *Platform, c Content) (string, string) {
 			for i, m := range c.Media {
-				if message, remediation := tooLong(l, "alternative text", m.AltText, l.AltTextGraphemes, i+1); message != "" {
+				message, remediation := tooLong(p, "alternative text", m.AltText, p.Limits.AltTextGraphemes, i+1)
+				if message != "" {
 					return message, remediation
 				}
 			}
@@ -99,39 +108,41 @@ var rules = []rule{
 	},
 	{
 		"first_comment.max_graphemes",
-		func(l Limits) string {
-			return fmt.Sprintf("The first comment has at most %d graphemes.", l.FirstCommentGraphemes)
+		func(p *Platform) string {
+			return fmt.Sprintf("The first comment has at most %d graphemes.", p.Limits.FirstCommentGraphemes)
 		},
-		func(l Limits, c Content) (string, string) {
-			return tooLong(l, "first comment", c.FirstComment, l.FirstCommentGraphemes, 0)
+		func(p *Platform, c Content) (string, string) {
+			return tooLong(p, "first comment", c.FirstComment, p.Limits.FirstCommentGraphemes, 0)
 		},
 	},
 	{
 		"first_comment.max_bytes",
-		func(l Limits) string { return bytesMeans("first comment", l.FirstCommentBytes) },
-		func(l Limits, c Content) (string, string) {
-			return tooManyBytes(l, "first comment", c.FirstComment, l.FirstCommentBytes)
+		func(p *Platform) string { return bytesMeans("first comment", p.Limits.FirstCommentBytes) },
+		func(p *Platform, c Content) (string, string) {
+			return tooManyBytes(p, "first comment", c.FirstComment, p.Limits.FirstCommentBytes)
 		},
 	},
+	// What only some platforms understand: one rule says that the others don't, and more say how it is used by those that
+	// do. An option that is ignored in silence would publish something else than its author meant.
 	{
 		"reply.unsupported",
-		func(l Limits) string {
-			if l.Replies {
+		func(p *Platform) string {
+			if p.Has(OptionReply) {
 				return ""
 			}
 			return "There are no replies by URI and CID."
 		},
-		func(l Limits, c Content) (string, string) {
-			if o := c.Options; l.Replies || o.ReplyToURI+o.ReplyToCID+o.ReplyRootURI+o.ReplyRootCID == "" {
+		func(p *Platform, c Content) (string, string) {
+			if o := c.Options; p.Has(OptionReply) || o.ReplyToURI+o.ReplyToCID+o.ReplyRootURI+o.ReplyRootCID == "" {
 				return "", ""
 			}
-			return l.Title + " has no replies by URI and CID.", "Leave the reply options out."
+			return p.Title + " has no replies by URI and CID.", "Leave the reply options out."
 		},
 	},
 	{
 		"reply.parent",
 		ifReplies("A reply names the post that it answers by replyToUri and replyToCid, both."),
-		func(_ Limits, c Content) (string, string) {
+		func(_ *Platform, c Content) (string, string) {
 			if (c.Options.ReplyToURI == "") == (c.Options.ReplyToCID == "") {
 				return "", ""
 			}
@@ -140,10 +151,9 @@ var rules = []rule{
 	},
 	{
 		"reply.root",
-		ifReplies(
-			"A reply may name the first post of its thread by replyRootUri and replyRootCid, both, beside the post that it answers.",
-		),
-		func(_ Limits, c Content) (string, string) {
+		ifReplies("A reply may name the first post of its thread by replyRootUri and replyRootCid, both, " +
+			"beside the post that it answers."),
+		func(_ *Platform, c Content) (string, string) {
 			switch o := c.Options; {
 			case (o.ReplyRootURI == "") != (o.ReplyRootCID == ""):
 				return "Only one of replyRootUri and replyRootCid is set.", "Set both, or neither."
@@ -155,25 +165,28 @@ var rules = []rule{
 	},
 }
 
+func (p *Platform) ruleID(r rule) string { return string(p.Name) + "." + r.id }
+
 // Rules lists what Check checks, in its order.
-func (l Limits) Rules() []Rule {
+func (p *Platform) Rules() []Rule {
 	var list []Rule
 	for _, r := range rules {
-		if means := r.means(l); means != "" {
-			list = append(list, Rule{ID: string(l.Platform) + "." + r.id, Means: means})
+		if means := r.means(p); means != "" {
+			list = append(list, Rule{ID: p.ruleID(r), Means: means})
 		}
 	}
 	return list
 }
 
-// Check says what the platform would refuse, or nil. Nothing is opened or asked.
-func (l Limits) Check(c Content) *Failure {
+// Check says what the platform would refuse, or nil. Nothing is opened or asked: it runs within requests, before
+// anything is stored.
+func (p *Platform) Check(c Content) *Failure {
 	for _, r := range rules {
-		if message, remediation := r.broken(l, c); message != "" {
+		if message, remediation := r.broken(p, c); message != "" {
 			return &Failure{
 				Code:        CodePreflightFailed,
 				Message:     message,
-				Rule:        string(l.Platform) + "." + r.id,
+				Rule:        p.ruleID(r),
 				Remediation: remediation,
 			}
 		}
@@ -181,6 +194,7 @@ func (l Limits) Check(c Content) *Failure {
 	return nil
 }
 
+// countOf counts the media of a kind.
 func countOf(c Content, kind string) (n int) {
 	for _, m := range c.Media {
 		if m.Kind == kind {
@@ -190,10 +204,10 @@ func countOf(c Content, kind string) (n int) {
 	return n
 }
 
-// tooLong counts what people see as characters (UAX #29), as the platforms do. number is that of the medium, if it is
-// one's.
-func tooLong(l Limits, what, text string, most, number int) (message, remediation string) {
-	if len(text) <= most { // no text has more graphemes than bytes
+// tooLong counts what people see as characters (UAX #29), as the platforms do. number is that of the medium whose text
+// it is, from 1; 0: it is no medium's.
+func tooLong(p *Platform, what, text string, most, number int) (message, remediation string) {
+	if len(text) <= most { // no text has more graphemes than bytes, and counting bytes is free
 		return "", ""
 	}
 	n := uniseg.GraphemeClusterCount(text)
@@ -203,9 +217,10 @@ func tooLong(l Limits, what, text string, most, number int) (message, remediatio
 	if number > 0 {
 		what = fmt.Sprintf("%s of medium %d", what, number)
 	}
-	return fmt.Sprintf("The %s has %d graphemes; %s takes at most %d.", what, n, l.Title, most), "Shorten it."
+	return fmt.Sprintf("The %s has %d graphemes; %s takes at most %d.", what, n, p.Title, most), "Shorten it."
 }
 
+// bytesMeans is "" for most platforms: only some count bytes as well.
 func bytesMeans(what string, most int) string {
 	if most == 0 {
 		return ""
@@ -213,68 +228,54 @@ func bytesMeans(what string, most int) string {
 	return fmt.Sprintf("The %s has at most %d bytes of UTF-8.", what, most)
 }
 
-func tooManyBytes(l Limits, what, text string, most int) (message, remediation string) {
+// tooManyBytes counts UTF-8, as the lexicons of the AT Protocol do (maxLength), beside graphemes (maxGraphemes).
+func tooManyBytes(p *Platform, what, text string, most int) (message, remediation string) {
 	if most == 0 || len(text) <= most {
 		return "", ""
 	}
-	return fmt.Sprintf(
-		"The %s has %d bytes; %s takes at most %d.",
-		what,
-		len(text),
-		l.Title,
-		most,
-	), "Shorten it, or use simpler characters."
+	return fmt.Sprintf("The %s has %d bytes; %s takes at most %d.", what, len(text), p.Title, most),
+		"Shorten it, or use simpler characters."
 }
 
-func tooMany(l Limits, c Content) (message, remediation string) {
+// tooMany counts each kind by itself: that they don't go together is another rule, which comes first.
+func tooMany(p *Platform, c Content) (message, remediation string) {
 	for _, kind := range []string{Image, Video} {
-		if most, _, _ := l.ofKind(kind); countOf(c, kind) > most {
-			return fmt.Sprintf(
-				"The post has %d %ss; %s takes at most %d.",
-				countOf(c, kind),
-				kind,
-				l.Title,
-				most,
-			), "Make several posts of it."
+		n := countOf(c, kind)
+		if most, _, _ := p.Limits.ofKind(kind); n > most {
+			return fmt.Sprintf("The post has %d %ss; %s takes at most %d.", n, kind, p.Title, most), "Make several posts of it."
 		}
 	}
 	return "", ""
 }
 
-// wrongType refuses a kind that is none as well: nothing is allowed of it.
-func wrongType(l Limits, c Content) (message, remediation string) {
+// wrongType refuses unknown kinds too: no type is allowed of them.
+func wrongType(p *Platform, c Content) (message, remediation string) {
 	for i, m := range c.Media {
-		if _, types, _ := l.ofKind(m.Kind); !slices.Contains(types, m.ContentType) {
-			return fmt.Sprintf("Medium %d is of type %s, which %s does not take as %s.", i+1, m.ContentType, l.Title, m.Kind),
-				"Convert it, or give the kind that it is: " + strings.Join(
-					slices.Concat(l.ImageTypes, l.VideoTypes),
-					", ",
-				) + " are taken."
+		if _, types, _ := p.Limits.ofKind(m.Kind); !slices.Contains(types, m.ContentType) {
+			taken := strings.Join(slices.Concat(p.Limits.ImageTypes, p.Limits.VideoTypes), ", ")
+			return fmt.Sprintf("Medium %d is of type %s, which %s does not take as %s.", i+1, m.ContentType, p.Title, m.Kind),
+				"Convert it, or give the kind that it is: " + taken + " are taken."
 		}
 	}
 	return "", ""
 }
 
-func tooLarge(l Limits, c Content, kind string) (message, remediation string) {
-	_, _, most := l.ofKind(kind)
+// tooLarge names the first medium that is, by its place in the post: its id means nothing to a person.
+func tooLarge(p *Platform, c Content, kind string) (message, remediation string) {
+	_, _, most := p.Limits.ofKind(kind)
 	for i, m := range c.Media {
 		if m.Kind == kind && m.SizeBytes > most {
-			return fmt.Sprintf(
-				"Medium %d has %d bytes; %s takes %ss of at most %d.",
-				i+1,
-				m.SizeBytes,
-				l.Title,
-				kind,
-				most,
-			), "Make it smaller."
+			return fmt.Sprintf("Medium %d has %d bytes; %s takes %ss of at most %d.", i+1, m.SizeBytes, p.Title, kind, most),
+				"Make it smaller."
 		}
 	}
 	return "", ""
 }
 
-func ifReplies(means string) func(Limits) string {
-	return func(l Limits) string {
-		if l.Replies {
+// ifReplies is for rules about what rule reply.unsupported refuses elsewhere.
+func ifReplies(means string) func(*Platform) string {
+	return func(p *Platform) string {
+		if p.Has(OptionReply) {
 			return means
 		}
 		return ""

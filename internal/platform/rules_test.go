@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 )
 
 // family is one grapheme of 25 bytes.
@@ -76,11 +77,11 @@ func TestCheck(t *testing.T) {
 		{"LinkedIn has no replies", "linkedin", platform.Content{Text: "a", Options: platform.Options{ReplyToURI: "u", ReplyToCID: "c"}}, "linkedin.reply.unsupported"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
-			limits, ok := platform.LimitsOf(tc.platform)
+			p, ok := catalog.All.Get(tc.platform)
 			if !ok {
-				t.Fatalf("there are no limits of %s", tc.platform)
+				t.Fatalf("there is no platform %s", tc.platform)
 			}
-			f := limits.Check(tc.content)
+			f := p.Check(tc.content)
 			switch {
 			case f == nil && tc.want == "":
 			case f == nil:
@@ -89,7 +90,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("rule is %q (%s), want %q", f.Rule, f.Message, tc.want)
 			case f.Code != platform.CodePreflightFailed || f.Message == "" || f.Remediation == "":
 				t.Errorf("failure is %+v, want the code %s, a message and a remediation", f, platform.CodePreflightFailed)
-			case !slices.ContainsFunc(limits.Rules(), func(r platform.Rule) bool { return r.ID == tc.want }):
+			case !slices.ContainsFunc(p.Rules(), func(r platform.Rule) bool { return r.ID == tc.want }):
 				t.Errorf("Rules() does not list %s", tc.want)
 			}
 		})
@@ -97,18 +98,17 @@ func TestCheck(t *testing.T) {
 }
 
 func TestEveryPlatformHasLimits(t *testing.T) {
-	for _, name := range platform.Names {
-		limits, ok := platform.LimitsOf(name)
-		if !ok || limits.Platform != name {
-			t.Errorf("LimitsOf(%s) = %v, %v", name, limits.Platform, ok)
+	for _, p := range catalog.All {
+		if found, ok := catalog.All.Get(p.Name); !ok || found.Name != p.Name {
+			t.Errorf("Get(%s) = %v, %v", p.Name, found.Name, ok)
 		}
-		for _, r := range limits.Rules() {
-			if !strings.HasPrefix(r.ID, string(name)+".") || strings.Contains(r.Means, " 0 ") {
+		for _, r := range p.Rules() {
+			if !strings.HasPrefix(r.ID, string(p.Name)+".") || strings.Contains(r.Means, " 0 ") {
 				t.Errorf("rule %s: %q", r.ID, r.Means)
 			}
 		}
 	}
-	if _, ok := platform.LimitsOf("myspace"); ok {
-		t.Error("an unknown platform has limits")
+	if _, ok := catalog.All.Get("myspace"); ok {
+		t.Error("there is an unknown platform")
 	}
 }

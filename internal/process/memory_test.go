@@ -30,10 +30,10 @@ func TestGrowth(t *testing.T) {
 
 // Memory is given back once, when a burst of collections is over.
 func TestMemoryIsGivenBack(t *testing.T) {
-	c := collector{percent: fullGrowth}
+	c := collector{percent: maxPercent}
 	var at []int
 	for second, cycles := range []uint64{1, 2, 9, 9, 9, 9, 9, 9, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11} {
-		if _, release := c.next(50<<20, cycles); release {
+		if _, free := c.next(50<<20, cycles); free {
 			at = append(at, second)
 		}
 	}
@@ -46,7 +46,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 func TestGOGCDecides(t *testing.T) {
 	before := debug.SetGCPercent(77)
 	defer debug.SetGCPercent(before)
-	PaceCollector(t.Context(), func(string) string { return "77" }) // it returns at once
+	TuneCollector(t.Context(), func(string) string { return "77" }) // it returns at once
 	if got := debug.SetGCPercent(77); got != 77 {
 		t.Errorf("it was set to %d", got)
 	}

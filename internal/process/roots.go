@@ -3,6 +3,7 @@
 
 package process
 
-// The image has no file of certificate authorities: it would be that of the machine that built it. These, of Mozilla's
-// list, are used where the system has none. SSL_CERT_FILE and SSL_CERT_DIR name others.
+// The image has no file of certificate authorities: it would be that of whichever machine built it, and the same source
+// would give another image. These, of Mozilla's list, are used where the system has none. SSL_CERT_FILE and
+// SSL_CERT_DIR name others.
 import _ "golang.org/x/crypto/x509roots/fallback"

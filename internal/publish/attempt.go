@@ -20,11 +20,15 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// atOnce is how many posts of one request are sent at a time.
+// atOnce is how many posts of one request are sent at a time: enough that a request for many is answered in time, and
+// few enough that it does not crowd out the others.
 const atOnce = 5
 
 // Publish makes the attempts that a request has begun, several at a time, and returns their outcomes in the same order.
 // They are to be given to Record, for which the end of Run waits.
+//
+// ctx should not end with the caller's connection: a post that is on its way is sent whether or not anybody still waits
+// for the answer, and an attempt that is cut off would end as unknown.
 func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
 	p.requests.enter(attempts)
 	outcomes := make([]store.Outcome, len(posts))
@@ -32,6 +36,7 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 	running.SetLimit(atOnce)
 	for i, post := range posts {
 		running.Go(func() error {
+			// Asked anew before each: the end of the process may come while the first ones are being sent.
 			if p.requests.isEnding() {
 				outcomes[i] = p.unsent(attempts[i])
 			} else {
@@ -40,16 +45,18 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 			return nil
 		})
 	}
-	_ = running.Wait() // an attempt's failure is its outcome
+	_ = running.Wait() // there is none: an attempt's failure is its outcome, and does not end the others
 	return outcomes
 }
 
-// unsent ends an attempt that the end of the process has come before.
+// unsent is the outcome of an attempt that the end of the process has come before.
 func (p *Publisher) unsent(a store.Attempt) store.Outcome {
 	a.FinishedAt, a.Failure = p.o.Clock.Now(), stopped
 	return store.Outcome{Attempt: a, Failure: stopped}
 }
 
+// attempt makes an attempt that is stored already, and returns how it ended. It stores nothing: the caller does that
+// together with what else it has to write.
 func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attempt) store.Outcome {
 	ctx, span := tracing.Child(ctx, "publish attempt")
 	began := p.o.Clock.Now()
@@ -57,14 +64,12 @@ func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attemp
 	endSpan(span, post.Platform, failure)
 	a.FinishedAt = p.o.Clock.Now()
 	a.Failure = failure
-	if failure != nil {
-		receipt = platform.Receipt{}
-	}
 	p.metrics.published(post.Platform, failure, a.FinishedAt.Sub(began))
 	return store.Outcome{Attempt: a, Receipt: receipt, Failure: failure}
 }
 
-// endSpan ends the span of an attempt. Its outcome is that of the metrics.
+// endSpan ends the span of an attempt. It tells the outcome in the words of the metrics, so that one leads to the
+// other.
 func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 	if span.IsRecording() {
 		span.SetAttributes(
@@ -72,53 +77,53 @@ func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 			attribute.String("lmp.publish.outcome", outcomeOf(failure)),
 		)
 		if failure != nil {
+			// Without a description: the failure's message may repeat what the author wrote.
 			span.SetStatus(codes.Error, "")
 		}
 	}
 	span.End()
 }
 
-// send sends a post. Whatever goes wrong becomes a failure, which says whether the platform may have the post.
+// send sends a post. Whatever goes wrong becomes a failure, which says whether the platform may have the post. It logs
+// what its author can't do anything about.
 func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform.Receipt, failure *platform.Failure) {
-	to, ok := p.o.Platforms[post.Platform]
-	if !ok {
+	to := p.publisher(post.Platform)
+	if to == nil {
 		return receipt, notEnabled(post.Platform)
 	}
-	if post.Account == nil {
+	if post.Account == nil { // it was disconnected after the post was queued
 		return receipt, disconnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
 	content, err := p.content(ctx, post)
 	if err == nil {
-		err = ctx.Err()
+		err = ctx.Err() // up to here it is certain that the platform has not got it
 	}
 	if err != nil {
 		p.o.Logger.Error("a post was not sent", "post", post.ID, "platform", post.Platform, "error", err)
 		return receipt, notSent
 	}
 
-	account := platform.Account{
-		ID:                post.Account.ID,
-		Platform:          post.Account.Platform,
-		PlatformAccountID: post.Account.PlatformAccountID,
-	}
-	receipt, err = guarded(ctx, to, account, content)
+	outcome, err := guarded(ctx, to, platform.Publication{
+		PostID: post.ID,
+		To: platform.Account{
+			ID:                post.Account.ID,
+			Platform:          post.Account.Platform,
+			PlatformAccountID: post.Account.PlatformAccountID,
+		},
+		Content:     content,
+		Credentials: noCredentials{},
+	})
+	// An error and a value that is no outcome are the same mistake: in both cases nothing is known.
 	if err == nil {
-		return receipt, nil
+		if receipt, failure, err = stored(outcome); err == nil {
+			return receipt, failure
+		}
 	}
-	if errors.As(err, &failure) && failure != nil {
-		return receipt, failure
-	}
-	p.o.Logger.Error(
-		"a platform's part of this server has failed",
-		"post",
-		post.ID,
-		"platform",
-		post.Platform,
-		"error",
-		err,
-	)
+	p.o.Logger.Error("a platform's part of this server has failed",
+		"post", post.ID, "platform", post.Platform, "error", err)
+	// By ctx and not by err: what a platform's client makes of the end of its context is anybody's guess.
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return receipt, timedOut(post.Platform)
@@ -128,22 +133,50 @@ func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform
 	return receipt, mistake
 }
 
-// guarded makes an error of a panic.
-func guarded(
-	ctx context.Context,
-	to Platform,
-	account platform.Account,
-	c platform.Content,
-) (r platform.Receipt, err error) {
+// stored is what is kept of an outcome: a receipt, or a failure. An error says that it is no outcome at all.
+//
+// All that is not published is told apart by its failure's code alone so far. When a post may be tried again, and what
+// to ask about one whose outcome is unknown, is not stored yet: nothing is tried or asked again by itself.
+func stored(o platform.Outcome) (platform.Receipt, *platform.Failure, error) {
+	switch o := o.(type) {
+	case platform.Published:
+		return o.Receipt, nil, nil
+	case platform.Rejected:
+		return platform.Receipt{}, &o.Failure, nil
+	case platform.NotTaken:
+		return platform.Receipt{}, &o.Failure, nil
+	case platform.OutcomeUnknown:
+		return platform.Receipt{}, &o.Failure, nil
+	default:
+		return platform.Receipt{}, nil, fmt.Errorf("there is no outcome of type %T", o)
+	}
+}
+
+// guarded makes an error of a panic: one platform's mistake must not end the process, with everybody's attempts.
+func guarded(ctx context.Context, to platform.Publisher, p platform.Publication) (o platform.Outcome, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return to.Publish(ctx, account, c)
+	return to.Publish(ctx, p)
 }
 
-// content is what a post says, with its media to be opened when they are needed.
+// noCredentials are the credentials of every account so far: the sandbox needs none, and nothing else is published to.
+type noCredentials struct{}
+
+// Get is platform.Credentials'.
+func (noCredentials) Get(context.Context) (platform.Secrets, error) {
+	return nil, platform.ErrNoSecrets
+}
+
+// Renew is platform.Credentials'.
+func (noCredentials) Renew(context.Context, platform.Secrets) (platform.Secrets, error) {
+	return nil, platform.ErrNoSecrets
+}
+
+// content is what a post says, with its media to be opened when they are needed. It is an error if one of them is gone:
+// a post without its picture is another post.
 func (p *Publisher) content(ctx context.Context, post store.Post) (platform.Content, error) {
 	c := platform.Content{Text: post.Text, FirstComment: post.FirstComment}
 	if post.Options != nil {
@@ -156,6 +189,7 @@ func (p *Publisher) content(ctx context.Context, post store.Post) (platform.Cont
 	if err != nil {
 		return c, fmt.Errorf("look up the media of post %s: %w", post.ID, err)
 	}
+	// files are in the order of post.Media, or some of them are missing.
 	if len(files) != len(post.Media) {
 		return c, fmt.Errorf("post %s has %d media, and %d files are left of them", post.ID, len(post.Media), len(files))
 	}

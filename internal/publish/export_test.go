@@ -19,7 +19,7 @@ func (p *Publisher) HurryUpkeep(every time.Duration) {
 }
 
 // HurryEnd makes the end of Run wait that long for what is left to be written.
-func (p *Publisher) HurryEnd(settleWithin time.Duration) { p.pace.settleWithin = settleWithin }
+func (p *Publisher) HurryEnd(grace time.Duration) { p.pace.recordingGrace = grace }
 
 // RequeueOverdue is what Run does every so often.
 func (p *Publisher) RequeueOverdue(ctx context.Context) error { return p.requeueOverdue(ctx) }

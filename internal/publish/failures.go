@@ -9,7 +9,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Rules of failures that are this server's own.
+// Rules of failures that are this server's own. By them callers tell whether the platform may have the post, and
+// whether to retry it, so they never change.
 const (
 	// RuleOutcomeUnknown says that the attempt was cut off: the platform may have the post.
 	RuleOutcomeUnknown = "publish.outcome_unknown"
@@ -34,6 +35,7 @@ func outcomeUnknown() *platform.Failure {
 	}
 }
 
+// timedOut has the code of the platform's failures, not of ours: it is the platform that took too long.
 func timedOut(name platform.Name) *platform.Failure {
 	return &platform.Failure{
 		Code:        platform.CodeUnavailable,
@@ -43,6 +45,7 @@ func timedOut(name platform.Name) *platform.Failure {
 	}
 }
 
+// notEnabled names no reason, which only the operator could do something about.
 func notEnabled(name platform.Name) *platform.Failure {
 	return &platform.Failure{
 		Code:        platform.CodeNotEnabled,
@@ -51,25 +54,32 @@ func notEnabled(name platform.Name) *platform.Failure {
 	}
 }
 
+// These are shared between attempts: nobody changes them. None repeats an error of ours, which goes to the log, because
+// whoever wrote the post can't act on it, and it may tell what is none of their business.
 var (
+	// mistake: what a platform's client had done when it failed is not known, so the worst is assumed.
 	mistake = &platform.Failure{
-		Code:        platform.CodeInternalError,
-		Message:     "Something went wrong on this server while it published the post. Whether the platform took it is not known.",
+		Code: platform.CodeInternalError,
+		Message: "Something went wrong on this server while it published the post. " +
+			"Whether the platform took it is not known.",
 		Rule:        RuleOutcomeUnknown,
 		Remediation: look,
 	}
+	// notSent: it failed before the platform was asked, so that the post may be retried without looking.
 	notSent = &platform.Failure{
 		Code:        platform.CodeInternalError,
 		Message:     "Something went wrong on this server before the post was sent. The platform does not have it.",
 		Rule:        RuleNotSent,
 		Remediation: "Retry the post.",
 	}
+	// stopped: the process ended before it was the post's turn.
 	stopped = &platform.Failure{
 		Code:        platform.CodeInternalError,
 		Message:     "The server was stopped before the post was sent. The platform does not have it.",
 		Rule:        RuleNotSent,
 		Remediation: "Retry the post.",
 	}
+	// disconnected has an auth failure's code: a retry without a new connection comes to the same.
 	disconnected = &platform.Failure{
 		Code:        platform.CodeAuthFailed,
 		Message:     "The account was disconnected before the post was sent.",

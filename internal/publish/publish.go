@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package publish brings posts to their platforms: at once, or when their time has come. Each attempt is on record
-// before it begins, so that a post whose process died on the way is never sent a second time blindly.
+// Package publish brings posts to their platforms: at once, or when their time has come. Each attempt is stored before
+// it begins, so that a post whose process died on the way is never sent a second time blindly.
 package publish
 
 import (
@@ -15,41 +15,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel/trace"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
-
-// Platform is what a post can go to.
-type Platform interface {
-	// Preflight says what the platform would refuse, without asking it: a *platform.Failure with CodePreflightFailed, or
-	// nil.
-	Preflight(platform.Content) *platform.Failure
-	// Publish sends a post. It must heed ctx. An error that is no *platform.Failure is a mistake of ours.
-	Publish(ctx context.Context, to platform.Account, c platform.Content) (platform.Receipt, error)
-}
-
-// Connector is how accounts of a platform are connected.
-type Connector interface {
-	Describe() platform.Descriptor
-	// Connect tries credentials, by the names of the descriptor's fields. The error is a *platform.Failure.
-	Connect(ctx context.Context, credentials map[string]string) (platform.Connection, error)
-}
 
 // Options are what a Publisher is made of. All are required except where they say otherwise.
 type Options struct {
 	Store *store.DB
 	Media *media.Library
-	// Environment whose posts these are. Files of another one in the same library are none of this publisher's.
+	// Environment whose posts these are. Files of another one in the same library are none of this publisher's: its
+	// database does not know them, and would take them for left behind.
 	Environment key.Environment
-	Platforms   map[platform.Name]Platform
-	Clock       clock.PassiveClock
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
-	// Tracer begins the traces of scheduled posts. Optional: nil makes none.
+	// Platforms are those that posts may be for. Posts for one without a Publisher, or that is not listed, fail.
+	Platforms  platform.List
+	Clock      clock.PassiveClock
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	// Tracer begins the traces of scheduled posts; attempts of requests belong to the request's. Optional: nil makes none.
 	Tracer trace.Tracer
 	// Timeout bounds one attempt. Optional: 20 s.
 	Timeout time.Duration
@@ -59,23 +47,32 @@ type Options struct {
 
 // Publisher publishes posts.
 type Publisher struct {
-	o           Options
-	work        *store.Work
-	queue       *river.Client[*sql.Tx]
-	metrics     metrics
-	pace        pace
-	withdrawals line[withdrawal]
-	records     line[record]
+	o       Options
+	work    *store.Work
+	queue   *river.Client[*sql.Tx]
+	metrics metrics
+	pace    pace
+	// What waits for the database. Neither is ever full: what waits must not be forgotten, and whoever brings it can't
+	// wait. Nobody is promised an order.
+	withdrawals *workqueue.Typed[*withdrawal]
+	records     *workqueue.Typed[*record]
 	requests    underway
-	seldom      *slog.Logger // for what would be said again and again
+	throttled   *slog.Logger // for what would be said again and again
 }
 
+// backoff is how a database that is away is tried again: soon enough that nobody notices a restart of it, and seldom
+// enough that all replicas together do not keep it from coming back.
+var backoff = retry.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
+
+// The timeout leaves time for a platform that is slow. The end of a process may take as long, and some seconds: whoever
+// raises it raises what Run waits for, and what the pod's terminationGracePeriodSeconds must leave room for.
 const (
 	defaultTimeout      = 20 * time.Second
 	defaultPollInterval = time.Second
 )
 
-// New returns a publisher.
+// New returns a publisher. It asks the database for nothing yet, which may be away or still to be migrated: what is
+// queued and published is stored by its callers, who notice.
 func New(o Options) (*Publisher, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -87,10 +84,10 @@ func New(o Options) (*Publisher, error) {
 		o:           o,
 		work:        o.Store.Work(),
 		pace:        paceOf(o.PollInterval),
-		withdrawals: newLine[withdrawal](),
-		records:     newLine[record](),
+		withdrawals: workqueue.NewTyped[*withdrawal](),
+		records:     workqueue.NewTyped[*record](),
 		requests:    newUnderway(),
-		seldom:      slog.New(newReticent(o.Logger.Handler())),
+		throttled:   slog.New(newThrottled(o.Logger.Handler())),
 	}
 	var err error
 	if p.metrics, err = newMetrics(o.Registerer); err != nil {
@@ -104,20 +101,23 @@ func New(o Options) (*Publisher, error) {
 
 // Run works off what is queued, once the database has been migrated, until ctx ends. Then nothing more is sent, and it
 // waits for the attempts that are running, those of requests too, until how they ended is written down: as long as one
-// may take, and some seconds. Beside that it settles what dead processes have left behind, and purges what is no longer
-// needed.
+// may take, and some seconds. Beside that it fails what dead processes have left behind, and purges what is no longer
+// needed. A Publisher is run once.
 func (p *Publisher) Run(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-p.o.Store.Migrated():
 	}
+	// The order of the end: first nothing new begins (queue, withdrawals, upkeep), then running attempts end, then what
+	// they have left to be written is written.
 	var loops sync.WaitGroup
 	loops.Go(func() { p.withdraw(ctx) })
 	for _, u := range p.upkeep() {
 		loops.Go(func() { p.keepUp(ctx, u) })
 	}
-	late := after(ctx, p.o.Timeout+p.pace.settleWithin+time.Second)
+	// A second later than the queue cancels what still runs (its SoftStopTimeout), so that it has time to end by itself.
+	late := after(ctx, p.o.Timeout+p.pace.recordingGrace+time.Second)
 	// In a request for many posts, those that were not sent yet would take longer than anybody waits for the end of a
 	// process.
 	context.AfterFunc(ctx, p.requests.end)
@@ -126,20 +126,30 @@ func (p *Publisher) Run(ctx context.Context) {
 	loops.Go(func() { p.recordLate(recording) })
 	p.runQueue(ctx, late)
 	if left := p.requests.wait(late); left > 0 {
-		p.o.Logger.Warn(
-			"attempts of requests did not end in time: what became of them will be told as unknown",
-			"attempts",
-			left,
-		)
+		p.o.Logger.Warn("attempts of requests did not end in time: what became of them will be told as unknown",
+			"attempts", left)
 	}
 	attemptsEnded()
 	loops.Wait()
 }
 
-// Preflight says what the post's platform would refuse. media are those of the content, with their types and sizes.
+// after returns a channel that is closed d after ctx has ended.
+func after(ctx context.Context, d time.Duration) <-chan struct{} {
+	ended := make(chan struct{})
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, func() { close(ended) }) })
+	return ended
+}
+
+// publisher returns that of a platform; nil: this server does not publish to it.
+func (p *Publisher) publisher(name platform.Name) platform.Publisher {
+	found, _ := p.o.Platforms.Get(name)
+	return found.Publisher
+}
+
+// Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes.
 func (p *Publisher) Preflight(name platform.Name, c platform.Content) *platform.Failure {
-	to, ok := p.o.Platforms[name]
-	if !ok {
+	to := p.publisher(name)
+	if to == nil {
 		return notEnabled(name)
 	}
 	return to.Preflight(c)

@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
+	"github.com/letmepost/letmepost-operator/internal/platform/linkedin"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -28,8 +30,8 @@ func sqlite(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(),
 func begun(texts ...string) (posts []store.Post, attempts []store.Attempt) {
 	for i, text := range texts {
 		id := fmt.Sprint("post ", i)
-		account := &store.AccountRef{ID: "a", Platform: platform.Bluesky, PlatformAccountID: "did:test:alice"}
-		posts = append(posts, store.Post{ID: id, Platform: platform.Bluesky, Account: account, Text: text})
+		account := &store.AccountRef{ID: "a", Platform: bluesky.Name, PlatformAccountID: "did:test:alice"}
+		posts = append(posts, store.Post{ID: id, Platform: bluesky.Name, Account: account, Text: text})
 		attempts = append(attempts, store.Attempt{ID: fmt.Sprint("attempt ", i), PostID: id, Number: 1})
 	}
 	return posts, attempts
@@ -74,7 +76,7 @@ func TestOutcomes(t *testing.T) {
 		},
 		{
 			reason: "a platform that is not offered",
-			mod:    func(p *store.Post) { p.Platform = platform.LinkedIn },
+			mod:    func(p *store.Post) { p.Platform = linkedin.Name },
 			code:   platform.CodeNotEnabled,
 		},
 		{
@@ -190,13 +192,13 @@ func TestSeveral(t *testing.T) {
 
 func TestPreflight(t *testing.T) {
 	p := start(t, sqlite(t), newSandbox())
-	if f := p.Preflight(platform.Bluesky, platform.Content{Text: "hello"}); f != nil {
+	if f := p.Preflight(bluesky.Name, platform.Content{Text: "hello"}); f != nil {
 		t.Errorf("failure is %+v", f)
 	}
-	if f := p.Preflight(platform.Bluesky, platform.Content{}); f == nil || f.Code != platform.CodePreflightFailed {
+	if f := p.Preflight(bluesky.Name, platform.Content{}); f == nil || f.Code != platform.CodePreflightFailed {
 		t.Errorf("failure is %+v", f)
 	}
-	if f := p.Preflight(platform.LinkedIn, platform.Content{Text: "hello"}); f == nil || f.Code != platform.CodeNotEnabled {
+	if f := p.Preflight(linkedin.Name, platform.Content{Text: "hello"}); f == nil || f.Code != platform.CodeNotEnabled {
 		t.Errorf("failure is %+v", f)
 	}
 }
@@ -296,5 +298,58 @@ func TestOrphans(t *testing.T) {
 		if got := left(); got != tc.want {
 			t.Errorf("%s: left are %q, want %q", tc.reason, got, tc.want)
 		}
+	}
+}
+
+// answering is a platform whose part of this server returns what it is told to.
+type answering struct {
+	faulty
+	outcome platform.Outcome
+}
+
+func (a answering) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	if secrets, err := p.Credentials.Get(ctx); !errors.Is(err, platform.ErrNoSecrets) || secrets != nil {
+		return nil, fmt.Errorf("there are credentials: %v, error %w", secrets, err)
+	}
+	return a.outcome, nil
+}
+
+// TestKindsOfOutcomes: every kind of outcome is kept as what it says, whether or not it may be tried again.
+func TestKindsOfOutcomes(t *testing.T) {
+	failure := platform.Failure{Code: platform.CodeUnavailable, Rule: "its.own"}
+	for _, tc := range []struct {
+		reason  string
+		outcome platform.Outcome
+		want    store.Outcome
+	}{
+		{"it took it", platform.Published{Receipt: platform.Receipt{URI: "at://1"}}, store.Outcome{Receipt: platform.Receipt{URI: "at://1"}}},
+		{"it said no", platform.Rejected{Failure: failure}, store.Outcome{Failure: &failure}},
+		{"it was not asked", platform.NotTaken{Failure: failure, NotBefore: time.Now()}, store.Outcome{Failure: &failure}},
+		{"it may have it", platform.OutcomeUnknown{Failure: failure, Token: []byte("t")}, store.Outcome{Failure: &failure}},
+		{"that is no outcome", nil, store.Outcome{Failure: &platform.Failure{Code: platform.CodeInternalError, Rule: publish.RuleOutcomeUnknown}}},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			p := start(t, sqlite(t), answering{outcome: tc.outcome})
+			posts, attempts := begun("hello")
+			got := p.Publish(t.Context(), posts, attempts)[0]
+			if got.Receipt.URI != tc.want.Receipt.URI || (got.Failure == nil) != (tc.want.Failure == nil) {
+				t.Fatalf("%+v, want %+v", got, tc.want)
+			}
+			if f := got.Failure; f != nil && (f.Code != tc.want.Failure.Code || f.Rule != tc.want.Failure.Rule || got.Attempt.Failure != f) {
+				t.Errorf("failure is %+v, of the attempt %+v; want %+v", f, got.Attempt.Failure, tc.want.Failure)
+			}
+		})
+	}
+}
+
+// TestUnpublishable: a platform that is known, and that this server does not publish to yet.
+func TestUnpublishable(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox(), func(o *publish.Options) { o.Platforms = platform.List{asBluesky(nil)} })
+	if f := p.Preflight(bluesky.Name, platform.Content{Text: "hello"}); f == nil || f.Code != platform.CodeNotEnabled {
+		t.Errorf("preflight says %+v", f)
+	}
+	posts, attempts := begun("hello")
+	if f := p.Publish(t.Context(), posts, attempts)[0].Failure; f == nil || f.Code != platform.CodeNotEnabled {
+		t.Errorf("failure is %+v", f)
 	}
 }

@@ -31,10 +31,12 @@ type job struct {
 func (job) Kind() string { return "publish_post" }
 
 const (
-	// workers is how many scheduled posts one process publishes at a time.
+	// workers is how many scheduled posts one process publishes at a time. Each of them mostly waits for a platform.
 	workers = 10
-	// maxAttempts is how often a job is tried while the database is away, half a minute apart: for most of a day.
+	// maxAttempts is how often a job is tried while the database is away, half a minute apart: for most of a day. After
+	// that the post is found as overdue, and gets another job.
 	maxAttempts = 2000
+	// retryAtMost is the longest time between two of them. A post is late by as much after an outage.
 	retryAtMost = 30 * time.Second
 	// besideAttempt is what a job may take before and after its attempt.
 	besideAttempt = 15 * time.Second
@@ -52,7 +54,7 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 	client, err := river.NewClient(p.o.Store.QueueDriver(), &river.Config{
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
 		Workers: jobs,
-		// No engine's database/sql driver can be listened to.
+		// LISTEN needs a connection of pgx's own, and SQLite has nothing like it: through database/sql, polling is all.
 		PollOnly:          true,
 		FetchPollInterval: p.o.PollInterval,
 		FetchCooldown:     min(p.o.PollInterval, river.FetchCooldownDefault),
@@ -61,10 +63,11 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		RetryPolicy:          retries{p},
 		JobTimeout:           timeout,
 		RescueStuckJobsAfter: timeout + rescueAfter,
-		SoftStopTimeout:      p.o.Timeout + p.pace.settleWithin,
+		SoftStopTimeout:      p.o.Timeout + p.pace.recordingGrace,
 
+		// Jobs that are done are of no use to anybody: what became of a post is with the post.
 		CompletedJobRetentionPeriod: time.Hour,
-		Logger:                      p.seldom,
+		Logger:                      p.throttled,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
@@ -72,7 +75,8 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 	return client, nil
 }
 
-// Enqueue has posts published when their time has come, if tx is committed.
+// Enqueue has posts published when their time has come, if tx is committed. A post that has a job already gets another
+// in its place, so it is also how a post is moved.
 func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Post) error {
 	if len(posts) == 0 {
 		return nil
@@ -87,6 +91,7 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 		}
 	}
 	results, err := p.queue.InsertManyTx(ctx, tx.SQL(), jobs)
+	// A post without a job would wait until it is overdue, so this must not pass unnoticed.
 	if err == nil && len(results) != len(jobs) {
 		err = fmt.Errorf("%d jobs were made", len(results))
 	}
@@ -104,10 +109,7 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 // replaceJob puts a job in the place of the one that its post has. Else each move of a post would leave one until its
 // time.
 func (p *Publisher) replaceJob(
-	ctx context.Context,
-	tx *store.Tx,
-	old *rivertype.JobRow,
-	by river.InsertManyParams,
+	ctx context.Context, tx *store.Tx, old *rivertype.JobRow, by river.InsertManyParams,
 ) error {
 	_, err := p.queue.JobDeleteTx(ctx, tx.SQL(), old.ID)
 	switch {
@@ -122,7 +124,7 @@ func (p *Publisher) replaceJob(
 }
 
 // oneOfPost lets one job of its arguments wait, so that they don't pile up if the queue is behind, or a post is moved
-// often.
+// often. The final states are left out: a post whose job is over may be queued again.
 var oneOfPost = river.UniqueOpts{
 	ByArgs: true,
 	ByState: []rivertype.JobState{
@@ -134,15 +136,17 @@ var oneOfPost = river.UniqueOpts{
 	},
 }
 
-// runQueue works jobs off until ctx ends, and waits for those that are running until late is closed.
+// runQueue starts the queue, however long the database is away, works jobs off until ctx ends, and waits for those that
+// are running until late is closed.
 func (p *Publisher) runQueue(ctx context.Context, late <-chan struct{}) {
-	err := persist(ctx, func(ctx context.Context) error { return p.queue.Start(ctx) }, func(err error) bool {
+	err := backoff.Until(ctx, func(ctx context.Context) error { return p.queue.Start(ctx) }, func(err error) bool {
 		p.o.Logger.Warn("the job queue could not be started, trying on", "error", err)
 		return true
 	})
 	if err != nil {
 		return // ctx has ended
 	}
+	// Once started, the queue stops by itself when ctx ends.
 	select {
 	case <-p.queue.Stopped():
 	case <-late:
@@ -160,7 +164,7 @@ type worker struct {
 // Work publishes a post, if that is still to be done. An error has it tried again: it is returned only if no attempt
 // was begun.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
-	// The job was fetched by the database's clock. By ours, which judges posts, it may be too early.
+	// The job was fetched by the database's clock. By ours, which decides whether a post is due, it may be too early.
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
@@ -169,12 +173,14 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	post, attempt, err := w.p.work.Start(ctx, j.Args.PostID)
 	switch {
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
-		return nil
+		return nil // canceled, moved, deleted, or begun by another job: there is nothing to do
 	case err != nil:
 		return fmt.Errorf("begin an attempt at post %s: %w", j.Args.PostID, err)
 	}
 	outcomes := []store.Outcome{w.p.attempt(ctx, post, attempt)}
-	if err := w.p.Record(ctx, outcomes, func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }); err != nil {
+	finish := func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }
+	if err := w.p.Record(ctx, outcomes, finish); err != nil {
+		// Not the job's error: it would be tried again, and find nothing to do.
 		w.p.o.Logger.Warn("the outcome of an attempt could not be recorded yet", "post", post.ID, "error", err)
 	}
 	return nil

@@ -12,11 +12,15 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// laterAtMost is how much may wait to be written for RecordLater to add to it: more than requests run at a time, and
-// written within seconds.
-const laterAtMost = 2000
+const (
+	// laterAtMost is how many writes may wait for RecordLater to add one: more than requests run at a time, and done
+	// within seconds once the database is back.
+	laterAtMost = 2000
+	// lastRecordWithin is how long, at the end of Run, what is left is tried.
+	lastRecordWithin = time.Second
+)
 
-// record is what could not be written yet.
+// record is what could not be written yet. It waits as a pointer, so that no two of them are taken for one.
 type record struct {
 	write func(context.Context) error
 }
@@ -25,18 +29,19 @@ type record struct {
 // must not be forgotten: for some seconds before it returns, and after that for as long as Run runs. Then the error is
 // store.ErrUnavailable. write may run more than once, and after Record has returned.
 func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write func(context.Context) error) error {
-	defer p.requests.leave(outcomes)
+	defer p.requests.leave(outcomes) // last of all: the end of Run waits for it, and then takes no more records
+	// Bounded by itself and by the caller's ctx: whichever ends first, the write is handed on and not given up.
 	soon, cancel := context.WithTimeout(ctx, p.pace.recordWithin)
 	defer cancel()
 	var last error
-	err := persist(soon, write, func(err error) bool {
+	err := backoff.Until(soon, write, func(err error) bool {
 		last = err
 		return errors.Is(err, store.ErrUnavailable)
 	})
 	if err == nil || soon.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
 		return err
 	}
-	p.records.add(record{write})
+	p.records.Add(&record{write})
 	if last == nil {
 		last = err
 	}
@@ -50,46 +55,63 @@ func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write 
 // hour after it was begun. So when a great many wait already, as in an outage with much to do, it is dropped: there
 // must be room for outcomes, which nobody can make up for.
 func (p *Publisher) RecordLater(write func(context.Context) error) {
-	if !p.records.addBelow(laterAtMost, record{write}) {
-		p.seldom.Warn("too much waits for the database: what a request has left there is cleared up in half an hour only")
+	// Callers that look at the same moment may add a few too many. What is bounded is memory: that does no harm.
+	if p.records.Len() >= laterAtMost {
+		p.throttled.Warn("too much waits for the database: what a request has left there is cleared up in half an hour only")
+		return
 	}
+	p.records.Add(&record{write})
 }
 
-// recordLate writes what Record could not, and what RecordLater was given, until ctx ends; then it tries once more.
+// recordLate writes what Record could not, and what RecordLater was given, until ctx ends; then it tries what is left
+// once more, within a second.
+//
+// Records are written one after another, and the first that fails holds the others up. That is on purpose: what fails
+// is the database, which is then asked once in five seconds, and not by each of thousands. For the same reason, and
+// because it drops what waits for its next try when it is shut down, this is no rate-limiting workqueue.
 func (p *Publisher) recordLate(ctx context.Context) {
-	p.records.serve(ctx, func(r record) { p.writeLate(ctx, r) })
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	context.AfterFunc(ctx, func() {
+		p.records.ShutDown() // Get returns what is left, and then that it has ended
+		time.AfterFunc(lastRecordWithin, cancel)
+	})
 	for last.Err() == nil {
-		r, ok := p.records.next()
-		if !ok {
+		r, ended := p.records.Get()
+		if ended {
 			return
 		}
-		p.writeLate(last, r)
+		p.writeLate(ctx, last, r)
+		p.records.Done(r)
 	}
 	p.o.Logger.Error("the database was away for too long: some outcomes are not recorded, and will be told as unknown")
 }
 
-func (p *Publisher) writeLate(ctx context.Context, r record) {
-	err := persist(ctx, r.write, func(err error) bool { return errors.Is(err, store.ErrUnavailable) })
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		p.records.add(r)
-	default:
+// writeLate tries until ctx ends, and then, at once and anew, until last does: ctx may end in the middle of a long
+// pause.
+func (p *Publisher) writeLate(ctx, last context.Context, r *record) {
+	away := func(err error) bool { return errors.Is(err, store.ErrUnavailable) }
+	err := ctx.Err()
+	if err == nil {
+		err = backoff.Until(ctx, r.write, away)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = backoff.Until(last, r.write, away)
+	}
+	if err != nil && last.Err() == nil {
 		p.o.Logger.Error("something was not recorded", "error", err)
 	}
 }
 
-// FailLost settles the attempts of dead processes now.
+// FailLost fails the attempts of dead processes now: whether their platforms took the posts, nobody knows.
 func (p *Publisher) FailLost(ctx context.Context) error {
 	n, err := p.work.FailLost(ctx, *outcomeUnknown())
 	if err != nil {
-		return fmt.Errorf("settle the attempts of dead processes: %w", err)
+		return fmt.Errorf("fail abandoned attempts: %w", err)
 	}
 	if n > 0 {
 		p.metrics.lost.Add(float64(n))
-		p.o.Logger.Warn("settled attempts of dead processes: their outcome is not known", "attempts", n)
+		p.o.Logger.Warn("failed attempts of dead processes: their outcome is not known", "attempts", n)
 	}
 	return nil
 }

@@ -149,3 +149,49 @@ func TestWithdraw(t *testing.T) {
 		p.Withdraw(good.Actor.ID, func() { t.Error("done after Run has ended") })
 	})
 }
+
+// TestEndRecordsWhatIsLeft: what waits when Run ends is written if the database is there within a second, all of it, and
+// whether or not it is just between two tries.
+func TestEndRecordsWhatIsLeft(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	p.Hurry(0, 0, time.Millisecond)
+	var back atomic.Bool
+	var tries, written atomic.Int32
+	write := func(context.Context) error {
+		tries.Add(1)
+		if !back.Load() {
+			return store.ErrUnavailable
+		}
+		written.Add(1)
+		return nil
+	}
+	const outcomes, later = 3, 50
+	for range outcomes {
+		if err := p.Record(t.Context(), nil, write); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	for range later {
+		p.RecordLater(write)
+	}
+	before := tries.Load()
+	end := p.run(t)
+	// After six tries the next is more than 3 s away, and what is left is given 1 s.
+	await(t, "some tries", func() bool { return tries.Load() >= before+6 })
+	back.Store(true)
+	end()
+	if n := written.Load(); n != outcomes+later {
+		t.Errorf("%d were written, want %d", n, outcomes+later)
+	}
+}
+
+// TestWithdrawTwice: whoever asks is told, also if another has asked for the same key.
+func TestWithdrawTwice(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	var done atomic.Int32
+	for range 3 {
+		p.Withdraw("key", func() { done.Add(1) })
+	}
+	p.run(t)
+	await(t, "all that were asked for", func() bool { return done.Load() == 3 })
+}

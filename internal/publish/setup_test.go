@@ -23,6 +23,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -57,7 +58,7 @@ type process struct {
 }
 
 // start starts a process, without its Publisher's Run.
-func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*publish.Options)) *process {
+func start(t *testing.T, databaseURL string, to platform.Publisher, mods ...func(*publish.Options)) *process {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	db, err := store.Open(store.Options{
@@ -71,13 +72,13 @@ func start(t *testing.T, databaseURL string, to publish.Platform, mods ...func(*
 	ended := make(chan struct{})
 	go func() { defer close(ended); db.Run(ctx) }()
 	folder := t.TempDir()
-	library, err := media.Open(t.Context(), "file://"+folder, media.MaxSize)
+	library, err := media.Open(t.Context(), "file://"+folder, media.DefaultMaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := publish.Options{
 		Store: db, Media: library, Environment: key.Test, Clock: clock.RealClock{}, Logger: logger,
-		Platforms:    map[platform.Name]publish.Platform{platform.Bluesky: to},
+		Platforms:    platform.List{asBluesky(to)},
 		Registerer:   prometheus.NewRegistry(),
 		PollInterval: 50 * time.Millisecond,
 	}
@@ -124,7 +125,16 @@ func (w testWriter) Write(line []byte) (int, error) {
 }
 
 // newSandbox returns a platform that takes everything.
-func newSandbox() publish.Platform { return sandbox.New(platform.Bluesky, newID, clock.RealClock{}) }
+func newSandbox() platform.Publisher {
+	return sandbox.Of(bluesky.Platform, newID, clock.RealClock{}).Publisher
+}
+
+// asBluesky returns Bluesky with a publisher of a test's own.
+func asBluesky(to platform.Publisher) platform.Platform {
+	p := bluesky.Platform
+	p.Publisher = to
+	return p
+}
 
 // admitted returns an identity. Each is another key of the same organization.
 func admitted(t *testing.T) *caller.Caller {
@@ -144,7 +154,7 @@ func connect(t *testing.T, view *store.View) string {
 	var account store.Account
 	err := view.Write(t.Context(), func(tx *store.Tx) (err error) {
 		account, _, err = tx.PutAccount(store.Account{
-			ID: newID(), Platform: platform.Bluesky, PlatformAccountID: "did:test:alice", DisplayName: "alice", CreatedAt: time.Now(),
+			ID: newID(), Platform: bluesky.Name, PlatformAccountID: "did:test:alice", DisplayName: "alice", CreatedAt: time.Now(),
 		})
 		return err
 	})
@@ -160,7 +170,7 @@ func draft(id *caller.Caller, account string, at time.Time, texts ...string) []s
 	batch, now := newID(), time.Now()
 	for i, text := range texts {
 		posts[i] = store.Post{
-			ID: newID(), BatchID: batch, MadeBy: id.Actor.Ref(), AccountID: account, Platform: platform.Bluesky,
+			ID: newID(), BatchID: batch, MadeBy: id.Actor.Ref(), AccountID: account, Platform: bluesky.Name,
 			Status: store.Queued, Text: text, ScheduledAt: at, CreatedAt: now,
 		}
 	}
@@ -240,18 +250,18 @@ func direct(t *testing.T, databaseURL string) *sql.DB {
 
 // counter is a platform that remembers when it was asked to publish which text.
 type counter struct {
-	publish.Platform
+	platform.Publisher
 	mu  sync.Mutex
 	got map[string][]time.Time
 }
 
-func newCounter() *counter { return &counter{Platform: newSandbox(), got: map[string][]time.Time{}} }
+func newCounter() *counter { return &counter{Publisher: newSandbox(), got: map[string][]time.Time{}} }
 
-func (c *counter) Publish(ctx context.Context, to platform.Account, content platform.Content) (platform.Receipt, error) {
+func (c *counter) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
 	c.mu.Lock()
-	c.got[content.Text] = append(c.got[content.Text], time.Now())
+	c.got[p.Content.Text] = append(c.got[p.Content.Text], time.Now())
 	c.mu.Unlock()
-	return c.Platform.Publish(ctx, to, content)
+	return c.Publisher.Publish(ctx, p)
 }
 
 // times returns when a text was published.
@@ -261,11 +271,24 @@ func (c *counter) times(text string) []time.Time {
 	return c.got[text]
 }
 
-// faulty is a platform that does as it is told.
+// faulty is a platform that does as it is told. An error that is a failure is one that the platform gave.
 type faulty func(context.Context, platform.Account, platform.Content) (platform.Receipt, error)
 
 func (faulty) Preflight(platform.Content) *platform.Failure { return nil }
 
-func (f faulty) Publish(ctx context.Context, to platform.Account, c platform.Content) (platform.Receipt, error) {
-	return f(ctx, to, c)
+func (f faulty) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	receipt, err := f(ctx, p.To, p.Content)
+	var failure *platform.Failure
+	switch {
+	case err == nil:
+		return platform.Published{Receipt: receipt}, nil
+	case errors.As(err, &failure):
+		return platform.Rejected{Failure: *failure}, nil
+	default:
+		return nil, err
+	}
+}
+
+func (faulty) Ask(context.Context, platform.Publication, []byte) (platform.Outcome, error) {
+	return nil, errors.New("nobody asks yet")
 }

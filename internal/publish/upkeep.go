@@ -9,34 +9,40 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
-// pace is how often things are looked after. Every process does all of it: together they do too much, and never any
-// harm.
+// pace is how often things are looked after, and how long they may take. Every process does all of it: together they do
+// too much, and never any harm.
 type pace struct {
 	lost, overdue, purge time.Duration
 	// overdueAfter is how late a post may be until its job counts as lost. A queue whose leader has died is so for 20 s.
 	overdueAfter time.Duration
-	// orphanAfter is how old a file must be until, without a medium that it is of, it counts as left behind.
+	// orphanAfter is how old a file must be until, without a medium that it is of, it counts as left behind. An upload
+	// writes its file first, and its row when all of it is there.
 	orphanAfter time.Duration
 	// recordWithin is how long Record tries by itself: as long as somebody may be kept waiting for an answer.
 	recordWithin time.Duration
-	// settleWithin is how long, after the last attempt must have ended, what is left to be written may take.
-	settleWithin time.Duration
+	// recordingGrace is how long, after the last attempt must have ended, what is left to be written may take. It is more
+	// than recordWithin, so that a Record that fails has put its write where the end of Run finds it.
+	recordingGrace time.Duration
 }
 
+// paceOf derives what depends on how often the queue is looked at, so that tests with a short interval don't wait long.
 func paceOf(poll time.Duration) pace {
 	return pace{
-		lost:         5 * poll,
-		overdue:      10 * poll,
-		purge:        time.Hour,
-		overdueAfter: 30 * time.Second,
-		orphanAfter:  24 * time.Hour,
-		recordWithin: 5 * time.Second,
-		settleWithin: 6 * time.Second,
+		lost:           5 * poll,
+		overdue:        10 * poll,
+		purge:          time.Hour,
+		overdueAfter:   30 * time.Second,
+		orphanAfter:    24 * time.Hour,
+		recordWithin:   5 * time.Second,
+		recordingGrace: 6 * time.Second,
 	}
 }
 
+// How many rows one statement takes, so that none of them holds the others' up for long.
 const (
 	overdueAtOnce = 100
 	purgeAtOnce   = 1000
@@ -49,43 +55,50 @@ type upkeep struct {
 	do    func(context.Context) error
 }
 
+// upkeep is all of it. None of it is needed for a post to go out in time: each makes up for something that went wrong.
 func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
-		{"settle the attempts of dead processes", p.pace.lost, p.FailLost},
+		{"fail abandoned attempts", p.pace.lost, p.FailLost},
 		{"queue overdue posts again", p.pace.overdue, p.requeueOverdue},
 		{"purge old idempotency records", p.pace.purge, p.purge},
 		{"delete files that belong to nothing", p.pace.purge, p.deleteOrphans},
 	}
 }
 
-// keepUp does u at once, and then every so often, until ctx ends.
+// keepUp does u at once, and then every so often, until ctx ends. A failure is logged once, until it has succeeded
+// again: an outage is said by whoever is kept waiting by it.
 func (p *Publisher) keepUp(ctx context.Context, u upkeep) {
-	failing := false
+	complaintText := "could not " + u.what + ", trying on"
+	var complaint retry.Complaint
 	for {
 		err := u.do(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
+		case err == nil:
+			complaint.Clear()
+		case complaint.Due(complaintText, p.o.Clock.Now()):
+			p.o.Logger.Warn(complaintText, "error", err)
 		}
-		if err != nil && !failing {
-			p.o.Logger.Warn("could not "+u.what+", trying on", "error", err)
-		}
-		failing = err != nil
-		if !wait(ctx, u.every) {
+		if !retry.Pause(ctx, u.every) {
 			return
 		}
 	}
 }
 
-// requeueOverdue makes up for jobs that are lost, or that came to nothing because two machines' clocks differ.
+// requeueOverdue makes up for jobs that are lost, or that came to nothing because two machines' clocks differ. It takes
+// the oldest first, and the rest the next time: what is overdue by hundreds is late for a reason that more jobs do not
+// change.
 func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	ids, err := p.work.Overdue(ctx, p.o.Clock.Now().Add(-p.pace.overdueAfter), overdueAtOnce)
 	if err != nil {
 		return fmt.Errorf("list overdue posts: %w", err)
 	}
-	p.metrics.overdue.Set(float64(len(ids)))
+	p.metrics.overdue.Set(float64(len(ids))) // also none: an alert that is over must end
 	if len(ids) == 0 {
 		return nil
 	}
+	// At once, and not when the post was due: that time has passed.
 	jobs := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
 		jobs[i] = river.InsertManyParams{
@@ -99,6 +112,8 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	return nil
 }
 
+// purge deletes the answers that were kept long enough for requests that may be sent again, bit by bit: writers of
+// SQLite wait for each other.
 func (p *Publisher) purge(ctx context.Context) error {
 	for {
 		n, err := p.work.Purge(ctx, p.o.Clock.Now(), purgeAtOnce)

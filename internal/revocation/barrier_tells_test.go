@@ -227,7 +227,7 @@ func TestBarrierBuries(t *testing.T) {
 	}{{0, nil}, {3*s - 1, nil}, {3 * s, []string{"short at 107"}}} {
 		c.at(step.at)
 		c.written = nil
-		if err := c.Bury(t.Context()); err != nil {
+		if err := c.DeleteExpired(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(step.want, c.written); diff != "" {
@@ -311,10 +311,10 @@ func sharing() (n int) {
 	return n
 }
 
-// TestBatch lets many call at once, over and over. A result is its number.
-func TestBatch(t *testing.T) {
+// TestCoalescer lets many call at once, over and over. A result is its number.
+func TestCoalescer(t *testing.T) {
 	const callers, calls = 32, 100
-	var b batch[int32]
+	var b coalescer[int32]
 	var begun, running atomic.Int32
 	failed := errors.New("no route")
 	do := func() (int32, error) {
@@ -349,9 +349,9 @@ func TestBatch(t *testing.T) {
 	all.Wait()
 }
 
-// TestBatchBeginsAfterTheCall: one is being made when somebody calls. That one is not for him, even if he waits for it.
-func TestBatchBeginsAfterTheCall(t *testing.T) {
-	var b batch[int]
+// TestCoalescerBeginsAfterTheCall: one is being made when somebody calls. That one is not for him, even if he waits for it.
+func TestCoalescerBeginsAfterTheCall(t *testing.T) {
+	var b coalescer[int]
 	begun, finish := make(chan int), make(chan struct{})
 	n := 0
 	do := func() (int, error) {

@@ -181,8 +181,8 @@ func (n *namespace) Delete(_ context.Context, name string, o metav1.DeleteOption
 	return n.failing["delete "+name]
 }
 
-// TestBarrierJudgesLivenessByWhatItSees shows it a Lease, over and over, and then asks when it is taken for dead.
-func TestBarrierJudgesLivenessByWhatItSees(t *testing.T) {
+// TestBarrierTellsExpiryByWhatItSees shows it a Lease, over and over, and then asks when it is taken for dead.
+func TestBarrierTellsExpiryByWhatItSees(t *testing.T) {
 	type sight struct {
 		at time.Duration
 		says
@@ -429,7 +429,7 @@ func TestBarrierDecidesByTheListAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			tc.older(t, c)
-			v := c.judge(d, list)
+			v := c.verdict(d, list)
 			if diff := cmp.Diff([]string{"r1 (pod-0)"}, v.Awaited); diff != "" || v.Replicas != 1 {
 				t.Errorf("of %d it waits for (-want +got):\n%s", v.Replicas, diff)
 			}

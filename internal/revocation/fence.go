@@ -8,11 +8,35 @@ import (
 	"time"
 )
 
+// fenceThirds is the fence's share of a Lease: two thirds. A replica that has not renewed its Lease for so long shuts
+// its fence, and accepts nothing until it has registered and listed anew.
+//
+// The last third is the margin between "this replica accepts nothing" and "nobody waits for it any more". A write that
+// has passed its commit point just before the fence shut ends in it (CommitWithin), and the two ends' clocks may run at
+// rates that differ by up to a half. A smaller share would leave more room for both, but make the replicas refuse
+// everything after a shorter absence of the apiserver. How long that may be is told to people by the API's flag
+// --lease-duration, by the chart and in docs/: whoever changes the share changes those.
+const fenceThirds = 2
+
+// fenceAfter is F: how long after it sent its last renewal a replica may accept requests, if its Lease lasts for
+// leaseDuration.
+func fenceAfter(leaseDuration time.Duration) time.Duration { return leaseDuration * fenceThirds / 3 }
+
+// CommitWithin bounds a write that has passed its commit point, in a replica whose Lease lasts for leaseDuration. It is
+// three quarters of what lies between the fence and the Lease's expiry, so that the write is over before nobody waits
+// for it any more. The last quarter is for clocks that drift.
+func CommitWithin(leaseDuration time.Duration) time.Duration {
+	return (leaseDuration - fenceAfter(leaseDuration)) * 3 / 4
+}
+
 // fence decides by the clock whether this process may accept anything. Once its deadline has been seen to pass it is
 // shut, and stays shut until it is started anew: what the controller has decided meanwhile is unknown.
 //
 // Two clocks tell the time. The monotonic one stands still while a machine is suspended; the wall clock can be set
 // back. The deadline has passed when either says so.
+//
+// It takes no lock, because every request asks it twice: the state is one word, which readers compare before and after
+// they look at the deadline.
 type fence struct {
 	base      time.Time     // with a monotonic reading
 	state     atomic.Uint64 // one of the below, and above it how often the fence has been started
@@ -45,9 +69,9 @@ func (f *fence) instant(t time.Time) instant {
 // allows is asked for every request, with its own reading of the clocks, so that no pause of this process can come
 // between the deadline and its being noticed.
 //
-// The state is looked at twice: between the first look and the one at the deadline, the fence may have been shut and
-// started anew. What is then far off is the deadline of a fence that is not open yet. And it must be the same
-// generation both times: the fence may have been opened anew meanwhile, with a deadline that was not looked at.
+// The state is read before the deadline and after it, and must be the very same. Between the two the fence may have
+// been shut and started anew: then the deadline that was read is that of a fence which is not open yet. It may even
+// have been opened again: that is a new generation, and its deadline was not read.
 //
 // Model: step Accept.
 func (f *fence) allows(now time.Time) bool {
@@ -55,7 +79,8 @@ func (f *fence) allows(now time.Time) bool {
 	return state&stateMask == open && !f.passed(f.instant(now)) && f.state.Load() == state
 }
 
-// passed shuts the fence if the deadline has passed.
+// passed tells whether the deadline has passed, and shuts the fence if so: once anybody has seen it pass, it must not
+// seem open again to somebody whose clock was read earlier.
 //
 // Model: step Lapse.
 func (f *fence) passed(now instant) bool {
@@ -66,7 +91,8 @@ func (f *fence) passed(now instant) bool {
 	return true
 }
 
-// start sets a deadline, and lets nothing in yet.
+// start sets a deadline, and lets nothing in yet: the replica has registered, and has still to list. It shuts the fence
+// first, so that nobody sees the new deadline with the old state.
 func (f *fence) start(deadline time.Time) {
 	f.shut()
 	f.set(f.instant(deadline))
@@ -109,7 +135,7 @@ func (f *fence) set(deadline instant) {
 
 func (f *fence) shut() { f.state.And(^stateMask) }
 
-// left is the time until the deadline.
+// left is the time until the deadline, by the clock that says less.
 func (f *fence) left(now time.Time) time.Duration {
 	i := f.instant(now)
 	return time.Duration(min(f.monotonic.Load()-i.monotonic, f.wall.Load()-i.wall))

@@ -5,19 +5,18 @@ package revocation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 // Store is what a replica recognises keys by. authn.Feed is one.
@@ -28,8 +27,8 @@ type Store interface {
 	Applied(limit int) (resourceVersion string, revoked []types.UID)
 	// Changed is sent to when another key is refused because it is being deleted.
 	Changed() <-chan struct{}
-	// Relist throws the watches away and lists anew, consistently. It returns when a list that was sent after the call has
-	// been applied, or when ctx ends, with its error.
+	// Relist throws the watches away and lists anew, consistently. It returns when a list that was sent after the call
+	// has been applied, or when ctx ends, with its error.
 	Relist(ctx context.Context) error
 	// Heard is when the apiserver was last heard of, by each of the watches.
 	Heard() time.Time
@@ -40,12 +39,7 @@ type Store interface {
 type Leases interface {
 	Create(context.Context, *coordinationv1.Lease, metav1.CreateOptions) (*coordinationv1.Lease, error)
 	Patch(
-		ctx context.Context,
-		name string,
-		pt types.PatchType,
-		data []byte,
-		o metav1.PatchOptions,
-		sub ...string,
+		ctx context.Context, name string, pt types.PatchType, data []byte, o metav1.PatchOptions, sub ...string,
 	) (*coordinationv1.Lease, error)
 	Delete(ctx context.Context, name string, o metav1.DeleteOptions) error
 }
@@ -54,7 +48,7 @@ type Leases interface {
 type ReplicaOptions struct {
 	Leases Leases
 	Store  Store
-	// Name of the Lease. No other process may ever have had it.
+	// Name of the Lease. No other process may ever have had it: the Barrier takes one name for one process.
 	Name string
 	// Holder says to people whose Lease it is, such as the pod's name.
 	Holder string
@@ -71,7 +65,7 @@ type ReplicaOptions struct {
 	Logger    *slog.Logger
 }
 
-// Replica is one end of the barrier: an API process.
+// Replica is an API process's end of the barrier. Run is its one goroutine; Serving alone may be called from others.
 type Replica struct {
 	ReplicaOptions
 	fence      *fence
@@ -81,9 +75,7 @@ type Replica struct {
 	// relistsFail: the last time this replica held a Lease, it could renew that but not list. Until it can list, it is to
 	// hold none: it would hold every deletion up.
 	relistsFail bool
-
-	complaint  string // the last one
-	complained time.Time
+	complaint   retry.Complaint
 }
 
 // NewReplica returns a Replica that accepts nothing yet: Run makes it.
@@ -91,36 +83,23 @@ func NewReplica(o ReplicaOptions) *Replica {
 	if o.Reconnect == nil {
 		o.Reconnect = func() {}
 	}
-	return &Replica{ReplicaOptions: o, fence: newFence(o.Clock.Now())}
+	return &Replica{
+		ReplicaOptions: o, fence: newFence(o.Clock.Now()),
+		complaint: retry.Complaint{Every: complainEvery},
+	}
 }
 
 // Serving tells whether requests may be accepted at this moment. It is for every request to ask, with a clock reading
 // of its own, when it comes and before it is answered.
 func (r *Replica) Serving(now time.Time) bool { return r.fence.allows(now) }
 
-// How a replica's times follow from the Lease's duration.
-func (r *Replica) renewEvery() time.Duration   { return r.Duration * 2 / 15 }
-func (r *Replica) answerWithin() time.Duration { return r.Duration / 4 }
-func (r *Replica) fenceAfter() time.Duration   { return fenceAfter(r.Duration) }
-
-// relistWithin bounds a list. Long ones of many keys must fit.
-func (r *Replica) relistWithin() time.Duration { return 4 * r.Duration }
-
 const (
-	// announceEvery is the least time between two renewals: what happens meanwhile is told by the second.
-	announceEvery = 50 * time.Millisecond
 	// retryEvery is the time between attempts to get a Lease.
 	retryEvery = 500 * time.Millisecond
 	// unansweredBefore is how many such attempts may go unanswered before the next ones are far between.
 	unansweredBefore = 3
-	// listPatience is how long the first list may take before somebody is told why nothing is served.
-	listPatience = 2 * time.Second
-	// complainEvery is the time between two records of the same complaint.
+	// complainEvery is the time after which the same complaint is logged again, as long as nothing else is wrong.
 	complainEvery = 15 * time.Second
-	// obeyAfter is how long the controller may wait for something before the watch is taken for broken.
-	obeyAfter = 2 * time.Second
-	// silentFor is how long a watch may be silent before it is taken for broken. An apiserver sends a bookmark a minute.
-	silentFor = 75 * time.Second
 )
 
 // Run holds the Lease, and opens and shuts the fence, until ctx ends; then it gives the Lease up. Nothing may be
@@ -128,15 +107,24 @@ const (
 func (r *Replica) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.join(ctx)
+		// In this order: a request that comes after Cut must find the fence shut, or nobody would end it.
 		r.fence.shut()
 		r.Cut()
 		if ctx.Err() == nil {
-			r.complain(notServing, err)
+			r.warn(notServing, err)
 			r.pause(ctx, r.retryAfter())
 		}
 	}
 	if r.registered {
 		r.leave(context.WithoutCancel(ctx))
+	}
+}
+
+// pause waits for d, or for the end of ctx, on the Replica's clock, which retry.Pause would not ask.
+func (r *Replica) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-r.Clock.After(d):
 	}
 }
 
@@ -159,20 +147,18 @@ var (
 	errNoList  = errors.New("the Lease can be renewed, but keys and profiles can't be listed")
 )
 
-// What complain says before the reason.
+// What warn says before the reason.
 const (
 	notServing  = "not serving, trying on: "
 	notRenewing = "the Lease could not be renewed, trying on: "
 )
 
-// complain says what is wrong and why, when that changes and every now and then.
-func (r *Replica) complain(what string, err error) {
-	now, text := r.Clock.Now(), what+err.Error()
-	if text == r.complaint && now.Sub(r.complained) < complainEvery {
-		return
+// warn logs what is wrong and why, when that changes and every now and then: an apiserver that is away for an hour must
+// not fill the log.
+func (r *Replica) warn(what string, err error) {
+	if text := what + err.Error(); r.complaint.Due(text, r.Clock.Now()) {
+		r.Logger.Warn(text, "lease", r.Name)
 	}
-	r.complaint, r.complained = text, now
-	r.Logger.Warn(text, "lease", r.Name)
 }
 
 // join registers this replica, then lists, then serves, until that has to end; the error says why. In this order: a
@@ -189,7 +175,7 @@ func (r *Replica) join(ctx context.Context) error {
 	if err := r.register(ctx); err != nil {
 		return fmt.Errorf("get the Lease: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx) // of the lists that are still under way when the Lease is lost
 	defer cancel()
 	return r.hold(ctx)
 }
@@ -230,235 +216,9 @@ func (r *Replica) hold(ctx context.Context) error {
 	}
 }
 
-// keepInStep asks for a new list when the watches are to be taken for broken. The error says that one does not come.
-//
-// Model: step GiveUp.
-func (r *Replica) keepInStep(ctx context.Context, list *listing) (*listing, error) {
-	now := r.Clock.Now()
-	if list.done == nil {
-		if r.late(now) {
-			return r.relist(ctx), nil
-		}
-		return list, nil
-	}
-	switch waited := now.Sub(list.since); {
-	case waited > r.relistWithin():
-		r.relistsFail = true
-		r.Reconnect()
-		return nil, errNoList
-	case waited > listPatience && r.fence.waits():
-		r.complain(notServing, errListing)
-	}
-	return list, nil
-}
-
 func sooner(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}
 	return a
-}
-
-// register makes the Lease, or renews the one there is. It does not open the fence.
-//
-// Model: step Register.
-func (r *Replica) register(ctx context.Context) error {
-	sent := r.Clock.Now()
-	lease, err := r.patch(ctx, sent, r.answerWithin())
-	if apierrors.IsNotFound(err) {
-		r.registered = true // even if the answer does not come
-		sent = r.Clock.Now()
-		lease, err = r.create(ctx, sent)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		r.unanswered++
-		r.Reconnect()
-	}
-	if err != nil {
-		return err
-	}
-	r.unanswered = 0
-	r.registered = true
-	r.fence.start(sent.Add(r.fenceAfter()))
-	r.obey(lease, sent)
-	return nil
-}
-
-// listing is a list of the store that was asked for.
-type listing struct {
-	done  chan struct{} // nil once it has been noticed
-	since time.Time
-	asked string // what the controller waited for when it was asked for
-}
-
-// relist lets the store list anew.
-//
-// Model: step List.
-func (r *Replica) relist(ctx context.Context) *listing {
-	l := &listing{done: make(chan struct{}), since: r.Clock.Now(), asked: r.nudge.awaited}
-	go func() {
-		if r.Store.Relist(ctx) == nil {
-			close(l.done)
-		}
-	}()
-	return l
-}
-
-// listed takes note of a list that has been applied. The first one opens the fence.
-func (r *Replica) listed(l *listing) error {
-	r.nudge.answer(l.asked)
-	opening := r.fence.waits()
-	if !r.fence.open(r.Clock.Now()) {
-		return errLapsed
-	}
-	if opening {
-		r.complaint = ""
-		r.Logger.Info("serving: registered, and all keys and profiles are loaded",
-			"lease", r.Name, "after", r.Clock.Since(l.since).Round(time.Millisecond).String())
-	}
-	return nil
-}
-
-// late tells whether it is time to take the watches for broken.
-func (r *Replica) late(now time.Time) bool {
-	if since := r.nudge.since; !since.IsZero() && now.Sub(since) >= obeyAfter {
-		r.Logger.Warn("the controller waits for this replica: listing anew", "lease", r.Name, "awaited", r.nudge.awaited)
-		return true
-	}
-	if silent := now.Sub(r.Store.Heard()); silent > silentFor {
-		r.Logger.Warn(
-			"a watch has been silent for too long: listing anew",
-			"lease",
-			r.Name,
-			"silent",
-			silent.Round(time.Second).String(),
-		)
-		return true
-	}
-	return false
-}
-
-// renew tells the cluster what the store has applied, and puts the fence's deadline off. It returns when to renew
-// again: a renewal that merely failed is soon tried again, until the deadline. The error ends this replica's hold of
-// the Lease.
-//
-// Model: step Renew.
-func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
-	sent := r.Clock.Now()
-	lease, err := r.patch(ctx, sent, min(r.answerWithin(), r.fence.left(sent)))
-	switch now := r.Clock.Now(); {
-	case apierrors.IsNotFound(err):
-		return 0, errDeleted
-	case err == nil && r.fence.extend(sent.Add(r.fenceAfter()), now):
-		r.obey(lease, now)
-		return r.renewEvery(), nil
-	case ctx.Err() != nil:
-		return 0, ctx.Err()
-	case err == nil, r.fence.left(now) <= 0:
-		r.Reconnect()
-		if err != nil {
-			return 0, fmt.Errorf("%w (%w)", errLapsed, err)
-		}
-		return 0, errLapsed
-	case errors.Is(err, context.DeadlineExceeded):
-		r.Reconnect()
-	}
-	r.complain(notRenewing, err)
-	return min(retryEvery, r.fence.left(r.Clock.Now())), nil
-}
-
-// patch writes the renewal. Applied is read before it is sent, never after.
-//
-// Model: step Publish.
-func (r *Replica) patch(ctx context.Context, now time.Time, within time.Duration) (*coordinationv1.Lease, error) {
-	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"labels": r.labels(), "annotations": r.annotations()},
-		"spec":     r.spec(now),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode the Lease: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	return r.Leases.Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{})
-}
-
-func (r *Replica) create(ctx context.Context, now time.Time) (*coordinationv1.Lease, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.answerWithin())
-	defer cancel()
-	return r.Leases.Create(ctx, &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:        r.Name,
-			Labels:      r.labels(),
-			Annotations: r.annotations(),
-		},
-		Spec: r.spec(now),
-	}, metav1.CreateOptions{})
-}
-
-// labels are written with every renewal: without them, the Lease is nobody's to the controller.
-func (r *Replica) labels() map[string]string {
-	return map[string]string{v1alpha1.LabelReplica: string(r.Environment), v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}
-}
-
-func (r *Replica) annotations() map[string]string {
-	resourceVersion, revoked := r.Store.Applied(MaxNamed)
-	return map[string]string{
-		v1alpha1.AnnotationApplied: resourceVersion,
-		v1alpha1.AnnotationRevoked: encodeRevoked(revoked),
-	}
-}
-
-// spec is what stands on every Lease. The time on it is for people: nobody compares it with a clock.
-func (r *Replica) spec(now time.Time) coordinationv1.LeaseSpec {
-	seconds := int32(r.Duration / time.Second)
-	renewed := metav1.NewMicroTime(now)
-	return coordinationv1.LeaseSpec{HolderIdentity: &r.Holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}
-}
-
-// leave gives the Lease up, so that no deletion waits for it to expire.
-//
-// Model: step Leave.
-func (r *Replica) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, r.answerWithin())
-	defer cancel()
-	if err := r.Leases.Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		r.Logger.Warn("the Lease was left to expire: deletions wait for it", "lease", r.Name, "error", err.Error())
-	}
-}
-
-// pause waits for d, or for the end of ctx.
-func (r *Replica) pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-r.Clock.After(d):
-	}
-}
-
-// nudge is what the controller waits for, as this replica last read it on its Lease.
-type nudge struct {
-	awaited  string
-	since    time.Time // when something was first awaited that no list has answered; zero: nothing is
-	answered string    // what was awaited when the last list was asked for
-}
-
-// obey takes in what the controller waits for. A list is consistent, so one is enough for whatever was awaited when it
-// was asked for: a controller that never comes back to take its word off the Lease does no harm.
-//
-// Model: step Obey.
-func (r *Replica) obey(l *coordinationv1.Lease, now time.Time) {
-	n := &r.nudge
-	n.awaited = announcementOn(l).awaited
-	switch {
-	case n.awaited == "" || n.awaited == n.answered:
-		n.since = time.Time{}
-	case n.since.IsZero():
-		n.since = now
-	}
-}
-
-// answer notes that a list has been applied that was asked for while that was awaited.
-func (n *nudge) answer(awaited string) {
-	n.answered = awaited
-	n.since = time.Time{}
 }

@@ -12,26 +12,27 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
-)
 
-// rereadEvery is how often the files of a Certificate are looked at. A kubelet takes longer to bring a new Secret.
-const rereadEvery = 5 * time.Second
+	"github.com/letmepost/letmepost-operator/internal/retry"
+)
 
 // Certificate is a TLS certificate that follows its files. Connections keep the one that they were made with.
 //
-// It reads the files again and again instead of being told by inotify, as controller-runtime's certwatcher is: inotify
-// instances are few (128 a user and node by default, and the pods of a node share them), and the process would not
-// start without one. And it takes in a chain that has changed behind the same leaf.
+// It reads the files again and again. controller-runtime's certwatcher, which does the same job, has inotify tell it;
+// but inotify instances are few (by default 128 for each user of a node, and all pods share them), and without one the
+// process would not start. Unlike certwatcher, it also notices a chain that has changed behind the same leaf.
 type Certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
 	current           atomic.Pointer[tls.Certificate]
 
-	// Of Run alone.
-	cert, key []byte // as they were last read, good or not
+	// What the files held at the last look, to notice a change by; nil if that was no pair. Once Run runs, they are its
+	// own.
+	cert, key []byte
 }
 
-// LoadCertificate reads a certificate (with those that lead to its authority) and its private key, in PEM.
+// LoadCertificate reads a certificate (with those that lead to its authority) and its private key, in PEM. The files
+// have to be good now: a process that has never had a certificate has nothing to go on with.
 func LoadCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate, error) {
 	c := &Certificate{certFile: certFile, keyFile: keyFile, logger: logger}
 	if _, err := c.read(); err != nil {
@@ -40,48 +41,39 @@ func LoadCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificat
 	return c, nil
 }
 
-// Run takes in what the files become, until ctx ends. While they hold no certificate with its key, the last one stays.
-// Of nil, which is plain HTTP, it has nothing to do.
+// Run takes in what the files become, until ctx ends. While they hold no certificate with its key, the last one stays
+// in use. A nil Certificate, which is plain HTTP, has nothing to take in.
 func (c *Certificate) Run(ctx context.Context) {
 	if c == nil {
 		return
 	}
 	ticker := time.NewTicker(rereadEvery)
 	defer ticker.Stop()
-	complaint := ""
+	var broken retry.Complaint // said once for each way of being broken: files stay so until somebody mends them
 	for {
+		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case now = <-ticker.C:
 		}
-		switch changed, err := c.read(); {
-		case err != nil && err.Error() != complaint:
-			complaint = err.Error()
-			c.logger.Error(
-				"the new TLS certificate is not taken, the last one stays",
-				"error",
-				complaint,
-				"notAfter",
-				c.current.Load().Leaf.NotAfter,
-			)
-		case err != nil: // it has been said
-		case changed:
-			complaint = ""
-			c.logger.Info(
-				"new TLS certificate",
-				"serial",
-				c.current.Load().Leaf.SerialNumber.Text(16),
-				"notAfter",
-				c.current.Load().Leaf.NotAfter,
-			)
-		default:
-			complaint = ""
+		changed, err := c.read()
+		leaf := c.current.Load().Leaf
+		if err != nil {
+			if broken.Due(err.Error(), now) {
+				c.logger.Error("the new TLS certificate is not taken, the last one stays",
+					"error", err.Error(), "notAfter", leaf.NotAfter)
+			}
+			continue
+		}
+		broken.Clear()
+		if changed {
+			c.logger.Info("new TLS certificate", "serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter)
 		}
 	}
 }
 
-// read takes the files in if they have changed. No error holds anything of the key.
+// read takes the files in if they have changed. No error holds anything of the key, because errors are logged.
 func (c *Certificate) read() (changed bool, err error) {
 	cert, err := os.ReadFile(c.certFile)
 	if err != nil {
@@ -91,7 +83,8 @@ func (c *Certificate) read() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// A Secret's volume changes as a whole, but it may have done so between the two.
+	// A Secret's volume changes all of its files at once, but perhaps between the two reads: a new key with an old
+	// certificate is no pair. If the certificate has changed since it was read, the next look finds both.
 	if again, err := os.ReadFile(c.certFile); err != nil || !bytes.Equal(again, cert) {
 		return false, err
 	}
@@ -108,7 +101,8 @@ func (c *Certificate) read() (changed bool, err error) {
 	return true, nil
 }
 
-// config is what the API is served with. HTTP/2 is offered: the requests of a connection are cut one by one there too.
+// config is what the API is served with. net/http adds HTTP/2 to it: there, too, a request can be cut off without its
+// connection, so that a revoked key takes nobody else's requests with it.
 func (c *Certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,

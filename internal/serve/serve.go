@@ -1,7 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package serve runs the listeners of the API process, and stops them in an order in which nobody is let down.
+// Package serve runs the listeners of the API process, and stops them in an order in which no request is lost. It knows
+// nothing of what is served.
 package serve
 
 import (
@@ -24,30 +25,28 @@ type Options struct {
 	// Certificate that the API is served with, over HTTPS. Whoever made it runs it. Nil: HTTP.
 	Certificate *Certificate
 
-	// Admin serves what operators ask: metrics and probes. It has a listener of its own, which need not be reachable for
-	// the API's callers and is up for as long as there is something to ask.
+	// Admin serves what operators ask: metrics and probes. It has a listener of its own, so that callers of the API need
+	// not reach it, and so that it stays up while the API's listener is already closed.
 	Admin        http.Handler
 	AdminAddress string
 
-	// Background keeps the API's knowledge up to date, until its context ends. It outlives the API's last request: a key
-	// that is revoked while the process drains is refused like any other.
+	// Background keeps the API's knowledge up to date until its context ends, and then returns. It outlives the API's last
+	// request: a key that is revoked while the process drains is refused like any other.
 	Background func(context.Context)
 
-	// Draining is set when the process begins to stop. Readiness is to follow it.
+	// Draining is set when the process begins to stop. Readiness is to follow it: whoever made the handlers reads it.
 	Draining *atomic.Bool
 	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. Each answer then
 	// tells its caller to close the connection, so that the next request goes to somebody else. May be zero.
 	DrainDelay time.Duration
-	// DrainTimeout is how long the requests then running may take. They are cut off after it.
+	// DrainTimeout is how long the requests then running may take. They are cut off after it, so that the process ends by
+	// itself before the kubelet kills it.
 	DrainTimeout time.Duration
 
 	Logger *slog.Logger
 	// Listening is told the addresses once both listeners are bound. Optional.
 	Listening func(api, admin net.Addr)
 }
-
-// adminTimeout bounds the stop of the admin server. Scrapes are short.
-const adminTimeout = 5 * time.Second
 
 // Run serves until ctx ends or a listener fails, then stops. Stopping is two lifecycles, one within the other:
 //
@@ -78,11 +77,12 @@ func Run(ctx context.Context, o Options) error {
 		o.Listening(api.listener.Addr(), admin.listener.Addr())
 	}
 
+	// Background must not end with ctx, which only begins the draining.
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLife()
 	var background sync.WaitGroup
 	background.Go(func() { o.Background(life) })
-	failed := make(chan error, 2)
+	failed := make(chan error, 2) // one for each, so that the second one to fail does not wait for ever
 	go api.serve(failed)
 	go admin.serve(failed)
 
@@ -110,31 +110,18 @@ type server struct {
 	listener net.Listener
 }
 
-// Limits of every server here. A response is made in memory and small, so whoever takes longer is stuck or
-// ill-disposed.
-const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = readTimeout + 5*time.Second // whoever has sent too slowly is told so
-	idleTimeout       = 2 * time.Minute
-	// maxHeaderBytes lets a header of 1 MB through to the API's plain 401, where less would be net/http's own 431. It is
-	// net/http's default too, written down because a test relies on it. net/http allows 4 KiB more than it says.
-	maxHeaderBytes = 1 << 20
-)
-
+// listen binds the address. It is a step of its own, before anything is served: a process that can't have both of its
+// addresses ends at once, with nothing begun.
 func listen(ctx context.Context, name, address string, handler http.Handler, logger *slog.Logger) (*server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", name, err)
 	}
-	return &server{
-		name:     name,
-		listener: listener,
-		Server:   NewServer(handler, logger),
-	}, nil
+	return &server{name: name, listener: listener, Server: NewServer(handler, logger)}, nil
 }
 
-// NewServer returns a server of handler with the limits of every server here. What net/http has to say goes to logger.
+// NewServer returns a server of handler with the limits of every server here (timeouts.go). What net/http has to say
+// goes to logger. It is exported for benchmarks, which have to measure what is served, limits included.
 func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -143,23 +130,24 @@ func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(complaints{logger}, "", 0),
+		ErrorLog:          log.New(errorLog{logger}, "", 0),
 		// "OPTIONS *" gets the handler's answer, with a request id, like everything else.
 		DisableGeneralOptionsHandler: true,
 	}
 }
 
+// serve serves until the server is stopped. Any other end of it goes to failed.
 func (s *server) serve(failed chan<- error) {
 	serve := s.Serve
 	if s.TLSConfig != nil {
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") } // no files: TLSConfig has the certificate
 	}
 	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		failed <- fmt.Errorf("serve %s: %w", s.name, err)
 	}
 }
 
-// stop takes no more requests and waits for those that run, for at most timeout.
+// stop takes no more requests and waits for those that run, for at most timeout. The error says that some were cut off.
 func (s *server) stop(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -24,7 +25,7 @@ func TestPostsComeBackAsTheyWent(t *testing.T) {
 		a, m := put(t, v, account("")), addMedium(t, v, medium(""))
 		plain, full := post(a, atOnce), post(a, with(store.MediaRef{Kind: "image", MediaID: m.ID, AltText: "\"Ünï\""}), func(p *store.Post) {
 			p.BatchID, p.Text, p.FirstComment = newID(), "née 🚀 'quoted' \\ % _ ?", "first!"
-			p.Options = &platform.Options{Platform: platform.Bluesky, ReplyToURI: "at://x"}
+			p.Options = &platform.Options{Platform: bluesky.Name, ReplyToURI: "at://x"}
 		})
 		full.BatchID = plain.BatchID
 		running := post(a, publishing, func(p *store.Post) { p.BatchID = plain.BatchID })

@@ -21,6 +21,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/test/postgres"
 )
@@ -105,7 +106,7 @@ var made atomic.Int64
 // account returns an account of a profile, as yet unconnected.
 func account(profileID string) store.Account {
 	return store.Account{
-		ID: newID(), ProfileID: profileID, Platform: platform.Bluesky, PlatformAccountID: fmt.Sprint("did:plc:", made.Add(1)),
+		ID: newID(), ProfileID: profileID, Platform: bluesky.Name, PlatformAccountID: fmt.Sprint("did:plc:", made.Add(1)),
 		DisplayName: "Café ☕", TokenExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
 	}
 }

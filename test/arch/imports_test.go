@@ -79,6 +79,13 @@ const (
 	coreTypes  = "k8s.io/api/core"
 )
 
+// clusterClients are the parts of client-go that talk to an apiserver, or keep what it said.
+var clusterClients = []string{
+	clientGo + "/discovery", clientGo + "/dynamic", clientGo + "/informers", clientGo + "/kubernetes", clientGo + "/listers",
+	clientGo + "/metadata", clientGo + "/rest", clientGo + "/restmapper", clientGo + "/scale", clientGo + "/tools",
+	clientGo + "/transport",
+}
+
 var rules = []rule{
 	{
 		room: "api", reason: "the contract with users stands on nothing of ours, and brings nobody a framework",
@@ -110,23 +117,86 @@ var rules = []rule{
 		nowhere: []string{module + "/internal/authn", module + "/internal/httpapi", module + "/internal/serve", module + "/internal/dashboard"},
 	},
 	{
-		room: "internal/httpapi", reason: "the HTTP contract knows Identities, not how a cluster is watched",
+		room: "internal/caller", reason: "every room above admission knows a Caller, so it leans on none of them, and on no cluster",
+		never: []string{"net/http", "context", "os"},
+		nowhere: []string{
+			clientGo, controller, module + "/internal/authn", module + "/internal/admission", module + "/internal/store",
+		},
+	},
+	{
+		room: "internal/rate", reason: "an algorithm on a word of memory needs nothing", onlyStd: true,
+		never: []string{"net/http", "os", "context"},
+	},
+	{
+		room: "internal/problem", reason: "words for people and programs, whatever carries them", onlyStd: true,
+		never: []string{"net/http", "os", "context", "log/slog"},
+	},
+	{
+		room: "internal/retry", reason: "how to try again does not depend on what is tried", onlyStd: true,
+		never: []string{"net/http", "os", "log", "log/slog"},
+	},
+	{
+		room: "internal/admission", reason: "who may do what is the same for a route, a proxy's question and a page",
+		never: []string{"net/http", "os", clientGo, coreTypes},
+		nowhere: []string{
+			controller, module + "/internal/endpoint", module + "/internal/httpapi", module + "/internal/store",
+			module + "/internal/publish", module + "/internal/posting",
+		},
+	},
+	{
+		room: "internal/write", reason: "a write is claimed, committed and answered in one order, whoever asks for it and how",
+		never: []string{"net/http", clientGo, coreTypes},
+		nowhere: []string{
+			controller, module + "/internal/admission", module + "/internal/endpoint", module + "/internal/httpapi",
+			module + "/internal/publish", module + "/internal/posting",
+		},
+	},
+	{
+		room: "internal/posting", reason: "a form and a job make posts as a route does",
+		never: []string{"net/http", clientGo, coreTypes, module + "/internal/authn"},
+		nowhere: []string{
+			controller, module + "/internal/admission", module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
+		room: "internal/endpoint", reason: "what an endpoint is does not depend on which there are",
+		never: []string{
+			clientGo, controller, coreTypes, "os", module + "/internal/authn",
+			module + "/internal/platform", module + "/internal/media",
+		},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/httpapi",
+			module + "/internal/publish", module + "/internal/posting",
+		},
+	},
+	{
+		room: "internal/httpapi", reason: "the HTTP contract knows Callers and read models, not how a cluster is watched",
 		never:   []string{clientGo, controller, coreTypes, "k8s.io/apimachinery/pkg/apis", "os"},
 		nowhere: []string{controller, module + "/internal/controller", module + "/internal/keysecret"},
 	},
 	{
 		room: "internal/store", reason: "rows know whose they are, and neither how they are asked for nor what they are published by",
-		never:   []string{"net/http", clientGo, coreTypes},
-		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi", module + "/internal/publish"},
+		never: []string{"net/http", clientGo, coreTypes},
+		nowhere: []string{
+			controller, clientGo, module + "/internal/controller", module + "/internal/authn", module + "/internal/admission",
+			module + "/internal/endpoint", module + "/internal/httpapi", module + "/internal/publish",
+		},
 	},
 	{
-		room: "internal/publish", reason: "posts go out whether or not anybody is asking",
-		never:   []string{"net/http", clientGo},
-		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi"},
+		// Of client-go, util/workqueue alone is for it: a queue that knows no cluster.
+		room: "internal/publish", reason: "posts go out whether or not anybody is asking, and without a cluster",
+		never: append([]string{"net/http"}, clusterClients...),
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/authn", module + "/internal/posting",
+			module + "/internal/endpoint", module + "/internal/httpapi",
+		},
 	},
 	{
 		room: "internal/platform", reason: "a platform knows contents and accounts, and not who asked",
-		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/publish", module + "/internal/httpapi"},
+		nowhere: []string{
+			clientGo, controller, module + "/internal/authn", module + "/internal/caller", module + "/internal/store",
+			module + "/internal/publish", module + "/internal/endpoint", module + "/internal/httpapi",
+		},
 	},
 	{
 		room: "internal/media", reason: "files are bytes under keys; whose they are is the store's to know",
@@ -139,8 +209,11 @@ var rules = []rule{
 	},
 	{
 		room: "internal/limit", reason: "a limit knows a caller and a rate, and not what is asked for",
-		never:   []string{clientGo},
-		nowhere: []string{controller, module + "/internal/controller", module + "/internal/httpapi", module + "/internal/store"},
+		never: []string{clientGo},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/authn", module + "/internal/httpapi",
+			module + "/internal/store",
+		},
 	},
 	{
 		room: "internal/serve", reason: "listeners and drain order are the same whatever is served",

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -55,7 +56,7 @@ func (b *postBench) connect(ctx context.Context) error {
 	now := time.Now()
 	return b.view.Write(ctx, func(tx *store.Tx) (err error) {
 		b.account, _, err = tx.PutAccount(store.Account{
-			ID: newID(), Platform: platform.Bluesky, PlatformAccountID: "did:sandbox:bench", CreatedAt: now, UpdatedAt: now,
+			ID: newID(), Platform: bluesky.Name, PlatformAccountID: "did:sandbox:bench", CreatedAt: now, UpdatedAt: now,
 		})
 		return err
 	})
@@ -65,7 +66,7 @@ func (b *postBench) connect(ctx context.Context) error {
 func (b *postBench) post() store.Post {
 	now := time.Now()
 	return store.Post{
-		ID: newID(), BatchID: newID(), KeyID: string(b.caller.Key.ID()), AccountID: b.account.ID, Platform: b.account.Platform,
+		ID: newID(), BatchID: newID(), MadeBy: b.caller.Actor.Ref(), AccountID: b.account.ID, Platform: b.account.Platform,
 		Status: store.Publishing, Text: "A text of some length, as posts have one.", CreatedAt: now, UpdatedAt: now,
 	}
 }

@@ -19,14 +19,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
-	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -35,7 +38,7 @@ type stage struct {
 	api           http.Handler
 	authenticator *authn.Authenticator
 	plaintext     string // one of the keys that it knows, for the whole of an organization
-	caller        authn.Identity
+	caller        *caller.Caller
 	store         *store.DB
 	library       *media.Library
 	publisher     *publish.Publisher
@@ -48,6 +51,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the
 // sandbox for platforms.
 func newStage(ctx context.Context, keys int) (_ *stage, err error) {
+	uuid.EnableRandPool() // as cmd/api does
 	format, err := key.NewFormat(key.DefaultWord)
 	if err != nil {
 		return nil, err
@@ -61,39 +65,39 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		index.PutKey(resource(format, i, s.plaintext))
 	}
 	s.authenticator = newAuthenticator(index, format)
-	if s.caller, err = s.authenticator.Authenticate([]string{"Bearer " + s.plaintext}); err != nil {
+	f := new(authn.Flight)
+	if err := s.authenticator.Admit(ctx, []string{"Bearer " + s.plaintext}, f); err != nil {
 		return nil, err
+	}
+	if s.caller = f.Caller(); f.End() != nil {
+		return nil, fmt.Errorf("the key of the benchmark was taken back")
 	}
 	registry, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	if err := s.openStorage(ctx, logger); err != nil {
 		return nil, err
 	}
-	platforms, connectors := map[platform.Name]publish.Platform{}, map[platform.Name]publish.Connector{}
-	for _, name := range platform.Names {
-		played := sandbox.New(name, newID, clock.RealClock{})
-		platforms[name], connectors[name] = played, played
-	}
+	platforms := sandbox.OfAll(catalog.All, newID, clock.RealClock{})
 	if s.publisher, err = publish.New(publish.Options{
 		Store: s.store, Media: s.library, Environment: key.Live, Platforms: platforms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	}); err != nil {
 		return nil, err
 	}
-	limits, err := limit.NewKeys(
-		limit.Options{Default: authn.Rate{Requests: 1_000_000, Window: time.Second}, Registerer: registry},
+	limits, err := limit.NewCallers(
+		limit.Options{Default: rate.Rate{Requests: 1_000_000, Window: time.Second}, Registerer: registry},
 	)
 	if err != nil {
 		return nil, err
 	}
 	s.api, err = httpapi.New(httpapi.Config{
-		Authenticator: s.authenticator,
+		Admission: admission.Options{
+			Authenticator: s.authenticator, Limits: limits, Failures: limit.NewAddresses(rate.Rate{}),
+		},
 		Directory:     index,
 		Ready:         func() bool { return true },
 		Store:         s.store,
 		Library:       s.library,
 		Publisher:     s.publisher,
-		Connectors:    connectors,
-		Limits:        limits,
-		Failures:      limit.NewAddresses(authn.Rate{}),
+		Platforms:     platforms,
 		Environment:   key.Live,
 		KeyFormat:     format,
 		NewRequestID:  uuid.NewString,
@@ -136,7 +140,7 @@ func (s *stage) openStorage(ctx context.Context, logger *slog.Logger) (err error
 	s.library, err = media.Open(
 		ctx,
 		(&url.URL{Scheme: "file", Path: filepath.Join(s.dir, "media")}).String(),
-		media.MaxSize,
+		media.DefaultMaxSize,
 	)
 	return err
 }

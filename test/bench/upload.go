@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 // benchUpload measures what a large upload takes of memory, in this process, which is client and server, and what a
@@ -99,13 +100,13 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // benchLimit measures the check of a key's rate.
-func benchLimit(r *report, caller authn.Identity) {
-	rate, now := authn.Rate{Requests: 1_000_000, Window: time.Second}, time.Now()
+func benchLimit(r *report, who *caller.Caller) {
+	own, now := rate.Rate{Requests: 1_000_000, Window: time.Second}, time.Now()
 	result := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
 			now = now.Add(time.Microsecond)
-			if !caller.Key.Take(rate, now).Allowed {
+			if !who.Meter.Take(own, now).Allowed {
 				b.Fatal("refused at its own rate")
 			}
 		}

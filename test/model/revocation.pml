@@ -240,7 +240,7 @@ end:
     :: d_step { phase[k] == PROTECTED && MAY_DELETE(k) ->
         phase[k] = DELETING; printf("user: deletes key %d, which has no hash yet\n", k) }
     :: d_step { phase[k] == PROTECTED ->
-        /* step Hash: internal/controller (*apiKeys).conclude */
+        /* step Hash: internal/controller (*apiKeys).writeStatus */
         phase[k] = SERVED; printf("controller: writes the hash of key %d\n", k);
 #ifdef TURN_R2
         hashed[k] = true;

@@ -17,70 +17,74 @@ import (
 // maxIdentifier is the length in bytes of the longest handle: a domain name's (RFC 1035).
 const maxIdentifier = 253
 
-// Names of the fields of credentials.
-const (
-	fieldIdentifier  = "identifier"
-	fieldAppPassword = "appPassword"
-	fieldPDSURL      = "pdsUrl"
-)
-
-// Describe asks for what the real platform asks for. The sandbox of a platform that uses OAuth asks for an identifier
-// only: there is nobody to ask for consent.
-func (p *Platform) Describe() platform.Descriptor {
-	d := platform.Descriptor{
-		Kind:     "credentials",
-		HelpText: "This is the sandbox of " + p.limits.Title + ": any identifier is accepted, and nothing is sent anywhere. Use no real password.",
-		Fields: []platform.Field{
-			{Name: fieldIdentifier, Label: "Identifier", Type: "text", Required: true, Placeholder: "alice.test"},
-		},
-	}
-	if p.limits.Platform == platform.Bluesky {
-		d.Fields = append(
-			d.Fields,
-			platform.Field{
-				Name:     fieldAppPassword,
-				Label:    "App password",
-				Type:     "password",
-				Required: true,
-				HelpText: "Anything: it is thrown away.",
-			},
-			platform.Field{
-				Name:        fieldPDSURL,
-				Label:       "PDS",
-				Type:        "url",
-				Placeholder: "https://bsky.social",
-				HelpText:    "It is not asked.",
-			},
-		)
-	}
-	return d
+// identifier is what every platform's sandbox asks for, also that of a platform which is connected by OAuth: there is
+// nobody to ask for consent.
+var identifier = platform.Field{
+	Name: platform.FieldIdentifier, Label: "Identifier", Type: platform.TypeText, Required: true,
+	Placeholder: "alice.test",
 }
 
-// Connect accepts any credentials that are complete. The same identifier is the same account, always. A password is not
-// looked at beyond its being there.
-func (p *Platform) Connect(_ context.Context, credentials map[string]string) (platform.Connection, error) {
-	for _, f := range p.Describe().Fields {
-		if f.Required && strings.TrimSpace(credentials[f.Name]) == "" {
+// fieldsOf returns what the sandbox asks for: an identifier, and what else the platform asks for, so that a client
+// which works with the sandbox works with the platform. The help says what the sandbox does with it, not what the
+// platform would.
+func fieldsOf(asked []platform.Field) []platform.Field {
+	fields := []platform.Field{identifier}
+	for _, f := range asked {
+		switch {
+		case f.Name == platform.FieldIdentifier:
+			continue
+		case f.Type == platform.TypePassword:
+			f.HelpText = "Anything: it is thrown away."
+		case f.Type == platform.TypeURL:
+			f.HelpText = "It is not asked."
+		default:
+			f.HelpText = "Anything: it is not looked at."
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// Begin asks for credentials. Nobody leaves for a browser, so there is nowhere to return to and nothing to resume.
+func (s *player) Begin(context.Context, platform.ConnectionRequest) (platform.Begun, error) {
+	return platform.Begun{
+		State: platform.ConnectionLive,
+		Descriptor: platform.Descriptor{
+			Kind: platform.ByCredentials,
+			HelpText: "This is the sandbox of " + s.platform.Title + ": any identifier is accepted, " +
+				"and nothing is sent anywhere. Use no real password.",
+			Fields: s.platform.Fields,
+		},
+	}, nil
+}
+
+// Complete accepts any credentials that are complete. The same identifier is the same account, always. A password is
+// not looked at beyond its being there, and not kept: people paste real ones, whatever the help says.
+func (s *player) Complete(_ context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
+	for _, f := range s.platform.Fields {
+		if f.Required && strings.TrimSpace(in.Credentials[f.Name]) == "" {
 			return platform.Connection{}, invalid(f.Name, "The "+f.Name+" is missing.")
 		}
 	}
-	identifier := strings.TrimSpace(credentials[fieldIdentifier])
+	handle := strings.TrimSpace(in.Credentials[platform.FieldIdentifier])
 	switch {
-	case len(identifier) > maxIdentifier:
-		return platform.Connection{}, invalid(fieldIdentifier, "The identifier is longer than 253 bytes.")
-	case !utf8.ValidString(identifier) || strings.ContainsFunc(identifier, isHidden):
-		return platform.Connection{}, invalid(fieldIdentifier, "The identifier contains characters that can't be shown.")
+	case len(handle) > maxIdentifier:
+		return platform.Connection{}, invalid(platform.FieldIdentifier, "The identifier is longer than 253 bytes.")
+	case !utf8.ValidString(handle) || strings.ContainsFunc(handle, isHidden):
+		return platform.Connection{}, invalid(
+			platform.FieldIdentifier, "The identifier contains characters that can't be shown.")
 	}
-	sum := sha256.Sum256([]byte(string(p.limits.Platform) + "\x00" + identifier))
+	sum := sha256.Sum256([]byte(string(s.platform.Name) + "\x00" + handle))
 	return platform.Connection{
 		PlatformAccountID: "did:sandbox:" + hex.EncodeToString(sum[:16]),
-		DisplayName:       identifier,
+		DisplayName:       handle,
 	}, nil
 }
 
 // isHidden tells of control characters, and of those that make a name look like another.
 func isHidden(r rune) bool { return !unicode.IsGraphic(r) }
 
+// invalid names the field as the rule, as the HTTP contract does for what is wrong in a body.
 func invalid(field, message string) *platform.Failure {
 	return &platform.Failure{Code: platform.CodeInvalid, Message: message, Rule: field}
 }

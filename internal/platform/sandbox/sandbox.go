@@ -21,72 +21,93 @@ import (
 // WarningNoWrite is the code of the warning that every post of the sandbox carries.
 const WarningNoWrite = "sandbox.no_platform_write"
 
-// Platform is a platform that is only played.
-type Platform struct {
-	limits platform.Limits
-	newID  func() string
-	clock  clock.WithTicker
+// player plays one platform. It is that platform's Connector and Publisher.
+type player struct {
+	platform platform.Platform // as it is played
+	newID    func() string
+	clock    clock.WithTicker
 }
 
-// New returns the sandbox of one of platform.Names. newID gives a string that it has never given before.
-func New(name platform.Name, newID func() string, clock clock.WithTicker) *Platform {
-	limits, _ := platform.LimitsOf(name)
-	return &Platform{limits: limits, newID: newID, clock: clock}
+// Of returns p with everything played that would talk to the platform. What can be known without talking to it, its
+// limits above all, stays as it is: what the sandbox takes, the platform would. newID gives a string that it has never
+// given before.
+func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platform.Platform {
+	p.Fields = fieldsOf(p.Fields)
+	s := &player{platform: p, newID: newID, clock: clock}
+	p.Connector, p.Publisher = s, s
+	p.Refresher = nil // no secret is kept, so none expires
+	return p
+}
+
+// OfAll returns Of of each platform.
+func OfAll(l platform.List, newID func() string, clock clock.WithTicker) platform.List {
+	played := make(platform.List, len(l))
+	for i, p := range l {
+		played[i] = Of(p, newID, clock)
+	}
+	return played
 }
 
 // Preflight checks what the real platform would refuse, and then the magic texts.
-func (p *Platform) Preflight(c platform.Content) *platform.Failure {
-	if f := p.limits.Check(c); f != nil {
+func (s *player) Preflight(c platform.Content) *platform.Failure {
+	if f := s.platform.Check(c); f != nil {
 		return f
 	}
 	if strings.Contains(c.Text, preflightFailed.Text) {
-		f := *preflightFailed.failure
+		f := preflightFailed.failure
 		return &f
 	}
 	return nil
 }
 
-// Publish makes up a receipt, unless a magic text says otherwise. Media are opened, so that one that has vanished is
-// noticed.
-func (p *Platform) Publish(ctx context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
-	if strings.Contains(c.Text, slow.Text) {
-		if err := p.wait(ctx, slowFor); err != nil {
-			return platform.Receipt{}, err
+// Publish makes up a receipt, unless a magic text says otherwise. Credentials are not asked for. Media are opened, so
+// that one that has vanished is noticed here as it would be on a platform.
+func (s *player) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	if strings.Contains(p.Content.Text, slow.Text) {
+		if err := s.wait(ctx, slowFor); err != nil {
+			return nil, err
 		}
 	}
+	// In the order of Magic and not of the text, so that the documentation can say which one counts. Before media are
+	// opened: a test of failures needs none.
 	for _, m := range Magic {
-		if m.failure != nil && strings.Contains(c.Text, m.Text) {
-			f := *m.failure
-			return platform.Receipt{}, &f
+		if m.outcome != nil && strings.Contains(p.Content.Text, m.Text) {
+			return m.outcome(m.failure), nil
 		}
 	}
-	for _, m := range c.Media {
+	for _, m := range p.Content.Media {
 		r, err := m.Open(ctx)
 		if err != nil {
-			return platform.Receipt{}, fmt.Errorf("open medium %s: %w", m.ID, err)
+			return nil, fmt.Errorf("open medium %s: %w", m.ID, err)
 		}
 		_ = r.Close() // nothing was read
 	}
 	r := platform.Receipt{Warnings: []platform.Warning{{
 		Code:    WarningNoWrite,
-		Message: "This is the test environment: nothing was sent to " + p.limits.Title + ".",
+		Message: "This is the test environment: nothing was sent to " + s.platform.Title + ".",
 	}}}
-	r.URI, r.CID = p.made()
-	if c.FirstComment != "" {
-		r.FirstCommentURI, r.FirstCommentCID = p.made()
+	r.URI, r.CID = s.newRecord()
+	if p.Content.FirstComment != "" {
+		r.FirstCommentURI, r.FirstCommentCID = s.newRecord()
 	}
-	return r, nil
+	return platform.Published{Receipt: r}, nil
 }
 
-// made returns where a post would be.
-func (p *Platform) made() (uri, cid string) {
-	sum := sha256.Sum256([]byte(p.newID()))
+// Ask publishes again. Nothing is ever sent, so nothing is sent twice.
+func (s *player) Ask(ctx context.Context, p platform.Publication, _ []byte) (platform.Outcome, error) {
+	return s.Publish(ctx, p)
+}
+
+// newRecord makes up where a post would be.
+func (s *player) newRecord() (uri, cid string) {
+	sum := sha256.Sum256([]byte(s.newID()))
 	cid = "sandbox_" + hex.EncodeToString(sum[:16])
-	return "https://sandbox.letmepost.dev/" + string(p.limits.Platform) + "/" + cid, cid
+	return "https://sandbox.letmepost.dev/" + string(s.platform.Name) + "/" + cid, cid
 }
 
-func (p *Platform) wait(ctx context.Context, d time.Duration) error {
-	timer := p.clock.NewTimer(d)
+// wait is retry.Pause on a clock that tests may step.
+func (s *player) wait(ctx context.Context, d time.Duration) error {
+	timer := s.clock.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

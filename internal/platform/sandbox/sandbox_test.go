@@ -18,26 +18,51 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/platform/linkedin"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
-	"github.com/letmepost/letmepost-operator/internal/publish"
 )
 
-var (
-	_ publish.Platform  = (*sandbox.Platform)(nil)
-	_ publish.Connector = (*sandbox.Platform)(nil)
-)
+// played is a platform as the sandbox plays it.
+type played struct{ platform.Platform }
 
-func newSandbox(name platform.Name) (*sandbox.Platform, *clocktesting.FakeClock) {
+func newSandbox(name platform.Name) (played, *clocktesting.FakeClock) {
 	n := 0
 	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	return sandbox.New(name, func() string { n++; return fmt.Sprint(n) }, clock), clock
+	list := sandbox.OfAll(catalog.All, func() string { n++; return fmt.Sprint(n) }, clock)
+	p, _ := list.Get(name)
+	return played{p}, clock
+}
+
+// publish publishes, and returns the failure of an outcome that is one as an error.
+func (p played) publish(ctx context.Context, c platform.Content) (platform.Receipt, error) {
+	outcome, err := p.Publisher.Publish(ctx, platform.Publication{Content: c})
+	switch o := outcome.(type) {
+	case platform.Published:
+		return o.Receipt, err
+	case platform.Rejected:
+		return platform.Receipt{}, &o.Failure
+	case platform.NotTaken:
+		return platform.Receipt{}, &o.Failure
+	case platform.OutcomeUnknown:
+		return platform.Receipt{}, &o.Failure
+	}
+	return platform.Receipt{}, err
+}
+
+// connect completes a connection.
+func (p played) connect(t *testing.T, credentials map[string]string) (platform.Connection, error) {
+	t.Helper()
+	return p.Connector.Complete(t.Context(), platform.ConnectionAnswer{Credentials: credentials})
 }
 
 func TestPublish(t *testing.T) {
-	for _, name := range platform.Names {
+	for _, p := range catalog.All {
+		name := p.Name
 		t.Run(string(name), func(t *testing.T) {
 			s, _ := newSandbox(name)
-			r, err := s.Publish(t.Context(), platform.Account{}, platform.Content{Text: "Hello", FirstComment: "First"})
+			r, err := s.publish(t.Context(), platform.Content{Text: "Hello", FirstComment: "First"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +78,7 @@ func TestPublish(t *testing.T) {
 			if len(r.Warnings) != 1 || r.Warnings[0].Code != "sandbox.no_platform_write" || r.Warnings[0].Message == "" {
 				t.Errorf("warnings are %+v", r.Warnings)
 			}
-			r, err = s.Publish(t.Context(), platform.Account{}, platform.Content{Text: "Hello"})
+			r, err = s.publish(t.Context(), platform.Content{Text: "Hello"})
 			if err != nil || r.FirstCommentURI != "" || r.FirstCommentCID != "" {
 				t.Errorf("without a first comment: %+v, %v", r, err)
 			}
@@ -73,7 +98,7 @@ func TestMagic(t *testing.T) {
 		"sandbox:outcome_unknown":  platform.CodeInternalError,
 		"sandbox:slow":             "",
 	}
-	s, _ := newSandbox(platform.Bluesky)
+	s, _ := newSandbox(bluesky.Name)
 	for _, m := range sandbox.Magic {
 		want, ok := codes[m.Text]
 		delete(codes, m.Text)
@@ -84,12 +109,12 @@ func TestMagic(t *testing.T) {
 			continue
 		}
 		c := platform.Content{Text: "Now " + m.Text + "!"}
-		f := s.Preflight(c)
+		f := s.Publisher.Preflight(c)
 		if refused := m.Code == platform.CodePreflightFailed; refused != (f != nil) {
 			t.Errorf("%s: preflight says %v", m.Text, f)
 		}
 		if f == nil {
-			_, err := s.Publish(t.Context(), platform.Account{}, c)
+			_, err := s.publish(t.Context(), c)
 			if !errors.As(err, &f) {
 				t.Errorf("%s: error is %v, want a Failure", m.Text, err)
 				continue
@@ -109,17 +134,17 @@ func TestMagic(t *testing.T) {
 }
 
 func TestPreflightChecksTheRealLimits(t *testing.T) {
-	s, _ := newSandbox(platform.Bluesky)
-	if f := s.Preflight(platform.Content{Text: strings.Repeat("a", 301)}); f == nil || f.Rule != "bluesky.text.max_graphemes" {
+	s, _ := newSandbox(bluesky.Name)
+	if f := s.Publisher.Preflight(platform.Content{Text: strings.Repeat("a", 301)}); f == nil || f.Rule != "bluesky.text.max_graphemes" {
 		t.Errorf("failure is %+v", f)
 	}
 }
 
 func TestSlow(t *testing.T) {
-	s, clock := newSandbox(platform.Bluesky)
+	s, clock := newSandbox(bluesky.Name)
 	published := make(chan error, 1)
 	publishSlowly := func(ctx context.Context) {
-		_, err := s.Publish(ctx, platform.Account{}, platform.Content{Text: "sandbox:slow"})
+		_, err := s.publish(ctx, platform.Content{Text: "sandbox:slow"})
 		published <- err
 	}
 	go publishSlowly(t.Context())
@@ -155,9 +180,9 @@ func awaitTimer(t *testing.T, clock *clocktesting.FakeClock) {
 
 // TestVanishedMedium: what is published in the sandbox would be so on the platform.
 func TestVanishedMedium(t *testing.T) {
-	s, _ := newSandbox(platform.Bluesky)
+	s, _ := newSandbox(bluesky.Name)
 	gone := errors.New("gone")
-	_, err := s.Publish(t.Context(), platform.Account{}, platform.Content{Media: []platform.Media{{
+	_, err := s.publish(t.Context(), platform.Content{Media: []platform.Media{{
 		ID: "m", Open: func(context.Context) (io.ReadCloser, error) { return nil, gone },
 	}}})
 	if !errors.Is(err, gone) {
@@ -167,12 +192,17 @@ func TestVanishedMedium(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	want := map[platform.Name][]string{
-		platform.Bluesky:  {"identifier text true", "appPassword password true", "pdsUrl url false"},
-		platform.LinkedIn: {"identifier text true"},
+		bluesky.Name:  {"identifier text true", "appPassword password true", "pdsUrl url false"},
+		linkedin.Name: {"identifier text true"},
 	}
-	for _, name := range platform.Names {
+	for _, p := range catalog.All {
+		name := p.Name
 		s, _ := newSandbox(name)
-		d := s.Describe()
+		begun, err := s.Connector.Begin(t.Context(), platform.ConnectionRequest{})
+		if err != nil || begun.State != platform.ConnectionLive || begun.AuthorizationURL != nil || begun.Resume != nil {
+			t.Errorf("%s: %+v, error %v", name, begun, err)
+		}
+		d := begun.Descriptor
 		var got []string
 		for _, f := range d.Fields {
 			got = append(got, fmt.Sprint(f.Name, " ", f.Type, " ", f.Required))
@@ -204,7 +234,7 @@ func TestConnect(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			s, _ := newSandbox(tc.platform)
-			c, err := s.Connect(t.Context(), tc.credentials)
+			c, err := s.connect(t, tc.credentials)
 			if tc.rule == "" {
 				if err != nil || c.DisplayName != tc.credentials["identifier"] || !strings.HasPrefix(c.PlatformAccountID, "did:sandbox:") {
 					t.Errorf("connection is %+v, error %v", c, err)
@@ -225,7 +255,7 @@ func TestConnect(t *testing.T) {
 func TestSameIdentifierSameAccount(t *testing.T) {
 	account := func(name platform.Name, identifier, password string) string {
 		s, _ := newSandbox(name)
-		c, err := s.Connect(t.Context(), map[string]string{"identifier": identifier, "appPassword": password})
+		c, err := s.connect(t, map[string]string{"identifier": identifier, "appPassword": password})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,5 +267,31 @@ func TestSameIdentifierSameAccount(t *testing.T) {
 	}
 	if alice == account("bluesky", "bob", "1") || alice == account("linkedin", "alice", "1") {
 		t.Error("two identifiers gave one account")
+	}
+}
+
+// TestOutcomesAreWhatTheyMean: what says that nobody knows is not said to be safe to try again, and the other way round.
+func TestOutcomesAreWhatTheyMean(t *testing.T) {
+	want := map[string]platform.Outcome{
+		"sandbox:auth_failed":     platform.Rejected{},
+		"sandbox:rejected":        platform.Rejected{},
+		"sandbox:unavailable":     platform.NotTaken{},
+		"sandbox:rate_limited":    platform.NotTaken{},
+		"sandbox:internal_error":  platform.NotTaken{},
+		"sandbox:timeout":         platform.OutcomeUnknown{},
+		"sandbox:outcome_unknown": platform.OutcomeUnknown{},
+		"nothing magic":           platform.Published{},
+	}
+	s, _ := newSandbox(linkedin.Name)
+	for text, want := range want {
+		p := platform.Publication{Content: platform.Content{Text: text}}
+		for how, ask := range map[string]func() (platform.Outcome, error){
+			"published": func() (platform.Outcome, error) { return s.Publisher.Publish(t.Context(), p) },
+			"asked":     func() (platform.Outcome, error) { return s.Publisher.Ask(t.Context(), p, nil) },
+		} {
+			if got, err := ask(); err != nil || fmt.Sprintf("%T", got) != fmt.Sprintf("%T", want) {
+				t.Errorf("%s, %s: %T, error %v; want %T", text, how, got, err, want)
+			}
+		}
 	}
 }

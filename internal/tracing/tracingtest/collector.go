@@ -32,14 +32,14 @@ type Span struct {
 	Service    string         // service.name of the process
 }
 
-// Collector takes traces.
+// Collector takes traces. It is safe for concurrent use.
 type Collector struct {
-	URL string
+	URL string // for --otlp-endpoint
 
 	mu    sync.Mutex
 	spans []Span
-	raw   bytes.Buffer
-	wrong []string
+	raw   bytes.Buffer // all that was sent, so that a test can look for what must not be in it
+	wrong []string     // what was no OTLP: it is told at the test's end, since the exporter keeps it to itself
 }
 
 // Start starts a collector, which ends with the test. The test fails if it is sent what is no OTLP.
@@ -100,10 +100,11 @@ func (c *Collector) take(request *collectorpb.ExportTraceServiceRequest) {
 			for _, s := range scope.Spans {
 				c.spans = append(c.spans, Span{
 					Name: s.Name, Kind: s.Kind.String(), Service: service,
-					TraceID: hex.EncodeToString(
-						s.TraceId,
-					), ID: hex.EncodeToString(s.SpanId), ParentID: hex.EncodeToString(s.ParentSpanId),
-					Failed: s.Status.GetCode().String() == "STATUS_CODE_ERROR", Attributes: valuesOf(s.Attributes),
+					TraceID:    hex.EncodeToString(s.TraceId),
+					ID:         hex.EncodeToString(s.SpanId),
+					ParentID:   hex.EncodeToString(s.ParentSpanId),
+					Failed:     s.Status.GetCode().String() == "STATUS_CODE_ERROR",
+					Attributes: valuesOf(s.Attributes),
 				})
 			}
 		}
@@ -134,7 +135,7 @@ func (c *Collector) Spans() []Span {
 	return slices.Clone(c.spans)
 }
 
-// Raw returns the messages that have arrived, as protobuf.
+// Raw returns the messages that have arrived, as protobuf: also those parts that no Span shows.
 func (c *Collector) Raw() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,0 +1,185 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
+
+// AccessLog says which requests leave an entry in the log. A 500 leaves one always, and a refusal leaves one in the
+// audit log instead.
+type AccessLog string
+
+// The choices.
+const (
+	AccessLogErrors AccessLog = "errors" // those that were not successful, at most 100 a second
+	AccessLogAll    AccessLog = "all"    // and every successful one
+	AccessLogNone   AccessLog = "none"
+)
+
+// maxEntries is how many requests that went wrong are logged a second, and at once, of each kind: anyone can cause them,
+// without a key, and must not be able to fill a disk, nor to keep it out of the log that a revoked key is in use.
+const maxEntries = 100
+
+// accessLog writes one entry a request. An entry never holds a header, a path or a query: keys end up in all of them.
+type accessLog struct {
+	mode      AccessLog
+	keys      *regexp.Regexp
+	admission *admission.Admission
+	requests  *sampledLog
+	refusals  map[string]*sampledLog // the audit log, by the class of the refusal
+}
+
+// sampledLog is a logger, and what holds back entries that anyone can cause.
+type sampledLog struct {
+	*slog.Logger
+	limit      *rate.Limiter
+	suppressed atomic.Int64 // entries left out since the last one that was written
+}
+
+func newSampledLog(logger *slog.Logger) *sampledLog {
+	return &sampledLog{Logger: logger, limit: rate.NewLimiter(maxEntries, maxEntries)}
+}
+
+func newAccessLog(c Config) *accessLog {
+	l := &accessLog{
+		mode: c.AccessLog, keys: keyPattern(c.KeyFormat), admission: c.Admission,
+		requests: newSampledLog(c.Logger), refusals: map[string]*sampledLog{},
+	}
+	for _, class := range admission.Classes() {
+		l.refusals[class] = newSampledLog(c.Audit)
+	}
+	return l
+}
+
+// write writes the entry of a request that has been answered, if it is wanted.
+func (l *accessLog) write(e *Engine, r *Request, elapsed time.Duration) {
+	failure := r.answer.failure
+	if failure == nil {
+		if l.mode == AccessLogAll {
+			l.requests.write(slog.LevelInfo, "request", r, elapsed)
+		}
+		return
+	}
+	if class := e.classOf(failure); class != "" {
+		l.refusals[class].sample(slog.LevelInfo, "Request refused", r, elapsed, func() []slog.Attr {
+			return l.refused(r, class)
+		})
+		return
+	}
+	if l.mode == AccessLogNone && r.answer.status != http.StatusInternalServerError {
+		return
+	}
+	l.requests.sample(levelOf(r.answer.status), "request", r, elapsed, func() []slog.Attr { return l.explain(failure) })
+}
+
+// refused says what the audit log has of a refusal: also whose key it was, if it was a known one's.
+func (l *accessLog) refused(r *Request, class string) []slog.Attr {
+	attrs := []slog.Attr{slog.String("event", "request.refused"), slog.String("refusal", class)}
+	if r.Caller().Nobody() {
+		actor, organization := l.admission.Presented(r.http.Header["Authorization"])
+		attrs = append(attrs, actorAttrs(actor, organization)...)
+	}
+	return attrs
+}
+
+// levelOf: a client's mistake is no trouble of ours, an unready replica may be, an internal error is.
+func levelOf(status int) slog.Level {
+	switch {
+	case status == http.StatusInternalServerError:
+		return slog.LevelError
+	case status > http.StatusInternalServerError:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// sample writes an entry of what anyone can cause, or counts it as left out. more is asked for only if it is written.
+func (l *sampledLog) sample(
+	level slog.Level, message string, r *Request, elapsed time.Duration, more func() []slog.Attr,
+) {
+	if !l.limit.AllowN(r.start, 1) {
+		l.suppressed.Add(1)
+		return
+	}
+	l.write(level, message, r, elapsed, more()...)
+}
+
+func (l *sampledLog) write(
+	level slog.Level, message string, r *Request, elapsed time.Duration, more ...slog.Attr,
+) {
+	pattern := unmatchedRoute
+	if r.resource != nil {
+		pattern = r.resource.pattern
+	}
+	attrs := append([]slog.Attr{
+		slog.String("requestId", r.id),
+		slog.String("method", methodLabel(r.http.Method)),
+		slog.String("route", pattern),
+		slog.Int("status", r.answer.status),
+		slog.Float64("durationMs", float64(elapsed.Microseconds())/1000),
+	}, more...)
+	attrs = append(attrs, actorAttrs(r.Caller().Actor, r.Caller().Organization)...)
+	if r.cut {
+		attrs = append(attrs, slog.Bool("cut", true))
+	}
+	if r.answer.streaming && r.answer.failure != nil {
+		attrs = append(attrs, slog.Bool("reset", true))
+	}
+	if r.span != nil && r.span.SpanContext().IsSampled() {
+		attrs = append(attrs, slog.String("traceId", r.span.SpanContext().TraceID().String()))
+	}
+	if n := l.suppressed.Swap(0); n != 0 {
+		attrs = append(attrs, slog.Int64("suppressed", n))
+	}
+	l.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// actorAttrs name who it was; nobody has no name.
+func actorAttrs(a caller.Actor, of caller.Organization) []slog.Attr {
+	switch a.Kind {
+	case caller.Key:
+		return []slog.Attr{slog.String("keyId", a.ID), slog.String("key", of.Name+"/"+a.Name)}
+	case caller.Person:
+		return []slog.Attr{slog.String("person", a.ID), slog.String("organization", of.Name)}
+	}
+	return nil
+}
+
+// explain says for the operator what the caller is not told.
+func (l *accessLog) explain(failure error) []slog.Attr {
+	var p *problem.Problem
+	var panicErr *panicError
+	switch {
+	case errors.As(failure, &panicErr): // first: whatever else went wrong, this is a mistake of ours
+		return []slog.Attr{
+			slog.String("panic", l.hide(fmt.Sprint(panicErr.value))),
+			slog.String("stack", string(panicErr.stack)),
+		}
+	case errors.As(failure, &p):
+		if p.Rule == "" {
+			return nil
+		}
+		return []slog.Attr{slog.String("rule", p.Rule)}
+	default:
+		return []slog.Attr{slog.String("error", l.hide(failure.Error()))}
+	}
+}
+
+// hide removes keys from a text of unknown origin.
+func (l *accessLog) hide(text string) string { return l.keys.ReplaceAllString(text, "[redacted]") }

@@ -1,0 +1,259 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package endpoint is what every endpoint of the HTTP API has in common: how its route is found, who is let in, how a
+// payload is read, how a write is run once for each Idempotency-Key, how an answer or an error goes out, and what of it
+// is logged, counted, traced and documented. Which endpoints there are, and what they say, is package httpapi's.
+//
+// A handler returns a value or an error and never writes to the connection itself, so whatever goes wrong on the way, a
+// panic included, still becomes one well-formed response with a request id. So does the end of the caller's key: until
+// the first byte is sent, a response can still become a 401. Streams are the exception, from their first byte on.
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
+)
+
+// Config is what an Engine is made of. All fields are required except where they say otherwise.
+type Config struct {
+	Admission *admission.Admission
+	Store     *store.DB
+	Writes    write.Protocol
+	// Explain makes a problem of an error of a room that this package does not know; nil for others. Optional.
+	Explain func(error) *problem.Problem
+
+	Environment key.Environment // whose keys Admission lets in
+	KeyFormat   key.Format
+	DocsBaseURL string // where the documentation of errors is
+	// TrustedProxies are believed when they say whom they forward for. Optional.
+	TrustedProxies []netip.Prefix
+
+	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
+	Clock        clock.PassiveClock
+	Logger       *slog.Logger
+	AccessLog    AccessLog
+	// Audit is told of each refusal, whatever AccessLog says.
+	Audit      *slog.Logger
+	Registerer prometheus.Registerer
+	// Tracer begins the span of each request. Optional: nil makes none, and costs nothing.
+	Tracer trace.Tracer
+}
+
+// Engine is the handler of all routes. Make it with New.
+type Engine struct {
+	config   Config
+	router   router
+	metrics  *metrics
+	log      *accessLog
+	problems problems
+	policy   atomic.Pointer[policy] // of the last response that had one
+}
+
+// New returns the engine of routes. The error says that the registerer has its metrics already.
+func New(c Config, routes []Route) (*Engine, error) {
+	m, err := newMetrics(c.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{
+		config:   c,
+		router:   newRouter(routes, m),
+		metrics:  m,
+		log:      newAccessLog(c),
+		problems: newProblems(c),
+	}, nil
+}
+
+// Request is one request on its way through the engine.
+//
+// Its fields are the engine's, and each group is written by the file that it names; handlers go by the methods.
+type Request struct {
+	engine *Engine
+	http   *http.Request
+	id     string    // X-Request-Id
+	start  time.Time // when its header had been read
+
+	resource *resource // route.go: what the path names; nil: nothing
+	route    *Route    // route.go: what path and method name; nil: nothing
+	param    string    // route.go: the path's parameter, decoded; "" if it has none
+
+	admitted admission.Admitted // the zero one if nobody is asked for, or was let in
+	cut      bool               // it was let in, and the answer was taken back before it went out
+
+	answer     answer                   // answer.go
+	writing    writing                  // write.go; only if the route changes something
+	connection *http.ResponseController // of a write or a stream
+	view       *store.View              // see View
+	span       trace.Span               // observe.go; nil: there are no traces
+}
+
+// HTTP returns the request as it came. Its body is for uploads to read.
+func (r *Request) HTTP() *http.Request { return r.http }
+
+// Start is when the request's header had been read.
+func (r *Request) Start() time.Time { return r.start }
+
+// ID returns the request's id, which is in its answer and in the log.
+func (r *Request) ID() string { return r.id }
+
+// Param returns the path's parameter, decoded; "" if it has none.
+func (r *Request) Param() string { return r.param }
+
+// Caller returns who the request comes from; the zero Caller if the route asks for nobody. It must not be changed.
+func (r *Request) Caller() *caller.Caller { return r.admitted.Caller() }
+
+// View returns what the caller reaches of the database.
+func (r *Request) View() *store.View {
+	if r.view == nil {
+		r.view = r.engine.config.Store.View(r.Caller())
+	}
+	return r.view
+}
+
+// Operation returns the write that the request is. Only a route that changes something has one.
+func (r *Request) Operation() *write.Operation { return &r.writing.Operation }
+
+// Connection controls the deadlines of the request's connection. Only a route that changes something or streams has it.
+func (r *Request) Connection() *http.ResponseController { return r.connection }
+
+// Context returns the context for whatever the handler does that takes time. It ends, too, when the caller's key ceases
+// to be good; package write commits in it.
+func (r *Request) Context() context.Context {
+	if r.route.Access == admission.Anyone {
+		return r.http.Context()
+	}
+	return r.admitted.Context()
+}
+
+// ServeHTTP answers one request. It panics with http.ErrAbortHandler where a stream has to be reset.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	r := &Request{
+		engine: e, http: hr, id: e.requestID(hr.Header["X-Request-Id"]),
+		start: e.config.Clock.Now(), answer: answer{body: newBody()},
+	}
+	e.beginSpan(r)
+	err := e.run(w, r)
+	switch {
+	case r.answer.streaming && err != nil:
+		r.answer.status, r.answer.failure = e.problems.of(err).status(), err
+	case r.answer.streaming:
+	case err != nil:
+		e.fail(w, r, err)
+	default:
+		e.succeed(w, r)
+	}
+	elapsed := e.config.Clock.Since(r.start)
+	e.metrics.count(e, r, elapsed)
+	e.log.write(e, r, elapsed)
+	e.endSpan(r)
+	r.answer.body.free()
+	if r.answer.streaming && err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// run lets the route answer, and puts the answer into r.answer unless it is a stream. Then is the last moment at which
+// it may still turn out to be one for nobody.
+//
+// The order is the same for every route: admission (see there), Idempotency-Key, handler.
+func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
+	defer func() {
+		v := recover()
+		cut := r.admitted.End() // first, and in any case: who is not taken off the registry stays there
+		if v != nil {
+			err = panicked(v)
+		}
+		if cut != nil {
+			r.cut = true
+			err = cutShort(cut, err)
+		}
+	}()
+	if err := e.router.find(r); err != nil {
+		return err
+	}
+	if r.route.Access != admission.Anyone {
+		if err := e.admit(r); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.route.stream != nil:
+		return e.stream(w, r)
+	case r.route.Changes():
+		return e.write(w, r)
+	}
+	result, err := r.route.call(r)
+	if err != nil {
+		return err
+	}
+	return r.answer.body.encode(result)
+}
+
+func (e *Engine) admit(r *Request) error {
+	credentials := admission.Credentials{Authorization: r.http.Header["Authorization"], From: r}
+	need := admission.Need{Access: r.route.Access, Scope: r.route.Scope}
+	return e.config.Admission.Admit(r.http.Context(), r.start, credentials, need, &r.admitted)
+}
+
+// cutShort returns what a request ends with that was cut: whatever came of it otherwise is nobody's business any more,
+// but a panic is the operator's.
+func cutShort(cut, err error) error {
+	if errors.As(err, new(*panicError)) {
+		return errors.Join(cut, err)
+	}
+	return cut
+}
+
+// requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise.
+func (e *Engine) requestID(values []string) string {
+	if len(values) == 1 && validRequestID(values[0]) && !e.holdsKey(values[0]) {
+		return values[0]
+	}
+	return e.config.NewRequestID()
+}
+
+const maxRequestID = 128 // characters
+
+func validRequestID(s string) bool {
+	if s == "" || len(s) > maxRequestID {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// holdsKey tells whether s could hold a key. Request ids are logged, and a key in the wrong header is still a key.
+func (e *Engine) holdsKey(s string) bool {
+	f := e.config.KeyFormat
+	return strings.Contains(s, f.Prefix(key.Live)) || strings.Contains(s, f.Prefix(key.Test))
+}
+
+// keyPattern finds what looks like a key, in order to hide it.
+func keyPattern(f key.Format) *regexp.Regexp {
+	return regexp.MustCompile("(?:" + f.Prefix(key.Live) + "|" + f.Prefix(key.Test) + ")[0-9A-Za-z]+")
+}

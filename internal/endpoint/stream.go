@@ -1,0 +1,53 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import "net/http"
+
+// stream is the response of a route that writes it while it makes it.
+type stream struct {
+	w    http.ResponseWriter
+	r    *Request
+	stop func() bool // of unblock; nil before the first byte
+}
+
+// SetFile says that a stream is a file: its type, and its size in bytes. It counts until the first byte is written. A
+// browser that is shown the address downloads it, and shows nothing of it.
+func (r *Request) SetFile(contentType string, size int64) {
+	r.answer.contentType, r.answer.size = contentType, size
+}
+
+// stream lets the route write its answer. Once r.answer.streaming is set, an error can no longer be told to the caller.
+func (e *Engine) stream(w http.ResponseWriter, r *Request) error {
+	r.connection = http.NewResponseController(w)
+	s := &stream{w: w, r: r}
+	defer func() {
+		if s.stop != nil {
+			s.stop()
+		}
+	}()
+	return r.route.stream(r, s)
+}
+
+// Write sends p at once, unless the caller's key is no longer good.
+//
+// From the first byte on, Write does not wait for a caller who does not read once the request's context has ended. Only a
+// deadline does that, and the connection is good for nothing after it: so it must not be before the first byte, when
+// there may be an error to tell.
+func (s *stream) Write(p []byte) (int, error) {
+	if err := s.r.admitted.Err(); err != nil {
+		return 0, err
+	}
+	if !s.r.answer.streaming {
+		s.r.answer.streaming = true
+		s.stop = unblock(s.r.Context(), s.r.connection.SetWriteDeadline)
+		s.r.setHead(s.w)
+		s.r.sendHeader(s.w)
+	}
+	n, err := s.w.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, s.r.connection.Flush()
+}

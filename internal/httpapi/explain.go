@@ -1,0 +1,37 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"errors"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
+
+// errStorageFull may last as long as it takes somebody to make room.
+var errStorageFull = &problem.Problem{
+	Kind: problem.Unavailable, Code: problem.CodeUnavailable, Rule: "media.storage_full",
+	Message:     "This server has no room for the file at the moment. Nothing was stored.",
+	Remediation: "Try again later, or ask whoever runs this server to make room.",
+	RetryAfter:  time.Minute,
+}
+
+// explain makes a problem of an error of the rooms below that package endpoint does not know; nil for others.
+func explain(err error) *problem.Problem {
+	switch {
+	case errors.Is(err, media.ErrFull):
+		return errStorageFull
+	case errors.Is(err, media.ErrUnavailable):
+		return endpoint.ErrStorage
+	}
+	for cause, p := range fileProblems {
+		if errors.Is(err, cause) {
+			return p
+		}
+	}
+	return nil
+}

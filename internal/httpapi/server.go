@@ -1,0 +1,33 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"encoding/json"
+
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+)
+
+// openAPI answers with the OpenAPI document, which is made once.
+func (a *API) openAPI(*endpoint.Request) (json.RawMessage, error) { return a.document, nil }
+
+// health is the body of a probe that succeeds.
+type health struct {
+	Status string `json:"status" enum:"ok"`
+}
+
+// healthz is true of every process that can answer at all: being cut off from the apiserver is no reason to restart it.
+func (a *API) healthz(*endpoint.Request) (health, error) { return health{"ok"}, nil }
+
+// readyz tells load balancers whether to send requests here.
+func (a *API) readyz(*endpoint.Request) (health, error) {
+	switch {
+	case a.config.Draining():
+		return health{}, endpoint.ErrDraining
+	case !a.config.Ready():
+		return health{}, endpoint.ErrUnavailable
+	default:
+		return health{"ok"}, nil
+	}
+}

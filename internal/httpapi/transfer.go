@@ -1,0 +1,168 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
+
+var (
+	errMultipart = problem.NewInvalid("media.content_type", "The request's body is not declared to be multipart/form-data.",
+		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
+	errMultipartBroken = problem.NewInvalid(
+		"media.parse_failed",
+		"The request's body is not well-formed multipart/form-data, or ended early.",
+		"Send all of it.",
+	)
+	errFileMissing = problem.NewInvalid("media.missing_file", "The request's body has no part named file.",
+		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
+	errFileSingle = problem.NewInvalid("media.single_file", "The request's body has more parts than one.",
+		"Send one request for each file.")
+	errFileSize = &problem.Problem{
+		Kind: problem.TooLarge, Code: problem.CodeValidationFailed, Rule: "media.size_max",
+		Message: "The file is larger than this server takes.", Remediation: "Send a smaller one.",
+	}
+)
+
+// fileProblems are what may be wrong with a file.
+var fileProblems = map[error]*problem.Problem{
+	media.ErrTooLarge: errFileSize,
+	media.ErrEmpty:    problem.NewInvalid("media.empty_body", "The file is empty.", "Send its bytes."),
+	media.ErrType: problem.NewInvalid("media.type", "The file is none of the types that are taken.",
+		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say."),
+	media.ErrBroken: problem.NewInvalid(
+		"media.broken",
+		"The file begins like an image and is none, or its header is broken.",
+		"Send it whole.",
+	),
+	media.ErrDimensions: problem.NewInvalid(
+		"media.dimensions",
+		"The image has more pixels than this server takes.",
+		"Send a smaller one.",
+	),
+}
+
+// filePart is the part of an upload that is the file.
+type filePart struct {
+	*multipart.Part
+	reader *multipart.Reader
+	body   *uploadBody
+}
+
+// Bounds of a transfer, which may take longer than the server gives other requests.
+const (
+	stallAfter   = 30 * time.Second // without a byte
+	uploadWithin = 15 * time.Minute // in all
+	formBytes    = 64 << 10         // of all that is not the file
+)
+
+// filePart finds the file in the request's body.
+func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
+	contentType := r.HTTP().Header.Get("Content-Type")
+	mediaType, params, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != "multipart/form-data" || params["boundary"] == "" {
+		return nil, errMultipart
+	}
+	body := &uploadBody{r: r, now: a.config.Clock.Now, left: a.config.Library.MaxSize() + formBytes}
+	if r.HTTP().ContentLength > body.left {
+		return nil, errFileSize
+	}
+	reader := multipart.NewReader(body, params["boundary"])
+	part, err := reader.NextRawPart()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errFileMissing
+	case err != nil:
+		return nil, body.problem()
+	case part.FormName() != "file":
+		return nil, errFileMissing
+	}
+	return &filePart{part, reader, body}, nil
+}
+
+// Read makes whatever is wrong with the body the caller's problem.
+func (p *filePart) Read(b []byte) (int, error) {
+	n, err := p.Part.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = p.body.problem()
+	}
+	return n, err
+}
+
+// end checks that the body ends with the file.
+func (p *filePart) end() error {
+	_, err := p.reader.NextRawPart()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return p.body.problem()
+	default:
+		return errFileSingle
+	}
+}
+
+// uploadBody reads the body of a request for as long as some of it keeps coming, within uploadWithin, and not beyond its
+// bounds: what comes before the file, line by line, may be without end.
+type uploadBody struct {
+	r    *endpoint.Request
+	now  func() time.Time
+	left int64 // bytes that may still come; negative: there were more
+}
+
+var errBodyEndless = errors.New("the request's body is larger than any that is taken")
+
+// Read gives each read a deadline of its own, where the server gives one to the whole request: a large file may take
+// long, a sender that has stopped may not.
+func (b *uploadBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, errBodyEndless
+	}
+	deadline := b.now().Add(stallAfter)
+	if last := b.r.Start().Add(uploadWithin); deadline.After(last) {
+		deadline = last
+	}
+	connection := b.r.Connection()
+	_ = connection.SetReadDeadline(deadline)
+	_ = connection.SetWriteDeadline(deadline.Add(stallAfter)) // for the answer
+	if b.r.Context().Err() != nil {
+		// The request was cut, and the deadline that says so may have come before ours: it must not be put off.
+		_ = connection.SetReadDeadline(endpoint.LongPast())
+	}
+	n, err := b.r.HTTP().Body.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errBodyEndless
+	}
+	return n, err
+}
+
+// problem is why the body could not be read to its end.
+func (b *uploadBody) problem() error {
+	if b.left < 0 {
+		return errFileSize
+	}
+	return errMultipartBroken
+}
+
+// deadlinePerWrite gives each write of a file a time of its own, where the server gives one to the whole response.
+type deadlinePerWrite struct {
+	io.Writer
+	connection *http.ResponseController
+	now        func() time.Time
+}
+
+func (w deadlinePerWrite) Write(p []byte) (int, error) {
+	_ = w.connection.SetWriteDeadline(w.now().Add(stallAfter))
+	return w.Writer.Write(p)
+}

@@ -1,0 +1,60 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package media
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+)
+
+// copyBuffer is the size in bytes of the one buffer through which a file streams, whatever its size.
+const copyBuffer = 64 << 10
+
+// upload is a file that is on its way in. It remembers what ended its bytes: only so can an error of the client, who
+// sends them, be told from one of the storage, which takes them. io.Copy returns both alike.
+type upload struct {
+	from io.Reader
+	left int64 // bytes that may still come
+	err  error // what ended them; io.EOF when all have come
+
+	rest io.Reader // what is to be copied, from the file's first byte on; set by look
+}
+
+func newUpload(r io.Reader, maxSize int64) *upload { return &upload{from: r, left: maxSize} }
+
+// Read reads from the client.
+func (u *upload) Read(p []byte) (int, error) {
+	if u.err != nil {
+		return 0, u.err
+	}
+	n, err := u.from.Read(p)
+	if u.left -= int64(n); u.left < 0 {
+		n, err = 0, ErrTooLarge
+	}
+	u.err = err
+	return n, err
+}
+
+// failed returns why the file did not come completely; nil: it did, or is still coming.
+func (u *upload) failed() error {
+	if u.err == nil || errors.Is(u.err, io.EOF) {
+		return nil
+	}
+	return u.err
+}
+
+// copyTo streams the file to w and returns its size and hash. The error is w's or the client's: failed tells which.
+func (u *upload) copyTo(w io.Writer) (File, error) {
+	hash := sha256.New()
+	// Both ends hide their ReadFrom and WriteTo, which io.Copy would prefer to the buffer given here: their buffers may
+	// have any size.
+	plain := struct{ io.Writer }{io.MultiWriter(hash, w)}
+	n, err := io.CopyBuffer(plain, struct{ io.Reader }{u.rest}, make([]byte, copyBuffer))
+	if err == nil && u.failed() != nil {
+		err = u.failed()
+	}
+	return File{SizeBytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, err
+}

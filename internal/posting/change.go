@@ -1,0 +1,114 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package posting
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
+)
+
+// Change is what somebody wants of a post that is still to come to be different. Nil fields stay as they are.
+type Change struct {
+	ScheduledAt *time.Time
+	Text        *string
+	Media       *[]Media
+}
+
+// Edit changes a post, and answers it as it is then.
+func (p *Posting) Edit(
+	ctx context.Context, by *caller.Caller, op *write.Operation, id string, c Change, answer write.Answer[store.Post],
+) (store.Post, error) {
+	edit, err := p.planEdit(ctx, by, id, c)
+	if err != nil {
+		return store.Post{}, err
+	}
+	edited, err := write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (store.Post, error) {
+		edited, err := tx.EditPost(id, edit)
+		if err == nil && edit.ScheduledAt != nil {
+			err = p.o.Publisher.Enqueue(ctx, tx, []store.Post{edited})
+		}
+		return edited, err
+	})
+	if errors.Is(err, store.ErrState) {
+		return edited, errNotEditable
+	}
+	return edited, orNotFound(err, ErrNoPost)
+}
+
+// planEdit turns a change into the one that is to be stored. What the post would be is checked as a whole.
+func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c Change) (store.Edit, error) {
+	if c.ScheduledAt == nil && c.Text == nil && c.Media == nil {
+		return store.Edit{}, errEditEmpty
+	}
+	view := p.o.Store.View(by)
+	post, err := view.Post(ctx, id)
+	if err != nil {
+		return store.Edit{}, orNotFound(err, ErrNoPost)
+	}
+	if err := p.checkSchedule(c.ScheduledAt); err != nil {
+		return store.Edit{}, err
+	}
+	edit := store.Edit{Text: c.Text, ScheduledAt: c.ScheduledAt}
+	if c.Text != nil {
+		post.Text = *c.Text
+	}
+	find := newFinder(view)
+	switch {
+	case c.Media != nil:
+		refs, err := checkMedia("media", *c.Media)
+		if err != nil {
+			return store.Edit{}, err
+		}
+		edit.Media, post.Media = &refs, refs
+	case len(post.Media) > 0: // what the change does not name stays
+		if err := find.addMediaOf(ctx, p.o.Store.Work(), post); err != nil {
+			return store.Edit{}, err
+		}
+	}
+	return edit, p.preflight(ctx, find, post, "")
+}
+
+// Cancel cancels a queued post. It stays stored.
+func (p *Posting) Cancel(
+	ctx context.Context, op *write.Operation, id string, answer write.Answer[store.Post],
+) (store.Post, error) {
+	canceled, err := write.Commit(ctx, op, answer, func(_ context.Context, tx *store.Tx) (store.Post, error) {
+		return tx.CancelPost(id)
+	})
+	if errors.Is(err, store.ErrState) {
+		return canceled, errNotCancelable
+	}
+	return canceled, orNotFound(err, ErrNoPost)
+}
+
+// Retry queues a post again that has failed, was rejected or was canceled: for a time, or for at once (nil). From then
+// on it is of whoever asks for it, so that a revocation of their key can cancel it.
+func (p *Posting) Retry(
+	ctx context.Context, by *caller.Caller, op *write.Operation, id string, at *time.Time,
+	answer write.Answer[store.Post],
+) (store.Post, error) {
+	if err := p.checkSchedule(at); err != nil {
+		return store.Post{}, err
+	}
+	var when time.Time
+	if at != nil {
+		when = *at
+	}
+	queued, err := write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (store.Post, error) {
+		queued, err := tx.RequeuePost(id, by.Actor.Ref(), when)
+		if err == nil {
+			err = p.o.Publisher.Enqueue(ctx, tx, []store.Post{queued})
+		}
+		return queued, err
+	})
+	if errors.Is(err, store.ErrState) {
+		return queued, errNotRetryable
+	}
+	return queued, orNotFound(err, ErrNoPost)
+}

@@ -1,0 +1,206 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package posting
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// Bounds of one draft. Platforms take less; these keep a request from costing more than it is worth to check.
+const (
+	MaxTargets = 25
+	MaxMedia   = 20     // of one target
+	MaxText    = 20_000 // characters
+)
+
+// Draft is what somebody wants to be published.
+type Draft struct {
+	Targets []Target // 1 to MaxTargets
+	// Text, Media and FirstComment are those of targets that have none of their own.
+	Text         string
+	Media        []Media
+	FirstComment *string
+	PublishNow   *bool      // true excludes ScheduledAt
+	ScheduledAt  *time.Time // nil: at once
+	ProfileID    *string    // only accounts of this profile are meant; nil: all that the caller reaches
+}
+
+// Target is one account that a draft goes to: by its id, or by its platform if the caller reaches one account of it.
+type Target struct {
+	AccountID    *string
+	Platform     *platform.Name
+	Text         *string
+	Media        *[]Media
+	FirstComment *string
+	Options      *platform.Options
+}
+
+// Media is a file of a draft. Of its three origins, only the id of an upload is taken so far.
+type Media struct {
+	Kind, AltText string
+	MediaID       string
+	URL           string
+	BytesBase64   string
+}
+
+// plan turns a draft into the posts that it asks for, as they are to be stored. The error is a problem, or the store's.
+func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store.Post, error) {
+	switch {
+	case len(d.Targets) == 0:
+		return nil, errTargetsRequired
+	case len(d.Targets) > MaxTargets:
+		return nil, errTargetsMax
+	case d.PublishNow != nil && *d.PublishNow && d.ScheduledAt != nil:
+		return nil, errMode
+	}
+	if err := p.checkSchedule(d.ScheduledAt); err != nil {
+		return nil, err
+	}
+	view := p.o.Store.View(by)
+	if d.ProfileID != nil {
+		profile := by.FindProfile(p.o.Profiles, *d.ProfileID)
+		if profile == nil {
+			return nil, ErrNoProfile
+		}
+		view = view.Within(profile.ID)
+	}
+	find, batchID, now := newFinder(view), p.o.NewID(), p.now()
+	posts := make([]store.Post, 0, len(d.Targets))
+	for i := range d.Targets {
+		at := "targets." + strconv.Itoa(i)
+		post, err := draftOf(ctx, find, d, i, at)
+		if err != nil {
+			return nil, err
+		}
+		post.ID, post.BatchID, post.CreatedAt, post.UpdatedAt = p.o.NewID(), batchID, now, now
+		post.MadeBy, post.Status = by.Actor.Ref(), store.Publishing
+		if d.ScheduledAt != nil {
+			post.Status, post.ScheduledAt = store.Queued, *d.ScheduledAt
+		}
+		if err := p.preflight(ctx, find, post, at+"."); err != nil {
+			return nil, err
+		}
+		posts = append(posts, post)
+	}
+	return posts, nil
+}
+
+// draftOf fills in what target i leaves to the draft. at is where it stands, for the rules of problems.
+func draftOf(ctx context.Context, find *finder, d Draft, i int, at string) (store.Post, error) {
+	t := d.Targets[i]
+	account, err := accountFor(ctx, find, t, at)
+	if err != nil {
+		return store.Post{}, err
+	}
+	p := store.Post{
+		ProfileID: account.ProfileID, AccountID: account.ID, Platform: account.Platform, Options: t.Options,
+		Account: &store.AccountRef{
+			ID: account.ID, Platform: account.Platform,
+			PlatformAccountID: account.PlatformAccountID, DisplayName: account.DisplayName,
+		},
+		Text: d.Text,
+	}
+	if t.Text != nil {
+		p.Text = *t.Text
+	}
+	comment := d.FirstComment
+	if t.FirstComment != nil {
+		comment = t.FirstComment
+	}
+	if comment != nil {
+		if p.FirstComment = *comment; p.FirstComment == "" {
+			return p, errCommentEmpty(at)
+		}
+	}
+	items, where := d.Media, "media"
+	if t.Media != nil {
+		items, where = *t.Media, at+".media"
+	}
+	p.Media, err = checkMedia(where, items)
+	return p, err
+}
+
+// checkMedia checks the media of a target, as far as that goes without looking for them. at is where they stand.
+func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
+	if len(items) > MaxMedia {
+		return nil, problem.NewInvalid(at, "There are more than 20 media.", "Platforms take fewer still.")
+	}
+	refs := make([]store.MediaRef, 0, len(items))
+	for i, m := range items {
+		here := at + "." + strconv.Itoa(i)
+		switch {
+		case m.Kind != platform.Image && m.Kind != platform.Video:
+			return nil, problem.NewInvalid(here+".kind", "A medium is neither an image nor a video.",
+				"Send the kind image or video.")
+		case m.URL != "":
+			return nil, problem.NewInvalid(here+".url", "Media are not fetched from URLs.", uploadFirst)
+		case m.BytesBase64 != "":
+			return nil, problem.NewInvalid(here+".bytesBase64", "Media are not taken inline.", uploadFirst)
+		case m.MediaID == "":
+			return nil, problem.NewInvalid(here+".mediaId", "A medium has no mediaId.", uploadFirst)
+		case tooLong(m.AltText):
+			return nil, problem.NewInvalid(here+".altText",
+				"An alternative text is too long, or holds characters that are no text.", "Send less.")
+		}
+		refs = append(refs, store.MediaRef{Kind: m.Kind, MediaID: m.MediaID, AltText: m.AltText})
+	}
+	return refs, nil
+}
+
+// tooLong also finds NUL, which databases don't take for text.
+func tooLong(text string) bool {
+	return utf8.RuneCountInString(text) > MaxText || strings.ContainsRune(text, 0)
+}
+
+// preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its end.
+func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, at string) error {
+	switch {
+	case tooLong(post.Text):
+		return problem.NewInvalid(at+"text",
+			"A text is longer than 20000 characters, or holds characters that are no text.", "Send less.")
+	case tooLong(post.FirstComment):
+		return problem.NewInvalid(at+"firstComment.text",
+			"A first comment is longer than 20000 characters, or holds characters that are no text.", "Send less.")
+	}
+	content := platform.Content{Text: post.Text, FirstComment: post.FirstComment}
+	if post.Options != nil {
+		content.Options = *post.Options
+	}
+	for i, ref := range post.Media {
+		m, err := find.medium(ctx, ref.MediaID)
+		if err != nil {
+			return orNotFound(err, ErrNoMedia)
+		}
+		if !strings.HasPrefix(m.ContentType, ref.Kind+"/") {
+			return problem.NewInvalid(fmt.Sprintf("%smedia.%d.kind", at, i),
+				"A medium is of another kind than its file.", "The file's contentType tells.")
+		}
+		content.Media = append(content.Media, platform.Media{
+			Kind: ref.Kind, AltText: ref.AltText, ID: m.ID, ContentType: m.ContentType, SizeBytes: m.SizeBytes,
+		})
+	}
+	if f := p.o.Publisher.Preflight(post.Platform, content); f != nil {
+		return f.Problem(post.Platform)
+	}
+	return nil
+}
+
+// checkSchedule checks that a time is to come; nil is none.
+func (p *Posting) checkSchedule(at *time.Time) error {
+	const lastYear = 9999 // that RFC 3339 can write
+	if at != nil && (at.Before(p.o.Clock.Now().Add(time.Second)) || at.UTC().Year() > lastYear) {
+		return errScheduledAt
+	}
+	return nil
+}

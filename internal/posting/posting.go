@@ -1,0 +1,179 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package posting is how a post comes about and what becomes of it by somebody's wish: it is planned, created, sent at
+// once or put off, changed, canceled, tried again.
+//
+// It knows callers and not how they ask: no request and no response, so that a form and a job can use it like a route.
+// What it refuses is a *problem.Problem. What it changes goes through a write.Operation, and what is sent goes through
+// package publish.
+package posting
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
+)
+
+// Options are what Posting is made of. All are required.
+type Options struct {
+	Store     *store.DB
+	Publisher *publish.Publisher
+	Profiles  caller.Directory
+	NewID     func() string // a UUIDv7
+	Clock     clock.PassiveClock
+}
+
+// Posting makes posts and changes them.
+type Posting struct{ o Options }
+
+// New returns it.
+func New(o Options) *Posting { return &Posting{o} }
+
+// AnswerWithin is how long Create may take once its posts are stored: 25 targets, five at a time, 20 s each, and a
+// margin to write down what became of them.
+const AnswerWithin = 3 * time.Minute
+
+// Batch is the posts of one request, in the order of its targets.
+type Batch struct {
+	Posts []store.Post
+	// Scheduled tells that this very request has put them off.
+	Scheduled bool
+}
+
+// BatchStatus is what became of a batch.
+type BatchStatus string
+
+// The statuses of batches.
+const (
+	BatchQueued        BatchStatus = "queued"         // something of it is still to come
+	BatchPublished     BatchStatus = "published"      // all of it
+	BatchPartialFailed BatchStatus = "partial_failed" // some of it
+	BatchFailed        BatchStatus = "failed"         // none of it
+)
+
+// BatchStatuses lists them all.
+var BatchStatuses = []BatchStatus{BatchQueued, BatchPublished, BatchPartialFailed, BatchFailed}
+
+// Status sums up what became of the posts.
+func (b Batch) Status() BatchStatus {
+	published, waiting := 0, 0
+	for _, p := range b.Posts {
+		switch p.Status {
+		case store.Published:
+			published++
+		case store.Queued, store.Publishing:
+			waiting++
+		}
+	}
+	switch {
+	case waiting > 0:
+		return BatchQueued
+	case published == len(b.Posts):
+		return BatchPublished
+	case published > 0:
+		return BatchPartialFailed
+	default:
+		return BatchFailed
+	}
+}
+
+// Create makes a post for each target of a draft, and sends them unless they are for later. What is wrong with one
+// target is found out before anything is stored, and then nothing is.
+//
+// A request that was begun before is not run again: see resume.
+func (p *Posting) Create(
+	ctx context.Context, by *caller.Caller, op *write.Operation, d Draft, answer write.Answer[Batch],
+) (Batch, error) {
+	if batchID := op.Begun(); batchID != "" {
+		return p.resume(ctx, by, op, batchID, answer)
+	}
+	posts, err := p.plan(ctx, by, d)
+	if err != nil {
+		return Batch{}, err
+	}
+	if d.ScheduledAt == nil {
+		return p.publishNow(ctx, op, posts, answer)
+	}
+	return write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (Batch, error) {
+		if _, err := tx.AddPosts(posts); err != nil {
+			return Batch{}, orNotFound(err, errTargetGone)
+		}
+		return Batch{Posts: posts, Scheduled: true}, p.o.Publisher.Enqueue(ctx, tx, posts)
+	})
+}
+
+// publishNow stores posts with a first attempt at each, makes the attempts, and records how they ended together with the
+// answer. Once they are stored, neither a revocation nor the caller's going away stops it: what was begun is recorded.
+func (p *Posting) publishNow(
+	ctx context.Context, op *write.Operation, posts []store.Post, answer write.Answer[Batch],
+) (Batch, error) {
+	var attempts []store.Attempt
+	err := op.Begin(ctx, posts[0].BatchID, func(tx *store.Tx) (err error) {
+		attempts, err = tx.AddPosts(posts)
+		return orNotFound(err, errTargetGone)
+	})
+	if err != nil {
+		return Batch{}, err
+	}
+	detached := context.WithoutCancel(ctx)
+	outcomes := p.o.Publisher.Publish(detached, posts, attempts)
+	for i, o := range outcomes {
+		posts[i].Status, posts[i].Receipt, posts[i].Failure = o.Status(), o.Receipt, o.Failure
+	}
+	b := Batch{Posts: posts}
+	stored, err := answer(b)
+	if err != nil {
+		return b, err
+	}
+	return b, op.Finish(stored, func(write func(context.Context) error) error {
+		return p.o.Publisher.Record(detached, outcomes, write)
+	}, func(tx *store.Tx) error { return tx.Finish(outcomes) })
+}
+
+// resume answers a request whose process died when its posts were stored already. Nothing is published again: an attempt
+// that was running then has failed with an unknown outcome.
+func (p *Posting) resume(
+	ctx context.Context, by *caller.Caller, op *write.Operation, batchID string, answer write.Answer[Batch],
+) (Batch, error) {
+	if err := p.o.Publisher.FailLost(ctx); err != nil {
+		return Batch{}, err
+	}
+	// Before the transaction: in it, a second connection would be waited for with the first one in hand.
+	posts, err := p.o.Store.View(by).Batch(ctx, batchID)
+	if err != nil {
+		return Batch{}, err
+	}
+	for _, post := range posts {
+		if post.Status == store.Publishing {
+			posts = nil
+			break
+		}
+	}
+	if len(posts) == 0 {
+		// Its process lives after all, and is about to record how it ended, or to undo it.
+		return Batch{}, store.ErrInProgress
+	}
+	return write.Commit(ctx, op, answer, func(context.Context, *store.Tx) (Batch, error) {
+		return Batch{Posts: posts}, nil
+	})
+}
+
+// now is the time as the database keeps it, so that an answer to a write says what a later read says.
+func (p *Posting) now() time.Time { return p.o.Clock.Now().UTC().Truncate(time.Microsecond) }
+
+// orNotFound returns the problem of this kind of thing if err is that it was not found.
+func orNotFound(err error, p *problem.Problem) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return p
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package posting
+
+import (
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
+
+// What is not there for a caller. Others look for these things too, and say the same.
+var (
+	ErrNoProfile = problem.NewNotFound("There is no profile with this id that the key reaches.",
+		"GET /v1/profiles lists the profiles that the key reaches.")
+	ErrNoAccount = problem.NewNotFound("There is no account with this id that the key reaches.",
+		"GET /v1/accounts lists the accounts that the key reaches.")
+	ErrNoMedia = problem.NewNotFound("There is no media file with this id that the key reaches.",
+		"GET /v1/media lists the files that the key reaches.")
+	ErrNoPost = problem.NewNotFound("There is no post with this id that the key reaches.",
+		"GET /v1/posts lists the posts that the key reaches.")
+
+	// errTargetGone is for an account or a file that was there when the draft was checked.
+	errTargetGone = problem.NewNotFound("An account or a media file of the request has just been deleted.",
+		"GET /v1/accounts and GET /v1/media list what the key reaches.")
+)
+
+// What is wrong with a draft, or with a change.
+var (
+	errTargetsRequired = problem.NewInvalid("targets.required", "The request has no targets.", "Send 1 to 25 of them.")
+	errTargetsMax      = problem.NewInvalid("targets.max", "The request has more than 25 targets.", "Send several requests.")
+	errMode            = problem.NewInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.",
+		"Send one of them.")
+	errScheduledAt = problem.NewInvalid("scheduledAt.future", "scheduledAt is not at least a second from now.",
+		"Leave it out to publish at once.")
+	errEditEmpty = problem.NewInvalid("body", "The request changes nothing.", "Send scheduledAt, text or media.")
+
+	errPlatformMismatch = problem.NewInvalid("targets.account.platform_mismatch",
+		"A target's account is of another platform than the target.", "Leave platform out: the account has it.")
+	errOptionsMismatch = problem.NewInvalid("targets.options.platform_mismatch",
+		"A target's options are those of another platform.", "Send the options of the account's platform, or none.")
+	errNotConnected = problem.NewInvalid("target.account.not_connected",
+		"The key reaches no account of a target's platform.", "Connect one: POST /v1/accounts/connect/{platform}.")
+	errAmbiguous = problem.NewInvalid("target.account.ambiguous",
+		"The key reaches several accounts of a target's platform.",
+		"Send the accountId of the one that is meant; GET /v1/accounts lists them.")
+)
+
+// errCommentEmpty is for the first comment of the target that stands at.
+func errCommentEmpty(at string) *problem.Problem {
+	return problem.NewInvalid(at+".firstComment.text", "The first comment has no text.", "Leave firstComment out for none.")
+}
+
+const uploadFirst = "Upload the file with POST /v1/media, and send its mediaId."
+
+// NoPlatform is for a name of a platform that there is none of. rule says where it stands.
+func NoPlatform(rule string) *problem.Problem {
+	return problem.NewInvalid(rule, "There is no platform of this name.", catalog.All.Sentence())
+}
+
+// What can't be done to a post in the state that it is in.
+var (
+	errNotCancelable = problem.NewConflict("post.status", "The post is not queued any more.",
+		"Only queued posts can be canceled.")
+	errNotEditable = problem.NewConflict("post.status", "The post is not queued any more, or its time has come.",
+		"Only posts that are still to come can be changed.")
+	errNotRetryable = problem.NewConflict("post.retry.status", "The post has not failed, or its account is disconnected.",
+		"Only posts that are failed, rejected or canceled can be tried again.")
+)

@@ -1,0 +1,121 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package revocation
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/utils/ptr"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// What the two ends tell each other stands on the replica's Lease. Writers and readers of it are in this file.
+
+// DefaultLeaseDuration is L. A replica that has crashed holds deletions up for so long; an apiserver that is away for
+// longer than F, which is a part of it (fenceThirds), makes the replicas refuse everything.
+const DefaultLeaseDuration = 15 * time.Second
+
+// MaxNamed is how many keys a Lease names at most, those first whose deletion is the oldest. The others follow when
+// these are gone. It keeps a Lease below 20 KB, because all Leases are listed for every decision of the Barrier.
+const MaxNamed = 500
+
+// announcement is what a Lease says besides the renewal.
+type announcement struct {
+	applied string                 // the resourceVersion up to which the replica's store has applied ApiKeys; "": none yet
+	revoked map[types.UID]struct{} // keys that are being deleted, and that the replica refuses
+	awaited string                 // the resourceVersion that the controller waits for; "": it waits for nothing
+}
+
+// announcementOn reads a Lease. What is missing there, or is not what a replica writes, confirms nothing.
+func announcementOn(l *coordinationv1.Lease) announcement {
+	a := announcement{
+		applied: l.Annotations[v1alpha1.AnnotationApplied],
+		awaited: l.Annotations[v1alpha1.AnnotationAwaited],
+		revoked: map[types.UID]struct{}{},
+	}
+	if names := l.Annotations[v1alpha1.AnnotationRevoked]; names != "" {
+		for name := range strings.SplitSeq(names, ",") {
+			a.revoked[types.UID(name)] = struct{}{}
+		}
+	}
+	return a
+}
+
+// confirms tells whether the replica refuses the key with this UID, whose deletion has this resourceVersion. That its
+// store is past the deletion is not enough: a watch that has lost the event goes past it as well.
+func (a announcement) confirms(id types.UID, resourceVersion string) bool {
+	_, named := a.revoked[id]
+	return named && !before(a.applied, resourceVersion)
+}
+
+// before tells whether resourceVersion a is older than b. A text that is not a resourceVersion, "" for one, is older
+// than all of them: it must never pass for a confirmation.
+func before(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err != nil || order < 0
+}
+
+// encodeRevoked is the value of AnnotationRevoked. It is sorted, so that a renewal which names the same keys changes
+// nothing but its time.
+func encodeRevoked(ids []types.UID) string {
+	names := make([]string, 0, len(ids))
+	for _, id := range ids {
+		names = append(names, string(id))
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}
+
+// annotations are what the replica announces. AnnotationAwaited is not among them: it is the controller's to write, and
+// a renewal, which is a merge patch, leaves it as it is.
+func (r *Replica) annotations() map[string]string {
+	resourceVersion, revoked := r.Store.Applied(MaxNamed)
+	return map[string]string{
+		v1alpha1.AnnotationApplied: resourceVersion,
+		v1alpha1.AnnotationRevoked: encodeRevoked(revoked),
+	}
+}
+
+// labels are written with every renewal, not only when the Lease is made: if somebody takes them off, the controller no
+// longer finds the Lease, and must not miss it for longer than until the next renewal.
+func (r *Replica) labels() map[string]string {
+	return map[string]string{v1alpha1.LabelReplica: string(r.Environment), v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}
+}
+
+// spec is the rest of the Lease, renewed at now. RenewTime is for people and to tell one renewal from another: nobody
+// compares it with a clock, because the two ends' clocks may differ by anything.
+func (r *Replica) spec(now time.Time) coordinationv1.LeaseSpec {
+	seconds := int32(r.Duration / time.Second)
+	renewed := metav1.NewMicroTime(now)
+	return coordinationv1.LeaseSpec{HolderIdentity: &r.Holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}
+}
+
+// leaseDurationOf is how long a Lease lasts after a renewal. A Lease that does not say gets the default rather than
+// none: without a duration it would be counted out at once.
+func leaseDurationOf(l *coordinationv1.Lease) time.Duration {
+	if s := l.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
+		return time.Duration(*s) * time.Second
+	}
+	return DefaultLeaseDuration
+}
+
+// awaitedPatch is the merge patch that writes AnnotationAwaited; nil removes it.
+func awaitedPatch(resourceVersion *string) ([]byte, error) {
+	return json.Marshal(map[string]any{"metadata": map[string]any{
+		"annotations": map[string]any{v1alpha1.AnnotationAwaited: resourceVersion},
+	}})
+}
+
+// replicaName is how people are told of the replica that holds a Lease: the Lease, and the pod or host in parentheses.
+func replicaName(l *coordinationv1.Lease) string {
+	return l.Name + " (" + ptr.Deref(l.Spec.HolderIdentity, "") + ")"
+}

@@ -1,0 +1,163 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package revocation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// replica is what the Barrier last saw of a Lease.
+type replica struct {
+	announcement
+	resourceVersion string
+	renewed         time.Time     // as it stands on the Lease: it is compared with nothing but itself
+	since           time.Time     // when this Barrier first saw that renewal, by its own clock
+	duration        time.Duration // L
+	nudged          time.Time     // when it was last told what is awaited
+}
+
+// expired counts from when the renewal was seen, which is later than when the replica sent it: the replica's fence,
+// which counts from there, has been shut for at least L − F by then.
+func (r *replica) expired(now time.Time) bool { return now.Sub(r.since) >= r.duration }
+
+// snapshot is a list of the Leases.
+type snapshot struct {
+	asked  time.Time // before the list was sent
+	leases []coordinationv1.Lease
+}
+
+// list reads the Leases from the apiserver itself, not from a cache, in which a replica may be missing that has just
+// registered.
+//
+// Model: step ListLeases.
+func (b *Barrier) list(ctx context.Context) (snapshot, error) {
+	s := snapshot{asked: b.clock.Now()}
+	list, err := b.leases.List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelReplica})
+	if err != nil {
+		return s, fmt.Errorf("list the Leases of the API replicas: %w", err)
+	}
+	s.leases = list.Items
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	there := map[string]struct{}{}
+	for i := range s.leases {
+		b.observe(&s.leases[i])
+		there[s.leases[i].Name] = struct{}{}
+	}
+	for name := range b.replicas {
+		if _, ok := there[name]; !ok {
+			delete(b.replicas, name)
+		}
+	}
+	return s, nil
+}
+
+// observe takes in the state of a Lease. A watch may be behind a list, so that the state is older than the one that was
+// seen last; it changes nothing then.
+//
+// Model: step Observe.
+func (b *Barrier) observe(l *coordinationv1.Lease) {
+	r := b.replicas[l.Name]
+	if r == nil {
+		r = &replica{}
+		b.replicas[l.Name] = r
+	} else if before(l.ResourceVersion, r.resourceVersion) {
+		return
+	}
+	var renewed time.Time
+	if l.Spec.RenewTime != nil {
+		renewed = l.Spec.RenewTime.Time
+	}
+	if r.since.IsZero() || !renewed.Equal(r.renewed) {
+		r.since = b.clock.Now()
+	}
+	r.announcement, r.renewed, r.resourceVersion = announcementOn(l), renewed, l.ResourceVersion
+	r.duration = leaseDurationOf(l)
+}
+
+// Observe takes in a Lease that a watch has shown, and returns the ApiKeys about whose deletion it is time to ask
+// again.
+func (b *Barrier) Observe(l *coordinationv1.Lease) []types.NamespacedName {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.observe(l)
+	return b.confirmed()
+}
+
+// Forget takes in that a Lease is gone, and returns the ApiKeys about whose deletion it is time to ask again.
+func (b *Barrier) Forget(name string) []types.NamespacedName {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.replicas, name)
+	return b.confirmed()
+}
+
+// confirmed returns the deletions that every replica seen so far has confirmed. It only says when asking is worth a
+// list of the Leases: there may be a replica that no watch has shown yet, and Ask finds it.
+func (b *Barrier) confirmed() (names []types.NamespacedName) {
+	now := b.clock.Now()
+	for name, d := range b.waiting {
+		if b.unconfirmed(d, now) == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (b *Barrier) unconfirmed(d *pendingDeletion, now time.Time) (n int) {
+	for _, r := range b.replicas {
+		if !r.expired(now) && !r.confirms(d.id, d.resourceVersion) {
+			n++
+		}
+	}
+	return n
+}
+
+// countedOut tells whether the Lease of that name had expired before a snapshot was asked for at that time. A Lease
+// that b has seen nothing of, or has forgotten, has not.
+func (b *Barrier) countedOut(lease string, asked time.Time) bool {
+	r := b.replicas[lease]
+	return r != nil && r.expired(asked)
+}
+
+// Replicas returns how many replicas there are whose Leases have not expired, and how many whose Leases have.
+func (b *Barrier) Replicas() (unexpired, expired int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.clock.Now()
+	for _, r := range b.replicas {
+		if r.expired(now) {
+			expired++
+		}
+	}
+	return len(b.replicas) - expired, expired
+}
+
+// Unexpired lists the Leases, and names the replicas whose Leases have not expired: those that may accept keys. None:
+// no process accepts any, unless one registers after the list was sent.
+func (b *Barrier) Unexpired(ctx context.Context) ([]string, error) {
+	s, err := b.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for i := range s.leases {
+		if l := &s.leases[i]; !b.countedOut(l.Name, s.asked) {
+			names = append(names, replicaName(l))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}

@@ -1,0 +1,188 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package write is the one way in which a request changes anything, whoever sends it and by whatever protocol.
+//
+// An Operation goes through its steps in this order, and each kind of write uses some of them:
+//
+//	Claim    the request is taken for this process, by its Idempotency-Key; or its earlier answer is found
+//	Commit   past the commit point, in one transaction: the change and its answer. Most writes end here
+//	Begin    past the commit point, in one transaction: the change, whose answer is yet to be known (posts being sent)
+//	Finish   in one transaction: what it came to, and its answer; tried until the database is back
+//	End      whatever has no answer by now gets one, if it would be the same another time, or is given up
+//
+// So whatever dies in between, either nothing was done, or the answer is there; or the change is there, and the answer
+// can be made of it by whoever repeats the request (Begun). Without an Idempotency-Key the steps are the same, and
+// nothing is claimed or settled.
+package write
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// Protocol is what operations have in common.
+type Protocol struct {
+	// Later does something as soon as the database can be reached, which may be after the request has been answered. It
+	// may do it more than once.
+	Later  func(do func(context.Context) error)
+	Logger *slog.Logger
+}
+
+// Operation is one write of one caller. The zero Operation is none: make it with Start.
+type Operation struct {
+	// BodyHash tells the request's body from others under the same Idempotency-Key. It is set before Commit or Finish; ""
+	// while it is not known, as of an upload that still runs.
+	BodyHash string
+	// OnBegin is called when Begin has made its change, before whatever takes long: an answer is owed from then on.
+	// Optional.
+	OnBegin func()
+
+	protocol *Protocol
+	view     *store.View
+	id       string       // of the request, for the log
+	claim    *store.Claim // nil: there is no Idempotency-Key, or the request was answered before
+	settled  bool         // the answer is stored, with the change
+}
+
+// Start returns the operation of one request, on what its caller reaches. id is the request's, for the log.
+func (p *Protocol) Start(view *store.View, id string) Operation {
+	return Operation{protocol: p, view: view, id: id}
+}
+
+// Answer makes of a result what is stored for whoever repeats the request: a status and a body. It may be called more
+// than once, if a transaction has to be run again; the last call counts.
+type Answer[T any] func(T) (store.Stored, error)
+
+// Claim makes the request this process's to run, or returns the answer that it got before. The error is
+// store.ErrMismatch, store.ErrInProgress, or the database's.
+func (o *Operation) Claim(ctx context.Context, r store.Request) (*store.Stored, error) {
+	claim, stored, err := o.view.Claim(ctx, r)
+	if err != nil {
+		if claim != nil { // it may be there in spite of the error
+			o.abandonLater(claim)
+		}
+		return nil, err
+	}
+	o.claim = claim
+	return stored, nil
+}
+
+// Begun returns the batch of posts that an earlier process has stored for this very request before it died; "" if there
+// is none. Then there is nothing to run: the answer is to be made of them.
+func (o *Operation) Begun() string {
+	if o.claim == nil {
+		return ""
+	}
+	return o.claim.BatchID
+}
+
+// Commit makes a change together with its answer: past the request's commit point, in one transaction. ctx is, or comes
+// from, the request's. do may run more than once. If the request was cut meanwhile, the error says so, and nothing was
+// done.
+func Commit[T any](
+	ctx context.Context, o *Operation, answer Answer[T], do func(context.Context, *store.Tx) (T, error),
+) (result T, err error) {
+	err = authn.Commit(ctx, func(ctx context.Context) error {
+		return o.view.Write(ctx, func(tx *store.Tx) error {
+			var err error
+			if result, err = do(ctx, tx); err != nil {
+				return err
+			}
+			stored, err := answer(result)
+			if err != nil || o.claim == nil {
+				return err
+			}
+			stored.BodyHash = o.BodyHash
+			err = tx.Settle(o.claim, stored)
+			o.settled = err == nil
+			return err
+		})
+	})
+	return result, err
+}
+
+// Begin makes a change whose answer is yet to be known: past the request's commit point, in one transaction. batchID
+// names what is stored, so that whoever repeats the request finds it. From here on neither a revocation nor the caller's
+// going away stops the request: it must Finish.
+//
+// If the database goes away on the way, nobody knows whether the change was made; then it is undone as soon as the
+// database is back, and the error says that it was not made.
+func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx) error) error {
+	err := authn.Commit(ctx, func(ctx context.Context) error {
+		return o.view.Write(ctx, func(tx *store.Tx) error {
+			if err := do(tx); err != nil || o.claim == nil {
+				return err
+			}
+			return tx.Begin(o.claim, batchID)
+		})
+	})
+	if errors.Is(err, store.ErrUnavailable) {
+		view := o.view
+		o.protocol.Later(func(ctx context.Context) error {
+			return view.Write(ctx, func(tx *store.Tx) error { return tx.Undo(batchID) })
+		})
+	}
+	if err == nil && o.OnBegin != nil {
+		o.OnBegin()
+	}
+	return err
+}
+
+// Finish stores what a change has come to, together with its answer. record calls what it is given until that succeeds,
+// if need be after the request has been answered: so answer must not change any more, and nothing of the operation is
+// touched by what record is given.
+func (o *Operation) Finish(
+	answer store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
+) error {
+	view, claim := o.view, o.claim
+	answer.BodyHash = o.BodyHash
+	err := record(func(ctx context.Context) error {
+		if claim == nil {
+			return view.Write(ctx, do)
+		}
+		err := view.Write(ctx, func(tx *store.Tx) error {
+			if err := do(tx); err != nil {
+				return err
+			}
+			return tx.Settle(claim, answer)
+		})
+		if errors.Is(err, store.ErrClaimLost) { // somebody else answers; what it came to is known here alone
+			return view.Write(ctx, do)
+		}
+		return err
+	})
+	o.settled = err == nil
+	return err
+}
+
+// Pending tells whether there is a claim that has no answer yet. failed tells that the request has failed: then an answer
+// that was stored on the way does not count.
+func (o *Operation) Pending(failed bool) bool { return o.claim != nil && (failed || !o.settled) }
+
+// End settles a claim that is pending with an answer. Without one, or if that fails, the claim is given up, so that the
+// request can be sent again.
+func (o *Operation) End(ctx context.Context, answer *store.Stored) {
+	if answer != nil {
+		answer.BodyHash = o.BodyHash
+		err := o.view.Write(ctx, func(tx *store.Tx) error { return tx.Settle(o.claim, *answer) })
+		if err == nil {
+			return
+		}
+	}
+	if err := o.view.Abandon(ctx, o.claim); err != nil {
+		o.protocol.Logger.WarnContext(ctx, "release a claim, trying on", "requestId", o.id, "error", err)
+		o.abandonLater(o.claim)
+	}
+}
+
+// abandonLater gives a claim up as soon as the database can be reached. Until then it is in progress, and says so to
+// whoever asks: better than running twice.
+func (o *Operation) abandonLater(claim *store.Claim) {
+	view := o.view
+	o.protocol.Later(func(ctx context.Context) error { return view.Abandon(ctx, claim) })
+}
