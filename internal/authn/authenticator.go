@@ -15,7 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// Refusal says why nobody was recognised. It is for metrics and logs; callers of the API are told one thing for all.
+// Refusal says why nobody was recognised. It is for metrics and logs; callers of the API are told one thing for all, so
+// that nobody learns from an answer whether a key exists.
 type Refusal string
 
 // The refusals.
@@ -74,7 +75,8 @@ func NewAuthenticator(o Options) *Authenticator {
 // Admit takes the values of a request's Authorization header, and makes f the flight of that request, which ends with
 // parent at the latest. Every flight that was admitted must be ended. The error is a Refusal or ErrUnavailable.
 //
-// It costs one hash and one lookup, less for what is malformed, and allocates nothing.
+// It costs one hash and one lookup, less for what is malformed, and allocates nothing. The fence comes first: a process
+// that can't be sure of its keys must not tell anybody that theirs is wrong.
 //
 // Model: step Accept.
 func (a *Authenticator) Admit(parent context.Context, authorization []string, f *Flight) error {
@@ -89,8 +91,8 @@ func (a *Authenticator) Admit(parent context.Context, authorization []string, f 
 	return f.begin(parent, a, id.Key, nil, id.Caller(), now)
 }
 
-// AdmitSession is Admit for a person who is signed in. find is called only if the process may serve, and returns their
-// session; its error ends the call. The error is find's, the session's own, or ErrUnavailable.
+// AdmitSession is Admit for a person who is signed in. find is called with parent, only if the process may serve, and
+// returns their session. The error is find's, the session's own, or ErrUnavailable.
 func (a *Authenticator) AdmitSession(
 	parent context.Context, find func(context.Context) (Session, error), f *Flight,
 ) error {
@@ -125,6 +127,9 @@ func (a *Authenticator) recognise(authorization []string, now time.Time) (Identi
 }
 
 // find returns the slot of the key that was presented, whether it is served or not. The error is a Refusal.
+//
+// The cheap checks come first: what has no valid checksum is never hashed and never looked up, so that noise costs
+// little.
 func (a *Authenticator) find(authorization []string) (*slot, error) {
 	presented, err := bearer(authorization)
 	if err != nil {
@@ -140,6 +145,7 @@ func (a *Authenticator) find(authorization []string) (*slot, error) {
 	if s == nil {
 		return nil, Unknown
 	}
+	// The prefix of a key brought by hash is its owner's choice. What counts is the environment of its ApiKey.
 	if (s.state.Load()&live != 0) != (a.environment == key.Live) {
 		return nil, WrongEnvironment
 	}
@@ -148,15 +154,16 @@ func (a *Authenticator) find(authorization []string) (*slot, error) {
 
 // recognise returns who comes with the slot's key. The error is a Refusal.
 func (s *slot) recognise(now time.Time) (Identity, error) {
-	state, profile := s.judge(now)
+	state, profile := s.standing(now)
 	if !state.Served() {
-		return Identity{}, refusalOf(state.Reason)
+		return Identity{}, refusalFor(state.Reason)
 	}
-	s.touch(now)
+	s.noteUse(now)
 	return Identity{Key: s.key, Profile: profile}, nil
 }
 
-// maxCredentials is more than any key's length: what is longer is refused unread.
+// maxCredentials is more than any key's length, in bytes: what is longer is refused unread, so that a large header
+// costs no hash.
 const maxCredentials = 128
 
 // bearer takes the credentials out of an Authorization header: exactly one, "Bearer", spaces, one token (RFC 6750
@@ -168,6 +175,7 @@ func bearer(values []string) (string, error) {
 	case len(values) > 1 || len(values[0]) > maxCredentials:
 		return "", Malformed
 	}
+	// RFC 9110 section 11.1 lets the scheme be written in any case; the contract of this API asks for "Bearer".
 	token, ok := strings.CutPrefix(values[0], "Bearer ")
 	if !ok {
 		return "", Malformed
@@ -175,8 +183,9 @@ func bearer(values []string) (string, error) {
 	return strings.TrimLeft(token, " "), nil
 }
 
-// refusalOf returns a constant as an error: that one is made without an allocation, one made of a variable is not.
-func refusalOf(reason string) error {
+// refusalFor turns lifecycle's reason why a key is not served into a Refusal. It returns constants: as an error, a
+// constant costs no allocation, and a variable does.
+func refusalFor(reason string) error {
 	switch reason {
 	case "":
 		return Revoked

@@ -190,7 +190,7 @@ func TestAuthenticateServes(t *testing.T) {
 				t.Errorf("organization (-want +got):\n%s", diff)
 			}
 			if got := id.Key; got.Name != k.Name || got.Environment() != key.Live || !got.CreatedAt().Equal(k.CreationTimestamp.Time) ||
-				string(got.ProfileID()) != k.Status.ProfileID || !got.ExpiresAt().Equal(timeOf(k.Status.ExpiresAt)) {
+				string(got.ProfileID()) != k.Status.ProfileID || !got.ExpiresAt().Equal(timeOrZero(k.Status.ExpiresAt)) {
 				t.Errorf("key %+v, want that of %+v", got, k)
 			}
 			if (id.Profile != nil) != (tc.profile != "") || id.Profile != nil && id.Profile.DisplayName != tc.profile {

@@ -27,16 +27,16 @@ func TestCommit(t *testing.T) {
 		written   bool
 		commitErr error
 		endErr    error
-		settled   int
+		told      int
 	}{
 		{reason: "nothing happens", written: true},
 		{reason: "the write fails", writeErr: errDisk, written: true, commitErr: errDisk},
 		{reason: "revoked before", before: revoke, commitErr: authn.Revoked, endErr: authn.Revoked},
-		{reason: "revoked meanwhile", during: revoke, written: true, settled: 1},
+		{reason: "revoked meanwhile", during: revoke, written: true, told: 1},
 		{reason: "revoked after", then: revoke, written: true},
 		{
 			reason: "revoked meanwhile, and the write fails", during: revoke, writeErr: errDisk,
-			written: true, commitErr: errDisk, endErr: authn.Revoked, settled: 1,
+			written: true, commitErr: errDisk, endErr: authn.Revoked, told: 1,
 		},
 		{reason: "expired before", before: expire, commitErr: authn.Expired, endErr: authn.Expired},
 		{reason: "expired meanwhile", during: expire, written: true},
@@ -49,11 +49,11 @@ func TestCommit(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			k, s := minted(t, authntest.ExpiringAt(now.Add(time.Hour)))
 			x := newFlying(t, k)
-			settled := 0
+			told := 0
 			x.OnCommitsOver(func() {
-				settled++
+				told++
 				if x.Committing(k.UID) {
-					t.Error("settled is called while the write counts as running")
+					t.Error("commitsOver is called while the write counts as running")
 				}
 				_ = x.Size() // takes the index's lock
 			})
@@ -74,14 +74,14 @@ func TestCommit(t *testing.T) {
 				if ctx.Err() != nil {
 					t.Errorf("the write's context ended: %v", context.Cause(ctx))
 				}
-				if settled != 0 {
-					t.Error("settled is called during the write")
+				if told != 0 {
+					t.Error("commitsOver is called during the write")
 				}
 				return tc.writeErr
 			})
-			if written != tc.written || !errors.Is(err, tc.commitErr) || x.Committing(k.UID) || settled != tc.settled {
-				t.Errorf("written: %t; Commit = %v; committing: %t; settled %d times; want written: %t, %v, settled %d times",
-					written, err, x.Committing(k.UID), settled, tc.written, tc.commitErr, tc.settled)
+			if written != tc.written || !errors.Is(err, tc.commitErr) || x.Committing(k.UID) || told != tc.told {
+				t.Errorf("written: %t; Commit = %v; committing: %t; told %d times; want written: %t, %v, told %d times",
+					written, err, x.Committing(k.UID), told, tc.written, tc.commitErr, tc.told)
 			}
 			if committed := tc.written && tc.writeErr == nil; (ctx.Err() == nil) != (committed || tc.endErr == nil) {
 				t.Errorf("after the write its request's context has the error %v", context.Cause(ctx))
@@ -181,15 +181,15 @@ func TestCommitWithoutAFlight(t *testing.T) {
 func TestCommitThatPanics(t *testing.T) {
 	k, s := minted(t)
 	x := newFlying(t, k)
-	settled := 0
-	x.OnCommitsOver(func() { settled++ })
+	told := 0
+	x.OnCommitsOver(func() { told++ })
 	f, ctx := x.begin(t, s)
 	func() {
 		defer func() { _ = recover() }()
 		_ = authn.Commit(ctx, func(context.Context) error { revoke(x); panic("broken") })
 	}()
-	if x.Committing(k.UID) || settled != 1 {
-		t.Errorf("committing: %t, settled %d times", x.Committing(k.UID), settled)
+	if x.Committing(k.UID) || told != 1 {
+		t.Errorf("committing: %t, told %d times", x.Committing(k.UID), told)
 	}
 	if err := f.End(); !errors.Is(err, authn.Revoked) {
 		t.Errorf("End = %v", err)
@@ -200,8 +200,8 @@ func TestCommitThatPanics(t *testing.T) {
 func TestEndDuringACommit(t *testing.T) {
 	k, s := minted(t)
 	x := newFlying(t, k)
-	var settled atomic.Int64
-	x.OnCommitsOver(func() { settled.Add(1) })
+	var told atomic.Int64
+	x.OnCommitsOver(func() { told.Add(1) })
 	f, ctx := x.begin(t, s)
 	began, finish, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -213,24 +213,24 @@ func TestEndDuringACommit(t *testing.T) {
 		t.Errorf("End = %v", err)
 	}
 	revoke(x)
-	if !x.Committing(k.UID) || settled.Load() != 0 {
-		t.Errorf("committing: %t, settled %d times, while a write runs", x.Committing(k.UID), settled.Load())
+	if !x.Committing(k.UID) || told.Load() != 0 {
+		t.Errorf("committing: %t, told %d times, while a write runs", x.Committing(k.UID), told.Load())
 	}
 	close(finish)
 	<-over
-	if x.Committing(k.UID) || settled.Load() != 1 {
-		t.Errorf("committing: %t, settled %d times, after the write", x.Committing(k.UID), settled.Load())
+	if x.Committing(k.UID) || told.Load() != 1 {
+		t.Errorf("committing: %t, told %d times, after the write", x.Committing(k.UID), told.Load())
 	}
 }
 
 // TestNoWriteAfterTheConfirmation plays the part of the feed: a key is confirmed as revoked when the index has it and
-// no write of it runs; if one does, when it has settled. No write may be seen after that, and each key must come to it.
+// no write of it runs; if one does, when it is over. No write may be seen after that, and each key must come to it.
 func TestNoWriteAfterTheConfirmation(t *testing.T) {
 	x := newFlying(t)
-	settled := make(chan struct{}, 1)
+	told := make(chan struct{}, 1)
 	x.OnCommitsOver(func() {
 		select {
-		case settled <- struct{}{}:
+		case told <- struct{}{}:
 		default:
 		}
 	})
@@ -270,7 +270,7 @@ func TestNoWriteAfterTheConfirmation(t *testing.T) {
 		for x.Committing(k.UID) {
 			waited++
 			select {
-			case <-settled:
+			case <-told:
 			case <-time.After(10 * time.Second):
 				t.Fatal("nobody says that the write is over")
 			}

@@ -100,7 +100,7 @@ func (x *Index) Writes() (commits, waiting int) {
 // Listed is the ApiKey as it is put after it has come in a list.
 func Listed(k *v1alpha1.ApiKey) *v1alpha1.ApiKey {
 	l := listedOf(k)
-	return l.whole()
+	return l.object()
 }
 
 // ListItem is the ApiKey as it comes in a list.

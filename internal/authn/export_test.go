@@ -59,14 +59,14 @@ type Store interface {
 // OnTell has told called when f says that Applied has another key to return.
 func OnTell(f *Feed, told func()) {
 	for _, keys := range f.keys {
-		keys.tell = told
+		keys.notify = told
 	}
 }
 
 // ListPage lists ApiKeys as a feed does.
 func ListPage(ctx context.Context, client rest.Interface, options metav1.ListOptions) (runtime.Object, error) {
-	s := source{client: client, resource: "apikeys", newList: func() runtime.Object { return new(v1alpha1.ApiKeyList) }}
-	return s.ListWithContext(ctx, options)
+	l := listWatch{client: client, resource: "apikeys", newList: func() runtime.Object { return new(v1alpha1.ApiKeyList) }}
+	return l.ListWithContext(ctx, options)
 }
 
 // CheckIndex compares what the index holds in several places.

@@ -30,16 +30,16 @@ import (
 // It is the store of a revocation.Replica, which says when it is to list.
 type Feed struct {
 	index    *Index
-	keys     []*feed[*v1alpha1.ApiKey] // one a namespace
-	profiles []*feed[*v1alpha1.Profile]
+	keys     []*follower[*v1alpha1.ApiKey] // one a namespace
+	profiles []*follower[*v1alpha1.Profile]
 
 	mu      sync.Mutex
-	revoked map[types.UID]deletion // keys whose deletion waits for this process and its like
+	revoked map[types.UID]pendingRevocation // keys whose deletion waits for this process and its like
 	changed chan struct{}
 }
 
-// deletion is what is known of a key that is being deleted.
-type deletion struct {
+// pendingRevocation is what is known of a key that is being deleted.
+type pendingRevocation struct {
 	namespace string
 	since     time.Time
 }
@@ -47,45 +47,67 @@ type deletion struct {
 // NewFeed returns a feed of index. client is a REST client of v1alpha1.GroupVersion. Without namespaces, the feed
 // follows all of them.
 func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, namespaces ...string) *Feed {
-	f := &Feed{index: index, revoked: map[types.UID]deletion{}, changed: make(chan struct{}, 1)}
+	f := &Feed{index: index, revoked: map[types.UID]pendingRevocation{}, changed: make(chan struct{}, 1)}
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	for _, namespace := range namespaces {
-		keys := &feed[*v1alpha1.ApiKey]{
-			source: source{
-				client:    client,
-				namespace: namespace,
-				resource:  "apikeys",
-				newList:   func() runtime.Object { return new(v1alpha1.ApiKeyList) },
-			},
-			clock: clock, ask: make(chan struct{}, 1),
-			put: f.putKey, remove: f.removeKey,
-			retain: func(ids map[types.UID]struct{}) { f.retainKeys(namespace, ids) },
-			tell:   f.notify,
-		}
-		profiles := &feed[*v1alpha1.Profile]{
-			source: source{
-				client:    client,
-				namespace: namespace,
-				resource:  "profiles",
-				newList:   func() runtime.Object { return new(v1alpha1.ProfileList) },
-			},
-			clock: clock, ask: make(chan struct{}, 1),
-			put:    func(p *v1alpha1.Profile) bool { index.PutProfile(p); return false },
-			remove: index.RemoveProfile,
-			retain: func(ids map[types.UID]struct{}) { index.retainProfiles(namespace, ids) },
-			tell:   f.notify,
-		}
-		if namespace != metav1.NamespaceAll {
-			// The keys that are being deleted are named as before: they will not be served again.
-			keys.deny = func() { index.retainKeys(namespace, nil) }
-			profiles.deny = func() { index.retainProfiles(namespace, nil) }
-		}
-		f.keys, f.profiles = append(f.keys, keys), append(f.profiles, profiles)
+		f.keys = append(f.keys, f.followKeys(client, clock, namespace))
+		f.profiles = append(f.profiles, f.followProfiles(client, clock, namespace))
 	}
 	index.commitsOver = f.notify
 	return f
+}
+
+// followKeys returns what follows the ApiKeys of a namespace.
+func (f *Feed) followKeys(
+	client rest.Interface, clock clock.PassiveClock, namespace string,
+) *follower[*v1alpha1.ApiKey] {
+	keys := &follower[*v1alpha1.ApiKey]{
+		listWatch: listWatch{
+			client:    client,
+			namespace: namespace,
+			resource:  "apikeys",
+			newList:   func() runtime.Object { return new(v1alpha1.ApiKeyList) },
+		},
+		clock:  clock,
+		ask:    make(chan struct{}, 1),
+		put:    f.putKey,
+		remove: f.removeKey,
+		retain: func(ids map[types.UID]struct{}) { f.retainKeys(namespace, ids) },
+		notify: f.notify,
+	}
+	if namespace != metav1.NamespaceAll {
+		// The index alone, not f.retainKeys: the keys that are being deleted go on being named to the controller, which is
+		// right, as they will not be served again.
+		keys.stopServing = func() { f.index.retainKeys(namespace, nil) }
+	}
+	return keys
+}
+
+// followProfiles returns what follows the Profiles of a namespace. Their going is never announced to the controller:
+// deletions of Profiles wait for nobody.
+func (f *Feed) followProfiles(
+	client rest.Interface, clock clock.PassiveClock, namespace string,
+) *follower[*v1alpha1.Profile] {
+	profiles := &follower[*v1alpha1.Profile]{
+		listWatch: listWatch{
+			client:    client,
+			namespace: namespace,
+			resource:  "profiles",
+			newList:   func() runtime.Object { return new(v1alpha1.ProfileList) },
+		},
+		clock:  clock,
+		ask:    make(chan struct{}, 1),
+		put:    func(p *v1alpha1.Profile) bool { f.index.PutProfile(p); return false },
+		remove: f.index.RemoveProfile,
+		retain: func(ids map[types.UID]struct{}) { f.index.retainProfiles(namespace, ids) },
+		notify: f.notify,
+	}
+	if namespace != metav1.NamespaceAll {
+		profiles.stopServing = func() { f.index.retainProfiles(namespace, nil) }
+	}
+	return profiles
 }
 
 // Run lists and watches until ctx ends, over and over where the connection breaks. It begins with the first Relist.
@@ -99,7 +121,8 @@ func (f *Feed) Run(ctx context.Context) {
 }
 
 // Relist throws all watches away and lists anew. It returns when lists that were sent after the call have been applied,
-// or when ctx ends, with its error.
+// or when ctx ends, with its error. It is how a replica that was cut off makes sure that it knows all that has happened
+// meanwhile: a watch that goes on where it broke off may be served from a cache that is behind.
 //
 // Model: step List.
 func (f *Feed) Relist(ctx context.Context) error {
@@ -118,6 +141,7 @@ func (f *Feed) Relist(ctx context.Context) error {
 }
 
 // Heard returns when the apiserver was last heard of by each of the watches: by the one that has been silent longest.
+// One silent watch is enough to miss a revocation.
 func (f *Feed) Heard() time.Time {
 	heard := f.keys[0].heardAt()
 	for i := range f.keys {
@@ -135,11 +159,11 @@ func (f *Feed) Heard() time.Time {
 // be told so; the oldest deletions first, so that all replicas name the same ones. A key is not among them while a
 // write with it is past its commit point.
 //
-// Of several namespaces, it is the newest resourceVersion of any. That is enough, because it is the name of a key that
-// confirms its deletion, and a key is named only when its own namespace has been applied up to the deletion; so the
-// newest is never older than that, and confirms at once. It claims too much of the other namespaces, but of them no
-// deletion is confirmed whose key is not named. The oldest would be right as well, and useless: a namespace in which
-// nothing happens has a bookmark a minute, and every deletion elsewhere would wait for it.
+// With several namespaces it is the newest resourceVersion of all. The controller takes a deletion for confirmed when
+// its key is named and the resourceVersion is not older than the deletion. The newest is safe: a key is named only
+// after its own namespace has been applied up to its deletion, and whatever the number claims of the other namespaces
+// confirms nothing, because their keys are not named. The oldest would be safe too, but slow: a quiet namespace hears
+// of a new resourceVersion about once a minute, by a bookmark, and every deletion elsewhere would wait for that.
 //
 // Model: step Applied.
 func (f *Feed) Applied(limit int) (resourceVersion string, revoked []types.UID) {
@@ -162,7 +186,8 @@ func (f *Feed) Applied(limit int) (resourceVersion string, revoked []types.UID) 
 	return resourceVersion, revoked[:min(limit, len(revoked))]
 }
 
-// newer returns the newer one of two resourceVersions of one resource. Any is newer than "".
+// newer returns the newer one of two resourceVersions of one resource. Any is newer than "". They are compared as
+// numbers, which KEP-5504 allows for versions of one resource.
 func newer(a, b string) string {
 	if order, err := resourceversion.CompareResourceVersion(a, b); a == "" || err == nil && order < 0 {
 		return b
@@ -173,6 +198,7 @@ func newer(a, b string) string {
 // Changed is sent to when Applied has another key to return.
 func (f *Feed) Changed() <-chan struct{} { return f.changed }
 
+// notify says that Applied has something new to return. It must not block: it is called from where keys are put.
 func (f *Feed) notify() {
 	select {
 	case f.changed <- struct{}{}:
@@ -181,7 +207,9 @@ func (f *Feed) notify() {
 }
 
 // putKey takes a key in, and tells whether Applied has it to return from now on.
-func (f *Feed) putKey(k *v1alpha1.ApiKey) (tell bool) {
+//
+// The index comes first: a key must not be named before it is refused and its requests have been cut.
+func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 	f.index.PutKey(k)
 	if k.DeletionTimestamp.IsZero() || !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) {
 		f.forget(k.UID)
@@ -190,15 +218,17 @@ func (f *Feed) putKey(k *v1alpha1.ApiKey) (tell bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, known := f.revoked[k.UID]
-	f.revoked[k.UID] = deletion{namespace: k.Namespace, since: k.DeletionTimestamp.Time}
+	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: k.DeletionTimestamp.Time}
 	return !known
 }
 
+// removeKey takes out a key that is gone: its deletion is over, and nobody waits to be told of it.
 func (f *Feed) removeKey(k *v1alpha1.ApiKey) {
-	f.index.RemoveKey(k)
+	f.index.RemoveKey(k) // first, so that it is refused whatever else is known of it
 	f.forget(k.UID)
 }
 
+// forget ends a pending revocation: nobody waits for it any more.
 func (f *Feed) forget(id types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -210,8 +240,8 @@ func (f *Feed) retainKeys(namespace string, ids map[types.UID]struct{}) {
 	f.index.retainKeys(namespace, ids)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.revoked, func(id types.UID, d deletion) bool {
+	maps.DeleteFunc(f.revoked, func(id types.UID, r pendingRevocation) bool {
 		_, ok := ids[id]
-		return !ok && within(namespace, d.namespace)
+		return !ok && within(namespace, r.namespace)
 	})
 }

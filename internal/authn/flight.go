@@ -5,26 +5,19 @@ package authn
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
-	"unsafe"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
-var (
-	errNoFlight   = errors.New("commit: the context is not of an accepted request")
-	errFlightOver = errors.New("commit: the request has been answered already")
-)
-
 // Flight is a request that has been accepted and not yet been answered. It lives in what stands for the request, and
-// costs no allocation of its own. The zero Flight is one that was never accepted: only Admit changes that, once.
+// costs no allocation of its own. The zero Flight is one that was never accepted: only Admit and AdmitSession change
+// that, once.
 //
-// A flight is cut when its key stops being served or when the replica must not serve any more, and for good: neither
-// heals within one request.
+// A flight is cut when its key or its session stops being good or when the replica must not serve any more, and for
+// good: neither heals within one request. A caller who was told of a revocation must be able to rely on it, even if
+// the object comes back a moment later.
 type Flight struct {
 	_ [0]sync.Mutex // not to be copied: others hold pointers to it
 
@@ -44,11 +37,12 @@ type Flight struct {
 	ended          bool
 }
 
-// Session is what a person is signed in by.
+// Session is what a person is signed in by. Its methods are called by any number of goroutines.
 type Session interface {
 	// Caller returns who is signed in, and until when (Caller.Actor.ExpiresAt).
 	Caller() caller.Caller
-	// Refusal says why the session is not good at now, which is asked often and must cost little; nil: it is.
+	// Refusal says why the session is not good at now; nil: it is. It is asked several times for each request, so it must
+	// cost little and wait for nobody.
 	Refusal(now time.Time) error
 }
 
@@ -56,10 +50,10 @@ type Session interface {
 type work struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	expiry *time.Timer // nil: the key never expires
+	expiry *time.Timer // nil: what it was admitted with never expires
 }
 
-// begin registers f, and judges its key once more.
+// begin registers f, and looks once more at what it was admitted with.
 //
 // Between the lookup and the registration a key may have been revoked, by somebody who then looked for its flights and
 // did not find this one. So: who ends a key changes the index first and then walks the registry; who begins a flight
@@ -80,13 +74,13 @@ func (f *Flight) begin(
 		f.shard.mu.Lock()
 		f.shard.remove(f)
 		f.shard.mu.Unlock()
-		*f = Flight{}
+		*f = Flight{} // never accepted: nobody may take its caller for one who was let in
 	}
 	return err
 }
 
-// refusal says why the flight may not go on at now; nil: it may. It takes no lock, because it calls what others have
-// given.
+// refusal says why the flight may not go on at now; nil: it may. It must be called without a lock held: serving and
+// Session are other rooms' code, and may take locks of their own.
 func (f *Flight) refusal(now time.Time) error {
 	switch {
 	case !f.authenticator.serving(now):
@@ -97,11 +91,12 @@ func (f *Flight) refusal(now time.Time) error {
 	return f.session.Refusal(now)
 }
 
-// Caller returns who the request comes from; the zero Caller if it was not accepted. It must not be changed.
+// Caller returns who the request comes from; the zero Caller if it was not accepted. It must not be changed. It stays
+// after End: who it was is still to be logged.
 func (f *Flight) Caller() *caller.Caller { return &f.caller }
 
-// Err says why the flight is cut: a Refusal or ErrUnavailable. It looks at key and clock itself, and waits for nobody
-// to tell. Nil: it is not, or it was not accepted.
+// Err says why the flight is cut: a Refusal, the session's own error, or ErrUnavailable. It looks at key, session and
+// clock itself, and does not depend on a watch or a timer to have told. Nil: it is not cut, or it was not accepted.
 func (f *Flight) Err() error {
 	if f.authenticator == nil {
 		return nil
@@ -109,13 +104,13 @@ func (f *Flight) Err() error {
 	err := f.refusal(f.authenticator.clock.Now())
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
-	f.cancelIfCut(err)
+	f.cutIf(err)
 	return f.cut
 }
 
-// End takes the flight off the registry, and says why it was cut: a Refusal or ErrUnavailable. Nil: the answer may go
-// out. That is so too, whatever has happened since, if a write of the flight was committed: it was done with a good
-// key, and who asked for it must be told. Only the first call decides, each returns the same.
+// End takes the flight off the registry, and says why it was cut, as Err does. Nil: the answer may go out. That is so
+// too, whatever has happened since, if a write of the flight was committed: it was done with a good key, and who asked
+// for it must be told. Only the first call decides, each returns the same.
 func (f *Flight) End() error {
 	if f.authenticator == nil {
 		return nil
@@ -126,8 +121,8 @@ func (f *Flight) End() error {
 	if !f.ended {
 		f.ended = true
 		f.shard.remove(f)
-		f.cancelIfCut(err)
-		f.work.end()
+		f.cutIf(err)
+		f.work.stop()
 	}
 	if f.committed {
 		return nil
@@ -135,11 +130,11 @@ func (f *Flight) End() error {
 	return f.cut
 }
 
-// cancelIfCut cuts the flight if err says so, and it was not cut before. The shard must be locked.
+// cutIf cuts the flight if err says so; the first reason stays. The shard must be locked.
 //
 // Its context ends with it, but not while a write is past its commit point, and not after one has succeeded: what is
 // left to do then is to say so. Any further write has to pass Commit and is refused.
-func (f *Flight) cancelIfCut(err error) {
+func (f *Flight) cutIf(err error) {
 	if f.cut == nil {
 		f.cut = err
 	}
@@ -148,7 +143,8 @@ func (f *Flight) cancelIfCut(err error) {
 	}
 }
 
-func (w *work) end() {
+// stop ends the work of a flight, if there is any.
+func (w *work) stop() {
 	if w == nil {
 		return
 	}
@@ -161,7 +157,7 @@ func (w *work) end() {
 type flightKey struct{}
 
 // Context returns the context for the work on an accepted request. It ends when the caller has gone, when the flight
-// has ended, and when it is cut; then context.Cause is the Refusal or ErrUnavailable. Commit takes it.
+// has ended, and when it is cut; then context.Cause is what Err says. Commit takes it.
 //
 // It is made when it is first asked for: requests that are answered from memory need none, and making it costs more
 // than all else that a flight does.
@@ -173,7 +169,7 @@ func (f *Flight) Context() context.Context {
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(f.parent, flightKey{}, f))
 	f.work = &work{ctx: ctx, cancel: cancel}
-	f.cancelIfCut(nil)
+	f.cutIf(nil) // it may have been cut already, when there was no context to end
 	if f.ended {
 		cancel(nil)
 		return ctx
@@ -184,187 +180,15 @@ func (f *Flight) Context() context.Context {
 	return ctx
 }
 
-// expire is called when the key should have expired. The clock decides: it may have been set back meanwhile.
+// expire is called when the key or the session should have expired. The clock decides: it may have been set back
+// meanwhile.
 func (f *Flight) expire() {
 	now := f.authenticator.clock.Now()
 	err := f.refusal(now)
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
-	f.cancelIfCut(err)
+	f.cutIf(err)
 	if f.cut == nil && !f.ended {
 		f.work.expiry.Reset(max(f.caller.Actor.ExpiresAt.Sub(now), time.Millisecond))
 	}
-}
-
-// Commit is the one point at which a request's write is either refused, and nothing is left behind, or done. ctx is, or
-// comes from, the request's Flight.Context.
-//
-// If the flight has been cut, or key or replica turn out to be no longer good by a fresh look, the error is the Refusal
-// or ErrUnavailable, and write is not called. Otherwise write runs, with a context that no revocation ends any more,
-// but which is bounded by Options.CommitTimeout. It must heed that one: a key is not confirmed as revoked while a write
-// of it runs. The error is then write's. If there is none, the write is committed, and End will not take it back.
-func Commit(ctx context.Context, write func(context.Context) error) error {
-	f, ok := ctx.Value(flightKey{}).(*Flight)
-	if !ok {
-		return errNoFlight
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	// Its time counts from before the look at clock and fence: a process that is stopped in between has less of it left.
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.authenticator.commitTimeout)
-	defer cancel()
-	if err := f.beginCommit(); err != nil {
-		return err
-	}
-	committed := false // unless write returns, and without an error
-	defer func() { f.endCommit(committed) }()
-	err := write(bounded)
-	committed = err == nil
-	return err
-}
-
-func (f *Flight) beginCommit() error {
-	err := f.refusal(f.authenticator.clock.Now())
-	f.shard.mu.Lock()
-	defer f.shard.mu.Unlock()
-	if f.ended {
-		return errFlightOver
-	}
-	f.cancelIfCut(err)
-	if f.cut != nil {
-		return f.cut
-	}
-	f.commits++
-	if f.key != nil {
-		f.authenticator.index.flights.count(f.key.id, 1)
-	}
-	return nil
-}
-
-func (f *Flight) endCommit(committed bool) {
-	err := f.refusal(f.authenticator.clock.Now())
-	f.shard.mu.Lock()
-	f.commits--
-	f.committed = f.committed || committed
-	f.cancelIfCut(err) // and what was put off while the write ran
-	f.shard.mu.Unlock()
-	if f.key == nil {
-		return // nobody waits for the writes of a person: no deletion ends them
-	}
-	x := f.authenticator.index
-	x.endWrite(f.key.id)
-	// In this order: who asked before it was counted down, had ended the key before, so that it shows here.
-	if f.key.refusal(time.Time{}) != nil {
-		x.commitsOver()
-	}
-}
-
-// flights is the registry of all flights.
-type flights struct {
-	shards [64]shard
-
-	commitsMu sync.Mutex
-	commits   map[types.UID]int    // writes past their commit point, by the key's id; no zeros
-	waiting   map[types.UID]func() // what is done when the last of them is over; see afterCommits
-}
-
-// shard is a list of flights, in a cache line of its own, so that cores do not fight for it.
-type shard struct {
-	mu    sync.Mutex
-	first *Flight
-	_     [64 - unsafe.Sizeof(sync.Mutex{}) - unsafe.Sizeof(uintptr(0))]byte
-}
-
-// shardOf spreads flights by where they lie in memory, which costs nothing that cores would have to share.
-func (fs *flights) shardOf(f *Flight) *shard {
-	const golden = 0x9e3779b97f4a7c15                                // Fibonacci hashing: the upper bits depend on all bits of the address
-	return &fs.shards[uint64(uintptr(unsafe.Pointer(f)))*golden>>58] //nolint:gosec // G103: the address is a number here, and no more
-}
-
-func (s *shard) add(f *Flight) {
-	s.mu.Lock()
-	if f.next = s.first; f.next != nil {
-		f.next.previous = f
-	}
-	s.first = f
-	s.mu.Unlock()
-}
-
-// remove takes f off the list; s.mu must be held.
-func (s *shard) remove(f *Flight) {
-	if f.previous != nil {
-		f.previous.next = f.next
-	} else {
-		s.first = f.next
-	}
-	if f.next != nil {
-		f.next.previous = f.previous
-	}
-	f.previous, f.next = nil, nil
-}
-
-// cut cuts the flights for which why has an error.
-func (fs *flights) cut(why func(*Flight) error) {
-	for i := range fs.shards {
-		s := &fs.shards[i]
-		s.mu.Lock()
-		for f := s.first; f != nil; f = f.next {
-			f.cancelIfCut(why(f))
-		}
-		s.mu.Unlock()
-	}
-}
-
-// count counts writes of a key up or down. If the last one is over and something has waited for that, it is returned to
-// be called, and counts as a write from now on.
-func (fs *flights) count(id types.UID, n int) (next func()) {
-	fs.commitsMu.Lock()
-	defer fs.commitsMu.Unlock()
-	n += fs.commits[id]
-	if n == 0 {
-		if next = fs.waiting[id]; next != nil {
-			delete(fs.waiting, id)
-			n = 1
-		}
-	}
-	if n == 0 {
-		delete(fs.commits, id)
-	} else {
-		fs.commits[id] = n
-	}
-	return next
-}
-
-// CutAll cuts every flight, for the reason err: ErrUnavailable. Serving must be false already, and must not be true
-// again before CutAll has returned.
-func (x *Index) CutAll(err error) {
-	x.flights.cut(func(*Flight) error { return err })
-}
-
-// cutUnserved cuts the flights of keys that are no longer served, after the index has been changed. Expiry is left to
-// the flights themselves, which have a clock.
-func (x *Index) cutUnserved() {
-	ended, running := x.takeEnded()
-	x.flights.cut(func(f *Flight) error {
-		if f.key == nil {
-			return nil // a session is looked at when its flight is, and no watch tells of it
-		}
-		if _, counts := running[f.key]; counts && f.cut == nil {
-			running[f.key]++
-		}
-		return f.key.refusal(time.Time{})
-	})
-	for _, k := range ended {
-		x.revoked(k, running[k])
-	}
-}
-
-// committing tells whether the key with this UID has a write past its commit point. While it has, its revocation must
-// not be confirmed. Once the key is no longer served, no further write begins; whenever one of it ends, settled is
-// called.
-func (x *Index) committing(id types.UID) bool {
-	x.flights.commitsMu.Lock()
-	defer x.flights.commitsMu.Unlock()
-	return x.flights.commits[id] > 0
 }

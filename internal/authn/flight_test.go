@@ -62,8 +62,8 @@ func isCut(t *testing.T, f *authn.Flight, ctx context.Context, want error) {
 	}
 }
 
-// isWhole checks a flight that has not been cut.
-func isWhole(t *testing.T, f *authn.Flight, ctx context.Context) {
+// isNotCut checks a flight that has not been cut.
+func isNotCut(t *testing.T, f *authn.Flight, ctx context.Context) {
 	t.Helper()
 	if ctx.Err() != nil || f.Err() != nil {
 		t.Errorf("cut: %v, %v", context.Cause(ctx), f.Err())
@@ -197,7 +197,7 @@ func TestWhatEndsAKeyCutsItsFlights(t *testing.T) {
 				if is.cut != nil {
 					isCut(t, is.flight, is.ctx, is.cut)
 				} else {
-					isWhole(t, is.flight, is.ctx)
+					isNotCut(t, is.flight, is.ctx)
 				}
 			}
 			if n := x.Running(); n != 0 {
@@ -335,5 +335,5 @@ func TestCutAll(t *testing.T) {
 	x.serving.Store(true)
 	isCut(t, f2, c2, authn.ErrUnavailable) // it is cut for good
 	f3, c3 := x.begin(t, s)
-	isWhole(t, f3, c3)
+	isNotCut(t, f3, c3)
 }

@@ -80,7 +80,7 @@ func held(t *testing.T, x *authn.Index, keys, organizations, pins int) {
 	}
 }
 
-func timeOf(t *metav1.Time) time.Time {
+func timeOrZero(t *metav1.Time) time.Time {
 	if t == nil {
 		return time.Time{}
 	}

@@ -18,10 +18,8 @@ func preferHugePages[T any](array []T) {
 	start := unsafe.Pointer(unsafe.SliceData(array)) //nolint:gosec // G103: for the address only
 	size := len(array) * int(unsafe.Sizeof(array[0]))
 	skip := int(-uintptr(start) % huge)
-	if whole := (size - skip) / huge * huge; whole > 0 {
-		_ = unix.Madvise(
-			unsafe.Slice((*byte)(unsafe.Add(start, skip)), whole),
-			unix.MADV_HUGEPAGE,
-		) //nolint:gosec // G103: for the address only
+	if aligned := (size - skip) / huge * huge; aligned > 0 {
+		pages := unsafe.Slice((*byte)(unsafe.Add(start, skip)), aligned) //nolint:gosec // G103: for the address only
+		_ = unix.Madvise(pages, unix.MADV_HUGEPAGE)
 	}
 }

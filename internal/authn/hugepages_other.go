@@ -5,4 +5,5 @@
 
 package authn
 
+// preferHugePages does nothing: there is no such hint here.
 func preferHugePages[T any]([]T) {}

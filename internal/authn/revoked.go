@@ -7,26 +7,28 @@ package authn
 // being deleted or is gone, and with the number of its requests that ran at that moment. It is set before the first key
 // is put.
 //
-// It is called once for each, without a lock held, but by who feeds the index: it must return soon.
-func (x *Index) OnRevoked(revoked func(k *Key, running int)) { x.revoked = revoked }
+// It is called once for each, without a lock held, but by who feeds the index: it must return soon, or the next
+// revocation waits for it.
+func (x *Index) OnRevoked(revoked func(k *Key, running int)) { x.onRevoked = revoked }
 
-// end notes that a key is refused from now on; x.mu must be held. cutUnserved is to follow.
-func (x *Index) end(k *Key) {
-	if x.revoked != nil {
-		x.ended = append(x.ended, k)
+// noteRevoked notes a key that is refused from now on, for cutUnserved to tell of it; x.mu must be held. It can't be
+// told at once: how many requests ran is known only when they have been cut, which is done without the lock.
+func (x *Index) noteRevoked(k *Key) {
+	if x.onRevoked != nil {
+		x.revoked = append(x.revoked, k)
 	}
 }
 
-// takeEnded returns the keys that are to be told of, and a count for each; nil maps count nothing.
-func (x *Index) takeEnded() (ended []*Key, running map[*Key]int) {
+// takeRevoked returns the keys that have been noted, and a count of running requests for each, still zero.
+func (x *Index) takeRevoked() (revoked []*Key, running map[*Key]int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	ended, x.ended = x.ended, nil
-	if len(ended) > 0 {
-		running = make(map[*Key]int, len(ended))
-		for _, k := range ended {
+	revoked, x.revoked = x.revoked, nil
+	if len(revoked) > 0 {
+		running = make(map[*Key]int, len(revoked))
+		for _, k := range revoked {
 			running[k] = 0
 		}
 	}
-	return ended, running
+	return revoked, running
 }

@@ -26,17 +26,19 @@ type table struct {
 	seed  maphash.Seed
 	array atomic.Pointer[array]
 
-	// The writer's own.
+	// The writer's own; Index.mu guards them.
 	used int // slots that are not free
 	size int // keys
 }
 
-// array is the slots and, at the same places, their marks: 0 is free.
+// array is the slots and, at the same places, their marks: 0 is free. Readers take it as a whole, so that marks and
+// slots that they see belong together.
 type array struct {
 	marks []atomic.Uint32
 	slots []slot
 }
 
+// newArray returns n free slots.
 func newArray(n int) *array {
 	a := &array{marks: make([]atomic.Uint32, n), slots: make([]slot, n)}
 	preferHugePages(a.marks)
@@ -44,8 +46,9 @@ func newArray(n int) *array {
 	return a
 }
 
-// slot is 64 bytes. All but the atomics is written before its mark, and never again: a buried slot is not used anew
-// until rebuild leaves it behind.
+// slot is 64 bytes, a cache line. All but the atomics is written before its mark, and never again: readers take no
+// lock, so a slot whose key is gone is never given to another key. It stays as a tombstone until rebuild leaves it
+// behind.
 type slot struct {
 	hash      key.Hash
 	key       *Key
@@ -58,22 +61,25 @@ type slot struct {
 // state of a slot: 0 is free.
 const (
 	taken     uint32 = 1 << iota
-	buried           // the key is gone
+	tombstone        // the key is gone
 	deleting         // the key is being deleted
 	duplicate        // another key has the hash by right
 	live             // its environment is key.Live, whatever a key brought by hash says in plaintext
 	withdrawn        // it is being deleted together with what it has queued
 )
 
+// minSlots keeps a small table from being rebuilt at every change.
 const minSlots = 64
 
+// newTable returns an empty table with a seed of its own, which nobody outside can learn.
 func newTable() *table {
 	t := &table{seed: maphash.MakeSeed()}
 	t.array.Store(newArray(minSlots))
 	return t
 }
 
-// place is where the search for h begins, among n slots, and the mark to look for.
+// place is where the search for h begins, among n slots, and the mark to look for, which is never 0. It scales by the
+// upper bits, so that n need not be a power of two, and marks by the lower ones: keys in one place have other marks.
 func (t *table) place(n int, h *key.Hash) (int, uint32) {
 	seeded := maphash.Bytes(t.seed, h[:])
 	i, _ := bits.Mul64(seeded, uint64(n))
@@ -93,19 +99,20 @@ func (t *table) get(h key.Hash) *slot {
 		case 0:
 			return nil
 		case mark:
-			if s := &a.slots[i]; s.hash == h && s.state.Load()&buried == 0 {
+			if s := &a.slots[i]; s.hash == h && s.state.Load()&tombstone == 0 {
 				return s
 			}
 		}
 	}
 }
 
-// put adds k under hash h, which must not be there yet. state holds taken.
+// put adds k under hash h, which must not be there yet. state holds taken. Tombstones count as used: with too many of
+// them, a search for what is not there would not end soon.
 func (t *table) put(h key.Hash, k *Key, state uint32) {
 	if 4*(t.used+1) > 3*len(t.array.Load().slots) {
 		t.rebuild()
 	}
-	s, mark := t.free(t.array.Load(), &h)
+	s, mark := t.freeSlot(t.array.Load(), &h)
 	s.hash, s.key, s.pin, s.expiresAt = h, k, k.pin, k.expiresAt
 	s.state.Store(state)
 	k.slot.Store(s)
@@ -114,9 +121,10 @@ func (t *table) put(h key.Hash, k *Key, state uint32) {
 	t.size++
 }
 
-// bury takes a key out.
-func (t *table) bury(s *slot) {
-	s.state.Or(buried)
+// remove takes a key out. Its slot stays taken until rebuild: a free one would end the search for keys that stand
+// behind it.
+func (t *table) remove(s *slot) {
+	s.state.Or(tombstone)
 	s.key.slot.Store(nil)
 	t.size--
 	if n := len(t.array.Load().slots); n > minSlots && 8*t.size < n {
@@ -124,30 +132,30 @@ func (t *table) bury(s *slot) {
 	}
 }
 
-// rebuild makes room, gives back what is too much, and leaves the buried behind. Readers go on in the old slots until
-// the new ones are complete.
+// rebuild makes room, gives back what is too much, and leaves the tombstones behind. Readers go on in the old slots
+// until the new ones are complete.
 func (t *table) rebuild() {
 	to := newArray(max(minSlots, 2*(t.size+1)))
 	old := t.array.Load().slots
 	for i := range old {
 		from := &old[i]
 		state := from.state.Load()
-		if state == 0 || state&buried != 0 {
+		if state == 0 || state&tombstone != 0 {
 			continue
 		}
-		s, mark := t.free(to, &from.hash)
+		s, mark := t.freeSlot(to, &from.hash)
 		s.hash, s.key, s.pin, s.expiresAt = from.hash, from.key, from.pin, from.expiresAt
 		s.lastUsed.Store(from.lastUsed.Load())
 		s.state.Store(state)
 		s.key.slot.Store(s)
 		mark()
 	}
-	t.used = t.size
+	t.used = t.size // no tombstones are left
 	t.array.Store(to)
 }
 
-// free returns the slot that h is to have, and what marks it.
-func (t *table) free(a *array, h *key.Hash) (*slot, func()) {
+// freeSlot returns the slot that h is to have, and what marks it as taken for readers.
+func (t *table) freeSlot(a *array, h *key.Hash) (*slot, func()) {
 	i, mark := t.place(len(a.marks), h)
 	for a.marks[i].Load() != 0 {
 		if i++; i == len(a.marks) {
@@ -157,23 +165,24 @@ func (t *table) free(a *array, h *key.Hash) (*slot, func()) {
 	return &a.slots[i], func() { a.marks[i].Store(mark) }
 }
 
-// seniority is what decides between two keys with one hash.
+// seniority is what decides between two keys with one hash: lifecycle.Precedes reads no more of them.
 func (s *slot) seniority() lifecycle.Key {
 	k := s.key
 	return lifecycle.Key{
 		Hashed: true, Duplicate: s.state.Load()&duplicate != 0,
-		ID: k.id, CreatedAt: k.createdAt, MintedAt: timeOf(k.mintedAt),
+		ID: k.id, CreatedAt: k.createdAt, MintedAt: fromUnixSeconds(k.mintedAt),
 	}
 }
 
-// judge judges the key by the one truth there is.
-func (s *slot) judge(now time.Time) (lifecycle.State, *Profile) {
+// standing tells how the key stands at now, as lifecycle decides it, and its Profile; nil if it has none, or none that
+// is there.
+func (s *slot) standing(now time.Time) (lifecycle.State, *Profile) {
 	state := s.state.Load()
 	life := lifecycle.Key{
 		Hashed:    true,
-		Deleting:  state&(deleting|buried) != 0,
+		Deleting:  state&(deleting|tombstone) != 0,
 		Duplicate: state&duplicate != 0,
-		ExpiresAt: timeOf(s.expiresAt),
+		ExpiresAt: fromUnixSeconds(s.expiresAt),
 	}
 	if s.pin == nil {
 		return lifecycle.Of(life, nil, now), nil
@@ -186,16 +195,9 @@ func (s *slot) judge(now time.Time) (lifecycle.State, *Profile) {
 	return lifecycle.Of(life, &profile.life, now), profile
 }
 
-// touch notes that the key was used, once a minute, so that cores do not fight for a busy key's line.
-func (s *slot) touch(now time.Time) {
+// noteUse notes that the key was used, once a minute, so that cores do not fight for a busy key's line.
+func (s *slot) noteUse(now time.Time) {
 	if minute := uint32(now.Unix() / 60); s.lastUsed.Load() != minute {
 		s.lastUsed.Store(minute)
 	}
-}
-
-func timeOf(seconds int64) time.Time {
-	if seconds == 0 {
-		return time.Time{}
-	}
-	return time.Unix(seconds, 0).UTC()
 }

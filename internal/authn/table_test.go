@@ -19,7 +19,7 @@ import (
 func numbered(kind string, n int) key.Hash { return sha256.Sum256([]byte(fmt.Sprint(kind, n))) }
 
 // TestTableAgainstAMap plays random operations on a table and on a Go map. Few hashes and many operations: every slot
-// is filled, buried and left behind many times.
+// is filled, emptied and left behind many times.
 func TestTableAgainstAMap(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -35,15 +35,15 @@ func TestTableAgainstAMap(t *testing.T) {
 			if got, want := keyIn(s), model[h]; got != want {
 				t.Fatalf("seed %d, step %d: get = %p, want %p", seed, step, got, want)
 			}
-			if s != nil && random.IntN(2) == 0 { // replace: bury, then put
-				table.bury(s)
+			if s != nil && random.IntN(2) == 0 { // replace: remove, then put
+				table.remove(s)
 				delete(model, h)
 			}
 			if model[h] == nil && random.IntN(3) > 0 {
 				model[h] = &Key{expiresAt: int64(step), pin: &pin{}}
 				table.put(h, model[h], taken|live)
 			} else if s := table.get(h); s != nil && random.IntN(3) == 0 {
-				table.bury(s)
+				table.remove(s)
 				delete(model, h)
 			}
 			most = max(most, len(model))
@@ -52,7 +52,7 @@ func TestTableAgainstAMap(t *testing.T) {
 			}
 		}
 		if n, bound := len(table.array.Load().slots), max(minSlots, 8*most); n > bound {
-			t.Errorf("seed %d: %d slots for at most %d keys: the buried were not left behind", seed, n, most)
+			t.Errorf("seed %d: %d slots for at most %d keys: the tombstones were not left behind", seed, n, most)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func checkTable(t *testing.T, table *table, model map[key.Hash]*Key, hashes []ke
 		if state != 0 {
 			used++
 		}
-		if state != 0 && state&buried == 0 {
+		if state != 0 && state&tombstone == 0 {
 			size++
 		}
 	}
@@ -114,7 +114,7 @@ func TestTableChurnLeaksNoSlots(t *testing.T) {
 	for i := range rounds {
 		table.put(numbered("churn", i), &Key{}, taken)
 		if i >= steady {
-			table.bury(table.get(numbered("churn", i-steady)))
+			table.remove(table.get(numbered("churn", i-steady)))
 		}
 	}
 	if n := len(table.array.Load().slots); n > 8*steady {
@@ -130,7 +130,7 @@ func TestTableChurnLeaksNoSlots(t *testing.T) {
 	}
 }
 
-// TestTableAfterAFlood: a table that was large for a while gives its memory back. A buried slot still holds its key.
+// TestTableAfterAFlood: a table that was large for a while gives its memory back. A tombstone still holds its key.
 func TestTableAfterAFlood(t *testing.T) {
 	const flood, rest = 10_000, 10
 	table := newTable()
@@ -138,10 +138,10 @@ func TestTableAfterAFlood(t *testing.T) {
 		table.put(numbered("flood", i), &Key{}, taken)
 	}
 	for i := range flood - rest {
-		table.bury(table.get(numbered("flood", i)))
+		table.remove(table.get(numbered("flood", i)))
 	}
 	if n := len(table.array.Load().slots); n > flood/4 {
-		t.Errorf("%d slots, most of them buried, for %d keys", n, rest)
+		t.Errorf("%d slots, most of them tombstones, for %d keys", n, rest)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestTableReadersBesideAWriter(t *testing.T) {
 			churn = append(churn, h)
 		default:
 			j := random.IntN(len(churn))
-			table.bury(table.get(churn[j]))
+			table.remove(table.get(churn[j]))
 			churn[j] = churn[len(churn)-1]
 			churn = churn[:len(churn)-1]
 		}

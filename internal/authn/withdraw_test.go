@@ -135,8 +135,8 @@ func TestWithdrawWaitsForWrites(t *testing.T) {
 	for _, removed := range []bool{false, true} {
 		k, s := minted(t, awaited)
 		x, w := newFlying(t, k), new(withdrawals)
-		settled := 0
-		x.OnCommitsOver(func() { settled++ })
+		told := 0
+		x.OnCommitsOver(func() { told++ })
 		x.OnWithdraw(w.hook(x.Index))
 		f, ctx := x.begin(t, s)
 		other, otherCtx := x.begin(t, s)
@@ -158,10 +158,10 @@ func TestWithdrawWaitsForWrites(t *testing.T) {
 		if len(w.keys) != 1 || !x.Committing(k.UID) {
 			t.Fatalf("after the last write it is withdrawn %d times, committing: %v", len(w.keys), x.Committing(k.UID))
 		}
-		before := settled
+		before := told
 		w.dones[0]()
-		if settled != before+1 {
-			t.Errorf("settled is called %d times, want once", settled-before)
+		if told != before+1 {
+			t.Errorf("commitsOver is called %d times, want once", told-before)
 		}
 		unheld(t, x.Index, k)
 		_, _ = f.End(), other.End()

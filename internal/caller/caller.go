@@ -8,6 +8,8 @@
 package caller
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
 	"time"
 
@@ -84,7 +86,7 @@ type Actor struct {
 	ID string
 	// Name is for people: the ApiKey's resource name, or what the person is called.
 	Name string
-	// ExpiresAt is when what the actor has shown ends to be good by itself; zero: never.
+	// ExpiresAt is when what the actor was admitted with (key or session) stops being good by itself; zero: never.
 	ExpiresAt time.Time
 
 	last4 [4]byte
@@ -108,17 +110,33 @@ func (a *Actor) Last4() string {
 	return string(a.last4[:])
 }
 
-// personPrefix tells the reference of a person from that of a key: no UID has a colon.
-const personPrefix = "person:"
+// A person's reference begins so, and a key's never does: no UID has a colon.
+const (
+	personPrefix = "person:"
+	// hashPrefix follows it if the username was too long. No escaped username begins so, because a colon is escaped:
+	// whoever is called like the hash of somebody else's username is still told from them.
+	hashPrefix = "sha256:"
+	// maxEscaped is how many bytes of an escaped username fit: with personPrefix, the 128 that the columns of package
+	// store take as an id.
+	maxEscaped = 120
+)
 
-// Ref is how rows name the actor: a key by its UID alone, as they always have, a person by "person:" and the username,
-// percent-encoded so that it is printable ASCII without spaces. "" for nobody.
+// Ref is how rows name the actor, in at most 128 bytes of printable ASCII without spaces: a key by its UID alone, as
+// they always have; a person by "person:" and the username, percent-encoded, or, if that is longer than 120 bytes, by
+// "person:sha256:" and the SHA-256 of the username in hexadecimal. "" for nobody.
+//
+// References of two actors differ, or what one has made would be taken for the other's.
 func (a *Actor) Ref() string {
 	switch a.Kind {
 	case Key:
 		return a.ID
 	case Person:
-		return personPrefix + url.QueryEscape(a.ID)
+		escaped := url.QueryEscape(a.ID)
+		if len(escaped) > maxEscaped {
+			sum := sha256.Sum256([]byte(a.ID))
+			return personPrefix + hashPrefix + hex.EncodeToString(sum[:])
+		}
+		return personPrefix + escaped
 	}
 	return ""
 }

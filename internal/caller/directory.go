@@ -14,8 +14,8 @@ type Directory interface {
 // DefaultProfile is the resource name of the profile that things belong to which are made without naming one.
 const DefaultProfile = "default"
 
-// FindProfile returns the profile with this id, nil without it. It looks only among what the caller may see: so a profile
-// of somebody else is not found in the same way, and after the same search, as one that never was.
+// FindProfile returns the profile with this id, nil without it. It looks only among what the caller may see: so a
+// profile of somebody else is not found in the same way, and after the same search, as one that never was.
 func (c *Caller) FindProfile(in Directory, id string) *Profile {
 	visible := in.Profiles(c)
 	i := slices.IndexFunc(visible, func(p *Profile) bool { return p.ID == id })

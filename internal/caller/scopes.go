@@ -16,7 +16,7 @@ type Scopes uint8
 // There is one bit for each: a ninth scope does not compile until the type is made wider.
 const _ = uint(8 - len(v1alpha1.Scopes))
 
-// AllScopes is the set of every scope there is.
+// AllScopes is the set of every scope there is. It follows the list by itself.
 const AllScopes = Scopes(1<<len(v1alpha1.Scopes) - 1)
 
 // ScopesOf returns the set of the named scopes. Unknown names are left out: they grant nothing.

@@ -71,7 +71,7 @@ func (f *fixture) begun(t *testing.T, s sent, batchID string) {
 	})
 	check(t, err)
 	check(t, view.Write(t.Context(), func(tx *store.Tx) error { return tx.Begin(claim, batchID) }))
-	check(t, view.Release(t.Context(), claim))
+	check(t, view.Abandon(t.Context(), claim))
 }
 
 // Requests whose process died are answered all at once, when their callers come back all at once: there are more of

@@ -34,23 +34,27 @@ WHERE {scope} AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LI
 WHERE {scope} AND platform = ? ORDER BY created_at DESC, id DESC LIMIT ?`)
 	accountByID = declareScoped(`SELECT ` + accountColumns + ` FROM accounts WHERE id = ? AND {scope}`)
 	putAccount  = declareScoped(`INSERT INTO accounts
-(organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at)
+(organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at,
+created_at, updated_at)
 VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (organization_id, environment, profile_id, platform, platform_account_id) DO UPDATE
 SET display_name = excluded.display_name, token_expires_at = excluded.token_expires_at, updated_at = excluded.updated_at
 RETURNING ` + accountColumns)
-	lockAccount    = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
+	lockAccount = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
+	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
 	postsOfAccount = declareScoped(`UPDATE posts SET account_id = NULL, updated_at = ?,
 status = CASE WHEN status = 'queued' THEN 'canceled' ELSE status END WHERE account_id = ? AND {scope}`)
 	deleteAccount = declareScoped(`DELETE FROM accounts WHERE id = ? AND {scope}`)
 )
 
-const accountColumns = `id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at`
+const accountColumns = `id, profile_id, platform, platform_account_id, display_name, token_expires_at,
+created_at, updated_at`
 
+// scanAccount reads the columns of accountColumns.
 func scanAccount(rows *sql.Rows) (a Account, err error) {
 	var expires, created, updated int64
 	err = rows.Scan(&a.ID, &a.ProfileID, &a.Platform, &a.PlatformAccountID, &a.DisplayName, &expires, &created, &updated)
-	a.TokenExpiresAt, a.CreatedAt, a.UpdatedAt = timeOf(expires), timeOf(created), timeOf(updated)
+	a.TokenExpiresAt, a.CreatedAt, a.UpdatedAt = fromMicros(expires), fromMicros(created), fromMicros(updated)
 	return a, err
 }
 
@@ -59,7 +63,8 @@ func (v *View) Accounts(ctx context.Context, p Page) (accounts []Account, more b
 	return list(ctx, v, p, listAccounts, listAccountsAfter, scanAccount)
 }
 
-// AccountsOf returns the accounts of one platform, the newest first, at most limit.
+// AccountsOf returns the accounts of one platform, the newest first, at most limit. Whoever posts without naming an
+// account gets the only one of its platform; two of them are enough to know that there are several.
 func (v *View) AccountsOf(ctx context.Context, name platform.Name, limit int) ([]Account, error) {
 	if !isID(string(name)) {
 		return nil, nil
@@ -75,26 +80,26 @@ func (v *View) Account(ctx context.Context, id string) (Account, error) {
 	return one(read(ctx, v, accountByID, scanAccount, id))
 }
 
-// PutAccount connects an account, or renews the one of the same profile, platform and platform account. Of a, ID and
+// PutAccount connects an account, or renews the one of the same profile, platform and platform account: to connect
+// again is how a token is renewed, and must not orphan the posts that are queued for the account. Of a, ID and
 // CreatedAt count for a new one only. A profile that the view does not reach is ErrNotFound.
 func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
-	if !tx.view.reaches(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
+	if !tx.view.includes(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
 		return Account{}, false, ErrNotFound
 	}
-	if err := storable(string(a.Platform), a.PlatformAccountID, a.DisplayName); err != nil {
+	if err := checkText(string(a.Platform), a.PlatformAccountID, a.DisplayName); err != nil {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}
 	if a.UpdatedAt.IsZero() {
 		a.UpdatedAt = tx.view.db.now()
 	}
-	kept, err := one(
-		inTx(tx, putAccount, scanAccount, a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
-			micros(a.TokenExpiresAt), micros(a.CreatedAt), micros(a.UpdatedAt)),
-	)
+	kept, err := one(inTx(tx, putAccount, scanAccount,
+		a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
+		micros(a.TokenExpiresAt), micros(a.CreatedAt), micros(a.UpdatedAt)))
 	if err != nil {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}
-	return kept, kept.ID == a.ID, nil
+	return kept, kept.ID == a.ID, nil // a renewed one keeps its own id
 }
 
 // DeleteAccount disconnects an account and cancels its queued posts. What it has published stays, without an account.

@@ -16,40 +16,42 @@ import (
 )
 
 const (
-	insertAttempt = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
-SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, '' FROM posts AS p WHERE p.id = ? AND {scope p}`
+	addAttemptText = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
+SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, ''
+FROM posts AS p WHERE p.id = ? AND {scope p}`
 	// The post first: only who finds it waiting for this very attempt may say how that ended.
-	settlePost = `UPDATE posts SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?
+	finishPostText = `UPDATE posts
+SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?
 WHERE id = ? AND attempt_id = ? AND status = 'publishing' AND {scope}`
-	settleAttempt = `UPDATE attempts SET finished_at = ?, failure = ? WHERE id = ? AND finished_at = 0
+	finishAttemptText = `UPDATE attempts SET finished_at = ?, failure = ? WHERE id = ? AND finished_at = 0
 AND post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`
 )
 
 var (
-	addAttempt       = declareScoped(insertAttempt)
-	finishPost       = declareScoped(settlePost)
-	finishAttempt    = declareScoped(settleAttempt)
-	addAnyAttempt    = declareGlobal(insertAttempt)
-	finishAnyPost    = declareGlobal(settlePost)
-	finishAnyAttempt = declareGlobal(settleAttempt)
+	// What a caller's own request does is held by its view, and what the server does by itself is not.
+	addAttempt       = declareScoped(addAttemptText)
+	finishPost       = declareScoped(finishPostText)
+	finishAttempt    = declareScoped(finishAttemptText)
+	addAnyAttempt    = declareGlobal(addAttemptText)
+	finishAnyPost    = declareGlobal(finishPostText)
+	finishAnyAttempt = declareGlobal(finishAttemptText)
 
-	startPost = declareGlobal(
-		`UPDATE posts SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
-WHERE id = ? AND status = 'queued' AND scheduled_at <= ?`,
-	)
-	anyPost  = declareGlobal(selectPosts + ` WHERE p.id = ?`)
-	lostPost = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure
-FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
-	overdue = declareGlobal(
-		`SELECT id FROM posts WHERE status = 'queued' AND due_at < ? ORDER BY due_at, id LIMIT ?`,
-	)
-	cancelQueuedBy = declareGlobal(
-		`UPDATE posts SET status = 'canceled', updated_at = ? WHERE status = 'queued' AND key_id = ?`,
-	)
+	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post.
+	startPost = declareGlobal(`UPDATE posts
+SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
+WHERE id = ? AND status = 'queued' AND scheduled_at <= ?`)
+	anyPost           = declareGlobal(selectPosts + ` WHERE p.id = ?`)
+	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure
+FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
+WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
+	overdue = declareGlobal(`SELECT id FROM posts
+WHERE status = 'queued' AND due_at < ? ORDER BY due_at, id LIMIT ?`)
+	cancelQueuedBy = declareGlobal(`UPDATE posts SET status = 'canceled', updated_at = ?
+WHERE status = 'queued' AND key_id = ?`)
 )
 
 // Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running
-// one any more is left alone: somebody else has settled it.
+// one any more is left alone: somebody else has finished it.
 func (tx *Tx) Finish(outcomes []Outcome) error {
 	_, err := finish(tx.view.db, outcomes, func(post bool, args ...any) (int, error) {
 		if post {
@@ -60,7 +62,7 @@ func (tx *Tx) Finish(outcomes []Outcome) error {
 	return err
 }
 
-// Finish is that of Tx, in a transaction of its own.
+// Finish is Tx.Finish in a transaction of its own, for whoever publishes without a caller.
 func (w *Work) Finish(ctx context.Context, outcomes []Outcome) error {
 	return w.db.transact(ctx, func(ctx context.Context, s session) error {
 		_, err := w.finish(ctx, s, outcomes)
@@ -68,29 +70,29 @@ func (w *Work) Finish(ctx context.Context, outcomes []Outcome) error {
 	})
 }
 
+// finish is Finish within a transaction. It returns how many attempts it found running.
 func (w *Work) finish(ctx context.Context, s session, outcomes []Outcome) (int, error) {
 	return finish(w.db, outcomes, func(post bool, args ...any) (int, error) {
 		if post {
-			return s.exec(ctx, finishAnyPost.texts[w.db.engine.index()], args)
+			return s.exec(ctx, finishAnyPost.text(w.db.engine), args)
 		}
-		return s.exec(ctx, finishAnyAttempt.texts[w.db.engine.index()], args)
+		return s.exec(ctx, finishAnyAttempt.text(w.db.engine), args)
 	})
 }
 
-// finish settles attempts with exec, which is told whether to settle the post or its attempt. It returns how many there
-// were.
-func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, error)) (settled int, _ error) {
-	// By id, so that two who settle the same do not wait for each other.
-	outcomes = slices.SortedFunc(
-		slices.Values(outcomes),
-		func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) },
-	)
+// finish finishes attempts with exec, which is told whether to finish the post or its attempt. It returns how many it
+// found running.
+func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, error)) (finished int, _ error) {
+	// By id, so that two who finish the same do not wait for each other.
+	outcomes = slices.Clone(outcomes)
+	slices.SortFunc(outcomes, func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) })
 	for _, o := range outcomes {
 		a := o.Attempt
 		failure, code, err := encodeFailure(o.Failure)
 		if err != nil {
 			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 		}
+		// Without a time of its own, an attempt has ended now: FailLost knows no better.
 		at := cmp.Or(micros(a.FinishedAt), micros(db.now()))
 		published, receipt := int64(0), ""
 		if o.Failure == nil {
@@ -99,16 +101,17 @@ func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, 
 				return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 			}
 		}
+		// If the post is not waiting for this attempt any more, the attempt is not touched either: both say the same.
 		n, err := exec(true, string(o.Status()), published, receipt, failure, code, at, a.PostID, a.ID)
 		if err == nil && n > 0 {
-			settled++
+			finished++
 			_, err = exec(false, at, failure, a.ID, a.PostID)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 		}
 	}
-	return settled, nil
+	return finished, nil
 }
 
 // encodeFailure writes a failure, and the code that listings filter by. What a platform said need not be JSON.
@@ -116,9 +119,11 @@ func encodeFailure(f *platform.Failure) (text, code string, err error) {
 	if f == nil {
 		return "", "", nil
 	}
+	// The code is a column of its own, as listings filter by it. All else goes into JSON, which takes any text.
 	if !isText(f.Code) {
 		return "", "", errText
 	}
+	// It is stored within JSON, and one platform that answers with HTML must not keep an outcome from being stored.
 	if len(f.PlatformResponse) > 0 && !json.Valid(f.PlatformResponse) {
 		quoted, err := json.Marshal(string(f.PlatformResponse))
 		if err != nil {
@@ -132,7 +137,8 @@ func encodeFailure(f *platform.Failure) (text, code string, err error) {
 	return text, f.Code, err
 }
 
-// Start begins an attempt at a queued post whose time has come. ErrState: it is not queued, or its time has not come;
+// Start begins an attempt at a queued post whose time has come, and returns both as they are then. Whoever gets them is
+// the one to publish it. ErrState: it is not queued, or its time has not come;
 // ErrNotFound: it is gone.
 func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err error) {
 	if !isID(postID) {
@@ -140,7 +146,7 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 	}
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
 		now, id := w.db.now(), w.db.newID()
-		n, err := s.exec(ctx, startPost.texts[w.db.engine.index()], []any{id, micros(now), postID, micros(now)})
+		n, err := s.exec(ctx, startPost.text(w.db.engine), []any{id, micros(now), postID, micros(now)})
 		if err != nil {
 			return err
 		}
@@ -149,14 +155,11 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 			return err
 		}
 		if n == 0 {
-			return ErrState
+			return ErrState // it is there, and somebody else has started or canceled it
 		}
 		p, a = r.Post, Attempt{ID: id, PostID: postID, Number: r.attempts, StartedAt: now}
-		_, err = s.exec(
-			ctx,
-			addAnyAttempt.texts[w.db.engine.index()],
-			[]any{a.ID, a.Number, w.db.processID, micros(now), postID},
-		)
+		args := []any{a.ID, a.Number, w.db.processID, micros(now), postID}
+		_, err = s.exec(ctx, addAnyAttempt.text(w.db.engine), args)
 		return err
 	})
 	if err != nil {
@@ -165,15 +168,16 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 	return p, a, nil
 }
 
-// FailLost ends the attempts of processes that are dead, or must have forgotten them. Whether the platform took the
-// post is not known, so it becomes Failed with failure and is not tried again by itself. It returns how many there
-// were.
+// FailLost fails abandoned attempts: those of processes that are dead, or must have forgotten them. Whether the
+// platform took the post is not known, so it becomes Failed with failure and is not tried again by itself: to publish
+// twice is worse than to ask. It returns how many there were.
 func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
-		lost, err := readAll(ctx, w.db, s, lostPost, scanAttempt, w.db.patience()...)
+		lost, err := readAll(ctx, w.db, s, abandonedAttempts, scanAttempt, w.db.aliveArgs()...)
 		if err != nil {
 			return err
 		}
+		// The process may turn out to live, and finish one of them first; then finish leaves that one alone.
 		outcomes := make([]Outcome, len(lost))
 		for i, a := range lost {
 			outcomes[i] = Outcome{Attempt: a, Failure: &failure}
@@ -187,18 +191,20 @@ func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, e
 	return n, nil
 }
 
-// Overdue returns the ids of queued posts whose time was before then, oldest first, at most limit.
+// Overdue returns the ids of queued posts whose time was before then, oldest first, at most limit: those whose job
+// seems to be lost.
 func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), limit)
 }
 
-// CancelQueuedBy cancels all queued posts that were made with a key, and returns how many there were.
+// CancelQueuedBy cancels all queued posts that were made with a key, and returns how many there were. It is for the
+// deletion of a key that asks for it, which comes from the cluster and not from a caller.
 func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err error) {
 	if !isID(keyID) {
 		return 0, nil
 	}
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
-		n, err = s.exec(ctx, cancelQueuedBy.texts[w.db.engine.index()], []any{micros(w.db.now()), keyID})
+		n, err = s.exec(ctx, cancelQueuedBy.text(w.db.engine), []any{micros(w.db.now()), keyID})
 		return err
 	})
 	if err != nil {

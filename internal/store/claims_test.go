@@ -77,7 +77,7 @@ func TestClaim(t *testing.T) {
 		if err := v.Write(t.Context(), func(tx *store.Tx) error { return tx.Settle(c, answer) }); !errors.Is(err, store.ErrClaimLost) {
 			t.Errorf("settled twice: %v", err)
 		}
-		if err := v.Release(t.Context(), c); err != nil {
+		if err := v.Abandon(t.Context(), c); err != nil {
 			t.Error(err)
 		}
 		clk.Step(24*time.Hour - time.Microsecond)
@@ -87,7 +87,8 @@ func TestClaim(t *testing.T) {
 	})
 }
 
-// TestClaimsThatWereSurelyNotMade need no release: there would be one for each request while a database can't write.
+// TestClaimsThatWereSurelyNotMade need not be abandoned: there would be one for each request while a database can't
+// write.
 func TestClaimsThatWereSurelyNotMade(t *testing.T) {
 	for reason, spoil := range map[string]func(t *testing.T, url string, db *sql.DB){
 		"full":      func(t *testing.T, _ string, db *sql.DB) { execute(t, db, "PRAGMA max_page_count = 1") }, // no fewer than it has
@@ -151,18 +152,18 @@ func notMade(t *testing.T, v *store.View) {
 	t.Error("the database takes claims")
 }
 
-func TestReleasedClaims(t *testing.T) {
+func TestAbandonedClaims(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)
 		v := viewOf(t, db)
 		c := claim(t, v, request)
-		if err := v.Release(t.Context(), c); err != nil {
+		if err := v.Abandon(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		c = claim(t, v, request)
 		write(t, v, func(tx *store.Tx) error { return tx.Begin(c, "batch-1") })
 		refused(t, v, request, store.ErrInProgress)
-		if err := v.Release(t.Context(), c); err != nil {
+		if err := v.Abandon(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		if taken := claim(t, v, request); taken.BatchID != "batch-1" {

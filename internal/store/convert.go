@@ -20,18 +20,18 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// timeOf is the reverse of micros.
-func timeOf(micros int64) time.Time {
+// fromMicros is the reverse of micros, in UTC.
+func fromMicros(micros int64) time.Time {
 	if micros == 0 {
 		return time.Time{}
 	}
 	return time.UnixMicro(micros).UTC()
 }
 
-// now is the time of the clock, as it is stored.
-func (db *DB) now() time.Time { return timeOf(micros(db.clock.Now())) }
+// now is the time of the clock, as it is stored: what is returned to a caller is what will be read again.
+func (db *DB) now() time.Time { return fromMicros(micros(db.clock.Now())) }
 
-// maxID is longer than any id that we or Kubernetes make.
+// maxID is longer than any id that we or Kubernetes make, and as long as caller.Actor.Ref may be.
 const maxID = 128
 
 // isID tells whether a string may be an id. What is not is not worth a question, and could be one that PostgreSQL does
@@ -48,13 +48,13 @@ func isID(s string) bool {
 	return true
 }
 
-// isText tells whether both engines can store a string and give it back as it is.
+// isText tells whether both engines can store a string and give it back as it is: PostgreSQL takes UTF-8 without NUL.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 var errText = errors.New("not text: a NUL or no UTF-8")
 
-// storable says what of some strings can't be stored.
-func storable(texts ...string) error {
+// checkText returns errText unless all of some strings can be stored.
+func checkText(texts ...string) error {
 	for _, s := range texts {
 		if !isText(s) {
 			return errText
@@ -63,7 +63,7 @@ func storable(texts ...string) error {
 	return nil
 }
 
-// encode writes what has a shape as JSON; "" for nothing.
+// encode writes what has a shape as JSON; "" for nothing. The database never looks into it.
 func encode[T any](value *T) (string, error) {
 	if value == nil {
 		return "", nil

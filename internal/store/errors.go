@@ -20,6 +20,24 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
+// What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now
+// (its disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
+// Only where the connection breaks, or time is up, during a commit it is not known whether that was done: View.Write
+// and View.Claim say more.
+var (
+	ErrUnavailable = errors.New("the database is not available")
+	// ErrNotFound says no more than that: whether another organization has such a thing is nobody's business.
+	ErrNotFound = errors.New("there is no such thing that the caller reaches")
+	// ErrState says that the thing is there and not in a state in which this can be done to it.
+	ErrState = errors.New("the state does not allow it")
+	// ErrClaimLost says that another process has taken a claim over, because this one seemed dead.
+	ErrClaimLost = errors.New("the claim was taken over")
+	// ErrMismatch says that an idempotency key was used before with another body.
+	ErrMismatch = errors.New("the idempotency key was used with another body")
+	// ErrInProgress says that a request with this idempotency key is running.
+	ErrInProgress = errors.New("a request with the idempotency key is running")
+)
+
 // explain makes of an error of the database what callers branch on: it wraps ErrUnavailable if the database can't be
 // reached or can't do it now, and what ended ctx if that is why.
 func explain(ctx context.Context, err error) error {
@@ -27,12 +45,13 @@ func explain(ctx context.Context, err error) error {
 	case err == nil || errors.Is(err, ErrUnavailable):
 		return err
 	case ctx.Err() != nil && interrupted(err):
+		// Drivers do not say why they were interrupted, and callers tell a request that has gone from a database that has.
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, context.DeadlineExceeded), away(err):
+	case errors.Is(err, context.DeadlineExceeded), unavailable(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
@@ -48,8 +67,9 @@ func interrupted(err error) bool {
 	return errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &pg) && pg.Code == "57014"
 }
 
-// away tells whether an error says that the database can't be reached, or can't do it now.
-func away(err error) bool {
+// unavailable tells whether an error says that the database can't be reached, or can't do it now. It lists what does
+// so, and not what does not: an error that nobody has thought of is a mistake of ours and must show as one.
+func unavailable(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
 		return slices.Contains([]int{
@@ -59,7 +79,7 @@ func away(err error) bool {
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return pgAway(pg.Code)
+		return pgUnavailable(pg.Code)
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error
@@ -69,8 +89,8 @@ func away(err error) bool {
 		strings.Contains(err.Error(), "sql: database is closed") || strings.Contains(err.Error(), "conn closed")
 }
 
-// pgAway tells it of a code of PostgreSQL (its manual, appendix A).
-func pgAway(code string) bool {
+// pgUnavailable tells it of a code of PostgreSQL (its manual, appendix A).
+func pgUnavailable(code string) bool {
 	switch code[:min(2, len(code))] {
 	case "08", // connection exceptions
 		"28", "3D", // the login is refused, or the database is not there: an administrator's matter, like an outage
@@ -80,13 +100,18 @@ func pgAway(code string) bool {
 		"58": // errors of the system
 		return true
 	}
-	return code == "55P03" /* lock not available */ || code == "25006" /* read-only */ ||
-		code == "25P03" /* idle too long */
+	switch code {
+	case "55P03", // lock not available
+		"25006", // read-only
+		"25P03": // idle too long in a transaction
+		return true
+	}
+	return false
 }
 
-// undone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will
+// notDone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will
 // be: that the database was not asked, or has answered so. If it does not, nobody knows.
-func undone(err error) bool {
+func notDone(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
 		return slices.Contains([]int{
@@ -102,8 +127,8 @@ func undone(err error) bool {
 	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR"
 }
 
-// again tells whether a transaction that ended like this was not done, and may be by another try.
-func again(err error) bool {
+// conflicted tells whether a transaction was not done because of another one, and may be by another try.
+func conflicted(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
 		return primary(lite) == sqlite3.SQLITE_BUSY

@@ -26,7 +26,7 @@ func (v *View) Plan(ctx context.Context, f PostFilter, p Page) (string, error) {
 	if p.After != (Position{}) {
 		s, args = after, append(args, micros(p.After.At), p.After.ID)
 	}
-	text, args := s.bind(v.db.engine, v.reach, append(args, p.Limit+1))
+	text, args := s.bind(v.db.engine, v.scope, append(args, p.Limit+1))
 	explain := "EXPLAIN QUERY PLAN "
 	if v.db.engine == PostgreSQL {
 		explain = "EXPLAIN "

@@ -118,7 +118,7 @@ func TestUndo(t *testing.T) {
 		attempts := add(t, v, doubtful, settled)
 		write(t, v, func(tx *store.Tx) error { return tx.Begin(c, doubtful.BatchID) })
 		write(t, v, func(tx *store.Tx) error { return tx.Finish([]store.Outcome{{Attempt: attempts[1]}}) })
-		if err := v.Release(t.Context(), c); err != nil {
+		if err := v.Abandon(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		other := db.View(admitted(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))

@@ -28,10 +28,10 @@ WHERE {scope m} ORDER BY m.created_at DESC, m.id DESC LIMIT ?`)
 	listMediaAfter = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m
 WHERE {scope m} AND (m.created_at, m.id) < (?, ?) ORDER BY m.created_at DESC, m.id DESC LIMIT ?`)
 	mediaByID = declareScoped(`SELECT ` + mediaColumns + ` FROM media AS m WHERE m.id = ? AND {scope m}`)
-	addMedia  = declareScoped(
-		`INSERT INTO media (organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?)`,
-	)
+	addMedia  = declareScoped(`INSERT INTO media
+(organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?)`)
+	// UPDATE keeps out those who want it with SHARE: posts that are just being added.
 	lockMedia = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock UPDATE}`)
 	// A post of another profile may use it, if it was made with a key of the whole organization.
 	usesOfMedia = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id
@@ -44,21 +44,23 @@ FROM post_media AS u JOIN media AS m ON m.id = u.media_id WHERE u.post_id = ? OR
 
 const mediaColumns = `m.id, m.profile_id, m.content_type, m.size_bytes, m.sha256, m.created_at`
 
+// scanMedia reads the columns of mediaColumns.
 func scanMedia(rows *sql.Rows) (m Media, err error) {
 	var created int64
 	err = rows.Scan(&m.ID, &m.ProfileID, &m.ContentType, &m.SizeBytes, &m.SHA256, &created)
-	m.CreatedAt = timeOf(created)
+	m.CreatedAt = fromMicros(created)
 	return m, err
 }
 
 // BlobKey is where the bytes of a medium are: environment, organization and id, separated by slashes.
 func (v *View) BlobKey(mediaID string) string { return blobKey(v.environment, v.organization, mediaID) }
 
+// blobKey begins with whose the bytes are, so that an operator finds all of an organization in one folder.
 func blobKey(environment, organization, mediaID string) string {
 	return environment + "/" + organization + "/" + mediaID
 }
 
-// Medias lists media. more tells whether there are any after the last of these.
+// Medias lists media, newest first. more tells whether there are any after the last of these.
 func (v *View) Medias(ctx context.Context, p Page) (media []Media, more bool, err error) {
 	return list(ctx, v, p, listMedia, listMediaAfter, scanMedia)
 }
@@ -73,19 +75,21 @@ func (v *View) Media(ctx context.Context, id string) (Media, error) {
 
 // AddMedia adds a medium whose bytes are in place. A profile that the view does not reach is ErrNotFound.
 func (tx *Tx) AddMedia(m Media) error {
-	if !tx.view.reaches(m.ProfileID) || !isID(m.ID) || m.ProfileID != "" && !isID(m.ProfileID) {
+	if !tx.view.includes(m.ProfileID) || !isID(m.ID) || m.ProfileID != "" && !isID(m.ProfileID) {
 		return ErrNotFound
 	}
-	if err := storable(m.ContentType, m.SHA256); err != nil {
+	if err := checkText(m.ContentType, m.SHA256); err != nil {
 		return fmt.Errorf("add medium %s: %w", m.ID, err)
 	}
-	if _, err := tx.exec(addMedia, m.ID, m.ProfileID, m.ContentType, m.SizeBytes, m.SHA256, micros(m.CreatedAt)); err != nil {
+	_, err := tx.exec(addMedia, m.ID, m.ProfileID, m.ContentType, m.SizeBytes, m.SHA256, micros(m.CreatedAt))
+	if err != nil {
 		return fmt.Errorf("add medium %s: %w", m.ID, err)
 	}
 	return nil
 }
 
-// DeleteMedia removes a medium. ErrState: a post that is queued or being published needs it.
+// DeleteMedia removes a medium. ErrState: a post that is queued or being published needs it. Its bytes are then
+// nobody's, and are removed by the caller, or swept up later if that fails.
 func (tx *Tx) DeleteMedia(id string) error {
 	if !isID(id) {
 		return ErrNotFound
@@ -107,7 +111,7 @@ func (tx *Tx) DeleteMedia(id string) error {
 	return nil
 }
 
-// located is a medium and where its bytes are.
+// located is a medium and where its bytes are. Work has no view that could say it.
 type located struct {
 	Media
 	key string
@@ -125,20 +129,23 @@ func (w *Work) MediaOf(ctx context.Context, postID string) (media []Media, blobK
 	return media, blobKeys, err
 }
 
+// scanLocated reads the columns of mediaOf.
 func scanLocated(rows *sql.Rows) (m located, err error) {
 	var created int64
 	var environment, organization string
 	err = rows.Scan(&m.ID, &m.ProfileID, &m.ContentType, &m.SizeBytes, &m.SHA256, &created, &environment, &organization)
-	m.CreatedAt, m.key = timeOf(created), blobKey(environment, organization, m.ID)
+	m.CreatedAt, m.key = fromMicros(created), blobKey(environment, organization, m.ID)
 	return m, err
 }
 
-// keysAtOnce bounds the parameters of one statement.
+// keysAtOnce bounds the parameters of one statement: engines take no more than some thousands.
 const keysAtOnce = 500
 
-// Unreferenced returns those of the blob keys that no medium has.
+// Unreferenced returns those of the blob keys that no medium has. It is what is swept up, so a key counts as used
+// unless the database has answered that it is not: any error ends the call.
 func (w *Work) Unreferenced(ctx context.Context, blobKeys []string) ([]string, error) {
 	var free []string
+	// By id, which every key ends with, and compared as whole keys: an id under another organization is not the medium.
 	for some := range slices.Chunk(blobKeys, keysAtOnce) {
 		var ids []any
 		for _, key := range some {
@@ -165,10 +172,12 @@ func (w *Work) Unreferenced(ctx context.Context, blobKeys []string) ([]string, e
 	return free, nil
 }
 
+// mediaByIDs looks n media up at once. It depends on n, and so is not prepared.
 func mediaByIDs(n int) *global {
 	return newGlobal(`SELECT environment, organization_id, id FROM media WHERE id IN (` + places(n) + `)`)
 }
 
+// scanBlobKey reads the columns of mediaByIDs.
 func scanBlobKey(rows *sql.Rows) (string, error) {
 	var environment, organization, id string
 	err := rows.Scan(&environment, &organization, &id)

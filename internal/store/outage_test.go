@@ -78,7 +78,7 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, _, got["Posts"] = v.Posts(t.Context(), store.PostFilter{}, store.Page{Limit: 1})
 	got["Write"] = v.Write(t.Context(), func(tx *store.Tx) error { _, _, err := tx.PutAccount(account("")); return err })
 	_, _, got["Claim"] = v.Claim(t.Context(), request)
-	got["Release"] = v.Release(t.Context(), &store.Claim{})
+	got["Abandon"] = v.Abandon(t.Context(), &store.Claim{})
 	_, _, got["Start"] = w.Start(t.Context(), newID())
 	_, got["FailLost"] = w.FailLost(t.Context(), failure)
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)

@@ -27,7 +27,7 @@ const (
 	busyTimeout    = 5 * time.Second // for another process to be done with the file
 	connectTimeout = 5 * time.Second
 	pgConnections  = 16
-	poolSize       = "pool_max_conns" // in the URL of PostgreSQL, as pgx's own pool has it: how many, instead of pgConnections
+	poolSize       = "pool_max_conns" // in the URL of PostgreSQL, as pgx's own pool has it; instead of pgConnections
 	minConnections = 4                // a migration has two, beside the queue's
 )
 
@@ -35,20 +35,22 @@ const (
 // the arguments can be any number, of the callers' choice.
 type pool struct {
 	*sql.DB
-	prepares bool // pgx does so by itself
+	prepares bool // pgx does so by itself, for each connection
 
 	mu         sync.Mutex
 	statements map[string]*sql.Stmt
-	wanted     []string // were run in a transaction, where they could not be prepared for the pool
+	missing    []string // were run in a transaction, where they could not be prepared for the pool
 }
 
+// newPool keeps as many connections idle as there may be: each has statements prepared on it, which are lost with it.
 func newPool(db *sql.DB, connections int, prepares bool) *pool {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	return &pool{DB: db, prepares: prepares, statements: map[string]*sql.Stmt{}}
 }
 
-// openPools prepares the pools that write and that read, and tells the engine. They may be the same.
+// openPools prepares the pools that write and that read, and tells the engine. They may be the same. The error never
+// holds the URL, which has a password in it.
 func openPools(address string) (writer, reader *pool, e Engine, err error) {
 	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
 		writer, reader, err = openSQLite(path)
@@ -79,6 +81,8 @@ func openSQLite(path string) (writer, reader *pool, err error) {
 	}
 	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.Clean(path))
 	open := func(parameters url.Values) (*sql.DB, error) { return sql.Open("sqlite", name+"?"+parameters.Encode()) }
+	// immediate: a transaction that begins by reading and writes later could find that somebody has written in between,
+	// and no busy_timeout helps it then.
 	w, err := open(url.Values{"_pragma": pragmas, "_txlock": {"immediate"}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the SQLite file: %w", err)
@@ -90,7 +94,7 @@ func openSQLite(path string) (writer, reader *pool, err error) {
 	return newPool(w, 1, true), newPool(r, max(4, runtime.GOMAXPROCS(0)), true), nil
 }
 
-// openPostgres makes the connections to a server.
+// openPostgres makes the connections to a server. None is opened before it is needed.
 func openPostgres(address string) (*pool, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
@@ -103,6 +107,7 @@ func openPostgres(address string) (*pool, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "letmepost"
 	}
+	// pgx gives what it does not know to the server, which would refuse it.
 	connections := pgConnections
 	if text, ok := config.RuntimeParams[poolSize]; ok {
 		delete(config.RuntimeParams, poolSize) // it is not the server's
@@ -111,7 +116,7 @@ func openPostgres(address string) (*pool, error) {
 		}
 	}
 	p := newPool(stdlib.OpenDB(*config), connections, false)
-	p.SetConnMaxIdleTime(5 * time.Minute)
+	p.SetConnMaxIdleTime(5 * time.Minute) // servers have few, and a quiet process need not keep them
 	return p, nil
 }
 
@@ -130,6 +135,7 @@ func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Somebody else may have prepared it meanwhile: the lock was not held for as long as the database took.
 	p.mu.Lock()
 	other := p.statements[text]
 	if other == nil {
@@ -142,99 +148,34 @@ func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// known is prepared for a transaction: that holds a connection, perhaps the only one, so it can't wait for another.
-// What is missing is noted for prepareWanted.
-func (p *pool) known(text string) *sql.Stmt {
+// preparedInTx is prepared for a transaction: that holds a connection, perhaps the only one, so it can't wait for
+// another. What is missing is noted for prepareMissing.
+func (p *pool) preparedInTx(text string) *sql.Stmt {
 	if !p.prepares || !fixed()[text] {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	stmt := p.statements[text]
-	if stmt == nil && !slices.Contains(p.wanted, text) {
-		p.wanted = append(p.wanted, text)
+	if stmt == nil && !slices.Contains(p.missing, text) {
+		p.missing = append(p.missing, text)
 	}
 	return stmt
 }
 
-// prepareWanted prepares what transactions had to do without.
-func (p *pool) prepareWanted(ctx context.Context) error {
+// prepareMissing prepares what transactions had to do without.
+func (p *pool) prepareMissing(ctx context.Context) error {
 	if !p.prepares {
 		return nil
 	}
 	p.mu.Lock()
-	wanted := p.wanted
-	p.wanted = nil
+	missing := p.missing
+	p.missing = nil
 	p.mu.Unlock()
-	for _, text := range wanted {
+	for _, text := range missing {
 		if _, err := p.prepared(ctx, text); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// session runs statements, in a transaction if there is one.
-type session struct {
-	*pool
-	tx *sql.Tx
-}
-
-func (s session) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
-	if s.tx != nil {
-		if stmt := s.known(text); stmt != nil {
-			return s.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
-		}
-		return s.tx.QueryContext(ctx, text, args...)
-	}
-	stmt, err := s.prepared(ctx, text)
-	switch {
-	case err != nil:
-		return nil, err
-	case stmt == nil:
-		return s.QueryContext(ctx, text, args...)
-	}
-	return stmt.QueryContext(ctx, args...)
-}
-
-func (s session) exec(ctx context.Context, text string, args []any) (int, error) {
-	result, err := s.run(ctx, text, args)
-	if err != nil {
-		return 0, err
-	}
-	n, err := result.RowsAffected()
-	return int(n), err
-}
-
-func (s session) run(ctx context.Context, text string, args []any) (sql.Result, error) {
-	if s.tx != nil {
-		if stmt := s.known(text); stmt != nil {
-			return s.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
-		}
-		return s.tx.ExecContext(ctx, text, args...)
-	}
-	stmt, err := s.prepared(ctx, text)
-	switch {
-	case err != nil:
-		return nil, err
-	case stmt == nil:
-		return s.ExecContext(ctx, text, args...)
-	}
-	return stmt.ExecContext(ctx, args...)
-}
-
-// all reads rows with scan, one at a time. It closes them.
-func all[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) (list []T, _ error) {
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // what it could say, Err has said
-	for rows.Next() {
-		item, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, item)
-	}
-	return list, rows.Err()
 }

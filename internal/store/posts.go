@@ -22,12 +22,13 @@ const (
 	Canceled   Status = "canceled"
 )
 
-// Post is one text for one account.
+// Post is one text for one account. A request for several accounts makes one post each, so that each goes out, fails
+// and is tried again by itself.
 type Post struct {
 	ID           string
 	BatchID      string      // the request that it was made by
 	ProfileID    string      // "": of the organization alone
-	MadeBy       string      // caller.Actor.Ref of who made it
+	MadeBy       string      // caller.Actor.Ref of who made it, or has queued it again since
 	AccountID    string      // "" once the account is gone
 	Account      *AccountRef // nil once the account is gone
 	Platform     platform.Name
@@ -44,7 +45,7 @@ type Post struct {
 	UpdatedAt    time.Time
 }
 
-// AccountRef is what a post shows of its account.
+// AccountRef is what a post shows of its account. It is read with the post, and so never out of date.
 type AccountRef struct {
 	ID                string
 	Platform          platform.Name
@@ -52,14 +53,15 @@ type AccountRef struct {
 	DisplayName       string
 }
 
-// MediaRef is a file of a post.
+// MediaRef is a file of a post, as it is stored: the names of its fields must stay.
 type MediaRef struct {
 	Kind    string `json:"kind"`
 	MediaID string `json:"mediaId"`
 	AltText string `json:"altText,omitempty"`
 }
 
-// Attempt is one try to publish a post.
+// Attempt is one try to publish a post. It is stored before anything is sent: if the process dies, what is found says
+// that the post may have gone out.
 type Attempt struct {
 	ID         string
 	PostID     string
@@ -76,7 +78,8 @@ type Outcome struct {
 	Failure *platform.Failure // nil: it was published
 }
 
-// Status is what becomes of the post.
+// Status is what becomes of the post. A rejection is told from a failure by its code: only a failure may go better
+// without a change.
 func (o Outcome) Status() Status {
 	if o.Failure == nil {
 		return Published

@@ -14,10 +14,13 @@ import (
 
 const (
 	postColumns = `p.id, p.batch_id, p.profile_id, p.key_id, COALESCE(p.account_id, ''),
-COALESCE(a.platform_account_id, ''), COALESCE(a.display_name, ''), p.platform, p.status, p.text, p.media, p.first_comment,
-p.options, p.scheduled_at, p.published_at, p.receipt, p.failure, p.created_at, p.updated_at, p.attempts, p.attempt_id`
+COALESCE(a.platform_account_id, ''), COALESCE(a.display_name, ''), p.platform, p.status, p.text, p.media,
+p.first_comment, p.options, p.scheduled_at, p.published_at, p.receipt, p.failure, p.created_at, p.updated_at,
+p.attempts, p.attempt_id`
 	selectPosts = `SELECT ` + postColumns + ` FROM posts AS p LEFT JOIN accounts AS a ON a.id = p.account_id`
 
+	// The id makes the order total: several posts of one request have one created_at, and a page must not end between
+	// them and lose some.
 	newestFirst = ` ORDER BY p.created_at DESC, p.id DESC LIMIT ?`
 	postsAfter  = ` AND (p.created_at, p.id) < (?, ?)`
 )
@@ -35,35 +38,30 @@ FROM attempts AS t JOIN posts AS p ON p.id = t.post_id WHERE t.post_id = ? AND {
 // SQLite, which takes no pattern beyond 50,000.
 const maxQuery = 20_000
 
-// row is a post as it stands in the database.
+// row is a post as it stands in the database, with what is the store's own business.
 type row struct {
 	Post
 	attempts  int    // how many there have been
 	attemptID string // the last one
 }
 
+// scanRow reads the columns of postColumns.
 func scanRow(rows *sql.Rows) (r row, err error) {
 	var account AccountRef
 	var media, options, receipt, failure string
 	var scheduled, published, created, updated int64
-	if err := rows.Scan(&r.ID, &r.BatchID, &r.ProfileID, &r.MadeBy, &account.ID, &account.PlatformAccountID, &account.DisplayName,
-		&r.Platform, &r.Status, &r.Text, &media, &r.FirstComment, &options, &scheduled, &published, &receipt, &failure,
-		&created, &updated, &r.attempts, &r.attemptID); err != nil {
+	if err := rows.Scan(&r.ID, &r.BatchID, &r.ProfileID, &r.MadeBy,
+		&account.ID, &account.PlatformAccountID, &account.DisplayName, &r.Platform, &r.Status, &r.Text, &media,
+		&r.FirstComment, &options, &scheduled, &published, &receipt, &failure, &created, &updated,
+		&r.attempts, &r.attemptID); err != nil {
 		return r, err
 	}
 	if r.AccountID = account.ID; account.ID != "" {
 		account.Platform = r.Platform // an account's never changes
 		r.Account = &account
 	}
-	r.ScheduledAt, r.PublishedAt, r.CreatedAt, r.UpdatedAt = timeOf(
-		scheduled,
-	), timeOf(
-		published,
-	), timeOf(
-		created,
-	), timeOf(
-		updated,
-	)
+	r.ScheduledAt, r.PublishedAt = fromMicros(scheduled), fromMicros(published)
+	r.CreatedAt, r.UpdatedAt = fromMicros(created), fromMicros(updated)
 	return r, r.decode(media, options, receipt, failure)
 }
 
@@ -92,18 +90,20 @@ func (r *row) decode(media, options, receipt, failure string) (err error) {
 	return nil
 }
 
+// scanPost is scanRow for whoever is shown a post: attempts are told of by their own.
 func scanPost(rows *sql.Rows) (Post, error) {
 	r, err := scanRow(rows)
 	return r.Post, err
 }
 
+// scanAttempt reads the columns of attemptsOfPost and abandonedAttempts.
 func scanAttempt(rows *sql.Rows) (a Attempt, err error) {
 	var started, finished int64
 	var failure string
 	if err := rows.Scan(&a.ID, &a.PostID, &a.Number, &started, &finished, &failure); err != nil {
 		return a, err
 	}
-	a.StartedAt, a.FinishedAt = timeOf(started), timeOf(finished)
+	a.StartedAt, a.FinishedAt = fromMicros(started), fromMicros(finished)
 	a.Failure, err = decode[platform.Failure](failure)
 	return a, err
 }
@@ -127,7 +127,8 @@ func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, m
 	return list(ctx, v, p, first, after, scanPost, args...)
 }
 
-// filtered returns the statements that list posts under a condition.
+// filtered returns the statements that list posts under a condition. They are made for each request, and so are not
+// prepared: there are too many of them.
 func filtered(where string) (first, after *scoped) {
 	return newScoped(selectPosts + ` WHERE {scope p}` + where + newestFirst),
 		newScoped(selectPosts + ` WHERE {scope p}` + where + postsAfter + newestFirst)
@@ -142,7 +143,7 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 	}{{"p.platform", f.Platforms}, {"p.status", f.Statuses}, {"p.error_code", f.ErrorCodes}} {
 		n := 0
 		for _, value := range list.values {
-			if isID(value) { // what is none of our words is no post's
+			if isID(value) { // what is none of our words is no post's, and may be what PostgreSQL refuses
 				args = append(args, value)
 				n++
 			}
@@ -159,6 +160,7 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 	}
 	if f.Query != "" {
 		b.WriteString(" AND LOWER(p.text) LIKE LOWER(?) ESCAPE '!'")
+		// What people search for is text: % and _ stand for themselves.
 		args = append(args, "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
 	}
 	if !f.After.IsZero() {
@@ -180,7 +182,7 @@ func (v *View) Post(ctx context.Context, id string) (Post, error) {
 	return one(read(ctx, v, postByID, scanPost, id))
 }
 
-// Attempts returns the attempts at a post, oldest first.
+// Attempts returns the attempts at a post, oldest first; none if the view does not reach the post.
 func (v *View) Attempts(ctx context.Context, postID string) ([]Attempt, error) {
 	if !isID(postID) {
 		return nil, ErrNotFound
@@ -188,7 +190,8 @@ func (v *View) Attempts(ctx context.Context, postID string) ([]Attempt, error) {
 	return read(ctx, v, attemptsOfPost, scanAttempt, postID)
 }
 
-// Batch returns the posts of a request, in the order in which they were added.
+// Batch returns the posts of a request, in the order in which they were added: the order of the request's targets,
+// which is that of its answer.
 func (v *View) Batch(ctx context.Context, batchID string) ([]Post, error) {
 	if !isID(batchID) {
 		return nil, nil

@@ -13,33 +13,27 @@ import (
 
 var (
 	// The locks of accounts and media keep both from being deleted while a post is added that needs them.
-	accountForPost = declareScoped(
-		`SELECT id, profile_id, platform, platform_account_id, display_name, token_expires_at, created_at, updated_at
-FROM accounts WHERE id = ? AND {scope} {lock SHARE}`,
-	)
-	mediaForPost = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock SHARE}`)
-	addPost      = declareScoped(
-		`INSERT INTO posts (organization_id, environment, id, profile_id, key_id, batch_id, batch_position,
-account_id, platform, status, text, media, first_comment, options, scheduled_at, due_at, published_at, receipt, failure, error_code,
-attempts, attempt_id, created_at, updated_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`,
-	)
+	accountForPost = declareScoped(`SELECT ` + accountColumns + ` FROM accounts WHERE id = ? AND {scope} {lock SHARE}`)
+	mediaForPost   = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock SHARE}`)
+	addPost        = declareScoped(`INSERT INTO posts (organization_id, environment, id, profile_id, key_id,
+batch_id, batch_position, account_id, platform, status, text, media, first_comment, options, scheduled_at, due_at,
+published_at, receipt, failure, error_code, attempts, attempt_id, created_at, updated_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`)
+	// The casts are for PostgreSQL, which can't tell the types of parameters in a SELECT.
 	addPostMedia = declareScoped(`INSERT INTO post_media (post_id, position, media_id)
 SELECT p.id, CAST(? AS BIGINT), CAST(? AS TEXT) FROM posts AS p WHERE p.id = ? AND {scope p}`)
-	deletePostMedia = declareScoped(
-		`DELETE FROM post_media WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`,
-	)
+	deletePostMedia = declareScoped(`DELETE FROM post_media
+WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
 	mediaOfOwnPost = declareScoped(`SELECT m.id FROM post_media AS u JOIN media AS m ON m.id = u.media_id
 WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
+	// OF p: PostgreSQL can't lock the nullable side of an outer join, which the account is.
 	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
-	editPost = declareScoped(
-		`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ? WHERE id = ? AND {scope}`,
-	)
-	cancel  = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
-	requeue = declareScoped(
-		`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?, failure = '', error_code = '',
-updated_at = ? WHERE id = ? AND {scope}`,
-	)
+	// The three below have no condition on status: lock has found it, and holds the row until the transaction ends.
+	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ?
+WHERE id = ? AND {scope}`)
+	cancelPost  = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
+	requeuePost = declareScoped(`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?,
+failure = '', error_code = '', updated_at = ? WHERE id = ? AND {scope}`)
 )
 
 // AddPosts adds posts in the order given: those that are Publishing with their first attempt, which is returned in the
@@ -68,19 +62,19 @@ func (tx *Tx) AddPosts(posts []Post) ([]Attempt, error) {
 // the same do not wait for each other.
 func (tx *Tx) lockNeeded(posts []Post) error {
 	var media []MediaRef
-	byAccount := slices.SortedFunc(
-		slices.Values(posts),
-		func(a, b Post) int { return cmp.Compare(a.AccountID, b.AccountID) },
-	)
+	byAccount := slices.Clone(posts)
+	slices.SortFunc(byAccount, func(a, b Post) int { return cmp.Compare(a.AccountID, b.AccountID) })
 	for i, p := range byAccount {
 		media = append(media, p.Media...)
-		if !isID(p.AccountID) || !tx.view.reaches(p.ProfileID) {
+		if !isID(p.AccountID) || !tx.view.includes(p.ProfileID) {
 			return ErrNotFound
 		}
+		// One look for each account: a request may have many posts for it.
 		if i > 0 && p.AccountID == byAccount[i-1].AccountID && p.ProfileID == byAccount[i-1].ProfileID &&
 			p.Platform == byAccount[i-1].Platform {
 			continue
 		}
+		// What the caller looked up may have changed since. What counts is what the lock finds.
 		account, err := one(inTx(tx, accountForPost, scanAccount, p.AccountID))
 		if err != nil {
 			return err
@@ -92,6 +86,7 @@ func (tx *Tx) lockNeeded(posts []Post) error {
 	return tx.lockMedia(media)
 }
 
+// lockMedia makes sure of the media that posts need, in the order of their ids, as lockNeeded does of accounts.
 func (tx *Tx) lockMedia(refs []MediaRef) error {
 	var ids []string
 	for _, ref := range refs {
@@ -109,12 +104,13 @@ func (tx *Tx) lockMedia(refs []MediaRef) error {
 	return nil
 }
 
-// addPost adds one post that has all it needs, and the first attempt at it if it is to go at once.
+// addPost adds one post that has all it needs, and the first attempt at it if it is to go at once: both are there
+// before anything is sent, so that nobody takes the post up as well.
 func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
 	if !isID(p.ID) || !isID(p.MadeBy) || p.BatchID != "" && !isID(p.BatchID) {
 		return nil, ErrNotFound
 	}
-	if err := storable(string(p.Status), p.Text, p.FirstComment); err != nil {
+	if err := checkText(string(p.Status), p.Text, p.FirstComment); err != nil {
 		return nil, err
 	}
 	media, err := encodeMedia(p.Media)
@@ -131,9 +127,11 @@ func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
 		number, attemptID = 1, tx.view.db.newID()
 		attempt = &Attempt{ID: attemptID, PostID: p.ID, Number: number, StartedAt: tx.view.db.now()}
 	}
+	// due_at is what queued posts are found by: a time to go, or, for one that is to go at once, when it was added.
 	created := micros(p.CreatedAt)
-	if _, err := tx.exec(addPost, p.ID, p.ProfileID, p.MadeBy, p.BatchID, position, p.AccountID, string(p.Platform), string(p.Status),
-		p.Text, media, p.FirstComment, options, micros(p.ScheduledAt), cmp.Or(micros(p.ScheduledAt), created),
+	if _, err := tx.exec(addPost, p.ID, p.ProfileID, p.MadeBy, p.BatchID, position, p.AccountID,
+		string(p.Platform), string(p.Status), p.Text, media, p.FirstComment, options,
+		micros(p.ScheduledAt), cmp.Or(micros(p.ScheduledAt), created),
 		number, attemptID, created, created); err != nil {
 		return nil, err
 	}
@@ -147,6 +145,7 @@ func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
 	return attempt, err
 }
 
+// addMediaOf notes which media a post needs, so that none of them is deleted under it.
 func (tx *Tx) addMediaOf(p Post) error {
 	for i, ref := range p.Media {
 		if _, err := tx.exec(addPostMedia, i, ref.MediaID, p.ID); err != nil {
@@ -156,7 +155,8 @@ func (tx *Tx) addMediaOf(p Post) error {
 	return nil
 }
 
-// encodeMedia writes the files of a post; "" for none.
+// encodeMedia writes the files of a post; "" for none. They are stored twice: here as the post shows them, for good,
+// and in post_media, by which media are kept while they are needed.
 func encodeMedia(refs []MediaRef) (string, error) {
 	if len(refs) == 0 {
 		return "", nil
@@ -164,15 +164,16 @@ func encodeMedia(refs []MediaRef) (string, error) {
 	return encode(&refs)
 }
 
-// Edit changes a queued post that is still to come. Nil fields stay as they are. ErrState: it is not queued any more,
-// or is due.
+// Edit changes a queued post that is still to come. One that is due may be on its way already. Nil fields stay as they
+// are. ErrState: it is not queued any more, or is due.
 type Edit struct {
 	Text        *string
 	Media       *[]MediaRef
 	ScheduledAt *time.Time
 }
 
-// EditPost makes an edit, and returns the post as it is after it. A medium that the view does not reach is ErrNotFound.
+// EditPost makes an edit, and returns the post as it is after it. Media are replaced as a whole, for posts refer to
+// them by position. A medium that the view does not reach is ErrNotFound.
 func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {
@@ -186,15 +187,16 @@ func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 		p.Text = *e.Text
 	}
 	if e.ScheduledAt != nil {
-		p.ScheduledAt = timeOf(micros(*e.ScheduledAt))
+		// To the microsecond: what is returned now is what will be read later.
+		p.ScheduledAt = fromMicros(micros(*e.ScheduledAt))
 	}
-	if err := storable(p.Text); err != nil {
+	if err := checkText(p.Text); err != nil {
 		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
 	}
 	if e.Media != nil {
 		p.Media = slices.Clone(*e.Media)
 		if len(p.Media) == 0 {
-			p.Media = nil
+			p.Media = nil // as it is read
 		}
 		if err := tx.replaceMedia(p); err != nil {
 			return Post{}, fmt.Errorf("edit post %s: %w", id, err)
@@ -212,6 +214,7 @@ func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 	return p, nil
 }
 
+// replaceMedia notes the media of a post that had others before.
 func (tx *Tx) replaceMedia(p Post) error {
 	if err := tx.lockMedia(p.Media); err != nil {
 		return err
@@ -230,7 +233,7 @@ func (tx *Tx) lock(id string) (row, error) {
 	return one(inTx(tx, lockPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, id))
 }
 
-// CancelPost cancels a queued post. ErrState: it is not queued.
+// CancelPost cancels a queued post. ErrState: it is not queued, so it is too late or has been done already.
 func (tx *Tx) CancelPost(id string) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {
@@ -240,7 +243,7 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 		return Post{}, ErrState
 	}
 	r.Status, r.UpdatedAt = Canceled, tx.view.db.now()
-	if _, err := tx.exec(cancel, micros(r.UpdatedAt), id); err != nil {
+	if _, err := tx.exec(cancelPost, micros(r.UpdatedAt), id); err != nil {
 		return Post{}, fmt.Errorf("cancel post %s: %w", id, err)
 	}
 	return r.Post, nil
@@ -258,6 +261,8 @@ func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	case r.Status != Failed && r.Status != Rejected && r.Status != Canceled, r.AccountID == "":
 		return Post{}, ErrState
 	}
+	// A post that is over does not keep its media from being deleted. They are counted, and locked, before it needs them
+	// again.
 	if len(r.Media) > 0 {
 		media, err := inTx(tx, mediaOfOwnPost, scanID, id)
 		if err != nil {
@@ -267,9 +272,10 @@ func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 			return Post{}, ErrState
 		}
 	}
-	r.Status, r.MadeBy, r.ScheduledAt, r.Failure, r.UpdatedAt = Queued, madeBy, timeOf(micros(at)), nil, tx.view.db.now()
+	r.Status, r.MadeBy, r.ScheduledAt = Queued, madeBy, fromMicros(micros(at))
+	r.Failure, r.UpdatedAt = nil, tx.view.db.now()
 	now := micros(r.UpdatedAt)
-	if _, err := tx.exec(requeue, madeBy, micros(at), cmp.Or(micros(at), now), now, id); err != nil {
+	if _, err := tx.exec(requeuePost, madeBy, micros(at), cmp.Or(micros(at), now), now, id); err != nil {
 		return Post{}, fmt.Errorf("requeue post %s: %w", id, err)
 	}
 	return r.Post, nil

@@ -42,6 +42,7 @@ func ParseStamp(text string) (Stamp, error) {
 	return Stamp{Database: id, Sweep: sweep}, nil
 }
 
+// scanStamp reads the columns of readStamp.
 func scanStamp(rows *sql.Rows) (s Stamp, err error) {
 	err = rows.Scan(&s.Database, &s.Sweep)
 	return s, err
@@ -56,10 +57,11 @@ func (w *Work) Stamp(ctx context.Context) (Stamp, error) {
 	return s, nil
 }
 
-// CountSweep moves the stamp on, and returns it as it is then. When it returns, no crash takes that back.
+// CountSweep moves the stamp on before anything is swept, and returns it as it is then. When it returns, no crash takes
+// that back.
 func (w *Work) CountSweep(ctx context.Context) (s Stamp, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, in session) error {
-		if _, err := in.exec(ctx, countSweep.texts[w.db.engine.index()], nil); err != nil {
+		if _, err := in.exec(ctx, countSweep.text(w.db.engine), nil); err != nil {
 			return err
 		}
 		s, err = one(readAll(ctx, w.db, in, readStamp, scanStamp))

@@ -14,15 +14,21 @@ import (
 // Statements are written once for both engines: with ? for parameters, and with markers for what differs.
 //
 //	{now}             microseconds since 1970, by the clock of the database
-//	{lock …}          FOR …, where rows are locked one by one; in SQLite a transaction that writes has the database to itself
+//	{lock …}          FOR …, where rows are locked one by one; nothing in SQLite, where a transaction that writes has
+//	                  the database to itself
 //	{quick}           makes PostgreSQL commit this statement without waiting for the disk
 //
 // and, in those of a View, exactly one of
 //
-//	{scope}           the condition that a row is the view's: organization, environment, profile; {scope x} with the alias x
-//	{organization}    the same without the profile; {organization x} with the alias x
-//	{actor}             organization, environment and actor
+//	{scope}           the condition that a row is the view's: organization, environment, profile
+//	{organization}    the same without the profile
+//	{actor}           organization, environment and actor, whose column is called key_id: keys were all that there was
 //	{owner}           organization and environment as values to insert
+//
+// each but the last also with an alias: {scope x}.
+//
+// One text means that what one engine is tested with is what the other runs. A statement can't be made without its
+// scope, so that a query across organizations is not a mistake that anybody can make.
 var marker = regexp.MustCompile(`\{(\w+)(?: ([^}]*))?\}`)
 
 // scoped is a statement of a View. It cannot be made without the marker of its scope.
@@ -37,13 +43,16 @@ type global struct {
 	texts [2]string // for SQLite and PostgreSQL
 }
 
+// text returns the statement for an engine.
+func (g *global) text(e Engine) string { return g.texts[e.index()] }
+
 // allScoped and allGlobal hold the statements that do not depend on the arguments.
 var (
 	allScoped []*scoped
 	allGlobal []*global
 )
 
-// fixed is the texts of those statements.
+// fixed is the texts of those statements, once all of them have been declared.
 var fixed = sync.OnceValue(func() map[string]bool {
 	texts := map[string]bool{}
 	for _, s := range allScoped {
@@ -57,7 +66,8 @@ var fixed = sync.OnceValue(func() map[string]bool {
 	return texts
 })
 
-// newScoped makes a statement of a View out of its text. Without a marker of its scope it panics.
+// newScoped makes a statement of a View out of its text. Without a marker of its scope, or with two, it panics: at the
+// start of the process, as statements are package variables.
 func newScoped(text string) *scoped {
 	s := &scoped{}
 	for _, m := range marker.FindAllStringSubmatchIndex(text, -1) {
@@ -80,7 +90,7 @@ func newScoped(text string) *scoped {
 	return s
 }
 
-// newGlobal makes a statement of Work. A scope in it is everything.
+// newGlobal makes a statement of Work. A scope in it is everything, so that View and Work can share a text.
 func newGlobal(text string) *global {
 	text = marker.ReplaceAllStringFunc(text, func(m string) string {
 		if strings.HasPrefix(m, "{scope") {
@@ -91,19 +101,21 @@ func newGlobal(text string) *global {
 	return &global{texts: [2]string{render(text, false, false), render(text, true, false)}}
 }
 
+// declareScoped is newScoped for a statement whose text is fixed: it is prepared, and tests walk all of them.
 func declareScoped(text string) *scoped {
 	s := newScoped(text)
 	allScoped = append(allScoped, s)
 	return s
 }
 
+// declareGlobal is newGlobal for a statement whose text is fixed.
 func declareGlobal(text string) *global {
 	g := newGlobal(text)
 	allGlobal = append(allGlobal, g)
 	return g
 }
 
-// render fills in the markers, and the names of parameters.
+// render fills in the markers, and the names of parameters: PostgreSQL numbers them. No text holds a ? that is none.
 func render(text string, postgres, pinned bool) string {
 	text = marker.ReplaceAllStringFunc(text, func(m string) string {
 		parts := marker.FindStringSubmatch(m)
@@ -157,7 +169,8 @@ func fragment(name, argument string, postgres, pinned bool) string {
 	panic("no such marker: " + name)
 }
 
-// dialects is what SQLite and PostgreSQL say differently.
+// dialects is what SQLite and PostgreSQL say differently. The time is that of the statement, not of the transaction:
+// one that has waited for a lock must not measure by when it began to wait.
 var dialects = map[string][2]string{
 	"now": {
 		"CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
@@ -166,30 +179,16 @@ var dialects = map[string][2]string{
 	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
 }
 
-// reach is which rows a caller reaches. All that it reaches carry a real organization, so the zero value reaches none.
-type reach struct {
-	organization, environment string
-	profile                   string // "": all of them
-	actor                     string // caller.Actor.Ref, which is what the columns named key_id hold
-}
-
-// nothing tells whether no row can be reached.
-func (r reach) nothing() bool { return r.organization == "" }
-
-// reaches tells whether a row of a profile would be reached.
-func (r reach) reaches(profileID string) bool {
-	return !r.nothing() && (r.profile == "" || r.profile == profileID)
-}
-
-// bind returns a statement's text for an engine and a reach, with its arguments: those given, and those of the scope.
-func (s *scoped) bind(e Engine, r reach, args []any) (string, []any) {
-	own := [3]any{r.organization, r.environment}
+// bind returns a statement's text for an engine and a scope, with its arguments: those given, and those of the scope
+// where its marker stands. This is the only way to a statement's text, so that nobody gets it without them.
+func (s *scoped) bind(e Engine, of scope, args []any) (string, []any) {
+	own := [3]any{of.organization, of.environment}
 	n, pinned := 2, 0
-	switch {
+	switch { // an organization alone, and an owner, are the two values
 	case s.kind == "actor":
-		own[2], n = r.actor, 3
-	case s.kind == "scope" && r.profile != "":
-		own[2], n, pinned = r.profile, 3, 1
+		own[2], n = of.actor, 3
+	case s.kind == "scope" && of.profile != "":
+		own[2], n, pinned = of.profile, 3, 1
 	}
 	all := make([]any, 0, len(args)+n)
 	all = append(all, args[:s.before]...)

@@ -21,7 +21,7 @@ func TestEveryStatementOfAViewIsScoped(t *testing.T) {
 		t.Fatalf("only %d statements", len(all))
 	}
 	// A finger's width of what PostgreSQL's texts must have: the scope's parameters, where bind puts them.
-	scope := regexp.MustCompile(`organization_id = \$\d+ AND (\w+\.)?environment = \$\d+`)
+	condition := regexp.MustCompile(`organization_id = \$\d+ AND (\w+\.)?environment = \$\d+`)
 	for _, s := range all {
 		for e, texts := range s.texts {
 			for p, text := range texts {
@@ -30,7 +30,7 @@ func TestEveryStatementOfAViewIsScoped(t *testing.T) {
 					if !strings.HasPrefix(text, "INSERT INTO ") {
 						t.Errorf("only a new row has its owner as a value: %s", text)
 					}
-				case e == 1 && !scope.MatchString(text):
+				case e == 1 && !condition.MatchString(text):
 					t.Errorf("no scope in: %s", text)
 				case s.kind == "scope" && p == 1 && !strings.Contains(text, "profile_id = "):
 					t.Errorf("no profile in: %s", text)
@@ -52,18 +52,18 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	mediaOfOwnPost: {"organization", "a post was made with media that its key reached, perhaps one of the whole organization. " +
 		"The post is one that lock has found in the view's profile, and it's only asked how many of its media are left"},
 
-	putAccount: {"owner", "PutAccount has asked reaches about the profile, and a conflict is with an account of that very profile"},
-	addMedia:   {"owner", "AddMedia has asked reaches about the profile"},
-	addPost:    {"owner", "lockNeeded has asked reaches about the profile, and found account and media in the view"},
+	putAccount: {"owner", "PutAccount has asked includes about the profile, and a conflict is with an account of that very profile"},
+	addMedia:   {"owner", "AddMedia has asked includes about the profile"},
+	addPost:    {"owner", "lockNeeded has asked includes about the profile, and found account and media in the view"},
 	addClaim:   {"owner", "a claim is of the view's own key, whose id is a value of it"},
 
-	lockClaim:    {"actor", "a claim is of one key, which is less than a profile"},
-	takeClaim:    {"actor", "as lockClaim"},
-	beginClaim:   {"actor", "as lockClaim"},
-	settle:       {"actor", "as lockClaim"},
-	releaseClaim: {"actor", "as lockClaim"},
-	abandonClaim: {"actor", "as lockClaim"},
-	undoBegin:    {"actor", "as lockClaim"},
+	lockClaim:          {"actor", "a claim is of one key, which is less than a profile"},
+	takeClaim:          {"actor", "as lockClaim"},
+	beginClaim:         {"actor", "as lockClaim"},
+	settleClaim:        {"actor", "as lockClaim"},
+	deleteUnbegunClaim: {"actor", "as lockClaim"},
+	disownClaim:        {"actor", "as lockClaim"},
+	undoBegin:          {"actor", "as lockClaim"},
 }
 
 // TestWhatHasNoProfileHasAReason: a statement that forgets the profile of a pinned key would pass every other test
@@ -104,12 +104,12 @@ func TestAStatementWithoutAScopeIsNotOne(t *testing.T) {
 }
 
 func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
-	r := reach{organization: "o", environment: "live", actor: "k"}
+	r := scope{organization: "o", environment: "live", actor: "k"}
 	pinned := r
 	pinned.profile = "p"
 	for _, tc := range []struct {
 		reason, text string
-		reach        reach
+		scope        scope
 		want         string
 		args         []any
 	}{
@@ -119,7 +119,7 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 		{"actor", "a = ? AND b = ? AND {actor}", pinned, "a = $1 AND b = $2 AND organization_id = $3 AND environment = $4 AND key_id = $5", []any{1, 2, "o", "live", "k"}},
 		{"owner", "VALUES ({owner}, ?, ?)", pinned, "VALUES ($1, $2, $3, $4)", []any{"o", "live", 1, 2}},
 	} {
-		text, args := newScoped(tc.text).bind(PostgreSQL, tc.reach, []any{1, 2})
+		text, args := newScoped(tc.text).bind(PostgreSQL, tc.scope, []any{1, 2})
 		if text != tc.want || !cmp.Equal(args, tc.args) {
 			t.Errorf("%s: %s, %v", tc.reason, text, args)
 		}

@@ -3,39 +3,28 @@
 
 // Package store keeps posts, media, accounts and idempotency records in SQL: SQLite in a file, or PostgreSQL.
 //
-// There are two ways in. A View is what one caller reaches, made of the caller's Identity: every statement of it
-// filters by organization, environment and, for a pinned key, profile, so that a query without them does not exist.
-// Work is the side of jobs, which belong to no caller; it never takes an id from one.
+// There are two ways in. A View is what one caller reaches, made of a caller.Caller: every statement of it filters by
+// organization, environment and, for a caller who is confined to one, profile, so that a query without them does not
+// exist. Work is the side of jobs, which belong to no caller; it never takes an id from one.
+//
+// Every statement has one text for both engines (statement.go), and both pass the same tests. How long rows are kept is
+// in retention.go, who counts as dead in processes.go.
 package store
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
-)
-
-// What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now
-// (its disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
-// Only where the connection breaks, or time is up, during a commit it is not known whether that was done: View.Write
-// and View.Claim say more.
-var (
-	ErrUnavailable = errors.New("the database is not available")
-	ErrNotFound    = errors.New("there is no such thing that the caller reaches")
-	// ErrState says that the thing is there and not in a state in which this can be done to it.
-	ErrState = errors.New("the state does not allow it")
-	// ErrClaimLost says that another process has taken a claim over, because this one seemed dead.
-	ErrClaimLost = errors.New("the claim was taken over")
-	// ErrMismatch says that an idempotency key was used before with another body.
-	ErrMismatch = errors.New("the idempotency key was used with another body")
-	// ErrInProgress says that a request with this idempotency key is running.
-	ErrInProgress = errors.New("a request with the idempotency key is running")
 )
 
 // Options say what to open. All are required except where they say otherwise.
@@ -63,7 +52,7 @@ type DB struct {
 	logger         *slog.Logger
 	deadAfter      time.Duration
 	environment    key.Environment
-	processID      string
+	processID      string // another one each time that the process starts: what an earlier one had begun is nobody's
 	migrated       chan struct{}
 	ready          atomic.Bool // migrated is closed
 }
@@ -77,7 +66,7 @@ func Open(o Options) (*DB, error) {
 	case o.DeadAfter < 0:
 		return nil, errors.New("open the database: DeadAfter is negative")
 	case o.DeadAfter == 0:
-		o.DeadAfter = 10 * time.Second
+		o.DeadAfter = defaultDeadAfter
 	}
 	writer, reader, engine, err := openPools(o.URL)
 	if err != nil {
@@ -106,50 +95,18 @@ const (
 	PostgreSQL Engine = "postgresql"
 )
 
-// View is what one caller reaches of the database.
-type View struct {
-	db *DB
-	reach
-}
-
-// View returns what a caller reaches. The zero Caller reaches nothing.
-func (db *DB) View(c *caller.Caller) *View {
-	if c.Nobody() {
-		return &View{db: db}
-	}
-	return &View{db: db, reach: reach{
-		organization: c.Organization.ID,
-		environment:  string(c.Environment),
-		profile:      c.ProfileID(),
-		actor:        c.Actor.Ref(),
-	}}
-}
-
-// Within narrows a view to one profile. A view that is narrowed to two reaches nothing.
-func (v *View) Within(profileID string) *View {
-	if !isID(profileID) || !v.reaches(profileID) {
-		return &View{db: v.db}
-	}
-	narrow := *v
-	narrow.profile = profileID
-	return &narrow
-}
-
-// Position is where a row stands in a listing: newest first, then by descending id. The zero Position is before the
-// first.
-type Position struct {
-	At time.Time // to the microsecond
-	ID string
-}
-
-// Page asks for part of a listing.
-type Page struct {
-	After Position
-	Limit int
-}
-
-// Work is the side of the database that jobs use.
+// Work is the side of the database that jobs use. Its statements hold no scope: whose the rows are is not asked, so it
+// is for what the server does by itself, and for nothing that a caller asks for.
 type Work struct{ db *DB }
 
 // Work returns it.
 func (db *DB) Work() *Work { return &Work{db: db} }
+
+// QueueDriver is what River works with in this database. With SQLite that is the one connection that writes: whoever
+// holds it keeps every other writer of this process waiting.
+func (db *DB) QueueDriver() riverdriver.Driver[*sql.Tx] {
+	if db.engine == PostgreSQL {
+		return riverdatabasesql.New(db.writer.DB)
+	}
+	return riversqlite.New(db.writer.DB)
+}

@@ -20,20 +20,21 @@ import (
 const (
 	// callTimeout bounds every call, so that a server that is gone without a word holds nobody for long.
 	callTimeout = 15 * time.Second
-	// tries is how often a transaction is run that conflicts with others.
+	// tries is how often a transaction is run that conflicts with others. After so many, the database is too busy, which
+	// the caller is told as an outage.
 	tries = 5
 )
 
 var errNotYet = fmt.Errorf("%w: it has not been reached yet", ErrUnavailable)
 
-// Tx is a transaction of a View.
+// Tx is a transaction of a View. It is for the goroutine that runs it, and for as long as that.
 type Tx struct {
 	view *View
 	ctx  context.Context
 	session
 }
 
-// SQL is the transaction itself, for the job queue.
+// SQL is the transaction itself, for the job queue: a post and its job are made together or not at all.
 func (tx *Tx) SQL() *sql.Tx { return tx.tx }
 
 // Write runs one transaction: all of what do does, or, if it returns an error, nothing. do may run more than once. It
@@ -53,16 +54,17 @@ func (db *DB) transact(ctx context.Context, do func(context.Context, session) er
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	defer func() { db.endSpan(span, err) }()
-	for range tries {
-		if err = db.once(ctx, do); err == nil || !again(err) || ctx.Err() != nil {
+	for range tries { // without a pause: of two that conflict, one has got through
+		if err = db.tryTransact(ctx, do); err == nil || !conflicted(err) || ctx.Err() != nil {
 			break
 		}
 	}
 	return explain(ctx, err)
 }
 
-func (db *DB) once(ctx context.Context, do func(context.Context, session) error) error {
-	if err := db.writer.prepareWanted(ctx); err != nil {
+// tryTransact runs a transaction once.
+func (db *DB) tryTransact(ctx context.Context, do func(context.Context, session) error) error {
+	if err := db.writer.prepareMissing(ctx); err != nil {
 		return err
 	}
 	tx, err := db.writer.BeginTx(ctx, nil)
@@ -76,12 +78,13 @@ func (db *DB) once(ctx context.Context, do func(context.Context, session) error)
 	return tx.Commit()
 }
 
-// read runs one statement of a View that only reads, and hands its rows to scan.
+// read runs one statement of a View that only reads, and hands its rows to scan. It needs no transaction, and in SQLite
+// waits for no writer.
 func read[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
 	if !v.db.ready.Load() {
 		return nil, errNotYet
 	}
-	if v.nothing() {
+	if v.empty() {
 		return nil, nil
 	}
 	ctx, span := tracing.Child(ctx, "store read")
@@ -101,17 +104,13 @@ func (db *DB) endSpan(span trace.Span, err error) {
 	tracing.End(span, err)
 }
 
+// readIn is read in a session, which may be a transaction.
 func readIn[T any](
-	ctx context.Context,
-	v *View,
-	in session,
-	s *scoped,
-	scan func(*sql.Rows) (T, error),
-	args ...any,
+	ctx context.Context, v *View, in session, s *scoped, scan func(*sql.Rows) (T, error), args ...any,
 ) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	text, args := s.bind(v.db.engine, v.reach, args)
+	text, args := s.bind(v.db.engine, v.scope, args)
 	rows, err := in.query(ctx, text, args)
 	list, err := all(rows, err, scan)
 	return list, explain(ctx, err)
@@ -119,19 +118,14 @@ func readIn[T any](
 
 // readAll is read for Work.
 func readAll[T any](
-	ctx context.Context,
-	db *DB,
-	in session,
-	g *global,
-	scan func(*sql.Rows) (T, error),
-	args ...any,
+	ctx context.Context, db *DB, in session, g *global, scan func(*sql.Rows) (T, error), args ...any,
 ) ([]T, error) {
 	if !db.ready.Load() {
 		return nil, errNotYet
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	rows, err := in.query(ctx, g.texts[db.engine.index()], args)
+	rows, err := in.query(ctx, g.text(db.engine), args)
 	list, err := all(rows, err, scan)
 	return list, explain(ctx, err)
 }
@@ -150,17 +144,17 @@ func one[T any](list []T, err error) (T, error) {
 
 // exec runs a statement of a View in its transaction, and returns how many rows it touched.
 func (tx *Tx) exec(s *scoped, args ...any) (int, error) {
-	if tx.view.nothing() {
+	if tx.view.empty() {
 		return 0, nil
 	}
-	text, args := s.bind(tx.view.db.engine, tx.view.reach, args)
+	text, args := s.bind(tx.view.db.engine, tx.view.scope, args)
 	n, err := tx.session.exec(tx.ctx, text, args)
 	return n, explain(tx.ctx, err)
 }
 
 // inTx is read in a transaction.
 func inTx[T any](tx *Tx, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
-	if tx.view.nothing() {
+	if tx.view.empty() {
 		return nil, nil
 	}
 	return readIn(tx.ctx, tx.view, tx.session, s, scan, args...)
@@ -188,6 +182,8 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 		return 0, explain(ctx, err)
 	}
 	defer func() { err = explain(ctx, errors.Join(err, conn.Close())) }()
+	// SQLite sets this for a connection, not for a statement. The pool that writes has only this one, so nobody else's
+	// transaction runs in between.
 	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
 		return 0, err
 	}

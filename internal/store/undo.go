@@ -11,12 +11,13 @@ AND post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 
 	undoMedia = declareScoped(`DELETE FROM post_media
 WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 'publishing' AND {scope p})`)
 	undoPosts = declareScoped(`DELETE FROM posts WHERE batch_id = ? AND status = 'publishing' AND {scope}`)
+	// The request may be run again, as if it had not begun.
 	undoBegin = declareScoped(`UPDATE claims SET batch_id = '' WHERE batch_id = ? AND settled_at = 0 AND {actor}`)
 )
 
 // Undo takes back what AddPosts and Begin have done, for a process that does not know whether they have, because the
 // connection broke while they were committed, and that therefore has sent nothing: it is as if the request had not been
-// made. Posts that somebody else has settled meanwhile stay.
+// made. Posts that somebody else has finished meanwhile stay.
 func (tx *Tx) Undo(batchID string) error {
 	for _, s := range []*scoped{undoAttempts, undoMedia, undoPosts, undoBegin} {
 		if _, err := tx.exec(s, batchID); err != nil {

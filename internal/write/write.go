@@ -174,7 +174,7 @@ func (o *Operation) End(ctx context.Context, answer *store.Stored) {
 			return
 		}
 	}
-	if err := o.view.Release(ctx, o.claim); err != nil {
+	if err := o.view.Abandon(ctx, o.claim); err != nil {
 		o.protocol.Logger.WarnContext(ctx, "release a claim, trying on", "requestId", o.id, "error", err)
 		o.abandonLater(o.claim)
 	}
@@ -184,5 +184,5 @@ func (o *Operation) End(ctx context.Context, answer *store.Stored) {
 // whoever asks: better than running twice.
 func (o *Operation) abandonLater(claim *store.Claim) {
 	view := o.view
-	o.protocol.Later(func(ctx context.Context) error { return view.Release(ctx, claim) })
+	o.protocol.Later(func(ctx context.Context) error { return view.Abandon(ctx, claim) })
 }

@@ -283,10 +283,10 @@ end:
 proctype feed(byte r) {
 end:
     do
-    /* step Apply: internal/authn (*feed).Update, internal/authn (*feed).Delete */
+    /* step Apply: internal/authn (*follower).Update, internal/authn (*follower).Delete */
     EVENT(0)
     EVENT(1)
-    /* step Bookmark: internal/authn (*feed).Bookmark */
+    /* step Bookmark: internal/authn (*follower).Bookmark */
 #ifdef BOOKMARKS
     BOOKMARK(0)
     BOOKMARK(1)

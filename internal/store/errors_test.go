@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestUndone: what PostgreSQL has surely not done, and what it may have.
-func TestUndone(t *testing.T) {
+// TestNotDone: what PostgreSQL has surely not done, and what it may have.
+func TestNotDone(t *testing.T) {
 	for _, tc := range []struct {
 		reason string
 		err    error
@@ -27,7 +27,7 @@ func TestUndone(t *testing.T) {
 		{"the connection broke", io.ErrUnexpectedEOF, false},
 		{"it took too long", context.DeadlineExceeded, false},
 	} {
-		if got := undone(tc.err); got != tc.want {
+		if got := notDone(tc.err); got != tc.want {
 			t.Errorf("%s: %v", tc.reason, got)
 		}
 	}

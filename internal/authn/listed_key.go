@@ -35,14 +35,15 @@ type listedKey struct {
 	hashed, live, pinned, duplicate, cancels, finalized bool
 }
 
-// listedKeys is an ApiKeyList of them.
+// listedKeys is an ApiKeyList of them. The reflector's pager takes it for any other list.
 type listedKeys struct {
 	metav1.TypeMeta
 	metav1.ListMeta
 	Items []listedKey
 }
 
-func listed(keys *v1alpha1.ApiKeyList) *listedKeys {
+// compactList makes of a page what is kept of it until the last page has come.
+func compactList(keys *v1alpha1.ApiKeyList) *listedKeys {
 	l := &listedKeys{TypeMeta: keys.TypeMeta, ListMeta: keys.ListMeta, Items: make([]listedKey, len(keys.Items))}
 	for i := range keys.Items {
 		l.Items[i] = listedOf(&keys.Items[i])
@@ -50,6 +51,7 @@ func listed(keys *v1alpha1.ApiKeyList) *listedKeys {
 	return l
 }
 
+// listedOf reads an ApiKey. What it leaves out, nobody in this room reads.
 func listedOf(o *v1alpha1.ApiKey) listedKey {
 	life := lifecycle.KeyOf(o)
 	l := listedKey{
@@ -72,11 +74,12 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 	return l
 }
 
-// GetUID returns the UID of the ApiKey.
+// GetUID returns the UID of the ApiKey. It completes compact, and is all that a list is asked before it is put.
 func (l *listedKey) GetUID() types.UID { return types.UID(l.id) }
 
-// whole returns the ApiKey, as far as an index takes it in.
-func (l *listedKey) whole() *v1alpha1.ApiKey {
+// object returns the ApiKey, as far as an index takes it in: the reverse of listedOf, so that lists and watches go
+// through the same code.
+func (l *listedKey) object() *v1alpha1.ApiKey {
 	o := &v1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: l.name, Namespace: l.namespace.Value(), UID: types.UID(l.id), CreationTimestamp: metav1.Unix(l.createdAt, 0),
@@ -108,15 +111,15 @@ func (l *listedKey) whole() *v1alpha1.ApiKey {
 	if l.duplicate {
 		o.Status.Conditions = duplicateHash
 	}
-	l.deletion(o)
+	l.setDeletion(o)
 	return o
 }
 
-// duplicateHash is all that is read of conditions.
+// duplicateHash is all that is read of conditions; one slice for all keys.
 var duplicateHash = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonDuplicateHash}}
 
-// deletion sets what says whether, and how, the ApiKey is being deleted.
-func (l *listedKey) deletion(o *v1alpha1.ApiKey) {
+// setDeletion sets what says whether, and how, the ApiKey is being deleted.
+func (l *listedKey) setDeletion(o *v1alpha1.ApiKey) {
 	if l.deletedAt != 0 {
 		o.DeletionTimestamp = new(metav1.Unix(l.deletedAt, 0))
 	}

@@ -1,0 +1,192 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// PutKey takes an ApiKey in, as it is now.
+func (x *Index) PutKey(o *v1alpha1.ApiKey) {
+	unserved, toWithdraw := x.putKey(o)
+	if unserved {
+		x.cutUnserved()
+	}
+	if toWithdraw != nil {
+		x.withdrawKey(toWithdraw) // after the cut: no further write of the key begins
+	}
+}
+
+// putKey tells whether a key has ceased to be served, as all below do that change something. And it returns the key if
+// it is to be withdrawn from now on.
+func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
+	hash, err := key.ParseHash(o.Status.Hash)
+	if err != nil || o.Status.OrganizationID == "" {
+		return false, nil // not minted: nobody can hold this key
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	life := lifecycle.KeyOf(o)
+	if old := x.keys.get(hash); old != nil {
+		if old.key.id == life.ID {
+			return x.addFlags(old, flagsOf(o, life))
+		}
+		if !lifecycle.Precedes(life, old.seniority()) {
+			return false, nil // two keys, one hash: the rightful one is served, the controller refuses the other
+		}
+		x.dropKey(old)
+		unserved = true
+	}
+	k, flags := x.newKey(o, life), flagsOf(o, life)
+	x.keys.put(hash, k, flags) // from here on, lookups find it
+	t := x.organizations[*k.Organization]
+	t.keys[k] = struct{}{}
+	t.changeKeys()
+	if flags&withdrawn != 0 {
+		toWithdraw = k
+	}
+	return unserved, toWithdraw
+}
+
+// addFlags changes a key that is held. Nothing else of a key changes, once it has its hash. And no flag goes away
+// again: an object without one that is there already comes from the past, and must not bring the key back.
+func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key) {
+	flags &= deleting | duplicate | withdrawn
+	added := flags &^ s.state.Or(flags)
+	if added&deleting != 0 {
+		x.noteRevoked(s.key)
+	}
+	if added&withdrawn != 0 {
+		toWithdraw = s.key
+	}
+	return added&(deleting|duplicate) != 0, toWithdraw
+}
+
+// newKey makes the entry of an ApiKey, and ties it to its Profile.
+func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
+	k := &Key{
+		Name:         o.Name,
+		live:         o.Spec.Environment == v1alpha1.EnvironmentLive,
+		Scopes:       caller.ScopesOf(o.Spec.Scopes),
+		Organization: x.tenant(o.Status.OrganizationID, o.Namespace).organization,
+		id:           life.ID,
+		createdAt:    life.CreatedAt,
+		mintedAt:     life.MintedAt.Unix(),
+		last4:        last4Of(o),
+		rate:         rateOf(o.Spec.RateLimit),
+	}
+	if !life.ExpiresAt.IsZero() {
+		k.expiresAt = life.ExpiresAt.Unix()
+	}
+	if life.Pinned {
+		k.pin = x.pin(life.ProfileID)
+		k.pin.keys++
+	}
+	return k
+}
+
+// last4Of is the end of the hint; zero for a key brought by hash.
+func last4Of(o *v1alpha1.ApiKey) (last4 [4]byte) {
+	if _, end, ok := strings.Cut(o.Status.Hint, "…"); ok {
+		copy(last4[:], end)
+	}
+	return last4
+}
+
+// flagsOf is what of an ApiKey stands in its slot's state.
+func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
+	flags := taken
+	if o.Spec.Environment == v1alpha1.EnvironmentLive {
+		flags |= live
+	}
+	if life.Deleting {
+		flags |= deleting
+		if cancelsScheduled(o) {
+			flags |= withdrawn
+		}
+	}
+	if life.Duplicate {
+		flags |= duplicate
+	}
+	return flags
+}
+
+// RemoveKey takes out the ApiKey with this hash and UID, if it is there.
+func (x *Index) RemoveKey(o *v1alpha1.ApiKey) {
+	if x.removeKey(o) {
+		x.cutUnserved()
+	}
+}
+
+// removeKey looks at the UID too: with one hash for two ApiKeys, the event may be about the one that is not held.
+func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
+	hash, err := key.ParseHash(o.Status.Hash)
+	if err != nil {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := x.keys.get(hash)
+	if s == nil || s.key.id != o.UID {
+		return false
+	}
+	x.noteGone(s)
+	x.dropKey(s)
+	return true
+}
+
+// retainKeys takes out every key of a namespace (metav1.NamespaceAll: of all) whose UID is not among ids.
+func (x *Index) retainKeys(namespace string, ids map[types.UID]struct{}) {
+	if x.dropKeysExcept(namespace, ids) {
+		x.cutUnserved()
+	}
+}
+
+// dropKeysExcept is how a list takes out what was deleted while nobody watched.
+func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (unserved bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for organization, t := range x.organizations {
+		if !within(namespace, organization.Name) {
+			continue
+		}
+		for k := range t.keys {
+			if _, ok := ids[k.id]; !ok {
+				s := k.slot.Load()
+				x.noteGone(s)
+				x.dropKey(s)
+				unserved = true
+			}
+		}
+	}
+	return unserved
+}
+
+// noteGone notes a key as revoked whose ApiKey is gone, unless it was noted when the deletion began.
+func (x *Index) noteGone(s *slot) {
+	if s.state.Load()&deleting == 0 {
+		x.noteRevoked(s.key)
+	}
+}
+
+// dropKey ends a key: no lookup finds it any more. Its flights are still to be cut.
+func (x *Index) dropKey(s *slot) {
+	k := s.key
+	x.keys.remove(s)
+	t := x.organizations[*k.Organization]
+	delete(t.keys, k)
+	t.changeKeys()
+	x.dropTenantIfUnused(t)
+	if k.pin != nil {
+		k.pin.keys--
+		x.dropPinIfUnused(k.pin.id)
+	}
+}

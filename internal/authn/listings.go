@@ -1,0 +1,79 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// Keys returns the keys that c may see, newest first: those of its organization, or of its Profile if it is confined to
+// one. The slice is shared: it must not be changed.
+func (x *Index) Keys(c *caller.Caller) []*Key {
+	profileID := types.UID(c.ProfileID())
+	x.mu.Lock()
+	t := x.organizations[c.Organization]
+	if t == nil {
+		x.mu.Unlock()
+		return nil
+	}
+	listing, ok := t.keyListings[profileID]
+	if ok {
+		x.mu.Unlock()
+		return listing
+	}
+	for k := range t.keys {
+		if profileID == "" || k.ProfileID() == profileID {
+			listing = append(listing, k)
+		}
+	}
+	changes := t.keyChanges
+	x.mu.Unlock()
+
+	// Sorted without the lock: a revocation waits for it, and is not to wait for the sorting of a large organization. So
+	// the listing may be out of date by now, and is then returned, but not kept.
+	slices.SortFunc(listing, func(a, b *Key) int { return newestFirst(a.CreatedAt(), b.CreatedAt(), a.ID(), b.ID()) })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if t.keyChanges == changes {
+		t.keyListings[profileID] = listing
+	}
+	return listing
+}
+
+// Profiles returns the Profiles that c may see, newest first: those of its organization, or its own if it is confined
+// to one. The slice is shared: it must not be changed.
+func (x *Index) Profiles(c *caller.Caller) []*caller.Profile {
+	if c.Profile != nil {
+		return []*caller.Profile{c.Profile}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t := x.organizations[c.Organization]
+	if t == nil {
+		return nil
+	}
+	if t.profileListing == nil {
+		for _, p := range t.profiles {
+			t.profileListing = append(t.profileListing, &p.Profile)
+		}
+		slices.SortFunc(t.profileListing, func(a, b *caller.Profile) int {
+			return newestFirst(a.CreatedAt, b.CreatedAt, a.ID, b.ID)
+		})
+	}
+	return t.profileListing
+}
+
+// newestFirst is the order of all listings: by creation, and by id where that is the same second.
+func newestFirst[ID ~string](a, b time.Time, aID, bID ID) int {
+	if c := b.Compare(a); c != 0 {
+		return c
+	}
+	return strings.Compare(string(bID), string(aID))
+}
