@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 const (
@@ -193,7 +194,8 @@ func paramsOf(t *Route) []*huma.Param {
 		least, most := 1, maxIdempotencyKey
 		params = append(params, &huma.Param{
 			Name: "Idempotency-Key", In: "header",
-			Description: "Makes it safe to send the request again: it is run once, and its answer is kept for 24 hours. Recommended.",
+			Description: "Makes it safe to send the request again: it is run once, and its answer is kept for " +
+				strconv.Itoa(int(store.IdempotencyRetention.Hours())) + " hours. Recommended.",
 			Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most},
 		})
 	}

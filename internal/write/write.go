@@ -175,7 +175,7 @@ func (o *Operation) End(ctx context.Context, answer *store.Stored) {
 		}
 	}
 	if err := o.view.Abandon(ctx, o.claim); err != nil {
-		o.protocol.Logger.WarnContext(ctx, "release a claim, trying on", "requestId", o.id, "error", err)
+		o.protocol.Logger.WarnContext(ctx, "abandon a claim, trying on", "requestId", o.id, "error", err)
 		o.abandonLater(o.claim)
 	}
 }
