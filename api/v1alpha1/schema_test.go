@@ -4,7 +4,6 @@
 package v1alpha1_test
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -135,28 +133,6 @@ func TestUnbounded(t *testing.T) {
 		if got := unbounded(&tc.schema); got != tc.want {
 			t.Errorf("%s: unbounded() = %q, want %q", tc.reason, got, tc.want)
 		}
-	}
-}
-
-// TestScopes: a scope that one of the lists lacks could be asked for and never granted, or the other way round.
-func TestScopes(t *testing.T) {
-	scopes := schemaOf(definitions(t)["apikeys"]).Properties["spec"].Properties["scopes"]
-	var listed, byDefault []v1alpha1.Scope
-	for _, value := range scopes.Items.Schema.Enum {
-		var scope v1alpha1.Scope
-		if err := json.Unmarshal(value.Raw, &scope); err != nil {
-			t.Fatal(err)
-		}
-		listed = append(listed, scope)
-	}
-	if err := json.Unmarshal(scopes.Default.Raw, &byDefault); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(v1alpha1.Scopes[:], listed); diff != "" {
-		t.Errorf("the enum of scopes (-Scopes +enum):\n%s", diff)
-	}
-	if diff := cmp.Diff(v1alpha1.Scopes[:], byDefault); diff != "" {
-		t.Errorf("the default of scopes (-Scopes +default):\n%s", diff)
 	}
 }
 

@@ -196,7 +196,7 @@ func paramsOf(t *Route) []*huma.Param {
 			Name: "Idempotency-Key", In: "header",
 			Description: "Makes it safe to send the request again: it is run once, and its answer is kept for " +
 				strconv.Itoa(int(store.IdempotencyRetention.Hours())) + " hours. Recommended.",
-			Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most},
+			Schema: &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most},
 		})
 	}
 	return params
