@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
-	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
@@ -230,11 +227,9 @@ func TestEditRetryAndCancel(t *testing.T) {
 
 // A post that is for later, or tried again, is published by the queue, and says so: here by the real time.
 func TestTheQueuePublishes(t *testing.T) {
-	f := newFixture(t, nil, func(c *Config) {
-		c.Clock = clock.RealClock{}
+	f := newFixture(t, nil, byRealTime(t), func(c *Config) {
 		publishing(t, c, "") // anew, by this clock
 	})
-	f.config.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.config.Publisher.Run(ctx) }()

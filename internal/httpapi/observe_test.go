@@ -45,7 +45,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		{"/v1/whoami", "GET", "401"}:        201,
 		{"/v1/whoami", "_OTHER", "405"}:     201,
 	} {
-		if got := testutil.ToFloat64(f.metrics.requests.WithLabelValues(labels[:]...)); got != want {
+		if got := f.requests(t, labels[0], labels[1], labels[2]); got != want {
 			t.Errorf("lmp_http_requests_total%v: %v, want %v", labels, got, want)
 		}
 	}
@@ -82,6 +82,9 @@ func TestDurationsAreObserved(t *testing.T) {
 	}
 }
 
+// maxEntries is how many entries of one kind there may be at one moment.
+const maxEntries = 100
+
 // records are the lines of the log.
 func records(t *testing.T, f *fixture) []map[string]any {
 	t.Helper()
@@ -113,8 +116,8 @@ func TestRecords(t *testing.T) {
 		"level": "INFO", "msg": "request", "requestId": "id", "method": "GET", "route": "/v1/whoami", "status": 200.0,
 		"durationMs": 0.0, "keyId": string(k.UID), "key": "acme/ci",
 	}
-	for mode, want := range map[AccessLog][]map[string]any{
-		"":              {refused, missed, invalid},
+	for mode, want := range map[endpoint.AccessLog][]map[string]any{
+		"":                       {refused, missed, invalid},
 		endpoint.AccessLogErrors: {refused, missed, invalid},
 		endpoint.AccessLogAll:    {refused, missed, invalid, served},
 		endpoint.AccessLogNone:   {refused},
@@ -166,8 +169,8 @@ func TestRecordsAreBounded(t *testing.T) {
 	for range 1000 {
 		f.do(http.MethodGet, "/v1/whoami", "")
 	}
-	if n := len(records(t, f)); n != maxRecords {
-		t.Errorf("%d records of 1000 requests at one moment, want %d", n, maxRecords)
+	if n := len(records(t, f)); n != maxEntries {
+		t.Errorf("%d records of 1000 requests at one moment, want %d", n, maxEntries)
 	}
 	f.clock.SetTime(now.Add(time.Second))
 	f.do(http.MethodGet, "/v1/whoami", "")
