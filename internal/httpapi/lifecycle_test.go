@@ -6,6 +6,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -223,6 +224,41 @@ func TestEditRetryAndCancel(t *testing.T) {
 	}
 	retry.body = `{"scheduledAt":"2020-01-01T00:00:00Z"}`
 	f.refused(t, "retry in the past", retry, http.StatusBadRequest, "scheduledAt.future")
+}
+
+// deadlined is a connection whose deadline for writing can be set.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	write []time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(t time.Time) error {
+	d.write = append(d.write, t)
+	return nil
+}
+
+// To publish at once may take longer than the server gives an answer, from when the posts are stored; all else may not.
+func TestPublishingMayTakeLonger(t *testing.T) {
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	account := f.connect(t, key)
+	scheduled := publication(key, targetOf(account, ""), `,"text":"x","scheduledAt":"`+later+`"`)
+	for reason, c := range map[string]struct {
+		s      sent
+		status int
+		want   []time.Time
+	}{
+		"at once": {publication(key, targetOf(account, ""), `,"text":"x"`), http.StatusOK, []time.Time{now.Add(3 * time.Minute)}},
+		"later":   {scheduled, http.StatusAccepted, nil},
+		"refused": {publication(key, targetOf(account, ""), ""), http.StatusBadRequest, nil},
+	} {
+		w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+		f.ServeHTTP(w, c.s.request())
+		checkStatus(t, reason, w.ResponseRecorder, c.status)
+		if diff := cmp.Diff(c.want, w.write); diff != "" {
+			t.Errorf("%s: deadlines (-want +got):\n%s", reason, diff)
+		}
+	}
 }
 
 // A post that is for later, or tried again, is published by the queue, and says so: here by the real time.

@@ -136,6 +136,50 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// What is wrong with a request is logged by its rule, wherever it was found out. Who has asked too often is told by the
+// status alone.
+func TestRecordsNameTheRule(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	p := &played{}
+	f := newFixture(t, nil, playing(t, p), func(c *Config) { c.Library = smallLibrary(t) })
+	key, patient := f.newKey(t), f.newKey(t, limited(1))
+	account := f.connect(t, key)
+	ok[batch](t, f, hello(key, account))
+	f.do(http.MethodGet, "/v1/whoami", patient)
+	begun := hello(key, account).with("Idempotency-Key", "begun")
+	f.begun(t, begun, neverWas[aPost]) // whose posts are about to be undone
+	p.publish = func() error { close(entered); <-release; return nil }
+	running := hello(key, account).with("Idempotency-Key", "running")
+	done := make(chan *httptest.ResponseRecorder)
+	go func() { done <- f.send(running) }()
+	<-entered
+	other := hello(key, account)
+	other.body += " "
+	for _, c := range []struct {
+		reason string
+		s      sent
+		status float64
+		rule   any // nil: none
+	}{
+		{"the same request runs", running, 409, "idempotency_key.in_progress"},
+		{"it runs in another process, which lives", begun, 409, "idempotency_key.in_progress"},
+		{"another body", other, 409, "idempotency_key.body_mismatch"},
+		{"a file of no type that is taken", uploadOf(key, "text"), 400, "media.type"},
+		{"a file that is too large", uploadOf(key, "GIF89a"+strings.Repeat("x", 2000)), 413, "media.size_max"},
+		{"no such method", sent{method: http.MethodPut, target: "/v1/posts", key: key}, 405, "method"},
+		{"too many requests", sent{method: http.MethodGet, target: "/v1/whoami", key: patient}, 429, nil},
+	} {
+		f.log.Reset()
+		f.send(c.s)
+		all := records(t, f)
+		if len(all) != 1 || all[0]["status"] != c.status || all[0]["rule"] != c.rule || all[0]["error"] != nil {
+			t.Errorf("%s: %v, want one record with %v, the rule %v and no error", c.reason, all, c.status, c.rule)
+		}
+	}
+	close(release)
+	checkStatus(t, "the one that ran", <-done, http.StatusOK)
+}
+
 // A key in any place of a request gets into no record.
 func TestRecordsHoldNoKey(t *testing.T) {
 	k, plaintext := live(t)
