@@ -138,7 +138,7 @@ func TestOrder(t *testing.T) {
 	if refusal := g.admit(t, admission.Credentials{Authorization: usedUp}, admission.Need{}, &first); refusal != nil {
 		t.Fatal(refusal)
 	}
-	defer first.End()
+	defer func() { _ = first.End() }()
 	writes := admission.Need{Scope: v1alpha1.ScopePostsWrite}
 	refused := func(reason authn.Refusal, challenge string) admission.Refusal {
 		return admission.Refusal{
