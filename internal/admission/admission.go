@@ -176,8 +176,8 @@ func (a *Admission) fail(err error, c Credentials, now time.Time) error {
 }
 
 // Presented returns the actor and the organization of the key that a request showed, whether it is served or not; the
-// zero ones if there is none of this environment. It is for logs alone: who is refused for a key that was revoked or has
-// expired is somebody whom an operator looks for.
+// zero ones if there is none of this environment. It is for logs alone: who is refused for a key that was revoked or
+// has expired is somebody whom an operator looks for.
 func (a *Admission) Presented(authorization []string) (caller.Actor, caller.Organization) {
 	c := authn.Identity{Key: a.o.Authenticator.Known(authorization)}.Caller()
 	return c.Actor, c.Organization

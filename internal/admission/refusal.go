@@ -109,8 +109,8 @@ func insufficientScopes() map[v1alpha1.Scope]*Refusal {
 	return all
 }
 
-// Of returns the Refusal that an error is: one of Admit, of Admitted's Err or End, or what ended its context. Nil: it is
-// none.
+// Of returns the Refusal that an error is: one of Admit, of Admitted's Err or End, or what ended its context. Nil: it
+// is none.
 func (a *Admission) Of(err error) *Refusal {
 	var refusal *Refusal
 	var reason authn.Refusal

@@ -31,17 +31,19 @@ const (
 	AccessLogNone   AccessLog = "none"
 )
 
-// maxEntries is how many requests that went wrong are logged a second, and at once, of each kind: anyone can cause them,
-// without a key, and must not be able to fill a disk, nor to keep it out of the log that a revoked key is in use.
+// maxEntries is how many requests that went wrong are logged a second, and at once, of each kind: anyone can cause
+// them, without a key, and must not be able to fill a disk, nor to keep it out of the log that a revoked key is in use.
+// So each class of refusals has a limit of its own; requests without a header, which are free, don't use up that of
+// revoked keys.
 const maxEntries = 100
 
 // accessLog writes one entry a request. An entry never holds a header, a path or a query: keys end up in all of them.
+// The route's pattern and the caller's name say what an operator needs.
 type accessLog struct {
-	mode      AccessLog
-	keys      *regexp.Regexp
-	admission *admission.Admission
-	requests  *sampledLog
-	refusals  map[string]*sampledLog // the audit log, by the class of the refusal
+	mode     AccessLog
+	keys     *regexp.Regexp // see hide
+	requests *sampledLog
+	refusals map[string]*sampledLog // the audit log, by the class of the refusal
 }
 
 // sampledLog is a logger, and what holds back entries that anyone can cause.
@@ -57,7 +59,7 @@ func newSampledLog(logger *slog.Logger) *sampledLog {
 
 func newAccessLog(c Config) *accessLog {
 	l := &accessLog{
-		mode: c.AccessLog, keys: keyPattern(c.KeyFormat), admission: c.Admission,
+		mode: c.AccessLog, keys: keyPattern(c.KeyFormat),
 		requests: newSampledLog(c.Logger), refusals: map[string]*sampledLog{},
 	}
 	for _, class := range admission.Classes() {
@@ -70,28 +72,31 @@ func newAccessLog(c Config) *accessLog {
 func (l *accessLog) write(e *Engine, r *Request, elapsed time.Duration) {
 	failure := r.answer.failure
 	if failure == nil {
-		if l.mode == AccessLogAll {
+		if l.mode == AccessLogAll { // without a limit: whoever has a key has a rate
 			l.requests.write(slog.LevelInfo, "request", r, elapsed)
 		}
 		return
 	}
+	// A refusal has one entry, so it is either in the audit log or in the access log.
 	if class := e.classOf(failure); class != "" {
 		l.refusals[class].sample(slog.LevelInfo, "Request refused", r, elapsed, func() []slog.Attr {
-			return l.refused(r, class)
+			return e.describeRefusal(r, class)
 		})
 		return
 	}
 	if l.mode == AccessLogNone && r.answer.status != http.StatusInternalServerError {
-		return
+		return // but a mistake of ours is not only the caller's business
 	}
 	l.requests.sample(levelOf(r.answer.status), "request", r, elapsed, func() []slog.Attr { return l.explain(failure) })
 }
 
-// refused says what the audit log has of a refusal: also whose key it was, if it was a known one's.
-func (l *accessLog) refused(r *Request, class string) []slog.Attr {
+// describeRefusal says what the audit log has of a refusal: also whose key it was, if it was a known one's. That a
+// revoked or expired key is still in use, and which one, is what an operator looks for in there. It costs a second hash
+// and lookup, so it is done for entries alone that are written.
+func (e *Engine) describeRefusal(r *Request, class string) []slog.Attr {
 	attrs := []slog.Attr{slog.String("event", "request.refused"), slog.String("refusal", class)}
 	if r.Caller().Nobody() {
-		actor, organization := l.admission.Presented(r.http.Header["Authorization"])
+		actor, organization := e.config.Admission.Presented(r.http.Header["Authorization"])
 		attrs = append(attrs, actorAttrs(actor, organization)...)
 	}
 	return attrs
@@ -144,13 +149,16 @@ func (l *sampledLog) write(
 	if r.span != nil && r.span.SpanContext().IsSampled() {
 		attrs = append(attrs, slog.String("traceId", r.span.SpanContext().TraceID().String()))
 	}
+	// Last, and emptied at the same time: of two entries at once, one tells what was left out before it, and only one.
 	if n := l.suppressed.Swap(0); n != 0 {
 		attrs = append(attrs, slog.Int64("suppressed", n))
 	}
+	// Not in the request's context: that has ended for a caller who has gone, and a handler might drop the entry for it.
 	l.LogAttrs(context.Background(), level, message, attrs...)
 }
 
-// actorAttrs name who it was; nobody has no name.
+// actorAttrs name who it was; nobody has no name. The names of the attributes are an interface: alerts and searches of
+// operators are made of them (docs/observability.md).
 func actorAttrs(a caller.Actor, of caller.Organization) []slog.Attr {
 	switch a.Kind {
 	case caller.Key:
@@ -161,7 +169,8 @@ func actorAttrs(a caller.Actor, of caller.Organization) []slog.Attr {
 	return nil
 }
 
-// explain says for the operator what the caller is not told.
+// explain says for the operator what the caller is not told. Of a problem it is the rule alone, because code and
+// message follow from it.
 func (l *accessLog) explain(failure error) []slog.Attr {
 	var p *problem.Problem
 	var refusal *admission.Refusal
@@ -184,5 +193,5 @@ func (l *accessLog) explain(failure error) []slog.Attr {
 	}
 }
 
-// hide removes keys from a text of unknown origin.
+// hide removes keys from a text of unknown origin: an error of a library, or a panic, may quote what it was given.
 func (l *accessLog) hide(text string) string { return l.keys.ReplaceAllString(text, "[redacted]") }

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -29,7 +28,9 @@ type answer struct {
 	size        int64  // of a stream that is a file, in bytes; 0: it is none
 	streaming   bool   // the response goes out while it is made, and has begun to
 
-	values [3]string // of headers that are different for each response
+	// Values of headers that are different for each response. net/http wants a slice of each: these stand in the request,
+	// so that they cost no allocation.
+	requestID, contentLength, rateLimit [1]string
 }
 
 // successStatus is the status of a success.
@@ -40,8 +41,9 @@ func (a *answer) successStatus() int {
 	return a.status
 }
 
-// Answer makes the answer of a write: show makes of its result a status and a body, which is encoded at once, because it
-// is stored together with the change. The body is the request's: who keeps it for longer has to copy it.
+// Answer makes the answer of a write: show makes of its result a status and a body, which is encoded at once, because
+// it is stored together with the change. So a response that can't be encoded undoes the change, and a repeated request
+// gets these very bytes. The body is the request's: who keeps it for longer has to copy it.
 func Answer[T, Out any](r *Request, show func(T) (status int, body Out)) write.Answer[T] {
 	return func(result T) (store.Stored, error) {
 		status, shape := show(result)
@@ -58,8 +60,8 @@ func OK[T, Out any](show func(T) Out) func(T) (int, Out) {
 	return func(result T) (int, Out) { return http.StatusOK, show(result) }
 }
 
-// Values of response headers, made once. net/http only reads them. There is no Vary: what depends on the caller is never
-// stored, and a Vary means something to stores alone.
+// Values of response headers, made once. net/http only reads them. There is no Vary: what depends on the caller is
+// never stored, and a Vary means something to stores alone.
 var (
 	contentTypeJSON = []string{"application/json"}
 	noSniff         = []string{"nosniff"}
@@ -73,7 +75,8 @@ type body struct {
 	encoder *json.Encoder
 }
 
-// maxKeptBody is the size in bytes up to which a body's memory is used again.
+// maxKeptBody is the size in bytes up to which a body's memory is used again. One page of a thousand keys would
+// otherwise keep some hundred kilobytes for every whoami that comes after it.
 const maxKeptBody = 64 << 10
 
 var bodies = sync.Pool{New: func() any {
@@ -83,6 +86,7 @@ var bodies = sync.Pool{New: func() any {
 	return b
 }}
 
+// newBody returns a body with nothing, or anything, in it: encode replaces that.
 func newBody() *body { return bodies.Get().(*body) }
 
 func (b *body) free() {
@@ -91,7 +95,7 @@ func (b *body) free() {
 	}
 }
 
-// encode replaces the body by v's JSON and a newline.
+// encode replaces the body by v's JSON and a newline, which encoding/json writes and a terminal wants.
 func (b *body) encode(v any) error {
 	b.buffer.Reset()
 	if v, ok := v.(Appender); ok {
@@ -104,6 +108,7 @@ func (b *body) encode(v any) error {
 	return nil
 }
 
+// succeed sends the response of a request that has not failed, or the stored one of an earlier request.
 func (e *Engine) succeed(w http.ResponseWriter, r *Request) {
 	r.setHead(w)
 	if r.writing.replayed {
@@ -129,13 +134,14 @@ func (r *Request) setHead(w http.ResponseWriter) {
 		h["Content-Type"] = []string{r.route.contentType}
 	}
 	if r.answer.size > 0 {
+		// What was uploaded comes from the API's own origin here: a browser must not show it as a page of that.
 		h["Content-Disposition"] = attachment
 		h["Content-Length"] = []string{strconv.FormatInt(r.answer.size, 10)}
 	}
 	r.answer.status = r.answer.successStatus()
 }
 
-// fail turns err into the response of its kind.
+// fail turns err into the response of its kind. Whatever the handler has encoded by then is overwritten.
 func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 	p := e.problems.of(err)
 	h := w.Header()
@@ -152,8 +158,8 @@ func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 // send writes the response that r.answer holds.
 func (r *Request) send(w http.ResponseWriter) {
 	a := &r.answer
-	a.values[1] = strconv.Itoa(a.body.buffer.Len())
-	w.Header()["Content-Length"] = a.values[1:2:2]
+	a.contentLength[0] = strconv.Itoa(a.body.buffer.Len()) // always, so that HEAD says what GET does
+	w.Header()["Content-Length"] = a.contentLength[:]
 	r.sendHeader(w)
 	if r.http.Method != http.MethodHead {
 		_, _ = w.Write(a.body.buffer.Bytes()) // the caller has gone: there is nobody left to tell
@@ -163,9 +169,10 @@ func (r *Request) send(w http.ResponseWriter) {
 // sendHeader sends the header, with what stands in that of every response.
 func (r *Request) sendHeader(w http.ResponseWriter) {
 	h := w.Header()
-	r.answer.values[0] = r.id
-	h["X-Request-Id"] = r.answer.values[0:1:1]
+	r.answer.requestID[0] = r.id
+	h["X-Request-Id"] = r.answer.requestID[:]
 	h["X-Content-Type-Options"] = noSniff
+	// On errors, too, and above all on a 429. Those who were not recognised have no rate that they could be told of.
 	if r.admitted.Allowance.Rate.Requests > 0 {
 		r.setRateLimit(h)
 	}
@@ -189,8 +196,8 @@ func (r *Request) setRateLimit(h http.Header) {
 	limit = strconv.AppendInt(limit, left.Remaining, 10)
 	limit = append(limit, `;t=`...)
 	limit = strconv.AppendInt(limit, seconds(left.Reset), 10)
-	r.answer.values[2] = string(limit)
-	h["Ratelimit"] = r.answer.values[2:3:3]
+	r.answer.rateLimit[0] = string(limit)
+	h["Ratelimit"] = r.answer.rateLimit[:]
 }
 
 // policy is a rate as RateLimit-Policy tells it.
@@ -207,5 +214,3 @@ func policyOf(own rate.Rate) *policy {
 
 // seconds rounds up: who waits as long as it says has waited long enough.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
-
-var _ admission.Origin = (*Request)(nil)

@@ -58,14 +58,15 @@ type Config struct {
 	Tracer trace.Tracer
 }
 
-// Engine is the handler of all routes. Make it with New.
+// Engine is the handler of all routes. Make it with New. After that nothing of it changes but policy, so any number of
+// requests may run at once.
 type Engine struct {
 	config   Config
 	router   router
 	metrics  *metrics
 	log      *accessLog
 	problems problems
-	policy   atomic.Pointer[policy] // of the last response that had one
+	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see setRateLimit
 }
 
 // New returns the engine of routes. The error says that the registerer has its metrics already.
@@ -85,7 +86,9 @@ func New(c Config, routes []Route) (*Engine, error) {
 
 // Request is one request on its way through the engine.
 //
-// Its fields are the engine's, and each group is written by the file that it names; handlers go by the methods.
+// Its fields are the engine's, and each group is written by the file that it names; handlers go by the methods. It is
+// one goroutine's, the handler's, and is over when ServeHTTP returns: what goes on after that must have copied what it
+// needs.
 type Request struct {
 	engine *Engine
 	http   *http.Request
@@ -96,7 +99,7 @@ type Request struct {
 	route    *Route    // route.go: what path and method name; nil: nothing
 	param    string    // route.go: the path's parameter, decoded; "" if it has none
 
-	admitted admission.Admitted // the zero one if nobody is asked for, or was let in
+	admitted admission.Admitted // the zero one if nobody is asked for, or was let in; by value: it costs no allocation
 	cut      bool               // it was let in, and the answer was taken back before it went out
 
 	answer     answer                   // answer.go
@@ -121,7 +124,8 @@ func (r *Request) Param() string { return r.param }
 // Caller returns who the request comes from; the zero Caller if the route asks for nobody. It must not be changed.
 func (r *Request) Caller() *caller.Caller { return r.admitted.Caller() }
 
-// View returns what the caller reaches of the database.
+// View returns what the caller reaches of the database. It is made once, and only for those who ask: a request that is
+// answered from memory, such as a whoami, has none.
 func (r *Request) View() *store.View {
 	if r.view == nil {
 		r.view = r.engine.config.Store.View(r.Caller())
@@ -132,11 +136,11 @@ func (r *Request) View() *store.View {
 // Operation returns the write that the request is. Only a route that changes something has one.
 func (r *Request) Operation() *write.Operation { return &r.writing.Operation }
 
-// Connection controls the deadlines of the request's connection. Only a route that changes something or streams has it.
-func (r *Request) Connection() *http.ResponseController { return r.connection }
-
 // Context returns the context for whatever the handler does that takes time. It ends, too, when the caller's key ceases
 // to be good; package write commits in it.
+//
+// It is never net/http's own where a key is asked for: that one knows nothing of revocations, so whatever waited in it
+// would go on for a key that is gone.
 func (r *Request) Context() context.Context {
 	if r.route.Access == admission.Anyone {
 		return r.http.Context()
@@ -154,6 +158,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	err := e.run(w, r)
 	switch {
 	case r.answer.streaming && err != nil:
+		// The status has gone out as a success. This one is for metrics and logs, which would else show none of it.
 		r.answer.status, r.answer.failure = e.problems.of(err).status(), err
 	case r.answer.streaming:
 	case err != nil:
@@ -161,20 +166,25 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	default:
 		e.succeed(w, r)
 	}
+	// Only now, so that the time includes what it takes a slow caller to read, and each of them sees the final status.
 	elapsed := e.config.Clock.Since(r.start)
 	e.metrics.count(e, r, elapsed)
 	e.log.write(e, r, elapsed)
 	e.endSpan(r)
 	r.answer.body.free()
 	if r.answer.streaming && err != nil {
+		// net/http then resets the stream (HTTP/2) or closes the connection without the last chunk (HTTP/1.1). To return
+		// would end it as if it were all there.
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// run lets the route answer, and puts the answer into r.answer unless it is a stream. Then is the last moment at which
-// it may still turn out to be one for nobody.
+// run lets the route answer, and puts the answer into r.answer, unless it is a stream. When the route is done, and not
+// before, the request leaves the registry of flights: if the key was revoked meanwhile, the answer is dropped, and the
+// caller is told 401 (the fourth promise of docs/revocation.md).
 //
-// The order is the same for every route: admission (see there), Idempotency-Key, handler.
+// The order is the same for every route: admission (see there), Idempotency-Key, handler. So whoever has no key learns
+// neither whether a thing exists nor whether a body is well-formed, and costs no transaction.
 func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	defer func() {
 		v := recover()
@@ -190,6 +200,7 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	if err := e.router.find(r); err != nil {
 		return err
 	}
+	// Probes and the document are for those without a key, too, and must work while no key can be checked.
 	if r.route.Access != admission.Anyone {
 		if err := e.admit(r); err != nil {
 			return err
@@ -199,7 +210,7 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	case r.route.stream != nil:
 		return e.stream(w, r)
 	case r.route.Changes():
-		return told(e.write(w, r))
+		return e.write(w, r)
 	}
 	result, err := r.route.call(r)
 	if err != nil {
@@ -208,6 +219,7 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	return r.answer.body.encode(result)
 }
 
+// admit lets the caller in, in r.http's context: r.Context is made of what comes of it.
 func (e *Engine) admit(r *Request) error {
 	credentials := admission.Credentials{Authorization: r.http.Header["Authorization"], From: r}
 	need := admission.Need{Access: r.route.Access, Scope: r.route.Scope}
@@ -223,7 +235,8 @@ func cutShort(cut, err error) error {
 	return cut
 }
 
-// requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise.
+// requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise. An
+// unfit one is no error: proxies and libraries add it by themselves, and a request must not fail for it.
 func (e *Engine) requestID(values []string) string {
 	if len(values) == 1 && validRequestID(values[0]) && !e.holdsKey(values[0]) {
 		return values[0]
@@ -233,6 +246,8 @@ func (e *Engine) requestID(values []string) string {
 
 const maxRequestID = 128 // characters
 
+// validRequestID takes letters, digits, dot, underscore and hyphen: what needs no quoting in a log, a header or a
+// shell, so that an id can neither forge a log entry nor split a header.
 func validRequestID(s string) bool {
 	if s == "" || len(s) > maxRequestID {
 		return false
@@ -247,13 +262,15 @@ func validRequestID(s string) bool {
 	return true
 }
 
-// holdsKey tells whether s could hold a key. Request ids are logged, and a key in the wrong header is still a key.
+// holdsKey tells whether s could hold a key, of either environment: a live key that is sent to the test API is worth
+// hiding, too. Request ids are logged, and a key in the wrong header is still a key.
 func (e *Engine) holdsKey(s string) bool {
 	f := e.config.KeyFormat
 	return strings.Contains(s, f.Prefix(key.Live)) || strings.Contains(s, f.Prefix(key.Test))
 }
 
-// keyPattern finds what looks like a key, in order to hide it.
+// keyPattern finds what looks like a key, in order to hide it. It takes any length: half a key is half of the work of
+// guessing the rest.
 func keyPattern(f key.Format) *regexp.Regexp {
 	return regexp.MustCompile("(?:" + f.Prefix(key.Live) + "|" + f.Prefix(key.Test) + ")[0-9A-Za-z]+")
 }

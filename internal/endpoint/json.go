@@ -28,6 +28,7 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// isPlain tells whether s is its own JSON, quotes aside. "&", "<" and ">" are: no HTML is escaped here, see bodies.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -54,7 +55,7 @@ func hasSeparator(s string) bool {
 	return strings.IndexByte(s, first) >= 0 && (strings.Contains(s, "\u2028") || strings.Contains(s, "\u2029"))
 }
 
-// AppendStringOrNull appends what stringOrNull returns.
+// AppendStringOrNull appends the JSON of s; nil is null.
 func AppendStringOrNull(b []byte, s *string) []byte {
 	if s == nil {
 		return append(b, `null`...)
@@ -62,13 +63,14 @@ func AppendStringOrNull(b []byte, s *string) []byte {
 	return AppendString(b, *s)
 }
 
-// AppendTime appends the JSON of a time whose year has four digits: others have none.
+// AppendTime appends the JSON of a time whose year has four digits: RFC 3339 can't write others, and encoding/json
+// fails there.
 func AppendTime(b []byte, t time.Time) []byte {
 	b = t.AppendFormat(append(b, '"'), time.RFC3339Nano)
 	return append(b, '"')
 }
 
-// AppendTimeOrNull appends what timeOrNull returns.
+// AppendTimeOrNull appends the JSON of t, as AppendTime does; nil is null.
 func AppendTimeOrNull(b []byte, t *time.Time) []byte {
 	if t == nil {
 		return append(b, `null`...)
@@ -76,7 +78,8 @@ func AppendTimeOrNull(b []byte, t *time.Time) []byte {
 	return AppendTime(b, *t)
 }
 
-// AppendEncoded leaves it to encoding/json. v has a JSON.
+// AppendEncoded leaves it to encoding/json. v is known to have a JSON, so there is no error to tell. The newline is
+// Encode's, which stands between two values of a stream.
 func AppendEncoded(b []byte, v any) []byte {
 	text := newBody()
 	defer text.free()

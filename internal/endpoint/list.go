@@ -20,7 +20,7 @@ import (
 // Bounds of the limit parameter.
 const (
 	defaultLimit = 50
-	maxLimit     = 200
+	maxLimit     = 200 // a page is encoded in memory before the first byte is sent
 	// unpagedLimit is for listings that are all there is, unless a limit is sent. Clients of the reference expect all
 	// accounts, all keys and all profiles in one answer, and know of no second page of them.
 	unpagedLimit = 1000
@@ -34,7 +34,7 @@ func (t *Route) pageSize() int {
 	return defaultLimit
 }
 
-// Page is one page of a listing.
+// Page is one page of a listing. It has no total: to count costs as much as to list, and is wrong a moment later.
 type Page[T any] struct {
 	Data       []T     `json:"data"`
 	NextCursor *string `json:"nextCursor" doc:"Pass it as cursor for the next page; null: this is the last."`
@@ -42,15 +42,17 @@ type Page[T any] struct {
 
 // Listed says of things of one kind where each stands in its listing, and how it is shown.
 //
-// A listing is newest first, then by descending id. A position means the same whatever has come or gone in between, so
-// no item is listed twice or left out because another one changed.
+// A listing is newest first, then by descending id, since ids are unique and times are not. A position means the same
+// whatever has come or gone in between, so no item is listed twice or left out because another one changed; an offset
+// would do both.
 type Listed[S, T any] struct {
 	Position func(S) store.Position
 	Show     func(S) T
 }
 
-// Rows answers with the page that r asks for of a listing of the database. filter takes in the route's other parameters,
-// nil if it has none; read reads the page. Of several parameters that are wrong, limit and cursor are told first.
+// Rows answers with the page that r asks for of a listing of the database. filter takes in the route's other
+// parameters, nil if it has none; read reads the page. Of several parameters that are wrong, limit and cursor are told
+// first.
 func (l Listed[S, T]) Rows(
 	r *Request, filter func(url.Values) error, read func(store.Page) (items []S, more bool, err error),
 ) (Page[T], error) {
@@ -58,7 +60,7 @@ func (l Listed[S, T]) Rows(
 	if err != nil {
 		return Page[T]{}, err
 	}
-	page, err := pageOf(r.route, query)
+	page, err := readPage(r.route, query)
 	if err != nil {
 		return Page[T]{}, err
 	}
@@ -79,13 +81,15 @@ func (l Listed[S, T]) Rows(
 func (l Listed[S, T]) Items(r *Request, items []S) (Page[T], error) {
 	return l.Rows(r, nil, func(page store.Page) ([]S, bool, error) {
 		if page.After != (store.Position{}) {
-			items = items[sort.Search(len(items), func(i int) bool { return isAfter(l.Position(items[i]), page.After) }):]
+			isNext := func(i int) bool { return isAfter(l.Position(items[i]), page.After) }
+			items = items[sort.Search(len(items), isNext):]
 		}
 		return items[:min(page.Limit, len(items))], len(items) > page.Limit, nil
 	})
 }
 
-// page shows items. more tells whether others come after them.
+// page shows items. more tells whether others come after them: it is known, not guessed from a full page, so that the
+// last page never leads to an empty one. Data is never null.
 func (l Listed[S, T]) page(items []S, more bool) Page[T] {
 	p := Page[T]{Data: make([]T, 0, len(items))}
 	for _, item := range items {
@@ -106,7 +110,7 @@ var (
 		"Leave it out for as many as are usual.")
 )
 
-// ReadQuery reads the query string.
+// ReadQuery reads the query string. Unlike URL.Query it refuses what it can't read: half of a filter is another filter.
 func (r *Request) ReadQuery() (url.Values, error) {
 	values, err := url.ParseQuery(r.http.URL.RawQuery)
 	if err != nil {
@@ -115,8 +119,9 @@ func (r *Request) ReadQuery() (url.Values, error) {
 	return values, nil
 }
 
-// pageOf reads limit and cursor.
-func pageOf(t *Route, query url.Values) (store.Page, error) {
+// readPage reads limit and cursor. What is wrong is refused and not corrected: a limit that was cut to 200 in silence
+// would look like the end of the listing.
+func readPage(t *Route, query url.Values) (store.Page, error) {
 	page := store.Page{Limit: t.pageSize()}
 	if query.Has("limit") {
 		limit, err := strconv.ParseUint(query.Get("limit"), 10, 16)
@@ -143,17 +148,19 @@ func isAfter(p, q store.Position) bool {
 	return p.ID < q.ID
 }
 
-const maxCursor = 256 // characters
+// maxCursor is the length in characters above which a cursor is not even decoded. cursorOf writes some 90.
+const maxCursor = 256
 
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
 // cursorOf is a position as text: base64url of the time (RFC 3339, UTC), a bar, and the id. Callers pass it back as it
-// is.
+// is. It is encoded so that nobody makes one up, and holds no secret: a caller who changes it sees their own things
+// from another place on.
 func cursorOf(p store.Position) string {
 	return cursorEncoding.EncodeToString([]byte(p.At.UTC().Format(time.RFC3339Nano) + "|" + p.ID))
 }
 
-// parseCursor reads what cursorOf writes, and nothing else.
+// parseCursor reads what cursorOf writes, and nothing else: one spelling, so that a client may compare cursors.
 func parseCursor(s string) (store.Position, bool) {
 	if len(s) > maxCursor {
 		return store.Position{}, false
@@ -171,7 +178,9 @@ func parseCursor(s string) (store.Position, bool) {
 	return p, cursorOf(p) == s
 }
 
-// ListParam reads a parameter that may be repeated or hold commas. values is what each may be; nil is anything.
+// ListParam reads a parameter that may be repeated or hold commas: clients write lists in either way. values is what
+// each may be; nil is anything. A value that is none is refused, because a filter with a typing error would find
+// nothing.
 func ListParam(query url.Values, name string, values []string) ([]string, error) {
 	var list []string
 	for _, text := range query[name] {
@@ -185,7 +194,7 @@ func ListParam(query url.Values, name string, values []string) ([]string, error)
 			}
 		}
 	}
-	const most = 32
+	const most = 32 // each is a parameter of a statement
 	if len(list) > most {
 		return nil, problem.NewInvalid(name, name+" has more than 32 values.", "Leave it out for all of them.")
 	}
@@ -208,7 +217,7 @@ func TimeParam(query url.Values, name string) (time.Time, error) {
 	return t, nil
 }
 
-const maxText = 200 // characters
+const maxText = 200 // characters; the database compares a text with every row in question
 
 // TextParam reads a parameter that is a text; "" without it.
 func TextParam(query url.Values, name string) (string, error) {

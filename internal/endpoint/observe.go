@@ -20,13 +20,15 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
-// Values of labels for what has no name of its own, so that no caller can make new ones.
+// Values of labels for what has no name of its own, so that no caller can make new ones: each is a time series that
+// this process and Prometheus keep. _OTHER is what OpenTelemetry's semantic conventions call such a method.
 const (
 	unmatchedRoute = "unmatched"
 	otherMethod    = "_OTHER"
 )
 
-// metrics are what a dashboard shows of the API.
+// metrics are what a dashboard shows of the API. Names, labels and help are an interface: docs/observability.md has a
+// row for each, and alerts are made of them.
 type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
@@ -49,14 +51,15 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		refusals: map[admission.Reason]prometheus.Counter{},
 		cut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lmp_http_requests_cut_total",
-			Help: "Requests that were accepted and did not get their answer: their key was revoked or expired meanwhile, or this " +
-				"replica was cut off from its cluster.",
+			Help: "Requests that were accepted and did not get their answer: " +
+				"their key was revoked or expired meanwhile, or this replica was cut off from its cluster.",
 		}),
 	}
 	refusals := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lmp_authn_refusals_total",
 		Help: "Requests refused as unauthenticated, by reason. Callers are not told the reason.",
 	}, []string{"reason"})
+	// All of them from the start: a rate over a series that begins with its first event misses that event.
 	for _, reason := range admission.Reasons() {
 		m.refusals[reason] = refusals.WithLabelValues(string(reason))
 	}
@@ -65,7 +68,8 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		registerer.Register(m.cut))
 }
 
-// count takes in a request that has been answered.
+// count takes in a request that has been answered. A refusal by the rate or for a scope has no reason, since somebody
+// was recognised, and is counted by its status alone.
 func (m *metrics) count(e *Engine, r *Request, elapsed time.Duration) {
 	m.counter(r).Inc()
 	if r.resource == nil {
@@ -84,8 +88,9 @@ func (m *metrics) count(e *Engine, r *Request, elapsed time.Duration) {
 	}
 }
 
+// counter finds the counter of a request. What happens most is found without hashing three labels.
 func (m *metrics) counter(r *Request) prometheus.Counter {
-	// What happens most is found without hashing three labels.
+	// Without a route, the status is never 200.
 	if r.answer.status == http.StatusOK && r.http.Method == r.route.Method {
 		return r.route.served
 	}
@@ -96,6 +101,8 @@ func (m *metrics) counter(r *Request) prometheus.Counter {
 	return m.requests.WithLabelValues(pattern, methodLabel(r.http.Method), strconv.Itoa(r.answer.status))
 }
 
+// methodLabel is a method as labels and logs name it: those of RFC 9110 and PATCH, and one name for what callers make
+// up.
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -107,7 +114,7 @@ func methodLabel(method string) string {
 }
 
 // beginSpan begins the span of a request, as part of the caller's trace if there is a traceparent (W3C Trace Context).
-// Its tracestate is left out: callers write in there what they like.
+// Its tracestate is left out: callers write in there what they like. Of two traceparents neither is taken.
 func (e *Engine) beginSpan(r *Request) {
 	if e.config.Tracer == nil {
 		return
@@ -154,6 +161,7 @@ func (e *Engine) endSpan(r *Request) {
 	if r.cut {
 		attributes = append(attributes, attribute.Bool("lmp.cut", true))
 	}
+	// As the semantic conventions have it, a 4xx is no error of a server's span: the server has done what it should.
 	if r.answer.status >= http.StatusInternalServerError {
 		attributes = append(attributes, semconv.ErrorTypeKey.String(strconv.Itoa(r.answer.status)))
 		r.span.SetStatus(codes.Error, "")

@@ -33,9 +33,11 @@ type Description struct {
 	Enums map[reflect.Type][]string
 }
 
-// Describe makes the OpenAPI 3.1 document. Of huma it takes the schema generator and the document's types, not
-// its runtime: whoami must keep 0.85 of a bare handler's requests a second, which leaves no room for another router,
+// Describe makes the OpenAPI 3.1 document. Of huma it takes the schema generator and the document's types, not its
+// runtime: whoami must keep 0.85 of a bare handler's requests a second, which leaves no room for another router,
 // content negotiation and per-request reflection.
+//
+// The same routes give the same bytes: `make verify` compares the reference in docs/http-api.md, which is made of them.
 func Describe(d Description) (json.RawMessage, error) {
 	registry := huma.NewMapRegistry(schemaRefs, huma.DefaultSchemaNamer)
 	document := &huma.OpenAPI{
@@ -43,8 +45,8 @@ func Describe(d Description) (json.RawMessage, error) {
 		Info: &huma.Info{
 			Title:   "letmepost",
 			Version: "v1",
-			Description: "Publishing API. A deployment serves one environment, live or test, and accepts only the keys of that " +
-				"environment. Ids are opaque strings, times are RFC 3339 in UTC. Unknown query parameters are ignored; " +
+			Description: "Publishing API. A deployment serves one environment, live or test, and accepts only the keys " +
+				"of that environment. Ids are opaque strings, times are RFC 3339 in UTC. Unknown query parameters are ignored; " +
 				"objects may gain properties.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
@@ -69,11 +71,12 @@ func Describe(d Description) (json.RawMessage, error) {
 	return text, nil
 }
 
+// operationOf describes a route: what it asks of a caller, takes and answers.
 func operationOf(registry huma.Registry, t *Route, example string) *huma.Operation {
 	op := &huma.Operation{
 		Method: t.Method, Path: t.Path, OperationID: t.ID,
 		Summary: t.Summary, Description: t.Detail,
-		Security:   []map[string][]string{},
+		Security:   []map[string][]string{}, // "nobody is asked for", where leaving it out would mean "as the document says"
 		Parameters: paramsOf(t),
 		Responses:  map[string]*huma.Response{},
 	}
@@ -117,6 +120,7 @@ func (t *Route) successes() []int {
 	}
 }
 
+// successOf describes a success. The headers of a rate are part of it, so that clients look at them before a 429.
 func successOf(registry huma.Registry, t *Route) *huma.Response {
 	var response *huma.Response
 	if t.response != nil {
@@ -127,9 +131,10 @@ func successOf(registry huma.Registry, t *Route) *huma.Response {
 			contentType = "*/*"
 		}
 		response = &huma.Response{
-			Description: "Success. The response is sent while it is made. It is cut short if the key is revoked or expires meanwhile.",
-			Headers:     responseHeaders(),
-			Content:     map[string]*huma.MediaType{contentType: {}},
+			Description: "Success. The response is sent while it is made. " +
+				"It is cut short if the key is revoked or expires meanwhile.",
+			Headers: responseHeaders(),
+			Content: map[string]*huma.MediaType{contentType: {}},
 		}
 	}
 	if t.Access != admission.Anyone {
@@ -146,6 +151,8 @@ func successOf(registry huma.Registry, t *Route) *huma.Response {
 	return response
 }
 
+// requestBodyOf describes the body that t takes; nil: none. A body without required members may be left out altogether,
+// because decodeJSON takes none for an empty object.
 func requestBodyOf(registry huma.Registry, t *Route) *huma.RequestBody {
 	switch {
 	case t.upload != nil:
@@ -171,6 +178,7 @@ func requestBodyOf(registry huma.Registry, t *Route) *huma.RequestBody {
 	}
 }
 
+// paramsOf describes what t takes beside its body. The Idempotency-Key is never required: curl has none.
 func paramsOf(t *Route) []*huma.Param {
 	var params []*huma.Param
 	if _, name, _ := cutParam(t.Path); name != "" {
@@ -210,12 +218,13 @@ func enumOf(values []string) []any {
 	return enum
 }
 
+// pageParams describes limit and cursor.
 func (t *Route) pageParams() []*huma.Param {
 	least, most := 1.0, float64(maxLimit)
 	limit := &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: t.pageSize()}
 	description := "How many items to return at most."
 	if t.Unpaged {
-		limit.Default = nil // it is none that may be sent
+		limit.Default = nil // unpagedLimit is more than the maximum of what may be sent, so it can't be told as a default
 		description += " Without it: all of them, up to " + strconv.Itoa(unpagedLimit) + "."
 	}
 	return []*huma.Param{
@@ -245,7 +254,8 @@ func stringHeader(description string) *huma.Param {
 	return &huma.Param{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
 }
 
-// errorStatuses are the statuses that a route can fail with.
+// errorStatuses are the statuses that a route can fail with. They follow from what the route is, so that no row of the
+// table can forget one; Refuses has what its handler alone knows. A 405 is of the path, not of any operation.
 func (t *Route) errorStatuses() []int {
 	statuses := append([]int{http.StatusInternalServerError}, t.Refuses...)
 	if t.Access != admission.Anyone {
@@ -254,6 +264,7 @@ func (t *Route) errorStatuses() []int {
 	if t.Scope != "" {
 		statuses = append(statuses, http.StatusForbidden)
 	}
+	// A parameter of another name is one of a few values: what is none of them is a 400.
 	if _, name, _ := cutParam(t.Path); t.Succeeds() && name == "id" {
 		statuses = append(statuses, http.StatusNotFound)
 	}
@@ -266,23 +277,32 @@ func (t *Route) errorStatuses() []int {
 	return statuses
 }
 
+// errorDescriptions say for each status which codes come with it: a status alone does not tell a mistake in the request
+// from one of a platform's rules.
 var errorDescriptions = map[int]string{
-	http.StatusBadRequest:            "validation_failed: a parameter or a part of the body breaks the rule named in `rule`; preflight_failed: a platform's rule.",
-	http.StatusUnauthorized:          "unauthenticated: there is no valid key; one body for every reason.",
-	http.StatusForbidden:             "unauthorized: the key is valid and may not do this. platform_not_enabled, platform_auth_failed: the platform.",
+	http.StatusBadRequest: "validation_failed: a parameter or a part of the body breaks the rule named in `rule`; " +
+		"preflight_failed: a platform's rule.",
+	http.StatusUnauthorized: "unauthenticated: there is no valid key; one body for every reason.",
+	http.StatusForbidden: "unauthorized: the key is valid and may not do this. " +
+		"platform_not_enabled, platform_auth_failed: the platform.",
 	http.StatusNotFound:              "not_found: it does not exist, or not for this key.",
 	http.StatusConflict:              "validation_failed: its state does not allow it; idempotency_conflict: see `rule`.",
 	http.StatusRequestEntityTooLarge: "validation_failed: the body is too large.",
-	http.StatusTooManyRequests:       "rate_limited: the key's requests are used up for the moment; or `platform` asks to slow down.",
-	http.StatusInternalServerError:   "internal_error: an unexpected error.",
-	http.StatusBadGateway:            "platform_unavailable: the platform could not be asked.",
-	http.StatusServiceUnavailable:    "unavailable: this replica cannot answer now; try again, or another one.",
+	http.StatusTooManyRequests: "rate_limited: the key's requests are used up for the moment; " +
+		"or `platform` asks to slow down.",
+	http.StatusInternalServerError: "internal_error: an unexpected error.",
+	http.StatusBadGateway:          "platform_unavailable: the platform could not be asked.",
+	http.StatusServiceUnavailable:  "unavailable: this replica cannot answer now; try again, or another one.",
 }
 
-// alignWithEncoding corrects, in the schema of a struct, what huma says otherwise than encoding/json does: a pointer without
-// omitempty is a value or null, structs included; a slice is never null, because this package makes none; what is
-// embedded belongs to it, whatever its name; and properties may come to be added, so a client must not refuse those
-// that it does not know.
+// alignWithEncoding corrects a struct's schema where huma describes something else than what goes out:
+//
+//   - A pointer without omitempty is a value or null. huma leaves out the null where it points to a struct.
+//   - A slice is never null, because no shape here has a nil one.
+//   - The properties of an embedded struct are the outer one's own. huma looks at exported ones only.
+//   - Properties may come to be added, so a client must not refuse those that it does not know.
+//
+// Generated clients are made of the schema: each of these would be an error at run time in one of a strict language.
 func (d *Description) alignWithEncoding(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	s.AdditionalProperties = nil
 	if t.Kind() != reflect.Struct {
@@ -292,7 +312,7 @@ func (d *Description) alignWithEncoding(registry huma.Registry, s *huma.Schema, 
 		field := t.Field(i)
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		property := s.Properties[name]
-		if values := d.enumOf(field.Type); property != nil && values != nil {
+		if values := d.valuesOf(field.Type); property != nil && values != nil {
 			property.Enum = values
 		}
 		switch {
@@ -308,8 +328,8 @@ func (d *Description) alignWithEncoding(registry huma.Registry, s *huma.Schema, 
 	}
 }
 
-// enumOf returns the values of a type, or of what it points to; nil: it may have any.
-func (d *Description) enumOf(t reflect.Type) []any {
+// valuesOf returns the values of a type, or of what it points to; nil: it may have any.
+func (d *Description) valuesOf(t reflect.Type) []any {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}

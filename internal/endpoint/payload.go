@@ -16,7 +16,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
-// maxPayload is the size in bytes of the largest JSON body that is read.
+// maxPayload is the size in bytes of the largest JSON body that is read. It is held in memory, hashed and decoded: what
+// could be larger is a file, and has a way of its own.
 const maxPayload = 1 << 20
 
 var (
@@ -27,21 +28,26 @@ var (
 	}
 	errPayloadUnread = problem.NewInvalid("body", "The request's body is incomplete: it ended early, or took too long.",
 		"Send all of it, with the right Content-Length.")
+	errBadJSON = problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.",
+		"Send a JSON object.")
 	errNotJSON = problem.NewInvalid("body.content_type", "The request's body is not declared to be JSON.",
 		"Send it with the header `Content-Type: application/json`.")
 )
 
-// readPayload reads a request's body, if it is JSON and not too large. No body is an empty one.
+// readPayload reads a request's body, if it is JSON and not too large. No body is an empty one. It reads all of it
+// before anything is decoded, because the claim of an Idempotency-Key needs its hash.
 func readPayload(r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxPayload {
-		return nil, errPayloadTooLarge
+		return nil, errPayloadTooLarge // before a client that waits for 100 Continue sends it all
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxPayload))
 	switch {
+	// MaxBytesReader is given no ResponseWriter: net/http closes the connection of a body that is left unread by itself.
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, errPayloadTooLarge
 	case err != nil:
 		return nil, errPayloadUnread
+	// Even what could be read is refused if it is declared to be something else: in another charset, it would be misread.
 	case len(body) > 0 && !declaresJSON(r.Header["Content-Type"]):
 		return nil, errNotJSON
 	}
@@ -60,9 +66,13 @@ func declaresJSON(values []string) bool {
 
 // decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown or given
 // twice. The error is a problem whose rule names the member, in the way of "targets.0.text".
+//
+// Unknown members are refused because a misspelt "scheduledAt" would otherwise publish at once. It is not encoding/json
+// that reads the body because that one takes the last of two members, matches names whatever their case, and replaces
+// broken UTF-8 by other text.
 func decodeJSON(payload []byte, into any) error {
 	if len(payload) == 0 {
-		payload = []byte("{}") // which members are missing is for the handler to say
+		payload = []byte("{}") // which members are missing is for the handler to say; some bodies need none
 	}
 	err := json.Unmarshal(payload, into, json.RejectUnknownMembers(true))
 	var syntactic *jsontext.SyntacticError
@@ -71,21 +81,24 @@ func decodeJSON(payload []byte, into any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
-		return problem.NewInvalid(RuleAt(syntactic.JSONPointer), "The request's body has a member twice.", "Send each member once.")
-	case errors.As(err, &syntactic):
-		return problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
+		return problem.NewInvalid(RuleAt(syntactic.JSONPointer),
+			"The request's body has a member twice.", "Send each member once.")
+	case errors.As(err, &syntactic): // before the semantic ones, which may hold one
+		return errBadJSON
 	case errors.As(err, &semantic) && errors.Is(err, json.ErrUnknownName):
-		return problem.NewInvalid(RuleAt(semantic.JSONPointer), "The request's body has a member that this endpoint does not know.",
+		return problem.NewInvalid(RuleAt(semantic.JSONPointer),
+			"The request's body has a member that this endpoint does not know.",
 			"GET /v1/openapi.json lists the members of each request.")
 	case errors.As(err, &semantic):
-		return problem.NewInvalid(RuleAt(semantic.JSONPointer), "A member of the request's body is of the wrong type or form.",
+		return problem.NewInvalid(RuleAt(semantic.JSONPointer),
+			"A member of the request's body is of the wrong type or form.",
 			"GET /v1/openapi.json has the type of each member. Times are RFC 3339, such as 2026-05-08T12:00:00Z.")
 	default:
-		return problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.", "Send a JSON object.")
+		return errBadJSON
 	}
 }
 
-// maxRule is the length in bytes above which what a caller made up is no rule.
+// maxRule is the length in bytes above which what a caller made up is no rule: it would be logged, and sent back.
 const maxRule = 100
 
 // RuleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members
@@ -95,7 +108,7 @@ func RuleAt(place jsontext.Pointer) string {
 	var rule []string
 	length := 0
 	for name := range place.Tokens() {
-		length += len(name) + 1
+		length += len(name) + 1 // and the dot
 		if length > maxRule || !validRequestID(name) || strings.Contains(name, ".") {
 			break
 		}

@@ -22,7 +22,8 @@ import (
 // statusClientGone is what nginx logs for a request whose caller has gone. It is never sent to anybody.
 const statusClientGone = 499
 
-// statuses of the kinds of problems.
+// statuses of the kinds of problems. What is not for a caller is NotFound, never Forbidden: a 403 would tell that it is
+// there.
 var statuses = [...]int{
 	problem.Internal:        http.StatusInternalServerError,
 	problem.Invalid:         http.StatusBadRequest,
@@ -38,7 +39,7 @@ var statuses = [...]int{
 	problem.Unavailable:     http.StatusServiceUnavailable,
 }
 
-// reply is a problem as it is answered.
+// reply is a problem as it is answered. Allow is here and not in problem.Problem because methods are HTTP's alone.
 type reply struct {
 	*problem.Problem
 	allow string // the Allow header; "": there is none
@@ -46,7 +47,8 @@ type reply struct {
 
 func (p reply) status() int { return statuses[p.Kind] }
 
-// setHeaders sets what the problem says in the header. The keys are net/http's spelling of the names.
+// setHeaders sets what the problem says in the header. The keys are net/http's spelling of the names: another one would
+// go out as it stands, but be another entry of the map.
 func (p reply) setHeaders(h http.Header) {
 	if p.Challenge != "" {
 		h["Www-Authenticate"] = []string{p.Challenge}
@@ -59,13 +61,15 @@ func (p reply) setHeaders(h http.Header) {
 	}
 }
 
-// final tells whether a request that ended so would end so again. Then the answer is one to be stored.
+// final tells whether a request that ended so would end so again. Then the answer is one to be stored, so that whoever
+// sends it again learns what came of it. What passes by itself (an outage, a rate, a claim that somebody else holds) is
+// not, and what nobody was told (Gone) never was an answer.
 func (p reply) final() bool {
 	return p.status() < http.StatusInternalServerError && p.Kind != problem.Gone && p.Kind != problem.RateLimited &&
 		p.Code != problem.CodeIdempotencyConflict
 }
 
-// noMethod is for a path that exists and a method that it does not have.
+// noMethod is for a path that exists and a method that it does not have. RFC 9110 section 15.5.6 wants Allow with it.
 type noMethod struct{ reply }
 
 // Unwrap returns the problem, which says all but the Allow header.
@@ -85,7 +89,7 @@ var errNoRoute = problem.NewNotFound("There is no such endpoint.", "GET /v1/open
 // Problems that any endpoint may have.
 var (
 	// ErrUnavailable is one for both: a replica that has just started, and one that has lost the cluster, don't know which
-	// keys are good.
+	// keys are good. It is no 401: a client would throw a good key away for it.
 	ErrUnavailable = &problem.Problem{
 		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
 		Message: "This server does not know at the moment which keys are valid: it has just started, " +
@@ -101,14 +105,14 @@ var (
 		Remediation: "Try again in a few seconds. Send writes with an Idempotency-Key, so that repeating them is safe.",
 		RetryAfter:  5 * time.Second,
 	}
-	// ErrDraining is for whoever asks whether to send requests here.
+	// ErrDraining is for whoever asks whether to send requests here. Requests that come all the same are answered.
 	ErrDraining = &problem.Problem{
 		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
 		Message:     "This server is about to stop.",
 		Remediation: "Send new requests to another replica.",
 	}
-	// ErrInternal is whatever is a mistake of ours. Its reason stays in the log.
-	ErrInternal = &problem.Problem{
+	// errInternal is whatever is a mistake of ours. Its reason stays in the log: texts of errors may hold anything.
+	errInternal = &problem.Problem{
 		Kind: problem.Internal, Code: problem.CodeInternalError,
 		Message:     "An unexpected error occurred.",
 		Remediation: "Try again. If it persists, give the requestId to whoever runs this server.",
@@ -120,8 +124,8 @@ var (
 	}
 )
 
-// RuleScope is the rule that a caller without a route's scope breaks.
-const RuleScope = "api_key.scope"
+// ruleScope is the rule that a caller without a route's scope breaks.
+const ruleScope = "api_key.scope"
 
 // panicError is a panic that was caught on its way out of a route.
 type panicError struct {
@@ -131,7 +135,8 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// panicked makes an error of a recovered value. http.ErrAbortHandler goes on: it asks for the connection to be cut.
+// panicked makes an error of a recovered value, with the stack, which is gone once the deferred function returns.
+// http.ErrAbortHandler goes on: it asks for the connection to be cut.
 func panicked(v any) error {
 	if v == http.ErrAbortHandler { //nolint:errorlint // net/http itself compares it so: it is never wrapped.
 		panic(v)
@@ -139,13 +144,14 @@ func panicked(v any) error {
 	return &panicError{v, debug.Stack()}
 }
 
-// problems is the one place where an error meets a client.
+// problems is the one place where an error meets a client. Whatever a handler returns comes out as an envelope of here,
+// so that no text of a database, a file system or a library reaches anybody.
 type problems struct {
 	docs      string // base URL, without a slash at its end
 	prefix    string // of the keys that are accepted here
 	admission *admission.Admission
-	explain   func(error) *problem.Problem
-	scopes    map[v1alpha1.Scope]*problem.Problem // a caller lacks it
+	explain   func(error) *problem.Problem        // see Config.Explain; not nil
+	scopes    map[v1alpha1.Scope]*problem.Problem // what a caller is told who lacks one
 }
 
 func newProblems(c Config) problems {
@@ -160,7 +166,7 @@ func newProblems(c Config) problems {
 	}
 	for _, scope := range v1alpha1.Scopes {
 		ps.scopes[scope] = &problem.Problem{
-			Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: RuleScope,
+			Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: ruleScope,
 			Message:     "The key does not have the scope " + string(scope) + ".",
 			Remediation: "GET /v1/whoami lists the key's scopes. Keys are immutable: for more, make a new key.",
 		}
@@ -168,7 +174,11 @@ func newProblems(c Config) problems {
 	return ps
 }
 
-// of returns what err is to the caller. What it does not know is ErrInternal, and its text stays inside.
+// of returns what err is to the caller. What it does not know is errInternal, and its text stays inside.
+//
+// The order counts where one error holds another. A problem comes first, because whoever made it has decided what the
+// caller is told; context.Canceled comes last, because much ends with it that has another cause: a key that was
+// revoked, a database that is away.
 func (ps problems) of(err error) reply {
 	var method noMethod
 	var p *problem.Problem
@@ -187,19 +197,17 @@ func (ps problems) of(err error) reply {
 	switch {
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return reply{Problem: ErrStorage}
-	case errors.Is(err, store.ErrClaimLost), errors.Is(err, store.ErrInProgress):
+	case errors.Is(err, store.ErrClaimLost): // somebody else runs the request, because this process seemed to be dead
 		return reply{Problem: errRunning}
-	case errors.Is(err, store.ErrMismatch):
-		return reply{Problem: errBodyMismatch}
 	case errors.Is(err, context.Canceled):
 		return reply{Problem: errClientGone}
 	default:
-		return reply{Problem: ErrInternal}
+		return reply{Problem: errInternal}
 	}
 }
 
 // refused is what is said to somebody who is not let in. Those who were not recognised are all told the same, so that
-// nobody learns from it what a key was or is.
+// nobody learns from it what a key was or is: whoever finds a key in an old commit can't tell whether it was ever good.
 func (ps problems) refused(r *admission.Refusal) *problem.Problem {
 	var p problem.Problem
 	switch {
@@ -224,9 +232,10 @@ func (ps problems) refused(r *admission.Refusal) *problem.Problem {
 			Remediation: "Send one header `Authorization: Bearer KEY`, with a key that begins with " + ps.prefix +
 				" and has neither been revoked nor expired.",
 		}
-	default:
+	default: // admission.Unavailable, and whatever may come to be added: then nobody is let in by mistake
 		return ErrUnavailable
 	}
+	// These two are of this very refusal, so p is a copy of what all requests share.
 	p.Challenge, p.RetryAfter = r.Challenge, r.RetryAfter
 	return &p
 }
@@ -252,7 +261,7 @@ type ErrorEnvelope struct {
 	Error ErrorBody `json:"error"`
 }
 
-// ErrorBody is what an ErrorEnvelope says.
+// ErrorBody is what an ErrorEnvelope says. Programs branch on code and rule, which stay; the sentences may change.
 type ErrorBody struct {
 	Code        string `json:"code" doc:"What kind of error it is. Branch on this."`
 	Message     string `json:"message" doc:"What is wrong, for people."`
@@ -264,6 +273,8 @@ type ErrorBody struct {
 	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
 }
 
+// envelope shows p. ruleUrl is made of the rule, since the documentation has a page for each, named after it:
+// "mode_conflict" at /preflight/mode_conflict, "media.type" at /preflight/media-type.
 func (ps problems) envelope(p reply, requestID string) ErrorEnvelope {
 	ruleURL := ""
 	if p.Rule != "" {

@@ -18,7 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 )
 
-// Route is one method of one path. The OpenAPI document is made of the same value that requests are answered by.
+// Route is one method of one path. The OpenAPI document is made of the same value that requests are answered by, so
+// that the two can't disagree on what is asked of a caller.
 type Route struct {
 	Method  string
 	Path    string // may hold one parameter, as its last segment or the one before it
@@ -52,12 +53,16 @@ type Parameter struct {
 
 // Endpoint is the handler of a route, with what it takes and what it answers in case of success. One of call, change,
 // upload and stream is set.
+//
+// The types are taken from the handler's own signature, by the functions below: what the document says of a body is
+// what is decoded and encoded. The handlers themselves lose their types here, since a table of routes can have only
+// one.
 type Endpoint struct {
 	request  reflect.Type // of the body that change takes; nil: none
 	response reflect.Type // of the value that is returned; nil: none
 
 	call   func(*Request) (any, error)
-	change func(*Request, []byte) (any, error)
+	change func(*Request, []byte) (any, error) // with the body, which has been read and hashed by then
 	upload func(*Request) (any, error)
 
 	contentType string // of what stream writes; "": the handler says so before it writes
@@ -81,7 +86,8 @@ func Returns[T any](handle func(*Request) (T, error)) Endpoint {
 	}
 }
 
-// Nothing is the body of a write that takes none. What is sent all the same is not looked at.
+// Nothing is the body of a write that takes none. What is sent all the same is not decoded: HTTP libraries send a "{}"
+// or a "null" unasked. It counts as JSON and by its hash all the same, as every body does.
 type Nothing struct{}
 
 // Writes makes an endpoint of a typed handler that changes something. In is the request's JSON body. The handler makes
@@ -121,13 +127,14 @@ func Streams(contentType string, handle func(*Request, io.Writer) error) Endpoin
 	return Endpoint{contentType: contentType, stream: handle}
 }
 
-// RefusesAll makes an endpoint that has only one answer.
+// RefusesAll makes an endpoint that has only one answer. It stands for what callers look for and is done in another
+// way: a 403 that says how helps more than a 404.
 func RefusesAll(err error) Endpoint {
 	return Endpoint{call: func(*Request) (any, error) { return nil, err }}
 }
 
 // router finds the route of a request. It is not an http.ServeMux because that one answers for itself, in plain text or
-// with a redirect, where this API owes an envelope.
+// with a redirect, where this API owes an envelope. Every route has one parameter at most, so two maps will do.
 type router struct {
 	exact     map[string]*resource    // by path
 	withParam map[[2]string]*resource // by what stands before the parameter and after it, with their slashes
@@ -142,6 +149,7 @@ type resource struct {
 	duration prometheus.Observer
 }
 
+// newRouter does all that can be done before the first request, labels of metrics included.
 func newRouter(table []Route, m *metrics) router {
 	rt := router{exact: map[string]*resource{}, withParam: map[[2]string]*resource{}, metrics: m}
 	for i := range table {
@@ -150,20 +158,23 @@ func newRouter(table []Route, m *metrics) router {
 	return rt
 }
 
+// add adds a route, which is a copy of the table's: what it gets here is this router's own.
 func (rt *router) add(t Route) {
 	if t.Succeeds() {
 		t.served = rt.metrics.requests.WithLabelValues(t.Path, t.Method, "200")
 	}
 	res := rt.resource(t.Path)
 	res.methods[t.Method] = &t
+	// RFC 9110 section 9.3.2: HEAD is GET without the body, and send leaves that out.
 	if t.Method == http.MethodGet && t.stream == nil {
 		res.methods[http.MethodHead] = &t
 	}
+	// Anew for each method of the path. RFC 9110 section 10.2.1 wants all of them in a 405.
 	var allowed []string
 	for method := range res.methods {
 		allowed = append(allowed, method)
 	}
-	slices.Sort(allowed)
+	slices.Sort(allowed) // a map has another order each time, and the header and a message are made of it
 	res.allow = strings.Join(allowed, ", ")
 }
 
@@ -215,7 +226,7 @@ func (rt *router) find(r *Request) error {
 		}
 	}
 	if r.resource == nil {
-		return errNoRoute
+		return errNoRoute // without a key, too: which endpoints there are is in a document that anyone may read
 	}
 	if r.route = r.resource.methods[r.http.Method]; r.route == nil {
 		return errNoMethod(r.resource.allow)
@@ -223,7 +234,8 @@ func (rt *router) find(r *Request) error {
 	return nil
 }
 
-// findWithParam takes the last segment of path for a parameter, or the one before it.
+// findWithParam takes the last segment of path for a parameter, or the one before it. It must cost little, whatever is
+// sent: it is asked before anybody is known.
 func (rt *router) findWithParam(path string) (*resource, string) {
 	last := strings.LastIndexByte(path, '/')
 	if last < 0 {
@@ -239,7 +251,8 @@ func (rt *router) findWithParam(path string) (*resource, string) {
 	return decodeParam(rt.withParam[[2]string{path[:slash+1], path[last:]}], path[slash+1:last])
 }
 
-// decodeParam decodes the parameter of a resource that may be nil. An empty one is none.
+// decodeParam decodes the parameter of a resource that may be nil. An empty one is none: "/v1/posts/" is not a post
+// without an id but a path that does not exist.
 func decodeParam(res *resource, segment string) (*resource, string) {
 	param, err := url.PathUnescape(segment)
 	if res == nil || param == "" || err != nil {

@@ -3,7 +3,10 @@
 
 package endpoint
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // stream is the response of a route that writes it while it makes it.
 type stream struct {
@@ -17,6 +20,12 @@ type stream struct {
 func (r *Request) SetFile(contentType string, size int64) {
 	r.answer.contentType, r.answer.size = contentType, size
 }
+
+// SetWriteDeadline sets until when the caller has to have taken what a stream writes next, in place of the server's
+// time for a whole response, which a large file would not keep to. Once the request was cut it must not be called any
+// more: it would put off the deadline that ends the write. Write refuses by itself then, so calling it right before is
+// fine.
+func (r *Request) SetWriteDeadline(next time.Time) { _ = r.connection.SetWriteDeadline(next) }
 
 // stream lets the route write its answer. Once r.answer.streaming is set, an error can no longer be told to the caller.
 func (e *Engine) stream(w http.ResponseWriter, r *Request) error {
@@ -32,9 +41,9 @@ func (e *Engine) stream(w http.ResponseWriter, r *Request) error {
 
 // Write sends p at once, unless the caller's key is no longer good.
 //
-// From the first byte on, Write does not wait for a caller who does not read once the request's context has ended. Only a
-// deadline does that, and the connection is good for nothing after it: so it must not be before the first byte, when
-// there may be an error to tell.
+// From the first byte on, Write does not wait for a caller who does not read once the request's context has ended. Only
+// a deadline can see to that, and nothing can be sent after it. So it is not set before the first byte, when there may
+// still be an error to tell.
 func (s *stream) Write(p []byte) (int, error) {
 	if err := s.r.admitted.Err(); err != nil {
 		return 0, err
@@ -45,6 +54,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		s.r.setHead(s.w)
 		s.r.sendHeader(s.w)
 	}
+	// A byte that is in net/http's buffer is one that may go out after the revocation: so each write is flushed.
 	n, err := s.w.Write(p)
 	if err != nil {
 		return n, err

@@ -50,8 +50,8 @@ var (
 	}
 )
 
-// told is err as the caller is told of it, where it is about a claim: so the log names the rule, as for other mistakes
-// of callers.
+// told makes of an error that is about a claim what the caller is told. That is done here and not in problems.of
+// because the log is given the error itself, and names a rule only where that is a problem.
 func told(err error) error {
 	switch {
 	case errors.Is(err, store.ErrMismatch):
@@ -62,8 +62,9 @@ func told(err error) error {
 	return err
 }
 
-// idempotencyKey returns the key that the request was sent with, "" without one. It is taken bare, or as the string of a
-// structured field (RFC 9651 section 3.3.3): both are the same key.
+// idempotencyKey returns the key that the request was sent with, "" without one. It is taken bare, or as the string of
+// a structured field (RFC 9651 section 3.3.3): both are the same key. draft-ietf-httpapi-idempotency-key-header wants
+// the quotes, and nearly no client sends them.
 func idempotencyKey(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil
@@ -73,8 +74,8 @@ func idempotencyKey(values []string) (string, error) {
 		return "", errIdempotencyKeyFormat
 	}
 	if strings.HasPrefix(text, `"`) {
-		// No parameter is defined for this field. One that is sent is refused, and not ignored: whoever sends it may mean it
-		// to tell two requests apart.
+		// No parameter is defined for this field. One that is sent is refused, and not ignored: whoever sends it may mean
+		// it to tell two requests apart.
 		item, err := httpsfv.UnmarshalItem([]string{text})
 		if err != nil || len(item.Params.Names()) > 0 {
 			return "", errIdempotencyKeyFormat
@@ -87,6 +88,7 @@ func idempotencyKey(values []string) (string, error) {
 	return text, nil
 }
 
+// printable tells whether s is printable ASCII, spaces included: what a structured field's string may hold.
 func printable(s string) bool {
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' {
@@ -96,14 +98,15 @@ func printable(s string) bool {
 	return true
 }
 
-// hashOf tells bodies apart without being one that they could be guessed from, by whoever reads the database: there are
-// passwords in some. Its key is the caller's API key, which is known here and now alone: the header with one space in
-// it, however many it was sent with.
+// hashOf tells the bodies of requests with one Idempotency-Key apart. Some bodies hold passwords, so it is an HMAC:
+// from a plain hash, whoever reads the database could find a short password by trying. Its key is the caller's API key,
+// which is stored nowhere. RFC 6750 allows several spaces in the header, so it is put together with one: the same
+// request has the same hash, whatever library sends it.
 func hashOf(r *http.Request, payload []byte) string {
 	header := r.Header.Get("Authorization")
 	h := hmac.New(sha256.New, []byte("Bearer "+header[strings.LastIndexByte(header, ' ')+1:]))
-	h.Write([]byte(r.URL.RawQuery))
-	h.Write([]byte{0})
+	h.Write([]byte(r.URL.RawQuery)) // it says what is asked for as the body does: the profile of an upload
+	h.Write([]byte{0})              // no query holds one, so what is query and what is body stays clear
 	h.Write(payload)
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -112,8 +115,9 @@ func hashOf(r *http.Request, payload []byte) string {
 // Idempotency-Key.
 func (r *Request) SetContent(sum string) { r.writing.BodyHash = hashOf(r.http, []byte(sum)) }
 
-// Answered tells whether an upload's Idempotency-Key was answered before. Then nothing is to be stored: its body is only
-// looked at, and Replay answers.
+// Answered tells whether an upload's Idempotency-Key was answered before. Then nothing is to be stored: its body is
+// only looked at, and Replay answers. It is uploads alone that are asked: what a file's bytes are is known when they
+// have all been read, while other bodies are compared when they are claimed.
 func (r *Request) Answered() bool { return r.writing.stored != nil }
 
 // Replay answers an upload with what was answered before, if SetContent has shown that it is the same.
@@ -126,13 +130,16 @@ func (r *Request) Replay() error {
 }
 
 // write answers a request that changes something: once for each Idempotency-Key. See package write for the order.
+//
+// The body is read before the claim, so that a claim is never held while a slow caller sends. An upload is the
+// exception, since its body may be larger than memory: its claim is made without a hash, which SetContent adds.
 func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	r.connection = http.NewResponseController(w)
 	stop := unblock(r.Context(), r.connection.SetReadDeadline)
 	defer func() {
 		if stop() {
-			// net/http takes the failed read for the caller's going away, and would hand every later request on this connection a
-			// context that has ended.
+			// net/http takes the failed read for the caller's going away, and would hand every later request on this
+			// connection a context that has ended.
 			w.Header().Set("Connection", "close")
 		}
 	}()
@@ -153,8 +160,8 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	}
 	ended := false
 	defer func() {
-		if !ended { // a panic
-			e.end(r, ErrInternal)
+		if !ended { // a panic: without this, the claim would be in progress until the process ends
+			e.end(r, errInternal)
 		}
 	}()
 	var result any
@@ -163,6 +170,8 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	} else {
 		result, err = r.route.change(r, payload)
 	}
+	err = told(err)
+	// What was committed has been encoded by Answer, and stored: to encode it again could only make it another one.
 	if err == nil && !r.answer.encoded {
 		err = r.answer.body.encode(result)
 	}
@@ -171,7 +180,8 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	return err
 }
 
-// claim makes the request this process's to run, or finds the answer that it got before.
+// claim makes the request this process's to run, or finds the answer that it got before. Without an Idempotency-Key it
+// does nothing: to send one is recommended, and nobody is forced to.
 func (r *Request) claim() error {
 	text, err := idempotencyKey(r.http.Header["Idempotency-Key"])
 	if err != nil || text == "" {
@@ -179,19 +189,20 @@ func (r *Request) claim() error {
 	}
 	stored, err := r.writing.Claim(r.Context(), store.Request{
 		IdempotencyKey: text, Method: r.http.Method, Path: r.http.URL.EscapedPath(), BodyHash: r.writing.BodyHash,
-	})
+	}) // the path as it was sent, as the router takes it
 	if err != nil {
-		return err
+		return told(err)
 	}
 	r.writing.stored = stored
-	if stored != nil && r.writing.BodyHash != "" {
+	if stored != nil && r.writing.BodyHash != "" { // of an upload, it is not known yet whether it is the same
 		r.replay()
 	}
 	return nil
 }
 
-// replay makes the stored answer that of the request. An error is one for the log too. It goes out as it was stored,
-// with the id of the request that it was the answer to.
+// replay makes the stored answer that of the request. It goes out as it was stored, to the byte, so the requestId in an
+// error is that of the request that it was the answer to: docs/http-api.md promises it. A stored error is logged and
+// counted as one, although nothing has failed here.
 func (r *Request) replay() {
 	a, stored := &r.answer, r.writing.stored
 	a.body.buffer.Reset()
@@ -204,11 +215,13 @@ func (r *Request) replay() {
 	}
 }
 
-// endWithin bounds what is left to do for a claim when the handler is done.
+// endWithin bounds what is left to do for a claim when the handler is done. The caller waits for it: had the answer
+// gone out before it was stored, and the process died in between, the request would be run twice.
 const endWithin = 5 * time.Second
 
-// end ends the claim of a request whose handler did not: an answer that is the caller's is stored, one of ours is not,
-// so that the request can be sent again.
+// end ends the claim of a request whose handler did not. An answer that would be the same another time (an account that
+// does not exist, a text that is too long) is stored, and the claim is settled. Any other one (an outage, a full disk,
+// a revoked key, a body whose hash is not known) gives the claim up, so that the request can be sent again and run.
 func (e *Engine) end(r *Request, err error) {
 	if !r.writing.Pending(err != nil) {
 		return
@@ -226,15 +239,18 @@ func (e *Engine) end(r *Request, err error) {
 		if encodeErr := r.answer.body.encode(e.problems.envelope(p, r.id)); encodeErr != nil {
 			panic(encodeErr) // an envelope is strings alone
 		}
+		// Cloned, because fail encodes the same error once more into this memory.
 		stored = store.Stored{Status: p.status(), Body: bytes.Clone(r.answer.body.buffer.Bytes())}
 	}
 	r.writing.End(ctx, &stored)
 }
 
-// unblock sees to it that nobody waits any longer for a caller who does not send, or does not read, once ctx has ended:
-// it sets the connection's deadline to one that is long past, by setDeadline. The connection is then good for nothing
-// that needs what was set. The caller calls stop, which waits until this is over (the connection is net/http's again when
-// the handler returns) and tells whether it has happened.
+// unblock ends a read or a write that waits for the caller once ctx has ended. A blocked read knows of no context, so a
+// revoked key's upload could otherwise go on for as long as its sender likes. It sets the deadline that setDeadline is
+// for to one long past; the connection can't be read from, or written to, any more after that.
+//
+// Whoever calls it calls stop before the handler returns, because the connection is net/http's again then. stop waits
+// until this is over, and tells whether the deadline was set.
 func unblock(ctx context.Context, setDeadline func(time.Time) error) (stop func() (unblocked bool)) {
 	done := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -253,5 +269,14 @@ func unblock(ctx context.Context, setDeadline func(time.Time) error) (stop func(
 // longPast is a deadline that ends every read or write at once.
 var longPast = time.Unix(1, 0)
 
-// LongPast is for deadlines that handlers set by themselves.
-func LongPast() time.Time { return longPast }
+// SetBodyDeadline is for uploads, which may take longer than the server's own timeouts: it sets when the next part of
+// the body has to be there, and gives the answer a time of its own after that. Without the latter, whoever stopped in
+// the middle would be cut off without a word.
+func (r *Request) SetBodyDeadline(body time.Time, answerWithin time.Duration) {
+	_ = r.connection.SetReadDeadline(body)
+	_ = r.connection.SetWriteDeadline(body.Add(answerWithin))
+	if r.Context().Err() != nil {
+		// The request was cut, and unblock may have set its deadline before ours: it must not be put off.
+		_ = r.connection.SetReadDeadline(longPast)
+	}
+}

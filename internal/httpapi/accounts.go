@@ -24,7 +24,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// account is a connected account as the API shows it. There is no token in it, nor in anything that it is made of.
+// account is a connected account as the API shows it. There is no token in it, nor in anything that it is made of: what
+// is never read from the database can't be shown by mistake.
 type account struct {
 	ID                string        `json:"id"`
 	ProfileID         *string       `json:"profileId" doc:"The profile that it belongs to; null: the organization alone, and keys pinned to a profile don't see it."`
@@ -49,6 +50,8 @@ func accountOf(a store.Account) account {
 	}
 }
 
+// errNotEnabled is for a platform that there is and that this server has no connector of. It is no 404, because the
+// name is right, and the same request works elsewhere.
 var errNotEnabled = &problem.Problem{
 	Kind: problem.Forbidden, Code: platform.CodeNotEnabled, Rule: "platform",
 	Message:     "This server does not offer this platform yet.",
@@ -69,36 +72,37 @@ func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) 
 func (a *API) getAccount(r *endpoint.Request) (account, error) {
 	found, err := r.View().Account(r.Context(), r.Param())
 	if err != nil {
-		return account{}, orNotFound(err, posting.ErrNoAccount)
+		return account{}, posting.OrNotFound(err, posting.ErrNoAccount)
 	}
 	return accountOf(found), nil
 }
 
-// orNotFound returns the problem of this kind of thing if err is that it was not found.
-func orNotFound(err error, p *problem.Problem) error {
-	if errors.Is(err, store.ErrNotFound) {
-		return p
-	}
-	return err
-}
-
-// deleted is what is left of a thing that was deleted.
+// deleted is what is left of a thing that was deleted. It is a 200 with a body and no 204: the reference's SDK reads
+// it.
 type deleted struct {
 	ID      string `json:"id"`
 	Deleted bool   `json:"deleted" enum:"true"`
 }
 
+// disconnectAccount takes the account's queued posts along: without an account they could only fail, one after the
+// other, when their time comes. What it has published stays.
 func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
-	gone, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(sameDeleted)),
-		func(_ context.Context, tx *store.Tx) (deleted, error) {
-			return deleted{r.Param(), true}, tx.DeleteAccount(r.Param())
-		})
-	return gone, orNotFound(err, posting.ErrNoAccount)
+	gone, err := deleteNamed(r, (*store.Tx).DeleteAccount)
+	return gone, posting.OrNotFound(err, posting.ErrNoAccount)
 }
 
-func sameDeleted(d deleted) deleted { return d }
+// deleteNamed deletes what the path's parameter names. A second request finds nothing and says so; whoever is not sure
+// that the first one arrived sends an Idempotency-Key.
+func deleteNamed(r *endpoint.Request, remove func(tx *store.Tx, id string) error) (deleted, error) {
+	show := func(d deleted) deleted { return d }
+	return write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(show)),
+		func(_ context.Context, tx *store.Tx) (deleted, error) {
+			return deleted{r.Param(), true}, remove(tx, r.Param())
+		})
+}
 
-// connectAccount is the body of a request to begin a connection.
+// connectAccount is the body of a request to begin a connection. ProfileID is not stored: that there is such a profile
+// is checked now, so that nobody finds out after a browser has been to the platform and back.
 type connectAccount struct {
 	ProfileID *string `json:"profileId,omitempty" doc:"The profile that the account is to belong to."`
 	ReturnTo  string  `json:"returnTo,omitempty" doc:"Where a browser goes in the end, for platforms that are connected in one."`
@@ -111,6 +115,8 @@ type connection struct {
 	Descriptor platform.Descriptor      `json:"descriptor"`
 }
 
+// connectAccount begins a connection. Nothing is stored, so nothing is committed: the answer is all that an
+// Idempotency-Key has to keep.
 func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection, error) {
 	to, err := a.connectable(r.Param())
 	if err != nil {
@@ -119,7 +125,7 @@ func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection
 	if _, err := a.profileFor(r, in.ProfileID); err != nil {
 		return connection{}, err
 	}
-	// What is no address has always been accepted and ignored; so it is until a platform needs one.
+	// What is no address has always been accepted and ignored; so it is until a platform needs one, and can refuse it.
 	returnTo, _ := platform.CheckReturnTo(in.ReturnTo)
 	begun, err := to.Connector.Begin(r.Context(), platform.ConnectionRequest{ReturnTo: returnTo})
 	if err != nil {
@@ -128,7 +134,8 @@ func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection
 	return connection{to.Name, begun.State, begun.Descriptor}, nil
 }
 
-// connectable returns a platform that accounts can be connected of, by the name that a caller gave it.
+// connectable returns a platform that accounts can be connected of, by the name that a caller gave it. The catalog is
+// asked first, which has every platform that this program knows; Config.Platforms are those that this server offers.
 func (a *API) connectable(name string) (platform.Platform, error) {
 	if _, ok := catalog.All.Get(platform.Name(name)); !ok {
 		return platform.Platform{}, posting.NoPlatform("platform")
@@ -144,7 +151,8 @@ func (a *API) connectable(name string) (platform.Platform, error) {
 // to the platform and nowhere else.
 type completeConnection map[string]string
 
-// connectWithin bounds the platform's answer to a connection's credentials.
+// connectWithin bounds the platform's answer to a connection's credentials. The caller waits for it, and the server's
+// own time for a response has to be enough to say that the platform could not be asked.
 const connectWithin = 15 * time.Second
 
 // connected is an account that has been connected, and whether it is a new one.
@@ -153,6 +161,9 @@ type connected struct {
 	created bool
 }
 
+// completeConnection connects an account with the caller's credentials. The platform is asked before the commit point
+// and outside of the transaction: a slow platform must hold up neither a revocation nor the database. If the key is
+// revoked meanwhile, the platform has been asked in vain, and nothing is stored.
 func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (account, error) {
 	to, err := a.connectable(r.Param())
 	if err != nil {
@@ -161,7 +172,7 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	var named *string
 	if id, ok := in["profileId"]; ok {
 		named = &id
-		delete(in, "profileId")
+		delete(in, "profileId") // the rest is the platform's
 	}
 	profileID, err := a.profileFor(r, named)
 	if err != nil {
@@ -186,9 +197,11 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 			})
 			return connected{put, created}, err
 		})
-	return accountOf(put.Account), orNotFound(err, posting.ErrNoProfile)
+	return accountOf(put.Account), posting.OrNotFound(err, posting.ErrNoProfile)
 }
 
+// connectedAnswer tells a new account (201) from one whose credentials were renewed (200): to connect again is how
+// people mend an account whose token was taken back, and its posts must stay its own.
 func connectedAnswer(c connected) (int, account) {
 	if c.created {
 		return http.StatusCreated, accountOf(c.Account)
@@ -196,33 +209,29 @@ func connectedAnswer(c connected) (int, account) {
 	return http.StatusOK, accountOf(c.Account)
 }
 
-// checkFields tells which field is missing, or is none.
+// checkFields tells which field is missing, or is none. The first one in order counts, so that the answer to one
+// request is always the same. No value is looked at: whether credentials are right is for the platform to say.
 func checkFields(fields []platform.Field, in map[string]string) error {
 	known := map[string]bool{}
 	for _, f := range fields {
 		known[f.Name] = true
 		if f.Required && in[f.Name] == "" {
-			return problem.NewInvalid(
-				f.Name,
-				"A field that the connection needs is missing.",
-				"POST /v1/accounts/connect/{platform} lists the fields.",
-			)
+			return problem.NewInvalid(f.Name, "A field that the connection needs is missing.",
+				"POST /v1/accounts/connect/{platform} lists the fields.")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if !known[name] {
-			return problem.NewInvalid(
-				endpoint.RuleAt(jsontext.Pointer("").AppendToken(name)),
+			return problem.NewInvalid(endpoint.RuleAt(jsontext.Pointer("").AppendToken(name)),
 				"The request's body has a member that the connection does not know.",
-				"POST /v1/accounts/connect/{platform} lists the fields.",
-			)
+				"POST /v1/accounts/connect/{platform} lists the fields.")
 		}
 	}
 	return nil
 }
 
-// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours is told in our
-// own words.
+// connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours stays the
+// error that it is, so that its text is in the log and not in the answer.
 func connectFailed(name platform.Name, err error) error {
 	var f *platform.Failure
 	if !errors.As(err, &f) {
@@ -235,6 +244,7 @@ func connectFailed(name platform.Name, err error) error {
 }
 
 // Schema describes what a connection is completed with, as far as that is the same for all platforms or known of one.
+// It is written by hand because the fields are a platform's, and a map has no type that would say them.
 func (completeConnection) Schema(huma.Registry) *huma.Schema {
 	text := func(description string) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeString, Description: description}

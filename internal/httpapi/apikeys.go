@@ -13,7 +13,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// apiKey is an ApiKey as the API shows it.
+// apiKey is an ApiKey as the API shows it: what people tell keys apart by, and nothing that helps to guess one. The
+// hash is not in it, although it could not be turned back: whoever has it can recognise the key elsewhere.
 type apiKey struct {
 	ID         string     `json:"id" doc:"UID of the ApiKey."`
 	Name       string     `json:"name" doc:"Its resource name."`
@@ -26,6 +27,9 @@ type apiKey struct {
 	ExpiresAt  *time.Time `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
 }
 
+// listKeys lists from memory, as listProfiles does: what is listed is what this replica goes by. So a key that was
+// minted a moment ago may not be there yet. Those of the other environment are, because the two belong to one
+// organization.
 func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
 	return endpoint.Listed[*authn.Key, apiKey]{
 		Position: func(k *authn.Key) store.Position { return store.Position{At: k.CreatedAt(), ID: string(k.ID())} },
@@ -33,6 +37,7 @@ func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
 	}.Items(r, a.config.Directory.Keys(r.Caller()))
 }
 
+// apiKeyOf shows a key. LastUsedAt is this replica's own knowledge: to share it would take a write for each request.
 func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	return apiKey{
 		ID:         string(k.ID()),
@@ -47,6 +52,8 @@ func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	}
 }
 
+// errKeysCannotManageKeys is what whoever has a leaked key must not get round: a key that could make keys would outlive
+// its own revocation. It is in the audit log as a refusal, since trying it may be a sign of that.
 var errKeysCannotManageKeys = &problem.Problem{
 	Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Class: admission.ClassKeyManagement,
 	Message: "An API key can neither create nor revoke API keys.",

@@ -12,7 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
-// errStorageFull may last as long as it takes somebody to make room.
+// errStorageFull may last as long as it takes somebody to make room, so callers are to wait for longer than in an
+// outage. It is a 503 and no 507 (RFC 4918): clients and proxies that know of Retry-After look for it there.
 var errStorageFull = &problem.Problem{
 	Kind: problem.Unavailable, Code: problem.CodeUnavailable, Rule: "media.storage_full",
 	Message:     "This server has no room for the file at the moment. Nothing was stored.",
@@ -20,7 +21,8 @@ var errStorageFull = &problem.Problem{
 	RetryAfter:  time.Minute,
 }
 
-// explain makes a problem of an error of the rooms below that package endpoint does not know; nil for others.
+// explain makes a problem of an error of the rooms below that package endpoint does not know; nil for others. What is
+// wrong with a file is not among them: see fileProblem.
 func explain(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, media.ErrFull):

@@ -22,7 +22,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// medium is an uploaded file as the API shows it.
+// medium is an uploaded file as the API shows it. SHA256 is there to tell whether what arrived is what was sent.
 type medium struct {
 	ID          string    `json:"id" doc:"Refer to the file by it: {\"kind\": \"image\", \"mediaId\": …}."`
 	URL         string    `json:"url" format:"uri" doc:"Where the file's bytes are, for a key that reaches it."`
@@ -33,6 +33,8 @@ type medium struct {
 	CreatedAt   time.Time `json:"createdAt"`
 }
 
+// mediumOf shows a file. Its URL is absolute, as the reference's is, so it needs to be known where callers reach this
+// API: behind a proxy that ends TLS, the Host they ask for is right and the scheme is not, and PublicURL says it.
 func (a *API) mediumOf(r *endpoint.Request, m store.Media) medium {
 	base := a.config.PublicURL
 	switch {
@@ -70,49 +72,51 @@ func (a *API) listMedia(r *endpoint.Request) (endpoint.Page[medium], error) {
 func (a *API) getMedia(r *endpoint.Request) (medium, error) {
 	m, err := r.View().Media(r.Context(), r.Param())
 	if err != nil {
-		return medium{}, orNotFound(err, posting.ErrNoMedia)
+		return medium{}, posting.OrNotFound(err, posting.ErrNoMedia)
 	}
 	return a.mediumOf(r, m), nil
 }
 
-// mediaContent sends a file's bytes. A browser that is shown the address downloads it, and runs nothing of it.
+// mediaContent sends a file's bytes. A browser that is shown the address downloads it, and runs nothing of it. Its
+// length goes out in the header: a connection that breaks in the middle must not look like a shorter file.
 func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 	view := r.View()
 	m, err := view.Media(r.Context(), r.Param())
 	if err != nil {
-		return orNotFound(err, posting.ErrNoMedia)
+		return posting.OrNotFound(err, posting.ErrNoMedia)
 	}
 	file, err := a.config.Library.Get(r.Context(), view.BlobKey(m.ID))
 	if errors.Is(err, media.ErrNotFound) {
-		return posting.ErrNoMedia // it was deleted since
+		return posting.ErrNoMedia // it was deleted since its row was read
 	}
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	r.SetFile(m.ContentType, m.SizeBytes)
-	_, err = io.Copy(deadlinePerWrite{w, r.Connection(), a.config.Clock.Now}, file)
+	_, err = io.Copy(deadlinePerWrite{w, r, a.config.Clock.Now}, file)
 	return err
 }
 
 // deleteMedia removes the row first: bytes without a row are swept up later, a row without bytes would be a lie.
 func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
-	gone, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(sameDeleted)),
-		func(_ context.Context, tx *store.Tx) (deleted, error) {
-			return deleted{r.Param(), true}, tx.DeleteMedia(r.Param())
-		})
+	gone, err := deleteNamed(r, (*store.Tx).DeleteMedia)
 	switch {
 	case errors.Is(err, store.ErrState):
 		return gone, errMediaInUse
 	case err != nil:
-		return gone, orNotFound(err, posting.ErrNoMedia)
+		return gone, posting.OrNotFound(err, posting.ErrNoMedia)
 	}
+	// Whether the caller still waits or not: the row is gone, so nobody could ask for it again.
 	a.deleteBlob(context.WithoutCancel(r.Context()), r, r.View().BlobKey(r.Param()))
 	return gone, nil
 }
 
-// uploadMedia streams a file into the library and then adds its row. The file of a request that was answered before is
-// only looked at: nothing is stored twice.
+// uploadMedia streams a file into the library and then adds its row. In this order, because bytes without a row are
+// swept up, and a row without bytes would be an answer that is not true.
+//
+// If the Idempotency-Key was answered before, the file that comes this time is read only to see whether it is the same.
+// Nothing of it is stored.
 func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	query, err := r.ReadQuery()
 	if err != nil {
@@ -127,7 +131,7 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if err != nil {
 		return medium{}, err
 	}
-	part, err := a.filePart(r)
+	part, err := a.filePart(r) // after all that can be wrong without it: nobody should send a gigabyte to be told of a typo
 	if err != nil {
 		return medium{}, err
 	}
@@ -140,12 +144,13 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 		return medium{}, err
 	}
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
-	m.CreatedAt = a.now()
+	m.CreatedAt = a.now() // when it is there, not when its upload began: listings are in the order of commits, nearly
 	r.SetContent(file.SHA256)
 	return a.addMedium(r, m)
 }
 
-// receive puts the file of an upload into the library.
+// receive puts the file of an upload into the library. What follows the file is read before the row is added: a request
+// with two files is refused as one, and leaves nothing.
 func (a *API) receive(r *endpoint.Request, key string, part *filePart) (media.File, error) {
 	file, err := a.config.Library.Put(r.Context(), key, part)
 	if err != nil {
@@ -158,21 +163,21 @@ func (a *API) receive(r *endpoint.Request, key string, part *filePart) (media.Fi
 	return file, nil
 }
 
-// addMedium adds the row of a file that is in the library.
+// addMedium adds the row of a file that is in the library, or removes the file again.
 func (a *API) addMedium(r *endpoint.Request, m store.Media) (medium, error) {
 	created := func(m store.Media) (int, medium) { return http.StatusCreated, a.mediumOf(r, m) }
-	tried := false
+	tried := false // a transaction has begun; without one, nothing can have been committed
 	_, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, created),
 		func(_ context.Context, tx *store.Tx) (store.Media, error) {
 			tried = true
 			return m, tx.AddMedia(m)
 		})
-	// While the database is away, what was tried may have been committed all the same. Then the row must find its bytes;
-	// if there is none, they are swept up later.
-	if doubtful := tried && errors.Is(err, store.ErrUnavailable); err != nil && !doubtful {
+	// If the database went away in the middle, the row may have been committed all the same, and needs the bytes. If it
+	// was not, they are swept up later.
+	if mayBeThere := tried && errors.Is(err, store.ErrUnavailable); err != nil && !mayBeThere {
 		a.dropBlob(r, r.View().BlobKey(m.ID))
 	}
-	return a.mediumOf(r, m), orNotFound(err, posting.ErrNoProfile)
+	return a.mediumOf(r, m), posting.OrNotFound(err, posting.ErrNoProfile)
 }
 
 // replayUpload answers an upload with what was answered before, if the file is the same.
@@ -191,21 +196,23 @@ func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 // dropWithin bounds the removal of a file whose request has failed, and perhaps its caller gone.
 const dropWithin = 5 * time.Second
 
-// dropBlob removes a file that has got no row.
+// dropBlob removes a file that has got no row. Not in the request's context, which may have ended: that is often why.
 func (a *API) dropBlob(r *endpoint.Request, key string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), dropWithin)
 	defer cancel()
 	a.deleteBlob(ctx, r, key)
 }
 
-// deleteBlob removes a file. If that fails, the upkeep of package publish removes it a day later.
+// deleteBlob removes a file. If that fails, the upkeep of package publish removes it a day later. The caller is told of
+// no error: what they asked for is done.
 func (a *API) deleteBlob(ctx context.Context, r *endpoint.Request, key string) {
 	if err := a.config.Library.Delete(ctx, key); err != nil {
 		a.config.Logger.WarnContext(ctx, "delete a media file; it will be swept up", "requestId", r.ID(), "error", err)
 	}
 }
 
-// newMediaID returns "med_" and 22 characters of 0-9A-Za-z: 131 random bits.
+// newMediaID returns "med_" and 22 characters of 0-9A-Za-z: 131 random bits. It says what it is, unlike the UUIDs of
+// other things, because the reference's do.
 func (a *API) newMediaID() string {
 	id := []byte("med_0000000000000000000000")
 	if err := key.FillBase62(a.config.Random, id[len("med_"):]); err != nil {

@@ -5,7 +5,6 @@ package httpapi
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -18,128 +17,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// createPosts is the body of a request to publish.
-type createPosts struct {
-	Targets      []target      `json:"targets" minItems:"1" maxItems:"25" doc:"Where it goes: one post is made for each."`
-	Text         string        `json:"text,omitempty" doc:"The text of targets that have none of their own."`
-	Media        []mediaInput  `json:"media,omitempty" doc:"The media of targets that have none of their own."`
-	FirstComment *firstComment `json:"firstComment,omitempty" doc:"That of targets that have none of their own."`
-	PublishNow   *bool         `json:"publishNow,omitempty" doc:"What happens without scheduledAt anyway."`
-	ScheduledAt  *time.Time    `json:"scheduledAt,omitempty" doc:"When to publish, at least a second from now; without it, at once."`
-	ProfileID    *string       `json:"profileId,omitempty" doc:"Only accounts of this profile are meant."`
-}
-
-// target is one account that a post goes to.
-type target struct {
-	AccountID    *string           `json:"accountId,omitempty" doc:"This, or platform, or both."`
-	Platform     *platform.Name    `json:"platform,omitempty" doc:"Enough if the key reaches one account of it."`
-	Text         *string           `json:"text,omitempty"`
-	Media        *[]mediaInput     `json:"media,omitempty"`
-	FirstComment *firstComment     `json:"firstComment,omitempty"`
-	Options      *platform.Options `json:"options,omitempty" doc:"What only this platform knows."`
-}
-
-type firstComment struct {
-	Text string `json:"text" doc:"A reply that is published after the post."`
-}
-
-// mediaInput is a file of a post.
-type mediaInput struct {
-	Kind    string `json:"kind" enum:"image,video"`
-	AltText string `json:"altText,omitempty"`
-	MediaID string `json:"mediaId,omitempty" doc:"Of POST /v1/media."`
-
-	URL         string `json:"url,omitempty" doc:"Not taken yet: upload the file."`
-	BytesBase64 string `json:"bytesBase64,omitempty" doc:"Not taken yet: upload the file."`
-}
-
-// batch is what became of a request to publish.
-type batch struct {
-	ID          string              `json:"id"`
-	Status      posting.BatchStatus `json:"status"`
-	CreatedAt   time.Time           `json:"createdAt"`
-	ScheduledAt *time.Time          `json:"scheduledAt,omitempty"`
-	Results     []targetResult      `json:"results" doc:"In the order of targets."`
-}
-
-type targetResult struct {
-	AccountID       string             `json:"accountId"`
-	Platform        platform.Name      `json:"platform"`
-	PostID          string             `json:"postId"`
-	Status          store.Status       `json:"status"`
-	URI             string             `json:"uri,omitempty"`
-	CID             string             `json:"cid,omitempty"`
-	FirstCommentURI string             `json:"firstCommentUri,omitempty"`
-	FirstCommentCID string             `json:"firstCommentCid,omitempty"`
-	Warnings        []platform.Warning `json:"warnings,omitempty"`
-	Error           *platform.Failure  `json:"error,omitempty"`
-}
-
-// draft is the body as package posting has it.
-func (in *createPosts) draft() posting.Draft {
-	d := posting.Draft{
-		Text: in.Text, Media: mediaOf(in.Media), FirstComment: in.FirstComment.text(),
-		PublishNow: in.PublishNow, ScheduledAt: in.ScheduledAt, ProfileID: in.ProfileID,
-		Targets: make([]posting.Target, 0, len(in.Targets)),
-	}
-	for _, t := range in.Targets {
-		target := posting.Target{
-			AccountID: t.AccountID, Platform: t.Platform, Text: t.Text,
-			FirstComment: t.FirstComment.text(), Options: t.Options,
-		}
-		if t.Media != nil {
-			own := mediaOf(*t.Media)
-			target.Media = &own
-		}
-		d.Targets = append(d.Targets, target)
-	}
-	return d
-}
-
-// text is that of a comment; nil: there is none.
-func (c *firstComment) text() *string {
-	if c == nil {
-		return nil
-	}
-	return &c.Text
-}
-
-func mediaOf(items []mediaInput) []posting.Media {
-	media := make([]posting.Media, 0, len(items))
-	for _, m := range items {
-		media = append(media, posting.Media(m))
-	}
-	return media
-}
-
-func (a *API) createPosts(r *endpoint.Request, in createPosts) (batch, error) {
-	b, err := a.posting.Create(r.Context(), r.Caller(), r.Operation(), in.draft(), endpoint.Answer(r, batchAnswer))
-	return batchOf(b), err
-}
-
-func batchAnswer(b posting.Batch) (int, batch) {
-	if b.Scheduled {
-		return http.StatusAccepted, batchOf(b)
-	}
-	return http.StatusOK, batchOf(b)
-}
-
-// batchOf shows the posts of one request.
-func batchOf(b posting.Batch) batch {
-	shown := batch{Status: b.Status(), Results: make([]targetResult, 0, len(b.Posts))}
-	for _, p := range b.Posts {
-		shown.ID, shown.CreatedAt, shown.ScheduledAt = p.BatchID, p.CreatedAt.UTC(), timeOrNull(p.ScheduledAt)
-		shown.Results = append(shown.Results, targetResult{
-			AccountID: p.AccountID, Platform: p.Platform, PostID: p.ID, Status: p.Status,
-			URI: p.Receipt.URI, CID: p.Receipt.CID,
-			FirstCommentURI: p.Receipt.FirstCommentURI, FirstCommentCID: p.Receipt.FirstCommentCID,
-			Warnings: p.Receipt.Warnings, Error: p.Failure,
-		})
-	}
-	return shown
-}
-
-// post is one text for one account as the API shows it.
+// post is one text for one account as the API shows it. A field that has no value is null and present, so that a client
+// can tell "none" from "not told". AppendJSON has the same fields in the same order; a test compares the two.
 type post struct {
 	ID          string            `json:"id"`
 	ProfileID   *string           `json:"profileId" doc:"The profile of its account; null: the organization alone."`
@@ -159,6 +38,7 @@ type post struct {
 	UpdatedAt   time.Time         `json:"updatedAt"`
 }
 
+// postAccount is as much of an account as a list of posts needs, so that a client does not ask for each.
 type postAccount struct {
 	ID                string        `json:"id"`
 	Platform          platform.Name `json:"platform"`
@@ -172,6 +52,8 @@ type postDetail struct {
 	Attempts []attempt `json:"attempts" doc:"Oldest first."`
 }
 
+// attempt is one try to publish a post. They are kept, one row each: after a retry it still shows what went wrong
+// before.
 type attempt struct {
 	ID               string          `json:"id"`
 	AttemptNumber    int             `json:"attemptNumber" doc:"From 1."`
@@ -183,6 +65,7 @@ type attempt struct {
 	PlatformResponse json.RawMessage `json:"platformResponse" doc:"What the platform said, if it said anything."`
 }
 
+// postOf shows a post. It needs the API for Sandbox, which is a property of the environment and not of the post.
 func (a *API) postOf(p store.Post) post {
 	shown := post{
 		ID:          p.ID,
@@ -202,7 +85,7 @@ func (a *API) postOf(p store.Post) post {
 		UpdatedAt:   p.UpdatedAt,
 	}
 	if shown.MediaRefs == nil {
-		shown.MediaRefs = []store.MediaRef{}
+		shown.MediaRefs = []store.MediaRef{} // its JSON is [], never null
 	}
 	if ref := p.Account; ref != nil {
 		shown.Account = &postAccount{ref.ID, ref.Platform, ref.PlatformAccountID, stringOrNull(ref.DisplayName)}
@@ -210,6 +93,7 @@ func (a *API) postOf(p store.Post) post {
 	return shown
 }
 
+// attemptOf shows an attempt. One that still runs has neither failed nor succeeded.
 func attemptOf(t store.Attempt) attempt {
 	shown := attempt{
 		ID:            t.ID,
@@ -224,7 +108,8 @@ func attemptOf(t store.Attempt) attempt {
 	return shown
 }
 
-// Values of the filters, and of what is shown.
+// Values of the filters, and of what is shown. Platforms and statuses of batches come from the rooms that own them: one
+// that is added there is in the document without anybody thinking of it.
 var (
 	platformNames = catalog.All.Names()
 	postStatuses  = texts(
@@ -241,8 +126,8 @@ func texts[T ~string](values ...T) []string {
 	return list
 }
 
-// Values of the filters that are the reference's and that no post here ever has. Asking for them is no mistake: there
-// are none.
+// Values of the filters that are the reference's and that no post here ever has. Its SDK asks for them, which is no
+// mistake: there are none. They are not in the document, where they would be an offer.
 var (
 	otherPlatforms = []string{"facebook", "instagram", "pinterest", "threads", "tiktok", "twitter"}
 	otherStatuses  = []string{"validated"}
@@ -258,10 +143,15 @@ var postFilters = []endpoint.Parameter{
 	{Name: "before", Description: "Only posts created before this time.", Format: "date-time"},
 }
 
+// listPosts checks the filters before the profile, as the parameters stand in the document: of several mistakes,
+// callers are told the same one each time.
 func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
 	var filter store.PostFilter
 	var view *store.View
-	return postList(a).Rows(r, func(query url.Values) (err error) {
+	return endpoint.Listed[store.Post, post]{
+		Position: func(p store.Post) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
+		Show:     a.postOf,
+	}.Rows(r, func(query url.Values) (err error) {
 		if filter, err = postFilter(query); err != nil {
 			return err
 		}
@@ -270,13 +160,7 @@ func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
 	}, func(page store.Page) ([]store.Post, bool, error) { return view.Posts(r.Context(), filter, page) })
 }
 
-func postList(a *API) endpoint.Listed[store.Post, post] {
-	return endpoint.Listed[store.Post, post]{
-		Position: func(p store.Post) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
-		Show:     a.postOf,
-	}
-}
-
+// postFilter reads the parameters that narrow the list. errorCode may be anything: a platform's codes are its own.
 func postFilter(query url.Values) (f store.PostFilter, err error) {
 	if f.Platforms, err = endpoint.ListParam(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
 		return f, err
@@ -297,10 +181,12 @@ func postFilter(query url.Values) (f store.PostFilter, err error) {
 	return f, err
 }
 
+// getPost reads a post, then its attempts, and not both in one transaction: an attempt that begins in between may be
+// shown with a post that is still queued, and the next request shows both as they are.
 func (a *API) getPost(r *endpoint.Request) (*postDetail, error) {
 	p, err := r.View().Post(r.Context(), r.Param())
 	if err != nil {
-		return nil, orNotFound(err, posting.ErrNoPost)
+		return nil, posting.OrNotFound(err, posting.ErrNoPost)
 	}
 	attempts, err := r.View().Attempts(r.Context(), p.ID)
 	if err != nil {
@@ -313,7 +199,8 @@ func (a *API) getPost(r *endpoint.Request) (*postDetail, error) {
 	return detail, nil
 }
 
-// editPost is the body of a change of a post.
+// editPost is the body of a change of a post. What is left out stays as it is. An account can't be changed: that would
+// be another post, with other rules.
 type editPost struct {
 	ScheduledAt *time.Time    `json:"scheduledAt,omitempty" doc:"At least a second from now."`
 	Text        *string       `json:"text,omitempty"`
@@ -331,7 +218,7 @@ func (a *API) editPost(r *endpoint.Request, in editPost) (post, error) {
 	return a.postOf(p), err
 }
 
-// canceled is what becomes of a post that is deleted: it stays, as a record.
+// canceled is what becomes of a post that is deleted: it stays stored, so that it can be queued again.
 type canceled struct {
 	ID     string `json:"id"`
 	Status string `json:"status" enum:"canceled"`
@@ -339,12 +226,14 @@ type canceled struct {
 
 func canceledOf(p store.Post) canceled { return canceled{p.ID, string(p.Status)} }
 
+// cancelPost is a DELETE that deletes nothing: what stays is how a client finds out why something was not published.
 func (a *API) cancelPost(r *endpoint.Request, _ endpoint.Nothing) (canceled, error) {
 	p, err := a.posting.Cancel(r.Context(), r.Operation(), r.Param(), endpoint.Answer(r, endpoint.OK(canceledOf)))
 	return canceledOf(p), err
 }
 
-// retryPost is the body of a request to publish again what has failed.
+// retryPost is the body of a request to publish again what has failed. The post is queued even without a time, so the
+// answer does not wait for the platform, unlike that of POST /v1/posts.
 type retryPost struct {
 	ScheduledAt *time.Time `json:"scheduledAt,omitempty" doc:"At least a second from now; without it, at once."`
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// profile is a Profile as the API shows it.
+// profile is a Profile as the API shows it. The reference has name and slug for what Kubernetes calls display name and
+// name: to find it by kubectl, take the slug.
 type profile struct {
 	ID        string    `json:"id" doc:"UID of the Profile."`
 	Name      string    `json:"name" doc:"Its display name."`
@@ -40,34 +41,46 @@ func (a *API) listProfiles(r *endpoint.Request) (endpoint.Page[profile], error) 
 }
 
 func (a *API) getProfile(r *endpoint.Request) (profile, error) {
-	p := r.Caller().FindProfile(a.config.Directory, r.Param())
-	if p == nil {
-		return profile{}, posting.ErrNoProfile
+	p, err := a.findProfile(r, r.Param())
+	if err != nil {
+		return profile{}, err
 	}
 	return profileOf(p), nil
 }
 
+// findProfile returns the profile with an id that the caller has named, if the caller may see it. One that belongs to
+// somebody else, and one that never was, are the same mistake: 404, wherever it is named.
+func (a *API) findProfile(r *endpoint.Request, id string) (*caller.Profile, error) {
+	p := r.Caller().FindProfile(a.config.Directory, id)
+	if p == nil {
+		return nil, posting.ErrNoProfile
+	}
+	return p, nil
+}
+
 // profileFor returns the id of the profile that something new belongs to: the one that is named, or else the caller's
-// home (see caller.HomeProfileID).
+// home (see caller.HomeProfileID). named is nil if none is; "" is a name, of no profile.
 func (a *API) profileFor(r *endpoint.Request, named *string) (string, error) {
 	if named == nil {
 		return r.Caller().HomeProfileID(a.config.Directory), nil
 	}
-	p := r.Caller().FindProfile(a.config.Directory, *named)
-	if p == nil {
-		return "", posting.ErrNoProfile
+	p, err := a.findProfile(r, *named)
+	if err != nil {
+		return "", err
 	}
 	return p.ID, nil
 }
 
 // viewOfQuery is what the caller reaches, narrowed to the profile that the parameter profileId names, if there is one.
+// An empty profileId is one that does not exist, and not none: a script whose variable is not set must not list
+// everything.
 func (a *API) viewOfQuery(r *endpoint.Request, query url.Values) (*store.View, error) {
 	if !query.Has(profileParam.Name) {
 		return r.View(), nil
 	}
-	p := r.Caller().FindProfile(a.config.Directory, query.Get(profileParam.Name))
-	if p == nil {
-		return nil, posting.ErrNoProfile
+	p, err := a.findProfile(r, query.Get(profileParam.Name))
+	if err != nil {
+		return nil, err
 	}
 	return r.View().Within(p.ID), nil
 }

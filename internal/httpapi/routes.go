@@ -13,31 +13,39 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/posting"
 )
 
-// routes is all there is.
+// routes is all there is: one table for requests, the OpenAPI document and the reference. It has their order, too.
+//
+// A row that names no Access takes keys alone. Writes name none on purpose: a browser sends a session's cookie with
+// whatever another site makes it send. Statuses are listed as far as they don't follow from the row by themselves; what
+// a client sees of a row (its path, its operationId, its statuses) is for good once it is released.
 func (a *API) routes() []endpoint.Route {
 	return slices.Concat(a.keyRoutes(), a.accountRoutes(), a.mediaRoutes(), a.postRoutes(), a.serverRoutes())
 }
 
+// postRoutes are about posts, by whose ids callers follow what becomes of them.
 func (a *API) postRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
 			Method: http.MethodPost, Path: "/v1/posts", ID: "createPosts", Scope: v1alpha1.ScopePostsWrite,
 			Summary: "Publish",
-			Detail: "One post for each target, at once (200) or later (202). Everything is checked before anything is stored. A target that " +
-				"its platform does not take is no error of the request: results tells what became of each.",
+			Detail: "One post for each target, at once (200) or later (202). Everything is checked before anything is " +
+				"stored. A target that its platform does not take is no error of the request: results tells what became " +
+				"of each.",
 			Success: []int{http.StatusOK, http.StatusAccepted}, Refuses: []int{http.StatusNotFound},
 			AnswerWithin: posting.AnswerWithin,
 			Endpoint:     endpoint.Writes(a.createPosts),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/posts", ID: "listPosts", Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
+			Method: http.MethodGet, Path: "/v1/posts", ID: "listPosts",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
 			Summary: "List posts",
 			Detail:  "The posts that the key reaches, newest first.",
 			Paged:   true, Query: postFilters, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Returns(a.listPosts),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/posts/{id}", ID: "getPost", Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
+			Method: http.MethodGet, Path: "/v1/posts/{id}", ID: "getPost",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
 			Summary:  "Get a post",
 			Detail:   "With every attempt to publish it.",
 			Endpoint: endpoint.Returns(a.getPost),
@@ -62,6 +70,8 @@ func (a *API) postRoutes() []endpoint.Route {
 	}
 }
 
+// mediaRoutes are about uploaded files. A file comes first and a post names it: an upload may take minutes, and should
+// be sent again by itself if it fails.
 func (a *API) mediaRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
@@ -73,21 +83,24 @@ func (a *API) mediaRoutes() []endpoint.Route {
 			Endpoint: endpoint.Uploads(a.uploadMedia),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/media", ID: "listMedia", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Method: http.MethodGet, Path: "/v1/media", ID: "listMedia",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
 			Summary: "List media",
 			Detail:  "The files that the key reaches, newest first.",
 			Paged:   true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Returns(a.listMedia),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
 			Summary:  "Get a media file's description",
 			Endpoint: endpoint.Returns(a.getMedia),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/media/{id}/content", ID: "getMediaContent", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Method: http.MethodGet, Path: "/v1/media/{id}/content", ID: "getMediaContent",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
 			Summary:  "Get a media file's bytes",
-			Endpoint: endpoint.Streams("", a.mediaContent),
+			Endpoint: endpoint.Streams("", a.mediaContent), // each file has a type of its own
 		},
 		{
 			Method: http.MethodDelete, Path: "/v1/media/{id}", ID: "deleteMedia", Scope: v1alpha1.ScopeMediaWrite,
@@ -98,17 +111,21 @@ func (a *API) mediaRoutes() []endpoint.Route {
 	}
 }
 
+// accountRoutes are about connected accounts. To connect one takes two requests, because what a platform asks for, it
+// says itself: a client shows the fields of the first answer, and sends them with the second request.
 func (a *API) accountRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
-			Method: http.MethodGet, Path: "/v1/accounts", ID: "listAccounts", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
+			Method: http.MethodGet, Path: "/v1/accounts", ID: "listAccounts",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
 			Summary: "List accounts",
 			Detail:  "The connected accounts that the key reaches, newest first.",
 			Paged:   true, Unpaged: true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Returns(a.listAccounts),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/accounts/{id}", ID: "getAccount", Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
+			Method: http.MethodGet, Path: "/v1/accounts/{id}", ID: "getAccount",
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
 			Summary:  "Get an account",
 			Endpoint: endpoint.Returns(a.getAccount),
 		},
@@ -119,7 +136,8 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Endpoint: endpoint.Writes(a.disconnectAccount),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ID: "connectAccount", Scope: v1alpha1.ScopeAccountsWrite,
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ID: "connectAccount",
+			Scope:       v1alpha1.ScopeAccountsWrite,
 			Summary:     "Begin to connect an account",
 			Detail:      "Tells what the platform asks for.",
 			ParamValues: platformNames,
@@ -127,10 +145,11 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Endpoint:    endpoint.Writes(a.connectAccount),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ID: "completeConnection", Scope: v1alpha1.ScopeAccountsWrite,
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ID: "completeConnection",
+			Scope:   v1alpha1.ScopeAccountsWrite,
 			Summary: "Connect an account",
-			Detail: "With what the platform asks for, and optionally profileId. 201 for a new account; 200 for one that was connected " +
-				"before, whose credentials are renewed.",
+			Detail: "With what the platform asks for, and optionally profileId. 201 for a new account; 200 for one that " +
+				"was connected before, whose credentials are renewed.",
 			ParamValues: platformNames,
 			Success:     []int{http.StatusOK, http.StatusCreated}, Refuses: []int{http.StatusNotFound, http.StatusBadGateway},
 			Endpoint: endpoint.Writes(a.completeConnection),
@@ -138,7 +157,8 @@ func (a *API) accountRoutes() []endpoint.Route {
 	}
 }
 
-// keyRoutes are about the caller's key and what it is one of.
+// keyRoutes are about the caller's key and what it is one of. They need no scope: a key may always learn what it is,
+// and a client asks first thing, to say what it can't do.
 func (a *API) keyRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
@@ -148,9 +168,11 @@ func (a *API) keyRoutes() []endpoint.Route {
 			Endpoint: endpoint.Returns(a.whoami),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/profiles", ID: "listProfiles", Access: admission.KeyOrSession, Paged: true, Unpaged: true,
-			Summary:  "List profiles",
-			Detail:   "The profiles that the key reaches, newest first: those of its organization, or its own if it is pinned to one.",
+			Method: http.MethodGet, Path: "/v1/profiles", ID: "listProfiles",
+			Access: admission.KeyOrSession, Paged: true, Unpaged: true,
+			Summary: "List profiles",
+			Detail: "The profiles that the key reaches, newest first: those of its organization, or its own if it is " +
+				"pinned to one.",
 			Endpoint: endpoint.Returns(a.listProfiles),
 		},
 		{
@@ -159,10 +181,11 @@ func (a *API) keyRoutes() []endpoint.Route {
 			Endpoint: endpoint.Returns(a.getProfile),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/api-keys", ID: "listApiKeys", Access: admission.KeyOrSession, Paged: true, Unpaged: true,
+			Method: http.MethodGet, Path: "/v1/api-keys", ID: "listApiKeys",
+			Access: admission.KeyOrSession, Paged: true, Unpaged: true,
 			Summary: "List API keys",
-			Detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or those pinned to " +
-				"its profile if it is pinned to one. Expired keys are listed until they are deleted.",
+			Detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or " +
+				"those pinned to its profile if it is pinned to one. Expired keys are listed until they are deleted.",
 			Endpoint: endpoint.Returns(a.listKeys),
 		},
 		{
@@ -174,21 +197,22 @@ func (a *API) keyRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodDelete, Path: "/v1/api-keys/{id}", ID: "revokeApiKey", Access: admission.KeyOnly,
-			Summary:  "Revoke an API key: not with an API key",
-			Detail:   "Always refused, whether the key exists or not. Revoke a key by deleting its ApiKey resource, or in the dashboard.",
+			Summary: "Revoke an API key: not with an API key",
+			Detail: "Always refused, whether the key exists or not. Revoke a key by deleting its ApiKey resource, or in " +
+				"the dashboard.",
 			Refuses:  []int{http.StatusForbidden},
 			Endpoint: endpoint.RefusesAll(errKeysCannotManageKeys),
 		},
 	}
 }
 
-// serverRoutes need no key.
+// serverRoutes need no key: kubelets and load balancers have none, and a client is generated before there is one.
 func (a *API) serverRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
 			Method: http.MethodGet, Path: "/v1/openapi.json", ID: "openapi", Access: admission.Anyone,
 			Summary:  "This document",
-			Cache:    "public, max-age=300",
+			Cache:    "public, max-age=300", // the same for everyone, until the next release
 			Endpoint: endpoint.Returns(a.openAPI),
 		},
 		{

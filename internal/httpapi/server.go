@@ -9,7 +9,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
-// openAPI answers with the OpenAPI document, which is made once.
+// openAPI answers with the OpenAPI document. It is made once, when the process starts: a table of routes that can't be
+// described must not be found out by a caller.
 func (a *API) openAPI(*endpoint.Request) (json.RawMessage, error) { return a.document, nil }
 
 // health is the body of a probe that succeeds.
@@ -18,9 +19,11 @@ type health struct {
 }
 
 // healthz is true of every process that can answer at all: being cut off from the apiserver is no reason to restart it.
+// A restart would take away the index by which it can go on serving once it is back, and what its requests are doing.
 func (a *API) healthz(*endpoint.Request) (health, error) { return health{"ok"}, nil }
 
-// readyz tells load balancers whether to send requests here.
+// readyz tells load balancers whether to send requests here. Draining is asked first: a process that is about to stop
+// is not to be waited for, whatever else it lacks.
 func (a *API) readyz(*endpoint.Request) (health, error) {
 	switch {
 	case a.config.Draining():

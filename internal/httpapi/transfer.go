@@ -8,7 +8,6 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net/http"
 	"strings"
 	"time"
 
@@ -18,13 +17,11 @@ import (
 )
 
 var (
-	errMultipart = problem.NewInvalid("media.content_type", "The request's body is not declared to be multipart/form-data.",
+	errMultipart = problem.NewInvalid("media.content_type",
+		"The request's body is not declared to be multipart/form-data.",
 		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
-	errMultipartBroken = problem.NewInvalid(
-		"media.parse_failed",
-		"The request's body is not well-formed multipart/form-data, or ended early.",
-		"Send all of it.",
-	)
+	errMultipartBroken = problem.NewInvalid("media.parse_failed",
+		"The request's body is not well-formed multipart/form-data, or ended early.", "Send all of it.")
 	errFileMissing = problem.NewInvalid("media.missing_file", "The request's body has no part named file.",
 		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
 	errFileSingle = problem.NewInvalid("media.single_file", "The request's body has more parts than one.",
@@ -35,22 +32,17 @@ var (
 	}
 )
 
-// fileProblems are what may be wrong with a file.
+// fileProblems are what may be wrong with a file, by what the library says of it. media has no words for callers of its
+// own: it is asked by jobs, too.
 var fileProblems = map[error]*problem.Problem{
 	media.ErrTooLarge: errFileSize,
 	media.ErrEmpty:    problem.NewInvalid("media.empty_body", "The file is empty.", "Send its bytes."),
 	media.ErrType: problem.NewInvalid("media.type", "The file is none of the types that are taken.",
 		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say."),
-	media.ErrBroken: problem.NewInvalid(
-		"media.broken",
-		"The file begins like an image and is none, or its header is broken.",
-		"Send it whole.",
-	),
-	media.ErrDimensions: problem.NewInvalid(
-		"media.dimensions",
-		"The image has more pixels than this server takes.",
-		"Send a smaller one.",
-	),
+	media.ErrBroken: problem.NewInvalid("media.broken",
+		"The file begins like an image and is none, or its header is broken.", "Send it whole."),
+	media.ErrDimensions: problem.NewInvalid("media.dimensions",
+		"The image has more pixels than this server takes.", "Send a smaller one."),
 }
 
 // fileProblem turns an error of the library into what is wrong with the file, so that the log names its rule; others
@@ -64,21 +56,24 @@ func fileProblem(err error) error {
 	return err
 }
 
-// filePart is the part of an upload that is the file.
+// filePart is the part of an upload that is the file. It is the only part, so that it can be streamed: nothing that
+// follows could still change where it belongs.
 type filePart struct {
 	*multipart.Part
 	reader *multipart.Reader
 	body   *uploadBody
 }
 
-// Bounds of a transfer, which may take longer than the server gives other requests.
+// Bounds of a transfer, which may take longer than the server gives other requests (package serve). They bound what a
+// slow or malicious caller costs: a goroutine and a connection, for a quarter of an hour.
 const (
 	stallAfter   = 30 * time.Second // without a byte
 	uploadWithin = 15 * time.Minute // in all
 	formBytes    = 64 << 10         // of all that is not the file
 )
 
-// filePart finds the file in the request's body.
+// filePart finds the file in the request's body. It is a multipart form because browsers and curl send files so; it is
+// not parsed by net/http's ParseMultipartForm because that one stores all of it first.
 func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	contentType := r.HTTP().Header.Get("Content-Type")
 	mediaType, params, err := mime.ParseMediaType(contentType)
@@ -87,10 +82,10 @@ func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	}
 	body := &uploadBody{r: r, now: a.config.Clock.Now, left: a.config.Library.MaxSize() + formBytes}
 	if r.HTTP().ContentLength > body.left {
-		return nil, errFileSize
+		return nil, errFileSize // before any of it is sent, if the client waits for 100 Continue
 	}
 	reader := multipart.NewReader(body, params["boundary"])
-	part, err := reader.NextRawPart()
+	part, err := reader.NextRawPart() // raw: NextPart would decode quoted-printable, and so change the bytes
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, errFileMissing
@@ -102,7 +97,7 @@ func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	return &filePart{part, reader, body}, nil
 }
 
-// Read makes whatever is wrong with the body the caller's problem.
+// Read makes whatever is wrong with the body the caller's problem. The library would take it for its storage's failure.
 func (p *filePart) Read(b []byte) (int, error) {
 	n, err := p.Part.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -111,7 +106,7 @@ func (p *filePart) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// end checks that the body ends with the file.
+// end checks that the body ends with the file. A body without its last boundary was cut off, and so was the file.
 func (p *filePart) end() error {
 	_, err := p.reader.NextRawPart()
 	switch {
@@ -124,8 +119,9 @@ func (p *filePart) end() error {
 	}
 }
 
-// uploadBody reads the body of a request for as long as some of it keeps coming, within uploadWithin, and not beyond its
-// bounds: what comes before the file, line by line, may be without end.
+// uploadBody reads the body of a request for as long as some of it keeps coming, within uploadWithin, and up to a
+// number of bytes. The library bounds the file alone, and the multipart reader skips without end what comes before the
+// first boundary.
 type uploadBody struct {
 	r    *endpoint.Request
 	now  func() time.Time
@@ -144,13 +140,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if last := b.r.Start().Add(uploadWithin); deadline.After(last) {
 		deadline = last
 	}
-	connection := b.r.Connection()
-	_ = connection.SetReadDeadline(deadline)
-	_ = connection.SetWriteDeadline(deadline.Add(stallAfter)) // for the answer
-	if b.r.Context().Err() != nil {
-		// The request was cut, and the deadline that says so may have come before ours: it must not be put off.
-		_ = connection.SetReadDeadline(endpoint.LongPast())
-	}
+	b.r.SetBodyDeadline(deadline, stallAfter)
 	n, err := b.r.HTTP().Body.Read(p)
 	if b.left -= int64(n); b.left < 0 {
 		return 0, errBodyEndless
@@ -158,7 +148,8 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// problem is why the body could not be read to its end.
+// problem is why the body could not be read to its end. Errors of the multipart reader are not told apart: whether the
+// form is broken or the connection, the caller sends it again.
 func (b *uploadBody) problem() error {
 	if b.left < 0 {
 		return errFileSize
@@ -169,11 +160,11 @@ func (b *uploadBody) problem() error {
 // deadlinePerWrite gives each write of a file a time of its own, where the server gives one to the whole response.
 type deadlinePerWrite struct {
 	io.Writer
-	connection *http.ResponseController
-	now        func() time.Time
+	r   *endpoint.Request
+	now func() time.Time
 }
 
 func (w deadlinePerWrite) Write(p []byte) (int, error) {
-	_ = w.connection.SetWriteDeadline(w.now().Add(stallAfter))
+	w.r.SetWriteDeadline(w.now().Add(stallAfter))
 	return w.Writer.Write(p)
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
-// whoami describes the key of a request.
+// whoami describes the key of a request. Clients ask for it more than for all else, and nothing of it needs the
+// database: it is what is measured when the price of admission is (make bench).
 type whoami struct {
 	Organization organizationRef `json:"organization"`
 	Profile      *profileRef     `json:"profile" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
@@ -35,6 +36,8 @@ type keyRef struct {
 	Hint string `json:"hint" doc:"What may be shown of the key: its prefix, an ellipsis, and its last four characters if the server ever saw them."`
 }
 
+// whoami is of keys alone (its route is KeyOnly), so Actor is one. It returns a pointer because AppendJSON has one for
+// its receiver: a value in an interface would be copied to the heap as well.
 func (a *API) whoami(r *endpoint.Request) (*whoami, error) {
 	c := r.Caller()
 	w := &whoami{

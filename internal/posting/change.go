@@ -38,7 +38,7 @@ func (p *Posting) Edit(
 	if errors.Is(err, store.ErrState) {
 		return edited, errNotEditable
 	}
-	return edited, orNotFound(err, ErrNoPost)
+	return edited, OrNotFound(err, ErrNoPost)
 }
 
 // planEdit turns a change into the one that is to be stored. What the post would be is checked as a whole.
@@ -49,7 +49,7 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 	view := p.o.Store.View(by)
 	post, err := view.Post(ctx, id)
 	if err != nil {
-		return store.Edit{}, orNotFound(err, ErrNoPost)
+		return store.Edit{}, OrNotFound(err, ErrNoPost)
 	}
 	if err := p.checkSchedule(c.ScheduledAt); err != nil {
 		return store.Edit{}, err
@@ -84,7 +84,7 @@ func (p *Posting) Cancel(
 	if errors.Is(err, store.ErrState) {
 		return canceled, errNotCancelable
 	}
-	return canceled, orNotFound(err, ErrNoPost)
+	return canceled, OrNotFound(err, ErrNoPost)
 }
 
 // Retry queues a post again that has failed, was rejected or was canceled: for a time, or for at once (nil). From then
@@ -110,5 +110,5 @@ func (p *Posting) Retry(
 	if errors.Is(err, store.ErrState) {
 		return queued, errNotRetryable
 	}
-	return queued, orNotFound(err, ErrNoPost)
+	return queued, OrNotFound(err, ErrNoPost)
 }

@@ -87,7 +87,7 @@ func lookUpAccount(ctx context.Context, find *finder, t Target, at string) (stor
 	switch {
 	case t.AccountID != nil:
 		account, err := find.account(ctx, *t.AccountID)
-		return account, orNotFound(err, ErrNoAccount)
+		return account, OrNotFound(err, ErrNoAccount)
 	case t.Platform == nil:
 		return store.Account{}, problem.NewInvalid(at+".accountId", "A target has neither accountId nor platform.",
 			"Send one of them, or both.")

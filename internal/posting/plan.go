@@ -163,7 +163,8 @@ func tooLong(text string) bool {
 	return utf8.RuneCountInString(text) > MaxText || strings.ContainsRune(text, 0)
 }
 
-// preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its end.
+// preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its
+// end.
 func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, at string) error {
 	switch {
 	case tooLong(post.Text):
@@ -180,7 +181,7 @@ func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, 
 	for i, ref := range post.Media {
 		m, err := find.medium(ctx, ref.MediaID)
 		if err != nil {
-			return orNotFound(err, ErrNoMedia)
+			return OrNotFound(err, ErrNoMedia)
 		}
 		if !strings.HasPrefix(m.ContentType, ref.Kind+"/") {
 			return problem.NewInvalid(fmt.Sprintf("%smedia.%d.kind", at, i),

@@ -105,21 +105,22 @@ func (p *Posting) Create(
 	}
 	return write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (Batch, error) {
 		if _, err := tx.AddPosts(posts); err != nil {
-			return Batch{}, orNotFound(err, errTargetGone)
+			return Batch{}, OrNotFound(err, errTargetGone)
 		}
 		return Batch{Posts: posts, Scheduled: true}, p.o.Publisher.Enqueue(ctx, tx, posts)
 	})
 }
 
-// publishNow stores posts with a first attempt at each, makes the attempts, and records how they ended together with the
-// answer. Once they are stored, neither a revocation nor the caller's going away stops it: what was begun is recorded.
+// publishNow stores posts with a first attempt at each, makes the attempts, and records how they ended together with
+// the answer. Once they are stored, neither a revocation nor the caller's going away stops it: what was begun is
+// recorded.
 func (p *Posting) publishNow(
 	ctx context.Context, op *write.Operation, posts []store.Post, answer write.Answer[Batch],
 ) (Batch, error) {
 	var attempts []store.Attempt
 	err := op.Begin(ctx, posts[0].BatchID, func(tx *store.Tx) (err error) {
 		attempts, err = tx.AddPosts(posts)
-		return orNotFound(err, errTargetGone)
+		return OrNotFound(err, errTargetGone)
 	})
 	if err != nil {
 		return Batch{}, err
@@ -139,8 +140,8 @@ func (p *Posting) publishNow(
 	}, func(tx *store.Tx) error { return tx.Finish(outcomes) })
 }
 
-// resume answers a request whose process died when its posts were stored already. Nothing is published again: an attempt
-// that was running then has failed with an unknown outcome.
+// resume answers a request whose process died when its posts were stored already. Nothing is published again: an
+// attempt that was running then has failed with an unknown outcome.
 func (p *Posting) resume(
 	ctx context.Context, by *caller.Caller, op *write.Operation, batchID string, answer write.Answer[Batch],
 ) (Batch, error) {
@@ -170,8 +171,10 @@ func (p *Posting) resume(
 // now is the time as the database keeps it, so that an answer to a write says what a later read says.
 func (p *Posting) now() time.Time { return p.o.Clock.Now().UTC().Truncate(time.Microsecond) }
 
-// orNotFound returns the problem of this kind of thing if err is that it was not found.
-func orNotFound(err error, p *problem.Problem) error {
+// OrNotFound returns p, which says what kind of thing it was, if err is that it was not found in the database; other
+// errors stay. The store has one error for all kinds, and for what is there but not for the caller: so nothing made of
+// it can tell the two apart.
+func OrNotFound(err error, p *problem.Problem) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return p
 	}

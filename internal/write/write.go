@@ -108,8 +108,8 @@ func Commit[T any](
 }
 
 // Begin makes a change whose answer is yet to be known: past the request's commit point, in one transaction. batchID
-// names what is stored, so that whoever repeats the request finds it. From here on neither a revocation nor the caller's
-// going away stops the request: it must Finish.
+// names what is stored, so that whoever repeats the request finds it. From here on neither a revocation nor the
+// caller's going away stops the request: it must Finish.
 //
 // If the database goes away on the way, nobody knows whether the change was made; then it is undone as soon as the
 // database is back, and the error says that it was not made.
@@ -135,8 +135,8 @@ func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx
 }
 
 // Finish stores what a change has come to, together with its answer. record calls what it is given until that succeeds,
-// if need be after the request has been answered, when the memory of its body is another's: so the answer is copied, and
-// nothing of the operation is touched by what record is given.
+// if need be after the request has been answered, when the memory of its body is another's: so the answer is copied,
+// and nothing of the operation is touched by what record is given.
 func (o *Operation) Finish(
 	answer store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
 ) error {
@@ -161,8 +161,8 @@ func (o *Operation) Finish(
 	return err
 }
 
-// Pending tells whether there is a claim that has no answer yet. failed tells that the request has failed: then an answer
-// that was stored on the way does not count.
+// Pending tells whether there is a claim that has no answer yet. failed tells that the request has failed: then an
+// answer that was stored on the way does not count.
 func (o *Operation) Pending(failed bool) bool { return o.claim != nil && (failed || !o.settled) }
 
 // End settles a claim that is pending with an answer. Without one, or if that fails, the claim is given up, so that the
