@@ -97,14 +97,14 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 .PHONY: test
 test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 30m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
-	@go test ./internal/authn ./internal/httpapi -run Allocations # the race detector makes some of its own
+	@go test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@go test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/httpapi -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/httpapi -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@go test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: bench
 bench: controlplane build ## Run the benchmarks, one line a figure

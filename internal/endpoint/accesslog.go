@@ -164,6 +164,7 @@ func actorAttrs(a caller.Actor, of caller.Organization) []slog.Attr {
 // explain says for the operator what the caller is not told.
 func (l *accessLog) explain(failure error) []slog.Attr {
 	var p *problem.Problem
+	var refusal *admission.Refusal
 	var panicErr *panicError
 	switch {
 	case errors.As(failure, &panicErr): // first: whatever else went wrong, this is a mistake of ours
@@ -176,6 +177,8 @@ func (l *accessLog) explain(failure error) []slog.Attr {
 			return nil
 		}
 		return []slog.Attr{slog.String("rule", p.Rule)}
+	case errors.As(failure, &refusal) && refusal.Code == admission.RateLimited:
+		return nil // the status says it
 	default:
 		return []slog.Attr{slog.String("error", l.hide(failure.Error()))}
 	}

@@ -199,7 +199,7 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	case r.route.stream != nil:
 		return e.stream(w, r)
 	case r.route.Changes():
-		return e.write(w, r)
+		return told(e.write(w, r))
 	}
 	result, err := r.route.call(r)
 	if err != nil {

@@ -70,6 +70,9 @@ func (e *Endpoint) Succeeds() bool { return e.response != nil || e.stream != nil
 // Changes tells whether it is a write: then an Idempotency-Key counts.
 func (e *Endpoint) Changes() bool { return e.change != nil || e.upload != nil }
 
+// Takes returns the type of the JSON body that it reads; nil: it reads none.
+func (e *Endpoint) Takes() reflect.Type { return e.request }
+
 // Returns makes an endpoint of a typed handler that changes nothing.
 func Returns[T any](handle func(*Request) (T, error)) Endpoint {
 	return Endpoint{

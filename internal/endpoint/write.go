@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -48,6 +49,18 @@ var (
 		RetryAfter:  time.Second,
 	}
 )
+
+// told is err as the caller is told of it, where it is about a claim: so the log names the rule, as for other mistakes
+// of callers.
+func told(err error) error {
+	switch {
+	case errors.Is(err, store.ErrMismatch):
+		return errBodyMismatch
+	case errors.Is(err, store.ErrInProgress):
+		return errRunning
+	}
+	return err
+}
 
 // idempotencyKey returns the key that the request was sent with, "" without one. It is taken bare, or as the string of a
 // structured field (RFC 9651 section 3.3.3): both are the same key.

@@ -101,13 +101,13 @@ func TestAuditHasItsOwnPace(t *testing.T) {
 	}
 	f.do(http.MethodGet, "/v1/whoami", revoked)
 	got := lines(t, audit)
-	if len(got) != maxRecords+1 || got[len(got)-1]["keyId"] != string(gone.UID) {
-		t.Fatalf("%d lines, the last of them %v; want %d, and the revoked key's", len(got), got[len(got)-1], maxRecords+1)
+	if len(got) != maxEntries+1 || got[len(got)-1]["keyId"] != string(gone.UID) {
+		t.Fatalf("%d lines, the last of them %v; want %d, and the revoked key's", len(got), got[len(got)-1], maxEntries+1)
 	}
 	f.clock.SetTime(now.Add(time.Second))
 	f.do(http.MethodGet, "/v1/whoami", "")
 	got = lines(t, audit)
-	if last := got[len(got)-1]; last["refusal"] != "missing" || last["suppressed"] != 1000.0-maxRecords {
+	if last := got[len(got)-1]; last["refusal"] != "missing" || last["suppressed"] != 1000.0-maxEntries {
 		t.Errorf("the last line is %v; want one that says how many of its class were left out", last)
 	}
 }

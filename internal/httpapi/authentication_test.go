@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -115,7 +114,7 @@ func TestOneRefusalForAll(t *testing.T) {
 			if challenge := got.Headers["Www-Authenticate"]; !cmp.Equal(challenge, []string{c.challenge}) {
 				t.Errorf("%s: challenge %q, want %q", name, challenge, c.challenge)
 			}
-			if n := testutil.ToFloat64(f.metrics.refusals[c.refusal]); n != counted[c.refusal] {
+			if n := f.counted(t, "lmp_authn_refusals_total", "reason", string(c.refusal)); n != counted[c.refusal] {
 				t.Errorf("%s: not counted as %s", name, c.refusal)
 			}
 			got.Headers.Del("Www-Authenticate")
@@ -233,8 +232,9 @@ func TestOpenRoutesAreTheseThree(t *testing.T) {
 	if diff := cmp.Diff(want, open); diff != "" {
 		t.Errorf("routes that need no key (-want +got):\n%s", diff)
 	}
-	f := newFixture(t, nil)
-	f.router.add(endpoint.Route{Method: http.MethodGet, Path: "/v1/new", Endpoint: endpoint.Returns((*API).healthz)})
+	f := newFixtureOf(t, func(a *API) []endpoint.Route {
+		return []endpoint.Route{{Method: http.MethodGet, Path: "/v1/new", Endpoint: endpoint.Returns(a.healthz)}}
+	}, nil)
 	if w := f.do(http.MethodGet, "/v1/new", ""); w.Code != http.StatusUnauthorized {
 		t.Errorf("a new route that says nothing about access: %d", w.Code)
 	}

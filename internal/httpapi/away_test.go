@@ -41,7 +41,7 @@ func TestDatabaseAway(t *testing.T) {
 		key := f.newKey(t)
 		for i := range routes {
 			r := &routes[i]
-			s := sent{method: r.Method, target: r.pathOf("01939b1e-0000-7000-8000-000000000000"), key: key}
+			s := sent{method: r.Method, target: pathOf(r, "01939b1e-0000-7000-8000-000000000000"), key: key}
 			switch r.ID {
 			case "createPosts":
 				s = publication(key, targetOf("01939b1e-0000-7000-8000-000000000001", ""), `,"text":"x"`)

@@ -11,10 +11,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
 // target is the JSON of a target of an account, with more in it.
 func targetOf(account, more string) string { return `{"accountId":"` + account + `"` + more + `}` }
+
+// maxPayload is the size in bytes of the largest JSON body that is taken.
+const maxPayload = 1 << 20
 
 // Whatever is wrong with a body, the answer is a clear 4xx whose rule names the field, and nothing is stored.
 func TestBadBodies(t *testing.T) { onBoth(t, badBodies) }
@@ -156,13 +161,13 @@ func hostileValues(t *testing.T) {
 	c := crowd(t)[0]
 	for i := range routes {
 		r := &routes[i]
-		for _, at := range membersOf(t, r.request) {
+		for _, at := range membersOf(t, r.Takes()) {
 			for _, value := range hostile {
 				n := naming{r, "body", strings.Replace(at, "*", "identifier", 1), noName}
 				s := c.naming(t, n, "PLACE")
 				s.body = strings.Replace(s.body, `"PLACE"`, value, 1)
 				if s.target == r.Path && strings.Contains(r.Path, "{id}") {
-					s.target = r.pathOf(c.own.things[aPost])
+					s.target = pathOf(r, c.own.things[aPost])
 				}
 				w := c.api.send(s)
 				switch {
@@ -186,9 +191,9 @@ func hostileParameters(t *testing.T) {
 	c := crowd(t)[0]
 	for i := range routes {
 		r := &routes[i]
-		for _, p := range append([]parameter{{name: "limit"}, {name: "cursor"}}, r.Query...) {
+		for _, p := range append([]endpoint.Parameter{{Name: "limit"}, {Name: "cursor"}}, r.Query...) {
 			for _, value := range []string{"", "\x00", "\xff", "é", ",", ",,", "a,\x00", strings.Repeat("x", 5000), strings.Repeat("a,", 100), "%", "_", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"} {
-				target := r.pathOf(c.own.things[aPost]) + "?" + p.name + "=" + url.QueryEscape(value)
+				target := pathOf(r, c.own.things[aPost]) + "?" + p.Name + "=" + url.QueryEscape(value)
 				w := c.api.do(r.Method, target, c.key)
 				if w.Code >= http.StatusInternalServerError || w.Code == http.StatusBadRequest && errorOf(t, w).Rule == "" {
 					t.Errorf("%s %.80s: %d %s", r.Method, target, w.Code, w.Body)

@@ -21,13 +21,10 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/utils/clock"
-
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
-	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 // pngHeader is the beginning of a PNG that says it has this size.
@@ -132,7 +129,7 @@ func TestNamesThatClimbOut(t *testing.T) {
 	}
 	for _, target := range []string{"/v1/media/../../etc/passwd", "/v1/media/../posts"} {
 		w := f.do(http.MethodGet, target, key)
-		if w.Code != http.StatusNotFound || errorOf(t, w).Message != errNoRoute.message {
+		if w.Code != http.StatusNotFound || errorOf(t, w).Message != "There is no such endpoint." {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}
 	}
@@ -154,8 +151,9 @@ func (a admitted) Admit(ctx context.Context, authorization []string, flight *aut
 func onSocket(t *testing.T) (f *fixture, address string, in chan struct{}) {
 	t.Helper()
 	in = make(chan struct{}, 100)
-	f = newFixture(t, nil, func(c *Config) { c.Clock, c.Library = clock.RealClock{}, smallLibrary(t) })
-	f.config.Admission.Authenticator = admitted{authntest.Authenticator(t, f.index, key.Live, clock.RealClock{}), in}
+	f = newFixture(t, nil, byRealTime(t), func(c *Config) {
+		c.Library, c.Admission.Authenticator = smallLibrary(t), admitted{c.Admission.Authenticator, in}
+	})
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, server.Listener.Addr().String(), in

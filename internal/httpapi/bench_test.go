@@ -14,11 +14,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"k8s.io/utils/clock"
-
-	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
-	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 // nowhere is a ResponseWriter that costs nothing.
@@ -31,12 +26,9 @@ func (w nowhere) WriteHeader(int)             {}
 func benchFixture(b *testing.B) (f *fixture, plaintext string) {
 	b.Helper()
 	k, plaintext := live(b)
-	clock := clock.RealClock{}
-	f = newFixture(b, []any{k}, func(c *Config) {
-		c.Clock = clock
+	f = newFixture(b, []any{k}, byRealTime(b), func(c *Config) {
 		c.NewRequestID = func() string { return "0b0e7a51-5d2c-4a55-9a1e-1f2d3c4b5a69" }
 	})
-	f.config.Admission.Authenticator = authntest.Authenticator(b, f.index, key.Live, clock)
 	return f, plaintext
 }
 

@@ -16,12 +16,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 )
 
 // patience is how long tests wait for what should happen at once.
@@ -40,18 +40,37 @@ type cutFixture struct {
 
 const cutPath = "/v1/test"
 
-func newCutFixture(t *testing.T, e endpoint.Endpoint, mods ...func(*httptest.Server)) *cutFixture {
+// newCutFixture makes one whose route returns what handle does.
+func newCutFixture[T any](
+	t *testing.T, handle func(*endpoint.Request) (T, error), mods ...func(*httptest.Server),
+) *cutFixture {
 	t.Helper()
 	c := &cutFixture{entered: make(chan *endpoint.Request, 100)}
+	return c.start(t, endpoint.Returns(func(r *endpoint.Request) (T, error) {
+		c.entered <- r
+		return handle(r)
+	}), mods)
+}
+
+// streaming is the handler of a stream.
+type streaming = func(*endpoint.Request, io.Writer) error
+
+// newStreamFixture makes one whose route streams what handle writes.
+func newStreamFixture(t *testing.T, handle streaming, mods ...func(*httptest.Server)) *cutFixture {
+	t.Helper()
+	c := &cutFixture{entered: make(chan *endpoint.Request, 100)}
+	return c.start(t, endpoint.Streams(eventStream, func(r *endpoint.Request, w io.Writer) error {
+		c.entered <- r
+		return handle(r, w)
+	}), mods)
+}
+
+func (c *cutFixture) start(t *testing.T, e endpoint.Endpoint, mods []func(*httptest.Server)) *cutFixture {
+	t.Helper()
 	c.key, c.plaintext = live(t, authntest.ExpiringAt(now.Add(time.Hour)))
-	if call := e.call; call != nil {
-		e.call = func(a *API, r *endpoint.Request) (any, error) { c.entered <- r; return call(a, r) }
-	}
-	if stream := e.stream; stream != nil {
-		e.stream = func(a *API, r *endpoint.Request, w io.Writer) error { c.entered <- r; return stream(a, r, w) }
-	}
-	table := append([]endpoint.Route{{Method: http.MethodGet, Path: cutPath, ID: "test", Endpoint: e}}, routes...)
-	c.fixture = newFixtureOf(t, table, []any{c.key})
+	c.fixture = newFixtureOf(t, func(a *API) []endpoint.Route {
+		return append([]endpoint.Route{{Method: http.MethodGet, Path: cutPath, ID: "test", Endpoint: e}}, a.routes()...)
+	}, []any{c.key})
 	c.Server = httptest.NewUnstartedServer(c.API)
 	c.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -152,7 +171,7 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 	}{
 		{"revoked, and the handler heeds it", true, (*cutFixture).revoke, nil, false, 401, `"refusal":"revoked"`},
 		{"revoked, and the handler is done all the same", false, (*cutFixture).revoke, nil, false, 401, `"refusal":"revoked"`},
-		{"revoked, and the handler found nothing", false, (*cutFixture).revoke, errNoProfile, false, 401, `"refusal":"revoked"`},
+		{"revoked, and the handler found nothing", false, (*cutFixture).revoke, posting.ErrNoProfile, false, 401, `"refusal":"revoked"`},
 		{"revoked, and the handler breaks", false, (*cutFixture).revoke, nil, true, 401, `"panic":"broken"`},
 		{"expired", false, (*cutFixture).expire, nil, false, 401, `"refusal":"expired"`},
 		{"cut off, and the handler heeds it", true, (*cutFixture).fence, nil, false, 503, `"error":"unavailable`},
@@ -163,7 +182,7 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 			release := make(chan struct{})
 			handle := heeds
 			if !tc.heeds {
-				handle = func(*API, *endpoint.Request) (answer, error) {
+				handle = func(*endpoint.Request) (answer, error) {
 					<-release
 					if tc.panics {
 						panic("broken")
@@ -171,7 +190,7 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 					return answer{"secret"}, tc.result
 				}
 			}
-			c := newCutFixture(t, endpoint.Returns(handle))
+			c := newCutFixture(t, handle)
 			got := c.answerOf(t, func() {
 				tc.cut(c)
 				close(release)
@@ -192,7 +211,7 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 					t.Errorf("the record has no %s: %s", want, record)
 				}
 			}
-			if n := testutil.ToFloat64(c.metrics.cut); n != 1 {
+			if n := c.counted(t, "lmp_http_requests_cut_total"); n != 1 {
 				t.Errorf("%v requests count as cut, want 1", n)
 			}
 		})
@@ -214,7 +233,7 @@ func TestWriteAndRevocation(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			var c *cutFixture
 			written := false
-			c = newCutFixture(t, endpoint.Returns(func(r *endpoint.Request) (health, error) {
+			c = newCutFixture(t, func(r *endpoint.Request) (health, error) {
 				if tc.before {
 					c.revoke()
 				}
@@ -226,7 +245,7 @@ func TestWriteAndRevocation(t *testing.T) {
 					return nil
 				})
 				return health{"ok"}, err
-			}))
+			})
 			got := c.answerOf(t, func() {})
 			if got.Status != tc.status || written != tc.written {
 				t.Errorf("%d %s, written: %t; want %d, %t", got.Status, got.Body, written, tc.status, tc.written)
@@ -238,11 +257,11 @@ func TestWriteAndRevocation(t *testing.T) {
 // TestContextsEnd: of a caller who has gone, and of a request whose connection its handler has given up.
 func TestContextsEnd(t *testing.T) {
 	ended := make(chan error, 1)
-	c := newCutFixture(t, endpoint.Returns(func(r *endpoint.Request) (health, error) {
+	c := newCutFixture(t, func(r *endpoint.Request) (health, error) {
 		<-r.Context().Done()
 		ended <- context.Cause(r.Context())
 		return health{}, r.Context().Err()
-	}))
+	})
 	ctx, leave := context.WithCancel(t.Context())
 	go func() { <-c.entered; leave() }()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+cutPath, nil)
@@ -263,35 +282,24 @@ func TestContextsEnd(t *testing.T) {
 		t.Error("nobody tells the handler that its caller has gone")
 	}
 
-	c = newCutFixture(t, endpoint.Returns(func(r *endpoint.Request) (health, error) {
+	c = newCutFixture(t, func(r *endpoint.Request) (health, error) {
 		_ = r.Context()
 		panic(http.ErrAbortHandler)
-	}))
+	})
 	if resp, err := c.send(t); err == nil {
 		resp.Body.Close()
 		t.Error("it was answered")
 	}
 	r2 := <-c.entered
 	select {
-	case <-r2.context().Done():
+	case <-r2.Context().Done():
 	case <-time.After(patience):
 		t.Fatal("the handler has gone, and its context goes on")
 	}
 	// net/http has ended the context. Whether the flight is over, too, only a write can tell.
 	c.Close() // waits for the handler
-	err = authn.Commit(context.WithoutCancel(r2.context()), func(context.Context) error { return nil })
+	err = authn.Commit(context.WithoutCancel(r2.Context()), func(context.Context) error { return nil })
 	if err == nil {
 		t.Error("the flight is still in the registry")
-	}
-}
-
-// A public route has a context too, which nobody's key ends.
-func TestContextWithoutAKey(t *testing.T) {
-	r := &request{route: &endpoint.Route{access: anyone}, http: httptest.NewRequest(http.MethodGet, "/", nil)}
-	if ctx := r.Context(); ctx != r.HTTP().Context() {
-		t.Errorf("%v", ctx)
-	}
-	if err := authn.Commit(r.Context(), func(context.Context) error { return nil }); err == nil {
-		t.Error("a write was committed for nobody")
 	}
 }

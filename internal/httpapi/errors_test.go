@@ -118,6 +118,10 @@ type stub func() error
 
 func (s stub) Admit(context.Context, []string, *authn.Flight) error { return s() }
 
+func (s stub) AdmitSession(context.Context, func(context.Context) (authn.Session, error), *authn.Flight) error {
+	return s()
+}
+
 func (stub) Known([]string) *authn.Key { return nil }
 
 func TestPanics(t *testing.T) {
@@ -132,7 +136,7 @@ func TestPanics(t *testing.T) {
 		{"a value", 7, `"panic":"7"`},
 	} {
 		f := newFixture(t, nil, func(config *Config) {
-			config.Authenticator = stub(func() error { panic(c.value) })
+			config.Admission.Authenticator = stub(func() error { panic(c.value) })
 		})
 		w := f.do(http.MethodGet, "/v1/whoami", plaintext)
 		got := seen(t, w)
@@ -155,7 +159,7 @@ func TestPanics(t *testing.T) {
 
 func TestAbortGoesOn(t *testing.T) {
 	f := newFixture(t, nil, func(config *Config) {
-		config.Authenticator = stub(func() error { panic(http.ErrAbortHandler) })
+		config.Admission.Authenticator = stub(func() error { panic(http.ErrAbortHandler) })
 	})
 	defer func() {
 		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
@@ -169,7 +173,7 @@ func TestAbortGoesOn(t *testing.T) {
 func TestUnknownErrors(t *testing.T) {
 	_, plaintext := live(t)
 	f := newFixture(t, nil, func(config *Config) {
-		config.Authenticator = stub(func() error { return errors.New("disk 7 holds " + plaintext) })
+		config.Admission.Authenticator = stub(func() error { return errors.New("disk 7 holds " + plaintext) })
 		config.AccessLog = endpoint.AccessLogNone // a 500 is logged all the same
 	})
 	w := f.do(http.MethodGet, "/v1/whoami", plaintext)

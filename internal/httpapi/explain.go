@@ -28,10 +28,5 @@ func explain(err error) *problem.Problem {
 	case errors.Is(err, media.ErrUnavailable):
 		return endpoint.ErrStorage
 	}
-	for cause, p := range fileProblems {
-		if errors.Is(err, cause) {
-			return p
-		}
-	}
 	return nil
 }

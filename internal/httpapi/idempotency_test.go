@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -204,7 +203,7 @@ func TestWhichErrorsAreReplayed(t *testing.T) {
 		}
 	}
 	pattern := "/v1/accounts/connect/{platform}/complete"
-	if n := testutil.ToFloat64(f.metrics.requests.WithLabelValues(pattern, "POST", "403")); n != 4 {
+	if n := f.requests(t, pattern, "POST", "403"); n != 4 {
 		t.Errorf("%v answers with 403 are counted, want 4: a replay counts as what it is", n)
 	}
 }

@@ -149,7 +149,7 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 func (a *API) receive(r *endpoint.Request, key string, part *filePart) (media.File, error) {
 	file, err := a.config.Library.Put(r.Context(), key, part)
 	if err != nil {
-		return file, err
+		return file, fileProblem(err)
 	}
 	if err := part.end(); err != nil {
 		a.dropBlob(r, key)
@@ -179,7 +179,7 @@ func (a *API) addMedium(r *endpoint.Request, m store.Media) (medium, error) {
 func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 	file, err := a.config.Library.Look(part)
 	if err != nil {
-		return err
+		return fileProblem(err)
 	}
 	if err := part.end(); err != nil {
 		return err

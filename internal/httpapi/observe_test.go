@@ -45,7 +45,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		{"/v1/whoami", "GET", "401"}:        201,
 		{"/v1/whoami", "_OTHER", "405"}:     201,
 	} {
-		if got := testutil.ToFloat64(f.metrics.requests.WithLabelValues(labels[:]...)); got != want {
+		if got := f.requests(t, labels[0], labels[1], labels[2]); got != want {
 			t.Errorf("lmp_http_requests_total%v: %v, want %v", labels, got, want)
 		}
 	}
@@ -82,6 +82,9 @@ func TestDurationsAreObserved(t *testing.T) {
 	}
 }
 
+// maxEntries is how many entries of one kind there may be at one moment.
+const maxEntries = 100
+
 // records are the lines of the log.
 func records(t *testing.T, f *fixture) []map[string]any {
 	t.Helper()
@@ -113,7 +116,7 @@ func TestRecords(t *testing.T) {
 		"level": "INFO", "msg": "request", "requestId": "id", "method": "GET", "route": "/v1/whoami", "status": 200.0,
 		"durationMs": 0.0, "keyId": string(k.UID), "key": "acme/ci",
 	}
-	for mode, want := range map[AccessLog][]map[string]any{
+	for mode, want := range map[endpoint.AccessLog][]map[string]any{
 		"":                       {refused, missed, invalid},
 		endpoint.AccessLogErrors: {refused, missed, invalid},
 		endpoint.AccessLogAll:    {refused, missed, invalid, served},
@@ -131,6 +134,50 @@ func TestRecords(t *testing.T) {
 			t.Errorf("access log %q (-want +got):\n%s", mode, diff)
 		}
 	}
+}
+
+// What is wrong with a request is logged by its rule, wherever it was found out. Who has asked too often is told by the
+// status alone.
+func TestRecordsNameTheRule(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	p := &played{}
+	f := newFixture(t, nil, playing(t, p), func(c *Config) { c.Library = smallLibrary(t) })
+	key, patient := f.newKey(t), f.newKey(t, limited(1))
+	account := f.connect(t, key)
+	ok[batch](t, f, hello(key, account))
+	f.do(http.MethodGet, "/v1/whoami", patient)
+	begun := hello(key, account).with("Idempotency-Key", "begun")
+	f.begun(t, begun, neverWas[aPost]) // whose posts are about to be undone
+	p.publish = func() error { close(entered); <-release; return nil }
+	running := hello(key, account).with("Idempotency-Key", "running")
+	done := make(chan *httptest.ResponseRecorder)
+	go func() { done <- f.send(running) }()
+	<-entered
+	other := hello(key, account)
+	other.body += " "
+	for _, c := range []struct {
+		reason string
+		s      sent
+		status float64
+		rule   any // nil: none
+	}{
+		{"the same request runs", running, 409, "idempotency_key.in_progress"},
+		{"it runs in another process, which lives", begun, 409, "idempotency_key.in_progress"},
+		{"another body", other, 409, "idempotency_key.body_mismatch"},
+		{"a file of no type that is taken", uploadOf(key, "text"), 400, "media.type"},
+		{"a file that is too large", uploadOf(key, "GIF89a"+strings.Repeat("x", 2000)), 413, "media.size_max"},
+		{"no such method", sent{method: http.MethodPut, target: "/v1/posts", key: key}, 405, "method"},
+		{"too many requests", sent{method: http.MethodGet, target: "/v1/whoami", key: patient}, 429, nil},
+	} {
+		f.log.Reset()
+		f.send(c.s)
+		all := records(t, f)
+		if len(all) != 1 || all[0]["status"] != c.status || all[0]["rule"] != c.rule || all[0]["error"] != nil {
+			t.Errorf("%s: %v, want one record with %v, the rule %v and no error", c.reason, all, c.status, c.rule)
+		}
+	}
+	close(release)
+	checkStatus(t, "the one that ran", <-done, http.StatusOK)
 }
 
 // A key in any place of a request gets into no record.
@@ -166,8 +213,8 @@ func TestRecordsAreBounded(t *testing.T) {
 	for range 1000 {
 		f.do(http.MethodGet, "/v1/whoami", "")
 	}
-	if n := len(records(t, f)); n != maxRecords {
-		t.Errorf("%d records of 1000 requests at one moment, want %d", n, maxRecords)
+	if n := len(records(t, f)); n != maxEntries {
+		t.Errorf("%d records of 1000 requests at one moment, want %d", n, maxEntries)
 	}
 	f.clock.SetTime(now.Add(time.Second))
 	f.do(http.MethodGet, "/v1/whoami", "")

@@ -57,7 +57,7 @@ func TestOrderOnEveryRoute(t *testing.T) {
 			continue
 		}
 		name := r.Method + " " + r.Path
-		s := sent{method: r.Method, target: r.pathOf("none")}
+		s := sent{method: r.Method, target: pathOf(r, "none")}
 		broken := s.with("Idempotency-Key", "\x01") // and, if it has an id, it isn't there
 		checkStatus(t, name+": no key comes before all", f.send(broken), http.StatusUnauthorized)
 		if r.Scope != "" {
@@ -160,7 +160,7 @@ func TestReadsAndWrites(t *testing.T) {
 		t.Error("no read takes a session")
 	}
 	for _, path := range []string{"/v1/posts", "/v1/posts/{id}", "/v1/media", "/v1/accounts"} { // those that the sentence names
-		if r := p.works.router.resource(path).methods[http.MethodGet]; r == nil || r.Access != admission.KeyOrSession {
+		if r := routeOf(http.MethodGet, path); r == nil || r.Access != admission.KeyOrSession {
 			t.Errorf("GET %s does not take a session", path)
 		}
 	}

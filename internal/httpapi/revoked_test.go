@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
@@ -155,15 +157,15 @@ func runReplica(t *testing.T, more []endpoint.Route) string {
 		Cut: func() { index.CutAll(authn.ErrUnavailable) }, Clock: clock.RealClock{}, Logger: logger,
 	})
 	c := Config{
-		Authenticator: authn.NewAuthenticator(authn.Options{
+		Admission: admission.Options{Authenticator: authn.NewAuthenticator(authn.Options{
 			Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
 			Serving: replica.Serving, CommitTimeout: time.Minute,
-		}),
+		})},
 		Directory: index, Ready: func() bool { return replica.Serving(time.Now()) }, Environment: key.Live, KeyFormat: format,
 		NewRequestID: uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Registerer: prometheus.NewRegistry(),
 	}
 	publishing(t, &c, "")
-	api, err := newAPI(c, append(more, routes...))
+	api, err := newAPI(c, func(a *API) []endpoint.Route { return append(slices.Clone(more), a.routes()...) })
 	check(t, err)
 
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))

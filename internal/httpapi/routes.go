@@ -10,6 +10,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 )
 
 // routes is all there is.
@@ -25,7 +26,8 @@ func (a *API) postRoutes() []endpoint.Route {
 			Detail: "One post for each target, at once (200) or later (202). Everything is checked before anything is stored. A target that " +
 				"its platform does not take is no error of the request: results tells what became of each.",
 			Success: []int{http.StatusOK, http.StatusAccepted}, Refuses: []int{http.StatusNotFound},
-			Endpoint: endpoint.Writes(a.createPosts),
+			AnswerWithin: posting.AnswerWithin,
+			Endpoint:     endpoint.Writes(a.createPosts),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/posts", ID: "listPosts", Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
@@ -117,18 +119,20 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Endpoint: endpoint.Writes(a.disconnectAccount),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ParamValues: platformNames, ID: "connectAccount", Scope: v1alpha1.ScopeAccountsWrite,
-			Summary:  "Begin to connect an account",
-			Detail:   "Tells what the platform asks for.",
-			Refuses:  []int{http.StatusNotFound},
-			Endpoint: endpoint.Writes(a.connectAccount),
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}", ID: "connectAccount", Scope: v1alpha1.ScopeAccountsWrite,
+			Summary:     "Begin to connect an account",
+			Detail:      "Tells what the platform asks for.",
+			ParamValues: platformNames,
+			Refuses:     []int{http.StatusNotFound},
+			Endpoint:    endpoint.Writes(a.connectAccount),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ParamValues: platformNames, ID: "completeConnection", Scope: v1alpha1.ScopeAccountsWrite,
+			Method: http.MethodPost, Path: "/v1/accounts/connect/{platform}/complete", ID: "completeConnection", Scope: v1alpha1.ScopeAccountsWrite,
 			Summary: "Connect an account",
 			Detail: "With what the platform asks for, and optionally profileId. 201 for a new account; 200 for one that was connected " +
 				"before, whose credentials are renewed.",
-			Success: []int{http.StatusOK, http.StatusCreated}, Refuses: []int{http.StatusNotFound, http.StatusBadGateway},
+			ParamValues: platformNames,
+			Success:     []int{http.StatusOK, http.StatusCreated}, Refuses: []int{http.StatusNotFound, http.StatusBadGateway},
 			Endpoint: endpoint.Writes(a.completeConnection),
 		},
 	}

@@ -100,19 +100,19 @@ func namings(t *testing.T) []naming {
 		if r.Access == admission.Anyone {
 			continue
 		}
-		if before, name, _ := cutParam(r.Path); name != "" {
+		if before, name, _ := paramOf(r.Path); name != "" {
 			k, known := paramKinds[before]
 			add(r, "path", name, k, known)
 		}
 		params := slices.Clone(r.Query)
 		if r.Paged {
-			params = append(params, parameter{name: "cursor"})
+			params = append(params, endpoint.Parameter{Name: "cursor"})
 		}
 		for _, p := range params {
-			k, known := queryKinds[p.name]
-			add(r, "query", p.name, k, known)
+			k, known := queryKinds[p.Name]
+			add(r, "query", p.Name, k, known)
 		}
-		for _, at := range membersOf(t, r.request) {
+		for _, at := range membersOf(t, r.Takes()) {
 			k, known := memberKinds[at[strings.LastIndexByte(at, '.')+1:]]
 			add(r, "body", at, k, known)
 		}

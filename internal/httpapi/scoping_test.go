@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -119,7 +120,7 @@ var neverWas = map[kind]string{
 func (c keyholder) naming(t *testing.T, n naming, id string) sent {
 	t.Helper()
 	own := func(k kind) string { return c.own.things[k] }
-	s := sent{method: n.route.Method, target: n.route.pathOf(own(paramKinds[n.route.Path[:max(strings.IndexByte(n.route.Path, '{'), 0)]])), key: c.key}
+	s := sent{method: n.route.Method, target: pathOf(n.route, own(paramKinds[n.route.Path[:max(strings.IndexByte(n.route.Path, '{'), 0)]])), key: c.key}
 	body := map[string]any{}
 	switch n.route.ID {
 	case "uploadMedia":
@@ -134,7 +135,7 @@ func (c keyholder) naming(t *testing.T, n naming, id string) sent {
 	}
 	switch n.where {
 	case "path":
-		s.target = n.route.pathOf(id)
+		s.target = pathOf(n.route, id)
 	case "query":
 		s.target += "?" + n.at + "=" + url.QueryEscape(id)
 	case "body":
@@ -268,6 +269,11 @@ type listed struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
+// cursorAt is the cursor of a position, which need not be any item's.
+func cursorAt(at time.Time, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(at.UTC().Format(time.RFC3339Nano) + "|" + id))
+}
+
 // A cursor is a position: a foreign one gives what any cursor of that position gives, and shows nothing that is
 // foreign.
 func TestCursorsOfOthers(t *testing.T) { onBoth(t, cursorsOfOthers) }
@@ -286,10 +292,10 @@ func cursorsOfOthers(t *testing.T) {
 				if strings.Contains(first, theirs.ID) {
 					continue // such as a profile, which both reach
 				}
-				at := position{theirs.CreatedAt, theirs.ID}
-				beside := position{at.at, at.id + "0"} // nothing is between them
-				got := seen(t, c.api.send(c.naming(t, n, at.cursor())))
-				want := seen(t, c.api.send(c.naming(t, n, beside.cursor())))
+				at := cursorAt(theirs.CreatedAt, theirs.ID)
+				beside := cursorAt(theirs.CreatedAt, theirs.ID+"0") // nothing is between them
+				got := seen(t, c.api.send(c.naming(t, n, at)))
+				want := seen(t, c.api.send(c.naming(t, n, beside)))
 				if diff := cmp.Diff(want, got); diff != "" || got.Status != http.StatusOK {
 					t.Errorf("%v, %s: a cursor of %s: %d (-any +this):\n%s", n, c.name, e.name, got.Status, diff)
 				}

@@ -33,7 +33,7 @@ func TestTheReferencesSDK(t *testing.T) {
 			k, plaintext := authntest.Minted(t, authntest.Format(t), c.environment)
 			f := newFixture(t, []any{profile, k}, func(config *Config) {
 				config.Clock, config.Environment = clock.RealClock{}, c.environment // deadlines of connections are by the real time
-				config.Authenticator = authntest.Authenticator(t, config.Directory.(*authn.Index), c.environment, config.Clock)
+				config.Admission.Authenticator = authntest.Authenticator(t, config.Directory.(*authn.Index), c.environment, config.Clock)
 				publishing(t, config, "")
 				if !c.connected {
 					notEnabled(config)

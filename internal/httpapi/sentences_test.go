@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -65,8 +66,10 @@ var sentences = []struct {
 func TestSentencesHaveTheirTests(t *testing.T) {
 	files, err := filepath.Glob("*_test.go")
 	check(t, err)
+	engine, err := filepath.Glob("../endpoint/*_test.go")
+	check(t, err)
 	there := map[string]bool{}
-	for _, file := range files {
+	for _, file := range slices.Concat(files, engine) {
 		text, err := os.ReadFile(file)
 		check(t, err)
 		for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\) \{`).FindAllStringSubmatch(string(text), -1) {

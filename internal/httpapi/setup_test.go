@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -113,6 +115,62 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 		t.Fatal(err)
 	}
 	return f
+}
+
+// byRealTime has an API go by the real time: deadlines of connections do.
+func byRealTime(t testing.TB) func(*Config) {
+	return func(c *Config) {
+		c.Clock = clock.RealClock{}
+		c.Admission.Authenticator = authntest.Authenticator(t, c.Directory.(*authn.Index), c.Environment, c.Clock)
+	}
+}
+
+// counted returns the value of a counter: that with these labels, each a name and then a value. 0: there is none.
+func (f *fixture) counted(t testing.TB, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := f.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.Metric {
+			found := len(m.Label)*2 == len(labels)
+			for _, label := range m.Label {
+				i := slices.Index(labels, label.GetName())
+				found = found && i >= 0 && labels[i+1] == label.GetValue()
+			}
+			if found {
+				return m.Counter.GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// requests returns how many requests count as answered so.
+func (f *fixture) requests(t testing.TB, route, method, code string) float64 {
+	t.Helper()
+	return f.counted(t, "lmp_http_requests_total", "route", route, "method", method, "code", code)
+}
+
+// routeOf returns a route of the API; nil: there is none.
+func routeOf(method, path string) *endpoint.Route {
+	for i := range routes {
+		if routes[i].Method == method && routes[i].Path == path {
+			return &routes[i]
+		}
+	}
+	return nil
+}
+
+// paramOf takes a path apart at its parameter; name is "" if there is none.
+func paramOf(path string) (before, name, after string) {
+	before, rest, _ := strings.Cut(path, "{")
+	name, after, _ = strings.Cut(rest, "}")
+	return before, name, after
 }
 
 // do sends a request with a key; "" sends no header.

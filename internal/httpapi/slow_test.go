@@ -17,11 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/utils/clock"
-
-	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
-	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 )
 
@@ -32,14 +28,13 @@ const hurry = 200 * time.Millisecond
 // goes on.
 func hurried(t *testing.T) (f *fixture, address string, ticks <-chan time.Time) {
 	t.Helper()
-	f = newFixture(t, nil, func(c *Config) {
+	f = newFixture(t, nil, byRealTime(t), func(c *Config) {
 		folder := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}
 		library, err := media.Open(t.Context(), folder.String(), media.DefaultMaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
-		c.Clock, c.Library = clock.RealClock{}, library // deadlines of connections are by the real time
+		c.Library = library
 	})
-	f.config.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Live, clock.RealClock{})
 	server := httptest.NewUnstartedServer(f)
 	server.Config.ReadTimeout, server.Config.WriteTimeout = hurry, 2*hurry
 	server.Start()

@@ -14,21 +14,21 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 )
 
 const eventStream = "text/event-stream"
 
 // over wraps a stream's handler to tell when, and with what, it has returned.
-func over(handle func(*endpoint.Request, io.Writer) error) (endpoint.Endpoint, <-chan error) {
+func over(handle streaming) (streaming, <-chan error) {
 	done := make(chan error, 100)
-	return endpoint.Streams(eventStream, func(r *endpoint.Request, w io.Writer) (err error) {
+	return func(r *endpoint.Request, w io.Writer) (err error) {
 		defer func() { done <- err }()
 		return handle(r, w)
-	}), done
+	}, done
 }
 
 func within(t *testing.T, done <-chan error) error {
@@ -43,7 +43,7 @@ func within(t *testing.T, done <-chan error) error {
 }
 
 func TestStream(t *testing.T) {
-	e, _ := over(func(_ *endpoint.Request, w io.Writer) error {
+	handle, _ := over(func(_ *endpoint.Request, w io.Writer) error {
 		for i := range 3 {
 			if _, err := fmt.Fprintf(w, "data: %d\n\n", i); err != nil {
 				return err
@@ -51,7 +51,7 @@ func TestStream(t *testing.T) {
 		}
 		return nil
 	})
-	c := newCutFixture(t, e)
+	c := newStreamFixture(t, handle)
 	for range 3 {
 		got := c.answerOf(t, func() {})
 		want := response{http.StatusOK, http.Header{
@@ -64,7 +64,7 @@ func TestStream(t *testing.T) {
 	if n := c.connections.Load(); n != 1 {
 		t.Errorf("%d connections were made: one was not left as it was found", n)
 	}
-	if n := testutil.ToFloat64(c.metrics.requests.WithLabelValues(cutPath, "GET", "200")); n != 3 {
+	if n := c.requests(t, cutPath, "GET", "200"); n != 3 {
 		t.Errorf("%v successes are counted, want 3", n)
 	}
 	if got := seen(t, c.do(http.MethodHead, cutPath, c.plaintext)); got.Status != http.StatusMethodNotAllowed || got.Headers.Get("Allow") != "GET" {
@@ -80,7 +80,7 @@ func TestStreamBeforeItsFirstByte(t *testing.T) {
 		want   int
 	}{
 		{"nothing to send", func(*cutFixture, io.Writer) error { return nil }, 200},
-		{"not found", func(*cutFixture, io.Writer) error { return errNoProfile }, 404},
+		{"not found", func(*cutFixture, io.Writer) error { return posting.ErrNoProfile }, 404},
 		{"broken", func(*cutFixture, io.Writer) error { panic("broken") }, 500},
 		{"revoked", func(c *cutFixture, _ io.Writer) error { c.revoke(); return nil }, 401},
 		{"revoked, and it writes all the same", func(c *cutFixture, w io.Writer) error {
@@ -109,7 +109,7 @@ func TestStreamBeforeItsFirstByte(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			var c *cutFixture
-			c = newCutFixture(t, endpoint.Streams(eventStream, func(_ *endpoint.Request, w io.Writer) error { return tc.handle(c, w) }))
+			c = newStreamFixture(t, func(_ *endpoint.Request, w io.Writer) error { return tc.handle(c, w) })
 			resp, err := c.send(t)
 			if err != nil {
 				t.Fatal(err)
@@ -165,13 +165,13 @@ func TestStreamReset(t *testing.T) {
 			t.Run(protocol+", "+tc.reason, func(t *testing.T) {
 				arrived := make(chan struct{})
 				var c *cutFixture
-				c = newCutFixture(t, endpoint.Streams(eventStream, func(r *endpoint.Request, w io.Writer) error {
+				c = newStreamFixture(t, func(r *endpoint.Request, w io.Writer) error {
 					if _, err := w.Write([]byte("first")); err != nil {
 						return err
 					}
 					<-arrived
 					return tc.then(c, r, w)
-				}), func(s *httptest.Server) {
+				}, func(s *httptest.Server) {
 					if protocol == "HTTP/2.0" {
 						s.EnableHTTP2 = true
 						s.StartTLS()
@@ -200,10 +200,10 @@ func TestStreamReset(t *testing.T) {
 						t.Errorf("the record has no %s: %s", want, log)
 					}
 				}
-				if cut := testutil.ToFloat64(c.metrics.cut) == 1; cut != tc.cut || strings.Contains(log, `"cut":true`) != tc.cut {
+				if cut := c.counted(t, "lmp_http_requests_cut_total") == 1; cut != tc.cut || strings.Contains(log, `"cut":true`) != tc.cut {
 					t.Errorf("counted as cut: %t, want %t; %s", cut, tc.cut, log)
 				}
-				if n := testutil.ToFloat64(c.metrics.requests.WithLabelValues(cutPath, "GET", itoa(tc.status))); n != 1 {
+				if n := c.requests(t, cutPath, "GET", itoa(tc.status)); n != 1 {
 					t.Errorf("%v requests are counted with status %d, want 1", n, tc.status)
 				}
 			})
@@ -215,14 +215,14 @@ func TestStreamReset(t *testing.T) {
 func TestBlockedWriterIsUnblocked(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
-			e, done := over(func(_ *endpoint.Request, w io.Writer) error {
+			handle, done := over(func(_ *endpoint.Request, w io.Writer) error {
 				for chunk := make([]byte, 1<<20); ; {
 					if _, err := w.Write(chunk); err != nil {
 						return err
 					}
 				}
 			})
-			c := newCutFixture(t, e, func(s *httptest.Server) {
+			c := newStreamFixture(t, handle, func(s *httptest.Server) {
 				if protocol == "HTTP/2.0" {
 					s.EnableHTTP2 = true
 					s.StartTLS()
@@ -251,8 +251,10 @@ func TestBlockedWriterIsUnblocked(t *testing.T) {
 
 // What the document says of a stream: its type, and the errors that any route has.
 func TestStreamIsDescribed(t *testing.T) {
-	e, _ := over(func(*endpoint.Request, io.Writer) error { return nil })
-	text, err := describe([]endpoint.Route{{Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Endpoint: e}})
+	e := endpoint.Streams(eventStream, func(*endpoint.Request, io.Writer) error { return nil })
+	text, err := endpoint.Describe(endpoint.Description{
+		Routes: []endpoint.Route{{Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Endpoint: e}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,17 @@ var fileProblems = map[error]*problem.Problem{
 	),
 }
 
+// fileProblem turns an error of the library into what is wrong with the file, so that the log names its rule; others
+// stay.
+func fileProblem(err error) error {
+	for cause, p := range fileProblems {
+		if errors.Is(err, cause) {
+			return p
+		}
+	}
+	return err
+}
+
 // filePart is the part of an upload that is the file.
 type filePart struct {
 	*multipart.Part

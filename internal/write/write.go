@@ -17,6 +17,7 @@
 package write
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -134,13 +135,13 @@ func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx
 }
 
 // Finish stores what a change has come to, together with its answer. record calls what it is given until that succeeds,
-// if need be after the request has been answered: so answer must not change any more, and nothing of the operation is
-// touched by what record is given.
+// if need be after the request has been answered, when the memory of its body is another's: so the answer is copied, and
+// nothing of the operation is touched by what record is given.
 func (o *Operation) Finish(
 	answer store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
 ) error {
 	view, claim := o.view, o.claim
-	answer.BodyHash = o.BodyHash
+	answer.Body, answer.BodyHash = bytes.Clone(answer.Body), o.BodyHash
 	err := record(func(ctx context.Context) error {
 		if claim == nil {
 			return view.Write(ctx, do)

@@ -1,0 +1,47 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoint
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+)
+
+func TestClientAddress(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48")}
+	for _, c := range []struct {
+		reason, peer string
+		forwarded    []string
+		trusted      []netip.Prefix
+		want         string
+	}{
+		{"no proxy", "192.0.2.1:80", nil, trusted, "192.0.2.1"},
+		{"nobody is trusted", "10.0.0.1:80", []string{"192.0.2.1"}, nil, "10.0.0.1"},
+		{"the peer is not trusted", "192.0.2.1:80", []string{"198.51.100.1"}, trusted, "192.0.2.1"},
+		{"one proxy", "10.0.0.1:80", []string{"192.0.2.1"}, trusted, "192.0.2.1"},
+		{"two proxies", "10.0.0.1:80", []string{"192.0.2.1, 10.9.9.9"}, trusted, "192.0.2.1"},
+		{"what the client makes up stands first", "10.0.0.1:80", []string{"1.1.1.1, 192.0.2.1"}, trusted, "192.0.2.1"},
+		{"several headers are one list", "10.0.0.1:80", []string{"1.1.1.1", "192.0.2.1, 10.2.2.2"}, trusted, "192.0.2.1"},
+		{"the proxy's own request", "10.0.0.1:80", nil, trusted, "10.0.0.1"},
+		{"proxies all the way", "10.0.0.1:80", []string{"10.0.0.3, 10.0.0.2"}, trusted, "10.0.0.3"},
+		{"nonsense ends it", "10.0.0.1:80", []string{"1.1.1.1, unknown"}, trusted, "10.0.0.1"},
+		{"an empty header", "10.0.0.1:80", []string{""}, trusted, "10.0.0.1"},
+		{"with a port", "10.0.0.1:80", []string{"192.0.2.1:4711"}, trusted, "192.0.2.1"},
+		{"IPv6", "[2001:db8:1::1]:80", []string{"2001:db8:2::1"}, trusted, "2001:db8:2::1"},
+		{"IPv6 with a port", "[2001:db8:1::1]:80", []string{"[2001:db8:2::1]:1"}, trusted, "2001:db8:2::1"},
+		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:80", []string{"::ffff:192.0.2.1"}, trusted, "192.0.2.1"},
+		{"a peer that is no address", "@", []string{"192.0.2.1"}, trusted, "invalid IP"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = c.peer
+		if c.forwarded != nil {
+			r.Header["X-Forwarded-For"] = c.forwarded
+		}
+		if got := clientAddress(r, c.trusted).String(); got != c.want {
+			t.Errorf("%s: %s, want %s", c.reason, got, c.want)
+		}
+	}
+}
