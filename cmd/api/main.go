@@ -105,18 +105,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	index.OnWithdraw(publishing.withdraw)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
-		Admission: admission.Options{
-			Authenticator: authn.NewAuthenticator(authn.Options{
-				Index:         index,
-				Format:        o.keyFormat,
-				Environment:   o.environment,
-				Clock:         clock.RealClock{},
-				Serving:       replica.Serving,
-				CommitTimeout: revocation.CommitWithin(o.leaseDuration),
-			}),
-			Limits:   publishing.limits,
-			Failures: limit.NewAddresses(o.failureRate),
-		},
+		Admission:      newAdmission(o, index, replica, publishing),
 		Directory:      index,
 		Ready:          func() bool { return serving() && publishing.ready() },
 		Draining:       draining.Load,
@@ -159,6 +148,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 				"tls", certificate != nil, "watching", process.Watched(o.namespaces))
 		},
 	})
+}
+
+// newAdmission says who may come in: keys that index knows, while replica may rely on it, each at its own rate.
+func newAdmission(o options, index *authn.Index, replica *revocation.Replica, p *publishing) admission.Options {
+	return admission.Options{
+		Authenticator: authn.NewAuthenticator(authn.Options{
+			Index:       index,
+			Format:      o.keyFormat,
+			Environment: o.environment,
+			Clock:       clock.RealClock{},
+			Serving:     replica.Serving,
+			// A write that takes longer could still run when this process is counted out.
+			CommitTimeout: revocation.CommitWithin(o.leaseDuration),
+		}),
+		Limits:   p.limits,
+		Failures: limit.NewAddresses(o.failureRate),
+	}
 }
 
 // together runs parts side by side, and returns when all have: the process must not end before each has said what it

@@ -1,6 +1,12 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+// Package authn knows who is calling: it turns an Authorization header into a Caller or a typed Refusal, and cuts the
+// requests of callers who are no longer good.
+//
+// It asks nobody. An Index, fed by the apiserver's list and watch, holds a compact entry for every key, found by its
+// hash without a lock; package lifecycle decides at the moment of the request whether the key is served. No plaintext
+// is ever held.
 package authn
 
 import (

@@ -4,13 +4,17 @@
 package authn
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
@@ -95,4 +99,84 @@ func fromUnixSeconds(seconds int64) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(seconds, 0).UTC()
+}
+
+// Identity is whose key a request was made with, as the index knows them. Its pointers lead to immutable values.
+//
+// It stays in this room: to all others a request comes from a caller.Caller, who need not be a key.
+type Identity struct {
+	Key *Key
+	// Profile that the key is pinned to; nil if it reaches the whole organization.
+	Profile *Profile
+}
+
+// Caller returns the Caller that acts by the key; the zero one for the zero Identity. It allocates nothing.
+func (id Identity) Caller() caller.Caller {
+	k := id.Key
+	if k == nil {
+		return caller.Caller{}
+	}
+	c := caller.Caller{
+		Organization: *k.Organization,
+		Environment:  k.Environment(),
+		Scopes:       k.Scopes,
+		Actor:        caller.KeyActor(string(k.id), k.Name, k.ExpiresAt(), k.last4),
+		Rate:         k.rate.rate(),
+		Meter:        &k.meter,
+	}
+	if p := id.Profile; p != nil {
+		c.Profile = &p.Profile
+		if k.rate.requests == 0 {
+			c.Rate = p.rate.rate()
+		}
+	}
+	return c
+}
+
+// Profile is what the index knows of a v1alpha1.Profile. It is immutable: a change makes another one, which the pin
+// leads to from then on.
+type Profile struct {
+	caller.Profile
+
+	uid          types.UID
+	organization *caller.Organization // nil: the controller has not said yet
+	namespace    string
+	life         lifecycle.Profile
+	rate         compactRate // of keys that have none
+}
+
+// pin is the tie of keys to one Profile. All keys of a Profile share it, so that the Profile's going is seen at once by
+// all of them and costs the same whatever their number.
+type pin struct {
+	id      types.UID
+	profile atomic.Pointer[Profile] // nil: not there (yet, or any more)
+	keys    int                     // under Index.mu: the keys that hold this pin
+}
+
+// compactRate is a v1alpha1.RateLimit in eight bytes: there may be a million of them.
+type compactRate struct {
+	requests int32  // 0: there is none
+	window   uint32 // milliseconds, as fine as the API has it
+}
+
+// rateOf is the rate that somebody has asked for; what the API does not admit is none, so that
+// the server's default counts.
+func rateOf(r *v1alpha1.RateLimit) compactRate {
+	if r == nil || r.Requests <= 0 || r.Window.Duration < time.Millisecond {
+		return compactRate{}
+	}
+	return compactRate{requests: r.Requests, window: uint32(min(r.Window.Milliseconds(), math.MaxUint32))}
+}
+
+// limit is the reverse of rateOf, for a key that has come in a list; nil: none.
+func (c compactRate) limit() *v1alpha1.RateLimit {
+	if c.requests == 0 {
+		return nil
+	}
+	return &v1alpha1.RateLimit{Requests: c.requests, Window: metav1.Duration{Duration: c.rate().Window}}
+}
+
+// rate returns it as package rate counts it; the zero Rate for none.
+func (c compactRate) rate() rate.Rate {
+	return rate.Rate{Requests: int64(c.requests), Window: time.Duration(c.window) * time.Millisecond}
 }

@@ -105,7 +105,7 @@ func TestDisconnect(t *testing.T) {
 	checkStatus(t, "get", f.do(http.MethodGet, "/v1/accounts/"+gone, key), http.StatusNotFound)
 	for id, want := range map[string]string{queued: "canceled", published: "published", other: "queued"} {
 		p := f.getPost(t, key, id)
-		if p.Status != want || (p.AccountID == nil) != (id != other) || (p.Account == nil) != (id != other) {
+		if string(p.Status) != want || (p.AccountID == nil) != (id != other) || (p.Account == nil) != (id != other) {
 			t.Errorf("%+v, want %s", p, want)
 		}
 	}

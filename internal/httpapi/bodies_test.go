@@ -134,7 +134,7 @@ func FuzzPost(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string, micros int64, n int, full bool) {
 		at := time.UnixMicro(micros % 200_000_000_000_000_000).UTC()
 		p := &postDetail{post: post{
-			ID: a, Platform: b, Status: a, Text: b, MediaRefs: []store.MediaRef{}, Sandbox: full, CreatedAt: at, UpdatedAt: at.Add(time.Nanosecond),
+			ID: a, Platform: platform.Name(b), Status: store.Status(a), Text: b, MediaRefs: []store.MediaRef{}, Sandbox: full, CreatedAt: at, UpdatedAt: at.Add(time.Nanosecond),
 		}, Attempts: []attempt{}}
 		for range n & 3 {
 			p.Attempts = append(p.Attempts, attempt{ID: b, AttemptNumber: n, StartedAt: at, Succeeded: full})
@@ -142,7 +142,7 @@ func FuzzPost(f *testing.F) {
 		}
 		if full {
 			p.ProfileID, p.AccountID, p.PlatformURI, p.PlatformCID = &a, &b, &b, &a
-			p.Account = &postAccount{ID: a, Platform: b, PlatformAccountID: a}
+			p.Account = &postAccount{ID: a, Platform: platform.Name(b), PlatformAccountID: a}
 			p.ScheduledAt, p.PublishedAt = &at, &at
 			p.Error = &platform.Failure{Code: a, Message: b, PlatformResponse: json.RawMessage(` {"a": [1]}`)}
 		}

@@ -87,7 +87,7 @@ func TestMagicTexts(t *testing.T) {
 		}
 		b := ok[batch](t, f, s)
 		r := b.Results[0]
-		if want := statuses[magic.Code]; want == "" || r.Status != want || b.Status != "failed" || r.Error == nil || r.Error.Code != magic.Code || r.URI != "" {
+		if want := statuses[magic.Code]; want == "" || string(r.Status) != want || b.Status != "failed" || r.Error == nil || r.Error.Code != magic.Code || r.URI != "" {
 			t.Errorf("%s: %+v, error %v", magic.Text, b, r.Error)
 			continue
 		}
@@ -115,7 +115,7 @@ func someTargetsFail(t *testing.T) {
 	got := ok[batch](t, f, publication(key, targetOf(a, `,"text":"sandbox:rejected"`)+","+targetOf(b, "")+`,{"platform":"linkedin","text":"own"}`, `,"text":"hello"`))
 	var statuses []string
 	for i, r := range got.Results {
-		statuses = append(statuses, r.Platform+" "+r.Status)
+		statuses = append(statuses, string(r.Platform)+" "+string(r.Status))
 		if i > 0 && r.AccountID != b {
 			t.Errorf("target %d went to %s", i, r.AccountID)
 		}

@@ -252,7 +252,9 @@ func TestBlockedWriterIsUnblocked(t *testing.T) {
 // What the document says of a stream: its type, and the errors that any route has.
 func TestStreamIsDescribed(t *testing.T) {
 	e := endpoint.Streams(eventStream, func(*endpoint.Request, io.Writer) error { return nil })
-	text, err := endpoint.Describe([]endpoint.Route{{Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Endpoint: e}}, nil)
+	text, err := endpoint.Describe(endpoint.Description{
+		Routes: []endpoint.Route{{Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia", Endpoint: e}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func TestRedisGetsIDsOnly(t *testing.T) {
 	client := goredis.NewClient(options)
 	defer client.Close()
 	names := client.Keys(t.Context(), "*").Val()
-	if len(names) != 1 || names[0] != "each:"+string(id.Actor.Ref())+":5/1m0s" {
+	if len(names) != 1 || names[0] != "rate:"+id.Actor.Ref()+":5/1m0s" {
 		t.Fatalf("Redis holds %q", names)
 	}
 	if ttl := client.TTL(t.Context(), names[0]).Val(); ttl <= 0 || ttl > time.Minute {

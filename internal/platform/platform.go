@@ -5,7 +5,10 @@
 // fails. Each platform is a folder below this one that fills in one Platform; catalog lists them all.
 package platform
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Name is a platform as callers name it, such as "bluesky": lower-case letters and digits, because it stands in paths,
 // in the ids of rules and in the labels of metrics. It is stored with every post and account, so it never changes.
@@ -40,3 +43,64 @@ const OptionReply Option = "reply"
 
 // Has tells whether the platform understands an option.
 func (p *Platform) Has(o Option) bool { return slices.Contains(p.Options, o) }
+
+// Limits are what a platform is known to refuse: facts that can be checked without asking it.
+type Limits struct {
+	TextGraphemes         int
+	TextBytes             int // of UTF-8; 0: bounded by the graphemes alone
+	FirstCommentGraphemes int
+	FirstCommentBytes     int // of UTF-8; 0: bounded by the graphemes alone
+	AltTextGraphemes      int
+
+	Images, Videos         int // at most, and never both
+	ImageTypes, VideoTypes []string
+	ImageBytes, VideoBytes int64
+}
+
+// ofKind returns what is allowed of a kind of media: how many, of which types and of which size. Of a kind that is none
+// nothing is allowed.
+func (l *Limits) ofKind(kind string) (count int, types []string, size int64) {
+	switch kind {
+	case Image:
+		return l.Images, l.ImageTypes, l.ImageBytes
+	case Video:
+		return l.Videos, l.VideoTypes, l.VideoBytes
+	}
+	return 0, nil, 0
+}
+
+// List is platforms, in the order in which documentation lists them. Whatever names the platforms to a caller (enums,
+// filters, sentences) is made of a List, so that none of them can miss one.
+type List []Platform
+
+// Get returns the platform of a name, and whether there is one.
+func (l List) Get(name Name) (Platform, bool) {
+	for i := range l {
+		if l[i].Name == name {
+			return l[i], true
+		}
+	}
+	return Platform{}, false
+}
+
+// Names returns the names as text, for the values of an enum or of a filter. The caller may change what it gets.
+func (l List) Names() []string {
+	names := make([]string, len(l))
+	for i := range l {
+		names[i] = string(l[i].Name)
+	}
+	return names
+}
+
+// Sentence tells a person which platforms there are: "The platforms are bluesky and linkedin."
+func (l List) Sentence() string {
+	switch names := l.Names(); len(names) {
+	case 0:
+		return "There are no platforms."
+	case 1:
+		return "The only platform is " + names[0] + "."
+	default:
+		last := len(names) - 1
+		return "The platforms are " + strings.Join(names[:last], ", ") + " and " + names[last] + "."
+	}
+}

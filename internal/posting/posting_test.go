@@ -22,7 +22,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
-	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
@@ -68,14 +69,12 @@ func newFixture(t *testing.T) *fixture {
 		check(t, db.Close())
 	})
 	<-db.Migrated()
-	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.MaxSize)
+	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.DefaultMaxSize)
 	check(t, err)
 	t.Cleanup(func() { check(t, library.Close()) })
 	publisher, err := publish.New(publish.Options{
 		Store: db, Media: library, Environment: key.Live, Clock: fake, Logger: logger, Registerer: prometheus.NewRegistry(),
-		Platforms: map[platform.Name]publish.Platform{
-			platform.Bluesky: sandbox.New(platform.Bluesky, newID, clock.RealClock{}),
-		},
+		Platforms: sandbox.OfAll(catalog.All, newID, clock.RealClock{}),
 	})
 	check(t, err)
 	index := authn.NewIndex()
@@ -119,7 +118,7 @@ func (f *fixture) account() string {
 	id := newID()
 	check(f.t, f.db.View(f.person).Write(f.t.Context(), func(tx *store.Tx) error {
 		_, _, err := tx.PutAccount(store.Account{
-			ID: id, Platform: platform.Bluesky, PlatformAccountID: "did:plc:" + id, CreatedAt: now, UpdatedAt: now,
+			ID: id, Platform: bluesky.Name, PlatformAccountID: "did:plc:" + id, CreatedAt: now, UpdatedAt: now,
 		})
 		return err
 	}))
@@ -240,7 +239,7 @@ func TestNobodyPosts(t *testing.T) {
 	f := newFixture(t)
 	account, later := f.account(), now.Add(time.Hour)
 	queued := f.create(posting.Draft{Targets: to(account), Text: "later", ScheduledAt: &later})
-	nobody, text, bluesky := new(caller.Caller), "x", "bluesky"
+	nobody, text, name := new(caller.Caller), "x", bluesky.Name
 	create := func(target posting.Target, at *time.Time) error {
 		d := posting.Draft{Targets: []posting.Target{target}, Text: "x", ScheduledAt: at}
 		_, err := f.Create(f.ctx, nobody, f.operation(nobody), d, unanswered[posting.Batch])
@@ -249,7 +248,7 @@ func TestNobodyPosts(t *testing.T) {
 	for reason, err := range map[string]error{
 		"by the account":  create(posting.Target{AccountID: &account}, nil),
 		"later":           create(posting.Target{AccountID: &account}, &later),
-		"by the platform": create(posting.Target{Platform: &bluesky}, nil),
+		"by the platform": create(posting.Target{Platform: &name}, nil),
 		"a change": func() error {
 			_, err := f.Edit(f.ctx, nobody, f.operation(nobody), queued.ID, posting.Change{Text: &text}, unanswered[store.Post])
 			return err

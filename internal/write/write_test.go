@@ -21,7 +21,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
-	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
@@ -308,7 +307,7 @@ func TestBeginInDoubt(t *testing.T) {
 func (f *fixture) posts(t *testing.T) []store.Post {
 	t.Helper()
 	a := store.Account{
-		ID: newID(), Platform: platform.Bluesky, PlatformAccountID: "did:plc:a", CreatedAt: now, UpdatedAt: now,
+		ID: newID(), Platform: "bluesky", PlatformAccountID: "did:plc:a", CreatedAt: now, UpdatedAt: now,
 	}
 	check(t, f.view.Write(t.Context(), func(tx *store.Tx) error {
 		_, _, err := tx.PutAccount(a)

@@ -87,7 +87,8 @@ func (b *bed) bareKey(ctx context.Context, namespace string, i int) error {
 	return b.client.Create(ctx, &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: k.Name + "-"},
 		EventTime:  metav1.NowMicro(), ReportingController: "bench", ReportingInstance: "bench",
-		Action: "Mint", Reason: "Minted", Type: corev1.EventTypeNormal, Note: "Minted " + k.Status.Hint + " into Secret " + k.Name,
+		Action: "Mint", Reason: "Minted", Type: corev1.EventTypeNormal,
+		Note: "Minted " + k.Status.Hint + " into Secret " + k.Name,
 		Regarding: corev1.ObjectReference{
 			APIVersion: v1alpha1.GroupVersion.String(),
 			Kind:       "ApiKey",
@@ -111,7 +112,9 @@ func (b *bed) applyUntilReady(ctx context.Context, n int) (time.Duration, error)
 	began := time.Now()
 	applied := make(chan error, 1)
 	go func() {
-		applied <- inParallel(ctx, n, func(ctx context.Context, i int) error { return b.client.Create(ctx, newKey(namespace, i)) })
+		applied <- inParallel(ctx, n, func(ctx context.Context, i int) error {
+			return b.client.Create(ctx, newKey(namespace, i))
+		})
 	}()
 	ready := map[string]bool{}
 	for len(ready) < n {

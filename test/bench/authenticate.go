@@ -15,8 +15,8 @@ import (
 // rounds is how often each side of a ratio is measured; the best of each counts, because noise only ever adds.
 const rounds = 5
 
-// benchAuthenticate runs BenchmarkAuthenticate of internal/authn, which says what is measured, and makes ratios of it. It
-// can't be here: only tests of that room can recognise a key without passing the fence.
+// benchAuthenticate runs BenchmarkAuthenticate of internal/authn, which says what is measured, and makes ratios of it.
+// It can't be here: only tests of that room can recognise a key without passing the fence.
 func benchAuthenticate(ctx context.Context, r *report) error {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "NONE", "-bench", "^BenchmarkAuthenticate$", "-benchtime", "1x",
 		"-timeout", "10m", "./internal/authn")

@@ -201,7 +201,8 @@ func (b *bed) storedExample(ctx context.Context, namespace string, minted bool) 
 		k.Labels = map[string]string{"app.kubernetes.io/name": "website", "app.kubernetes.io/part-of": "shop"}
 		k.Annotations = map[string]string{
 			corev1.LastAppliedConfigAnnotation: `{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":` +
-				`{"annotations":{},"labels":{"app.kubernetes.io/name":"website","app.kubernetes.io/part-of":"shop"},"name":"website","namespace":"shop"},` +
+				`{"annotations":{},"labels":{"app.kubernetes.io/name":"website","app.kubernetes.io/part-of":"shop"},` +
+				`"name":"website","namespace":"shop"},` +
 				`"spec":{"environment":"live"}}`,
 		}
 	} else {

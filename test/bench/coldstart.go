@@ -57,7 +57,8 @@ func bareList(ctx context.Context, rc rest.Interface) (time.Duration, int, error
 	began, n := time.Now(), 0
 	for options := (metav1.ListOptions{Limit: 500}); ; {
 		var page v1alpha1.ApiKeyList
-		if err := rc.Get().Resource("apikeys").VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Into(&page); err != nil {
+		get := rc.Get().Resource("apikeys").VersionedParams(&options, metav1.ParameterCodec)
+		if err := get.Do(ctx).Into(&page); err != nil {
 			return 0, n, err
 		}
 		n += len(page.Items)

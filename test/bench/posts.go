@@ -139,7 +139,8 @@ func (b *postBench) creates(ctx context.Context, r *report) error {
 			return err
 		}
 		if err := errors.Join(
-			timed(&bare, func() error { return b.publish(ctx, []store.Post{b.post()}) }), timed(&first, send), timed(&replay, send),
+			timed(&bare, func() error { return b.publish(ctx, []store.Post{b.post()}) }),
+			timed(&first, send), timed(&replay, send),
 		); err != nil {
 			return err
 		}

@@ -83,7 +83,8 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	}
 	platforms := sandbox.OfAll(catalog.All, newID, clock.RealClock{})
 	if s.publisher, err = publish.New(publish.Options{
-		Store: s.store, Media: s.library, Environment: key.Live, Platforms: platforms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+		Store: s.store, Media: s.library, Environment: key.Live, Platforms: platforms,
+		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	}); err != nil {
 		return nil, err
 	}

@@ -92,10 +92,10 @@ func processorTime() time.Duration {
 }
 
 // registryCost is what a request's being in the registry takes, in nanoseconds of processor time: Admit and End less
-// Known, which finds the key and does no more, on all processors at once, so that what they cost each other is in it, and
-// with the memory that a flight takes up in its request. That overstates it a little: to look at the key twice is in it.
-// Requests a second with and without would be the plain thing to measure. But they differ by 3 % from one second to the
-// next with nothing changed at all, and this by a few nanoseconds.
+// Known, which finds the key and does no more, on all processors at once, so that what they cost each other is in it,
+// and with the memory that a flight takes up in its request. That overstates it: how the key is judged is in it, too.
+// Requests a second with and without would be the plain thing to measure. But they differ by 3 % from one second to
+// the next with nothing changed at all, and this by a few nanoseconds.
 func registryCost(ctx context.Context, a *authn.Authenticator, plaintext string) float64 {
 	header := []string{"Bearer " + plaintext}
 	without, with := math.Inf(1), math.Inf(1)

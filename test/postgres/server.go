@@ -178,9 +178,8 @@ func program(name string) (string, error) {
 	}
 	if server, err := exec.LookPath("postgres"); err == nil {
 		if server, err = filepath.EvalSymlinks(server); err == nil {
-			if path := filepath.Join(filepath.Dir(server), name); exec.Command(path, "--version").
-				Run() ==
-				nil { //nolint:noctx // answers at once
+			path := filepath.Join(filepath.Dir(server), name)
+			if exec.Command(path, "--version").Run() == nil { //nolint:noctx // answers at once
 				return path, nil
 			}
 		}
@@ -228,7 +227,8 @@ func unprivileged(dir string) ([]string, error) {
 // end.
 func removeAtExit(dir string) error {
 	// Servers that die at the same moment may be writing their last.
-	const script = `trap '' INT TERM HUP; cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" 2>/dev/null; sleep 0.3; [ -e "$1" ] || exit 0; done`
+	const script = `trap '' INT TERM HUP; cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do ` +
+		`rm -rf -- "$1" 2>/dev/null; sleep 0.3; [ -e "$1" ] || exit 0; done`
 	cmd := exec.Command("sh", "-c", script, "sh", dir) //nolint:noctx // it must outlive us
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if _, err := cmd.StdinPipe(); err != nil { // which closes when this process ends

@@ -206,7 +206,9 @@ func (c *contract) publish(accountID string) {
 		count int
 	}{
 		{"all", nil, 2},
-		{"several platforms and statuses", url.Values{"platform": {"bluesky", "twitter"}, "status": {"published", "queued", "validated"}, "limit": {"10"}}, 2},
+		{"several platforms and statuses", url.Values{
+			"platform": {"bluesky", "twitter"}, "status": {"published", "queued", "validated"}, "limit": {"10"},
+		}, 2},
 		{"one status", url.Values{"status": {"queued"}, "profileId": {c.Profile}}, 1},
 		{"a platform that is none here", url.Values{"platform": {"twitter"}}, 0},
 		{"after the end", url.Values{"after": {later}}, 0},

@@ -119,7 +119,8 @@ var (
 		"errorCode": text + maybe, "errorMessage": text + maybe,
 	}
 	medium = Shape{
-		"id": text, "url": text, "contentType": text, "sizeBytes": number, "sha256": text, "createdAt": moment, "profileId": text + maybe,
+		"id": text, "url": text, "contentType": text, "sizeBytes": number, "sha256": text, "createdAt": moment,
+		"profileId": text + maybe,
 	}
 	apiKey = Shape{
 		"id": text, "name": text, "prefix": text, "last4": text, "scopes": list, "profileId": text + maybe, "createdAt": moment,

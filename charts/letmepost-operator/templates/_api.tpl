@@ -1,4 +1,7 @@
-{{/* "true" if a single pod's volume holds the database or the media: then there is one replica, and it ends before the next begins. */}}
+{{/*
+"true" if the volume of a single pod holds the database or the media. Then there is one replica, and it ends before the
+next one begins.
+*/}}
 {{- define "letmepost.singleVolume" -}}
 {{- if or (not .Values.database.existingSecret) (and (not .Values.media.url) (not .Values.media.existingClaim)) }}true{{ end }}
 {{- end }}
@@ -61,7 +64,9 @@
 {{- end }}
 {{- end }}
 
-{{/* Environment variables of an environment's API: what must not show in the list of processes. Call with (list . "live"). */}}
+{{/*
+Environment variables of an environment's API: what must not show in the list of processes. Call with (list . "live").
+*/}}
 {{- define "letmepost.api.env" -}}
 {{- $ := index . 0 -}}
 {{- $environment := index . 1 -}}

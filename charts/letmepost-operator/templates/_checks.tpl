@@ -1,14 +1,17 @@
 {{/*
-What the processes refuse when they start, refused before: in a pod they would end again and again. The rules are those of cmd/api and
-cmd/controller; test/chart gives the real processes what passes here.
+Here the chart refuses what the processes would refuse when they start; in a pod they would crash again and again.
+The rules are those of cmd/api and cmd/controller: test/chart starts the real processes with what passes here.
 */}}
 
-{{/* Ends the rendering with a sentence unless a value is ok. Call with (dict "name" "api.x" "value" … "ok" true "want" "a size such as 10Gi"). */}}
+{{/*
+Ends the rendering with a sentence unless a value is ok.
+Call with (dict "name" "api.x" "value" … "ok" true "want" "a size such as 10Gi").
+*/}}
 {{- define "letmepost.check" -}}
 {{- if not .ok }}{{ fail (printf "%s is %q: want %s." .name (.value | default "" | toString) .want) }}{{ end }}
 {{- end }}
 
-{{/* Whole seconds of a duration such as 1h30m, rounded down; 0 of what is none, or too long to be counted. */}}
+{{/* Seconds of a duration such as 1h30m, rounded down; 0 if it is not a duration, or too long to be counted. */}}
 {{- define "letmepost.seconds" -}}
 {{- $start := toDate "2006-01-02" "2000-01-01" -}}
 {{- if regexMatch "^([0-9]{1,9}(\\.[0-9]{1,9})?(s|m|h))+$" (. | default "") -}}

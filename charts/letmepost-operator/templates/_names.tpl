@@ -3,7 +3,10 @@
 {{ include "letmepost.labelsWith" (dict "root" . "own" dict) }}
 {{- end }}
 
-{{/* The same of an object that has labels of its own, which outdo those of all: a key twice is no YAML. Call with (dict "root" . "own" LABELS). */}}
+{{/*
+The same for an object with labels of its own, which take precedence: in YAML a key must not occur twice.
+Call with (dict "root" . "own" LABELS).
+*/}}
 {{- define "letmepost.labelsWith" -}}
 {{- $own := .own -}}
 {{- with .root -}}
@@ -18,7 +21,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* What all pods of the release have in common. A Deployment's selector can't change: so there is no version in it. */}}
+{{/* What all pods of the release have in common. It has no version, since a Deployment's selector can't change. */}}
 {{- define "letmepost.selector" -}}
 app.kubernetes.io/name: {{ include "letmepost.prefix" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -67,8 +70,8 @@ app.kubernetes.io/component: controller
 {{- end }}
 
 {{/*
-What callers in and outside of the cluster find an environment's API at: LMP_BASE_URL of minted Secrets. "svc" without a cluster
-domain is completed by the resolver of every pod, whatever the domain is.
+Where callers inside and outside of the cluster find an environment's API: LMP_BASE_URL of minted Secrets. A name in
+the cluster ends with "svc": the resolver of every pod adds the cluster's domain, whatever that is.
 */}}
 {{- define "letmepost.baseURL" -}}
 {{- $ := index . 0 -}}

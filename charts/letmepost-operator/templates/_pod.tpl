@@ -1,5 +1,5 @@
 {{/*
-Security of every pod and container here: what PodSecurity "restricted" asks for, and a root file system that can't be written.
+Security of every pod and container here: what PodSecurity "restricted" asks for, and a read-only root file system.
 */}}
 {{- define "letmepost.podSecurity" -}}
 runAsNonRoot: true
@@ -7,7 +7,8 @@ runAsNonRoot: true
 runAsUser: {{ int64 . }}
 runAsGroup: {{ int64 . }}
 fsGroup: {{ int64 . }}
-# Not again for every file at every start: a volume with a million media would keep the pod from starting.
+# Only if the root differs. To check every file at every start would keep a pod with a million media files from
+# starting.
 fsGroupChangePolicy: OnRootMismatch
 {{- end }}
 seccompProfile:
@@ -21,7 +22,10 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Labels of a pod. Call with (dict "root" . "selector" "…" "own" .Values.api.podLabels). Not the version: it would restart what has not changed. */}}
+{{/*
+Labels of a pod. The version is not among them: it would restart pods that have not changed.
+Call with (dict "root" . "selector" "…" "own" .Values.api.podLabels).
+*/}}
 {{- define "letmepost.podMeta" -}}
 labels:
   {{- .selector | nindent 2 }}
@@ -55,8 +59,8 @@ topologySpreadConstraints:
   {{- if .at.topologySpreadConstraints }}
   {{- toYaml .at.topologySpreadConstraints | nindent 2 }}
   {{- else }}
-  # Two replicas on one node are better than one replica: so this is a wish. Each revision is spread for itself, or the pods that a
-  # rollout takes away would count.
+  # A wish, not a condition, since two replicas on one node are better than one replica. Each revision is spread
+  # on its own, or the pods that a rollout is about to remove would count.
   - topologyKey: kubernetes.io/hostname
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
@@ -74,10 +78,10 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Annotations of what lives only while `helm uninstall` ends. Call with the weight. */}}
+{{/* Annotations of what exists only at the end of `helm uninstall`. Call with the weight. */}}
 {{- define "letmepost.hook" -}}
 helm.sh/hook: post-delete
 helm.sh/hook-weight: {{ . | quote }}
-# What failed stays to be looked at until the next time.
+# What failed stays until the next time, so that somebody can look at it.
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

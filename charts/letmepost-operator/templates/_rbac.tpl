@@ -1,6 +1,6 @@
 {{/*
-What rbac*.yaml, people*.yaml and policies*.yaml have in common. Cluster-wide names carry the same prefix as all others: of two
-installs with one nameOverride, Helm refuses the second, since the objects belong to the first.
+What rbac*.yaml, people*.yaml and policies*.yaml have in common. Cluster-wide names have the same prefix as all others.
+So of two installs with the same nameOverride, Helm refuses the second, since the objects belong to the first.
 */}}
 {{- define "letmepost.prefix" -}}
 {{ .Values.nameOverride | default "letmepost" }}
@@ -13,8 +13,8 @@ system:serviceaccount:{{ $root.Release.Namespace }}:{{ include "letmepost.prefix
 {{- end }}
 
 {{/*
-A binding: (dict "root" . "kind" "Role" "name" ... "account" "api"), with "namespace" for a RoleBinding. The role has the
-binding's name.
+A binding: (dict "root" . "kind" "Role" "name" ... "account" "api"), with "namespace" for a RoleBinding. The role has
+the binding's name.
 */}}
 {{- define "letmepost.binding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
@@ -41,9 +41,9 @@ subjects:
 {{- end }}
 
 {{/*
-A process's rules about organizations: those of the template "letmepost.rules.ACCOUNT", in all namespaces, or in those of
-watchNamespaces only. There the roles are called ...-watched, since the release's namespace, which may be one of them, has one of the
-short name. Call with (list . "api").
+A process's rules about organizations: those of the template "letmepost.rules.ACCOUNT", in all namespaces, or only in
+those of watchNamespaces. In the latter case the roles are called ...-watched, because the release's namespace may be
+one of them, and has a role of the short name already. Call with (list . "api").
 */}}
 {{- define "letmepost.watching" -}}
 {{- $root := index . 0 -}}
@@ -77,7 +77,7 @@ rules:
 {{- end }}
 {{- end }}
 
-{{/* A policy's condition that it is about this install's namespaces; none where it watches all of them. */}}
+{{/* The condition that limits a policy to this install's namespaces; none if it watches all namespaces. */}}
 {{- define "letmepost.policyScope" -}}
 {{- with .Values.watchNamespaces }}
 # Other namespaces may be another install's.

@@ -73,7 +73,10 @@ func (f *fault) funcs() interceptor.Funcs {
 			}
 			return f.around(ctx, beforeCreate, afterCreate, o, call)
 		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, name string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+		SubResourcePatch: func(
+			ctx context.Context, c client.Client, name string, o client.Object, patch client.Patch,
+			opts ...client.SubResourcePatchOption,
+		) error {
 			call := func(ctx context.Context) error { return c.SubResource(name).Patch(ctx, o, patch, opts...) }
 			if _, ok := o.(*v1alpha1.ApiKey); !ok {
 				return call(ctx)
