@@ -19,7 +19,7 @@ const (
 	pixel = `iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==`
 
 	// What is sent twice, to show what an Idempotency-Key does.
-	hello = withTestKey + ` -H "Idempotency-Key: $ID" \
+	sayHello = withTestKey + ` -H "Idempotency-Key: $ID" \
   ` + asJSON + ` -d '{"targets":[{"accountId":"'$ACCOUNT'"}],"text":"Hello"}'`
 )
 
@@ -56,8 +56,8 @@ echo $MEDIA  # => med_`,
 	"deleteMedia": `curl -s -X DELETE "$LMP_TEST_URL/v1/media/$MEDIA"` + withTestKey + `  # => "deleted":true`,
 
 	"createPosts": `ID=$(cat /proc/sys/kernel/random/uuid)
-curl -s "$LMP_TEST_URL/v1/posts"` + hello + `  # => "status":"published"
-curl -si "$LMP_TEST_URL/v1/posts"` + hello + `  # => Idempotency-Replayed: true
+curl -s "$LMP_TEST_URL/v1/posts"` + sayHello + `  # => "status":"published"
+curl -si "$LMP_TEST_URL/v1/posts"` + sayHello + `  # => Idempotency-Replayed: true
 POST=$(curl -s "$LMP_TEST_URL/v1/posts"` + withTestKey + ` ` + asJSON + ` \
   -d '{"targets":[{"accountId":"'$ACCOUNT'"}],"text":"Later","scheduledAt":"2099-01-01T00:00:00Z"}' | ` + postID + `)`,
 	"listPosts": `curl -s "$LMP_TEST_URL/v1/posts?status=queued&platform=bluesky"` + withTestKey + `  # => "text":"Later"`,
