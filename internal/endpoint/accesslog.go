@@ -102,7 +102,8 @@ func (e *Engine) describeRefusal(r *Request, class string) []slog.Attr {
 	return attrs
 }
 
-// levelOf: a client's mistake is no trouble of ours, an unready replica may be, an internal error is.
+// levelOf is the level of an entry: a client's mistake is no trouble of ours, an unready replica may be, and an
+// internal error is. Operators are woken by the last one.
 func levelOf(status int) slog.Level {
 	switch {
 	case status == http.StatusInternalServerError:
@@ -114,17 +115,19 @@ func levelOf(status int) slog.Level {
 	}
 }
 
-// sample writes an entry of what anyone can cause, or counts it as left out. more is asked for only if it is written.
+// sample writes an entry of what anyone can cause, or counts it as left out. more is asked for only if it is written:
+// in a flood, what is left out must cost next to nothing.
 func (l *sampledLog) sample(
 	level slog.Level, message string, r *Request, elapsed time.Duration, more func() []slog.Attr,
 ) {
-	if !l.limit.AllowN(r.start, 1) {
+	if !l.limit.AllowN(r.start, 1) { // by the request's time, which is the engine's clock: tests have their own
 		l.suppressed.Add(1)
 		return
 	}
 	l.write(level, message, r, elapsed, more()...)
 }
 
+// write writes an entry. What all entries have stands first, in one order: people read them, too.
 func (l *sampledLog) write(
 	level slog.Level, message string, r *Request, elapsed time.Duration, more ...slog.Attr,
 ) {
@@ -143,10 +146,11 @@ func (l *sampledLog) write(
 	if r.cut {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
+	// The status went out with the stream's header, so it does not tell that the caller has not got all of it.
 	if r.answer.streaming && r.answer.failure != nil {
 		attrs = append(attrs, slog.Bool("reset", true))
 	}
-	if r.span != nil && r.span.SpanContext().IsSampled() {
+	if r.span != nil && r.span.SpanContext().IsSampled() { // else there is no trace to look up
 		attrs = append(attrs, slog.String("traceId", r.span.SpanContext().TraceID().String()))
 	}
 	// Last, and emptied at the same time: of two entries at once, one tells what was left out before it, and only one.

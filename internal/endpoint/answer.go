@@ -33,7 +33,7 @@ type answer struct {
 	requestID, contentLength, rateLimit [1]string
 }
 
-// successStatus is the status of a success.
+// successStatus is the status of a success. Handlers of reads set none: it is 200 for all of them.
 func (a *answer) successStatus() int {
 	if a.status == 0 {
 		return http.StatusOK
@@ -55,7 +55,7 @@ func Answer[T, Out any](r *Request, show func(T) (status int, body Out)) write.A
 	}
 }
 
-// OK is for Answer: whatever show makes of the result is a 200.
+// OK is for Answer: whatever show makes of the result is a 200, as for most writes.
 func OK[T, Out any](show func(T) Out) func(T) (int, Out) {
 	return func(result T) (int, Out) { return http.StatusOK, show(result) }
 }
@@ -79,6 +79,7 @@ type body struct {
 // otherwise keep some hundred kilobytes for every whoami that comes after it.
 const maxKeptBody = 64 << 10
 
+// bodies are kept because an encoder and its buffer are most of what answering from memory allocates.
 var bodies = sync.Pool{New: func() any {
 	b := new(body)
 	b.encoder = json.NewEncoder(&b.buffer)
@@ -89,6 +90,7 @@ var bodies = sync.Pool{New: func() any {
 // newBody returns a body with nothing, or anything, in it: encode replaces that.
 func newBody() *body { return bodies.Get().(*body) }
 
+// free gives the body's memory to the next request. Whoever keeps bytes of it has copied them before.
 func (b *body) free() {
 	if b.buffer.Cap() <= maxKeptBody {
 		bodies.Put(b)
@@ -98,6 +100,7 @@ func (b *body) free() {
 // encode replaces the body by v's JSON and a newline, which encoding/json writes and a terminal wants.
 func (b *body) encode(v any) error {
 	b.buffer.Reset()
+	// AvailableBuffer is the buffer's own memory: nothing is copied, unless it has to grow.
 	if v, ok := v.(Appender); ok {
 		b.buffer.Write(append(v.AppendJSON(b.buffer.AvailableBuffer()), '\n'))
 		return nil
@@ -128,7 +131,7 @@ func (r *Request) setHead(w http.ResponseWriter) {
 	switch {
 	case r.route.stream == nil:
 		h["Content-Type"] = contentTypeJSON
-	case r.answer.contentType != "":
+	case r.answer.contentType != "": // SetFile knows better than the route
 		h["Content-Type"] = []string{r.answer.contentType}
 	default:
 		h["Content-Type"] = []string{r.route.contentType}
@@ -150,7 +153,7 @@ func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 	p.setHeaders(h)
 	r.answer.status, r.answer.failure = p.status(), err
 	if err := r.answer.body.encode(e.problems.envelope(p, r.id)); err != nil {
-		panic(err) // an envelope is strings alone
+		panic(err) // an envelope is strings alone, which always have a JSON
 	}
 	r.send(w)
 }
@@ -190,7 +193,7 @@ func (r *Request) setRateLimit(h http.Header) {
 		policy = policyOf(left.Rate)
 		r.engine.policy.Store(policy)
 	}
-	h["Ratelimit-Policy"] = policy.value[:]
+	h["Ratelimit-Policy"] = policy.value[:] // shared by requests that run at once, which only read it
 	var buffer [64]byte
 	limit := append(buffer[:0], `"key";r=`...)
 	limit = strconv.AppendInt(limit, left.Remaining, 10)
@@ -206,6 +209,7 @@ type policy struct {
 	value [1]string
 }
 
+// policyOf writes a rate as a structured field: q requests in w seconds. A window is whole seconds (spec.rateLimit).
 func policyOf(own rate.Rate) *policy {
 	text := strconv.AppendInt([]byte(`"key";q=`), own.Requests, 10)
 	text = strconv.AppendInt(append(text, `;w=`...), seconds(own.Window), 10)

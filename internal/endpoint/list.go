@@ -95,7 +95,7 @@ func (l Listed[S, T]) page(items []S, more bool) Page[T] {
 	for _, item := range items {
 		p.Data = append(p.Data, l.Show(item))
 	}
-	if more && len(items) > 0 {
+	if more && len(items) > 0 { // a page of none has no last item to go on from
 		next := cursorOf(l.Position(items[len(items)-1]))
 		p.NextCursor = &next
 	}
@@ -140,7 +140,8 @@ func readPage(t *Route, query url.Values) (store.Page, error) {
 	return page, nil
 }
 
-// isAfter tells whether p comes later in a listing than q.
+// isAfter tells whether p comes later in a listing than q. It must agree with the order of the statements of package
+// store, and of the Directory's listings.
 func isAfter(p, q store.Position) bool {
 	if c := p.At.Compare(q.At); c != 0 {
 		return c < 0
@@ -169,7 +170,7 @@ func parseCursor(s string) (store.Position, bool) {
 	if err != nil {
 		return store.Position{}, false
 	}
-	at, id, _ := strings.Cut(string(text), "|")
+	at, id, _ := strings.Cut(string(text), "|") // the first bar: no time has one
 	t, err := time.Parse(time.RFC3339Nano, at)
 	if err != nil || id == "" {
 		return store.Position{}, false
@@ -201,7 +202,8 @@ func ListParam(query url.Values, name string, values []string) ([]string, error)
 	return list, nil
 }
 
-// TimeParam reads a parameter that is a time; zero without it, and never with it.
+// TimeParam reads a parameter that is a time; zero without it, and never with it. A date alone is refused: in which
+// zone its day begins, the caller has to say.
 func TimeParam(query url.Values, name string) (time.Time, error) {
 	if !query.Has(name) {
 		return time.Time{}, nil
@@ -219,7 +221,8 @@ func TimeParam(query url.Values, name string) (time.Time, error) {
 
 const maxText = 200 // characters; the database compares a text with every row in question
 
-// TextParam reads a parameter that is a text; "" without it.
+// TextParam reads a parameter that is a text; "" without it. PostgreSQL would answer invalid UTF-8 or a NUL with an
+// error, which would be taken for one of ours.
 func TextParam(query url.Values, name string) (string, error) {
 	text := query.Get(name)
 	if utf8.RuneCountInString(text) > maxText || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {

@@ -32,7 +32,7 @@ const (
 type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
-	unmatched prometheus.Observer
+	unmatched prometheus.Observer // durations of requests without a route, found beforehand as those of each resource are
 	refusals  map[admission.Reason]prometheus.Counter
 	cut       prometheus.Counter
 }
@@ -44,8 +44,9 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Help: "Requests answered, by route pattern, method and status code.",
 		}, []string{"route", "method", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "lmp_http_request_duration_seconds",
-			Help:    "Time from a request's header to the end of its response, by route pattern.",
+			Name: "lmp_http_request_duration_seconds",
+			Help: "Time from a request's header to the end of its response, by route pattern.",
+			// From what a whoami takes to what a batch of posts takes; beyond ten seconds it is the platforms' time.
 			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
 		refusals: map[admission.Reason]prometheus.Counter{},
@@ -77,7 +78,7 @@ func (m *metrics) count(e *Engine, r *Request, elapsed time.Duration) {
 	} else {
 		r.resource.duration.Observe(elapsed.Seconds())
 	}
-	if r.answer.failure == nil {
+	if r.answer.failure == nil { // nearly all: what follows takes errors apart
 		return
 	}
 	if r.cut {
@@ -133,14 +134,14 @@ func (e *Engine) endSpan(r *Request) {
 	if r.span == nil {
 		return
 	}
-	defer r.span.End()
+	defer r.span.End() // in any case: a span that is not recorded has its place in the trace, too
 	if !r.span.IsRecording() {
 		return
 	}
 	method := methodLabel(r.http.Method)
 	name := method
 	if method == otherMethod {
-		name = "HTTP"
+		name = "HTTP" // as the semantic conventions have it for methods that are not known
 	}
 	attributes := []attribute.KeyValue{
 		semconv.HTTPRequestMethodKey.String(method),
@@ -152,6 +153,7 @@ func (e *Engine) endSpan(r *Request) {
 		name += " " + r.resource.pattern
 		attributes = append(attributes, semconv.HTTPRoute(r.resource.pattern))
 	}
+	// By its UID, which is no secret. People have no attribute: a trace may be read by more than an audit log is.
 	if a := r.Caller().Actor; a.Kind == caller.Key {
 		attributes = append(attributes, attribute.String("lmp.key.id", a.ID))
 	}
@@ -164,7 +166,7 @@ func (e *Engine) endSpan(r *Request) {
 	// As the semantic conventions have it, a 4xx is no error of a server's span: the server has done what it should.
 	if r.answer.status >= http.StatusInternalServerError {
 		attributes = append(attributes, semconv.ErrorTypeKey.String(strconv.Itoa(r.answer.status)))
-		r.span.SetStatus(codes.Error, "")
+		r.span.SetStatus(codes.Error, "") // without the error's text: traces leave the cluster, and the log has it
 	}
 	r.span.SetName(name)
 	r.span.SetAttributes(attributes...)

@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
+// Names within the document. Generated clients may show them, so they stay.
 const (
 	schemaRefs   = "#/components/schemas/"
 	bearerScheme = "apiKey"
@@ -61,6 +62,7 @@ func Describe(d Description) (json.RawMessage, error) {
 	for i := range d.Routes {
 		document.AddOperation(operationOf(registry, &d.Routes[i], d.Examples[d.Routes[i].ID]))
 	}
+	// When all shapes are known. The names are collected first, because embed adds some on the way.
 	for _, name := range slices.Collect(maps.Keys(registry.Map())) {
 		d.alignWithEncoding(registry, registry.Map()[name], registry.TypeFromRef(schemaRefs+name))
 	}
@@ -89,6 +91,7 @@ func operationOf(registry huma.Registry, t *Route, example string) *huma.Operati
 		op.Security = []map[string][]string{{bearerScheme: roles}}
 	}
 	op.RequestBody = requestBodyOf(registry, t)
+	// An extension that documentation tools (Redoc, for one) show as the example beside an operation.
 	if example != "" {
 		op.Extensions = map[string]any{"x-codeSamples": []map[string]string{{"lang": "Shell", "source": example}}}
 	}
@@ -123,7 +126,7 @@ func (t *Route) successes() []int {
 // successOf describes a success. The headers of a rate are part of it, so that clients look at them before a 429.
 func successOf(registry huma.Registry, t *Route) *huma.Response {
 	var response *huma.Response
-	if t.response != nil {
+	if t.response != nil { // else it is a stream, of which no type is known here
 		response = responseOf(registry, t.response, "Success.")
 	} else {
 		contentType := t.contentType
@@ -156,6 +159,7 @@ func successOf(registry huma.Registry, t *Route) *huma.Response {
 func requestBodyOf(registry huma.Registry, t *Route) *huma.RequestBody {
 	switch {
 	case t.upload != nil:
+		// What the handler reads by itself is not seen in a type: all uploads are one file, as a form.
 		file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
 		form := &huma.Schema{
 			Type:       huma.TypeObject,
@@ -164,6 +168,7 @@ func requestBodyOf(registry huma.Registry, t *Route) *huma.RequestBody {
 		}
 		return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}}}
 	case t.request != nil:
+		// A named type is a reference, and what it requires stands at the other end of it.
 		schema := registry.Schema(t.request, true, "")
 		required := schema.Required
 		if schema.Ref != "" {
@@ -190,7 +195,7 @@ func paramsOf(t *Route) []*huma.Param {
 	}
 	for _, q := range t.Query {
 		schema := &huma.Schema{Type: huma.TypeString, Format: q.Format, Enum: enumOf(q.Values)}
-		if q.List {
+		if q.List { // repeated, which is OpenAPI's default for a query; that commas do as well, ListParam knows
 			schema = &huma.Schema{Type: huma.TypeArray, Items: schema}
 		}
 		params = append(params, &huma.Param{Name: q.Name, In: "query", Description: q.Description, Schema: schema})
@@ -210,6 +215,7 @@ func paramsOf(t *Route) []*huma.Param {
 	return params
 }
 
+// enumOf returns values as huma has them; nil for none, where an empty list would allow nothing.
 func enumOf(values []string) []any {
 	var enum []any
 	for _, v := range values {
@@ -236,6 +242,7 @@ func (t *Route) pageParams() []*huma.Param {
 	}
 }
 
+// responseOf describes a response whose body is JSON.
 func responseOf(registry huma.Registry, body reflect.Type, description string) *huma.Response {
 	return &huma.Response{
 		Description: description,
@@ -244,6 +251,7 @@ func responseOf(registry huma.Registry, body reflect.Type, description string) *
 	}
 }
 
+// responseHeaders describes what every response has. It is another map each time: callers add to it.
 func responseHeaders() map[string]*huma.Param {
 	return map[string]*huma.Param{
 		"X-Request-Id": stringHeader("The caller's id of the request if it sent a valid one, or a new one."),
@@ -312,16 +320,18 @@ func (d *Description) alignWithEncoding(registry huma.Registry, s *huma.Schema, 
 		field := t.Field(i)
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		property := s.Properties[name]
+		// A tag wins nothing here: a list that stands elsewhere is the true one.
 		if values := d.valuesOf(field.Type); property != nil && values != nil {
 			property.Enum = values
 		}
 		switch {
-		case field.Anonymous:
+		case field.Anonymous: // encoding/json knows it by its fields, and huma by no name
 			d.embed(registry, s, field.Type)
 		case property == nil:
 		case field.Type.Kind() == reflect.Slice:
 			property.Nullable = false
 		case field.Type.Kind() == reflect.Pointer && property.Ref != "" && !strings.Contains(options, "omitempty"):
+			// Beside a $ref, "nullable" means nothing: from OpenAPI 3.1 on, null is a type among others.
 			property.AnyOf = []*huma.Schema{{Ref: property.Ref}, {Type: "null"}}
 			property.Ref = ""
 		}

@@ -26,6 +26,7 @@ var (
 		Message:     "The request's body is larger than 1 MiB.",
 		Remediation: "Send files with POST /v1/media, and refer to them by mediaId.",
 	}
+	// A client that stops in the middle is told so, while its connection may still take an answer.
 	errPayloadUnread = problem.NewInvalid("body", "The request's body is incomplete: it ended early, or took too long.",
 		"Send all of it, with the right Content-Length.")
 	errBadJSON = problem.NewInvalid("body.json", "The request's body is not one JSON value in valid UTF-8.",

@@ -84,6 +84,8 @@ func errNoMethod(allow string) error {
 	}}}
 }
 
+// errNoRoute is for a path that is none. It says where to look, since a wrong path is a wrong client, not a missing
+// thing.
 var errNoRoute = problem.NewNotFound("There is no such endpoint.", "GET /v1/openapi.json lists the endpoints.")
 
 // Problems that any endpoint may have.
@@ -117,7 +119,7 @@ var (
 		Message:     "An unexpected error occurred.",
 		Remediation: "Try again. If it persists, give the requestId to whoever runs this server.",
 	}
-	// errClientGone is read by nobody but the log.
+	// errClientGone is read by nobody but the log. It is no mistake of ours, which a 5xx would make it.
 	errClientGone = &problem.Problem{
 		Kind: problem.Gone, Code: problem.CodeUnavailable,
 		Message: "The caller did not wait for the answer.",
@@ -164,7 +166,7 @@ func newProblems(c Config) problems {
 	if ps.explain == nil {
 		ps.explain = func(error) *problem.Problem { return nil }
 	}
-	for _, scope := range v1alpha1.Scopes {
+	for _, scope := range v1alpha1.Scopes { // made once, as all problems are
 		ps.scopes[scope] = &problem.Problem{
 			Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: ruleScope,
 			Message:     "The key does not have the scope " + string(scope) + ".",
@@ -182,7 +184,7 @@ func newProblems(c Config) problems {
 func (ps problems) of(err error) reply {
 	var method noMethod
 	var p *problem.Problem
-	if errors.As(err, &method) {
+	if errors.As(err, &method) { // before its own problem, which knows of no Allow
 		return method.reply
 	}
 	if errors.As(err, &p) {
@@ -195,6 +197,7 @@ func (ps problems) of(err error) reply {
 		return reply{Problem: p}
 	}
 	switch {
+	// What has a deadline here is what goes over the network: the database, the media, a platform.
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return reply{Problem: ErrStorage}
 	case errors.Is(err, store.ErrClaimLost): // somebody else runs the request, because this process seemed to be dead
@@ -240,8 +243,9 @@ func (ps problems) refused(r *admission.Refusal) *problem.Problem {
 	return &p
 }
 
-// classOf returns how the audit log names the refusal that err is; "" if it is none. A panic on the way is a mistake of
-// ours, whatever else it was.
+// classOf returns how the audit log names the refusal that err is; "" if it is none. A problem has a class if the
+// contract refuses what admission can't know of: a key that asks for keys. A panic on the way is a mistake of ours,
+// whatever else it was, and must not be hidden among the refusals.
 func (e *Engine) classOf(err error) string {
 	var p *problem.Problem
 	switch {

@@ -25,11 +25,11 @@ import (
 // writing is what a request that changes something has beside the others.
 type writing struct {
 	write.Operation
-	stored   *store.Stored // what was answered before; nil: nothing
+	stored   *store.Stored // what was answered before; nil: nothing, or it has not been looked for
 	replayed bool          // stored is the answer
 }
 
-const maxIdempotencyKey = 255 // characters
+const maxIdempotencyKey = 255 // characters; the database keeps only a hash of it
 
 var (
 	errIdempotencyKeyLength = problem.NewInvalid("idempotency_key.length",
@@ -144,6 +144,7 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 		}
 	}()
 	r.writing.Operation = e.config.Writes.Start(r.View(), r.id)
+	// Not before it begins: until then the server's own time, which a slow sender of the body must keep to, is right.
 	if within := r.route.AnswerWithin; within > 0 {
 		r.writing.OnBegin = func() { _ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within)) }
 	}
@@ -226,7 +227,7 @@ func (e *Engine) end(r *Request, err error) {
 	if !r.writing.Pending(err != nil) {
 		return
 	}
-	// The caller may have gone, but not what was claimed.
+	// The caller may have gone, but not what was claimed: they are likely to send it again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endWithin)
 	defer cancel()
 	stored := store.Stored{Status: r.answer.successStatus(), Body: r.answer.body.buffer.Bytes()}

@@ -58,6 +58,7 @@ var errNotEnabled = &problem.Problem{
 	Remediation: "Try it on the test environment, with a test key.",
 }
 
+// listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page.
 func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) {
 	var view *store.View
 	return endpoint.Listed[store.Account, account]{
@@ -108,7 +109,8 @@ type connectAccount struct {
 	ReturnTo  string  `json:"returnTo,omitempty" doc:"Where a browser goes in the end, for platforms that are connected in one."`
 }
 
-// connection tells how an account is connected.
+// connection tells how an account is connected: what to ask somebody for, by what words, and where it may be tried. A
+// client needs to know no platform to show the form.
 type connection struct {
 	Platform   platform.Name            `json:"platform"`
 	State      platform.ConnectionState `json:"state" enum:"live,trial,pending"`
@@ -148,14 +150,14 @@ func (a *API) connectable(name string) (platform.Platform, error) {
 }
 
 // completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes
-// to the platform and nowhere else.
+// to the platform and nowhere else: not into a log, an error or the database, where only an HMAC of the body is kept.
 type completeConnection map[string]string
 
 // connectWithin bounds the platform's answer to a connection's credentials. The caller waits for it, and the server's
 // own time for a response has to be enough to say that the platform could not be asked.
 const connectWithin = 15 * time.Second
 
-// connected is an account that has been connected, and whether it is a new one.
+// connected is an account that has been connected, and whether it is a new one. Only the transaction knows.
 type connected struct {
 	store.Account
 	created bool
@@ -181,16 +183,18 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	if err := checkFields(to.Fields, in); err != nil {
 		return account{}, err
 	}
+	// Not in Commit's context, which a revocation would have to wait for.
 	ctx, cancel := context.WithTimeout(r.Context(), connectWithin)
 	defer cancel()
 	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{Credentials: in})
 	if err != nil {
 		return account{}, connectFailed(platform.Name(r.Param()), err)
 	}
-	now := a.now()
+	now := a.now() // after the platform's answer: the connection is not older than that
 	put, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, connectedAnswer),
 		func(_ context.Context, tx *store.Tx) (connected, error) {
 			put, created, err := tx.PutAccount(store.Account{
+				// Of an account that is there already, id and creation time stay: see PutAccount.
 				ID: a.config.NewID(), ProfileID: profileID, Platform: platform.Name(r.Param()),
 				PlatformAccountID: c.PlatformAccountID, DisplayName: c.DisplayName, TokenExpiresAt: c.TokenExpiresAt,
 				CreatedAt: now, UpdatedAt: now,

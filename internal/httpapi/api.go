@@ -41,7 +41,8 @@ import (
 const DefaultDocsBaseURL = "https://docs.letmepost.dev"
 
 // Directory holds what there is to see, newest first (creation time, then id), for one caller: nothing that the caller
-// may not see is in what it returns. The slices are shared and not changed by this package.
+// may not see is in what it returns, so a handler can't forget to filter. The slices are shared and not changed by this
+// package. It answers from memory, and never fails.
 type Directory interface {
 	caller.Directory
 	Keys(*caller.Caller) []*authn.Key
@@ -53,14 +54,14 @@ type Config struct {
 	Admission admission.Options
 	Directory Directory
 	// Ready tells whether requests should be sent here. It makes /readyz 503 while it is false, and changes nothing else:
-	// whether a request is let in is for Admission to say.
+	// whether a request is let in is for Admission to say, at the moment at which it comes.
 	Ready func() bool
 	// Draining tells whether the process is about to stop. It makes /readyz 503 and changes nothing else. Optional.
 	Draining func() bool
 
 	Store     *store.DB
-	Library   *media.Library
-	Publisher *publish.Publisher
+	Library   *media.Library     // of the same environment as Store, as is all else
+	Publisher *publish.Publisher // it runs beside the API: Create hands over what is left to record
 	// Platforms are this server's: accounts can be connected of those with a Connector. The others are not enabled.
 	Platforms platform.List
 
@@ -98,9 +99,12 @@ type API struct {
 // New returns the API. The error says what is missing in c, or that c.Registerer has its metrics already.
 func New(c Config) (*API, error) { return newAPI(c, (*API).routes) }
 
-// Document returns the OpenAPI document.
+// Document returns the OpenAPI document, without an API: hack/apidocs writes the reference by it. The routes are made
+// with an API that has nothing, because making them only takes the methods' values.
 func Document() (json.RawMessage, error) { return describe(new(API).routes()) }
 
+// describe adds to the routes what the document says beside them. Lists of values are those that the rooms below have:
+// what one of them adds is in the document without anybody thinking of it.
 func describe(routes []endpoint.Route) (json.RawMessage, error) {
 	return endpoint.Describe(endpoint.Description{Routes: routes, Examples: examples, Enums: map[reflect.Type][]string{
 		reflect.TypeFor[platform.Name]():       catalog.All.Names(),
@@ -109,6 +113,7 @@ func describe(routes []endpoint.Route) (json.RawMessage, error) {
 	}})
 }
 
+// newAPI is New with another table of routes, for tests of what no route of this contract does, such as to panic.
 func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -145,7 +150,8 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	return a, nil
 }
 
-// complete fills in the defaults and says what is missing.
+// complete fills in the defaults and says what is missing. A field that is forgotten is found when the process starts,
+// and not by the first request that needs it.
 func (c *Config) complete() error {
 	if c.DocsBaseURL == "" {
 		c.DocsBaseURL = DefaultDocsBaseURL
@@ -175,7 +181,8 @@ func (c *Config) complete() error {
 // now is the time as the database keeps it, so that an answer to a write says what a later read says.
 func (a *API) now() time.Time { return a.config.Clock.Now().UTC().Truncate(time.Microsecond) }
 
-// timeOrNull prepares t for a response: in UTC, and null if it is zero.
+// timeOrNull prepares t for a response: in UTC, and null if it is zero. "0001-01-01T00:00:00Z" would be taken for a
+// time.
 func timeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

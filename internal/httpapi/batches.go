@@ -89,7 +89,7 @@ func (in *createPosts) draft() posting.Draft {
 			AccountID: t.AccountID, Platform: t.Platform, Text: t.Text,
 			FirstComment: t.FirstComment.text(), Options: t.Options,
 		}
-		if t.Media != nil {
+		if t.Media != nil { // an empty list is the target's own: no media, whatever the request has
 			own := mediaOf(*t.Media)
 			target.Media = &own
 		}
@@ -106,6 +106,8 @@ func (c *firstComment) text() *string {
 	return &c.Text
 }
 
+// mediaOf is media as package posting has them. None are an empty list, never nil, which in a change would mean "as
+// before".
 func mediaOf(items []mediaInput) []posting.Media {
 	media := make([]posting.Media, 0, len(items))
 	for _, m := range items {
@@ -134,6 +136,7 @@ func batchAnswer(b posting.Batch) (int, batch) {
 func batchOf(b posting.Batch) batch {
 	shown := batch{Status: b.Status(), Results: make([]targetResult, 0, len(b.Posts))}
 	for _, p := range b.Posts {
+		// In UTC: these posts may come from the request itself, and not from the database.
 		shown.ID, shown.CreatedAt, shown.ScheduledAt = p.BatchID, p.CreatedAt.UTC(), timeOrNull(p.ScheduledAt)
 		shown.Results = append(shown.Results, targetResult{
 			AccountID: p.AccountID, Platform: p.Platform, PostID: p.ID, Status: p.Status,

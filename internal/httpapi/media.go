@@ -55,9 +55,12 @@ func (a *API) mediumOf(r *endpoint.Request, m store.Media) medium {
 	}
 }
 
+// errMediaInUse protects posts that are still to come. What was published has its copy at the platform.
 var errMediaInUse = problem.NewConflict("media.in_use", "A post that is still to be published needs this file.",
 	"Cancel the post, or wait until it is published.")
 
+// listMedia shows rows, and does not look whether their bytes are there: that would be one request to the storage for
+// each.
 func (a *API) listMedia(r *endpoint.Request) (endpoint.Page[medium], error) {
 	var view *store.View
 	return endpoint.Listed[store.Media, medium]{
@@ -93,6 +96,7 @@ func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 		return err
 	}
 	defer file.Close()
+	// Type and size are the row's: they were taken from the bytes when these were stored, and bytes never change.
 	r.SetFile(m.ContentType, m.SizeBytes)
 	_, err = io.Copy(deadlinePerWrite{w, r, a.config.Clock.Now}, file)
 	return err
@@ -131,21 +135,23 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if err != nil {
 		return medium{}, err
 	}
-	part, err := a.filePart(r) // after all that can be wrong without it: nobody should send a gigabyte to be told of a typo
+	// After all that can be wrong without it: nobody should send a large file to be told of a typing error.
+	part, err := a.filePart(r)
 	if err != nil {
 		return medium{}, err
 	}
 	if r.Answered() {
 		return medium{}, a.replayUpload(r, part)
 	}
+	// The id comes before the bytes, whose place in the library is named after it: two uploads never share one.
 	m := store.Media{ID: a.newMediaID(), ProfileID: profileID}
 	file, err := a.receive(r, r.View().BlobKey(m.ID), part)
 	if err != nil {
 		return medium{}, err
 	}
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
-	m.CreatedAt = a.now() // when it is there, not when its upload began: listings are in the order of commits, nearly
-	r.SetContent(file.SHA256)
+	m.CreatedAt = a.now()     // when it is there, not when its upload began: listings are in the order of commits, nearly
+	r.SetContent(file.SHA256) // before the commit, which stores it with the answer
 	return a.addMedium(r, m)
 }
 
@@ -216,7 +222,7 @@ func (a *API) deleteBlob(ctx context.Context, r *endpoint.Request, key string) {
 func (a *API) newMediaID() string {
 	id := []byte("med_0000000000000000000000")
 	if err := key.FillBase62(a.config.Random, id[len("med_"):]); err != nil {
-		panic(fmt.Errorf("random bits for a media id: %w", err))
+		panic(fmt.Errorf("random bits for a media id: %w", err)) // crypto/rand never fails; a weaker id would be worse
 	}
 	return string(id)
 }

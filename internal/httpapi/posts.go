@@ -46,7 +46,7 @@ type postAccount struct {
 	DisplayName       *string       `json:"displayName"`
 }
 
-// postDetail is a post with what was tried.
+// postDetail is a post with what was tried. A list shows posts without that: it would be a query for each.
 type postDetail struct {
 	post
 	Attempts []attempt `json:"attempts" doc:"Oldest first."`
@@ -118,6 +118,7 @@ var (
 	batchStatuses = texts(posting.BatchStatuses...)
 )
 
+// texts are values as the document and the query string have them.
 func texts[T ~string](values ...T) []string {
 	list := make([]string, len(values))
 	for i, v := range values {
@@ -133,11 +134,12 @@ var (
 	otherStatuses  = []string{"validated"}
 )
 
+// postFilters are the parameters as the document describes them; postFilter reads them. All of them narrow the list.
 var postFilters = []endpoint.Parameter{
 	profileParam,
 	{Name: "platform", Description: "Only posts for these platforms.", Values: platformNames, List: true},
 	{Name: "status", Description: "Only posts with these statuses.", Values: postStatuses, List: true},
-	{Name: "errorCode", Description: "Only posts that ended with these codes.", List: true},
+	{Name: "errorCode", Description: "Only posts that ended with these codes.", List: true}, // any: see postFilter
 	{Name: "q", Description: "Only posts with this in their text, at most 200 characters, in upper or lower case."},
 	{Name: "after", Description: "Only posts created at this time or later.", Format: "date-time"},
 	{Name: "before", Description: "Only posts created before this time.", Format: "date-time"},
@@ -162,6 +164,7 @@ func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
 
 // postFilter reads the parameters that narrow the list. errorCode may be anything: a platform's codes are its own.
 func postFilter(query url.Values) (f store.PostFilter, err error) {
+	// One after the other, so that the first mistake is the one that is told.
 	if f.Platforms, err = endpoint.ListParam(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
 		return f, err
 	}
@@ -207,6 +210,7 @@ type editPost struct {
 	Media       *[]mediaInput `json:"media,omitempty"`
 }
 
+// editPost answers with the post as it is after the change, so that nobody has to ask for it.
 func (a *API) editPost(r *endpoint.Request, in editPost) (post, error) {
 	change := posting.Change{ScheduledAt: in.ScheduledAt, Text: in.Text}
 	if in.Media != nil {
@@ -238,7 +242,7 @@ type retryPost struct {
 	ScheduledAt *time.Time `json:"scheduledAt,omitempty" doc:"At least a second from now; without it, at once."`
 }
 
-// queued is a post that waits to be published again.
+// queued is a post that waits to be published again. It is as little as the reference answers: GET has the rest.
 type queued struct {
 	ID          string     `json:"id"`
 	Status      string     `json:"status" enum:"queued"`
@@ -247,6 +251,7 @@ type queued struct {
 
 func queuedOf(p store.Post) queued { return queued{p.ID, string(p.Status), timeOrNull(p.ScheduledAt)} }
 
+// retryPost never runs by itself for a post whose outcome is unknown: whether it is there, somebody has to look.
 func (a *API) retryPost(r *endpoint.Request, in retryPost) (queued, error) {
 	p, err := a.posting.Retry(r.Context(), r.Caller(), r.Operation(), r.Param(), in.ScheduledAt,
 		endpoint.Answer(r, endpoint.OK(queuedOf)))

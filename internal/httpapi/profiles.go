@@ -33,6 +33,7 @@ func profileOf(p *caller.Profile) profile {
 	}
 }
 
+// listProfiles lists from memory. A key that is pinned to a profile sees that one alone.
 func (a *API) listProfiles(r *endpoint.Request) (endpoint.Page[profile], error) {
 	return endpoint.Listed[*caller.Profile, profile]{
 		Position: func(p *caller.Profile) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },

@@ -32,6 +32,8 @@ func (a *API) postRoutes() []endpoint.Route {
 				"stored. A target that its platform does not take is no error of the request: results tells what became " +
 				"of each.",
 			Success: []int{http.StatusOK, http.StatusAccepted}, Refuses: []int{http.StatusNotFound},
+			// Posts are out before they are answered: to be cut off then by the server's own time for a response would leave
+			// a caller who does not know what was published.
 			AnswerWithin: posting.AnswerWithin,
 			Endpoint:     endpoint.Writes(a.createPosts),
 		},
@@ -40,7 +42,8 @@ func (a *API) postRoutes() []endpoint.Route {
 			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
 			Summary: "List posts",
 			Detail:  "The posts that the key reaches, newest first.",
-			Paged:   true, Query: postFilters, Refuses: []int{http.StatusNotFound},
+			// 404 is for a profile that is not there, as for all lists with profileId: an empty list would hide a mistake.
+			Paged: true, Query: postFilters, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Returns(a.listPosts),
 		},
 		{
@@ -57,7 +60,8 @@ func (a *API) postRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodDelete, Path: "/v1/posts/{id}", ID: "cancelPost", Scope: v1alpha1.ScopePostsWrite,
-			Summary:  "Cancel a queued post",
+			Summary: "Cancel a queued post",
+			// A DELETE for what can be undone: it is the reference's, and what DELETE means is up to the resource.
 			Detail:   "It stays on record, with the status canceled.",
 			Endpoint: endpoint.Writes(a.cancelPost),
 		},
@@ -78,6 +82,7 @@ func (a *API) mediaRoutes() []endpoint.Route {
 			Method: http.MethodPost, Path: "/v1/media", ID: "uploadMedia", Scope: v1alpha1.ScopeMediaWrite,
 			Summary: "Upload an image or a video",
 			Detail:  "As multipart/form-data with one part, named file. What it is, its own bytes tell.",
+			// In the query and not in the form: there, it might follow the file, which has been streamed away by then.
 			Query:   []endpoint.Parameter{{Name: "profileId", Description: "The profile that the file is to belong to."}},
 			Success: []int{http.StatusCreated}, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Uploads(a.uploadMedia),
@@ -120,7 +125,8 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
 			Summary: "List accounts",
 			Detail:  "The connected accounts that the key reaches, newest first.",
-			Paged:   true, Unpaged: true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
+			// Unpaged, as profiles and keys are: see endpoint.Route, and who expects it.
+			Paged: true, Unpaged: true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Returns(a.listAccounts),
 		},
 		{
@@ -141,7 +147,7 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Summary:     "Begin to connect an account",
 			Detail:      "Tells what the platform asks for.",
 			ParamValues: platformNames,
-			Refuses:     []int{http.StatusNotFound},
+			Refuses:     []int{http.StatusNotFound}, // the profile that it is to belong to
 			Endpoint:    endpoint.Writes(a.connectAccount),
 		},
 		{
@@ -162,6 +168,7 @@ func (a *API) accountRoutes() []endpoint.Route {
 func (a *API) keyRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
+			// Of keys alone: all that it says is a key's. Who is signed in, the dashboard knows by itself.
 			Method: http.MethodGet, Path: "/v1/whoami", ID: "whoami", Access: admission.KeyOnly,
 			Summary:  "Who the key is",
 			Detail:   "The organization, profile, environment, scopes and expiry of the key that the request was made with.",
@@ -190,7 +197,8 @@ func (a *API) keyRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/api-keys", ID: "createApiKey", Access: admission.KeyOnly,
-			Summary:  "Create an API key: not with an API key",
+			Summary: "Create an API key: not with an API key",
+			// It is here so that whoever looks for it finds out how it is done, and so that trying is in the audit log.
 			Detail:   "Always refused. Keys are ApiKey resources: create them with kubectl, or in the dashboard.",
 			Refuses:  []int{http.StatusForbidden},
 			Endpoint: endpoint.RefusesAll(errKeysCannotManageKeys),

@@ -13,7 +13,7 @@ import (
 // described must not be found out by a caller.
 func (a *API) openAPI(*endpoint.Request) (json.RawMessage, error) { return a.document, nil }
 
-// health is the body of a probe that succeeds.
+// health is the body of a probe that succeeds. Kubelets look at the status alone; the body is for people.
 type health struct {
 	Status string `json:"status" enum:"ok"`
 }

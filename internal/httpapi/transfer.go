@@ -67,9 +67,9 @@ type filePart struct {
 // Bounds of a transfer, which may take longer than the server gives other requests (package serve). They bound what a
 // slow or malicious caller costs: a goroutine and a connection, for a quarter of an hour.
 const (
-	stallAfter   = 30 * time.Second // without a byte
+	stallAfter   = 30 * time.Second // without a byte; both ways
 	uploadWithin = 15 * time.Minute // in all
-	formBytes    = 64 << 10         // of all that is not the file
+	formBytes    = 64 << 10         // of all that is not the file: boundaries, headers of parts, a preamble
 )
 
 // filePart finds the file in the request's body. It is a multipart form because browsers and curl send files so; it is
@@ -80,6 +80,7 @@ func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	if err != nil || mediaType != "multipart/form-data" || params["boundary"] == "" {
 		return nil, errMultipart
 	}
+	// One byte more than may come is noticed by uploadBody, and the file's own bound by the library.
 	body := &uploadBody{r: r, now: a.config.Clock.Now, left: a.config.Library.MaxSize() + formBytes}
 	if r.HTTP().ContentLength > body.left {
 		return nil, errFileSize // before any of it is sent, if the client waits for 100 Continue
@@ -128,6 +129,7 @@ type uploadBody struct {
 	left int64 // bytes that may still come; negative: there were more
 }
 
+// errBodyEndless ends the reading and is never seen: problem asks left.
 var errBodyEndless = errors.New("the request's body is larger than any that is taken")
 
 // Read gives each read a deadline of its own, where the server gives one to the whole request: a large file may take
@@ -157,7 +159,8 @@ func (b *uploadBody) problem() error {
 	return errMultipartBroken
 }
 
-// deadlinePerWrite gives each write of a file a time of its own, where the server gives one to the whole response.
+// deadlinePerWrite gives each write of a file a time of its own, where the server gives one to the whole response: a
+// large file may take a slow reader longer than that, and one who has stopped reading must not hold a connection.
 type deadlinePerWrite struct {
 	io.Writer
 	r   *endpoint.Request

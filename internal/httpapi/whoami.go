@@ -20,16 +20,20 @@ type whoami struct {
 	ExpiresAt    *time.Time      `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
 }
 
+// organizationRef is a namespace. Its id and not its name is what to store: a namespace that is deleted and made again
+// is another organization.
 type organizationRef struct {
 	ID   string `json:"id" doc:"UID of the namespace."`
 	Name string `json:"name" doc:"Name of the namespace."`
 }
 
+// profileRef is a Profile, with the name that people gave it.
 type profileRef struct {
 	ID   string `json:"id" doc:"UID of the Profile."`
 	Name string `json:"name" doc:"Its display name."`
 }
 
+// keyRef is the key, by what is known of it here: the process has never had the key itself but for this request.
 type keyRef struct {
 	ID   string `json:"id" doc:"UID of the ApiKey."`
 	Name string `json:"name" doc:"Its resource name."`
@@ -47,6 +51,7 @@ func (a *API) whoami(r *endpoint.Request) (*whoami, error) {
 		Key: keyRef{
 			ID:   c.Actor.ID,
 			Name: c.Actor.Name,
+			// Four characters of 38: enough to tell one's own keys apart, and of no help to guess one.
 			Hint: a.config.KeyFormat.Prefix(c.Environment) + "…" + c.Actor.Last4(),
 		},
 		ExpiresAt: timeOrNull(c.Actor.ExpiresAt),
@@ -57,7 +62,8 @@ func (a *API) whoami(r *endpoint.Request) (*whoami, error) {
 	return w, nil
 }
 
-// AppendJSON is what encoding/json does with w, which takes a third of such a request's time.
+// AppendJSON is what encoding/json does with w, which takes a third of such a request's time. A field that is added to
+// the shape has to be added here: a test compares the bytes of the two.
 func (w *whoami) AppendJSON(b []byte) []byte {
 	b = append(b, `{"organization":`...)
 	b = appendPair(b, w.Organization.ID, w.Organization.Name)

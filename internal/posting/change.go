@@ -13,14 +13,16 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// Change is what somebody wants of a post that is still to come to be different. Nil fields stay as they are.
+// Change is what somebody wants to be different about a post that is still to come. Nil fields stay as they are. Its
+// account, options and first comment can't be changed: whoever wants others cancels it and makes another one.
 type Change struct {
 	ScheduledAt *time.Time
 	Text        *string
 	Media       *[]Media
 }
 
-// Edit changes a post, and answers it as it is then.
+// Edit changes a post, and answers it as it is then. Whether it may still be changed is asked in the transaction, not
+// when the change is planned: it may be on its way by then.
 func (p *Posting) Edit(
 	ctx context.Context, by *caller.Caller, op *write.Operation, id string, c Change, answer write.Answer[store.Post],
 ) (store.Post, error) {
@@ -30,20 +32,22 @@ func (p *Posting) Edit(
 	}
 	edited, err := write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (store.Post, error) {
 		edited, err := tx.EditPost(id, edit)
-		if err == nil && edit.ScheduledAt != nil {
+		if err == nil && edit.ScheduledAt != nil { // the reminder for the old time would come too early, or too late
 			err = p.o.Publisher.Enqueue(ctx, tx, []store.Post{edited})
 		}
 		return edited, err
 	})
+	// The store says that the state does not allow it; what could be done instead depends on what was wanted.
 	if errors.Is(err, store.ErrState) {
 		return edited, errNotEditable
 	}
 	return edited, OrNotFound(err, ErrNoPost)
 }
 
-// planEdit turns a change into the one that is to be stored. What the post would be is checked as a whole.
+// planEdit turns a change into the one that is to be stored. The post is checked as it would be with the change, and
+// not the change alone: whether there may be no text depends on whether there are media, and both on the platform.
 func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c Change) (store.Edit, error) {
-	if c.ScheduledAt == nil && c.Text == nil && c.Media == nil {
+	if c.ScheduledAt == nil && c.Text == nil && c.Media == nil { // most likely a misunderstanding of what can be changed
 		return store.Edit{}, errEditEmpty
 	}
 	view := p.o.Store.View(by)
@@ -51,6 +55,7 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 	if err != nil {
 		return store.Edit{}, OrNotFound(err, ErrNoPost)
 	}
+	// After the post was found: who does not reach it is told so, whatever else is wrong.
 	if err := p.checkSchedule(c.ScheduledAt); err != nil {
 		return store.Edit{}, err
 	}
@@ -66,7 +71,7 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 			return store.Edit{}, err
 		}
 		edit.Media, post.Media = &refs, refs
-	case len(post.Media) > 0: // what the change does not name stays
+	case len(post.Media) > 0: // what the change does not name stays, and counts all the same
 		if err := find.addMediaOf(ctx, p.o.Store.Work(), post); err != nil {
 			return store.Edit{}, err
 		}
@@ -74,7 +79,8 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 	return edit, p.preflight(ctx, find, post, "")
 }
 
-// Cancel cancels a queued post. It stays stored.
+// Cancel cancels a queued post. It stays stored. One that is being published can't be canceled any more: the platform
+// may have it already.
 func (p *Posting) Cancel(
 	ctx context.Context, op *write.Operation, id string, answer write.Answer[store.Post],
 ) (store.Post, error) {
@@ -96,10 +102,12 @@ func (p *Posting) Retry(
 	if err := p.checkSchedule(at); err != nil {
 		return store.Post{}, err
 	}
-	var when time.Time
+	var when time.Time // zero: at once
 	if at != nil {
 		when = *at
 	}
+	// The post is not checked again: nothing of it has changed, and whether the platform takes it by now, it alone can
+	// say.
 	queued, err := write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (store.Post, error) {
 		queued, err := tx.RequeuePost(id, by.Actor.Ref(), when)
 		if err == nil {

@@ -14,12 +14,14 @@ import (
 
 // finder looks up what one draft names, each thing once: 25 targets may name one file 500 times.
 type finder struct {
-	view      *store.View
+	view      *store.View // nothing beyond it is found, whatever is named
 	accounts  map[string]store.Account
 	platforms map[platform.Name][]store.Account
-	media     map[string]store.Media
+	media     map[string]store.Media // beside what the view reaches, what addMediaOf has made known
 }
 
+// newFinder returns a finder that knows nothing yet. It is for one request: what it remembers is not looked at again,
+// so a longer life would make it a cache of what others may have deleted.
 func newFinder(view *store.View) *finder {
 	return &finder{
 		view:      view,
@@ -41,21 +43,25 @@ func once[K comparable, V any](known map[K]V, name K, find func() (V, error)) (V
 	return v, err
 }
 
+// account finds an account that the caller reaches.
 func (f *finder) account(ctx context.Context, id string) (store.Account, error) {
 	return once(f.accounts, id, func() (store.Account, error) { return f.view.Account(ctx, id) })
 }
 
-// accountsOf returns one account of a platform, or two if there are several: how many there are is of no interest.
+// accountsOf returns one account of a platform, or two if there are several: how many there are is of no interest, only
+// whether the platform's name is enough to know which one is meant.
 func (f *finder) accountsOf(ctx context.Context, name platform.Name) ([]store.Account, error) {
 	return once(f.platforms, name, func() ([]store.Account, error) { return f.view.AccountsOf(ctx, name, 2) })
 }
 
+// medium finds a file that the caller reaches, by themselves or by addMediaOf.
 func (f *finder) medium(ctx context.Context, id string) (store.Media, error) {
 	return once(f.media, id, func() (store.Media, error) { return f.view.Media(ctx, id) })
 }
 
-// addMediaOf makes the files of a post known, which the caller reaches by the post even where not by themselves: a
-// caller of the whole organization may have chosen them from another profile.
+// addMediaOf makes the files of a post known. Its caller reaches the post, and with it these files, even those of
+// another profile, which somebody who reaches the whole organization may have chosen. Without this, whoever is confined
+// to the post's profile could not change its text, because its files would not be found.
 func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p store.Post) error {
 	files, _, err := work.MediaOf(ctx, p.ID)
 	for _, m := range files {
@@ -64,9 +70,11 @@ func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p store.Post)
 	return err
 }
 
-// accountFor finds the account that a target means. at is where the target stands.
+// accountFor finds the account that a target means. at is where the target stands. A target may say one thing twice, by
+// accountId, platform and options: if they don't agree, one of them is a mistake, and nobody knows which.
 func accountFor(ctx context.Context, find *finder, t Target, at string) (store.Account, error) {
 	if t.Platform != nil {
+		// First, so that a typing error is told as such, and not as a platform of which no account is connected.
 		if _, known := catalog.All.Get(*t.Platform); !known {
 			return store.Account{}, NoPlatform(at + ".platform")
 		}
@@ -83,6 +91,8 @@ func accountFor(ctx context.Context, find *finder, t Target, at string) (store.A
 	return account, nil
 }
 
+// lookUpAccount finds the account by its id or, without one, by its platform. With several of a platform none is
+// chosen: the wrong one would publish under somebody else's name.
 func lookUpAccount(ctx context.Context, find *finder, t Target, at string) (store.Account, error) {
 	switch {
 	case t.AccountID != nil:

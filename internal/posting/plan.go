@@ -24,14 +24,14 @@ const (
 	MaxText    = 20_000 // characters
 )
 
-// Draft is what somebody wants to be published.
+// Draft is what somebody wants to be published. Its pointers tell what was left out from what is empty.
 type Draft struct {
 	Targets []Target // 1 to MaxTargets
 	// Text, Media and FirstComment are those of targets that have none of their own.
 	Text         string
 	Media        []Media
 	FirstComment *string
-	PublishNow   *bool      // true excludes ScheduledAt
+	PublishNow   *bool      // true excludes ScheduledAt, and says nothing that its absence does not
 	ScheduledAt  *time.Time // nil: at once
 	ProfileID    *string    // only accounts of this profile are meant; nil: all that the caller reaches
 }
@@ -55,6 +55,10 @@ type Media struct {
 }
 
 // plan turns a draft into the posts that it asks for, as they are to be stored. The error is a problem, or the store's.
+//
+// What costs nothing to check comes first, and each target is finished before the next: of several mistakes, the one
+// that stands first in the draft is told, each time the same. Nothing is locked. What is found here may be gone when
+// the posts are stored, and then they are not (errTargetGone).
 func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store.Post, error) {
 	switch {
 	case len(d.Targets) == 0:
@@ -73,17 +77,20 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 		if profile == nil {
 			return nil, ErrNoProfile
 		}
-		view = view.Within(profile.ID)
+		view = view.Within(profile.ID) // of what it does not show, the answer is that it does not exist
 	}
+	// One time for all posts of a batch: in a listing they stand together.
 	find, batchID, now := newFinder(view), p.o.NewID(), p.now()
 	posts := make([]store.Post, 0, len(d.Targets))
 	for i := range d.Targets {
 		at := "targets." + strconv.Itoa(i)
-		post, err := draftOf(ctx, find, d, i, at)
+		post, err := postFor(ctx, find, d, i, at)
 		if err != nil {
 			return nil, err
 		}
 		post.ID, post.BatchID, post.CreatedAt, post.UpdatedAt = p.o.NewID(), batchID, now, now
+		// MadeBy, so that the end of the caller's key can take along what it has queued. Publishing, because a post that was
+		// stored as queued first could be taken by a job of another process in between.
 		post.MadeBy, post.Status = by.Actor.Ref(), store.Publishing
 		if d.ScheduledAt != nil {
 			post.Status, post.ScheduledAt = store.Queued, *d.ScheduledAt
@@ -96,8 +103,10 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 	return posts, nil
 }
 
-// draftOf fills in what target i leaves to the draft. at is where it stands, for the rules of problems.
-func draftOf(ctx context.Context, find *finder, d Draft, i int, at string) (store.Post, error) {
+// postFor makes the post of target i, and fills in what the target leaves to the draft. at is where the target stands,
+// for the rules of problems. A post belongs to the profile of its account, whoever makes it: so all that an account has
+// published is seen by those who see the account.
+func postFor(ctx context.Context, find *finder, d Draft, i int, at string) (store.Post, error) {
 	t := d.Targets[i]
 	account, err := accountFor(ctx, find, t, at)
 	if err != nil {
@@ -105,6 +114,7 @@ func draftOf(ctx context.Context, find *finder, d Draft, i int, at string) (stor
 	}
 	p := store.Post{
 		ProfileID: account.ProfileID, AccountID: account.ID, Platform: account.Platform, Options: t.Options,
+		// Not stored with the post: it is for those who show the post before it is read again.
 		Account: &store.AccountRef{
 			ID: account.ID, Platform: account.Platform,
 			PlatformAccountID: account.PlatformAccountID, DisplayName: account.DisplayName,
@@ -118,12 +128,12 @@ func draftOf(ctx context.Context, find *finder, d Draft, i int, at string) (stor
 	if t.FirstComment != nil {
 		comment = t.FirstComment
 	}
-	if comment != nil {
+	if comment != nil { // "" is none to the store, so one without text can't be told from that later
 		if p.FirstComment = *comment; p.FirstComment == "" {
 			return p, errCommentEmpty(at)
 		}
 	}
-	items, where := d.Media, "media"
+	items, where := d.Media, "media" // a mistake in what all targets share is told where it stands, not at a target
 	if t.Media != nil {
 		items, where = *t.Media, at+".media"
 	}
@@ -131,7 +141,9 @@ func draftOf(ctx context.Context, find *finder, d Draft, i int, at string) (stor
 	return p, err
 }
 
-// checkMedia checks the media of a target, as far as that goes without looking for them. at is where they stand.
+// checkMedia checks the media of a target, as far as that goes without looking for them. at is where they stand. Of the
+// three ways to name a file, two are known and not taken: to fetch a URL of a caller's is to reach what this server
+// reaches (SSRF), and what comes inline would be in memory as a whole.
 func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
 	if len(items) > MaxMedia {
 		return nil, problem.NewInvalid(at, "There are more than 20 media.", "Platforms take fewer still.")
@@ -158,13 +170,14 @@ func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
 	return refs, nil
 }
 
-// tooLong also finds NUL, which databases don't take for text.
+// tooLong also finds NUL, which databases don't take for text. It counts characters (code points), as people do; what a
+// platform counts, its own rules say.
 func tooLong(text string) bool {
 	return utf8.RuneCountInString(text) > MaxText || strings.ContainsRune(text, 0)
 }
 
-// preflight checks a post against the rules of its platform. at is where it stands in the request, with a dot at its
-// end.
+// preflight checks a post against the rules of its platform, so that most of what a platform would refuse is told
+// before anything is stored. at is where the post stands in the request, with a dot at its end.
 func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, at string) error {
 	switch {
 	case tooLong(post.Text):
@@ -175,7 +188,7 @@ func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, 
 			"A first comment is longer than 20000 characters, or holds characters that are no text.", "Send less.")
 	}
 	content := platform.Content{Text: post.Text, FirstComment: post.FirstComment}
-	if post.Options != nil {
+	if post.Options != nil { // otherwise the zero Options, which are those of any platform
 		content.Options = *post.Options
 	}
 	for i, ref := range post.Media {
@@ -183,6 +196,7 @@ func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, 
 		if err != nil {
 			return OrNotFound(err, ErrNoMedia)
 		}
+		// The kind is the caller's word, the type is what the file's bytes say. A platform is asked by the kind.
 		if !strings.HasPrefix(m.ContentType, ref.Kind+"/") {
 			return problem.NewInvalid(fmt.Sprintf("%smedia.%d.kind", at, i),
 				"A medium is of another kind than its file.", "The file's contentType tells.")
@@ -197,9 +211,10 @@ func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, 
 	return nil
 }
 
-// checkSchedule checks that a time is to come; nil is none.
+// checkSchedule checks that a time is to come; nil is none. A second is the least that can be kept: what is due by the
+// time that it is stored would be published at once, by a request that is told 202.
 func (p *Posting) checkSchedule(at *time.Time) error {
-	const lastYear = 9999 // that RFC 3339 can write
+	const lastYear = 9999 // that RFC 3339 can write: a later one could be stored and never be shown
 	if at != nil && (at.Before(p.o.Clock.Now().Add(time.Second)) || at.UTC().Year() > lastYear) {
 		return errScheduledAt
 	}

@@ -12,6 +12,7 @@ package posting
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -32,7 +33,7 @@ type Options struct {
 	Clock     clock.PassiveClock
 }
 
-// Posting makes posts and changes them.
+// Posting makes posts and changes them. It keeps nothing between calls: any number may run at once.
 type Posting struct{ o Options }
 
 // New returns it.
@@ -42,10 +43,11 @@ func New(o Options) *Posting { return &Posting{o} }
 // margin to write down what became of them.
 const AnswerWithin = 3 * time.Minute
 
-// Batch is the posts of one request, in the order of its targets.
+// Batch is the posts of one request, in the order of its targets, which is how callers tell them apart.
 type Batch struct {
 	Posts []store.Post
-	// Scheduled tells that this very request has put them off.
+	// Scheduled tells that this very request has put them off. The posts alone don't tell it: a scheduled one may have
+	// been published by the time that it is looked at.
 	Scheduled bool
 }
 
@@ -63,7 +65,8 @@ const (
 // BatchStatuses lists them all.
 var BatchStatuses = []BatchStatus{BatchQueued, BatchPublished, BatchPartialFailed, BatchFailed}
 
-// Status sums up what became of the posts.
+// Status sums up what became of the posts. One that is still to come outweighs all else: the sum is not known before. A
+// canceled one counts as one that was not published.
 func (b Batch) Status() BatchStatus {
 	published, waiting := 0, 0
 	for _, p := range b.Posts {
@@ -87,9 +90,11 @@ func (b Batch) Status() BatchStatus {
 }
 
 // Create makes a post for each target of a draft, and sends them unless they are for later. What is wrong with one
-// target is found out before anything is stored, and then nothing is.
+// target is found out before anything is stored, and then nothing is: half a batch that can't be sent again as it was
+// would be worse than none.
 //
-// A request that was begun before is not run again: see resume.
+// A request that was begun before is not run again: see resume. That is looked at first, since the draft may well be
+// wrong by now: an account may be gone, or the time have come.
 func (p *Posting) Create(
 	ctx context.Context, by *caller.Caller, op *write.Operation, d Draft, answer write.Answer[Batch],
 ) (Batch, error) {
@@ -107,6 +112,7 @@ func (p *Posting) Create(
 		if _, err := tx.AddPosts(posts); err != nil {
 			return Batch{}, OrNotFound(err, errTargetGone)
 		}
+		// The jobs are in the same transaction, or a crash would leave posts that nobody is reminded of.
 		return Batch{Posts: posts, Scheduled: true}, p.o.Publisher.Enqueue(ctx, tx, posts)
 	})
 }
@@ -125,8 +131,9 @@ func (p *Posting) publishNow(
 	if err != nil {
 		return Batch{}, err
 	}
-	detached := context.WithoutCancel(ctx)
+	detached := context.WithoutCancel(ctx) // from here on, see above
 	outcomes := p.o.Publisher.Publish(detached, posts, attempts)
+	// What was stored is not read again: what became of the posts is known here before the database knows it.
 	for i, o := range outcomes {
 		posts[i].Status, posts[i].Receipt, posts[i].Failure = o.Status(), o.Receipt, o.Failure
 	}
@@ -153,13 +160,8 @@ func (p *Posting) resume(
 	if err != nil {
 		return Batch{}, err
 	}
-	for _, post := range posts {
-		if post.Status == store.Publishing {
-			posts = nil
-			break
-		}
-	}
-	if len(posts) == 0 {
+	running := func(post store.Post) bool { return post.Status == store.Publishing }
+	if len(posts) == 0 || slices.ContainsFunc(posts, running) {
 		// Its process lives after all, and is about to record how it ended, or to undo it.
 		return Batch{}, store.ErrInProgress
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
-// What is not there for a caller. Others look for these things too, and say the same.
+// What is not there for a caller. Others look for these things too, and say the same: from the words, nobody must learn
+// whether a thing is somebody else's.
 var (
 	ErrNoProfile = problem.NewNotFound("There is no profile with this id that the key reaches.",
 		"GET /v1/profiles lists the profiles that the key reaches.")
@@ -24,11 +25,13 @@ var (
 		"GET /v1/accounts and GET /v1/media list what the key reaches.")
 )
 
-// What is wrong with a draft, or with a change.
+// What is wrong with a draft, or with a change. The rules are the reference's where it has the same one: clients branch
+// on them.
 var (
 	errTargetsRequired = problem.NewInvalid("targets.required", "The request has no targets.", "Send 1 to 25 of them.")
-	errTargetsMax      = problem.NewInvalid("targets.max", "The request has more than 25 targets.", "Send several requests.")
-	errMode            = problem.NewInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.",
+	errTargetsMax      = problem.NewInvalid("targets.max", "The request has more than 25 targets.",
+		"Send several requests.")
+	errMode = problem.NewInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.",
 		"Send one of them.")
 	errScheduledAt = problem.NewInvalid("scheduledAt.future", "scheduledAt is not at least a second from now.",
 		"Leave it out to publish at once.")
@@ -47,7 +50,8 @@ var (
 
 // errCommentEmpty is for the first comment of the target that stands at.
 func errCommentEmpty(at string) *problem.Problem {
-	return problem.NewInvalid(at+".firstComment.text", "The first comment has no text.", "Leave firstComment out for none.")
+	return problem.NewInvalid(at+".firstComment.text", "The first comment has no text.",
+		"Leave firstComment out for none.")
 }
 
 const uploadFirst = "Upload the file with POST /v1/media, and send its mediaId."
@@ -57,7 +61,8 @@ func NoPlatform(rule string) *problem.Problem {
 	return problem.NewInvalid(rule, "There is no platform of this name.", catalog.All.Sentence())
 }
 
-// What can't be done to a post in the state that it is in.
+// What can't be done to a post in the state that it is in. They share a status and a code, so each says what can be
+// done.
 var (
 	errNotCancelable = problem.NewConflict("post.status", "The post is not queued any more.",
 		"Only queued posts can be canceled.")
