@@ -62,8 +62,10 @@ func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The one dialer of all connections, so that reconnect reaches each of them.
 	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext)
 	config.Dial = dialer.DialContext
+	// By the name, the apiserver's audit log tells this process from the controller.
 	config.UserAgent = "letmepost-api"
 	config.QPS = -1 // the apiserver's priority and fairness decides, not a guess made here
 	client, err := rest.HTTPClientFor(config)

@@ -21,7 +21,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// options are the flags, checked.
+// options are the flags, checked. Nothing below this package reads a flag or a variable of the environment.
 type options struct {
 	environment    key.Environment
 	kubeconfig     string // "": see clusterConfig
@@ -107,6 +107,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, pflag.ErrHelp
 	}
 	if flags.NArg() > 0 {
+		// Most often a flag whose dashes were forgotten: the process would start without what it says.
 		return o, usageError{fmt.Sprintf("unexpected argument %q", flags.Arg(0))}
 	}
 	if err := o.check(t); err != nil {
@@ -118,7 +119,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.tls.check(); err != nil {
 		return o, err
 	}
-	return o, o.storage.check(o.environment, getenv)
+	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked
 }
 
 // addFlags adds the flags that belong to no part with a file of its own. Those that check reads are put into t.
@@ -132,6 +133,7 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 	flags.StringVar(&o.listenAddress, "listen-address", defaultListenAddress, "Address that the API listens on.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", defaultMetricsAddress,
 		"Address that /metrics, /healthz and /readyz listen on.")
+	// A key with another prefix is refused before it is looked up.
 	flags.StringVar(&t.word, "key-prefix", key.DefaultWord,
 		"First part of every key: 1 to 16 letters and digits. It must be the controller's.")
 	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL,
@@ -141,9 +143,11 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 		"Requests to log: errors (those that fail, at most 100 a second), all, or none. "+
 			"Internal errors are logged always, and refusals in the audit log.")
 	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
+	// Its own and not that of the keys: RBAC lets this process write in one namespace only.
 	flags.StringVar(&o.namespace, "namespace", "",
 		"Namespace of the release, where this process has its Lease. "+
 			"Default: the pod's own; outside a pod, "+process.DefaultNamespace+".")
+	// It is what a crash costs (a deletion waits that long) against what an absence of the apiserver may last.
 	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration,
 		"How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. "+
 			"When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
@@ -152,6 +156,7 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 			"Behind a load balancer, make it longer than that takes to notice, such as 5s.")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", defaultDrainTimeout,
 		"How long running requests may then take before they are cut off.")
+	// Were they others than the controller's, keys would be minted and never served, or deletions never confirmed.
 	flags.StringVar(&t.namespaces, "watch-namespaces", "",
 		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
 }

@@ -74,6 +74,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	uuid.EnableRandPool() // request ids are no secret: a system call for 16 of them will do
 	logger, audit := newLoggers(stderr, o.logLevel)
+	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
 	go process.TuneCollector(ctx, getenv)
@@ -91,22 +92,25 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	replica := newReplica(o, cluster, feed, index, logger)
 	serving := func() bool { return replica.Serving(time.Now()) }
 	registry := newRegistry(index, feed, serving)
+	// Before all whose work is traced.
 	traces, err := o.startTraces(ctx, logger)
 	if err != nil {
 		return err
 	}
-	defer traces.Stop(ctx)
+	defer traces.Stop(ctx) // last, so that the spans of what ends in between are sent, too
 	publishing, err := newPublishing(ctx, o, registry, traces.Tracer(), logger)
 	if err != nil {
 		return err
 	}
 	// Deferred calls run when all parts have ended: the database is needed until the last attempt is recorded.
 	defer publishing.close()
+	// Before the feed runs: a deletion that is seen while nobody can cancel what the key has queued would wait for ever.
 	index.OnWithdraw(publishing.withdraw)
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
-		Admission:      newAdmission(o, index, replica, publishing),
-		Directory:      index,
+		Admission: newAdmission(o, index, replica, publishing),
+		Directory: index,
+		// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
 		Ready:          func() bool { return serving() && publishing.ready() },
 		Draining:       draining.Load,
 		Store:          publishing.store,
@@ -120,7 +124,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		PublicURL:      o.publicURL,
 		NewRequestID:   uuid.NewString,
 		NewID:          newID,
-		Random:         rand.Reader,
+		Random:         rand.Reader, // ids of media are no secret, but must not be guessed one from another
 		Clock:          clock.RealClock{},
 		Logger:         logger,
 		AccessLog:      o.accessLog,
@@ -138,6 +142,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Certificate:  certificate,
 		Admin:        adminHandler(api, registry),
 		AdminAddress: o.metricsAddress,
+		// They run until the last request is answered: until then, each has to hear of revocations and to store its end.
 		Background:   together(feed.Run, replica.Run, publishing.run, certificate.Run),
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
@@ -183,16 +188,18 @@ func together(parts ...func(context.Context)) func(context.Context) {
 // has had before. With a fixed one, a process that starts would take over what the one before it has confirmed.
 func newReplica(o options, c *cluster, feed *authn.Feed, index *authn.Index, logger *slog.Logger) *revocation.Replica {
 	return revocation.NewReplica(revocation.ReplicaOptions{
-		Leases:      c.leases,
-		Store:       feed,
-		Name:        fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
-		Holder:      process.Hostname(),
+		Leases: c.leases,
+		Store:  feed,
+		Name:   fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
+		Holder: process.Hostname(),
+		// A deletion asks which replicas serve the key's environment: with none, its queued posts can't be canceled.
 		Environment: v1alpha1.Environment(o.environment),
 		Duration:    o.leaseDuration,
-		Cut:         func() { index.CutAll(authn.ErrUnavailable) },
-		Reconnect:   c.reconnect,
-		Clock:       clock.RealClock{},
-		Logger:      logger,
+		// When the fence shuts, so do the requests that were let in before it: they could be a revoked key's by now.
+		Cut:       func() { index.CutAll(authn.ErrUnavailable) },
+		Reconnect: c.reconnect,
+		Clock:     clock.RealClock{},
+		Logger:    logger,
 	})
 }
 

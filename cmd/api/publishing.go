@@ -31,7 +31,7 @@ type publishing struct {
 	environment key.Environment
 	store       *store.DB
 	library     *media.Library
-	publisher   *publish.Publisher
+	publisher   *publish.Publisher // of this environment's platforms alone
 	platforms   platform.List
 	limits      *limit.Callers
 }
@@ -39,16 +39,14 @@ type publishing struct {
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// newPublishing opens what is on disk and begins nothing: the database is reached by run, and may be away now. So the
+// process starts in any order with its database, and says by /readyz when it has found it.
 func newPublishing(
-	ctx context.Context,
-	o options,
-	registry prometheus.Registerer,
-	tracer trace.Tracer,
-	logger *slog.Logger,
+	ctx context.Context, o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger,
 ) (*publishing, error) {
 	p := &publishing{environment: o.environment, platforms: catalog.All}
 	if o.dataDir != "" {
-		if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
+		if err := os.MkdirAll(o.dataDir, 0o700); err != nil { // nobody else's: posts and files of all organizations
 			return nil, fmt.Errorf("--data-dir: %w", err)
 		}
 	}
@@ -91,9 +89,10 @@ func (p *publishing) ready() bool {
 	}
 }
 
-// run works until ctx ends. The store's life is the longer one: while an attempt to publish runs, this process is not
-// dead.
+// run works until ctx ends, and then until the last attempt to publish has been recorded.
 func (p *publishing) run(ctx context.Context) {
+	// The store's heartbeat tells other processes that this one is alive. If it stopped with ctx, they would fail the
+	// attempts that still run here.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -105,7 +104,9 @@ func (p *publishing) run(ctx context.Context) {
 	<-ended
 }
 
-// withdraw cancels what a revoked key has queued, if it is a key of this environment.
+// withdraw cancels what a revoked key has queued, if it is a key of this environment: the index holds those of both,
+// and the other one's posts are in a database that this process has nothing to do with. done is called when the
+// deletion need not wait for this process any more.
 func (p *publishing) withdraw(k *authn.Key, done func()) {
 	if k.Environment() != p.environment {
 		done()
@@ -114,6 +115,8 @@ func (p *publishing) withdraw(k *authn.Key, done func()) {
 	p.publisher.Withdraw(string(k.ID()), done)
 }
 
+// close lets go of what was opened, in the opposite order. Its errors are nobody's concern any more: all that had to be
+// stored is stored, or the process could not have ended.
 func (p *publishing) close() {
 	_ = p.limits.Close()
 	_ = p.library.Close()

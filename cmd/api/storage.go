@@ -25,7 +25,7 @@ type storage struct {
 	maxMediaSize   int64 // bytes
 	redisURL       string
 	publicURL      string
-	keyRate        rate.Rate
+	keyRate        rate.Rate // zero: unlimited
 	failureRate    rate.Rate
 	trustedProxies []netip.Prefix
 
@@ -82,6 +82,7 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 	if err := s.checkURLs(environment, getenv); err != nil {
 		return err
 	}
+	// A fraction of a byte is rounded up by Value, and "0" is refused: it would not mean "no limit" to anything below.
 	size, err := resource.ParseQuantity(s.given.maxMediaSize)
 	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > media.MaxMaxSize {
 		return usageError{fmt.Sprintf("--max-media-size: want bytes, such as %s, up to %s, not %q",
@@ -93,6 +94,7 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 	if s.failureRate, err = parseRate(s.given.failureRate); err != nil {
 		return usageError{"--failed-auth-limit: " + err.Error()}
 	}
+	// A single address is refused as well: it is not clear whether /32 or the network around it was meant.
 	for _, text := range s.given.trustedProxies {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -123,6 +125,7 @@ func (s *storage) checkURLs(environment key.Environment, getenv func(string) str
 		s.dataDir = dir
 		s.databaseURL = "sqlite:" + filepath.Join(dir, string(environment)+".db")
 	}
+	// Media have no variable of the environment: their URL holds no password.
 	if s.mediaURL == "" {
 		s.mediaURL = (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media-"+string(environment))}).String()
 	}

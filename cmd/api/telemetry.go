@@ -27,7 +27,8 @@ func addTraceFlags(flags *pflag.FlagSet, traces *tracing.Flags) {
 			"Of a trace that a caller has begun (traceparent), the caller has decided.")
 }
 
-// startTraces begins to export traces; nil if there are to be none.
+// startTraces begins to export traces; nil if there are to be none. A collector that is away is no error, and costs no
+// request anything.
 func (o *options) startTraces(ctx context.Context, logger *slog.Logger) (*tracing.Traces, error) {
 	return o.traces.Start(ctx, tracing.Options{
 		Service: "letmepost-api", Instance: process.Hostname(), Clock: clock.RealClock{}, Logger: logger,

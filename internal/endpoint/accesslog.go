@@ -46,7 +46,8 @@ type accessLog struct {
 	refusals map[string]*sampledLog // the audit log, by the class of the refusal
 }
 
-// sampledLog is a logger, and what holds back entries that anyone can cause.
+// sampledLog is a logger, and what holds back entries that anyone can cause. What was held back is counted, and told
+// with the next entry: an operator must see that the log is not all there was.
 type sampledLog struct {
 	*slog.Logger
 	limit      *rate.Limiter
@@ -103,7 +104,7 @@ func (e *Engine) describeRefusal(r *Request, class string) []slog.Attr {
 }
 
 // levelOf is the level of an entry: a client's mistake is no trouble of ours, an unready replica may be, and an
-// internal error is. Operators are woken by the last one.
+// internal error is. Only the last is worth waking somebody for.
 func levelOf(status int) slog.Level {
 	switch {
 	case status == http.StatusInternalServerError:

@@ -106,6 +106,7 @@ var (
 	errQuery  = problem.NewInvalid("query", "The query string is malformed.", "Percent-encode the parameters' values.")
 	errCursor = problem.NewInvalid("cursor", "cursor is not one that this API has given out.",
 		"Pass nextCursor of the previous page unchanged, or no cursor for the first page.")
+	// It names 200 for unpaged listings, too: what may be asked for is the same everywhere.
 	errLimit = problem.NewInvalid("limit", "limit is not a whole number from 1 to 200.",
 		"Leave it out for as many as are usual.")
 )

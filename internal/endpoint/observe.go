@@ -134,7 +134,7 @@ func (e *Engine) endSpan(r *Request) {
 	if r.span == nil {
 		return
 	}
-	defer r.span.End() // in any case: a span that is not recorded has its place in the trace, too
+	defer r.span.End()
 	if !r.span.IsRecording() {
 		return
 	}

@@ -129,7 +129,8 @@ var (
 // ruleScope is the rule that a caller without a route's scope breaks.
 const ruleScope = "api_key.scope"
 
-// panicError is a panic that was caught on its way out of a route.
+// panicError is a panic that was caught on its way out of a route. It costs its own request alone, and the log has the
+// stack; net/http would close the connection, and the caller would not know whether anything was done.
 type panicError struct {
 	value any
 	stack []byte

@@ -96,7 +96,8 @@ type API struct {
 	document json.RawMessage // the OpenAPI document
 }
 
-// New returns the API. The error says what is missing in c, or that c.Registerer has its metrics already.
+// New returns the API. The error says what is missing in c, or that c.Registerer has its metrics already. Nothing runs
+// before the first request, so what New returns need not be closed.
 func New(c Config) (*API, error) { return newAPI(c, (*API).routes) }
 
 // Document returns the OpenAPI document, without an API: hack/apidocs writes the reference by it. The routes are made
@@ -121,13 +122,15 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	a := &API{config: c, posting: posting.New(posting.Options{
 		Store: c.Store, Publisher: c.Publisher, Profiles: c.Directory, NewID: c.NewID, Clock: c.Clock,
 	})}
+	// The routes are made twice, for the engine and the document, and both times of one table: see endpoint.Route.
 	admitted, err := admission.New(c.Admission)
 	if err != nil {
 		return nil, err
 	}
 	if a.Engine, err = endpoint.New(endpoint.Config{
-		Admission:      admitted,
-		Store:          c.Store,
+		Admission: admitted,
+		Store:     c.Store,
+		// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
 		Writes:         write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger},
 		Explain:        explain,
 		Environment:    c.Environment,

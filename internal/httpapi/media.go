@@ -102,7 +102,8 @@ func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 	return err
 }
 
-// deleteMedia removes the row first: bytes without a row are swept up later, a row without bytes would be a lie.
+// deleteMedia removes the row first: bytes without a row are swept up later, while a row without bytes would be a file
+// that can be listed, chosen for a post, and not published.
 func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
 	gone, err := deleteNamed(r, (*store.Tx).DeleteMedia)
 	switch {
@@ -186,7 +187,8 @@ func (a *API) addMedium(r *endpoint.Request, m store.Media) (medium, error) {
 	return a.mediumOf(r, m), posting.OrNotFound(err, posting.ErrNoProfile)
 }
 
-// replayUpload answers an upload with what was answered before, if the file is the same.
+// replayUpload answers an upload with what was answered before, if the file is the same. All of it is read for that: a
+// file that only begins like the first one is another one.
 func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 	file, err := a.config.Library.Look(part)
 	if err != nil {

@@ -84,10 +84,11 @@ func (a *API) postOf(p store.Post) post {
 		CreatedAt:   p.CreatedAt,
 		UpdatedAt:   p.UpdatedAt,
 	}
+	// A post of the request itself has no list, one from the database may have an empty one: both are shown alike.
 	if shown.MediaRefs == nil {
 		shown.MediaRefs = []store.MediaRef{} // its JSON is [], never null
 	}
-	if ref := p.Account; ref != nil {
+	if ref := p.Account; ref != nil { // a disconnected account takes its name along
 		shown.Account = &postAccount{ref.ID, ref.Platform, ref.PlatformAccountID, stringOrNull(ref.DisplayName)}
 	}
 	return shown

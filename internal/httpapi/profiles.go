@@ -86,4 +86,6 @@ func (a *API) viewOfQuery(r *endpoint.Request, query url.Values) (*store.View, e
 	return r.View().Within(p.ID), nil
 }
 
+// profileParam is of all lists of what belongs to a profile. It narrows and never widens: a key that is pinned to
+// another profile gets a 404.
 var profileParam = endpoint.Parameter{Name: "profileId", Description: "Only what belongs to this profile."}

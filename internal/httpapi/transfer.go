@@ -16,6 +16,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
+// What may be wrong with an upload, before and around its file. The rules are the reference's.
 var (
 	errMultipart = problem.NewInvalid("media.content_type",
 		"The request's body is not declared to be multipart/form-data.",
@@ -45,8 +46,9 @@ var fileProblems = map[error]*problem.Problem{
 		"The image has more pixels than this server takes.", "Send a smaller one."),
 }
 
-// fileProblem turns an error of the library into what is wrong with the file, so that the log names its rule; others
-// stay.
+// fileProblem turns an error of the library into what is wrong with the file; others stay. It is called where a
+// caller's file was read, and not when the answer is made, so that the log, which is given the error itself, names the
+// rule.
 func fileProblem(err error) error {
 	for cause, p := range fileProblems {
 		if errors.Is(err, cause) {
@@ -80,7 +82,7 @@ func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	if err != nil || mediaType != "multipart/form-data" || params["boundary"] == "" {
 		return nil, errMultipart
 	}
-	// One byte more than may come is noticed by uploadBody, and the file's own bound by the library.
+	// The form has a bound beside that of the file, which the library sees to: what is not the file costs as much to read.
 	body := &uploadBody{r: r, now: a.config.Clock.Now, left: a.config.Library.MaxSize() + formBytes}
 	if r.HTTP().ContentLength > body.left {
 		return nil, errFileSize // before any of it is sent, if the client waits for 100 Continue

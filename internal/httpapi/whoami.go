@@ -90,7 +90,7 @@ func (w *whoami) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-// appendPair appends an object that begins with an id and a name, and leaves it open.
+// appendPair appends an object that begins with an id and a name, and leaves it open: organization, profile and key do.
 func appendPair(b []byte, id, name string) []byte {
 	b = append(b, `{"id":`...)
 	b = endpoint.AppendString(b, id)

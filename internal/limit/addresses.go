@@ -12,7 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
-// remembered is the number of addresses whose failures are remembered: some 3 MB of them.
+// remembered is the number of addresses whose failures are remembered: some 3 MB of them. Whoever has more than that to
+// send from is not stopped by a limit of addresses, and must not be able to fill the memory.
 const remembered = 16_384
 
 // Addresses limits what addresses may do. It remembers a bounded number of them, those seen last.
@@ -38,6 +39,8 @@ func (a *Addresses) Take(address netip.Addr, now time.Time) rate.Allowance {
 	return a.meter(subscriber(address)).Take(a.rate, now)
 }
 
+// meter returns the address's meter. Of two requests that are the first ones at the same time, both get the same: two
+// meters would give the address its allowance twice.
 func (a *Addresses) meter(of netip.Addr) *rate.Meter {
 	if m, ok := a.meters.Get(of); ok {
 		return m

@@ -37,7 +37,8 @@ type Callers struct {
 	fallbacks prometheus.Counter
 }
 
-// NewCallers returns a limiter. Redis is not reached before the first request.
+// NewCallers returns a limiter. Redis is not reached before the first request: a process must start without it. A URL
+// that can't be read is an error all the same, since that does not pass by itself.
 func NewCallers(o Options) (*Callers, error) {
 	c := &Callers{
 		otherwise: o.Default,
@@ -69,6 +70,7 @@ func NewCallers(o Options) (*Callers, error) {
 // Take takes one request out of a caller's allowance. While Redis can't be asked, this process limits by itself.
 func (c *Callers) Take(ctx context.Context, who *caller.Caller, now time.Time) rate.Allowance {
 	own := who.RateOr(c.otherwise)
+	// Who is not limited is not counted either: that would be a round trip for each request.
 	if c.redis == nil || own.Unlimited() {
 		return who.Meter.Take(own, now)
 	}

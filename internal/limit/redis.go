@@ -37,7 +37,7 @@ type shared struct {
 func newShared(o *redis.Options, logger *slog.Logger) *shared {
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = redisWithin, redisWithin, redisWithin, redisWithin
 	o.ContextTimeoutEnabled = true
-	o.MaxRetries, o.DialerRetries = -1, 1
+	o.MaxRetries, o.DialerRetries = -1, 1 // -1 is none: a second try could take a request twice, and takes time
 	// What is not needed for an answer costs round trips before the first one.
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

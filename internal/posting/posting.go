@@ -36,7 +36,7 @@ type Options struct {
 // Posting makes posts and changes them. It keeps nothing between calls: any number may run at once.
 type Posting struct{ o Options }
 
-// New returns it.
+// New returns a Posting.
 func New(o Options) *Posting { return &Posting{o} }
 
 // AnswerWithin is how long Create may take once its posts are stored: 25 targets, five at a time, 20 s each, and a
@@ -62,7 +62,7 @@ const (
 	BatchFailed        BatchStatus = "failed"         // none of it
 )
 
-// BatchStatuses lists them all.
+// BatchStatuses lists them all, for whoever documents them.
 var BatchStatuses = []BatchStatus{BatchQueued, BatchPublished, BatchPartialFailed, BatchFailed}
 
 // Status sums up what became of the posts. One that is still to come outweighs all else: the sum is not known before. A
@@ -155,7 +155,8 @@ func (p *Posting) resume(
 	if err := p.o.Publisher.FailLost(ctx); err != nil {
 		return Batch{}, err
 	}
-	// Before the transaction: in it, a second connection would be waited for with the first one in hand.
+	// Before the transaction: in it, reading would wait for a second connection while holding the first one, and with as
+	// many such requests as there are connections, nobody would get one.
 	posts, err := p.o.Store.View(by).Batch(ctx, batchID)
 	if err != nil {
 		return Batch{}, err
