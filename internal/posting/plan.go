@@ -71,13 +71,9 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 	if err := p.checkSchedule(d.ScheduledAt); err != nil {
 		return nil, err
 	}
-	view := p.o.Store.View(by)
-	if d.ProfileID != nil {
-		profile := by.FindProfile(p.o.Profiles, *d.ProfileID)
-		if profile == nil {
-			return nil, ErrNoProfile
-		}
-		view = view.Within(profile.ID) // of what it does not show, the answer is that it does not exist
+	view, err := p.viewFor(by, d.ProfileID)
+	if err != nil {
+		return nil, err
 	}
 	// One time for all posts of a batch: in a listing they stand together.
 	find, batchID, now := newFinder(view), p.o.NewID(), p.now()
@@ -101,6 +97,20 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 		posts = append(posts, post)
 	}
 	return posts, nil
+}
+
+// viewFor is what a caller reaches, narrowed to a profile if one is named (not nil). Of all that it does not show, the
+// caller is told that it does not exist.
+func (p *Posting) viewFor(by *caller.Caller, profileID *string) (*store.View, error) {
+	view := p.o.Store.View(by)
+	if profileID == nil {
+		return view, nil
+	}
+	profile := by.FindProfile(p.o.Profiles, *profileID)
+	if profile == nil {
+		return nil, ErrNoProfile
+	}
+	return view.Within(profile.ID), nil
 }
 
 // postFor makes the post of target i, and fills in what the target leaves to the draft. at is where the target stands,
