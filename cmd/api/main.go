@@ -106,9 +106,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	defer publishing.close()
 	// Before the feed runs: a deletion that is seen while nobody can cancel what the key has queued would wait for ever.
 	index.OnWithdraw(publishing.withdraw)
+	admitted, err := newAdmission(o, index, replica, publishing)
+	if err != nil {
+		return err
+	}
 	draining := new(atomic.Bool)
 	api, err := httpapi.New(httpapi.Config{
-		Admission: newAdmission(o, index, replica, publishing),
+		Admission: admitted,
 		Directory: index,
 		// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
 		Ready:          func() bool { return serving() && publishing.ready() },
@@ -156,8 +160,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 // newAdmission says who may come in: keys that index knows, while replica may rely on it, each at its own rate.
-func newAdmission(o options, index *authn.Index, replica *revocation.Replica, p *publishing) admission.Options {
-	return admission.Options{
+func newAdmission(
+	o options, index *authn.Index, replica *revocation.Replica, p *publishing,
+) (*admission.Admission, error) {
+	return admission.New(admission.Options{
 		Authenticator: authn.NewAuthenticator(authn.Options{
 			Index:       index,
 			Format:      o.keyFormat,
@@ -169,7 +175,7 @@ func newAdmission(o options, index *authn.Index, replica *revocation.Replica, p 
 		}),
 		Limits:   p.limits,
 		Failures: limit.NewAddresses(o.failureRate),
-	}
+	})
 }
 
 // together runs parts side by side, and returns when all have: the process must not end before each has said what it

@@ -82,10 +82,10 @@ type Sessions interface {
 // Options are what an Admission is made of. All are required except where they say otherwise.
 type Options struct {
 	Authenticator Authenticator
-	// Sessions of people. Optional: without it, a session is as good as none.
+	// Sessions of people. Optional: without it, nobody is let in by a session.
 	Sessions Sessions
 	Limits   *limit.Callers
-	// Failures limits, by address, how many requests that nobody is recognised by are answered one by one.
+	// Failures limits how often one address may fail to be recognised before it is only told to wait.
 	Failures *limit.Addresses
 }
 
@@ -112,22 +112,24 @@ type Admitted struct {
 	Allowance rate.Allowance
 }
 
-// Caller returns who it is; the zero Caller, who reaches nothing, if nobody was let in. It must not be changed.
+// Caller returns who it is, also if they were recognised and refused all the same: that is to be logged. It is the zero
+// Caller, who reaches nothing, if nobody was recognised. It must not be changed.
 func (a *Admitted) Caller() *caller.Caller { return a.flight.Caller() }
 
 // Context returns the context for whatever is done for the request that takes time. It ends, too, when the caller
-// ceases to be good, with that as its cause. Package write commits in it.
+// ceases to be good, with that as its cause. Package write commits in it. Only a request that was let in has one.
 func (a *Admitted) Context() context.Context { return a.flight.Context() }
 
 // Err says why the caller is not good any more: an error that Of makes a Refusal of. Nil: they are.
 func (a *Admitted) Err() error { return a.flight.Err() }
 
 // End takes note that the request is about to be answered, and says why the answer must not go out after all, as Err
-// does. Nil: it may. Of an Admitted that is none, it does nothing.
+// does. Nil: it may. It may be called again, and says the same; of the zero Admitted it says nothing.
 func (a *Admitted) End() error { return a.flight.End() }
 
-// Admit lets a request in that came at now, and makes r it; the request ends with ctx at the latest. The error is a
-// *Refusal. Then r.Allowance may be set all the same: who has used theirs up is to be told so.
+// Admit lets in a request that came at now, for as long as ctx lasts. Without an error, r is that request, and must be
+// ended. The error is a *Refusal, or what kept a session from being looked up; then r.Allowance may be set all the same,
+// because whoever has used theirs up is told so.
 //
 // An accepted key costs one hash and one lookup, and nothing is allocated.
 func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n Need, r *Admitted) error {
@@ -136,10 +138,12 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	}
 	who := r.flight.Caller()
 	if n.Scope != "" && !who.Scopes.Has(n.Scope) {
+		_ = r.flight.End() // nothing runs of it; End of r says again whether it was cut
 		return a.scopes[n.Scope]
 	}
 	r.Allowance = a.o.Limits.Take(ctx, who, now)
 	if !r.Allowance.Allowed {
+		_ = r.flight.End()
 		return &Refusal{Code: RateLimited, RetryAfter: r.Allowance.RetryAfter}
 	}
 	return nil

@@ -44,6 +44,9 @@ type Config struct {
 	Environment key.Environment // whose keys Admission lets in
 	KeyFormat   key.Format
 	DocsBaseURL string // where the documentation of errors is
+	// SessionToken takes the token of a session out of a request; "": there is none. Optional: without it, nobody is
+	// signed in, and routes that take a key or a session take a key.
+	SessionToken func(*http.Request) string
 	// TrustedProxies are believed when they say whom they forward for. Optional.
 	TrustedProxies []netip.Prefix
 
@@ -222,6 +225,9 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 // admit lets the caller in, in r.http's context: r.Context is made of what comes of it.
 func (e *Engine) admit(r *Request) error {
 	credentials := admission.Credentials{Authorization: r.http.Header["Authorization"], From: r}
+	if e.config.SessionToken != nil {
+		credentials.Session = e.config.SessionToken(r.http)
+	}
 	need := admission.Need{Access: r.route.Access, Scope: r.route.Scope}
 	return e.config.Admission.Admit(r.http.Context(), r.start, credentials, need, &r.admitted)
 }

@@ -16,7 +16,7 @@ import (
 // What a request takes in memory did not grow by the registry.
 func TestWhoamiAllocations(t *testing.T) {
 	k, plaintext := live(t)
-	f := newFixture(t, []any{k}, func(c *Config) { c.NewRequestID = func() string { return "id" } })
+	f := newFixture(t, []any{k}, func(c *parts) { c.NewRequestID = func() string { return "id" } })
 	r := httptest.NewRequest(http.MethodGet, "/v1/whoami", nil)
 	r.Header.Set("Authorization", "Bearer "+plaintext)
 	w := nowhere{http.Header{}}

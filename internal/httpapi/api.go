@@ -50,8 +50,9 @@ type Directory interface {
 
 // Config is what an API is made of. All fields are required except where they say otherwise.
 type Config struct {
-	// Admission is who may come in, and how often.
-	Admission admission.Options
+	// Admission lets callers in. It is not made here: whatever else serves callers in this process shares it, and with it
+	// what they have left of their rates.
+	Admission *admission.Admission
 	Directory Directory
 	// Ready tells whether requests should be sent here. It makes /readyz 503 while it is false, and changes nothing else:
 	// whether a request is let in is for Admission to say, at the moment at which it comes.
@@ -123,12 +124,9 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 		Store: c.Store, Publisher: c.Publisher, Profiles: c.Directory, NewID: c.NewID, Clock: c.Clock,
 	})}
 	// The routes are made twice, for the engine and the document, and both times of one table: see endpoint.Route.
-	admitted, err := admission.New(c.Admission)
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	if a.Engine, err = endpoint.New(endpoint.Config{
-		Admission: admitted,
+		Admission: c.Admission,
 		Store:     c.Store,
 		// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
 		Writes:         write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger},
@@ -169,8 +167,8 @@ func (c *Config) complete() error {
 		c.Draining = func() bool { return false }
 	}
 	switch {
-	case c.Directory == nil, c.Ready == nil:
-		return errors.New("httpapi: Directory and Ready are required")
+	case c.Admission == nil, c.Directory == nil, c.Ready == nil:
+		return errors.New("httpapi: Admission, Directory and Ready are required")
 	case c.Store == nil, c.Library == nil, c.Publisher == nil:
 		return errors.New("httpapi: Store, Library and Publisher are required")
 	case c.NewRequestID == nil, c.NewID == nil, c.Random == nil, c.Clock == nil, c.Logger == nil, c.Registerer == nil:

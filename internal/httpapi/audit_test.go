@@ -21,7 +21,7 @@ import (
 func auditFixture(t *testing.T, objects ...any) (*fixture, *logBuffer) {
 	t.Helper()
 	audit := new(logBuffer)
-	f := newFixture(t, objects, func(c *Config) {
+	f := newFixture(t, objects, func(c *parts) {
 		c.AccessLog = endpoint.AccessLogAll
 		c.Audit = slog.New(slog.NewJSONHandler(audit, nil)).With("logger", "audit")
 		c.NewRequestID = func() string { return "id" }

@@ -26,8 +26,8 @@ import (
 // While the database is away, whatever needs it is 503 with a Retry-After, and what does not goes on.
 func TestDatabaseAway(t *testing.T) {
 	dir := t.TempDir()
-	for reason, away := range map[string]func(c *Config){
-		"not migrated yet": func(c *Config) {
+	for reason, away := range map[string]func(c *parts){
+		"not migrated yet": func(c *parts) {
 			db, err := store.Open(store.Options{
 				URL: "sqlite:" + filepath.Join(dir, "new.db"), Clock: c.Clock, NewID: c.NewID, Logger: slog.New(slog.DiscardHandler),
 			})
@@ -35,7 +35,7 @@ func TestDatabaseAway(t *testing.T) {
 			t.Cleanup(func() { check(t, db.Close()) })
 			c.Store = db
 		},
-		"closed": func(c *Config) { check(t, c.Store.Close()) },
+		"closed": func(c *parts) { check(t, c.Store.Close()) },
 	} {
 		f := newFixture(t, nil, away)
 		key := f.newKey(t)
@@ -88,7 +88,7 @@ func (f *fixture) sendAway(t *testing.T, what string, s sent, want int) {
 // lost.
 func TestMediaFolderAway(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "media")
-	f := newFixture(t, nil, func(c *Config) {
+	f := newFixture(t, nil, func(c *parts) {
 		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), 1000)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })
@@ -168,7 +168,7 @@ func testMediaFolderFull(t *testing.T) {
 	const room = 16 << 20 // more than the database needs
 	folder := filepath.Join(t.TempDir(), "media")
 	grow := fill(t, folder, room)
-	f := newFixture(t, nil, func(c *Config) {
+	f := newFixture(t, nil, func(c *parts) {
 		library, err := media.Open(t.Context(), (&url.URL{Scheme: "file", Path: folder}).String(), media.DefaultMaxSize)
 		check(t, err)
 		t.Cleanup(func() { check(t, library.Close()) })

@@ -49,7 +49,7 @@ func (f *fixture) files(t *testing.T) []string {
 }
 
 func TestBadUploads(t *testing.T) {
-	f := newFixture(t, nil, func(c *Config) { c.Library = smallLibrary(t) })
+	f := newFixture(t, nil, func(c *parts) { c.Library = smallLibrary(t) })
 	key := f.newKey(t)
 	good := part{fileNamed, picture(t, 3)}
 	complete := multiparts(key, "b", good)
@@ -151,7 +151,7 @@ func (a admitted) Admit(ctx context.Context, authorization []string, flight *aut
 func onSocket(t *testing.T) (f *fixture, address string, in chan struct{}) {
 	t.Helper()
 	in = make(chan struct{}, 100)
-	f = newFixture(t, nil, byRealTime(t), func(c *Config) {
+	f = newFixture(t, nil, byRealTime(t), func(c *parts) {
 		c.Library, c.Admission.Authenticator = smallLibrary(t), admitted{c.Admission.Authenticator, in}
 	})
 	server := httptest.NewServer(f)

@@ -26,7 +26,7 @@ func (w nowhere) WriteHeader(int)             {}
 func benchFixture(b *testing.B) (f *fixture, plaintext string) {
 	b.Helper()
 	k, plaintext := live(b)
-	f = newFixture(b, []any{k}, byRealTime(b), func(c *Config) {
+	f = newFixture(b, []any{k}, byRealTime(b), func(c *parts) {
 		c.NewRequestID = func() string { return "0b0e7a51-5d2c-4a55-9a1e-1f2d3c4b5a69" }
 	})
 	return f, plaintext

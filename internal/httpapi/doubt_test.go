@@ -34,7 +34,7 @@ func TestAnUploadInDoubt(t *testing.T) {
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			way := newWay(t, postgres.Start(t))
-			f := newFixture(t, nil, func(c *Config) { publishing(t, c, way.url) })
+			f := newFixture(t, nil, func(c *parts) { publishing(t, c, way.url) })
 			key := f.newKey(t)
 			upload := uploadOf(key, picture(t, 3)).with("Idempotency-Key", "k")
 			way.breaks.Store(c.breaks)
@@ -60,7 +60,7 @@ func TestAnUploadInDoubt(t *testing.T) {
 func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	t.Helper()
 	var flight authn.Flight
-	check(t, f.config.Admission.Authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
+	check(t, f.authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
 	check(t, flight.End())
 	return flight.Caller()
 }

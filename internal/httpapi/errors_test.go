@@ -135,7 +135,7 @@ func TestPanics(t *testing.T) {
 		{"an error", fmt.Errorf("bad %w", errors.New("thing")), `"panic":"bad thing"`},
 		{"a value", 7, `"panic":"7"`},
 	} {
-		f := newFixture(t, nil, func(config *Config) {
+		f := newFixture(t, nil, func(config *parts) {
 			config.Admission.Authenticator = stub(func() error { panic(c.value) })
 		})
 		w := f.do(http.MethodGet, "/v1/whoami", plaintext)
@@ -158,7 +158,7 @@ func TestPanics(t *testing.T) {
 }
 
 func TestAbortGoesOn(t *testing.T) {
-	f := newFixture(t, nil, func(config *Config) {
+	f := newFixture(t, nil, func(config *parts) {
 		config.Admission.Authenticator = stub(func() error { panic(http.ErrAbortHandler) })
 	})
 	defer func() {
@@ -172,7 +172,7 @@ func TestAbortGoesOn(t *testing.T) {
 // An error of unknown kind is told to the log, and not to the caller.
 func TestUnknownErrors(t *testing.T) {
 	_, plaintext := live(t)
-	f := newFixture(t, nil, func(config *Config) {
+	f := newFixture(t, nil, func(config *parts) {
 		config.Admission.Authenticator = stub(func() error { return errors.New("disk 7 holds " + plaintext) })
 		config.AccessLog = endpoint.AccessLogNone // a 500 is logged all the same
 	})
@@ -190,7 +190,7 @@ func TestNotReady(t *testing.T) {
 	k, plaintext := live(t)
 	ready := false
 	draining := false
-	f := newFixture(t, []any{k}, func(config *Config) {
+	f := newFixture(t, []any{k}, func(config *parts) {
 		config.Ready = func() bool { return ready }
 		config.Draining = func() bool { return draining }
 	})

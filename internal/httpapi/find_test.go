@@ -60,7 +60,7 @@ func TestEachThingIsLookedUpOnce(t *testing.T) {
 
 // What the server does not offer is 403 wherever it is asked for.
 func TestPublishingToWhatIsNotEnabled(t *testing.T) {
-	f := newFixture(t, nil, func(c *Config) {
+	f := newFixture(t, nil, func(c *parts) {
 		publisher, err := publish.New(publish.Options{
 			Store: c.Store, Media: c.Library, Clock: c.Clock, Logger: c.Logger, Registerer: prometheus.NewRegistry(),
 		})
@@ -87,7 +87,7 @@ func TestAddressesOfMedia(t *testing.T) {
 		{"a public URL", "https://api.example.net/", nil, "https://api.example.net/v1/media/"},
 		{"a public URL, and TLS", "http://api.example.net", &tls.ConnectionState{}, "http://api.example.net/v1/media/"},
 	} {
-		f := newFixture(t, nil, func(config *Config) { config.PublicURL = c.publicURL })
+		f := newFixture(t, nil, func(config *parts) { config.PublicURL = c.publicURL })
 		r := uploadOf(f.newKey(t), picture(t, 3)).request()
 		r.TLS = c.tls
 		w := httptest.NewRecorder()

@@ -50,8 +50,8 @@ func (p *played) Complete(ctx context.Context, in platform.ConnectionAnswer) (pl
 }
 
 // playing makes p bluesky.
-func playing(t testing.TB, p *played) func(*Config) {
-	return func(c *Config) {
+func playing(t testing.TB, p *played) func(*parts) {
+	return func(c *parts) {
 		played, _ := c.Platforms.Get(bluesky.Name)
 		p.Publisher, p.Connector = played.Publisher, played.Connector
 		played.Publisher, played.Connector = p, p

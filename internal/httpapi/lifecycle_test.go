@@ -263,7 +263,7 @@ func TestPublishingMayTakeLonger(t *testing.T) {
 
 // A post that is for later, or tried again, is published by the queue, and says so: here by the real time.
 func TestTheQueuePublishes(t *testing.T) {
-	f := newFixture(t, nil, byRealTime(t), func(c *Config) {
+	f := newFixture(t, nil, byRealTime(t), func(c *parts) {
 		publishing(t, c, "") // anew, by this clock
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -122,7 +122,7 @@ func TestRecords(t *testing.T) {
 		endpoint.AccessLogAll:    {refused, missed, invalid, served},
 		endpoint.AccessLogNone:   {refused},
 	} {
-		f := newFixture(t, []any{k}, func(c *Config) {
+		f := newFixture(t, []any{k}, func(c *parts) {
 			c.AccessLog = mode
 			c.NewRequestID = func() string { return "id" }
 		})
@@ -141,7 +141,7 @@ func TestRecords(t *testing.T) {
 func TestRecordsNameTheRule(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	p := &played{}
-	f := newFixture(t, nil, playing(t, p), func(c *Config) { c.Library = smallLibrary(t) })
+	f := newFixture(t, nil, playing(t, p), func(c *parts) { c.Library = smallLibrary(t) })
 	key, patient := f.newKey(t), f.newKey(t, limited(1))
 	account := f.connect(t, key)
 	ok[batch](t, f, hello(key, account))
@@ -184,7 +184,7 @@ func TestRecordsNameTheRule(t *testing.T) {
 func TestRecordsHoldNoKey(t *testing.T) {
 	k, plaintext := live(t)
 	_, unknown := live(t)
-	f := newFixture(t, []any{k}, func(c *Config) { c.AccessLog = endpoint.AccessLogAll })
+	f := newFixture(t, []any{k}, func(c *parts) { c.AccessLog = endpoint.AccessLogAll })
 	for _, key := range []string{plaintext, unknown} {
 		for _, target := range []string{"/v1/whoami", "/v1/profiles/" + key, "/" + key, "/v1/profiles?limit=" + key} {
 			for _, method := range []string{http.MethodGet, key} {

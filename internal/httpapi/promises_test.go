@@ -40,19 +40,19 @@ func newProvoker(t *testing.T) *provoker {
 	scopeless, scopelessText := live(t, authntest.Scoped())
 	objects := []any{profile, org, pinned, byHash, scopeless}
 	p := &provoker{org: orgText, pinned: pinnedText, byHash: byHashText, scopeless: scopelessText, profile: string(profile.UID)}
-	p.works = newFixture(t, objects, func(c *Config) { c.Library = smallLibrary(t) })
-	p.unready = newFixture(t, objects, func(c *Config) { c.Ready = func() bool { return false } })
+	p.works = newFixture(t, objects, func(c *parts) { c.Library = smallLibrary(t) })
+	p.unready = newFixture(t, objects, func(c *parts) { c.Ready = func() bool { return false } })
 	p.unready.serving.Store(false)
-	p.broken = newFixture(t, objects, func(c *Config) {
+	p.broken = newFixture(t, objects, func(c *parts) {
 		c.Admission.Authenticator = stub(func() error { panic("broken") })
 	})
-	p.exhausted = newFixture(t, objects, func(c *Config) {
+	p.exhausted = newFixture(t, objects, func(c *parts) {
 		limits, err := limit.NewCallers(limit.Options{Default: rate.Rate{Requests: 1, Window: time.Hour}})
 		check(t, err)
 		c.Admission.Limits = limits
 	})
 	p.exhausted.do(http.MethodGet, "/v1/whoami", orgText)
-	p.away = newFixture(t, objects, func(c *Config) {
+	p.away = newFixture(t, objects, func(c *parts) {
 		p, _ := c.Platforms.Get(bluesky.Name)
 		p.Connector = absent{p.Connector}
 		c.Platforms = platform.List{p}

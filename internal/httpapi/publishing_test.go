@@ -29,7 +29,7 @@ import (
 
 // publishing completes c with real parts: a database (a SQLite file of the test's own, unless there is a URL), a folder
 // of media, and the sandbox as every platform. The publisher does not run: what is queued stays so.
-func publishing(t testing.TB, c *Config, databaseURL string) {
+func publishing(t testing.TB, c *parts, databaseURL string) {
 	t.Helper()
 	dir := t.TempDir()
 	if databaseURL == "" {

@@ -66,7 +66,7 @@ func TestWhoseRateCounts(t *testing.T) {
 		return &v1alpha1.RateLimit{Requests: n, Window: metav1.Duration{Duration: time.Minute}}
 	}
 	profile := authntest.Profile(func(p *v1alpha1.Profile) { p.Spec.DefaultRateLimit = perMinute(20) })
-	f := newFixture(t, []any{profile}, func(c *Config) {
+	f := newFixture(t, []any{profile}, func(c *parts) {
 		limits, err := limit.NewCallers(limit.Options{Default: rate.Rate{Requests: 30, Window: time.Minute}})
 		check(t, err)
 		c.Admission.Limits = limits
@@ -92,7 +92,7 @@ func TestWhoseRateCounts(t *testing.T) {
 
 // Failures are limited by where they come from; a good key is served from there all the same.
 func TestFailuresAreLimitedByAddress(t *testing.T) {
-	f := newFixture(t, nil, func(c *Config) {
+	f := newFixture(t, nil, func(c *parts) {
 		c.Admission.Failures = limit.NewAddresses(rate.Rate{Requests: 2, Window: time.Minute})
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})

@@ -156,17 +156,15 @@ func runReplica(t *testing.T, more []endpoint.Route) string {
 		Holder: t.Name(), Environment: v1alpha1.EnvironmentLive, Duration: time.Minute,
 		Cut: func() { index.CutAll(authn.ErrUnavailable) }, Clock: clock.RealClock{}, Logger: logger,
 	})
-	c := Config{
-		Admission: admission.Options{Authenticator: authn.NewAuthenticator(authn.Options{
-			Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
-			Serving: replica.Serving, CommitTimeout: time.Minute,
-		})},
+	c := parts{Admission: admission.Options{Authenticator: authn.NewAuthenticator(authn.Options{
+		Index: index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
+		Serving: replica.Serving, CommitTimeout: time.Minute,
+	})}, Config: Config{
 		Directory: index, Ready: func() bool { return replica.Serving(time.Now()) }, Environment: key.Live, KeyFormat: format,
 		NewRequestID: uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Registerer: prometheus.NewRegistry(),
-	}
+	}}
 	publishing(t, &c, "")
-	api, err := newAPI(c, func(a *API) []endpoint.Route { return append(slices.Clone(more), a.routes()...) })
-	check(t, err)
+	api := c.api(t, func(a *API) []endpoint.Route { return append(slices.Clone(more), a.routes()...) })
 
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	listening, ended := make(chan string, 1), make(chan error, 1)

@@ -31,7 +31,7 @@ func TestTheReferencesSDK(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			profile := authntest.Profile(func(p *v1alpha1.Profile) { p.Name = "default" })
 			k, plaintext := authntest.Minted(t, authntest.Format(t), c.environment)
-			f := newFixture(t, []any{profile, k}, func(config *Config) {
+			f := newFixture(t, []any{profile, k}, func(config *parts) {
 				config.Clock, config.Environment = clock.RealClock{}, c.environment // deadlines of connections are by the real time
 				config.Admission.Authenticator = authntest.Authenticator(t, config.Directory.(*authn.Index), c.environment, config.Clock)
 				publishing(t, config, "")

@@ -170,7 +170,7 @@ func (f *fixture) upload(t testing.TB, key string) string {
 // testEnvironment makes an API of the test environment on the database and the media of f.
 func (f *fixture) testEnvironment(t testing.TB) *fixture {
 	t.Helper()
-	other := newFixture(t, nil, func(c *Config) {
+	other := newFixture(t, nil, func(c *parts) {
 		c.Store, c.Library, c.Publisher = f.config.Store, f.config.Library, f.config.Publisher
 		c.Environment, c.Directory, c.Clock = key.Test, f.index, f.clock
 		c.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Test, f.clock)
@@ -180,7 +180,7 @@ func (f *fixture) testEnvironment(t testing.TB) *fixture {
 }
 
 // notEnabled is the live environment until a platform is built: there are no connectors.
-func notEnabled(c *Config) { c.Platforms = nil }
+func notEnabled(c *parts) { c.Platforms = nil }
 
 // rows counts what there is in the tables of the database.
 func (f *fixture) rows(t testing.TB, tables ...string) int {

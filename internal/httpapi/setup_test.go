@@ -42,11 +42,12 @@ var now = authntest.Epoch.AddDate(0, 1, 0)
 // fixture is an API of the live environment over a real index and a real authenticator.
 type fixture struct {
 	*API
-	index    *authn.Index
-	clock    *testclock.FakePassiveClock
-	serving  *atomic.Bool // whether the authenticator accepts anybody
-	registry *prometheus.Registry
-	log      *logBuffer
+	authenticator admission.Authenticator
+	index         *authn.Index
+	clock         *testclock.FakePassiveClock
+	serving       *atomic.Bool // whether the authenticator accepts anybody
+	registry      *prometheus.Registry
+	log           *logBuffer
 }
 
 // logBuffer is a log that can be read while it is written.
@@ -73,7 +74,7 @@ func (l *logBuffer) Reset() {
 	l.buffer.Reset()
 }
 
-func newFixture(t testing.TB, objects []any, mods ...func(*Config)) *fixture {
+func newFixture(t testing.TB, objects []any, mods ...func(*parts)) *fixture {
 	t.Helper()
 	return newFixtureOf(t, (*API).routes, objects, mods...)
 }
@@ -82,7 +83,7 @@ func newFixture(t testing.TB, objects []any, mods ...func(*Config)) *fixture {
 var routes = new(API).routes()
 
 // newFixtureOf makes an API of other routes.
-func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []any, mods ...func(*Config)) *fixture {
+func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []any, mods ...func(*parts)) *fixture {
 	t.Helper()
 	f := &fixture{
 		index:    authntest.Index(t, objects...),
@@ -93,10 +94,9 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 	}
 	f.serving.Store(true)
 	var ids atomic.Int64
-	c := Config{
-		Admission: admission.Options{
-			Authenticator: authntest.Authenticator(t, f.index, key.Live, f.clock, authntest.Serving(f.serving)),
-		},
+	c := parts{Admission: admission.Options{
+		Authenticator: authntest.Authenticator(t, f.index, key.Live, f.clock, authntest.Serving(f.serving)),
+	}, Config: Config{
 		Directory:    f.index,
 		Ready:        func() bool { return true },
 		Environment:  key.Live,
@@ -105,21 +105,35 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 		Clock:        f.clock,
 		Logger:       slog.New(slog.NewJSONHandler(f.log, nil)),
 		Registerer:   f.registry,
-	}
+	}}
 	publishing(t, &c, databaseURL(t))
 	for _, mod := range mods {
 		mod(&c)
 	}
-	var err error
-	if f.API, err = newAPI(c, routes); err != nil {
-		t.Fatal(err)
-	}
+	f.authenticator = c.Admission.Authenticator
+	f.API = c.api(t, routes)
 	return f
 }
 
+// parts are what an API is made of, with its admission still in parts.
+type parts struct {
+	Config
+	Admission admission.Options
+}
+
+func (p *parts) api(t testing.TB, routes func(*API) []endpoint.Route) *API {
+	t.Helper()
+	var err error
+	p.Config.Admission, err = admission.New(p.Admission)
+	check(t, err)
+	a, err := newAPI(p.Config, routes)
+	check(t, err)
+	return a
+}
+
 // byRealTime has an API go by the real time: deadlines of connections do.
-func byRealTime(t testing.TB) func(*Config) {
-	return func(c *Config) {
+func byRealTime(t testing.TB) func(*parts) {
+	return func(c *parts) {
 		c.Clock = clock.RealClock{}
 		c.Admission.Authenticator = authntest.Authenticator(t, c.Directory.(*authn.Index), c.Environment, c.Clock)
 	}

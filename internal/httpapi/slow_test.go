@@ -28,7 +28,7 @@ const hurry = 200 * time.Millisecond
 // goes on.
 func hurried(t *testing.T) (f *fixture, address string, ticks <-chan time.Time) {
 	t.Helper()
-	f = newFixture(t, nil, byRealTime(t), func(c *Config) {
+	f = newFixture(t, nil, byRealTime(t), func(c *parts) {
 		folder := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}
 		library, err := media.Open(t.Context(), folder.String(), media.DefaultMaxSize)
 		check(t, err)

@@ -27,7 +27,7 @@ const (
 )
 
 // tracedFixture records every trace that begins in it. stop sends the spans.
-func tracedFixture(t *testing.T, objects []any, mods ...func(*Config)) (f *fixture, collector *tracingtest.Collector, stop func()) {
+func tracedFixture(t *testing.T, objects []any, mods ...func(*parts)) (f *fixture, collector *tracingtest.Collector, stop func()) {
 	t.Helper()
 	collector = tracingtest.Start(t)
 	traces, err := tracing.New(t.Context(), tracing.Options{
@@ -36,7 +36,7 @@ func tracedFixture(t *testing.T, objects []any, mods ...func(*Config)) (f *fixtu
 	if err != nil {
 		t.Fatal(err)
 	}
-	f = newFixture(t, objects, append(mods, func(c *Config) {
+	f = newFixture(t, objects, append(mods, func(c *parts) {
 		c.Tracer = traces.Tracer()
 		c.NewRequestID = func() string { return "id" }
 	})...)
@@ -103,7 +103,7 @@ func TestSpanOfAFailure(t *testing.T) {
 func TestTraceOfAPost(t *testing.T) {
 	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Live)
 	var audit logBuffer
-	f, collector, stop := tracedFixture(t, []any{k}, func(c *Config) {
+	f, collector, stop := tracedFixture(t, []any{k}, func(c *parts) {
 		c.AccessLog = endpoint.AccessLogAll
 		c.Audit = slog.New(slog.NewJSONHandler(&audit, nil))
 	})

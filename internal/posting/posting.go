@@ -4,7 +4,8 @@
 // Package posting is how a post comes about and what becomes of it by somebody's wish: it is planned, created, sent at
 // once or put off, changed, canceled, tried again.
 //
-// It knows callers and not how they ask: no request and no response, so that a form and a job can use it like a route.
+// It knows callers and not how they ask: no request and no response, so that a page with a form can use it as a
+// route does.
 // What it refuses is a *problem.Problem. What it changes goes through a write.Operation, and what is sent goes through
 // package publish.
 package posting
@@ -142,8 +143,8 @@ func (p *Posting) publishNow(
 	if err != nil {
 		return b, err
 	}
-	return b, op.Finish(stored, func(write func(context.Context) error) error {
-		return p.o.Publisher.Record(detached, outcomes, write)
+	return b, op.Finish(stored, func(transaction func(context.Context) error) error {
+		return p.o.Publisher.Record(detached, outcomes, transaction)
 	}, func(tx *store.Tx) error { return tx.Finish(outcomes) })
 }
 

@@ -3,7 +3,8 @@
 
 // Package write is the one way in which a request changes anything, whoever sends it and by whatever protocol.
 //
-// An Operation goes through its steps in this order, and each kind of write uses some of them:
+// An Operation goes through its steps in this order. A write that is done at once takes Commit, and one that takes long
+// takes Begin and Finish:
 //
 //	Claim    the request is taken for this process, by its Idempotency-Key; or its earlier answer is found
 //	Commit   past the commit point, in one transaction: the change and its answer. Most writes end here
@@ -108,11 +109,11 @@ func Commit[T any](
 }
 
 // Begin makes a change whose answer is yet to be known: past the request's commit point, in one transaction. batchID
-// names what is stored, so that whoever repeats the request finds it. From here on neither a revocation nor the
-// caller's going away stops the request: it must Finish.
+// names what is stored, so that whoever repeats the request finds it. Once it has returned without an error, the
+// operation must Finish, in a context that neither a revocation nor the caller's going away ends.
 //
-// If the database goes away on the way, nobody knows whether the change was made; then it is undone as soon as the
-// database is back, and the error says that it was not made.
+// If the database goes away during the commit, this process can't know whether the change was made. It returns the
+// error, and has the change undone, should it be there, as soon as the database is back.
 func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx) error) error {
 	err := authn.Commit(ctx, func(ctx context.Context) error {
 		return o.view.Write(ctx, func(tx *store.Tx) error {
@@ -134,9 +135,9 @@ func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx
 	return err
 }
 
-// Finish stores what a change has come to, together with its answer. record calls what it is given until that succeeds,
-// if need be after the request has been answered, when the memory of its body is another's: so the answer is copied,
-// and nothing of the operation is touched by what record is given.
+// Finish stores what a change has come to (do), together with its answer. It has that transaction run by record, which
+// repeats it until it succeeds: if the database is away, after the request has been answered. By then the memory of the
+// request is somebody else's, so the answer is copied, and the transaction touches nothing of the operation.
 func (o *Operation) Finish(
 	answer store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
 ) error {
@@ -165,7 +166,7 @@ func (o *Operation) Finish(
 // answer that was stored on the way does not count.
 func (o *Operation) Pending(failed bool) bool { return o.claim != nil && (failed || !o.settled) }
 
-// End settles a claim that is pending with an answer. Without one, or if that fails, the claim is given up, so that the
+// End gives a Pending claim its answer. Without an answer, or if it can't be stored, the claim is abandoned, so that the
 // request can be sent again.
 func (o *Operation) End(ctx context.Context, answer *store.Stored) {
 	if answer != nil {

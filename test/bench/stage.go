@@ -94,10 +94,14 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
+	admitted, err := admission.New(admission.Options{
+		Authenticator: s.authenticator, Limits: limits, Failures: limit.NewAddresses(rate.Rate{}),
+	})
+	if err != nil {
+		return nil, err
+	}
 	s.api, err = httpapi.New(httpapi.Config{
-		Admission: admission.Options{
-			Authenticator: s.authenticator, Limits: limits, Failures: limit.NewAddresses(rate.Rate{}),
-		},
+		Admission:    admitted,
 		Directory:    index,
 		Ready:        func() bool { return true },
 		Store:        s.store,
