@@ -128,8 +128,8 @@ func (a *Admitted) Err() error { return a.flight.Err() }
 func (a *Admitted) End() error { return a.flight.End() }
 
 // Admit lets in a request that came at now, for as long as ctx lasts. Without an error, r is that request, and must be
-// ended. The error is a *Refusal, or what kept a session from being looked up; then r.Allowance may be set all the same,
-// because whoever has used theirs up is told so.
+// ended. The error is a *Refusal, or what kept a session from being looked up; then r.Allowance may be set all the
+// same, because whoever has used theirs up is told so.
 //
 // An accepted key costs one hash and one lookup, and nothing is allocated.
 func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n Need, r *Admitted) error {

@@ -166,8 +166,8 @@ func (o *Operation) Finish(
 // answer that was stored on the way does not count.
 func (o *Operation) Pending(failed bool) bool { return o.claim != nil && (failed || !o.settled) }
 
-// End gives a Pending claim its answer. Without an answer, or if it can't be stored, the claim is abandoned, so that the
-// request can be sent again.
+// End gives a Pending claim its answer. Without an answer, or if it can't be stored, the claim is abandoned, so that
+// the request can be sent again.
 func (o *Operation) End(ctx context.Context, answer *store.Stored) {
 	if answer != nil {
 		answer.BodyHash = o.BodyHash

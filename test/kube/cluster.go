@@ -85,7 +85,8 @@ func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
 		if c.controllerManager, err = c.run(ControllerManager, c.controllerManagerArgs()); err != nil {
 			return nil, err
 		}
-		if err := c.waitReady(ctx, c.controllerManager, "https://"+Address(c.options.Ports.ControllerManager)+"/healthz"); err != nil {
+		health := "https://" + Address(c.options.Ports.ControllerManager) + "/healthz"
+		if err := c.waitReady(ctx, c.controllerManager, health); err != nil {
 			return nil, err
 		}
 	}

@@ -54,7 +54,9 @@ func (s settings) writeFiles() error {
 			return fmt.Errorf("make the state directory: %w", err)
 		}
 	}
-	for _, name := range []string{"containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "audit.yaml", "Corefile", "storage.yaml"} {
+	for _, name := range []string{
+		"containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "audit.yaml", "Corefile", "storage.yaml",
+	} {
 		if err := s.render(name, s.config(name), nil); err != nil {
 			return err
 		}

@@ -76,7 +76,8 @@ func parse(args []string) (settings, error) {
 	flags.SetOutput(io.Discard) // errors are returned, and said once
 	flags.Func(
 		"image",
-		"an OCI archive, NAME=FILE.tar for one by another name, or NAME=BINARY for an image of one static program; may be repeated",
+		"an OCI archive, NAME=FILE.tar for one by another name, or NAME=BINARY for an image of one static program; "+
+			"may be repeated",
 		func(image string) error {
 			name, path, named := strings.Cut(image, "=")
 			if !named {

@@ -123,7 +123,8 @@ var (
 		"profileId": text + maybe,
 	}
 	apiKey = Shape{
-		"id": text, "name": text, "prefix": text, "last4": text, "scopes": list, "profileId": text + maybe, "createdAt": moment,
+		"id": text, "name": text, "prefix": text, "last4": text, "scopes": list, "profileId": text + maybe,
+		"createdAt": moment,
 		"lastUsedAt": moment + maybe, "revokedAt": moment + maybe,
 	}
 	deleted   = Shape{"id": text, "deleted": truth}
