@@ -124,7 +124,7 @@ var (
 	}
 	apiKey = Shape{
 		"id": text, "name": text, "prefix": text, "last4": text, "scopes": list, "profileId": text + maybe,
-		"createdAt": moment,
+		"createdAt":  moment,
 		"lastUsedAt": moment + maybe, "revokedAt": moment + maybe,
 	}
 	deleted   = Shape{"id": text, "deleted": truth}
