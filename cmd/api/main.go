@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	uuid.EnableRandPool() // request ids are no secret: a system call for 16 of them will do
+	uuid.EnableRandPool() // ids are no secret: a system call for 16 of them will do
 	logger, audit := newLoggers(stderr, o.logLevel)
 	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
 	klog.SetSlogLogger(logger.With("component", "client-go"))
@@ -126,7 +126,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		KeyFormat:      o.keyFormat,
 		DocsBaseURL:    o.docsBaseURL,
 		PublicURL:      o.publicURL,
-		NewRequestID:   uuid.NewString,
+		NewRequestID:   newRequestID,
 		NewID:          newID,
 		Random:         rand.Reader, // ids of media are no secret, but must not be guessed one from another
 		Clock:          clock.RealClock{},

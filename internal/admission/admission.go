@@ -108,13 +108,14 @@ func New(o Options) (*Admission, error) {
 // copied, and has to be ended. The zero Admitted is a request that was not.
 type Admitted struct {
 	flight authn.Flight
+	who    caller.Caller
 	// Allowance is what is left of the caller's rate; the zero one if they have none, or were not recognised.
 	Allowance rate.Allowance
 }
 
 // Caller returns who it is, also if they were recognised and refused all the same: that is to be logged. It is the zero
 // Caller, who reaches nothing, if nobody was recognised. It must not be changed.
-func (a *Admitted) Caller() *caller.Caller { return a.flight.Caller() }
+func (a *Admitted) Caller() *caller.Caller { return &a.who }
 
 // Context returns the context for whatever is done for the request that takes time. It ends, too, when the caller
 // ceases to be good, with that as its cause. Package write commits in it. Only a request that was let in has one.
@@ -136,12 +137,12 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	if err := a.recognise(ctx, c, n, &r.flight); err != nil {
 		return a.fail(err, c, now)
 	}
-	who := r.flight.Caller()
-	if n.Scope != "" && !who.Scopes.Has(n.Scope) {
+	r.who = r.flight.Caller()
+	if n.Scope != "" && !r.who.Scopes.Has(n.Scope) {
 		_ = r.flight.End() // nothing runs of it; End of r says again whether it was cut
 		return a.scopes[n.Scope]
 	}
-	r.Allowance = a.o.Limits.Take(ctx, who, now)
+	r.Allowance = a.o.Limits.Take(ctx, &r.who, now)
 	if !r.Allowance.Allowed {
 		_ = r.flight.End()
 		return &Refusal{Code: RateLimited, RetryAfter: r.Allowance.RetryAfter}

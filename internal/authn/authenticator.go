@@ -94,7 +94,7 @@ func (a *Authenticator) Admit(parent context.Context, authorization []string, f 
 	if err != nil {
 		return err
 	}
-	return f.begin(parent, a, id.Key, nil, id.Caller(), now)
+	return f.begin(parent, a, id, nil, now)
 }
 
 // AdmitSession is Admit for a person who is signed in. find is called with parent, only if the process may serve, and
@@ -110,7 +110,7 @@ func (a *Authenticator) AdmitSession(
 	if err != nil {
 		return err
 	}
-	return f.begin(parent, a, nil, session, session.Caller(), now)
+	return f.begin(parent, a, Identity{}, session, now)
 }
 
 // Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It

@@ -59,10 +59,10 @@ func (f *Flight) beginCommit() error {
 		return f.cut
 	}
 	f.commits++
-	if f.key != nil {
+	if f.session == nil {
 		// Under the shard's lock, which whoever cuts this flight takes before asking committing: they are refused here, or
 		// counted there.
-		f.authenticator.index.flights.countCommits(f.key.id, 1)
+		f.authenticator.index.flights.countCommits(f.identity.Key.id, 1)
 	}
 	return nil
 }
@@ -75,16 +75,16 @@ func (f *Flight) endCommit(committed bool) {
 	f.committed = f.committed || committed
 	f.cutIf(err) // and what was put off while the write ran
 	f.shard.mu.Unlock()
-	if f.key == nil {
+	if f.session != nil {
 		return // nobody waits for the writes of a person: no deletion ends them
 	}
 	x := f.authenticator.index
-	x.endCommitOf(f.key.id)
+	x.endCommitOf(f.identity.Key.id)
 	// The write is counted down first, and only then is the key looked at. Whoever revokes a key changes the index first
 	// and asks committing afterwards. If they were told to wait, they asked before the count went down, so the key was
 	// revoked by then, and this look sees it. The other way round, a revocation between look and count would never be
 	// told that it need not wait any more.
-	if f.key.refusal(time.Time{}) != nil {
+	if f.identity.Key.refusal(time.Time{}) != nil {
 		x.commitsOver()
 	}
 }

@@ -75,7 +75,7 @@ func (a *Authenticator) AdmitInTwo(ctx context.Context, authorization []string, 
 		return err
 	}
 	between()
-	return f.begin(ctx, a, id.Key, nil, id.Caller(), now)
+	return f.begin(ctx, a, id, nil, now)
 }
 
 // LookedUp is how a key is judged by the slot that a lookup found, whatever has become of that slot.

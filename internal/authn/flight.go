@@ -24,8 +24,7 @@ import (
 type Flight struct {
 	_ [0]sync.Mutex // not to be copied: others hold pointers to it
 
-	caller        caller.Caller
-	key           *Key           // that it was admitted with; nil: it is a person's
+	identity      Identity       // that it was admitted with; zero: it is a person's
 	session       Session        // that it was admitted with; nil: it is a key's
 	authenticator *Authenticator // nil: not accepted
 	parent        context.Context
@@ -67,9 +66,9 @@ type work struct {
 // The look is at Key.slot, not at the slot that the lookup has found: that one may have been left behind by a rebuild
 // of the table, and then never sees what is changed later.
 func (f *Flight) begin(
-	parent context.Context, a *Authenticator, k *Key, s Session, c caller.Caller, now time.Time,
+	parent context.Context, a *Authenticator, id Identity, s Session, now time.Time,
 ) error {
-	f.caller, f.key, f.session, f.authenticator, f.parent = c, k, s, a, parent
+	f.identity, f.session, f.authenticator, f.parent = id, s, a, parent
 	f.shard = a.index.flights.shardOf(f)
 	f.shard.add(f)
 	err := f.refusal(now)
@@ -88,15 +87,28 @@ func (f *Flight) refusal(now time.Time) error {
 	switch {
 	case !f.authenticator.serving(now):
 		return ErrUnavailable
-	case f.key != nil:
-		return f.key.refusal(now)
+	case f.session == nil:
+		return f.identity.Key.refusal(now)
 	}
 	return f.session.Refusal(now)
 }
 
-// Caller returns who the request comes from; the zero Caller if it was not accepted. It must not be changed. It stays
-// after End: who it was is still to be logged.
-func (f *Flight) Caller() *caller.Caller { return &f.caller }
+// Caller returns who the request comes from; the zero Caller if it was not accepted. It is made anew each time, so that
+// a flight is small: whoever needs it more than once keeps it.
+func (f *Flight) Caller() caller.Caller {
+	if f.session != nil {
+		return f.session.Caller()
+	}
+	return f.identity.Caller()
+}
+
+// expiresAt is when what the flight was admitted with ends by itself; zero: never.
+func (f *Flight) expiresAt() time.Time {
+	if f.session != nil {
+		return f.session.Caller().Actor.ExpiresAt
+	}
+	return f.identity.Key.ExpiresAt()
+}
 
 // Err says why the flight is cut: a Refusal, the session's own error, or ErrUnavailable. It looks at key, session and
 // clock itself, and does not depend on a watch or a timer to have told. Nil: it is not cut, or it was not accepted.
@@ -177,7 +189,7 @@ func (f *Flight) Context() context.Context {
 		cancel(nil)
 		return ctx
 	}
-	if expiresAt := f.caller.Actor.ExpiresAt; !expiresAt.IsZero() {
+	if expiresAt := f.expiresAt(); !expiresAt.IsZero() {
 		f.work.expiry = time.AfterFunc(expiresAt.Sub(f.authenticator.clock.Now()), f.expire)
 	}
 	return ctx
@@ -192,7 +204,7 @@ func (f *Flight) expire() {
 	defer f.shard.mu.Unlock()
 	f.cutIf(err)
 	if f.cut == nil && !f.ended {
-		f.work.expiry.Reset(max(f.caller.Actor.ExpiresAt.Sub(now), time.Millisecond))
+		f.work.expiry.Reset(max(f.expiresAt().Sub(now), time.Millisecond))
 	}
 }
 
@@ -266,13 +278,13 @@ func (x *Index) CutAll(err error) {
 func (x *Index) cutUnserved() {
 	revoked, running := x.takeRevoked()
 	x.flights.cut(func(f *Flight) error {
-		if f.key == nil {
+		if f.session != nil {
 			return nil // a session is looked at when its flight is, and no watch tells of it
 		}
-		if _, counts := running[f.key]; counts && f.cut == nil {
-			running[f.key]++
+		if _, counts := running[f.identity.Key]; counts && f.cut == nil {
+			running[f.identity.Key]++
 		}
-		return f.key.refusal(time.Time{})
+		return f.identity.Key.refusal(time.Time{})
 	})
 	for _, k := range revoked {
 		x.onRevoked(k, running[k])

@@ -114,7 +114,7 @@ func (b *body) encode(v any) error {
 // succeed sends the response of a request that has not failed, or the stored one of an earlier request.
 func (e *Engine) succeed(w http.ResponseWriter, r *Request) {
 	r.setHead(w)
-	if r.writing.replayed {
+	if r.writing != nil && r.writing.replayed {
 		w.Header()["Idempotency-Replayed"] = []string{"true"}
 	}
 	r.send(w)

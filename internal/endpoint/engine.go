@@ -106,7 +106,7 @@ type Request struct {
 	cut      bool               // it was let in, and the answer was taken back before it went out
 
 	answer     answer                   // answer.go
-	writing    writing                  // write.go; only if the route changes something
+	writing    *writing                 // write.go; nil unless the route changes something: others need no room for it
 	connection *http.ResponseController // of a write or a stream
 	view       *store.View              // see View
 	span       trace.Span               // observe.go; nil: there are no traces

@@ -143,7 +143,7 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 			w.Header().Set("Connection", "close")
 		}
 	}()
-	r.writing.Operation = e.config.Writes.Start(r.View(), r.id)
+	r.writing = &writing{Operation: e.config.Writes.Start(r.View(), r.id)}
 	// Not before it begins: until then the server's own time, which a slow sender of the body must keep to, is right.
 	if within := r.route.AnswerWithin; within > 0 {
 		r.writing.OnBegin = func() { _ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within)) }

@@ -62,7 +62,8 @@ func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	var flight authn.Flight
 	check(t, f.authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
 	check(t, flight.End())
-	return flight.Caller()
+	c := flight.Caller()
+	return &c
 }
 
 // bodyHash is what tells a request's body from others under its Idempotency-Key: an HMAC of query and body by the key.

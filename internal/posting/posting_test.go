@@ -93,7 +93,8 @@ func newFixture(t *testing.T) *fixture {
 	check(t, authntest.Authenticator(t, index, key.Live, fake).AdmitSession(t.Context(),
 		func(context.Context) (authn.Session, error) { return session, nil }, flight))
 	t.Cleanup(func() { _ = flight.End() })
-	f.ctx, f.person = flight.Context(), flight.Caller()
+	c := flight.Caller()
+	f.ctx, f.person = flight.Context(), &c
 	return f
 }
 

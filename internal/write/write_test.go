@@ -71,7 +71,8 @@ func newFixture(t *testing.T) *fixture {
 	flight := new(authn.Flight)
 	check(t, authntest.Authenticator(t, f.index, key.Live, clock).Admit(t.Context(), []string{"Bearer " + plaintext}, flight))
 	t.Cleanup(func() { _ = flight.End() })
-	f.ctx, f.view = flight.Context(), db.View(flight.Caller())
+	c := flight.Caller()
+	f.ctx, f.view = flight.Context(), db.View(&c)
 	return f
 }
 

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	crand "crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -49,6 +50,15 @@ type stage struct {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// newRequestID is that of cmd/api.
+func newRequestID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id.String()
+}
+
 // newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the
 // sandbox for platforms.
 func newStage(ctx context.Context, keys int) (_ *stage, err error) {
@@ -74,7 +84,8 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	if err := s.authenticator.Admit(ctx, []string{"Bearer " + s.plaintext}, f); err != nil {
 		return nil, err
 	}
-	if s.caller = f.Caller(); f.End() != nil {
+	who := f.Caller()
+	if s.caller = &who; f.End() != nil {
 		return nil, fmt.Errorf("the key of the benchmark was taken back")
 	}
 	registry, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
@@ -110,7 +121,7 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		Platforms:    platforms,
 		Environment:  key.Live,
 		KeyFormat:    format,
-		NewRequestID: uuid.NewString,
+		NewRequestID: newRequestID,
 		NewID:        newID,
 		Random:       crand.Reader,
 		Clock:        clock.RealClock{},

@@ -247,7 +247,8 @@ func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, err
 	if err := a.Admit(context.Background(), authorization, &f); err != nil {
 		return nil, err
 	}
-	return f.Caller(), f.End()
+	c := f.Caller()
+	return &c, f.End()
 }
 
 // Resource returns the i-th of a great many ApiKeys, as it comes from the apiserver: every string of its own. A hundred
