@@ -102,15 +102,18 @@ func (a *Authenticator) Admit(parent context.Context, authorization []string, f 
 func (a *Authenticator) AdmitSession(
 	parent context.Context, find func(context.Context) (Session, error), f *Flight,
 ) error {
-	now := a.clock.Now()
-	if !a.serving(now) {
+	if !a.serving(a.clock.Now()) {
 		return ErrUnavailable
 	}
 	session, err := find(parent)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case session == nil:
+		return Unknown
 	}
-	return f.begin(parent, a, Identity{}, session, now)
+	// Read anew: to find a session may take its time, in which the fence may have shut.
+	return f.begin(parent, a, Identity{}, session, a.clock.Now())
 }
 
 // Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It

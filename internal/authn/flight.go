@@ -26,6 +26,7 @@ type Flight struct {
 
 	identity      Identity       // that it was admitted with; zero: it is a person's
 	session       Session        // that it was admitted with; nil: it is a key's
+	ends          time.Time      // when that ends by itself; zero: never
 	authenticator *Authenticator // nil: not accepted
 	parent        context.Context
 	shard         *shard
@@ -43,8 +44,8 @@ type Flight struct {
 type Session interface {
 	// Caller returns who is signed in, and until when (Caller.Actor.ExpiresAt).
 	Caller() caller.Caller
-	// Refusal says why the session is not good at now; nil: it is. It is asked several times for each request, so it must
-	// cost little and wait for nobody.
+	// Refusal says why the session is not good at now, by an error that is a Refusal; nil: it is good. It is asked several
+	// times for each request, so it must cost little and wait for nobody.
 	Refusal(now time.Time) error
 }
 
@@ -69,6 +70,11 @@ func (f *Flight) begin(
 	parent context.Context, a *Authenticator, id Identity, s Session, now time.Time,
 ) error {
 	f.identity, f.session, f.authenticator, f.parent = id, s, a, parent
+	if s != nil {
+		f.ends = s.Caller().Actor.ExpiresAt
+	} else {
+		f.ends = id.Key.ExpiresAt()
+	}
 	f.shard = a.index.flights.shardOf(f)
 	f.shard.add(f)
 	err := f.refusal(now)
@@ -100,14 +106,6 @@ func (f *Flight) Caller() caller.Caller {
 		return f.session.Caller()
 	}
 	return f.identity.Caller()
-}
-
-// expiresAt is when what the flight was admitted with ends by itself; zero: never.
-func (f *Flight) expiresAt() time.Time {
-	if f.session != nil {
-		return f.session.Caller().Actor.ExpiresAt
-	}
-	return f.identity.Key.ExpiresAt()
 }
 
 // Err says why the flight is cut: a Refusal, the session's own error, or ErrUnavailable. It looks at key, session and
@@ -189,7 +187,7 @@ func (f *Flight) Context() context.Context {
 		cancel(nil)
 		return ctx
 	}
-	if expiresAt := f.expiresAt(); !expiresAt.IsZero() {
+	if expiresAt := f.ends; !expiresAt.IsZero() {
 		f.work.expiry = time.AfterFunc(expiresAt.Sub(f.authenticator.clock.Now()), f.expire)
 	}
 	return ctx
@@ -204,7 +202,7 @@ func (f *Flight) expire() {
 	defer f.shard.mu.Unlock()
 	f.cutIf(err)
 	if f.cut == nil && !f.ended {
-		f.work.expiry.Reset(max(f.expiresAt().Sub(now), time.Millisecond))
+		f.work.expiry.Reset(max(f.ends.Sub(now), time.Millisecond))
 	}
 }
 

@@ -13,10 +13,12 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -72,8 +75,14 @@ type Engine struct {
 	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see setRateLimit
 }
 
-// New returns the engine of routes. The error says that the registerer has its metrics already.
+// New returns the engine of routes. The error says that a route asks for a scope that nobody can have, or that the
+// registerer has its metrics already.
 func New(c Config, routes []Route) (*Engine, error) {
+	for i := range routes {
+		if scope := routes[i].Scope; scope != "" && !slices.Contains(v1alpha1.Scopes[:], scope) {
+			return nil, fmt.Errorf("%s %s: there is no scope %q", routes[i].Method, routes[i].Path, scope)
+		}
+	}
 	m, err := newMetrics(c.Registerer)
 	if err != nil {
 		return nil, err

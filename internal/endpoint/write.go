@@ -101,7 +101,8 @@ func printable(s string) bool {
 // hashOf tells the bodies of requests with one Idempotency-Key apart. Some bodies hold passwords, so it is an HMAC:
 // from a plain hash, whoever reads the database could find a short password by trying. Its key is the caller's API key,
 // which is stored nowhere. RFC 6750 allows several spaces in the header, so it is put together with one: the same
-// request has the same hash, whatever library sends it.
+// request has the same hash, whatever library sends it. A session has no key: before writes take one, this needs
+// another secret.
 func hashOf(r *http.Request, payload []byte) string {
 	header := r.Header.Get("Authorization")
 	h := hmac.New(sha256.New, []byte("Bearer "+header[strings.LastIndexByte(header, ' ')+1:]))

@@ -66,6 +66,9 @@ type Config struct {
 	// Platforms are this server's: accounts can be connected of those with a Connector. The others are not enabled.
 	Platforms platform.List
 
+	// SessionToken takes the token of a session out of a request; "": there is none. Optional: without it, nobody is
+	// signed in.
+	SessionToken func(*http.Request) string
 	// TrustedProxies are believed when they say whom they forward for. Optional.
 	TrustedProxies []netip.Prefix
 
@@ -134,6 +137,7 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 		Environment:    c.Environment,
 		KeyFormat:      c.KeyFormat,
 		DocsBaseURL:    c.DocsBaseURL,
+		SessionToken:   c.SessionToken,
 		TrustedProxies: c.TrustedProxies,
 		NewRequestID:   c.NewRequestID,
 		Clock:          c.Clock,

@@ -139,13 +139,16 @@ func (p *Posting) publishNow(
 		posts[i].Status, posts[i].Receipt, posts[i].Failure = o.Status(), o.Receipt, o.Failure
 	}
 	b := Batch{Posts: posts}
-	stored, err := answer(b)
-	if err != nil {
-		return b, err
+	// What is on a platform is written down even if it can't be told.
+	var told *store.Stored
+	stored, unanswered := answer(b)
+	if unanswered == nil {
+		told = &stored
 	}
-	return b, op.Finish(stored, func(transaction func(context.Context) error) error {
+	err = op.Finish(told, func(transaction func(context.Context) error) error {
 		return p.o.Publisher.Record(detached, outcomes, transaction)
 	}, func(tx *store.Tx) error { return tx.Finish(outcomes) })
+	return b, errors.Join(unanswered, err)
 }
 
 // resume answers a request whose process died when its posts were stored already. Nothing is published again: an

@@ -272,3 +272,20 @@ func TestNobodyPosts(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// What is on a platform is recorded, also if whoever asked can't be told.
+func TestAnAnswerThatFails(t *testing.T) {
+	f := newFixture(t)
+	account, broken := f.account(), errors.New("it has no JSON")
+	d := posting.Draft{Targets: []posting.Target{{AccountID: &account}}, Text: "hello"}
+	b, err := f.Create(f.ctx, f.person, f.operation(f.person), d, func(posting.Batch) (store.Stored, error) {
+		return store.Stored{}, broken
+	})
+	if !errors.Is(err, broken) || len(b.Posts) != 1 {
+		t.Fatalf("%v, %+v", err, b)
+	}
+	post, err := f.db.View(f.person).Post(t.Context(), b.Posts[0].ID)
+	if err != nil || post.Status != store.Published {
+		t.Errorf("the post is %s, %v", post.Status, err)
+	}
+}

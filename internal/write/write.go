@@ -135,14 +135,20 @@ func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx
 	return err
 }
 
-// Finish stores what a change has come to (do), together with its answer. It has that transaction run by record, which
-// repeats it until it succeeds: if the database is away, after the request has been answered. By then the memory of the
-// request is somebody else's, so the answer is copied, and the transaction touches nothing of the operation.
+// Finish stores what a change has come to (do), together with its answer; nil, if there is none, leaves the claim to
+// End. It has that transaction run by record, which repeats it until it succeeds: if the database is away, after the
+// request has been answered. By then the memory of the request is somebody else's, so the answer is copied, and the
+// transaction touches nothing of the operation.
 func (o *Operation) Finish(
-	answer store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
+	answer *store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
 ) error {
 	view, claim := o.view, o.claim
-	answer.Body, answer.BodyHash = bytes.Clone(answer.Body), o.BodyHash
+	var kept store.Stored
+	if answer == nil {
+		claim = nil
+	} else {
+		kept = store.Stored{Status: answer.Status, Body: bytes.Clone(answer.Body), BodyHash: o.BodyHash}
+	}
 	err := record(func(ctx context.Context) error {
 		if claim == nil {
 			return view.Write(ctx, do)
@@ -151,14 +157,14 @@ func (o *Operation) Finish(
 			if err := do(tx); err != nil {
 				return err
 			}
-			return tx.Settle(claim, answer)
+			return tx.Settle(claim, kept)
 		})
 		if errors.Is(err, store.ErrClaimLost) { // somebody else answers; what it came to is known here alone
 			return view.Write(ctx, do)
 		}
 		return err
 	})
-	o.settled = err == nil
+	o.settled = err == nil && answer != nil
 	return err
 }
 

@@ -223,7 +223,7 @@ func TestBeginAndFinish(t *testing.T) {
 		t.Errorf("begun %d times, %q, pending: %t", began, o.Begun(), o.Pending(false))
 	}
 	f.running(t)
-	check(t, o.Finish(store.Stored{Status: 200, Body: []byte("done")}, atOnce(t.Context()), addOne))
+	check(t, o.Finish(&store.Stored{Status: 200, Body: []byte("done")}, atOnce(t.Context()), addOne))
 	if media := f.rows(t, "media"); media != 2 || o.Pending(false) {
 		t.Errorf("%d files, pending: %t", media, o.Pending(false))
 	}
@@ -231,7 +231,7 @@ func TestBeginAndFinish(t *testing.T) {
 
 	without := f.Start(f.view, "id")
 	check(t, without.Begin(f.ctx, "batch", addOne))
-	check(t, without.Finish(store.Stored{Status: 200}, atOnce(t.Context()), addOne))
+	check(t, without.Finish(&store.Stored{Status: 200}, atOnce(t.Context()), addOne))
 	if media, claims := f.rows(t, "media"), f.rows(t, "claims"); media != 4 || claims != 1 {
 		t.Errorf("without an Idempotency-Key: %d files, %d claims", media, claims)
 	}
@@ -244,7 +244,7 @@ func TestFinishLater(t *testing.T) {
 	check(t, o.Begin(f.ctx, "batch", addOne))
 	body := []byte("done")
 	var late func(context.Context) error
-	err := o.Finish(store.Stored{Status: 200, Body: body}, func(do func(context.Context) error) error {
+	err := o.Finish(&store.Stored{Status: 200, Body: body}, func(do func(context.Context) error) error {
 		late = do
 		return store.ErrUnavailable
 	}, addOne)
@@ -267,7 +267,7 @@ func TestAClaimThatWasTakenOver(t *testing.T) {
 	if second.Begun() != "batch" {
 		t.Errorf("begun %q, want the batch", second.Begun())
 	}
-	check(t, first.Finish(store.Stored{Status: 200, Body: []byte("first")}, atOnce(t.Context()), addOne))
+	check(t, first.Finish(&store.Stored{Status: 200, Body: []byte("first")}, atOnce(t.Context()), addOne))
 	if n := f.rows(t, "media"); n != 2 {
 		t.Errorf("%d files, want what the first came to as well", n)
 	}
