@@ -57,7 +57,8 @@ type Publisher struct {
 	withdrawals *workqueue.Typed[*withdrawal]
 	records     *workqueue.Typed[*record]
 	requests    underway
-	throttled   *slog.Logger // for what would be said again and again
+	started     chan struct{} // closed once the queue has started
+	throttled   *slog.Logger  // for what would be said again and again
 }
 
 // backoff is how a database that is away is tried again: soon enough that nobody notices a restart of it, and seldom
@@ -87,6 +88,7 @@ func New(o Options) (*Publisher, error) {
 		withdrawals: workqueue.NewTyped[*withdrawal](),
 		records:     workqueue.NewTyped[*record](),
 		requests:    newUnderway(),
+		started:     make(chan struct{}),
 		throttled:   slog.New(newThrottled(o.Logger.Handler())),
 	}
 	var err error

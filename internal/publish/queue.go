@@ -146,6 +146,7 @@ func (p *Publisher) runQueue(ctx context.Context, late <-chan struct{}) {
 	if err != nil {
 		return // ctx has ended
 	}
+	close(p.started)
 	// Once started, the queue stops by itself when ctx ends.
 	select {
 	case <-p.queue.Stopped():

@@ -59,9 +59,20 @@ type upkeep struct {
 func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
 		{"fail abandoned attempts", p.pace.lost, p.FailLost},
-		{"queue overdue posts again", p.pace.overdue, p.requeueOverdue},
+		{"queue overdue posts again", p.pace.overdue, p.requeueOnceStarted},
 		{"purge old idempotency records", p.pace.purge, p.purge},
 		{"delete files that belong to nothing", p.pace.purge, p.deleteOrphans},
+	}
+}
+
+// requeueOnceStarted requeues what is overdue, but not while the queue starts: River's InsertMany reads what its Start
+// is still writing.
+func (p *Publisher) requeueOnceStarted(ctx context.Context) error {
+	select {
+	case <-p.started:
+		return p.requeueOverdue(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
