@@ -152,11 +152,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
 		Logger:       logger,
-		Listening: func(api, admin net.Addr) {
-			logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(),
-				"tls", certificate != nil, "watching", process.Watched(o.namespaces))
-		},
+		Listening:    listening(o, certificate != nil, logger),
 	})
+}
+
+// listening logs where this process listens, once it does: with port 0, nothing else says it.
+func listening(o options, tls bool, logger *slog.Logger) func(api, admin net.Addr) {
+	return func(api, admin net.Addr) {
+		logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(),
+			"tls", tls, "watching", process.Watched(o.namespaces))
+	}
 }
 
 // newAdmission says who may come in: keys that index knows, while replica may rely on it, each at its own rate.

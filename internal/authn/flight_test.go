@@ -8,6 +8,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
@@ -275,53 +276,55 @@ func TestContext(t *testing.T) {
 
 // TestExpiryInFlight: the clock that is given decides, and a timer only says when to look at it.
 func TestExpiryInFlight(t *testing.T) {
-	const left = 20 * time.Millisecond
-	expiresAt := now.Add(time.Hour)
-	k, s := minted(t, authntest.ExpiringAt(expiresAt))
-	x := newFlying(t, k)
-	asked, ctx := x.begin(t, s)
-	silent, other := new(authn.Flight), new(authn.Flight)
-	x.clock.SetTime(expiresAt.Add(-left))
-	for _, f := range []*authn.Flight{silent, other} {
-		if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		const left = 20 * time.Millisecond
+		expiresAt := now.Add(time.Hour)
+		k, s := minted(t, authntest.ExpiringAt(expiresAt))
+		x := newFlying(t, k)
+		asked, ctx := x.begin(t, s)
+		silent, other := new(authn.Flight), new(authn.Flight)
+		x.clock.SetTime(expiresAt.Add(-left))
+		for _, f := range []*authn.Flight{silent, other} {
+			if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		timed := silent.Context()
+		time.Sleep(3 * left)
+		if ctx.Err() != nil || timed.Err() != nil {
+			t.Fatalf("ended by %v and %v, and the clock says that there is time", context.Cause(ctx), context.Cause(timed))
+		}
+		if err := other.End(); err != nil {
+			t.Errorf("an instant before the expiry: %v", err)
+		}
+		x.clock.SetTime(expiresAt)
+		select {
+		case <-timed.Done():
+		case <-time.After(10 * time.Second):
+			t.Error("nobody tells the context that the key has expired")
+		}
+		isCut(t, silent, timed, authn.Expired)
+		// The other one's timer is an hour away, as it would be with a clock that was set: whoever looks sees it all the same.
+		if err := authn.Commit(ctx, func(context.Context) error { t.Error("written"); return nil }); !errors.Is(err, authn.Expired) {
+			t.Errorf("Commit = %v", err)
+		}
+		isCut(t, asked, ctx, authn.Expired)
+
+		k2, s2 := minted(t, authntest.ExpiringAt(expiresAt.Add(time.Second)))
+		x.PutKey(k2)
+		f := new(authn.Flight)
+		if err := x.Admit(t.Context(), bearer(s2), f); err != nil {
 			t.Fatal(err)
 		}
-	}
-	timed := silent.Context()
-	time.Sleep(3 * left)
-	if ctx.Err() != nil || timed.Err() != nil {
-		t.Fatalf("ended by %v and %v, and the clock says that there is time", context.Cause(ctx), context.Cause(timed))
-	}
-	if err := other.End(); err != nil {
-		t.Errorf("an instant before the expiry: %v", err)
-	}
-	x.clock.SetTime(expiresAt)
-	select {
-	case <-timed.Done():
-	case <-time.After(10 * time.Second):
-		t.Error("nobody tells the context that the key has expired")
-	}
-	isCut(t, silent, timed, authn.Expired)
-	// The other one's timer is an hour away, as it would be with a clock that was set: whoever looks sees it all the same.
-	if err := authn.Commit(ctx, func(context.Context) error { t.Error("written"); return nil }); !errors.Is(err, authn.Expired) {
-		t.Errorf("Commit = %v", err)
-	}
-	isCut(t, asked, ctx, authn.Expired)
-
-	k2, s2 := minted(t, authntest.ExpiringAt(expiresAt.Add(time.Second)))
-	x.PutKey(k2)
-	f := new(authn.Flight)
-	if err := x.Admit(t.Context(), bearer(s2), f); err != nil {
-		t.Fatal(err)
-	}
-	x.clock.SetTime(expiresAt.Add(time.Second))
-	if err := f.Err(); !errors.Is(err, authn.Expired) {
-		t.Errorf("Err = %v without a context", err)
-	}
-	x.clock.SetTime(expiresAt) // set back: what has been cut stays it
-	if err := f.End(); !errors.Is(err, authn.Expired) {
-		t.Errorf("End = %v without a context", err)
-	}
+		x.clock.SetTime(expiresAt.Add(time.Second))
+		if err := f.Err(); !errors.Is(err, authn.Expired) {
+			t.Errorf("Err = %v without a context", err)
+		}
+		x.clock.SetTime(expiresAt) // set back: what has been cut stays it
+		if err := f.End(); !errors.Is(err, authn.Expired) {
+			t.Errorf("End = %v without a context", err)
+		}
+	})
 }
 
 func TestCutAll(t *testing.T) {

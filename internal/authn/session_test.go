@@ -8,6 +8,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -176,21 +177,23 @@ func TestWhatEndsASessionCutsItsFlights(t *testing.T) {
 
 // TestASessionsContextEndsWithIt: nobody has to look at the flight for its context to end when the session expires.
 func TestASessionsContextEndsWithIt(t *testing.T) {
-	const left = 20 * time.Millisecond
-	x := newFlying(t)
-	s := signedIn(now.Add(left))
-	f, ctx := x.beginAs(t, s)
-	time.Sleep(3 * left)
-	if ctx.Err() != nil {
-		t.Fatalf("ended by %v, and the clock says that there is time", context.Cause(ctx))
-	}
-	x.clock.SetTime(s.person.Actor.ExpiresAt)
-	select {
-	case <-ctx.Done():
-	case <-time.After(10 * time.Second):
-		t.Error("nobody tells the context that the session has expired")
-	}
-	isCut(t, f, ctx, authn.Expired)
+	synctest.Test(t, func(t *testing.T) {
+		const left = 20 * time.Millisecond
+		x := newFlying(t)
+		s := signedIn(now.Add(left))
+		f, ctx := x.beginAs(t, s)
+		time.Sleep(3 * left)
+		if ctx.Err() != nil {
+			t.Fatalf("ended by %v, and the clock says that there is time", context.Cause(ctx))
+		}
+		x.clock.SetTime(s.person.Actor.ExpiresAt)
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+			t.Error("nobody tells the context that the session has expired")
+		}
+		isCut(t, f, ctx, authn.Expired)
+	})
 }
 
 // TestCommitOfASession: what becomes of a person's write and of its request, wherever the session's end falls.
