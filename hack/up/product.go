@@ -52,20 +52,36 @@ func (s *session) children() []child {
 	return append(children, s.api(testName, "test", s.testPort(), s.testMetricsPort()))
 }
 
+// child finds a process of the product by its name.
+func (s *session) child(name string) (child, bool) {
+	for _, child := range s.children() {
+		if child.name == name {
+			return child, true
+		}
+	}
+	return child{}, false
+}
+
+func (c child) readyURL() string { return httpURL(c.readyPort) + "/readyz" }
+
+func (s *session) run(c child) (*kube.Process, error) {
+	return kube.Run(kube.Command{
+		Name: c.name,
+		Path: kube.Path("bin/" + c.program),
+		Args: append([]string{"--kubeconfig", s.accountKubeconfig(c.account)}, c.args...),
+		Env:  kube.MinimalEnv(),
+		Log:  s.state.path("log", c.name+".log"),
+		PID:  s.state.path("pids", c.name+".pid"),
+	})
+}
+
 // startProduct starts the controller and every API process at once, then waits for each. None needs another one to
 // start, and a cluster starts them in no order either.
 func (s *session) startProduct(ctx context.Context) error {
 	controlPlane := s.cluster.Processes()
 	children := s.children()
 	for _, child := range children {
-		process, err := kube.Run(kube.Command{
-			Name: child.name,
-			Path: kube.Path("bin/" + child.program),
-			Args: append([]string{"--kubeconfig", s.accountKubeconfig(child.account)}, child.args...),
-			Env:  kube.MinimalEnv(),
-			Log:  s.state.path("log", child.name+".log"),
-			PID:  s.state.path("pids", child.name+".pid"),
-		})
+		process, err := s.run(child)
 		if err != nil {
 			return err
 		}
@@ -73,8 +89,7 @@ func (s *session) startProduct(ctx context.Context) error {
 	}
 	for i, child := range children {
 		process := s.started[len(controlPlane)+i]
-		url := httpURL(child.readyPort) + "/readyz"
-		if err := kube.WaitReady(ctx, http.DefaultClient, url, process, s.started...); err != nil {
+		if err := kube.WaitReady(ctx, http.DefaultClient, child.readyURL(), process, s.started...); err != nil {
 			return fmt.Errorf("start the product: %w", err)
 		}
 	}

@@ -37,7 +37,7 @@ type session struct {
 	started []*kube.Process // in the order of their start
 }
 
-// up starts everything, runs until ctx ends or a child dies, and stops everything.
+// up starts everything, runs until ctx ends or there is nothing to go on with, and stops everything.
 func up(ctx context.Context, settings settings, stdout io.Writer) error {
 	state, err := claim(settings.dir)
 	if err != nil {
@@ -118,27 +118,6 @@ func (s *session) makeCredentials(ctx context.Context) error {
 
 func (s *session) accountKubeconfig(account string) string {
 	return s.state.path("kubeconfig", account)
-}
-
-// watch returns when ctx ends, with nil, or when a child ends by itself, with its last words.
-func (s *session) watch(ctx context.Context) error {
-	died := make(chan *kube.Process, len(s.started))
-	for _, process := range s.started {
-		go func() {
-			<-process.Done()
-			died <- process
-		}()
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case process := <-died:
-		reason := process.Err()
-		if reason == nil { // cannot be: nobody but stop asks a child to end
-			reason = fmt.Errorf("%s ended", process.Name())
-		}
-		return fmt.Errorf("%w. The end of %s:\n%s", reason, process.LogFile(), indent(process.Tail(tailLines)))
-	}
 }
 
 // stop stops every child, the last started first, with a line for each.

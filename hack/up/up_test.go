@@ -21,7 +21,7 @@ import (
 )
 
 // TestUp goes through two sessions on one state directory, as a person would: start, look around, Ctrl-C; start
-// again, and a crash of the controller. It needs the programs of `make build`.
+// again, and crashes. It needs the programs of `make build`.
 func TestUp(t *testing.T) {
 	s := testSettings(t)
 	s.liveReplicas = 2
@@ -52,12 +52,46 @@ func TestUp(t *testing.T) {
 	if again := namespaceUID(t, env["KUBECONFIG"], "acme"); again != organization {
 		t.Errorf("the organization acme was %s and is %s after a restart", organization, again)
 	}
-	pids = pidFiles(t, env["LMP_PIDS_DIR"])
-	if err := syscall.Kill(pids["controller"], syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	before := pidFiles(t, env["LMP_PIDS_DIR"])
+	kill(t, before["api-live-0"])
+	second.waitWords(t, "api-live-0 ended by itself: signal: killed", "started again", "api-live-0 is ready again")
+	after := pidFiles(t, env["LMP_PIDS_DIR"])
+	if after["api-live-0"] == before["api-live-0"] || !slices.Equal(names(after), names(before)) {
+		t.Errorf("api-live-0 was to be replaced by another one, and nothing else: before %v, after %v", before, after)
 	}
-	wantWords(t, second.wait(t), "controller ended by itself: signal: killed", filepath.Join(s.dir, "log", "controller.log"))
+	kill(t, after["kube-apiserver"])
+	wantWords(t, second.wait(t), "kube-apiserver ended by itself: signal: killed",
+		filepath.Join(s.dir, "log", "kube-apiserver.log"))
+	checkStopped(t, s, after)
+
+	third := begin(t, s)
+	env = third.waitEnv(t)
+	pids = pidFiles(t, env["LMP_PIDS_DIR"])
+	for i := range quickEnds {
+		kill(t, pidFiles(t, env["LMP_PIDS_DIR"])["controller"])
+		if i < quickEnds-1 {
+			third.waitTimes(t, i+1, "controller ended by itself: signal: killed (pid")
+		}
+	}
+	wantWords(t, third.wait(t), "controller ended by itself: signal: killed", filepath.Join(s.dir, "log", "controller.log"))
 	checkStopped(t, s, pids)
+}
+
+func TestLifeEnds(t *testing.T) {
+	now := time.Now()
+	l := &life{began: now}
+	for i, step := range []struct {
+		ran   time.Duration
+		again bool
+	}{
+		{time.Second, true}, {time.Second, true}, {quickRun, true}, // one that lasted begins the count anew
+		{time.Second, true}, {time.Second, true}, {time.Second, false},
+	} {
+		now = now.Add(step.ran)
+		if again := l.ended(now); again != step.again {
+			t.Errorf("end %d, after a run of %s: started again %t, want %t", i, step.ran, again, step.again)
+		}
+	}
 }
 
 func TestUpSaysWhichPortIsTaken(t *testing.T) {
@@ -101,6 +135,32 @@ func begin(t *testing.T, s settings) *background {
 	b := &background{s, &syncBuffer{}, interrupt, make(chan error, 1)}
 	go func() { b.done <- up(ctx, s, b.out) }()
 	return b
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitWords waits until all of these words have been printed.
+func (b *background) waitWords(t *testing.T, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		b.waitTimes(t, 1, word)
+	}
+}
+
+// waitTimes waits until a word has been printed so often.
+func (b *background) waitTimes(t *testing.T, times int, word string) {
+	t.Helper()
+	for deadline := time.Now().Add(startBound); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if strings.Count(b.out.String(), word) >= times {
+			return
+		}
+	}
+	t.Fatalf("%q was not printed %d times:\n%s", word, times, b.out)
 }
 
 func (b *background) wait(t *testing.T) error {

@@ -66,10 +66,29 @@ func TestIntegration(t *testing.T) {
 	log.SetLogger(GinkgoLogr) // or controller-runtime says that nobody has
 	crasher = build(t, "./test/integration/crashing")
 	RegisterFailHandler(func(message string, skip ...int) {
-		Fail(fmt.Sprintf("%s\n\nTo repeat it, set LMP_SEED=%d", message, seed), append([]int{1}, skip...)...)
+		depth := 1 // this function, so that the line of the expectation is named and not one of gomega
+		if len(skip) > 0 {
+			depth += skip[0]
+		}
+		Fail(fmt.Sprintf("%s\n\nTo repeat it, set LMP_SEED=%d", message, seed), depth)
 	})
 	RunSpecs(t, "integration")
+	// Once more at the very end, which is all that some CI systems show.
+	for _, failure := range failures {
+		t.Log(failure)
+	}
 }
+
+// failures are what went wrong, each with the name of its spec.
+var failures []string
+
+var _ = ReportAfterEach(func(report SpecReport) {
+	if report.Failed() {
+		message := report.FailureMessage()
+		const most = 2000 // an expectation about a log quotes it
+		failures = append(failures, fmt.Sprintf("%s (%s): %s", report.FullText(), report.FailureLocation(), message[:min(most, len(message))]))
+	}
+})
 
 // chosenSeed is $LMP_SEED, or one of this run's own.
 func chosenSeed(t *testing.T) uint64 {
