@@ -40,7 +40,7 @@ go_program() {
     local log=$out/log/$name.log stamp=$out/.$name.stamp temp=$out/.$name.$$ want started=$SECONDS
     mkdir -p "$out/log"
     want=$({
-        find "$module" -type f ! -name '*.sh' | sort | xargs cat
+        find "$module" -type f ! -name '*.sh' ! -name '*_test.go' | sort | xargs cat
         go version
         echo "$package $ldflags ${GOFLAGS:-}"
     } | sha256sum | cut -d' ' -f1)
