@@ -18,6 +18,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
+	"github.com/letmepost/letmepost-operator/internal/serve"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
@@ -36,6 +37,7 @@ type options struct {
 	drainDelay     time.Duration
 	drainTimeout   time.Duration
 	namespaces     []string // to watch; none: all
+	maxConnections int
 	tls            tlsFiles
 	traces         tracing.Flags
 
@@ -156,6 +158,10 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 			"Behind a load balancer, make it longer than that takes to notice, such as 5s.")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", defaultDrainTimeout,
 		"How long running requests may then take before they are cut off.")
+	// Each takes memory, whoever opened it. More need more of it, and file descriptors.
+	flags.IntVar(&o.maxConnections, "max-connections", serve.DefaultConnections,
+		"Connections, and requests, at once. Beyond it, idle connections are closed for new ones, "+
+			"then those whose header does not come to its end; then new ones get 503.")
 	// Were they others than the controller's, keys would be minted and never served, or deletions never confirmed.
 	flags.StringVar(&t.namespaces, "watch-namespaces", "",
 		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
@@ -197,11 +203,15 @@ func (o *options) check(t texts) (err error) {
 	if o.namespaces, err = process.ParseNamespaces(t.namespaces); err != nil {
 		return usageError{"--watch-namespaces: " + err.Error()}
 	}
-	return o.checkDurations()
+	return o.checkNumbers()
 }
 
-// checkDurations looks at flags that pflag has parsed. The error is a usageError.
-func (o *options) checkDurations() error {
+// checkNumbers looks at flags that pflag has parsed. The error is a usageError.
+func (o *options) checkNumbers() error {
+	// With fewer, a probe of a load balancer would push out callers.
+	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
+		return usageError{"--max-connections: want 10 to 1000000"}
+	}
 	// A Lease holds whole seconds (spec.leaseDurationSeconds): a part of one would be lost, and both ends would count
 	// differently.
 	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {

@@ -77,7 +77,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
+	memory := process.LimitMemory(getenv)
 	go process.TuneCollector(ctx, getenv)
+	go memory.Watch(ctx)
 	certificate, err := o.tls.load(logger)
 	if err != nil {
 		return err
@@ -151,8 +153,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
-		Logger:       logger,
-		Listening:    listening(o, certificate != nil, logger),
+		Limits: serve.Limits{
+			Connections: o.maxConnections, Clock: clock.RealClock{}, Overloaded: memory.Short,
+			// Somebody whose file is too large by as much again still learns that.
+			Discard: max(serve.DefaultDiscard, 2*o.maxMediaSize),
+			Busy:    api.Busy(), Registerer: registry,
+		},
+		Logger:    logger,
+		Listening: listening(o, certificate != nil, logger),
 	})
 }
 

@@ -44,6 +44,7 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --default-rate-limit 1000001/1m", "--default-rate-limit", 2},
 		{"--environment live --failed-auth-limit 1/1ms", "--failed-auth-limit", 2},
 		{"--environment live --trusted-proxies 10.0.0.1", "--trusted-proxies", 2},
+		{"--environment live --max-connections 9", "--max-connections", 2},
 		{"--environment live --max-media-size 0", "--max-media-size", 2},
 		{"--environment live --max-media-size big", "--max-media-size", 2},
 		{"--environment live --public-url api.example.com", "--public-url", 2},

@@ -79,6 +79,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	klog.SetLogger(logger)
 
 	// Before the cache fills: the first list of all keys is when the heap grows most.
+	process.LimitMemory(getenv) // the API refuses requests when it is short of memory; here nothing can be put off
 	go process.TuneCollector(ctx, getenv)
 	// Outside a pod and without a kubeconfig there is no cluster to wait for: to say so and end is all there is to do.
 	cfg, err := restConfig(o.kubeconfig)

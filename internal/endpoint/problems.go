@@ -4,6 +4,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -106,6 +107,13 @@ var (
 		Message:     "This server can't reach its storage at the moment.",
 		Remediation: "Try again in a few seconds. Send writes with an Idempotency-Key, so that repeating them is safe.",
 		RetryAfter:  5 * time.Second,
+	}
+	// errBusy is for whoever there is no room for. To wait here would take the room that there is.
+	errBusy = &problem.Problem{
+		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+		Message:     "This server has as many requests as it has room for.",
+		Remediation: "Try again in a few seconds. Another replica may answer at once.",
+		RetryAfter:  2 * time.Second,
 	}
 	// ErrDraining is for whoever asks whether to send requests here. Requests that come all the same are answered.
 	ErrDraining = &problem.Problem{
@@ -276,6 +284,17 @@ type ErrorBody struct {
 	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
 	RuleURL     string `json:"ruleUrl,omitempty" format:"uri" doc:"Where the rule is documented, if there is one."`
 	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
+}
+
+// Busy is the body of the answer to whoever there is no room for, so that not even their request is read. Its requestId
+// is the same for all of them.
+func (e *Engine) Busy() []byte {
+	b := newBody()
+	defer b.free()
+	if err := b.encode(e.problems.envelope(reply{Problem: errBusy}, e.config.NewRequestID())); err != nil {
+		panic(err) // an envelope is strings alone, which always have a JSON
+	}
+	return bytes.Clone(b.buffer.Bytes())
 }
 
 // envelope shows p. ruleUrl is made of the rule, since the documentation has a page for each, named after it:

@@ -177,7 +177,7 @@ func runReplica(t *testing.T, more []endpoint.Route) string {
 				running.Go(func() { replica.Run(ctx) })
 				running.Wait()
 			},
-			Draining: new(atomic.Bool), DrainTimeout: patience, Logger: logger,
+			Draining: new(atomic.Bool), DrainTimeout: patience, Logger: logger, Limits: serve.Limits{Clock: clock.RealClock{}},
 			Listening: func(api, _ net.Addr) { listening <- api.String() },
 		})
 	}()

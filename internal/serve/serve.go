@@ -42,6 +42,8 @@ type Options struct {
 	// DrainTimeout is how long the requests then running may take. They are cut off after it, so that the process ends by
 	// itself before the kubelet kills it.
 	DrainTimeout time.Duration
+	// Limits are the API's. Those of the admin server are its own.
+	Limits Limits
 
 	Logger *slog.Logger
 	// Listening is told the addresses once both listeners are bound. Optional.
@@ -62,14 +64,14 @@ type Options struct {
 // The error says which listener could not be bound or failed, or that requests had to be cut off. It is nil after an
 // orderly stop.
 func Run(ctx context.Context, o Options) error {
-	api, err := listen(ctx, "the API", o.APIAddress, closing(o.API, o.Draining), o.Logger)
+	o.Limits.draining = o.Draining
+	api, err := listen(ctx, "the API", o.APIAddress, closing(o.API, o.Draining), o.Certificate, o.Limits, o.Logger)
 	if err != nil {
 		return err
 	}
-	if o.Certificate != nil {
-		api.TLSConfig = o.Certificate.config()
-	}
-	admin, err := listen(ctx, "metrics and probes", o.AdminAddress, o.Admin, o.Logger)
+	// Nobody but operators reaches it, if it is kept from the others; who does can't make it hold more than this.
+	few := Limits{Connections: adminConnections, Clock: o.Limits.Clock, draining: o.Draining}
+	admin, err := listen(ctx, "metrics and probes", o.AdminAddress, o.Admin, nil, few, o.Logger)
 	if err != nil {
 		return errors.Join(err, api.listener.Close())
 	}
@@ -103,46 +105,94 @@ func Run(ctx context.Context, o Options) error {
 	return failure
 }
 
-// server is an http.Server and its listener.
+// server is a Server and its listener.
 type server struct {
-	*http.Server
+	*Server
 	name     string
 	listener net.Listener
 }
 
 // listen binds the address. It is a step of its own, before anything is served: a process that can't have both of its
 // addresses ends at once, with nothing begun.
-func listen(ctx context.Context, name, address string, handler http.Handler, logger *slog.Logger) (*server, error) {
+func listen(
+	ctx context.Context, name, address string, handler http.Handler, tls *Certificate, limits Limits, logger *slog.Logger,
+) (*server, error) {
+	s, err := NewServer(handler, limits, logger)
+	if err != nil {
+		return nil, fmt.Errorf("serve %s: %w", name, err)
+	}
+	if tls != nil {
+		s.TLSConfig = tls.config()
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", name, err)
 	}
-	return &server{name: name, listener: listener, Server: NewServer(handler, logger)}, nil
+	return &server{name: name, listener: listener, Server: s}, nil
 }
 
-// NewServer returns a server of handler with the limits of every server here (timeouts.go). What net/http has to say
-// goes to logger. It is exported for benchmarks, which have to measure what is served, limits included.
-func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
+// Server is an http.Server with the limits of every server here (timeouts.go, limits.go).
+type Server struct {
+	*http.Server
+	limits  Limits
+	metrics *metrics
+	bound   *listener
+}
+
+// NewServer returns a server of handler. What net/http has to say goes to logger. It is exported for benchmarks, which
+// have to measure what is served, limits included. The error says that the registerer has the metrics already.
+func NewServer(handler http.Handler, limits Limits, logger *slog.Logger) (*Server, error) {
+	if limits.Clock == nil {
+		return nil, errors.New("its limits have no clock")
+	}
+	limits.complete()
+	bound := &listener{
+		most: limits.Connections, rest: limits.closing(), full: limits.fullText(),
+		refusing: make(chan struct{}, refusingAtOnce),
+	}
+	m, err := newMetrics(limits.Registerer, bound.count)
+	if err != nil {
+		return nil, err
+	}
+	bound.metrics = m
+	return &Server{limits: limits, metrics: m, bound: bound, Server: &http.Server{
+		Handler:           &guard{next: handler, limits: limits, metrics: m},
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(errorLog{logger}, "", 0),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          streamsAtOnce,
+			MaxReceiveBufferPerConnection: receiveBuffer,
+			MaxReceiveBufferPerStream:     receiveBuffer,
+			WriteByteTimeout:              writeStall,
+		},
+		ConnState:   noted,
+		ConnContext: withConnection,
+		ErrorLog:    log.New(errorLog{logger}, "", 0),
 		// "OPTIONS *" gets the handler's answer, with a request id, like everything else.
 		DisableGeneralOptionsHandler: true,
+	}}, nil
+}
+
+// Serve serves the connections of a listener of TCP, and over TLS if there is a certificate for that.
+func (s *Server) Serve(l net.Listener) error {
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		return fmt.Errorf("serve on %s: it is no listener of TCP", l.Addr())
 	}
+	s.bound.TCPListener = tcp
+	if s.TLSConfig == nil {
+		return s.Server.Serve(s.bound)
+	}
+	s.bound.full = nil
+	return s.ServeTLS(s.bound, "", "") // no files: TLSConfig has the certificate
 }
 
 // serve serves until the server is stopped. Any other end of it goes to failed.
 func (s *server) serve(failed chan<- error) {
-	serve := s.Serve
-	if s.TLSConfig != nil {
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") } // no files: TLSConfig has the certificate
-	}
-	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		failed <- fmt.Errorf("serve %s: %w", s.name, err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/clock"
 )
 
 // patience is how long a test waits for what must come. It is never waited for in a test that passes.
@@ -64,6 +65,7 @@ func start(t *testing.T, api http.Handler, mods ...func(*Options)) *process {
 		Background:   func(ctx context.Context) { <-ctx.Done(); p.note("background ends") },
 		Draining:     draining,
 		DrainTimeout: patience,
+		Limits:       Limits{Clock: clock.RealClock{}},
 		Logger:       slog.New(slog.DiscardHandler),
 		Listening: func(api, admin net.Addr) {
 			p.api, p.admin = "http://"+api.String(), "http://"+admin.String()
@@ -204,7 +206,7 @@ func TestTakenPort(t *testing.T) {
 		{"the API's", taken.Addr().String(), "127.0.0.1:0", "listen for the API: listen tcp " + taken.Addr().String()},
 		{"the admin server's", free.Addr().String(), taken.Addr().String(), "listen for metrics and probes: listen tcp " + taken.Addr().String()},
 	} {
-		err := Run(context.Background(), Options{APIAddress: c.api, AdminAddress: c.admin, Logger: slog.New(slog.DiscardHandler)})
+		err := Run(context.Background(), Options{APIAddress: c.api, AdminAddress: c.admin, Draining: new(atomic.Bool), Limits: Limits{Clock: clock.RealClock{}}, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s port is taken: %v", c.name, err)
 		}
@@ -218,7 +220,7 @@ func TestTakenPort(t *testing.T) {
 
 // A listener that breaks ends the process, in order, instead of leaving a half of it.
 func TestBrokenListener(t *testing.T) {
-	s, err := listen(context.Background(), "the API", "127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	s, err := listen(context.Background(), "the API", "127.0.0.1:0", http.NotFoundHandler(), nil, Limits{Clock: clock.RealClock{}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,32 +229,6 @@ func TestBrokenListener(t *testing.T) {
 	s.serve(failed)
 	if err := <-failed; !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), "serve the API: ") {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A megabyte of header reaches the handler, which has a better answer than net/http.
-func TestLongHeaders(t *testing.T) {
-	p := start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
-	for size, want := range map[int]int{
-		1_000_000: http.StatusUnauthorized,
-		1 << 20:   http.StatusUnauthorized,
-		2 << 20:   http.StatusRequestHeaderFieldsTooLarge,
-	} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.SetDeadline(time.Now().Add(patience))
-		go fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", strings.Repeat("x", size))
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		conn.Close()
-		if response.StatusCode != want {
-			t.Errorf("%d bytes: %d, want %d", size, response.StatusCode, want)
-		}
 	}
 }
 
@@ -276,7 +252,10 @@ func TestOptionsStarReachesTheHandler(t *testing.T) {
 
 // Whoever does not send the whole of a request in time must still be able to be told so.
 func TestThereIsTimeToAnswerAfterSlowReading(t *testing.T) {
-	s := NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	s, err := NewServer(http.NotFoundHandler(), Limits{Clock: clock.RealClock{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.WriteTimeout < s.ReadTimeout+time.Second {
 		t.Errorf("%v to write, %v to read", s.WriteTimeout, s.ReadTimeout)
 	}

@@ -24,10 +24,6 @@ const (
 	idleTimeout = 2 * time.Minute
 )
 
-// maxHeaderBytes lets a header of 1 MB through to the API's plain 401, where less would be net/http's own 431. It is
-// net/http's default too, written down because a test relies on it. net/http allows 4 KiB more than it says.
-const maxHeaderBytes = 1 << 20
-
 // adminTimeout bounds the stop of the admin server. Scrapes are short, and nothing is lost with one that is cut off.
 const adminTimeout = 5 * time.Second
 

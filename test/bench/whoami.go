@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
@@ -145,7 +147,10 @@ func serveOn(ctx context.Context, handler http.Handler) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := serve.NewServer(handler, slog.New(slog.DiscardHandler))
+	s, err := serve.NewServer(handler, serve.Limits{Clock: clock.RealClock{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
 	go func() { _ = s.Serve(listener) }()
 	return &server{address: listener.Addr().String(), stop: func() { _ = s.Close() }}, nil
 }

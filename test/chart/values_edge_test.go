@@ -54,7 +54,10 @@ var edgeCases = []valueCase{
 		all(
 			is("Ingress/letmepost-api-live", "spec rules 0 host", "api.example.com"), is("Ingress/letmepost-api-test", "spec rules 0 host", "api.test.example.com"),
 			is("Ingress/letmepost-api-live", "spec rules 0 http paths 0 backend service", map[string]any{"name": "letmepost-api-live", "port": map[string]any{"name": "http"}}),
-			is("Ingress/letmepost-api-live", "spec ingressClassName", "nginx"), is("Ingress/letmepost-api-test", "metadata annotations", map[string]any{"a": "b"}),
+			is("Ingress/letmepost-api-live", "spec ingressClassName", "nginx"), is("Ingress/letmepost-api-test", "metadata annotations", map[string]any{
+				// Files are larger than the 1 MiB that ingress-nginx takes by default.
+				"a": "b", "nginx.ingress.kubernetes.io/proxy-body-size": "0", "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",
+			}),
 			is("Ingress/letmepost-api-test", "spec tls", []any{map[string]any{"hosts": []any{"api.test.example.com"}, "secretName": "cert-test"}}),
 		),
 	},

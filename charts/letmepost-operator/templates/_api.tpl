@@ -28,6 +28,7 @@ next one begins.
 - --drain-timeout={{ int $api.drain.timeoutSeconds }}s
 - {{ printf "--default-rate-limit=%s" $api.defaultRateLimit | quote }}
 - {{ printf "--failed-auth-limit=%s" $api.failedAuthLimit | quote }}
+- --max-connections={{ int $api.maxConnections }}
 - {{ printf "--max-media-size=%s" $api.maxMediaSize | quote }}
 {{- with $.Values.watchNamespaces }}
 - {{ printf "--watch-namespaces=%s" (join "," .) | quote }}
