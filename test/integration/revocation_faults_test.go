@@ -19,6 +19,7 @@ import (
 	. "github.com/onsi/gomega"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/kube"
@@ -51,7 +52,7 @@ type mishap struct {
 
 func (s mishap) String() string { return fmt.Sprintf("%s for %s", s.fault, s.lasts) }
 
-// plan is what happens, one after the other: each fault as often as any other.
+// plan is what happens to a replica, one after the other: each fault as often as any other.
 func plan(dice *rand.Rand, steps int) []mishap {
 	all := make([]mishap, steps)
 	for i := range all {
@@ -67,7 +68,7 @@ func plan(dice *rand.Rand, steps int) []mishap {
 
 var _ = Describe("Deleting keys while replicas fail", func() {
 	It("never returns while one accepts the key, and always returns", func(ctx SpecContext) {
-		const steps, atRest = 100, 20
+		const stepsEach, atRest = 34, 20
 		startController(ctx)
 		replicas := seats(ctx, 3, leaseArgs...)
 		subjects := mintMany(ctx, newNamespace(ctx), 500)
@@ -81,9 +82,8 @@ var _ = Describe("Deleting keys while replicas fail", func() {
 		group.Go(func() error {
 			defer end()
 			acts, life := errgroup.WithContext(life)
-			all := plan(random(0), steps)
 			for i, replica := range replicas {
-				acts.Go(func() error { return t.play(life, replica, all[i*steps/len(replicas):(i+1)*steps/len(replicas)]) })
+				acts.Go(func() error { return t.play(life, replica, plan(random(i), stepsEach)) })
 			}
 			return acts.Wait()
 		})
@@ -91,7 +91,7 @@ var _ = Describe("Deleting keys while replicas fail", func() {
 		Expect(t.stop()).To(BeEmpty())
 		t.report()
 		Expect(err).NotTo(HaveOccurred())
-		Expect(len(t.took())).To(BeNumerically(">", steps), "deletions that completed")
+		Expect(len(t.took())).To(BeNumerically(">", len(replicas)*stepsEach), "deletions that completed")
 		for _, replica := range replicas {
 			Expect(t.answers[replica.url]).To(And(
 				HaveKey(http.StatusOK), HaveKey(http.StatusUnauthorized), HaveKey(http.StatusServiceUnavailable)))
@@ -191,12 +191,35 @@ func (t *trial) act(ctx context.Context, replica *seat, s mishap) error {
 		return errors.Join(replica.signal(syscall.SIGSTOP), pass(ctx, s.lasts), replica.signal(syscall.SIGCONT))
 	case hang:
 		return t.hang(ctx, replica)
+	case string(kube.Swallow):
+		return t.swallow(ctx, replica, s.lasts)
 	default:
 		replica.proxy.SetMode(kube.Mode(s.fault))
 		err := pass(ctx, s.lasts)
 		replica.proxy.SetMode(kube.Pass)
 		return err
 	}
+}
+
+// swallow lets a replica's watches lose events, for as long as it lasts and until at least one is lost: for that there
+// have to be watches, so it begins once the replica serves.
+func (t *trial) swallow(ctx context.Context, replica *seat, lasts time.Duration) error {
+	if err := replica.serves(ctx, t.stays); err != nil {
+		return err
+	}
+	before := replica.proxy.Swallowed()
+	replica.proxy.SetMode(kube.Swallow)
+	defer replica.proxy.SetMode(kube.Pass)
+	if err := pass(ctx, lasts); err != nil {
+		return err
+	}
+	err := wait.PollUntilContextTimeout(ctx, interval, patience, true, func(context.Context) (bool, error) {
+		return replica.proxy.Swallowed() > before, nil
+	})
+	if err != nil {
+		return fmt.Errorf("no event was lost: %w", err)
+	}
+	return nil
 }
 
 // hang stops a replica until a deletion has completed without it. Requests are waiting for it when it wakes up: it must
