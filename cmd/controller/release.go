@@ -76,10 +76,10 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 
 // byHand is what is left to do for people if it has failed. It takes the other finalizers off as well: kubectl has no
 // patch for one of them whose place in the list is not the same everywhere.
-const byHand = `kubectl get apikeys --all-namespaces --no-headers ` +
+const byHand = `kubectl get apikeys.letmepost.dev --all-namespaces --no-headers ` +
 	`-o custom-columns=:metadata.namespace,:metadata.name | ` +
 	`while read -r namespace name; do ` +
-	`kubectl patch apikey "$name" -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'; done`
+	`kubectl patch apikeys.letmepost.dev "$name" -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'; done`
 
 // runRelease is `controller release`. What it does and waits for goes to stdout, for people who watch the job's log; of
 // the libraries' logs only errors are shown, on stderr, because leader election would report every attempt.

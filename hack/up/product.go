@@ -32,9 +32,9 @@ func (s *session) controller() child {
 	}
 }
 
-func (s *session) api(name, environment string, port, metricsPort int) child {
+func (s *session) api(name, account, environment string, port, metricsPort int) child {
 	return child{
-		name: name, program: "api", account: apiAccount, readyPort: port,
+		name: name, program: "api", account: account, readyPort: port,
 		args: []string{
 			"--environment", environment,
 			"--listen-address", kube.Address(port),
@@ -47,9 +47,10 @@ func (s *session) api(name, environment string, port, metricsPort int) child {
 func (s *session) children() []child {
 	children := []child{s.controller()}
 	for replica := range s.liveReplicas {
-		children = append(children, s.api(liveName(replica), "live", s.livePort(replica), s.liveMetricsPort(replica)))
+		children = append(children, s.api(
+			liveName(replica), liveAccount, "live", s.livePort(replica), s.liveMetricsPort(replica)))
 	}
-	return append(children, s.api(testName, "test", s.testPort(), s.testMetricsPort()))
+	return append(children, s.api(testName, testAccount, "test", s.testPort(), s.testMetricsPort()))
 }
 
 // child finds a process of the product by its name.

@@ -32,13 +32,13 @@ func (s *session) printTour() {
 	if _, err := exec.LookPath("kubectl"); err != nil {
 		tour = append(tour, "export PATH=\"$PATH:"+kube.Path("bin/k8s")+"\"")
 	}
-	tour = append(tour, "kubectl get apikeys -A")
+	tour = append(tour, "kubectl get apikeys.letmepost.dev -A")
 	objects, err := kube.LoadManifests(kube.Path("config/samples"))
 	if namespace, name, secret := demoKey(objects); err == nil && name != "" {
 		tour = append(tour,
 			fmt.Sprintf("KEY=$(kubectl -n %s get secret %s -o jsonpath='{.data.LMP_API_KEY}' | base64 -d)", namespace, secret),
 			fmt.Sprintf("curl -H \"Authorization: Bearer $KEY\" %s/v1/whoami", httpURL(s.livePort(0))),
-			fmt.Sprintf("kubectl -n %s delete apikey %s", namespace, name),
+			fmt.Sprintf("kubectl -n %s delete apikeys.letmepost.dev %s", namespace, name),
 			fmt.Sprintf("curl -i -H \"Authorization: Bearer $KEY\" %s/v1/whoami    # 401", httpURL(s.livePort(0))))
 	}
 	fmt.Fprintf(s.out, "\nready. In another terminal:\n\n%s\n\nlive API %s, test API %s; logs in %s, addresses in %s\n"+

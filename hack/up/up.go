@@ -16,7 +16,8 @@ import (
 const (
 	systemNamespace   = "letmepost-system"
 	controllerAccount = "letmepost-controller"
-	apiAccount        = "letmepost-api"
+	liveAccount       = "letmepost-api-live"
+	testAccount       = "letmepost-api-test"
 
 	controllerName = "controller"
 	testName       = "api-test-0"
@@ -107,7 +108,7 @@ func (s *session) startControlPlane(ctx context.Context) error {
 // makeCredentials makes those that the processes run with: ServiceAccounts with the rules of config/rbac, so that a
 // permission that is missing shows here and not in somebody's cluster.
 func (s *session) makeCredentials(ctx context.Context) error {
-	for _, account := range []string{controllerAccount, apiAccount} {
+	for _, account := range []string{controllerAccount, liveAccount, testAccount} {
 		err := s.cluster.ServiceAccountKubeconfig(ctx, systemNamespace, account, s.accountKubeconfig(account))
 		if err != nil {
 			return err

@@ -59,5 +59,5 @@ var errKeysCannotManageKeys = &problem.Problem{
 	Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Class: admission.ClassKeyManagement,
 	Message: "An API key can neither create nor revoke API keys.",
 	Remediation: "Create a key with `kubectl apply` of an ApiKey, or in the dashboard; " +
-		"revoke it with `kubectl delete apikey NAME`, or in the dashboard.",
+		"revoke it with `kubectl delete apikeys.letmepost.dev NAME`, or in the dashboard.",
 }

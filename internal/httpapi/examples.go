@@ -29,7 +29,7 @@ const (
 var examples = map[string]string{
 	"whoami":       `curl -s "$LMP_LIVE_URL/v1/whoami"` + withKey + `  # => "name":"backend"`,
 	"listProfiles": `curl -s "$LMP_LIVE_URL/v1/profiles"` + withKey + `  # => "slug":"rockets"`,
-	"getProfile": `PROFILE=$(kubectl get profile rockets -n acme -o jsonpath='{.metadata.uid}')
+	"getProfile": `PROFILE=$(kubectl get profiles.letmepost.dev rockets -n acme -o jsonpath='{.metadata.uid}')
 curl -s "$LMP_LIVE_URL/v1/profiles/$PROFILE"` + withKey + `  # => "name":"Acme Rockets"`,
 	"listApiKeys":  `curl -s "$LMP_LIVE_URL/v1/api-keys?limit=2"` + withKey + `  # => "nextCursor":"`,
 	"createApiKey": `curl -s -X POST "$LMP_LIVE_URL/v1/api-keys"` + withKey + `  # => kubectl apply`,

@@ -144,7 +144,7 @@ func runReplica(t *testing.T, more []endpoint.Route) string {
 	t.Helper()
 	cluster := kube.Shared(t)
 	runController(t, cluster)
-	config := credentials(t, cluster, "letmepost-api")
+	config := credentials(t, cluster, "letmepost-api-live")
 	format := authntest.Format(t)
 	index := authn.NewIndex()
 	feed := authn.NewFeed(index, resources(t, config), clock.RealClock{})
@@ -152,7 +152,7 @@ func runReplica(t *testing.T, more []endpoint.Route) string {
 	check(t, err)
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	replica := revocation.NewReplica(revocation.ReplicaOptions{
-		Leases: leases.Leases("letmepost-system"), Store: feed, Name: "letmepost-api-test-" + strings.ToLower(rand.Text()[:8]),
+		Leases: leases.Leases("letmepost-system"), Store: feed, Name: "letmepost-api-live-" + strings.ToLower(rand.Text()[:8]),
 		Holder: t.Name(), Environment: v1alpha1.EnvironmentLive, Duration: time.Minute,
 		Cut: func() { index.CutAll(authn.ErrUnavailable) }, Clock: clock.RealClock{}, Logger: logger,
 	})

@@ -47,7 +47,7 @@ func (b *bed) runFleet(ctx context.Context, replicas, keys int) (_ *fleet, err e
 		if err != nil {
 			return nil, err
 		}
-		p, err := b.run(ctx, "api", "letmepost-api", "http://"+kube.Address(ports[1])+"/readyz", "--environment", "live",
+		p, err := b.run(ctx, "api", "letmepost-api-live", "http://"+kube.Address(ports[1])+"/readyz", "--environment", "live",
 			"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]),
 			"--data-dir", filepath.Join(b.dir, "data"), "--default-rate-limit", "none", "--failed-auth-limit", "none")
 		if p != nil {

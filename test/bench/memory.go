@@ -117,7 +117,7 @@ func (b *bed) startAPI(ctx context.Context, _ int) (*kube.Process, error) {
 	return b.run(
 		ctx,
 		"api",
-		"letmepost-api",
+		"letmepost-api-live",
 		"http://"+kube.Address(ports[1])+"/readyz",
 		"--environment",
 		"live",

@@ -20,7 +20,7 @@ var (
 		"get profiles.letmepost.dev", "list profiles.letmepost.dev", "watch profiles.letmepost.dev",
 	}
 	minting = []string{
-		"create apikeys.letmepost.dev", "create apikeys/live.letmepost.dev",
+		"create apikeys.letmepost.dev", "create apikeys/live.letmepost.dev", "create apikeys/secrets.letmepost.dev",
 		"update apikeys.letmepost.dev", "patch apikeys.letmepost.dev",
 	}
 	revoking = []string{
@@ -47,7 +47,7 @@ var peopleMay = map[string][]string{
 
 // ours is each of our resources and subresources, those that exist in rules only as well.
 var ours = []string{
-	"apikeys.letmepost.dev", "apikeys/status.letmepost.dev", "apikeys/live.letmepost.dev", "apikeys/finalizers.letmepost.dev", "apikeys/anything.letmepost.dev",
+	"apikeys.letmepost.dev", "apikeys/status.letmepost.dev", "apikeys/live.letmepost.dev", "apikeys/secrets.letmepost.dev", "apikeys/finalizers.letmepost.dev", "apikeys/anything.letmepost.dev",
 	"profiles.letmepost.dev", "profiles/status.letmepost.dev", "profiles/anything.letmepost.dev", "anything.letmepost.dev",
 }
 

@@ -6,6 +6,7 @@ package chart_test
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -14,15 +15,19 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/keysecret"
 )
 
 const (
 	controllerUser = "system:serviceaccount:letmepost-system:letmepost-controller"
-	apiUser        = "system:serviceaccount:letmepost-system:letmepost-api"
+	liveUser       = "system:serviceaccount:letmepost-system:letmepost-api-live"
+	testUser       = "system:serviceaccount:letmepost-system:letmepost-api-test"
+	oldUser        = "system:serviceaccount:letmepost-system:letmepost-api" // of pods before 0.2.0
 	masters        = "one of system:masters"
 	clusterAdmin   = "cluster-admin"
 )
@@ -137,11 +142,66 @@ func deleting(ctx context.Context, c client.Client, namespace string) error {
 	return c.Delete(ctx, apiKey(namespace, aKey, ""), client.DryRunAll)
 }
 
+// minted is an ApiKey of the test environment whose Secret is as a test wants it.
+func minted(change func(k *v1alpha1.ApiKey)) deed {
+	return func(ctx context.Context, c client.Client, namespace string) error {
+		k := apiKey(namespace, "lmp-new", v1alpha1.EnvironmentTest)
+		change(k)
+		return c.Create(ctx, k, client.DryRunAll)
+	}
+}
+
+func naming(secret string) deed {
+	return minted(func(k *v1alpha1.ApiKey) { k.Spec.SecretName = secret })
+}
+
+func generated(k *v1alpha1.ApiKey) { k.Name, k.GenerateName = "", "lmp-" }
+
+func calling(name string) deed { return minted(func(k *v1alpha1.ApiKey) { k.Name = name }) }
+
+var (
+	annotating = minted(func(k *v1alpha1.ApiKey) {
+		k.Spec.SecretTemplate = &v1alpha1.SecretTemplate{
+			Annotations: map[string]v1alpha1.AnnotationValue{"replicator.v1.mittwald.de/replicate-to": "kube-system"},
+		}
+	})
+	bringing = minted(func(k *v1alpha1.ApiKey) {
+		k.Name, k.Spec.SecretHash = "x-tls", "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	})
+)
+
+// storing creates the Secret that the controller would mint for a key, changed.
+func storing(change func(s *corev1.Secret)) deed {
+	return func(ctx context.Context, c client.Client, namespace string) error {
+		k := apiKey(namespace, "new", v1alpha1.EnvironmentTest)
+		k.UID = "0000"
+		s := keysecret.Encode(k, "lmp_test_x", "http://api")
+		change(s)
+		return c.Create(ctx, s, client.DryRunAll)
+	}
+}
+
+func unchanged(*corev1.Secret) {}
+
+func asToken(s *corev1.Secret) {
+	s.Type, s.Data = corev1.SecretTypeServiceAccountToken, nil
+	s.Annotations = map[string]string{corev1.ServiceAccountNameKey: "default"}
+}
+
+func asMutable(s *corev1.Secret) { s.Immutable = nil }
+
+func withMore(s *corev1.Secret) { s.Data["tls.key"] = []byte("x") }
+
+func withoutOwner(s *corev1.Secret) { s.OwnerReferences = nil }
+
 // What the apiserver says to those whom it refuses. byRBAC is its own sentence.
 const (
-	byRBAC      = `cannot`
-	statusGuard = `nobody but letmepost-controller may write the status of`
-	noLiveKeys  = `may not create live keys in namespace`
+	noSecretName = `may not have a Secret`
+	noMetadata   = `may not choose labels and annotations of Secrets in namespace`
+	noSecret     = `may create no Secrets but those that it mints`
+	byRBAC       = `cannot`
+	statusGuard  = `nobody but letmepost-controller may write the status of`
+	noLiveKeys   = `may not create live keys in namespace`
 )
 
 // newStage is a namespace with people, a key and a profile in it, and the chart's policies at work.
@@ -158,8 +218,14 @@ func newStage(ctx context.Context) string {
 // roles.
 func awaitPolicies(ctx context.Context, namespace string) {
 	GinkgoHelper()
-	for user, deed := range map[string]deed{masters: patchingKeyStatus, "letmepost-apikey-test-minter": creating(v1alpha1.EnvironmentLive)} {
-		Eventually(ctx, deed).WithArguments(as(user), namespace).ShouldNot(Succeed())
+	for _, refused := range []struct {
+		user string
+		deed deed
+	}{
+		{masters, patchingKeyStatus}, {"letmepost-apikey-test-minter", creating(v1alpha1.EnvironmentLive)},
+		{"letmepost-apikey-test-minter", naming("x-tls")}, {controllerUser, storing(asToken)},
+	} {
+		Eventually(ctx, refused.deed).WithArguments(as(refused.user), namespace).ShouldNot(Succeed())
 	}
 	Eventually(ctx, creating(v1alpha1.EnvironmentTest)).WithArguments(as("edit"), namespace).Should(Succeed())
 }
@@ -182,8 +248,8 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		Expect(err).To(MatchError(ContainSubstring(says)))
 		Expect(apierrors.IsForbidden(err)).To(BeTrue(), "403: %v", err)
 	},
-		Entry("with test-minter: a test key", "letmepost-apikey-test-minter", creating(test), ""),
-		Entry("with test-minter: a test key with a generated name", "letmepost-apikey-test-minter", generating(test), ""),
+		Entry("with test-minter: a test key", "letmepost-apikey-test-minter", calling("lmp-new"), ""),
+		Entry("with test-minter: a test key with a generated name", "letmepost-apikey-test-minter", minted(generated), ""),
 		Entry("with test-minter: no live key", "letmepost-apikey-test-minter", creating(live), noLiveKeys),
 		Entry("with test-minter: no live key with a generated name", "letmepost-apikey-test-minter", generating(live), noLiveKeys),
 		Entry("with test-minter: told what to do", "letmepost-apikey-test-minter", creating(live),
@@ -221,9 +287,79 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		Entry("the controller: an ApiKey's status", controllerUser, patchingKeyStatus, ""),
 		Entry("the controller: a Profile's status", controllerUser, patchingProfileStatus, ""),
 		Entry("the controller: no key", controllerUser, creating(live), byRBAC),
-		Entry("the API: no status", apiUser, patchingKeyStatus, byRBAC),
-		Entry("the API: no key", apiUser, creating(test), byRBAC),
+		Entry("with test-minter: a Secret of a kept name", "letmepost-apikey-test-minter", naming("lmp-ci"), ""),
+		Entry("with test-minter: no Secret that others wait for", "letmepost-apikey-test-minter", naming("x-tls"), noSecretName),
+		Entry("with test-minter: no Secret of Helm's", "letmepost-apikey-test-minter", naming("sh.helm.release.v1.x.v1"), noSecretName),
+		Entry("with test-minter: no such Secret by the ApiKey's own name", "letmepost-apikey-test-minter", calling("x-tls"), noSecretName),
+		Entry("with test-minter: told what to do", "letmepost-apikey-test-minter", naming("x-tls"),
+			"Set spec.secretName to a name that begins with lmp-, or ask an administrator for the ClusterRole letmepost-apikey-minter"),
+		Entry("with test-minter: no annotation for a mirror", "letmepost-apikey-test-minter", annotating, noMetadata),
+		Entry("with test-minter: a key that is brought along has no Secret", "letmepost-apikey-test-minter", bringing, ""),
+		Entry("with minter: a Secret of any name", "letmepost-apikey-minter", naming("x-tls"), ""),
+		Entry("with minter: an annotation", "letmepost-apikey-minter", annotating, ""),
+		Entry("with edit: a Secret of any name", "edit", naming("x-tls"), ""),
+		Entry("with edit: an annotation", "edit", annotating, ""),
+		Entry("a cluster-admin: an annotation", clusterAdmin, annotating, ""),
+		Entry("the controller: a Secret that it mints", controllerUser, storing(unchanged), ""),
+		Entry("the controller: no ServiceAccount's token", controllerUser, storing(asToken), noSecret),
+		Entry("the controller: no Secret that can be changed", controllerUser, storing(asMutable), noSecret),
+		Entry("the controller: no Secret with anything else in it", controllerUser, storing(withMore), noSecret),
+		Entry("the controller: no Secret without an ApiKey", controllerUser, storing(withoutOwner), noSecret),
+		Entry("the API: no status", liveUser, patchingKeyStatus, byRBAC),
+		Entry("the API: no key", liveUser, creating(test), byRBAC),
 	)
+
+	It("keep each environment's API to its own Leases", func(ctx context.Context) {
+		for _, who := range []struct {
+			user string
+			own  []string
+		}{{liveUser, []string{"live"}}, {testUser, []string{"test"}}, {oldUser, []string{"live", "test"}}} {
+			for _, environment := range []string{"live", "test"} {
+				replica := lease("letmepost-api-" + environment + "-" + rand.String(5))
+				replica.Labels = map[string]string{v1alpha1.LabelReplica: environment}
+				Expect(admin.Create(ctx, replica)).To(Succeed())
+				DeferCleanup(func(ctx context.Context) { Expect(admin.Delete(ctx, replica)).To(Succeed()) })
+				other := replica.DeepCopy()
+				other.Name, other.ResourceVersion = "letmepost-api-"+environment+"-"+rand.String(5), ""
+				confirm := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationRevoked+`":"x"}}}`))
+				for verb, err := range map[string]error{
+					"create": as(who.user).Create(ctx, other, client.DryRunAll),
+					"patch":  as(who.user).Patch(ctx, replica.DeepCopy(), confirm, client.DryRunAll),
+					"delete": as(who.user).Delete(ctx, replica.DeepCopy(), client.DryRunAll),
+				} {
+					if slices.Contains(who.own, environment) {
+						Expect(err).NotTo(HaveOccurred(), "%s: %s a Lease of %s", who.user, verb, environment)
+					} else {
+						Expect(err).To(MatchError(ContainSubstring("may write no Leases but those of its replicas")),
+							"%s: %s a Lease of %s", who.user, verb, environment)
+					}
+				}
+			}
+		}
+		By("looking at the label as well, which says to the controller whose replica it is")
+		disguised := lease("letmepost-api-test-disguised")
+		disguised.Labels = map[string]string{v1alpha1.LabelReplica: "live"}
+		Expect(as(testUser).Create(ctx, disguised, client.DryRunAll)).To(MatchError(ContainSubstring("may write no Leases")))
+	})
+
+	It("are written out as the apiserver keeps them, so that two managers of one manifest agree", func(ctx context.Context) {
+		policies := 0
+		for _, object := range renderRules(ctx, nil) {
+			if object.GetKind() != "ValidatingAdmissionPolicy" {
+				continue
+			}
+			policies++
+			kept := object.DeepCopy()
+			Expect(admin.Get(ctx, client.ObjectKeyFromObject(object), kept)).To(Succeed())
+			Expect(dig(kept.Object, "spec matchConstraints")).To(Equal(dig(object.Object, "spec matchConstraints")), object.GetName())
+			// And so says server-side apply, of all of it.
+			for _, manager := range []client.FieldOwner{"kubectl", "helm"} {
+				apply := client.ApplyConfigurationFromUnstructured(object.DeepCopy())
+				Expect(admin.Apply(ctx, apply, manager)).To(Succeed(), "%s as %s", object.GetName(), manager)
+			}
+		}
+		Expect(policies).To(BeNumerically(">=", 5))
+	})
 
 	It("are not needed where the schema says no: an environment can't be changed", func(ctx context.Context) {
 		Expect(makingLive(ctx, as(clusterAdmin), namespace)).To(MatchError(ContainSubstring("spec is immutable")))
@@ -286,7 +422,7 @@ var _ = Describe("Policies of watchNamespaces", func() {
 	}, SpecTimeout(2*patience))
 
 	It("are there no more when they are switched off", func(ctx context.Context) {
-		for _, object := range renderRules(ctx, settings{"policies.leases": false, "policies.statusGuard": false, "policies.liveKeys": false}) {
+		for _, object := range renderRules(ctx, settings{"policies.leases": false, "policies.statusGuard": false, "policies.liveKeys": false, "policies.mintedSecrets": false}) {
 			Expect(object.GetKind()).NotTo(HavePrefix("ValidatingAdmissionPolicy"))
 		}
 	})

@@ -32,7 +32,7 @@ import (
 
 const (
 	controllerAccount = "letmepost-controller"
-	apiAccount        = "letmepost-api"
+	apiAccount        = "letmepost-api-live" // the test API's has the same permissions, and Leases of its own
 	releaseAccount    = "letmepost-release"
 )
 

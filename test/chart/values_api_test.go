@@ -83,7 +83,8 @@ var apiCases = []valueCase{
 		"api.serviceAccountAnnotations are how a cloud knows the API, so that a bucket needs no credentials",
 		settings{"api.serviceAccountAnnotations": map[string]any{"iam.gke.io/gcp-service-account": "a@b.iam.gserviceaccount.com"}},
 		all(
-			is("ServiceAccount/letmepost-api", "metadata annotations", map[string]any{"iam.gke.io/gcp-service-account": "a@b.iam.gserviceaccount.com"}),
+			is("ServiceAccount/letmepost-api-live", "metadata annotations", map[string]any{"iam.gke.io/gcp-service-account": "a@b.iam.gserviceaccount.com"}),
+			is("ServiceAccount/letmepost-api-test", "metadata annotations", map[string]any{"iam.gke.io/gcp-service-account": "a@b.iam.gserviceaccount.com"}),
 			is("ServiceAccount/letmepost-controller", "metadata annotations", nil),
 		),
 	},
@@ -115,12 +116,12 @@ var apiCases = []valueCase{
 	{
 		"api.live.enabled off: test keys only",
 		settings{"api.live.enabled": false},
-		all(absent(liveAPI, "Service/letmepost-api-live", "PersistentVolumeClaim/letmepost-api-live"), exists(testAPI, "Service/letmepost-api-test")),
+		all(absent(liveAPI, "ServiceAccount/letmepost-api-live", "Service/letmepost-api-live", "PersistentVolumeClaim/letmepost-api-live"), exists(testAPI, "Service/letmepost-api-test")),
 	},
 	{
 		"api.test.enabled off: live keys only",
 		settings{"api.test.enabled": false},
-		all(absent(testAPI, "Service/letmepost-api-test", "PersistentVolumeClaim/letmepost-api-test"), exists(liveAPI, "Service/letmepost-api-live")),
+		all(absent(testAPI, "ServiceAccount/letmepost-api-test", "Service/letmepost-api-test", "PersistentVolumeClaim/letmepost-api-test"), exists(liveAPI, "Service/letmepost-api-live")),
 	},
 	{
 		"replicas are an environment's own; so is the disruption budget, for one replica as for several",

@@ -12,7 +12,7 @@ var generalCases = []valueCase{
 		all(
 			exists("Deployment/posts-controller", "Deployment/posts-api-live", "Deployment/posts-api-test", "Service/posts-api-live", "Job/posts-release"),
 			has("Deployment/posts-controller", args, "--live-base-url=http://posts-api-live.letmepost-system.svc"),
-			is("Deployment/posts-api-live", pod+" serviceAccountName", "posts-api"),
+			is("Deployment/posts-api-live", pod+" serviceAccountName", "posts-api-live"),
 			func(t reporter, found objects) {
 				for name := range found {
 					if strings.Contains(name, "/letmepost") {
@@ -192,6 +192,15 @@ var generalCases = []valueCase{
 		all(
 			absent("ValidatingAdmissionPolicy/letmepost-live-keys", "ValidatingAdmissionPolicyBinding/letmepost-live-keys"),
 			exists("ValidatingAdmissionPolicy/letmepost-api-leases", "ValidatingAdmissionPolicy/letmepost-status-guard"),
+		),
+	},
+	{
+		"policies.mintedSecrets off: neither of the two policies",
+		settings{"policies.mintedSecrets": false},
+		all(
+			absent("ValidatingAdmissionPolicy/letmepost-minted-secrets", "ValidatingAdmissionPolicyBinding/letmepost-minted-secrets"),
+			absent("ValidatingAdmissionPolicy/letmepost-secret-names", "ValidatingAdmissionPolicyBinding/letmepost-secret-names"),
+			exists("ValidatingAdmissionPolicy/letmepost-live-keys", "ValidatingAdmissionPolicy/letmepost-status-guard"),
 		),
 	},
 	{

@@ -127,7 +127,7 @@ func startAPI(ctx SpecContext, environment string, args ...string) *server {
 func launchAPI(environment string, args ...string) *server {
 	GinkgoHelper()
 	ports := freePorts(2)
-	p := launch(kube.Path("bin/api"), apiAccount, append([]string{
+	p := launch(kube.Path("bin/api"), "letmepost-api-"+environment, append([]string{
 		"--environment", environment,
 		"--listen-address", kube.Address(ports[0]),
 		"--metrics-bind-address", kube.Address(ports[1]),

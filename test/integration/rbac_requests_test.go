@@ -5,6 +5,7 @@ package integration_test
 
 import (
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/keysecret"
 )
 
 // request is a real one: what is promised of RBAC is proved with the requests themselves.
@@ -34,6 +36,13 @@ type rbacObjects struct {
 	secret    *corev1.Secret
 	namespace *corev1.Namespace
 	leader    *coordinationv1.Lease
+}
+
+// newReplica is the Lease of a live replica.
+func newReplica() *coordinationv1.Lease {
+	l := newLease("letmepost-api-live-new")
+	l.Labels = map[string]string{v1alpha1.LabelReplica: "live"}
+	return l
 }
 
 func newLease(name string) *coordinationv1.Lease {
@@ -77,13 +86,13 @@ var both = []request{
 	{"list pods", false, listing(&corev1.PodList{})},
 	{"list configmaps", false, listing(&corev1.ConfigMapList{})},
 	{"create a replica's lease", true, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
-		return c.Create(ctx, newLease("letmepost-api-new"))
+		return c.Create(ctx, newReplica())
 	}},
 	{"patch a replica's lease", true, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
-		return c.Patch(ctx, newLease("letmepost-api-new"), mergePatch)
+		return c.Patch(ctx, newReplica(), mergePatch)
 	}},
 	{"delete a replica's lease", true, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
-		return c.Delete(ctx, newLease("letmepost-api-new"))
+		return c.Delete(ctx, newReplica())
 	}},
 	{"delete all leases", false, func(ctx SpecContext, c client.WithWatch, _ rbacObjects) error {
 		return c.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(systemNamespace))
@@ -125,7 +134,12 @@ func apart(controller bool) []request {
 		{"get a secret", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
 			return c.Get(ctx, client.ObjectKeyFromObject(o.secret), &corev1.Secret{})
 		}},
-		{"create a secret", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
+		{"create a minted secret", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
+			minted := keysecret.Encode(o.key, "lmp_live_"+strings.Repeat("x", 38), "http://api")
+			minted.Name = "another"
+			return c.Create(ctx, minted)
+		}},
+		{"create another secret", false, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
 			return c.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.secret.Namespace, Name: "another"}})
 		}},
 		{"get a namespace", controller, func(ctx SpecContext, c client.WithWatch, o rbacObjects) error {
@@ -157,7 +171,7 @@ func watching(of client.ObjectList) func(SpecContext, client.WithWatch, rbacObje
 }
 
 var _ = Describe("The real apiserver", func() {
-	for account, requests := range map[string][]request{apiAccount: slices.Concat(both, ofAPI), controllerAccount: slices.Concat(both, ofController)} {
+	for account, requests := range map[string][]request{liveAccount: slices.Concat(both, ofAPI), controllerAccount: slices.Concat(both, ofController)} {
 		It("refuses what "+account+" may not do", func(ctx SpecContext) {
 			objects := newRBACObjects(ctx)
 			c, err := client.NewWithWatch(configOf(account), client.Options{Scheme: admin.Scheme()})

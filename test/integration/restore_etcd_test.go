@@ -146,7 +146,7 @@ func use(ctx SpecContext, c *kube.Cluster) {
 	fresh, err := client.NewWithWatch(c.AdminConfig(), client.Options{Scheme: admin.Scheme()})
 	Expect(err).NotTo(HaveOccurred())
 	cluster, admin = c, fresh
-	for _, account := range []string{controllerAccount, apiAccount} {
+	for _, account := range []string{controllerAccount, liveAccount, testAccount} {
 		Expect(c.ServiceAccountKubeconfig(ctx, systemNamespace, account, credentials(account))).To(Succeed())
 	}
 }

@@ -45,7 +45,7 @@ func seats(ctx SpecContext, n int, args ...string) []*seat {
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(proxy.Close)
 		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
-		Expect(proxy.ServiceAccountKubeconfig(ctx, systemNamespace, apiAccount, kubeconfig)).To(Succeed())
+		Expect(proxy.ServiceAccountKubeconfig(ctx, systemNamespace, liveAccount, kubeconfig)).To(Succeed())
 		ports := freePorts(2)
 		s := &seat{
 			number: i, proxy: proxy,
@@ -70,7 +70,7 @@ func seats(ctx SpecContext, n int, args ...string) []*seat {
 func (s *seat) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := start(kube.Path("bin/api"), apiAccount, s.args...) // the last --kubeconfig counts
+	p, err := start(kube.Path("bin/api"), liveAccount, s.args...) // the last --kubeconfig counts
 	if err == nil {
 		s.process = p
 	}

@@ -29,7 +29,8 @@ import (
 const (
 	systemNamespace   = "letmepost-system"
 	controllerAccount = "letmepost-controller"
-	apiAccount        = "letmepost-api"
+	liveAccount       = "letmepost-api-live"
+	testAccount       = "letmepost-api-test"
 
 	// patience is how long anything that should happen may take. On a loaded machine with two cores, things take long.
 	patience = time.Minute
@@ -58,7 +59,7 @@ func TestIntegration(t *testing.T) {
 	if admin, err = client.NewWithWatch(cluster.AdminConfig(), client.Options{Scheme: scheme(t)}); err != nil {
 		t.Fatal(err)
 	}
-	for _, account := range []string{controllerAccount, apiAccount} {
+	for _, account := range []string{controllerAccount, liveAccount, testAccount} {
 		if err := cluster.ServiceAccountKubeconfig(t.Context(), systemNamespace, account, credentials(account)); err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,19 @@ system:serviceaccount:{{ $root.Release.Namespace }}:{{ include "letmepost.prefix
 {{- end }}
 
 {{/*
-A binding: (dict "root" . "kind" "Role" "name" ... "account" "api"), with "namespace" for a RoleBinding. The role has
-the binding's name.
+The accounts of the API's processes, as JSON: {"items": ["api-live", "api-test", "api"]}. Each environment has its own,
+so that nobody who has taken over a test API can confirm live revocations. The last one is that of all API pods before
+0.2.0: without it, the old pods of an upgrade could not renew their Leases. It goes with the next minor version.
+*/}}
+{{- define "letmepost.api.accounts" -}}
+{{- $items := list -}}
+{{- range (include "letmepost.environments" . | fromJson).items }}{{ $items = append $items (printf "api-%s" .) }}{{ end -}}
+{{ dict "items" (append $items "api") | toJson }}
+{{- end }}
+
+{{/*
+A binding: (dict "root" . "kind" "Role" "name" ... "accounts" (list "controller")), with "namespace" for a RoleBinding.
+The role has the binding's name.
 */}}
 {{- define "letmepost.binding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
@@ -35,20 +46,23 @@ roleRef:
   kind: {{ .kind }}
   name: {{ .name }}
 subjects:
+{{- range .accounts }}
   - kind: ServiceAccount
-    name: {{ include "letmepost.prefix" .root }}-{{ .account }}
-    namespace: {{ .root.Release.Namespace | quote }}
+    name: {{ include "letmepost.prefix" $.root }}-{{ . }}
+    namespace: {{ $.root.Release.Namespace | quote }}
+{{- end }}
 {{- end }}
 
 {{/*
-A process's rules about organizations: those of the template "letmepost.rules.ACCOUNT", in all namespaces, or only in
+A program's rules about organizations: those of the template "letmepost.rules.PROGRAM", in all namespaces, or only in
 those of watchNamespaces. In the latter case the roles are called ...-watched, because the release's namespace may be
-one of them, and has a role of the short name already. Call with (list . "api").
+one of them, and has a role of the short name already. Call with (list . "api" ACCOUNTS).
 */}}
 {{- define "letmepost.watching" -}}
 {{- $root := index . 0 -}}
-{{- $account := index . 1 -}}
-{{- $name := printf "%s-%s" (include "letmepost.prefix" $root) $account -}}
+{{- $program := index . 1 -}}
+{{- $accounts := index . 2 -}}
+{{- $name := printf "%s-%s" (include "letmepost.prefix" $root) $program -}}
 {{- range $namespace := $root.Values.watchNamespaces }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -59,9 +73,9 @@ metadata:
   labels:
     {{- include "letmepost.labels" $root | nindent 4 }}
 rules:
-  {{- include (printf "letmepost.rules.%s" $account) $root | nindent 2 }}
+  {{- include (printf "letmepost.rules.%s" $program) $root | nindent 2 }}
 ---
-{{ include "letmepost.binding" (dict "root" $root "kind" "Role" "name" (printf "%s-watched" $name) "namespace" $namespace "account" $account) }}
+{{ include "letmepost.binding" (dict "root" $root "kind" "Role" "name" (printf "%s-watched" $name) "namespace" $namespace "accounts" $accounts) }}
 {{- else }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -71,9 +85,9 @@ metadata:
   labels:
     {{- include "letmepost.labels" $root | nindent 4 }}
 rules:
-  {{- include (printf "letmepost.rules.%s" $account) $root | nindent 2 }}
+  {{- include (printf "letmepost.rules.%s" $program) $root | nindent 2 }}
 ---
-{{ include "letmepost.binding" (dict "root" $root "kind" "ClusterRole" "name" $name "account" $account) }}
+{{ include "letmepost.binding" (dict "root" $root "kind" "ClusterRole" "name" $name "accounts" $accounts) }}
 {{- end }}
 {{- end }}
 
