@@ -5,13 +5,17 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -79,7 +83,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		WatchesRawSource(source.Func(r.sweep)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
-		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency, RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "ApiKey", r))
 }
 
@@ -102,19 +106,42 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, err
 	}
 	found, err := r.act(ctx, k, profile)
-	var state lifecycle.State
-	if err == nil && !found.gone {
-		state, err = r.writeStatus(ctx, found)
+	if found.gone {
+		return reconcile.Result{}, err
 	}
-	switch {
-	case apierrors.IsConflict(err):
+	if text, answered := answerOf(err); answered {
+		found.failure = text
+	} else if err != nil {
+		return failed(err)
+	}
+	state, unwritten := r.writeStatus(ctx, found)
+	if err = errors.Join(err, unwritten); err != nil {
+		return failed(err)
+	}
+	again := reconcile.Result{RequeueAfter: r.nextLook(found, state)}
+	if found.secret == secretConflict || found.secret == secretRejected {
+		again.Priority = behind
+	}
+	return again, nil
+}
+
+// behind is where in the queue a key waits that has been looked at in vain: what one namespace can't get done delays
+// nobody's new keys.
+var behind = ptr.To(handler.LowPriority)
+
+// failed has a key looked at again.
+func failed(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) {
 		// The cache was behind the apiserver. That is no error, and will have passed in a moment.
 		return reconcile.Result{RequeueAfter: soon}, nil
-	case err != nil || found.gone:
-		return reconcile.Result{}, err
-	default:
-		return reconcile.Result{RequeueAfter: r.nextLook(found, state)}, nil
 	}
+	return reconcile.Result{Priority: behind}, err
+}
+
+// retries is how what fails is tried again: at once at first, and never later than half a minute. The default grows to
+// a quarter of an hour, which is how long a key would wait after what was broken is repaired.
+func retries() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 25*time.Second)
 }
 
 // soon is when to look again at an object of which the cache was behind. An error would be tried again with growing
@@ -127,6 +154,9 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 	found := findings{key: k, profile: profile}
 	switch state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(profile), r.Clock.Now()); {
 	case state.Reason == v1alpha1.ReasonPending:
+		if there, err := r.lookAgain(ctx, found); err != nil || there.secret == secretConflict {
+			return there, err
+		}
 		return r.assignHash(ctx, found)
 	case state.Served():
 		return r.inspect(ctx, found)
@@ -139,14 +169,19 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 // the one that is in the way is asked for now and then; expiry is an event that nobody sends.
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
 	// The garbage collector takes a moment to delete a Secret; a person, who is waited for otherwise, takes longer.
-	const shortly, later = time.Second, 30 * time.Second
+	const shortly, later, longest = time.Second, 25 * time.Second, 5 * time.Minute
 	var next time.Duration
 	switch found.secret {
 	case secretLeaving:
 		next = shortly
-	case secretConflict, secretRejected:
-		// With jitter: one policy may have rejected very many at once.
+	case secretRejected:
+		// With jitter: one policy may have rejected very many at once. Within half a minute in any case.
 		next = wait.Jitter(min(later, r.SecretRecheckInterval), 0.2)
+	case secretConflict:
+		// Whoever has not come within minutes is not about to: ten thousand keys that are in each other's way must not
+		// keep the workers busy for ever.
+		lasted := r.Clock.Since(conflictSince(found.key, r.Clock.Now()))
+		next = wait.Jitter(min(max(later, lasted/4), longest, r.SecretRecheckInterval), 0.2)
 	}
 	if !state.ChangesAt.IsZero() {
 		// At least a millisecond: 0 would mean never, and the moment may have come since.
@@ -155,6 +190,15 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 		}
 	}
 	return next
+}
+
+// conflictSince is when the Secret of a key was found to be another's; now, if it has just been.
+func conflictSince(k *v1alpha1.ApiKey, now time.Time) time.Time {
+	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Reason != v1alpha1.ReasonSecretConflict {
+		return now
+	}
+	return ready.LastTransitionTime.Time
 }
 
 // getProfile returns the Profile that k's profileRef names now; nil if it names none, or one that is not there. Whether

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -106,6 +107,14 @@ func TestDerive(t *testing.T) {
 			"Ready | False | SecretRejected | The apiserver refused the Secret: exceeded quota",
 			"Stalled | True | SecretRejected | The apiserver refused the Secret: exceeded quota",
 		}},
+		{"a failure that may last", anApiKey(), findings{failure: "create Secret: no webhook"}, []string{
+			"Ready | Unknown | Retrying | create Secret: no webhook. It is tried again within half a minute",
+		}},
+		{"a failure in looking after a key that is served", anApiKey(minted), findings{failure: "get Secret website: forbidden"}, []string{
+			"Ready | True | Active | The key is served",
+			"SecretAvailable | Unknown | Retrying | get Secret website: forbidden. The key itself goes on working",
+		}},
+		{"a failure, and no Secret to look after", anApiKey(minted, byHashOnly), findings{failure: "no"}, []string{"Ready | True | Active | The key is served"}},
 		{"a Secret that will go by itself needs no person", anApiKey(), findings{secret: secretLeaving, detail: "controlled by a deleted ApiKey of the same name"}, []string{
 			"Ready | Unknown | Pending | Waiting for Secret website to be garbage collected: it is controlled by a deleted ApiKey of the same name",
 		}},
@@ -217,6 +226,39 @@ func TestWriteOnce(t *testing.T) {
 	}
 }
 
+// inConflict has the Secret in the way for as long as that.
+func inConflict(lasted time.Duration) func(k *v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) {
+		k.Status.Conditions = []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSecretConflict,
+			LastTransitionTime: metav1.NewTime(now.Add(-lasted)),
+		}}
+	}
+}
+
+// TestRetries says that whatever fails, however often, is tried again within half a minute.
+func TestRetries(t *testing.T) {
+	limiter := retries()
+	for range 100 {
+		if pause := limiter.When(reconcile.Request{}); pause > 30*time.Second {
+			t.Fatalf("after %d failures the next try is in %s", limiter.NumRequeues(reconcile.Request{}), pause)
+		}
+	}
+}
+
+// TestDatedTruly says that no condition keeps the year 1970, which stands for "nobody has written this yet".
+func TestDatedTruly(t *testing.T) {
+	k := anApiKey()
+	derive(k, findings{failure: "the apiserver can't"}, now)
+	if at := k.Status.Conditions[0].LastTransitionTime; !at.Time.Equal(now) {
+		t.Errorf("Ready has been Unknown since %s, want %s", at, now)
+	}
+	derive(k, findings{failure: "still can't"}, now.Add(time.Hour))
+	if at := k.Status.Conditions[0].LastTransitionTime; !at.Time.Equal(now) {
+		t.Errorf("with another message, it is Unknown since %s, want %s", at, now)
+	}
+}
+
 func TestNextLook(t *testing.T) {
 	at := func(d time.Duration) lifecycle.State { return lifecycle.State{ChangesAt: now.Add(d)} }
 	served := func(s lifecycle.State) lifecycle.State { s.Reason = v1alpha1.ReasonActive; return s }
@@ -233,8 +275,10 @@ func TestNextLook(t *testing.T) {
 		{"there is no Secret to look for", time.Minute, findings{key: anApiKey(byHashOnly)}, served(never), 0, 0},
 		{"and for one that may come back", time.Minute, findings{key: anApiKey(), secret: secretDeleted}, served(never), 0, 0},
 		{"the garbage collector is quick", time.Minute, findings{key: anApiKey(), secret: secretLeaving}, never, time.Second, time.Second},
-		{"a conflict may be mended soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretConflict}, never, 30 * time.Second, 36 * time.Second},
-		{"a refusal may be lifted soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretRejected}, never, 30 * time.Second, 36 * time.Second},
+		{"a conflict may be mended soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretConflict}, never, 25 * time.Second, 30 * time.Second},
+		{"one that has lasted some minutes, less so", 10 * time.Minute, findings{key: anApiKey(inConflict(8 * time.Minute)), secret: secretConflict}, never, 2 * time.Minute, 144 * time.Second},
+		{"one of last year keeps nobody busy, and is looked at all the same", 10 * time.Minute, findings{key: anApiKey(inConflict(8760 * time.Hour)), secret: secretConflict}, never, 5 * time.Minute, 6 * time.Minute},
+		{"a refusal may be lifted soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretRejected}, never, 25 * time.Second, 30 * time.Second},
 		{"but not sooner than asked for", time.Second, findings{key: anApiKey(), secret: secretRejected}, never, time.Second, 1200 * time.Millisecond},
 		{"expiry comes first", time.Minute, findings{key: anApiKey(), secret: secretConflict}, served(at(5 * time.Second)), 5 * time.Second, 5 * time.Second},
 		{"expiry", time.Minute, findings{key: anApiKey()}, served(at(time.Hour)), time.Hour, time.Hour},

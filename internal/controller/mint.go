@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +33,7 @@ type findings struct {
 	rival    bool        // the rightful owner of the hash is another key
 	secret   secretState
 	detail   string // for people: what the apiserver said; no key material
+	failure  string // for people: why this reconcile has not come to its end; no key material
 }
 
 // assignment is what makes a key exist once it stands in status.
@@ -89,6 +91,21 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 	}
 	found.assigned = assigned
 	return found, nil
+}
+
+// lookAgain looks at a Secret that was in the way. Whether it still is takes this one request to see, and not all those
+// that minting takes.
+func (r *apiKeys) lookAgain(ctx context.Context, found findings) (findings, error) {
+	if conflictSince(found.key, time.Time{}).IsZero() {
+		return found, nil
+	}
+	there := found
+	if _, err := r.adopt(ctx, &there); apierrors.IsNotFound(err) {
+		return found, nil
+	} else if err != nil {
+		return found, err
+	}
+	return there, nil
 }
 
 // refresh reads the key and its Profile from the apiserver. The cache may be behind: the key may have its hash already
@@ -179,7 +196,11 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 		return "", nil
 	default:
 		// Not wrapped: the error itself may hold the plaintext, and whoever unwraps it would log it.
-		return "", errors.New("create Secret: " + key.Redact(err.Error(), plaintext))
+		redacted := "create Secret: " + key.Redact(err.Error(), plaintext)
+		if _, answered := answerOf(err); answered {
+			return "", answer(redacted)
+		}
+		return "", errors.New(redacted)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -44,6 +45,7 @@ func setupProfiles(mgr manager.Manager, opts Options) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&v1alpha1.Profile{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ApiKey{}, recount()).
+		WithOptions(controller.Options{RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "Profile", r))
 }
 

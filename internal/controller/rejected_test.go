@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -19,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -75,6 +77,58 @@ var _ = Describe("A Secret that the apiserver refuses", func() {
 		Expect(awaitEvent(ctx, k, v1alpha1.ReasonSecretRejected).Note).To(Equal(readyCondition(k).Message))
 	})
 })
+
+var _ = Describe("A webhook that is down", func() {
+	DescribeTable("is told of in status and by an event, dated now, and is no matter once it is up again:", func(ctx SpecContext, resource, group, says string) {
+		org := newOrg(ctx)
+		before := metav1.Now()
+		lift := byNobody(ctx, org.Name, resource, group)
+		k := await(ctx, createKey(ctx, org), haveCondition(v1alpha1.ConditionReady, "Unknown", v1alpha1.ReasonRetrying))
+		ready := readyCondition(k)
+		Expect(ready.Status).To(Equal(metav1.ConditionUnknown))
+		Expect(ready.Message).To(And(HavePrefix(says), ContainSubstring("nobody.example.com"), HaveSuffix("It is tried again within half a minute")))
+		Expect(ready.LastTransitionTime.Time).To(BeTemporally(">=", before.Truncate(time.Second)))
+		Expect(keyPattern.FindString(ready.Message)).To(BeEmpty())
+		Expect(awaitEvent(ctx, k, v1alpha1.ReasonRetrying).Note).To(Equal(ready.Message))
+		lift()
+		await(ctx, k, haveReason(v1alpha1.ReasonActive), lackCondition(v1alpha1.ConditionStalled))
+	},
+		Entry("that of Secrets", "secrets", "", "create Secret: "),
+		Entry("that of ApiKeys", "apikeys", "letmepost.dev", "put the finalizer on: "),
+	)
+})
+
+// byNobody has a webhook asked about what is written to a resource in a namespace, at an address where nobody is.
+func byNobody(ctx context.Context, namespace, resource, group string) (lift func()) {
+	GinkgoHelper()
+	nowhere := "https://127.0.0.1:1/"
+	webhook := &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: namespace},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "nobody.example.com", AdmissionReviewVersions: []string{"v1"}, SideEffects: new(admissionv1.SideEffectClassNone),
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{map[string]admissionv1.OperationType{"secrets": admissionv1.Create, "apikeys": admissionv1.Update}[resource]},
+				Rule:       admissionv1.Rule{APIGroups: []string{group}, APIVersions: []string{"*"}, Resources: []string{resource}},
+			}},
+			NamespaceSelector: only(namespace),
+			ClientConfig:      admissionv1.WebhookClientConfig{URL: &nowhere},
+		}},
+	}
+	lift = func() { Expect(client.IgnoreNotFound(admin.Delete(context.Background(), webhook))).To(Succeed()) }
+	DeferCleanup(lift)
+	Expect(admin.Create(ctx, webhook)).To(Succeed())
+	probe := keyIn(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, withHash(newHash()))
+	if resource == "apikeys" {
+		Expect(admin.Create(ctx, probe)).To(Succeed())
+	}
+	Eventually(ctx, func() error { // the apiserver takes a moment to hear of it
+		if resource == "apikeys" {
+			return admin.Patch(ctx, probe, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`)), client.DryRunAll)
+		}
+		return admin.Create(ctx, foreignSecret(namespace, "probe"), client.DryRunAll)
+	}).Should(Satisfy(apierrors.IsInternalError))
+	return lift
+}
 
 // refusal makes the apiserver refuse every Secret of a namespace, and returns when it does. Its result ends that.
 type refusal func(ctx context.Context, namespace string) (lift func())

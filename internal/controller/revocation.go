@@ -101,7 +101,7 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		Named("revocation").
 		For(&v1alpha1.ApiKey{}, builder.WithPredicates(deleted, predicate.GenerationChangedPredicate{})).
 		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: revocationsAtOnce}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: revocationsAtOnce, RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "revocation", r))
 }
 

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,6 +42,23 @@ func (r *apiKeys) writeStatus(ctx context.Context, found findings) (lifecycle.St
 	}
 	r.announce(ctx, old, updated)
 	return state, nil
+}
+
+// answer is an error of the apiserver's in words that may be shown.
+type answer string
+
+func (a answer) Error() string { return string(a) }
+
+// answerOf tells whether an error is what the apiserver has answered, and what that was: a webhook that it can't reach,
+// a permission that is missing. Such an error may last, and status says so. One without an answer, such as a broken
+// connection, keeps status from being written as well.
+func answerOf(err error) (text string, answered bool) {
+	var status apierrors.APIStatus
+	var ours answer
+	if apierrors.IsConflict(err) || !errors.As(err, &status) && !errors.As(err, &ours) {
+		return "", false // a conflict passes by itself
+	}
+	return err.Error(), true
 }
 
 // derive makes k's status of what was found. It is pure. Ready is derived anew each time, from lifecycle.Of, and never
@@ -142,6 +160,9 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 		c.Message = fmt.Sprintf("Waiting for Secret %s to be garbage collected: it is %s", k.SecretName(), found.detail)
 	default:
 		c.Status, c.Message = metav1.ConditionUnknown, "Waiting for the controller"
+		if found.failure != "" {
+			c.Reason, c.Message = v1alpha1.ReasonRetrying, found.failure+". It is tried again within half a minute"
+		}
 	}
 }
 
@@ -160,14 +181,21 @@ func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
 		c.Reason = v1alpha1.ReasonSecretMismatch
 		c.Message = "Secret " + k.SecretName() + " does not hold this key. The key itself goes on working"
 	default:
-		return metav1.Condition{}
+		if found.failure == "" || k.Status.Hash == "" || k.SecretName() == "" {
+			return metav1.Condition{}
+		}
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonRetrying
+		c.Message = found.failure + ". The key itself goes on working"
 	}
 	return c
 }
 
 // setCondition sets c. The time of the last transition is kept if only reason or message have changed, as the API
-// conventions ask for.
+// conventions ask for; but not the year 1970, with which the schema fills in what nobody has written yet.
 func setCondition(conditions *[]metav1.Condition, generation int64, now time.Time, c metav1.Condition) {
+	if was := meta.FindStatusCondition(*conditions, c.Type); was != nil && was.LastTransitionTime.Unix() <= 0 {
+		was.LastTransitionTime = metav1.NewTime(now)
+	}
 	c.ObservedGeneration = generation
 	c.LastTransitionTime = metav1.NewTime(now)
 	c.Message = bounded(c.Message)
@@ -198,12 +226,15 @@ func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
 				"Took over the hash of a key brought along")
 		}
 	}
-	// Only what has become False: that a key is served is what everybody expects.
+	// Only what has become False, or fails: that a key is served is what everybody expects.
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSecretAvailable} {
 		was := meta.FindStatusCondition(old.Status.Conditions, kind)
 		is := meta.FindStatusCondition(updated.Status.Conditions, kind)
-		if is != nil && is.Status == metav1.ConditionFalse && (was == nil || was.Reason != is.Reason) {
-			log.Info("Condition is False", "condition", kind, "reason", is.Reason)
+		if is == nil || was != nil && was.Reason == is.Reason {
+			continue
+		}
+		if is.Status == metav1.ConditionFalse || is.Reason == v1alpha1.ReasonRetrying {
+			log.Info("Condition is "+string(is.Status), "condition", kind, "reason", is.Reason)
 			r.events.Eventf(updated, nil, corev1.EventTypeWarning, is.Reason, "Reconcile", "%s", is.Message)
 		}
 	}

@@ -222,8 +222,10 @@ func awaitPolicies(ctx context.Context, namespace string) {
 		user string
 		deed deed
 	}{
-		{masters, patchingKeyStatus}, {"letmepost-apikey-test-minter", creating(v1alpha1.EnvironmentLive)},
-		{"letmepost-apikey-test-minter", naming("x-tls")}, {controllerUser, storing(asToken)},
+		{masters, patchingKeyStatus},
+		{"letmepost-apikey-test-minter", creating(v1alpha1.EnvironmentLive)},
+		{"letmepost-apikey-test-minter", naming("x-tls")},
+		{controllerUser, storing(asToken)},
 	} {
 		Eventually(ctx, refused.deed).WithArguments(as(refused.user), namespace).ShouldNot(Succeed())
 	}

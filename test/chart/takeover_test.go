@@ -12,8 +12,6 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	appsv1 "k8s.io/api/apps/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -71,12 +69,3 @@ var _ = Describe("A release", func() {
 		Expect(err).NotTo(HaveOccurred(), out)
 	}, SpecTimeout(3*patience))
 })
-
-// scale is `kubectl scale`, or the autoscaler.
-func scale(ctx context.Context, deployment, manager string, replicas string) {
-	GinkgoHelper()
-	d := &appsv1.Deployment{}
-	d.Namespace, d.Name = systemNamespace, deployment
-	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"replicas":`+replicas+`}}`))
-	Expect(admin.SubResource("scale").Patch(ctx, d, patch, client.FieldOwner(manager))).To(Succeed())
-}
