@@ -115,6 +115,14 @@ var (
 		Remediation: "Try again in a few seconds. Another replica may answer at once.",
 		RetryAfter:  2 * time.Second,
 	}
+	// errShare is for one organization's calls that keep each other waiting: the storage is there, and others' go on.
+	errShare = &problem.Problem{
+		Kind: problem.RateLimited, Code: problem.CodeRateLimited,
+		Message: "Too many requests of this organization wait for the database at once.",
+		Remediation: "Wait the seconds of Retry-After, and send fewer at a time. " +
+			"Send writes with an Idempotency-Key, so that repeating them is safe.",
+		RetryAfter: 2 * time.Second,
+	}
 	// ErrDraining is for whoever asks whether to send requests here. Requests that come all the same are answered.
 	ErrDraining = &problem.Problem{
 		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
@@ -206,6 +214,8 @@ func (ps problems) of(err error) reply {
 		return reply{Problem: p}
 	}
 	switch {
+	case errors.Is(err, store.ErrBusy): // before what it is one of
+		return reply{Problem: errShare}
 	// What has a deadline here is what goes over the network: the database, the media, a platform.
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return reply{Problem: ErrStorage}

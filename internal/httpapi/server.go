@@ -5,8 +5,10 @@ package httpapi
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
 // openAPI answers with the OpenAPI document. It is made once, when the process starts: a table of routes that can't be
@@ -22,6 +24,15 @@ type health struct {
 // A restart would take away the index by which it can go on serving once it is back, and what its requests are doing.
 func (a *API) healthz(*endpoint.Request) (health, error) { return health{"ok"}, nil }
 
+// errNotReady is for whoever asks whether to send requests here.
+var errNotReady = &problem.Problem{
+	Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+	Message: "This server is not ready: it has just started, is cut off from its cluster, " +
+		"or has no database that takes writes.",
+	Remediation: "Send requests to another replica. This one's log says what it lacks.",
+	RetryAfter:  5 * time.Second,
+}
+
 // readyz tells load balancers whether to send requests here. Draining is asked first: a process that is about to stop
 // is not to be waited for, whatever else it lacks.
 func (a *API) readyz(*endpoint.Request) (health, error) {
@@ -29,7 +40,7 @@ func (a *API) readyz(*endpoint.Request) (health, error) {
 	case a.config.Draining():
 		return health{}, endpoint.ErrDraining
 	case !a.config.Ready():
-		return health{}, endpoint.ErrUnavailable
+		return health{}, errNotReady
 	default:
 		return health{"ok"}, nil
 	}

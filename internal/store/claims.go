@@ -133,7 +133,7 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		// it.
 		text, args := addClaim.bind(v.db.engine, v.scope,
 			[]any{c.id, c.owner, v.db.processID, r.BodyHash, micros(now), v.actor})
-		n, err := v.db.atOnce(ctx, text, args)
+		n, err := v.atOnce(ctx, text, args)
 		if err != nil {
 			return claimInDoubt(c, n, err), nil, fmt.Errorf("claim: %w", err)
 		}

@@ -26,6 +26,8 @@ import (
 // and View.Claim say more.
 var (
 	ErrUnavailable = errors.New("the database is not available")
+	// ErrBusy is an ErrUnavailable that is the caller's own doing: its organization has taken all its places.
+	ErrBusy = fmt.Errorf("%w: too many calls of the organization are under way", ErrUnavailable)
 	// ErrNotFound says no more than that: whether another organization has such a thing is nobody's business.
 	ErrNotFound = errors.New("there is no such thing that the caller reaches")
 	// ErrState says that the thing is there and not in a state in which this can be done to it.

@@ -6,11 +6,27 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 )
 
 // Handle is the pool of connections that may write, for tests that look at the database behind the package's back, or
 // break it.
 func Handle(db *DB) *sql.DB { return db.writer.DB }
+
+// Pulse is the connection of the heartbeat.
+func Pulse(db *DB) *sql.DB { return db.pulse.DB }
+
+// MigrationLock is the lock that keeps two from migrating at once.
+const MigrationLock = migrationLock
+
+// Migrate migrates again, and waits for the lock as long as it is told to.
+func Migrate(ctx context.Context, db *DB, patience time.Duration) error {
+	db.lockPatience = patience
+	return db.migrate(ctx)
+}
+
+// Patience has calls wait so long for a place of their organization's.
+func Patience(db *DB, d time.Duration) { db.reads.wait, db.writes.wait = d, d }
 
 // Prepared is how many statements are prepared for reading.
 func Prepared(db *DB) int {

@@ -5,14 +5,19 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 //go:embed migrations/*.sql
@@ -21,32 +26,79 @@ var migrations embed.FS
 // migrationLock is the advisory lock of PostgreSQL that whoever migrates holds: "letmepos" in ASCII.
 const migrationLock = 0x6c65746d65706f73
 
+// How long the lock is waited for at a time, and how often it is asked for. Whoever waits longer says so and begins anew.
+const (
+	lockPatience = 20 * time.Second
+	lockInterval = 200 * time.Millisecond
+)
+
 // migrate brings our tables, and those of the job queue, to this release's form. Replicas start at once, and only one
 // may do it at a time.
 func (db *DB) migrate(ctx context.Context) (err error) {
 	if db.engine == SQLite {
 		// Processes that start at once may get into each other's way here; then one of them tries again, and finds it done.
-		return db.migrateLocked(ctx)
+		return db.migrateLocked(ctx, db.writer.DB)
 	}
-	// A lock is a connection's, so the connection is held as long as the lock.
-	conn, err := db.writer.Conn(ctx)
+	own := db.migrator()
+	defer func() { err = errors.Join(err, own.Close()) }()
+	// The lock is a transaction's: whatever stands between this process and the server, it ends with the transaction or
+	// with the connection. One of a session would stay behind with a pooler that keeps the session.
+	tx, err := own.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
-		return fmt.Errorf("take the lock: %w", err)
+	defer func() { _ = tx.Rollback() }()
+	if err := db.lockMigration(ctx, tx); err != nil {
+		return err
 	}
-	defer func() {
-		// Without a context that may have ended: a connection goes back to the pool, and must not take the lock along.
-		_, unlock := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(migrationLock))
-		err = errors.Join(err, unlock)
-	}()
-	return db.migrateLocked(ctx)
+	return db.migrateLocked(ctx, own)
+}
+
+// What PostgreSQL alone is asked, and so is in no table of statements.
+const (
+	// The transaction does nothing while this process migrates on another connection, and must not be ended for that.
+	keepIdle   = `SELECT set_config('idle_in_transaction_session_timeout', '0', true)`
+	tryLock    = `SELECT pg_try_advisory_xact_lock($1)`
+	lockHolder = `SELECT concat('pid ', l.pid, ', application "', a.application_name, '", from ',
+COALESCE(host(a.client_addr), 'the server itself or unknown'), ', connected since ', a.backend_start)
+FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+AND l.classid::bigint << 32 | l.objid::bigint = $1
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+)
+
+// lockMigration takes the lock, or says who has it: at once in the log, and after a while as its error.
+func (db *DB) lockMigration(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, keepIdle); err != nil {
+		return err
+	}
+	patience, cancel := context.WithTimeout(ctx, db.lockPatience)
+	defer cancel()
+	said := false
+	for {
+		var locked bool
+		err := tx.QueryRowContext(ctx, tryLock, int64(migrationLock)).Scan(&locked)
+		if err != nil || locked {
+			return err
+		}
+		var holder string
+		switch err := tx.QueryRowContext(ctx, lockHolder, int64(migrationLock)).Scan(&holder); {
+		case errors.Is(err, sql.ErrNoRows): // it has just been let go
+		case err != nil:
+			return err
+		case !said:
+			db.logger.Info("another process migrates the database, waiting for it", "holder", holder)
+			said = true
+		}
+		if !retry.Pause(patience, lockInterval) {
+			return fmt.Errorf("%w: another session holds the lock of migrations: %s. If that is no process that migrates, "+
+				"such as one that a pooler has kept, end it with pg_terminate_backend", ErrUnavailable, holder)
+		}
+	}
 }
 
 // migrateLocked runs the migrations that are missing, each in a transaction of its own.
-func (db *DB) migrateLocked(ctx context.Context) error {
+func (db *DB) migrateLocked(ctx context.Context, on *sql.DB) error {
 	dialect := goose.DialectSQLite3
 	if db.engine == PostgreSQL {
 		dialect = goose.DialectPostgres
@@ -56,7 +108,7 @@ func (db *DB) migrateLocked(ctx context.Context) error {
 		return err
 	}
 	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error.
-	provider, err := goose.NewProvider(dialect, db.writer.DB, files,
+	provider, err := goose.NewProvider(dialect, on, files,
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return err
@@ -64,12 +116,12 @@ func (db *DB) migrateLocked(ctx context.Context) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return err
 	}
-	return db.migrateQueue(ctx)
+	return migrateQueue(ctx, queueDriver(db.engine, on))
 }
 
 // migrateQueue makes the tables of River. River numbers its migrations itself, apart from ours.
-func (db *DB) migrateQueue(ctx context.Context) error {
-	migrator, err := rivermigrate.New(db.QueueDriver(), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+func migrateQueue(ctx context.Context, driver riverdriver.Driver[*sql.Tx]) error {
+	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	}

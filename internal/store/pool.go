@@ -13,23 +13,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-const (
-	busyTimeout    = 5 * time.Second // for another process to be done with the file
-	connectTimeout = 5 * time.Second
-	pgConnections  = 16
-	poolSize       = "pool_max_conns" // in the URL of PostgreSQL, as pgx's own pool has it; instead of pgConnections
-	minConnections = 4                // a migration has two, beside the queue's
-)
+const busyTimeout = 5 * time.Second // for another process to be done with the file
 
 // pool is connections, and the statements that are prepared on them: those whose text is fixed. Texts that depend on
 // the arguments can be any number, of the callers' choice.
@@ -49,75 +40,69 @@ func newPool(db *sql.DB, connections int, prepares bool) *pool {
 	return &pool{DB: db, prepares: prepares, statements: map[string]*sql.Stmt{}}
 }
 
-// openPools prepares the pools that write and that read, and tells the engine. They may be the same. The error never
-// holds the URL, which has a password in it.
-func openPools(address string) (writer, reader *pool, e Engine, err error) {
-	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
-		writer, reader, err = openSQLite(path)
-		return writer, reader, SQLite, err
-	}
-	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
-		writer, err = openPostgres(address)
-		return writer, writer, PostgreSQL, err
-	}
-	return nil, nil, "", errors.New("the URL of the database is neither sqlite:PATH nor postgres://…")
+// pools is the connections of a DB.
+type pools struct {
+	engine         Engine
+	writer, reader *pool // the same for PostgreSQL
+	// pulse is one connection for the heartbeat alone: others must not take this process for dead because its own callers
+	// keep all connections busy.
+	pulse *pool
+	// What one organization may have of the reader and of the writer at a time. They are counted apart, so that a
+	// transaction may read: nobody who holds a place waits for one of the same kind.
+	reads, writes *shares
+	renewal       *renewal // of PostgreSQL's connections; never of SQLite's
+	// migrator opens connections for a migration, which may take as long as it likes. Nil: the writer does it.
+	migrator func() *sql.DB
+	// suitable says why this can't be the database. Nil: it always can.
+	suitable func(context.Context) error
 }
 
-// openSQLite makes one connection that writes, as SQLite has but one writer at a time, and some that only read, which
-// in WAL mode wait for nobody.
-func openSQLite(path string) (writer, reader *pool, err error) {
+// openPools prepares the connections. The error never holds the URL, which has a password in it.
+func openPools(address string) (pools, error) {
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		return openSQLite(path)
+	}
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		return openPostgres(address)
+	}
+	return pools{}, errors.New("the URL of the database is neither sqlite:PATH nor postgres://…")
+}
+
+// openSQLite makes one connection that writes, as SQLite has but one writer at a time, some that only read, which in
+// WAL mode wait for nobody, and one for the heartbeat, which waits for a transaction at most and not for a line of them.
+func openSQLite(path string) (pools, error) {
 	if path == "" || strings.Contains(path, ":memory:") || strings.Contains(path, "\x00") {
-		return nil, nil, errors.New("sqlite: needs the path of a file")
+		return pools{}, errors.New("sqlite: needs the path of a file")
 	}
 	// What people publish is not for everybody on the machine to read. SQLite gives the files beside it the same
 	// permissions. If the file can't be made yet, SQLite makes it when it can.
 	if f, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
 		_ = f.Close()
 	}
-	// A post that was accepted must survive a power cut: FULL, where WAL alone would do with NORMAL.
-	pragmas := []string{
-		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)",
-		"foreign_keys(1)", "journal_size_limit(67108864)",
-	}
 	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.Clean(path))
-	open := func(parameters url.Values) (*sql.DB, error) { return sql.Open("sqlite", name+"?"+parameters.Encode()) }
-	// immediate: a transaction that begins by reading and writes later could find that somebody has written in between,
-	// and no busy_timeout helps it then.
-	w, err := open(url.Values{"_pragma": pragmas, "_txlock": {"immediate"}})
-	if err != nil {
-		return nil, nil, fmt.Errorf("open the SQLite file: %w", err)
-	}
-	r, err := open(url.Values{"_pragma": append(pragmas[:1:1], "query_only(1)")})
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open the SQLite file: %w", err), w.Close())
-	}
-	return newPool(w, 1, true), newPool(r, max(4, runtime.GOMAXPROCS(0)), true), nil
-}
-
-// openPostgres makes the connections to a server. None is opened before it is needed.
-func openPostgres(address string) (*pool, error) {
-	config, err := pgx.ParseConfig(address)
-	if err != nil {
-		// The parser's words may hold part of a password.
-		return nil, errors.New("the URL of PostgreSQL is not well-formed")
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "letmepost"
-	}
-	// pgx gives what it does not know to the server, which would refuse it.
-	connections := pgConnections
-	if text, ok := config.RuntimeParams[poolSize]; ok {
-		delete(config.RuntimeParams, poolSize) // it is not the server's
-		if connections, err = strconv.Atoi(text); err != nil || connections < minConnections {
-			return nil, fmt.Errorf("the URL of PostgreSQL: %s is not a number from %d on", poolSize, minConnections)
+	open := func(connections int, prepares bool, parameters url.Values, pragmas ...string) *pool {
+		parameters["_pragma"] = append(pragmas, fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
+		db, err := sql.Open("sqlite", name+"?"+parameters.Encode())
+		if err != nil {
+			panic(err) // the driver is linked, and sql.Open asks it for nothing
 		}
+		return newPool(db, connections, prepares)
 	}
-	p := newPool(stdlib.OpenDB(*config), connections, false)
-	p.SetConnMaxIdleTime(5 * time.Minute) // servers have few, and a quiet process need not keep them
-	return p, nil
+	readers := max(4, runtime.GOMAXPROCS(0))
+	return pools{
+		engine: SQLite,
+		// A post that was accepted must survive a power cut: FULL, where WAL alone would do with NORMAL.
+		// immediate: a transaction that begins by reading and writes later could find that somebody has written in between,
+		// and no busy_timeout helps it then.
+		writer: open(1, true, url.Values{"_txlock": {"immediate"}},
+			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "journal_size_limit(67108864)"),
+		reader: open(readers, true, url.Values{}, "query_only(1)"),
+		pulse:  open(1, false, url.Values{}, "synchronous(NORMAL)"),
+		reads:  newShares(readers / 2),
+		// One that writes and one that is next: others wait for two of an organization's, however many it sends.
+		writes:  newShares(2),
+		renewal: &renewal{},
+	}, nil
 }
 
 // prepared returns a statement that is prepared on the pool; nil if it is to be run as text.

@@ -26,8 +26,7 @@ const (
 // alive is the condition that the process of c, a claim or an attempt, lives, and knows what it has begun. aliveArgs go
 // into it. All is measured by the clock of the database, so that the clocks of machines need not agree.
 //
-// Who asks is alive, whatever the table says: its heartbeat waits for the same connection as all else that it writes,
-// and may be late when there is much of that.
+// Who asks is alive, whatever the table says: its heartbeat may be late where much is written.
 const alive = `(c.begun_at > {now} - ? AND (c.process_id = ? OR
 EXISTS (SELECT 1 FROM processes AS r WHERE r.id = c.process_id AND r.seen_at > {now} - ?)))`
 
@@ -49,8 +48,10 @@ ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING {quick}`)
 func (db *DB) sendHeartbeat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, max(db.deadAfter/2, time.Second))
 	defer cancel()
-	if _, err := db.atOnce(ctx, heartbeat.text(db.engine), []any{db.processID}); err != nil {
-		return fmt.Errorf("say that this process is alive: %w", err)
+	_, err := db.renewing(ctx, db.pulse, heartbeat.text(db.engine), []any{db.processID})
+	db.readOnly.Store(readOnly(err))
+	if err != nil {
+		return fmt.Errorf("say that this process is alive: %w", explain(ctx, err))
 	}
 	return nil
 }
@@ -59,7 +60,7 @@ func (db *DB) sendHeartbeat(ctx context.Context) error {
 func (db *DB) sayGoodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
 	defer cancel()
-	if _, err := db.writer.ExecContext(ctx, deleteProcess.text(db.engine), db.processID); err != nil {
+	if _, err := db.pulse.ExecContext(ctx, deleteProcess.text(db.engine), db.processID); err != nil {
 		db.logger.Warn("the database was not told that this process ends", "error", err)
 	}
 }

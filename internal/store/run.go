@@ -63,6 +63,11 @@ func (db *DB) warn(complaint *retry.Complaint, message string, err error) {
 
 // prepare migrates the database, and makes the process known to it. All of it may be done again.
 func (db *DB) prepare(ctx context.Context) error {
+	if db.suitable != nil {
+		if err := db.suitable(ctx); err != nil {
+			return err
+		}
+	}
 	if err := db.migrate(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

@@ -130,7 +130,7 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 // here, on purpose.
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
-		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work",
+		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
 		"Work.CancelQueuedBy", "Work.CountSweep", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue", "Work.Purge", "Work.Stamp",
 		"Work.Start", "Work.Unreferenced",
 	}

@@ -46,16 +46,17 @@ type Options struct {
 
 // DB is the database. Its methods can be used by any number of goroutines.
 type DB struct {
-	engine         Engine
-	writer, reader *pool // the same for PostgreSQL
-	clock          clock.PassiveClock
-	newID          func() string
-	logger         *slog.Logger
-	deadAfter      time.Duration
-	environment    key.Environment
-	processID      string // another one each time that the process starts: what an earlier one had begun is nobody's
-	migrated       chan struct{}
-	ready          atomic.Bool // migrated is closed
+	pools
+	clock        clock.PassiveClock
+	newID        func() string
+	logger       *slog.Logger
+	deadAfter    time.Duration
+	lockPatience time.Duration // of a migration
+	environment  key.Environment
+	processID    string // another one each time that the process starts: what an earlier one had begun is nobody's
+	migrated     chan struct{}
+	ready        atomic.Bool // migrated is closed
+	readOnly     atomic.Bool // what the last heartbeat was told
 }
 
 // Open prepares a database, and talks to none yet: until Run has reached it and migrated it, every call fails with
@@ -69,13 +70,13 @@ func Open(o Options) (*DB, error) {
 	case o.DeadAfter == 0:
 		o.DeadAfter = defaultDeadAfter
 	}
-	writer, reader, engine, err := openPools(o.URL)
+	pools, err := openPools(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	return &DB{
-		engine: engine, writer: writer, reader: reader,
-		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter,
+		pools: pools,
+		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter, lockPatience: lockPatience,
 		environment: o.Environment,
 		processID:   o.NewID(), migrated: make(chan struct{}),
 	}, nil
@@ -84,8 +85,15 @@ func Open(o Options) (*DB, error) {
 // Migrated is closed once Run has migrated the database.
 func (db *DB) Migrated() <-chan struct{} { return db.migrated }
 
+// Writable tells whether the database takes writes, as far as the last heartbeat knows: false before it is migrated, and
+// on a server that has become read-only, until new connections lead to one that is not. While the database is away, for
+// every process alike, it stays what it was.
+func (db *DB) Writable() bool { return db.ready.Load() && !db.readOnly.Load() }
+
 // Close closes all connections.
-func (db *DB) Close() error { return errors.Join(db.reader.Close(), db.writer.Close()) }
+func (db *DB) Close() error {
+	return errors.Join(db.reader.Close(), db.writer.Close(), db.pulse.Close())
+}
 
 // Engine is a kind of database.
 type Engine string
@@ -105,11 +113,13 @@ func (db *DB) Work() *Work { return &Work{db: db} }
 
 // QueueDriver is what River works with in this database. With SQLite that is the one connection that writes: whoever
 // holds it keeps every other writer of this process waiting.
-func (db *DB) QueueDriver() riverdriver.Driver[*sql.Tx] {
-	if db.engine == PostgreSQL {
-		return riverdatabasesql.New(db.writer.DB)
+func (db *DB) QueueDriver() riverdriver.Driver[*sql.Tx] { return queueDriver(db.engine, db.writer.DB) }
+
+func queueDriver(e Engine, on *sql.DB) riverdriver.Driver[*sql.Tx] {
+	if e == PostgreSQL {
+		return riverdatabasesql.New(on)
 	}
-	return riversqlite.New(db.writer.DB)
+	return riversqlite.New(on)
 }
 
 // View is what one caller reaches of the database. It can be used by any number of goroutines.

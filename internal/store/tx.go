@@ -20,6 +20,9 @@ import (
 const (
 	// callTimeout bounds every call, so that a server that is gone without a word holds nobody for long.
 	callTimeout = 15 * time.Second
+	// readTimeout bounds what a caller's read takes in the database. Each is found by an index and bounded in what it looks
+	// at, so what takes longer keeps a connection from others for nothing.
+	readTimeout = 5 * time.Second
 	// tries is how often a transaction is run that conflicts with others. After so many, the database is too busy, which
 	// the caller is told as an outage.
 	tries = 5
@@ -42,6 +45,14 @@ func (tx *Tx) SQL() *sql.Tx { return tx.tx }
 //
 // If a server goes away while it commits, the error is ErrUnavailable too, and whether it has committed is not known.
 func (v *View) Write(ctx context.Context, do func(*Tx) error) error {
+	if !v.db.ready.Load() {
+		return errNotYet
+	}
+	leave, err := v.db.writes.take(ctx, v.organization)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	defer leave()
 	return v.db.transact(ctx, func(ctx context.Context, s session) error { return do(&Tx{view: v, ctx: ctx, session: s}) })
 }
 
@@ -55,7 +66,10 @@ func (db *DB) transact(ctx context.Context, do func(context.Context, session) er
 	defer cancel()
 	defer func() { db.endSpan(span, err) }()
 	for range tries { // without a pause: of two that conflict, one has got through
-		if err = db.tryTransact(ctx, do); err == nil || !conflicted(err) || ctx.Err() != nil {
+		generation := db.renewal.generation.Load()
+		err = db.tryTransact(ctx, do)
+		again := conflicted(err) || db.renewal.renewed(err, generation)
+		if err == nil || !again || ctx.Err() != nil {
 			break
 		}
 	}
@@ -88,9 +102,21 @@ func read[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (
 		return nil, nil
 	}
 	ctx, span := tracing.Child(ctx, "store read")
-	list, err := readIn(ctx, v, session{pool: v.db.reader}, s, scan, args...)
+	list, err := readAlone(ctx, v, s, scan, args...)
 	v.db.endSpan(span, err)
 	return list, err
+}
+
+// readAlone is read with a place of the organization's, for as long as the statement runs.
+func readAlone[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	leave, err := v.db.reads.take(ctx, v.organization)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return readIn(ctx, v, session{pool: v.db.reader}, s, scan, args...)
 }
 
 // endSpan ends the span of a call. That something is not there, or may not be done to it, is an answer and no failure.
@@ -166,6 +192,16 @@ func scanID(rows *sql.Rows) (id string, err error) {
 	return id, err
 }
 
+// atOnce is the DB's with a place of the organization's.
+func (v *View) atOnce(ctx context.Context, text string, args []any) (int, error) {
+	leave, err := v.db.writes.take(ctx, v.organization)
+	if err != nil {
+		return 0, explain(ctx, err)
+	}
+	defer leave()
+	return v.db.atOnce(ctx, text, args)
+}
+
 // atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it is on
 // disk: the next transaction that does wait makes it durable too. It returns how many rows it touched, if any also with
 // an error.
@@ -173,8 +209,7 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if db.engine == PostgreSQL {
-		rows, err := db.writer.QueryContext(ctx, text, args...) // which says so itself, with {quick}
-		list, err := all(rows, err, scanID)
+		list, err := db.renewing(ctx, db.writer, text, args) // which says so itself, with {quick}
 		return len(list), explain(ctx, err)
 	}
 	conn, err := db.writer.Conn(ctx)
@@ -195,6 +230,19 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 		return len(list), errors.Join(err, back)
 	}
 	return len(list), err
+}
+
+// renewing runs one statement that writes on a pool of PostgreSQL's, again if the connection was read-only: then nothing
+// was done.
+func (db *DB) renewing(ctx context.Context, p *pool, text string, args []any) ([]string, error) {
+	for {
+		generation := db.renewal.generation.Load()
+		rows, err := p.QueryContext(ctx, text, args...)
+		list, err := all(rows, err, scanID)
+		if !db.renewal.renewed(err, generation) {
+			return list, err
+		}
+	}
 }
 
 // session runs statements, in a transaction if there is one. A statement that is prepared on the pool is used in both:

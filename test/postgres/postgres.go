@@ -40,6 +40,12 @@ var databases atomic.Int64
 // away with the test, the server with the process.
 func Start(t testing.TB) string {
 	t.Helper()
+	return StartWith(t, "")
+}
+
+// StartWith is Start for a database that is made in another way: options are those of CREATE DATABASE.
+func StartWith(t testing.TB, options string) string {
+	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.address == "" && shared.err == nil {
@@ -53,11 +59,11 @@ func Start(t testing.TB) string {
 	if shared.err != nil {
 		t.Fatalf("start PostgreSQL: %v", shared.err)
 	}
-	return database(t, shared.address)
+	return database(t, shared.address, options)
 }
 
 // database makes a database on a server, and removes it when the test ends.
-func database(t testing.TB, address string) string {
+func database(t testing.TB, address, options string) string {
 	t.Helper()
 	name := fmt.Sprintf("letmepost_test_%d_%d", os.Getpid(), databases.Add(1))
 	admin, err := sql.Open("pgx", address)
@@ -66,7 +72,7 @@ func database(t testing.TB, address string) string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
-	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name+" "+options); err != nil {
 		t.Fatalf("create a database: %v", err)
 	}
 	t.Cleanup(func() {

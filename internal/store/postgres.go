@@ -1,0 +1,80 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+const (
+	connectTimeout = 5 * time.Second
+	pgConnections  = 16
+	poolSize       = "pool_max_conns" // in the URL of PostgreSQL, as pgx's own pool has it; instead of pgConnections
+	minConnections = 4                // below that, an organization's share would be all of it
+)
+
+// openPostgres makes the connections to a server. None is opened before it is needed.
+func openPostgres(address string) (pools, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		// The parser's words may hold part of a password.
+		return pools{}, errors.New("the URL of PostgreSQL is not well-formed")
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "letmepost"
+	}
+	config.RuntimeParams["client_encoding"] = "UTF8" // whatever the URL or PGCLIENTENCODING says: all we send is that
+	config.BuildContextWatcherHandler = cancels
+	// pgx gives what it does not know to the server, which would refuse it.
+	connections := pgConnections
+	if text, ok := config.RuntimeParams[poolSize]; ok {
+		delete(config.RuntimeParams, poolSize) // it is not the server's
+		if connections, err = strconv.Atoi(text); err != nil || connections < minConnections {
+			return pools{}, fmt.Errorf("the URL of PostgreSQL: %s is not a number from %d on", poolSize, minConnections)
+		}
+	}
+	r := &renewal{}
+	open := func(connections int) *pool {
+		return newPool(stdlib.OpenDB(*config, stdlib.OptionResetSession(r.check),
+			stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+				return errors.Join(r.note(ctx, c), boundStatements(ctx, c))
+			})), connections, false)
+	}
+	p := open(connections)
+	p.SetConnMaxIdleTime(5 * time.Minute) // servers have few, and a quiet process need not keep them
+	return pools{
+		engine: PostgreSQL,
+		writer: p, reader: p,
+		pulse: open(1), renewal: r,
+		// Together less than two thirds: what is left is for others, and for the job queue.
+		reads: newShares(connections * 3 / 8), writes: newShares(connections / 4),
+		migrator: func() *sql.DB { return stdlib.OpenDB(*config) },
+		suitable: func(ctx context.Context) error { return suitable(ctx, config) },
+	}, nil
+}
+
+// cancels has a statement whose time is up canceled at the server, and keeps the connection: to close it, as pgx does by
+// itself, would leave the server at work on what nobody waits for, and cost a new connection each time.
+func cancels(c *pgconn.PgConn) ctxwatch.Handler {
+	return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
+}
+
+// boundStatements has the server end what runs for longer than any call waits, in case that nobody could tell it.
+func boundStatements(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, fmt.Sprintf("SET statement_timeout = %d", callTimeout.Milliseconds()))
+	return err
+}
