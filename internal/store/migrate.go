@@ -26,7 +26,8 @@ var migrations embed.FS
 // migrationLock is the advisory lock of PostgreSQL that whoever migrates holds: "letmepos" in ASCII.
 const migrationLock = 0x6c65746d65706f73
 
-// How long the lock is waited for at a time, and how often it is asked for. Whoever waits longer says so and begins anew.
+// How long the lock is waited for at a time, and how often it is asked for. Whoever waits longer says so and begins
+// anew.
 const (
 	lockPatience = 20 * time.Second
 	lockInterval = 200 * time.Millisecond

@@ -69,7 +69,8 @@ func openPools(address string) (pools, error) {
 }
 
 // openSQLite makes one connection that writes, as SQLite has but one writer at a time, some that only read, which in
-// WAL mode wait for nobody, and one for the heartbeat, which waits for a transaction at most and not for a line of them.
+// WAL mode wait for nobody, and one for the heartbeat, which waits for a transaction at most and not for a line of
+// them.
 func openSQLite(path string) (pools, error) {
 	if path == "" || strings.Contains(path, ":memory:") || strings.Contains(path, "\x00") {
 		return pools{}, errors.New("sqlite: needs the path of a file")

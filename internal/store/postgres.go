@@ -67,8 +67,8 @@ func openPostgres(address string) (pools, error) {
 	}, nil
 }
 
-// cancels has a statement whose time is up canceled at the server, and keeps the connection: to close it, as pgx does by
-// itself, would leave the server at work on what nobody waits for, and cost a new connection each time.
+// cancels has a statement whose time is up canceled at the server, and keeps the connection: to close it, as pgx does
+// by itself, would leave the server at work on what nobody waits for, and cost a new connection each time.
 func cancels(c *pgconn.PgConn) ctxwatch.Handler {
 	return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
 }

@@ -19,8 +19,8 @@ import (
 const renewPause = time.Second
 
 // renewal drops connections to a server that has become read-only, as the one that a failover has left does, and some
-// poolers and proxies keep connections to it. New ones lead to wherever writes are taken now. Its zero value is the first
-// generation of connections.
+// poolers and proxies keep connections to it. New ones lead to wherever writes are taken now. Its zero value is the
+// first generation of connections.
 type renewal struct {
 	generation atomic.Int64
 	pausing    atomic.Bool

@@ -16,13 +16,14 @@ import (
 // others take the session in between.
 const looks = 10
 
-var errShared = errors.New("between this process and PostgreSQL is a pooler that gives each transaction another session, " +
-	"such as PgBouncer with pool_mode=transaction: prepared statements and settings would be lost or somebody else's. " +
+var errShared = errors.New("between this process and PostgreSQL is a pooler that gives each transaction " +
+	"another session, such as PgBouncer with pool_mode=transaction: prepared statements " +
+	"and settings would be lost or somebody else's. " +
 	"Use pool_mode=session for this database, or connect to PostgreSQL itself; " +
 	"pool_max_conns=N in the URL bounds the connections")
 
-// suitable returns an error that says what to do if a server of PostgreSQL can't be worked with, now or ever: it is asked
-// before anything is stored there. It opens connections of its own, which set nothing.
+// suitable returns an error that says what to do if a server of PostgreSQL can't be worked with, now or ever: it is
+// asked before anything is stored there. It opens connections of its own, which set nothing.
 func suitable(ctx context.Context, config *pgx.ConnConfig) error {
 	a, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

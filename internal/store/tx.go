@@ -20,8 +20,8 @@ import (
 const (
 	// callTimeout bounds every call, so that a server that is gone without a word holds nobody for long.
 	callTimeout = 15 * time.Second
-	// readTimeout bounds what a caller's read takes in the database. Each is found by an index and bounded in what it looks
-	// at, so what takes longer keeps a connection from others for nothing.
+	// readTimeout bounds what a caller's read takes in the database. Each is found by an index and bounded in what it
+	// looks at, so what takes longer keeps a connection from others for nothing.
 	readTimeout = 5 * time.Second
 	// tries is how often a transaction is run that conflicts with others. After so many, the database is too busy, which
 	// the caller is told as an outage.
@@ -108,7 +108,9 @@ func read[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (
 }
 
 // readAlone is read with a place of the organization's, for as long as the statement runs.
-func readAlone[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+func readAlone[T any](
+	ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (T, error), args ...any,
+) ([]T, error) {
 	leave, err := v.db.reads.take(ctx, v.organization)
 	if err != nil {
 		return nil, explain(ctx, err)
@@ -232,8 +234,8 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 	return len(list), err
 }
 
-// renewing runs one statement that writes on a pool of PostgreSQL's, again if the connection was read-only: then nothing
-// was done.
+// renewing runs one statement that writes on a pool of PostgreSQL's, again if the connection was read-only: then
+// nothing was done.
 func (db *DB) renewing(ctx context.Context, p *pool, text string, args []any) ([]string, error) {
 	for {
 		generation := db.renewal.generation.Load()

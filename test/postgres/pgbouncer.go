@@ -41,12 +41,13 @@ auth_type = any
 pool_mode = %s
 unix_socket_dir =
 `, s.host, s.port, ports[0], mode)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil { //nolint:gosec // another user reads it
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil { // another user reads it
 		t.Fatal(err)
 	}
 	line := append(s.as[:len(s.as):len(s.as)], program, config)
 	process, err := kube.Run(kube.Command{
-		Name: "pgbouncer", Path: line[0], Args: line[1:], Env: kube.MinimalEnv(), Log: filepath.Join(s.dir, "pgbouncer-"+mode),
+		Name: "pgbouncer", Path: line[0], Args: line[1:], Env: kube.MinimalEnv(),
+		Log: filepath.Join(s.dir, "pgbouncer-"+mode),
 	})
 	if err != nil {
 		t.Fatalf("start PgBouncer: %v: run hack/services.sh, as `make test` does", err)
