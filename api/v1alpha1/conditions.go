@@ -40,6 +40,12 @@ const (
 	ReasonDuplicateHash = "DuplicateHash"
 	// ReasonRevoking (False): the key is being deleted, and goes when every API replica refuses it.
 	ReasonRevoking = "Revoking"
+	// ReasonRevoked (False): no API replica accepts the key any more, or it never was one. The ApiKey is still there
+	// because finalizers of others hold it; the message names them.
+	ReasonRevoked = "Revoked"
+	// ReasonUnconfirmed (False): the key is being deleted, and somebody has taken FinalizerRevocation off: nobody knows
+	// when the last API replica has refused it. Finalizers of others hold the ApiKey.
+	ReasonUnconfirmed = "Unconfirmed"
 	// ReasonSecretConflict (False, Stalled): a Secret of the wanted name exists and is not this key's. It is left
 	// untouched. Delete or rename one of the two; the controller looks again by itself.
 	ReasonSecretConflict = "SecretConflict"

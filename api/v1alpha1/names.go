@@ -25,10 +25,17 @@ const (
 
 	// AnnotationCancelScheduled, set to CancelScheduled on an ApiKey before it is deleted, has the posts cancelled that
 	// the key has queued, before the ApiKey is gone. It is for keys that have leaked; without it they are published when
-	// due.
+	// due. CancelsScheduled reads it.
 	AnnotationCancelScheduled = "letmepost.dev/cancel-scheduled"
-	// CancelScheduled is the one value of AnnotationCancelScheduled that means anything.
+	// CancelScheduled is the value of AnnotationCancelScheduled. Other words for true count as well.
 	CancelScheduled = "true"
+
+	// AnnotationUnconfirmed, set to Unconfirmed on an ApiKey, says that FinalizerRevocation may be missing from it: who
+	// deletes it is not told whether a replica still accepts the key. It is the way out when no controller runs.
+	// `controller release` sets it, and a controller takes it off again.
+	AnnotationUnconfirmed = "letmepost.dev/unconfirmed"
+	// Unconfirmed is the one value of AnnotationUnconfirmed.
+	Unconfirmed = "true"
 
 	// LabelReplica is on the Lease of every API replica; its value is the environment that the replica serves.
 	LabelReplica = "letmepost.dev/replica"

@@ -109,7 +109,7 @@ func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
 	}
 	if life.Deleting {
 		flags |= deleting
-		if cancelsScheduled(o) {
+		if v1alpha1.CancelsScheduled(o.Annotations) {
 			flags |= withdrawn
 		}
 	}

@@ -60,7 +60,8 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 		createdAt: o.CreationTimestamp.Unix(), expiresAt: life.ExpiresAt,
 		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o), scopes: caller.ScopesOf(o.Spec.Scopes),
 		live: o.Spec.Environment == v1alpha1.EnvironmentLive, pinned: life.Pinned, duplicate: life.Duplicate,
-		cancels: cancelsScheduled(o), finalized: slices.Contains(o.Finalizers, v1alpha1.FinalizerRevocation),
+		cancels:   v1alpha1.CancelsScheduled(o.Annotations),
+		finalized: slices.Contains(o.Finalizers, v1alpha1.FinalizerRevocation),
 	}
 	if life.Deleting {
 		l.deletedAt = o.DeletionTimestamp.Unix()

@@ -3,11 +3,7 @@
 
 package authn
 
-import (
-	"sync"
-
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-)
+import "sync"
 
 // OnWithdraw sets what is called with a key that is being deleted together with all it has queued, as
 // v1alpha1.AnnotationCancelScheduled asks for. It is set before the first key is put.
@@ -34,9 +30,4 @@ func (x *Index) withdrawKey(k *Key) {
 			})
 		})
 	})
-}
-
-// cancelsScheduled tells whether the deletion of an ApiKey is to cancel what the key has queued.
-func cancelsScheduled(k *v1alpha1.ApiKey) bool {
-	return k.Annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled
 }

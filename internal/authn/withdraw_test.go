@@ -55,7 +55,8 @@ func TestWithdraw(t *testing.T) {
 	}{
 		{"it is served", []func(*v1alpha1.ApiKey){awaited, canceling("true")}, 0},
 		{"deleted without the annotation", []func(*v1alpha1.ApiKey){awaited, authntest.Deleting}, 0},
-		{"deleted with another value", []func(*v1alpha1.ApiKey){awaited, canceling("yes"), authntest.Deleting}, 0},
+		{"deleted with another word for true", []func(*v1alpha1.ApiKey){awaited, canceling("Yes "), authntest.Deleting}, 1},
+		{"deleted with a word for false", []func(*v1alpha1.ApiKey){awaited, canceling("no"), authntest.Deleting}, 0},
 		{"annotated, then deleted", []func(*v1alpha1.ApiKey){awaited, canceling("true"), authntest.Deleting}, 1},
 		{"deleted, then annotated", []func(*v1alpha1.ApiKey){awaited, authntest.Deleting, canceling("true")}, 1},
 		{"put again and again", []func(*v1alpha1.ApiKey){awaited, authntest.Deleting, canceling("true"), awaited, awaited}, 1},

@@ -75,17 +75,26 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 			return fmt.Errorf("index %s: %w", field, err)
 		}
 	}
+	changedKey := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, exposed), exceptSwept)
 	changedSpec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	// The spec is immutable, so a change of generation is the beginning of a deletion. A change of status alone is this
-	// controller's own doing: it wakes the rivals of a key that has just got its hash, and nobody else.
+	// controller's own doing: it wakes the rivals of a key that has just got its hash, and nobody else. Of what else may
+	// change, the loss of the finalizer counts.
 	return builder.ControllerManagedBy(mgr).
-		For(&v1alpha1.ApiKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{}, exceptSwept)).
+		For(&v1alpha1.ApiKey{}, changedKey).
 		WatchesRawSource(source.Func(r.sweep)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
 		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency, RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "ApiKey", r))
 }
+
+// exposed lets every change of a key through that has its hash and not its finalizer: until that is back on, the
+// promise that its deletion is confirmed stands on the chart's policies alone.
+var exposed = predicate.NewPredicateFuncs(func(o client.Object) bool {
+	k := o.(*v1alpha1.ApiKey)
+	return k.Status.Hash != "" && k.DeletionTimestamp.IsZero() && unprotected(k)
+})
 
 // Reconcile brings one ApiKey to where its spec and the world allow: fetch, decide, act, and write status once.
 func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -148,10 +157,17 @@ func retries() workqueue.TypedRateLimiter[reconcile.Request] {
 // pauses, which such a race does not deserve: the event that ends it is on its way already.
 const soon = 50 * time.Millisecond
 
-// act does what the key's state asks for, and returns what was found on the way. Only a pending key is acted on: one
-// that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
+// act does what the key's state asks for, and returns what was found on the way. A key that has its hash has the
+// finalizer, whatever its state: without it, it would be gone the moment it is deleted. Only a pending key is minted:
+// one that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
 func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
 	found := findings{key: k, profile: profile}
+	if k.Status.Hash != "" {
+		// Somebody may have taken the finalizer off, as `controller release` does, or the key was restored without it.
+		if err := r.protect(ctx, &found); err != nil || found.gone {
+			return found, err
+		}
+	}
 	switch state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(profile), r.Clock.Now()); {
 	case state.Reason == v1alpha1.ReasonPending:
 		if there, err := r.lookAgain(ctx, found); err != nil || there.secret == secretConflict {

@@ -12,8 +12,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
-// auditor writes one line for each key that comes into being, and one for each whose revocation is confirmed. Who asked
-// for it is not known here: the apiserver's audit log has it.
+// auditor writes one line for each key that comes into being, and one for each that ends: its revocation is confirmed,
+// or it went past the barrier. Who asked for it is not known here: the apiserver's audit log has it.
 //
 // A process that dies between the write to the apiserver and the line leaves none: the ApiKey's status and the
 // apiserver's audit log say what was done.
@@ -35,6 +35,17 @@ func (a auditor) revoked(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time
 		"deletedAt", k.DeletionTimestamp.UTC().Format(time.RFC3339),
 		"confirmedAt", now.UTC().Format(time.RFC3339Nano),
 		"waitedSeconds", v.Waited.Seconds(), "replicas", v.Replicas)...)
+}
+
+// unconfirmed says that k was deleted, and that nobody asked the replicas about it: its finalizer was missing, or
+// somebody else took it off.
+func (a auditor) unconfirmed(k *v1alpha1.ApiKey, now time.Time) {
+	deletedAt := now // without a finalizer, it was gone the moment that it was deleted
+	if k.DeletionTimestamp != nil {
+		deletedAt = k.DeletionTimestamp.Time
+	}
+	a.log.Info("Key deleted without confirmation", append(fields(k, "key.unconfirmed"),
+		"deletedAt", deletedAt.UTC().Format(time.RFC3339))...)
 }
 
 // fields are on every line. The hint is all of the key that may be told, and the hash is not among them.

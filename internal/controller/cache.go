@@ -47,10 +47,20 @@ func slim(o any) (any, error) {
 
 var stripManagedFields = cache.TransformStripManagedFields()
 
-// slimAnnotations keeps the one that a reconciler reads, and only if it means something.
+// slimAnnotations keeps those that a reconciler reads, and only if they mean something.
 func slimAnnotations(annotations map[string]string) map[string]string {
-	if annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled {
+	_, unconfirmed := annotations[v1alpha1.AnnotationUnconfirmed]
+	cancels := v1alpha1.CancelsScheduled(annotations)
+	switch {
+	case cancels && unconfirmed:
+		return map[string]string{
+			v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled,
+			v1alpha1.AnnotationUnconfirmed:     v1alpha1.Unconfirmed,
+		}
+	case cancels:
 		return cancelScheduled
+	case unconfirmed:
+		return markedUnconfirmed
 	}
 	return nil
 }
@@ -83,6 +93,8 @@ func slimStatus(s *v1alpha1.ApiKeyStatus) {
 var (
 	usualFinalizers = []string{v1alpha1.FinalizerRevocation}
 	cancelScheduled = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
+	// of a key that has been released; the controller puts it right at once
+	markedUnconfirmed = map[string]string{v1alpha1.AnnotationUnconfirmed: v1alpha1.Unconfirmed}
 )
 
 // internSlice returns usual instead of an equal s, and s with its texts interned otherwise.

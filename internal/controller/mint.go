@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -134,14 +136,15 @@ func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 //
 // Model: step Protect.
 func (r *apiKeys) protect(ctx context.Context, found *findings) error {
-	k := found.key.DeepCopy()
-	if !controllerutil.AddFinalizer(k, v1alpha1.FinalizerRevocation) {
+	if !unprotected(found.key) {
 		return nil
 	}
-	// A merge patch writes the whole list of finalizers. Without the resourceVersion it would take off one that somebody
-	// else has put on since.
-	patch := client.MergeFromWithOptions(found.key, client.MergeFromWithOptimisticLock{})
-	err := r.client.Patch(ctx, k, patch, client.FieldOwner(Name))
+	k := found.key.DeepCopy()
+	patch, err := protectPatch(k)
+	if err != nil {
+		return err
+	}
+	err = r.client.Patch(ctx, k, patch, client.FieldOwner(Name))
 	if apierrors.IsNotFound(err) {
 		found.gone = true
 		return nil
@@ -151,6 +154,30 @@ func (r *apiKeys) protect(ctx context.Context, found *findings) error {
 	}
 	found.key = k
 	return nil
+}
+
+// unprotected tells whether k, which is not being deleted, would go without the barrier's word: it lacks the finalizer,
+// or is marked as one that may.
+func unprotected(k *v1alpha1.ApiKey) bool {
+	_, marked := k.Annotations[v1alpha1.AnnotationUnconfirmed]
+	return marked || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation)
+}
+
+// protectPatch is the merge patch that puts the finalizer on k and takes the mark off. It writes the whole list of
+// finalizers: without the resourceVersion it would take off one that somebody else has put on since. It is not made of
+// the difference to k, because the cache has left nearly all annotations out of it.
+func protectPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
+	controllerutil.AddFinalizer(k, v1alpha1.FinalizerRevocation)
+	delete(k.Annotations, v1alpha1.AnnotationUnconfirmed)
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": k.ResourceVersion,
+		"finalizers":      k.Finalizers,
+		"annotations":     map[string]any{v1alpha1.AnnotationUnconfirmed: nil},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("encode the patch: %w", err)
+	}
+	return client.RawPatch(types.MergePatchType, body), nil
 }
 
 // bringOrMint returns the hash and hint of the key; nil if there can be none yet, for a reason that found says.
@@ -225,13 +252,9 @@ func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	return plaintext, nil
 }
 
-// inspect looks whether a served key still has its finalizer, whether it is the rightful owner of its hash, and whether
-// its Secret is still there. Nothing that it finds out about the Secret changes whether the key is served.
+// inspect looks whether a served key is the rightful owner of its hash, and whether its Secret is still there. Nothing
+// that it finds out about the Secret changes whether the key is served.
 func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error) {
-	// Somebody may have taken the finalizer off, as `controller release` does, or the key is older than it.
-	if err := r.protect(ctx, &found); err != nil || found.gone {
-		return found, err
-	}
 	hash, err := key.ParseHash(found.key.Status.Hash)
 	if err != nil {
 		return found, fmt.Errorf("status.hash: %w", err)

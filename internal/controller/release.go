@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
@@ -65,7 +67,9 @@ type Released struct {
 }
 
 // Release takes FinalizerRevocation off every ApiKey, so that each can be deleted when no controller runs any more.
-// Keys, Secrets and status stay as they are. A controller that is started later puts it back.
+// Each is marked by AnnotationUnconfirmed, without which the chart's policies let no served key go like that. Keys,
+// Secrets and status stay as they are. A controller that is started later puts the finalizer back and takes the mark
+// off.
 //
 // It first takes the leader election Lease, and holds it until the end: a controller that leads would put the finalizer
 // back. Then it waits until the barrier says that no API replica is left which may accept a key. So a deletion in
@@ -267,6 +271,28 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 	return done, nil
 }
 
+// letGo tells whether nothing is to be done about k.
+func letGo(k *v1alpha1.ApiKey) bool {
+	_, marked := k.Annotations[v1alpha1.AnnotationUnconfirmed]
+	free := marked || k.Status.Hash == "" || !k.DeletionTimestamp.IsZero()
+	return free && !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
+}
+
+// releasePatch is the merge patch that takes the finalizer off k and marks it as one that may go without: policies that
+// are left behind by an installation would not let it be deleted otherwise. The resourceVersion guards the finalizers
+// of others.
+func releasePatch(k *v1alpha1.ApiKey) (client.Patch, error) {
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": k.ResourceVersion,
+		"finalizers":      othersFinalizers(k),
+		"annotations":     map[string]any{v1alpha1.AnnotationUnconfirmed: v1alpha1.Unconfirmed},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("encode the patch: %w", err)
+	}
+	return client.RawPatch(types.MergePatchType, body), nil
+}
+
 // letGoOf takes the finalizer off these ApiKeys, and tells whether one of them has changed meanwhile, and may still
 // have it.
 func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed bool, err error) {
@@ -275,22 +301,24 @@ func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed 
 	group.SetLimit(releasesAtOnce)
 	for i := range keys {
 		k := &keys[i]
-		if !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) {
+		if letGo(k) {
 			continue
 		}
 		// Looked at before the patch, which overwrites k with the answer.
-		leaves := !k.DeletionTimestamp.IsZero() && len(k.Finalizers) == 1
+		held := slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
+		leaves := !k.DeletionTimestamp.IsZero() && len(othersFinalizers(k)) == 0
 		group.Go(func() error {
-			patch, err := liftPatch(k)
+			patch, err := releasePatch(k)
 			if err == nil {
 				err = r.keys.Patch(ctx, k, patch, client.FieldOwner(Name))
 			}
 			switch {
-			case err == nil:
+			case err == nil && held:
 				released.Add(1)
 				if leaves {
 					gone.Add(1)
 				}
+			case err == nil: // it was marked only
 			case apierrors.IsInvalid(err), apierrors.IsConflict(err): // it has changed since it was listed
 				left.Add(1)
 			case !apierrors.IsNotFound(err):

@@ -5,7 +5,7 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +60,7 @@ type revocations struct {
 	clock   clock.PassiveClock
 	seconds prometheus.Histogram
 	audit   auditor
+	lifted  lifted
 }
 
 // setupRevocations makes the reconciler of deletions, which Leases wake as well, and the barrier that it asks. The
@@ -96,10 +97,10 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		return fmt.Errorf("add the sweep of Leases: %w", err)
 	}
 	// A queue of its own, apart from the one of apiKeys: a deletion must not wait behind a sweep over all keys.
-	deleted := predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
 	return builder.ControllerManagedBy(mgr).
 		Named("revocation").
-		For(&v1alpha1.ApiKey{}, builder.WithPredicates(deleted, predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ApiKey{}, builder.WithPredicates(beingDeleted)).
+		Watches(&v1alpha1.ApiKey{}, handler.Funcs{DeleteFunc: r.gone}).
 		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: revocationsAtOnce, RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "revocation", r))
@@ -116,7 +117,8 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either.
 	if k.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation) {
 		r.barrier.Done(req.NamespacedName)
-		return reconcile.Result{}, r.barrier.Nudge(ctx) // takes off the Leases what was awaited for it
+		// Takes off the Leases what was awaited for it.
+		return reconcile.Result{}, errors.Join(r.barrier.Nudge(ctx), r.tellHeld(ctx, k))
 	}
 	verdict, err := r.ask(ctx, k)
 	if err != nil {
@@ -149,53 +151,6 @@ func (r *revocations) ask(ctx context.Context, k *v1alpha1.ApiKey) (revocation.V
 	)
 	tracing.End(span, err)
 	return verdict, err
-}
-
-// lift takes the finalizer off: the barrier has confirmed that no replica accepts the key.
-//
-// Model: step Lift.
-func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) (err error) {
-	ctx, span := tracing.Child(ctx, "confirm the revocation")
-	defer func() { tracing.End(span, err) }()
-	patch, err := liftPatch(k)
-	if err != nil {
-		return err
-	}
-	// Patch overwrites what it is given with the answer, which is empty for an object that is gone: the events want it
-	// as it was.
-	err = r.client.Patch(ctx, k.DeepCopy(), patch, client.FieldOwner(Name))
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("take the finalizer off: %w", err)
-	}
-	r.barrier.Done(client.ObjectKeyFromObject(k))
-	if err == nil { // and not for one that was gone already: its revocation has been counted
-		r.seconds.Observe(v.Waited.Seconds())
-		r.audit.revoked(k, v, r.clock.Now())
-		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke",
-			"No replica accepts the key any more: %d confirmed it", v.Replicas)
-	}
-	return r.barrier.Nudge(ctx)
-}
-
-// liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the finalizers of others
-// stay. It is a JSON patch (RFC 6902), whose tests guard what counts and nothing else: with the resourceVersion instead
-// every change of a label would be a conflict. If a test fails, the apiserver answers Invalid.
-func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
-	at := fmt.Sprintf("/metadata/finalizers/%d", slices.Index(k.Finalizers, v1alpha1.FinalizerRevocation))
-	type op struct {
-		Op    string `json:"op"`
-		Path  string `json:"path"`
-		Value string `json:"value,omitempty"`
-	}
-	patch, err := json.Marshal([]op{
-		{"test", "/metadata/uid", string(k.UID)},
-		{"test", at, v1alpha1.FinalizerRevocation},
-		{"remove", at, ""},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode the patch: %w", err)
-	}
-	return client.RawPatch(types.JSONPatchType, patch), nil
 }
 
 // explain tells the replicas that they are awaited, and users whom their deletion waits for.
@@ -261,6 +216,19 @@ func awaitingMessage(v revocation.Verdict) string {
 	}
 	return fmt.Sprintf("Waiting for %d of %d API replicas to confirm that they refuse the key: %s",
 		len(v.Awaited), v.Replicas, strings.Join(names, ", "))
+}
+
+// beingDeleted lets through ApiKeys that are being deleted, and of their changes those that may end the deletion: of
+// the finalizers, and of the annotation that has it wait for a cancellation. What else changes is status, by this
+// controller itself.
+var beingDeleted = predicate.Funcs{
+	CreateFunc: func(e event.CreateEvent) bool { return !e.Object.GetDeletionTimestamp().IsZero() },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, is := e.ObjectOld, e.ObjectNew
+		return !is.GetDeletionTimestamp().IsZero() && (was.GetDeletionTimestamp().IsZero() ||
+			!slices.Equal(was.GetFinalizers(), is.GetFinalizers()) ||
+			v1alpha1.CancelsScheduled(was.GetAnnotations()) != v1alpha1.CancelsScheduled(is.GetAnnotations()))
+	},
 }
 
 // leaseHandler wakes the deletions for which a change of a replica's Lease may have been the last confirmation. Waking

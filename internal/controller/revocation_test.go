@@ -93,15 +93,6 @@ var _ = Describe("A key that is deleted", Serial, func() {
 		}
 	})
 
-	It("gets the finalizer back if somebody takes it off", func(ctx SpecContext) {
-		k := mintKey(ctx, newOrg(ctx))
-		old := k.DeepCopy()
-		k.Finalizers = nil
-		Expect(admin.Patch(ctx, k, client.MergeFrom(old))).To(Succeed())
-		restart() // or at the next look for its Secret
-		await(ctx, k, HaveField("Finalizers", ConsistOf(v1alpha1.FinalizerRevocation)))
-	})
-
 	It("goes at once if there is no replica", func(ctx SpecContext) {
 		k := mintKey(ctx, newOrg(ctx))
 		began := time.Now()

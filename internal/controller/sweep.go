@@ -42,7 +42,7 @@ var exceptSwept = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
 }}
 
 // sweep starts to put keys into the queue: all that have their hash, as fast as they are worked off, and then, over and
-// over, those whose Secret is to be looked for.
+// over, those whose Secret is to be looked for, and those whose finalizer is missing although no event said so.
 func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 	go func() {
 		if !r.synced(ctx) {
@@ -52,7 +52,8 @@ func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 		r.sweepOnce(ctx, q, 0, func(*v1alpha1.ApiKey) bool { return true })
 		for ctx.Err() == nil {
 			r.sweepOnce(ctx, q, r.SecretRecheckInterval, func(k *v1alpha1.ApiKey) bool {
-				return k.SecretName() != "" && meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
+				served := meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
+				return served && k.SecretName() != "" || unprotected(k)
 			})
 		}
 	}()

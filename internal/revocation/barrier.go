@@ -87,7 +87,7 @@ func (b *Barrier) Ask(ctx context.Context, k *v1alpha1.ApiKey) (Verdict, error) 
 
 // cancels tells whether the deletion of k is to cancel what k has queued. Without a hash it can't have queued anything.
 func cancels(k *v1alpha1.ApiKey) bool {
-	return k.Annotations[v1alpha1.AnnotationCancelScheduled] == v1alpha1.CancelScheduled && k.Status.Hash != ""
+	return k.Status.Hash != "" && v1alpha1.CancelsScheduled(k.Annotations)
 }
 
 // canceled tells whether a replica of k's environment names k on its Lease. It does so only after what k has queued is

@@ -348,7 +348,8 @@ func TestBarrierAwaitsCancellation(t *testing.T) {
 		{"one that has expired and did not name it", "true", "sha256:x", []says{silent}, time.Minute, v1alpha1.EnvironmentLive},
 		{"one that has expired, and had named it before", "true", "sha256:x", []says{live}, time.Minute, ""},
 		{"it is not to cancel anything", "", "sha256:x", nil, 0, ""},
-		{"the annotation says something else", "TRUE", "sha256:x", nil, 0, ""},
+		{"the annotation says so in other words", " Yes", "sha256:x", nil, 0, v1alpha1.EnvironmentLive},
+		{"the annotation says no", "false", "sha256:x", nil, 0, ""},
 		{"it never was a key", "true", "", nil, 0, ""},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -424,7 +424,10 @@ var _ = Describe("Policies of watchNamespaces", func() {
 	}, SpecTimeout(2*patience))
 
 	It("are there no more when they are switched off", func(ctx context.Context) {
-		for _, object := range renderRules(ctx, settings{"policies.leases": false, "policies.statusGuard": false, "policies.liveKeys": false, "policies.mintedSecrets": false}) {
+		for _, object := range renderRules(ctx, settings{
+			"policies.leases": false, "policies.statusGuard": false, "policies.liveKeys": false,
+			"policies.mintedSecrets": false, "policies.revocationGuard": false,
+		}) {
 			Expect(object.GetKind()).NotTo(HavePrefix("ValidatingAdmissionPolicy"))
 		}
 	})

@@ -204,6 +204,14 @@ var generalCases = []valueCase{
 		),
 	},
 	{
+		"policies.revocationGuard off: no such policy",
+		settings{"policies.revocationGuard": false},
+		all(
+			absent("ValidatingAdmissionPolicy/letmepost-revocation-guard", "ValidatingAdmissionPolicyBinding/letmepost-revocation-guard"),
+			exists("ValidatingAdmissionPolicy/letmepost-api-leases", "ValidatingAdmissionPolicy/letmepost-live-keys"),
+		),
+	},
+	{
 		"otlp sends traces of both processes",
 		settings{"otlp.endpoint": "http://otel:4318", "otlp.sampleRatio": 0.5},
 		all(

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -67,6 +68,36 @@ var _ = Describe("A deletion", func() {
 		secrets := &corev1.SecretList{}
 		Expect(admin.List(ctx, secrets, client.InNamespace(namespace))).To(Succeed())
 		Expect(secrets.Items).To(ConsistOf(HaveField("Name", "later")))
+	}, SpecTimeout(2*patience))
+
+	It("is not switched off by what replaces the ApiKey, and a key that lost the finalizer has it back at once", func(ctx SpecContext) {
+		startController(ctx)
+		namespace := newNamespace(ctx)
+		mint(ctx, namespace, "replaced")
+		k := apiKey(namespace, "replaced")
+		replaced := fetched(ctx, k)
+		replaced.Finalizers = nil
+		err := admin.Update(ctx, replaced)
+		Expect(err).To(MatchError(ContainSubstring("nobody but letmepost-controller may take the finalizer")))
+		Expect(err).To(MatchError(ContainSubstring("kubectl apply")))
+
+		By("on purpose, by an administrator: the controller looks for Secrets every ten minutes, and does not wait for that")
+		marked := fetched(ctx, k)
+		marked.Finalizers, marked.Annotations = nil, map[string]string{v1alpha1.AnnotationUnconfirmed: v1alpha1.Unconfirmed}
+		Expect(admin.Update(ctx, marked)).To(Succeed())
+		Eventually(ctx, func() *v1alpha1.ApiKey { return fetched(ctx, k) }, patience, interval).Should(And(
+			HaveField("Finalizers", ConsistOf(v1alpha1.FinalizerRevocation)), HaveField("Annotations", BeEmpty())))
+
+		By("replaced while it is being deleted")
+		replica := startAPI(ctx, "live")
+		Expect(replica.Signal(syscall.SIGSTOP)).To(Succeed())
+		Expect(admin.Delete(ctx, k)).To(Succeed())
+		going := fetched(ctx, k)
+		going.Finalizers = nil
+		Expect(admin.Update(ctx, going)).To(MatchError(ContainSubstring("nobody but letmepost-controller")))
+		Expect(exists(ctx, k)).To(BeTrue(), "a replica that is stopped has not confirmed it")
+		Expect(replica.Signal(syscall.SIGCONT)).To(Succeed())
+		Eventually(ctx, func() bool { return exists(ctx, k) }, patience, interval).Should(BeFalse())
 	}, SpecTimeout(2*patience))
 
 	It("completes at once when there is no replica", func(ctx SpecContext) {

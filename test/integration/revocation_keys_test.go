@@ -74,12 +74,14 @@ func forgetKeys(ctx SpecContext, namespace string) {
 	GinkgoHelper()
 	keys := &v1alpha1.ApiKeyList{}
 	Expect(admin.List(ctx, keys, client.InNamespace(namespace))).To(Succeed())
+	// The policy wants to hear that it is meant.
+	release := []byte(`{"metadata":{"finalizers":null,"annotations":{"` + v1alpha1.AnnotationUnconfirmed + `":"true"}}}`)
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for _, k := range keys.Items {
 		group.Go(func() error {
 			deleted := admin.Delete(ctx, &k)
-			let := admin.Patch(ctx, &k, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+			let := admin.Patch(ctx, &k, client.RawPatch(types.MergePatchType, release))
 			return errors.Join(client.IgnoreNotFound(deleted), client.IgnoreNotFound(let))
 		})
 	}
