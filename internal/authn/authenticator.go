@@ -175,8 +175,8 @@ func (s *slot) recognise(now time.Time) (Identity, error) {
 // costs no hash.
 const maxCredentials = 128
 
-// bearer takes the credentials out of an Authorization header: exactly one, "Bearer", spaces, one token (RFC 6750
-// section 2.1).
+// bearer takes the credentials out of an Authorization header: exactly one, "Bearer" in any case (RFC 9110 section
+// 11.1), spaces, one token (RFC 6750 section 2.1).
 func bearer(values []string) (string, error) {
 	switch {
 	case len(values) == 0:
@@ -184,12 +184,11 @@ func bearer(values []string) (string, error) {
 	case len(values) > 1 || len(values[0]) > maxCredentials:
 		return "", Malformed
 	}
-	// RFC 9110 section 11.1 lets the scheme be written in any case; the contract of this API asks for "Bearer".
-	token, ok := strings.CutPrefix(values[0], "Bearer ")
-	if !ok {
+	const scheme = "Bearer "
+	if len(values[0]) < len(scheme) || !strings.EqualFold(values[0][:len(scheme)], scheme) {
 		return "", Malformed
 	}
-	return strings.TrimLeft(token, " "), nil
+	return strings.TrimLeft(values[0][len(scheme):], " "), nil
 }
 
 // refusalFor turns lifecycle's reason why a key is not served into a Refusal. It returns constants: as an error, a

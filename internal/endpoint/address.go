@@ -66,6 +66,12 @@ func peer(s string) netip.Addr {
 	if withPort, err := netip.ParseAddrPort(s); err == nil {
 		return withPort.Addr().Unmap()
 	}
+	if bare, ok := strings.CutPrefix(s, "["); ok { // IPv6 in brackets, and no port: some proxies write it so
+		s, ok = strings.CutSuffix(bare, "]")
+		if !ok || !strings.Contains(s, ":") {
+			return netip.Addr{}
+		}
+	}
 	address, err := netip.ParseAddr(s)
 	if err != nil {
 		return netip.Addr{}

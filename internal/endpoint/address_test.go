@@ -32,6 +32,10 @@ func TestClientAddress(t *testing.T) {
 		{"with a port", "10.0.0.1:80", []string{"192.0.2.1:4711"}, trusted, "192.0.2.1"},
 		{"IPv6", "[2001:db8:1::1]:80", []string{"2001:db8:2::1"}, trusted, "2001:db8:2::1"},
 		{"IPv6 with a port", "[2001:db8:1::1]:80", []string{"[2001:db8:2::1]:1"}, trusted, "2001:db8:2::1"},
+		{"IPv6 in brackets, without a port", "[2001:db8:1::1]:80", []string{"[2001:db8:2::1]"}, trusted, "2001:db8:2::1"},
+		{"half a bracket is nonsense", "10.0.0.1:80", []string{"[2001:db8:2::1"}, trusted, "10.0.0.1"},
+		{"IPv4 in brackets is nonsense", "10.0.0.1:80", []string{"[192.0.2.1]"}, trusted, "10.0.0.1"},
+		{"a proxy in brackets", "10.0.0.1:80", []string{"192.0.2.1, [2001:db8:1::2]"}, trusted, "192.0.2.1"},
 		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:80", []string{"::ffff:192.0.2.1"}, trusted, "192.0.2.1"},
 		{"a peer that is no address", "@", []string{"192.0.2.1"}, trusted, "invalid IP"},
 	} {

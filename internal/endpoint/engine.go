@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -111,6 +112,8 @@ type Request struct {
 	route    *Route    // route.go: what path and method name; nil: nothing
 	param    string    // route.go: the path's parameter, decoded; "" if it has none
 
+	query url.Values // query.go: the parameters, which the route takes
+
 	admitted admission.Admitted // the zero one if nobody is asked for, or was let in; by value: it costs no allocation
 	cut      bool               // it was let in, and the answer was taken back before it went out
 
@@ -195,8 +198,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 // before, the request leaves the registry of flights: if the key was revoked meanwhile, the answer is dropped, and the
 // caller is told 401 (the fourth promise of docs/revocation.md).
 //
-// The order is the same for every route: admission (see there), Idempotency-Key, handler. So whoever has no key learns
-// neither whether a thing exists nor whether a body is well-formed, and costs no transaction.
+// The order is the same for every route: admission (see there), parameters, Idempotency-Key, handler. So whoever has no
+// key learns neither whether a thing exists nor whether a body is well-formed, and costs no transaction.
 func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	defer func() {
 		v := recover()
@@ -217,6 +220,9 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 		if err := e.admit(r); err != nil {
 			return err
 		}
+	}
+	if err := r.readQuery(); err != nil {
+		return err
 	}
 	switch {
 	case r.route.stream != nil:
@@ -281,7 +287,25 @@ func validRequestID(s string) bool {
 // hiding, too. Request ids are logged, and a key in the wrong header is still a key.
 func (e *Engine) holdsKey(s string) bool {
 	f := e.config.KeyFormat
-	return strings.Contains(s, f.Prefix(key.Live)) || strings.Contains(s, f.Prefix(key.Test))
+	return hasLongWord(s) || strings.Contains(s, f.Prefix(key.Live)) || strings.Contains(s, f.Prefix(key.Test))
+}
+
+// maxWord is how many letters and digits may follow each other in what a caller made up and is logged: as many as in a
+// UUID or a trace id without hyphens. A key has 38 that are secret, and more in hexadecimal, in base64, or in any other
+// way to write it.
+const maxWord = 32
+
+func hasLongWord(s string) bool {
+	word := 0
+	for _, c := range []byte(s) {
+		if word++; c == '.' || c == '_' || c == '-' {
+			word = 0
+		}
+		if word > maxWord {
+			return true
+		}
+	}
+	return false
 }
 
 // keyPattern finds what looks like a key, in order to hide it. It takes any length: half a key is half of the work of

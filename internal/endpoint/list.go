@@ -56,10 +56,7 @@ type Listed[S, T any] struct {
 func (l Listed[S, T]) Rows(
 	r *Request, filter func(url.Values) error, read func(store.Page) (items []S, more bool, err error),
 ) (Page[T], error) {
-	query, err := r.ReadQuery()
-	if err != nil {
-		return Page[T]{}, err
-	}
+	query := r.Query()
 	page, err := readPage(r.route, query)
 	if err != nil {
 		return Page[T]{}, err
@@ -103,22 +100,12 @@ func (l Listed[S, T]) page(items []S, more bool) Page[T] {
 }
 
 var (
-	errQuery  = problem.NewInvalid("query", "The query string is malformed.", "Percent-encode the parameters' values.")
 	errCursor = problem.NewInvalid("cursor", "cursor is not one that this API has given out.",
 		"Pass nextCursor of the previous page unchanged, or no cursor for the first page.")
 	// It names 200 for unpaged listings, too: what may be asked for is the same everywhere.
 	errLimit = problem.NewInvalid("limit", "limit is not a whole number from 1 to 200.",
-		"Leave it out for as many as are usual.")
+		"Send 200 at most, and go on with cursor: nextCursor of each page leads to the next.")
 )
-
-// ReadQuery reads the query string. Unlike URL.Query it refuses what it can't read: half of a filter is another filter.
-func (r *Request) ReadQuery() (url.Values, error) {
-	values, err := url.ParseQuery(r.http.URL.RawQuery)
-	if err != nil {
-		return nil, errQuery
-	}
-	return values, nil
-}
 
 // readPage reads limit and cursor. What is wrong is refused and not corrected: a limit that was cut to 200 in silence
 // would look like the end of the listing.
@@ -180,16 +167,19 @@ func parseCursor(s string) (store.Position, bool) {
 	return p, cursorOf(p) == s
 }
 
+// maxValue is the length in bytes of the longest value of a list.
+const maxValue = 100
+
 // ListParam reads a parameter that may be repeated or hold commas: clients write lists in either way. values is what
 // each may be; nil is anything. A value that is none is refused, because a filter with a typing error would find
-// nothing.
-func ListParam(query url.Values, name string, values []string) ([]string, error) {
+// nothing. others are values that may be sent as well, and that nobody is told of.
+func ListParam(query url.Values, name string, values []string, others ...string) ([]string, error) {
 	var list []string
 	for _, text := range query[name] {
 		for value := range strings.SplitSeq(text, ",") {
-			if value == "" || len(value) > maxRule || values != nil && !slices.Contains(values, value) {
-				return nil, problem.NewInvalid(name, name+" has a value that it can't have.",
-					"GET /v1/openapi.json lists the values.")
+			known := values == nil || slices.Contains(values, value) || slices.Contains(others, value)
+			if value == "" || len(value) > maxValue || !known {
+				return nil, problem.NewInvalid(name, name+" has a value that it can't have.", valuesOf(values))
 			}
 			if !slices.Contains(list, value) {
 				list = append(list, value)
@@ -209,10 +199,10 @@ func TimeParam(query url.Values, name string) (time.Time, error) {
 	if !query.Has(name) {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, query.Get(name))
+	text := query.Get(name)
+	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, problem.NewInvalid(name, name+" is not a time.",
-			"Write times as RFC 3339 has them, such as 2026-05-08T12:00:00Z.")
+		return time.Time{}, badTime(name, text)
 	}
 	if t.IsZero() {
 		t = t.Add(1) // the store takes the zero time for none; nothing is as old as both
@@ -230,4 +220,12 @@ func TextParam(query url.Values, name string) (string, error) {
 		return "", problem.NewInvalid(name, name+" is longer than 200 characters, or not a text.", "Search for less.")
 	}
 	return text, nil
+}
+
+// valuesOf is a sentence with what a parameter may be.
+func valuesOf(values []string) string {
+	if values == nil {
+		return "Send one or more values, without spaces, separated by commas."
+	}
+	return "Its values are " + strings.Join(values, ", ") + "."
 }

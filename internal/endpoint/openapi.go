@@ -46,15 +46,15 @@ func Describe(d Description) (json.RawMessage, error) {
 			Title:   "letmepost",
 			Version: "v1",
 			Description: "Publishing API. A deployment serves one environment, live or test, and accepts only the keys " +
-				"of that environment. Ids are opaque strings, times are RFC 3339 in UTC. Unknown query parameters are ignored; " +
-				"objects may gain properties.",
+				"of that environment. Ids are opaque strings, times are RFC 3339 in UTC. Query parameters and members of a body " +
+				"that are unknown are refused; objects in answers may gain properties.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{
 			Schemas: registry,
 			SecuritySchemes: map[string]*huma.SecurityScheme{bearerScheme: {
 				Type: "http", Scheme: "bearer", BearerFormat: "lmp_live_… or lmp_test_…",
-				Description: "`Authorization: Bearer KEY`. The word is case-sensitive.",
+				Description: "`Authorization: Bearer KEY`.",
 			}},
 		},
 	}
@@ -275,11 +275,12 @@ func (t *Route) errorStatuses() []int {
 	if _, name, _ := cutParam(t.Path); t.Succeeds() && name == "id" {
 		statuses = append(statuses, http.StatusNotFound)
 	}
-	if t.Paged || t.Changes() {
+	if t.Succeeds() { // for a parameter that it does not know, if for nothing else
 		statuses = append(statuses, http.StatusBadRequest)
 	}
 	if t.Changes() {
-		statuses = append(statuses, http.StatusConflict, http.StatusRequestEntityTooLarge)
+		statuses = append(statuses,
+			http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	return statuses
 }
@@ -295,6 +296,7 @@ var errorDescriptions = map[int]string{
 	http.StatusNotFound:              "not_found: it does not exist, or not for this key.",
 	http.StatusConflict:              "validation_failed: its state does not allow it; idempotency_conflict: see `rule`.",
 	http.StatusRequestEntityTooLarge: "validation_failed: the body is too large.",
+	http.StatusUnsupportedMediaType:  "validation_failed: the body is compressed.",
 	http.StatusTooManyRequests: "rate_limited: the key's requests are used up for the moment; " +
 		"or `platform` asks to slow down.",
 	http.StatusInternalServerError: "internal_error: an unexpected error.",

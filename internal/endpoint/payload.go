@@ -4,11 +4,14 @@
 package endpoint
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -33,11 +36,36 @@ var (
 		"Send a JSON object.")
 	errNotJSON = problem.NewInvalid("body.content_type", "The request's body is not declared to be JSON.",
 		"Send it with the header `Content-Type: application/json`.")
+	errCharset = problem.NewInvalid("body.content_type",
+		"The request's body is declared to be in another charset than UTF-8.",
+		"Write it in UTF-8, as JSON always is, and send the header `Content-Type: application/json`.")
+	errEncoded = &problem.Problem{
+		Kind: problem.Unsupported, Code: problem.CodeValidationFailed, Rule: "body.content_encoding",
+		Message:     "The request's body is compressed, or encoded in another way.",
+		Remediation: "Send it as it is, without the header Content-Encoding.",
+	}
 )
+
+// byteOrderMark begins what some editors and libraries write. It is no part of JSON; a parser may ignore it (RFC 8259
+// section 8.1).
+const byteOrderMark = "\ufeff"
+
+// CheckEncoding refuses a body that is compressed. Nothing is decompressed: a kilobyte may become a gigabyte.
+func CheckEncoding(h http.Header) error {
+	for _, value := range h["Content-Encoding"] {
+		if value != "" && !strings.EqualFold(value, "identity") {
+			return errEncoded
+		}
+	}
+	return nil
+}
 
 // readPayload reads a request's body, if it is JSON and not too large. No body is an empty one. It reads all of it
 // before anything is decoded, because the claim of an Idempotency-Key needs its hash.
 func readPayload(r *http.Request) ([]byte, error) {
+	if err := CheckEncoding(r.Header); err != nil {
+		return nil, err
+	}
 	if r.ContentLength > maxPayload {
 		return nil, errPayloadTooLarge // before a client that waits for 100 Continue sends it all
 	}
@@ -49,20 +77,27 @@ func readPayload(r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, errPayloadUnread
 	// Even what could be read is refused if it is declared to be something else: in another charset, it would be misread.
-	case len(body) > 0 && !declaresJSON(r.Header["Content-Type"]):
-		return nil, errNotJSON
+	case len(body) > 0:
+		if err := checkDeclared(r.Header["Content-Type"]); err != nil {
+			return nil, err
+		}
 	}
-	return body, nil
+	return bytes.TrimPrefix(body, []byte(byteOrderMark)), nil
 }
 
-// declaresJSON tells whether a Content-Type is that of JSON, which is UTF-8 (RFC 8259 section 8.1).
-func declaresJSON(values []string) bool {
+// checkDeclared wants a Content-Type to be that of JSON, which is UTF-8 (RFC 8259 section 8.1).
+func checkDeclared(values []string) error {
 	if len(values) != 1 {
-		return false
+		return errNotJSON
 	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
-	return err == nil && mediaType == "application/json" &&
-		(params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8"))
+	switch charset := params["charset"]; {
+	case err != nil || mediaType != "application/json":
+		return errNotJSON
+	case charset != "" && !strings.EqualFold(charset, "utf-8"):
+		return errCharset
+	}
+	return nil
 }
 
 // decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown or given
@@ -78,6 +113,7 @@ func decodeJSON(payload []byte, into any) error {
 	err := json.Unmarshal(payload, into, json.RejectUnknownMembers(true))
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
+	var unparsed *time.ParseError
 	switch {
 	case err == nil:
 		return nil
@@ -90,10 +126,16 @@ func decodeJSON(payload []byte, into any) error {
 		return problem.NewInvalid(RuleAt(semantic.JSONPointer),
 			"The request's body has a member that this endpoint does not know.",
 			"GET /v1/openapi.json lists the members of each request.")
+	case errors.As(err, &semantic) && semantic.GoType == reflect.TypeFor[time.Time]():
+		text := "" // of what is no text
+		if errors.As(err, &unparsed) {
+			text = unparsed.Value
+		}
+		return badTime(RuleAt(semantic.JSONPointer), text)
 	case errors.As(err, &semantic):
 		return problem.NewInvalid(RuleAt(semantic.JSONPointer),
 			"A member of the request's body is of the wrong type or form.",
-			"GET /v1/openapi.json has the type of each member. Times are RFC 3339, such as 2026-05-08T12:00:00Z.")
+			"GET /v1/openapi.json has the type of each member.")
 	default:
 		return errBadJSON
 	}
@@ -110,7 +152,7 @@ func RuleAt(place jsontext.Pointer) string {
 	length := 0
 	for name := range place.Tokens() {
 		length += len(name) + 1 // and the dot
-		if length > maxRule || !validRequestID(name) || strings.Contains(name, ".") {
+		if length > maxRule || !sayable(name) {
 			break
 		}
 		rule = append(rule, name)

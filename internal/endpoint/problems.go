@@ -34,6 +34,7 @@ var statuses = [...]int{
 	problem.NoMethod:        http.StatusMethodNotAllowed,
 	problem.Conflict:        http.StatusConflict,
 	problem.TooLarge:        http.StatusRequestEntityTooLarge,
+	problem.Unsupported:     http.StatusUnsupportedMediaType,
 	problem.RateLimited:     http.StatusTooManyRequests,
 	problem.Gone:            statusClientGone,
 	problem.Upstream:        http.StatusBadGateway,
@@ -56,6 +57,9 @@ func (p reply) setHeaders(h http.Header) {
 	}
 	if p.RetryAfter > 0 {
 		h["Retry-After"] = []string{strconv.FormatInt(seconds(p.RetryAfter), 10)}
+	}
+	if p.Kind == problem.Unsupported { // RFC 9110 section 12.5.3: what would be taken
+		h["Accept-Encoding"] = []string{"identity"}
 	}
 	if p.allow != "" {
 		h["Allow"] = []string{p.allow}

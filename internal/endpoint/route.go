@@ -40,7 +40,8 @@ type Route struct {
 	AnswerWithin time.Duration
 	Endpoint
 
-	served prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
+	served  prometheus.Counter // successes with this very method; set in the router's copy, unless there are none
+	queries *queries           // what it takes; set in the router's copy
 }
 
 // Parameter is a query parameter of a route, for its description.
@@ -160,6 +161,7 @@ func newRouter(table []Route, m *metrics) router {
 
 // add adds a route, which is a copy of the table's: what it gets here is this router's own.
 func (rt *router) add(t Route) {
+	t.queries = newQueries(&t)
 	if t.Succeeds() {
 		t.served = rt.metrics.requests.WithLabelValues(t.Path, t.Method, "200")
 	}

@@ -132,7 +132,7 @@ func TestMediaInUse(t *testing.T) {
 	}
 	checkStatus(t, "its bytes", f.do(http.MethodGet, "/v1/media/"+file+"/content", key), http.StatusNotFound)
 	retry := sent{method: http.MethodPost, target: "/v1/posts/" + id + "/retry", key: key}
-	f.refused(t, "a post whose file is gone", retry, http.StatusConflict, "post.retry.status")
+	f.refused(t, "a post whose file is gone", retry, http.StatusConflict, "post.retry.media")
 }
 
 // "Environment … prefix doesn't match": what is made in one is not there in the other, for the same organization.

@@ -113,7 +113,7 @@ func TestContentTypes(t *testing.T) {
 	}
 	s := good.with("Content-Encoding", "gzip")
 	s.body = "\x1f\x8b\x08\x00bomb"
-	f.refused(t, "compressed: nothing is decompressed", s, http.StatusBadRequest, "body.json")
+	f.refused(t, "compressed: nothing is decompressed", s, http.StatusUnsupportedMediaType, "body.content_encoding")
 }
 
 // An id of the wrong form is one that never was: 404, on every route, by every way of naming.

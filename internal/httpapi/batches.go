@@ -20,7 +20,7 @@ type createPosts struct {
 	Text         string        `json:"text,omitempty" doc:"The text of targets that have none of their own."`
 	Media        []mediaInput  `json:"media,omitempty" doc:"The media of targets that have none of their own."`
 	FirstComment *firstComment `json:"firstComment,omitempty" doc:"That of targets that have none of their own."`
-	PublishNow   *bool         `json:"publishNow,omitempty" doc:"What happens without scheduledAt anyway."`
+	PublishNow   *bool         `json:"publishNow,omitempty" doc:"true excludes scheduledAt, which is what happens without it anyway; false needs one."`
 	ScheduledAt  *time.Time    `json:"scheduledAt,omitempty" doc:"When to publish, at least a second from now; without it, at once."`
 	ProfileID    *string       `json:"profileId,omitempty" doc:"Only accounts of this profile are meant."`
 }

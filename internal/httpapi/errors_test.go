@@ -83,7 +83,9 @@ func TestRequestIDs(t *testing.T) {
 	}{
 		{"none", nil, made},
 		{"a valid one", []string{"Aa0._-"}, "Aa0._-"},
-		{"the longest", []string{strings.Repeat("x", 128)}, strings.Repeat("x", 128)},
+		{"the longest", []string{strings.Repeat("x-", 64)}, strings.Repeat("x-", 64)},
+		{"a trace id", []string{strings.Repeat("0f", 16)}, strings.Repeat("0f", 16)},
+		{"a word as long as the secret part of a key", []string{strings.Repeat("x", 38)}, ""},
 		{"too long", []string{strings.Repeat("x", 129)}, made},
 		{"empty", []string{""}, made},
 		{"two", []string{"a", "b"}, made},

@@ -5,6 +5,7 @@ package httpapi
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,8 +43,12 @@ func TestEachThingIsLookedUpOnce(t *testing.T) {
 	key := f.newKey(t)
 	account, file := f.connectTo(t, key, "linkedin", "bob"), f.upload(t, key)
 	media := `{"kind":"image","mediaId":"` + file + `"}`
-	byID, byName := targetOf(account, ""), `{"platform":"linkedin"}`
-	targets := strings.Repeat(byID+","+byName+",", 12) + byID
+	var all []string
+	for i := range 25 {
+		text := fmt.Sprintf(`"text":"%d"}`, i) // or it would be the same twice
+		all = append(all, []string{`{"accountId":"` + account + `",`, `{"platform":"linkedin",`}[i%2]+text)
+	}
+	targets := strings.Join(all, ",")
 	s := publication(key, targets, `,"text":"x","scheduledAt":"`+later+`","media":[`+strings.Repeat(media+",", 19)+media+`]`)
 	ok[batch](t, f, s.with("Traceparent", "00-"+callersTrace+"-"+callersSpan+"-01"))
 	stop()

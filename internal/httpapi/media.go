@@ -123,10 +123,10 @@ func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, err
 // If the Idempotency-Key was answered before, the file that comes this time is read only to see whether it is the same.
 // Nothing of it is stored.
 func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
-	query, err := r.ReadQuery()
-	if err != nil {
+	if err := endpoint.CheckEncoding(r.HTTP().Header); err != nil {
 		return medium{}, err
 	}
+	query := r.Query()
 	var named *string
 	if query.Has(profileParam.Name) {
 		id := query.Get(profileParam.Name)

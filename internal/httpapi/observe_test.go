@@ -41,7 +41,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	for labels, want := range map[[3]string]float64{
 		{"/v1/profiles/{id}", "GET", "404"}: 201,
 		{"unmatched", "GET", "404"}:         201,
-		{"/v1/whoami", "GET", "200"}:        201,
+		{"/v1/whoami", "GET", "400"}:        201,
 		{"/v1/whoami", "GET", "401"}:        201,
 		{"/v1/whoami", "_OTHER", "405"}:     201,
 	} {

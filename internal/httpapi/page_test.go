@@ -119,7 +119,7 @@ func TestLimitAndCursor(t *testing.T) {
 		{"the least", "limit=1", 1, ""},
 		{"the most", "limit=200", 200, ""},
 		{"a cursor", "limit=200&cursor=" + cursor, 200, ""},
-		{"unknown parameters are ignored", "page=7&profileId=x&limit=2", 2, ""},
+		{"an unknown one", "page=7&limit=2", 0, "page"},
 		{"zero", "limit=0", 0, "limit"},
 		{"one too many", "limit=201", 0, "limit"},
 		{"negative", "limit=-1", 0, "limit"},

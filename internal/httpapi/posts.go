@@ -6,7 +6,6 @@ package httpapi
 import (
 	"encoding/json"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
@@ -166,10 +165,10 @@ func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
 // postFilter reads the parameters that narrow the list. errorCode may be anything: a platform's codes are its own.
 func postFilter(query url.Values) (f store.PostFilter, err error) {
 	// One after the other, so that the first mistake is the one that is told.
-	if f.Platforms, err = endpoint.ListParam(query, "platform", slices.Concat(platformNames, otherPlatforms)); err != nil {
+	if f.Platforms, err = endpoint.ListParam(query, "platform", platformNames, otherPlatforms...); err != nil {
 		return f, err
 	}
-	if f.Statuses, err = endpoint.ListParam(query, "status", slices.Concat(postStatuses, otherStatuses)); err != nil {
+	if f.Statuses, err = endpoint.ListParam(query, "status", postStatuses, otherStatuses...); err != nil {
 		return f, err
 	}
 	if f.ErrorCodes, err = endpoint.ListParam(query, "errorCode", nil); err != nil {

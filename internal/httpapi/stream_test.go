@@ -273,7 +273,7 @@ func TestStreamIsDescribed(t *testing.T) {
 		}
 	}
 	want := map[string]string{"200": eventStream}
-	for _, status := range []string{"401", "404", "429", "500", "503"} {
+	for _, status := range []string{"400", "401", "404", "429", "500", "503"} {
 		want[status] = "application/json"
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -5,6 +5,7 @@ package key_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,6 +28,13 @@ func TestRedact(t *testing.T) {
 		{"text without it is left as it is", "quota exceeded: secrets=10", s, "quota exceeded: secrets=10"},
 		{"no key hides nothing, and does not cut the text to pieces", "quota exceeded", "", "quota exceeded"},
 		{"no text", "", s, ""},
+		{"decimal bytes, as %v prints them", fmt.Sprintf("data: map[LMP_API_KEY:%v]", []byte(s)), s, "data: map[LMP_API_KEY:[[redacted]]]"},
+		{"decimal bytes, as Rust and Python print them", "[" + strings.ReplaceAll(strings.Trim(fmt.Sprintf("%d", []byte(s)), "[]"), " ", ", ") + "]", s, "[[redacted]]"},
+		{"decimal bytes in JSON", strings.ReplaceAll(fmt.Sprintf("%d", []byte(s)), " ", ","), s, "[[redacted]]"},
+		{"bytes, as %#v prints them", fmt.Sprintf("%#v", []byte(s)), s, "[]byte{[redacted]}"},
+		{"hexadecimal", fmt.Sprintf("%x %X", s, s), s, "[redacted] [redacted]"},
+		{"hexadecimal, spaced", fmt.Sprintf("% x", s), s, "[redacted]"},
+		{"octal", fmt.Sprintf("%o", []byte(s)), s, "[[redacted]]"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			if got := key.Redact(tc.text, tc.key); got != tc.want {

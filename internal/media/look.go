@@ -9,7 +9,6 @@ import (
 	"errors"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"slices"
@@ -33,7 +32,7 @@ const (
 // begins as: its container tells no more without parsing all of it.
 var headers = map[string]func(io.Reader) (image.Config, error){
 	"image/gif":  gif.DecodeConfig,
-	"image/jpeg": jpeg.DecodeConfig,
+	"image/jpeg": jpegSize,
 	"image/png":  png.DecodeConfig,
 	"image/webp": webp.DecodeConfig,
 }

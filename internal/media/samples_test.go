@@ -41,6 +41,22 @@ func samples(t testing.TB) []sample {
 		{"jpeg", jpegOf.Bytes(), "image/jpeg", nil},
 		{"jpeg with long profiles first", padded(jpegOf.Bytes(), 8), "image/jpeg", nil},
 		{"jpeg with nothing but profiles", padded(jpegOf.Bytes(), 15)[:900_000], "", media.ErrBroken},
+		{"jpeg with sampling 2x2,1x1,1x2", frame(0xc0, 8, 40, 30, 0x22, 0x11, 0x12), "image/jpeg", nil},
+		{"jpeg with sampling 3x1", frame(0xc0, 8, 40, 30, 0x31, 0x11, 0x11), "image/jpeg", nil},
+		{"jpeg in CMYK with sampling 2x1 of its last", frame(0xc0, 8, 40, 30, 0x11, 0x11, 0x11, 0x21), "image/jpeg", nil},
+		{"jpeg, extended, of 12 bits", frame(0xc1, 12, 40, 30, 0x11), "image/jpeg", nil},
+		{"jpeg, progressive", frame(0xc2, 8, 40, 30, 0x22, 0x11, 0x11), "image/jpeg", nil},
+		{"jpeg, lossless", frame(0xc3, 16, 40, 30, 0x11), "image/jpeg", nil},
+		{"jpeg, arithmetic", frame(0xc9, 8, 40, 30, 0x22, 0x11, 0x11), "image/jpeg", nil},
+		{"jpeg, progressive and arithmetic", frame(0xca, 8, 40, 30, 0x22, 0x11, 0x11), "image/jpeg", nil},
+		{"jpeg with two components", frame(0xc0, 8, 40, 30, 0x11, 0x11), "image/jpeg", nil},
+		{"jpeg without a component", frame(0xc0, 8, 40, 30), "", media.ErrBroken},
+		{"jpeg without width", frame(0xc0, 8, 0, 30, 0x11), "", media.ErrBroken},
+		{"jpeg of too many pixels", frame(0xc0, 8, 10_001, 10_000, 0x11), "", media.ErrDimensions},
+		{"jpeg with a table for a frame", frame(0xc4, 8, 40, 30, 0x11), "", media.ErrBroken},
+		{"jpeg whose frame is cut", frame(0xc0, 8, 40, 30, 0x11)[:10], "", media.ErrBroken},
+		{"jpeg whose scan comes first", append([]byte("\xff\xd8\xff\xda\x00\x02"), frame(0xc0, 8, 40, 30, 0x11)[2:]...), "", media.ErrBroken},
+		{"jpeg with fill bytes", append([]byte("\xff\xd8\xff\xff\xff"), frame(0xc0, 8, 40, 30, 0x11)[3:]...), "image/jpeg", nil},
 		{"webp", webp(40, 30), "image/webp", nil},
 		{"mp4", mp4(10_000), "video/mp4", nil},
 		{"quicktime", slices.Concat([]byte("\x00\x00\x00\x14ftypqt  \x00\x00\x02\x00qt  "), make([]byte, 100)), "video/quicktime", nil},
@@ -129,4 +145,16 @@ func FuzzLook(f *testing.F) {
 			t.Fatalf("%+v of %d bytes", file, len(content))
 		}
 	})
+}
+
+// frame is a JPEG as far as its frame header, of this kind, with these samplings, and the beginning of a scan.
+func frame(mark, bits byte, width, height uint16, samplings ...byte) []byte {
+	b := []byte{0xff, 0xd8, 0xff, mark}
+	b = binary.BigEndian.AppendUint16(b, uint16(8+3*len(samplings)))
+	b = binary.BigEndian.AppendUint16(append(b, bits), height)
+	b = append(binary.BigEndian.AppendUint16(b, width), byte(len(samplings)))
+	for i, sampling := range samplings {
+		b = append(b, byte(i+1), sampling, 0)
+	}
+	return append(b, 0xff, 0xda, 0, 2, 0xff, 0xd9)
 }

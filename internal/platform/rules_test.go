@@ -37,6 +37,8 @@ func TestCheck(t *testing.T) {
 		{"an ordinary post", "bluesky", platform.Content{Text: "Hello"}, ""},
 		{"neither text nor media", "bluesky", platform.Content{}, "bluesky.text.non_empty"},
 		{"blanks are no text", "linkedin", platform.Content{Text: " \n\u00a0"}, "linkedin.text.non_empty"},
+		{"a zero-width space is no text", "bluesky", platform.Content{Text: "\u200b"}, "bluesky.text.non_empty"},
+		{"a word joiner is no text", "linkedin", platform.Content{Text: "\u2060\n"}, "linkedin.text.non_empty"},
 		{"media need no text", "bluesky", platform.Content{Media: images(1)}, ""},
 
 		{"300 letters", "bluesky", platform.Content{Text: strings.Repeat("a", 300)}, ""},
@@ -44,6 +46,9 @@ func TestCheck(t *testing.T) {
 		{"what is counted is graphemes, not code points", "bluesky", platform.Content{Text: strings.Repeat(family, 120)}, ""},
 		{"300 graphemes that are too many bytes", "bluesky", platform.Content{Text: strings.Repeat(family, 121)}, "bluesky.text.max_bytes"},
 		{"combining marks are no graphemes", "bluesky", platform.Content{Text: strings.Repeat("e\u0301", 300)}, ""},
+		{"conjuncts of Devanagari", "bluesky", platform.Content{Text: strings.Repeat("क्ष", 200)}, ""},
+		{"300 of them", "bluesky", platform.Content{Text: strings.Repeat("क्ष", 300)}, ""},
+		{"301 of them", "linkedin", platform.Content{Text: strings.Repeat("क्ष", 3001)}, "linkedin.text.max_graphemes"},
 		{"LinkedIn takes 3,000", "linkedin", platform.Content{Text: strings.Repeat(family, 3000)}, ""},
 		{"and no more", "linkedin", platform.Content{Text: strings.Repeat("a", 3001)}, "linkedin.text.max_graphemes"},
 
@@ -110,5 +115,41 @@ func TestEveryPlatformHasLimits(t *testing.T) {
 	}
 	if _, ok := catalog.All.Get("myspace"); ok {
 		t.Error("there is an unknown platform")
+	}
+}
+
+// What is one grapheme by Unicode 15.1 and later: conjuncts, with a vowel, with ZWJ or a nukta in them, and of three
+// consonants.
+func TestConjunctsAreOneGrapheme(t *testing.T) {
+	bluesky, _ := catalog.All.Get("bluesky")
+	for script, conjuncts := range map[string][]string{
+		"Devanagari": {"क्ष", "त्र", "क्षि", "क्‍ष", "क़्ष", "स्त्र"},
+		"Bengali":    {"ক্ষ", "ন্ত্র"}, "Telugu": {"క్ష", "స్త్ర"}, "Gujarati": {"ક્ષ"}, "Malayalam": {"ക്ഷ"}, "Odia": {"କ୍ଷ"},
+	} {
+		for _, c := range conjuncts {
+			bluesky.Limits.TextBytes = 0
+			if f := bluesky.Check(platform.Content{Text: strings.Repeat(c, 300)}); f != nil {
+				t.Errorf("%s: 300 × %s: %s", script, c, f.Message)
+			}
+			if f := bluesky.Check(platform.Content{Text: strings.Repeat(c, 301)}); f == nil || !strings.Contains(f.Message, "301") {
+				t.Errorf("%s: 301 × %s: %+v", script, c, f)
+			}
+		}
+	}
+}
+
+func TestIsBlank(t *testing.T) {
+	for _, blank := range []string{
+		"", " ", "\t\r\n", "\u00a0", "\u00ad", "\u034f", "\u061c", "\u115f\u1160", "\u180e", "\u200b", "\u200d", "\u200e\u200f", "\u2028", "\u2060",
+		"\u2064", "\u3000", "\u3164", "\ufe0f", "\ufeff", "\uffa0", "\u202e\u202c", "\U000e0001", "\U000e0100", " \u200b \u2060\n",
+	} {
+		if !platform.IsBlank(blank) {
+			t.Errorf("%q is seen", blank)
+		}
+	}
+	for _, seen := range []string{"a", "0", ".", "\u200ba", "é", "e\u0301", "👨‍👩‍👧‍👦", "❤\ufe0f", "\u0600", "ー", "\u00b7", "क्ष"} {
+		if platform.IsBlank(seen) {
+			t.Errorf("%q is not seen", seen)
+		}
 	}
 }

@@ -115,7 +115,10 @@ func (p *Posting) Retry(
 		}
 		return queued, err
 	})
-	if errors.Is(err, store.ErrState) {
+	switch {
+	case errors.Is(err, store.ErrMediaGone):
+		return queued, errMediaGone
+	case errors.Is(err, store.ErrState):
 		return queued, errNotRetryable
 	}
 	return queued, OrNotFound(err, ErrNoPost)

@@ -6,6 +6,7 @@ package posting
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ type Draft struct {
 	Text         string
 	Media        []Media
 	FirstComment *string
-	PublishNow   *bool      // true excludes ScheduledAt, and says nothing that its absence does not
+	PublishNow   *bool      // true excludes ScheduledAt, false needs it; nil: whatever ScheduledAt says
 	ScheduledAt  *time.Time // nil: at once
 	ProfileID    *string    // only accounts of this profile are meant; nil: all that the caller reaches
 }
@@ -68,6 +69,8 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 		return nil, errTargetsMax
 	case d.PublishNow != nil && *d.PublishNow && d.ScheduledAt != nil:
 		return nil, errMode
+	case d.PublishNow != nil && !*d.PublishNow && d.ScheduledAt == nil:
+		return nil, errNoMode // to publish at once is what was not wanted
 	}
 	if err := p.checkSchedule(d.ScheduledAt); err != nil {
 		return nil, err
@@ -95,9 +98,27 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 		if err := p.preflight(ctx, find, post, at+"."); err != nil {
 			return nil, err
 		}
+		if first := slices.IndexFunc(posts, func(p store.Post) bool { return sameContent(p, post) }); first >= 0 {
+			return nil, errTwice(first, i)
+		}
 		posts = append(posts, post)
 	}
 	return posts, nil
+}
+
+// sameContent tells whether two posts would look the same where they go: one account, named by its id and by its
+// platform, would have the same thing published twice.
+func sameContent(a, b store.Post) bool {
+	options := func(p store.Post) platform.Options { // none, and those of the platform that say nothing, are the same
+		o := platform.Options{}
+		if p.Options != nil {
+			o = *p.Options
+		}
+		o.Platform = p.Platform
+		return o
+	}
+	return a.AccountID == b.AccountID && a.Text == b.Text && a.FirstComment == b.FirstComment &&
+		slices.Equal(a.Media, b.Media) && options(a) == options(b)
 }
 
 // viewFor is what a caller reaches, narrowed to a profile if one is named (not nil). Of all that it does not show, the
@@ -139,8 +160,8 @@ func postFor(ctx context.Context, find *finder, d Draft, i int, at string) (stor
 	if t.FirstComment != nil {
 		comment = t.FirstComment
 	}
-	if comment != nil { // "" is none to the store, so one without text can't be told from that later
-		if p.FirstComment = *comment; p.FirstComment == "" {
+	if comment != nil { // "" is none to the store, so one without text can't be told from that later, nor be seen
+		if p.FirstComment = *comment; platform.IsBlank(p.FirstComment) {
 			return p, errCommentEmpty(at)
 		}
 	}
@@ -297,6 +318,11 @@ func accountFor(ctx context.Context, find *finder, t Target, at string) (store.A
 		// First, so that a typing error is told as such, and not as a platform of which no account is connected.
 		if _, known := catalog.All.Get(*t.Platform); !known {
 			return store.Account{}, NoPlatform(at + ".platform")
+		}
+	}
+	if t.Options != nil {
+		if _, known := catalog.All.Get(t.Options.Platform); !known {
+			return store.Account{}, NoPlatform(at + ".options.platform")
 		}
 	}
 	account, err := lookUpAccount(ctx, find, t, at)

@@ -4,6 +4,8 @@
 package posting
 
 import (
+	"strconv"
+
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
@@ -12,7 +14,7 @@ import (
 // whether a thing is somebody else's.
 var (
 	ErrNoProfile = problem.NewNotFound("There is no profile with this id that the key reaches.",
-		"GET /v1/profiles lists the profiles that the key reaches.")
+		"Send the profile's id, not its slug or name: GET /v1/profiles lists those that the key reaches, with all three.")
 	ErrNoAccount = problem.NewNotFound("There is no account with this id that the key reaches.",
 		"GET /v1/accounts lists the accounts that the key reaches.")
 	ErrNoMedia = problem.NewNotFound("There is no media file with this id that the key reaches.",
@@ -33,6 +35,8 @@ var (
 		"Send several requests.")
 	errMode = problem.NewInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.",
 		"Send one of them.")
+	errNoMode = problem.NewInvalid("mode_conflict", "publishNow is false, and there is no scheduledAt.",
+		"Send a scheduledAt, or leave publishNow out to publish at once. Nothing keeps drafts here.")
 	errScheduledAt = problem.NewInvalid("scheduledAt.future", "scheduledAt is not at least a second from now.",
 		"Leave it out to publish at once.")
 	errEditEmpty = problem.NewInvalid("body", "The request changes nothing.", "Send scheduledAt, text or media.")
@@ -47,6 +51,13 @@ var (
 		"The key reaches several accounts of a target's platform.",
 		"Send the accountId of the one that is meant; GET /v1/accounts lists them.")
 )
+
+// errTwice is for two targets that go to the same account with the same content, which stand at these places.
+func errTwice(first, second int) *problem.Problem {
+	return problem.NewInvalid("targets.duplicate",
+		"Targets "+strconv.Itoa(first)+" and "+strconv.Itoa(second)+" would publish the same to the same account.",
+		"Leave one of them out, or give them different texts.")
+}
 
 // errCommentEmpty is for the first comment of the target that stands at.
 func errCommentEmpty(at string) *problem.Problem {
@@ -68,6 +79,8 @@ var (
 		"Only queued posts can be canceled.")
 	errNotEditable = problem.NewConflict("post.status", "The post is not queued any more, or its time has come.",
 		"Only posts that are still to come can be changed.")
+	errMediaGone = problem.NewConflict("post.retry.media", "A media file of the post has been deleted.",
+		"Upload it again with POST /v1/media, and make a new post with it.")
 	errNotRetryable = problem.NewConflict("post.retry.status", "The post has not failed, or its account is disconnected.",
 		"Only posts that are failed, rejected or canceled can be tried again.")
 )

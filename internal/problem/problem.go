@@ -22,6 +22,7 @@ const (
 	NoMethod             // it is there, and can't be asked for this
 	Conflict             // its state does not allow it
 	TooLarge             // it is more than is taken
+	Unsupported          // it is written in a way that is not read
 	RateLimited          // they have asked too often
 	Gone                 // they did not wait for the answer, and nobody reads it
 	Upstream             // a platform could not be asked

@@ -32,6 +32,8 @@ var (
 	ErrNotFound = errors.New("there is no such thing that the caller reaches")
 	// ErrState says that the thing is there and not in a state in which this can be done to it.
 	ErrState = errors.New("the state does not allow it")
+	// ErrMediaGone is an ErrState: a file that the thing needs has been deleted.
+	ErrMediaGone = fmt.Errorf("%w: a media file of it is gone", ErrState)
 	// ErrClaimLost says that another process has taken a claim over, because this one seemed dead.
 	ErrClaimLost = errors.New("the claim was taken over")
 	// ErrMismatch says that an idempotency key was used before with another body.

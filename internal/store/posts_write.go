@@ -250,7 +250,7 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 }
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
-// its account is gone, or one of its media. madeBy is the reference of who asks for it, whose the post is from now on.
+// its account is gone. ErrMediaGone: one of its media is. madeBy is the reference of who asks for it, whose the post is from now on.
 func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {
@@ -269,7 +269,7 @@ func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 			return Post{}, fmt.Errorf("find the media of post %s: %w", id, err)
 		}
 		if len(media) != len(r.Media) {
-			return Post{}, ErrState
+			return Post{}, ErrMediaGone
 		}
 	}
 	r.Status, r.MadeBy, r.ScheduledAt = Queued, madeBy, fromMicros(micros(at))

@@ -5,6 +5,8 @@ package integration_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -199,6 +201,7 @@ func sendEverywhere(ctx context.Context, api *server, text string) {
 	} {
 		send(ctx, http.MethodGet, api.url+path, authorized)
 	}
+	sendNames(ctx, api, authorized, text)
 	send(ctx, text, api.url+"/v1/whoami", authorized)
 	send(ctx, http.MethodPost, api.url+"/v1/api-keys", authorized)
 	send(ctx, http.MethodDelete, api.url+"/v1/api-keys/"+text, authorized)
@@ -213,10 +216,38 @@ func sendEverywhere(ctx context.Context, api *server, text string) {
 	_, _ = io.Copy(io.Discard, connection)
 }
 
+// sendNames puts a text, as it is and in the ways that programs write bytes, where names and values belong: in the
+// bodies, the query and the header of a write that is let in and keeps its answer.
+func sendNames(ctx context.Context, api *server, authorized http.Header, text string) {
+	GinkgoHelper()
+	for i, form := range []string{
+		text, hex.EncodeToString([]byte(text)), base64.StdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)),
+		strings.Trim(fmt.Sprintf("%d", []byte(text)), "[]"),
+	} {
+		header := authorized.Clone()
+		header["X-Request-Id"] = []string{form}
+		header["Content-Type"] = []string{"application/json"}
+		for j, body := range []string{
+			`{"` + form + `":1}`, `{"targets":[{"` + form + `":1}]}`, `{"` + form + `":1,"` + form + `":2}`, `{"targets":[{"platform":"` + form + `"}]}`,
+		} {
+			header["Idempotency-Key"] = []string{fmt.Sprint(text, i, j)} // each keeps its answer
+			sendBody(ctx, http.MethodPost, api.url+"/v1/posts", header, body)
+		}
+		sendBody(ctx, http.MethodPost, api.url+"/v1/accounts/connect/bluesky/complete", header, `{"identifier":"a","appPassword":"b","`+form+`":"x"}`)
+		send(ctx, http.MethodGet, api.url+"/v1/posts?"+url.QueryEscape(form)+"=1", header)
+		send(ctx, http.MethodGet, api.url+"/v1/posts?status="+url.QueryEscape(form), header)
+	}
+}
+
 func send(ctx context.Context, method, url string, header http.Header) {
 	GinkgoHelper()
+	sendBody(ctx, method, url, header, "")
+}
+
+func sendBody(ctx context.Context, method, url string, header http.Header, body string) {
+	GinkgoHelper()
 	Expect(pace.Wait(ctx)).To(Succeed())
-	request, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	Expect(err).NotTo(HaveOccurred())
 	request.Header = header
 	response, err := httpClient.Do(request)

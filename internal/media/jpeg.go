@@ -1,0 +1,96 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package media
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"image"
+	"io"
+)
+
+// Markers of JPEG (ITU-T T.81, table B.1), behind their 0xff.
+const (
+	markSOI      = 0xd8
+	markEOI      = 0xd9
+	markSOS      = 0xda
+	markTEM      = 0x01
+	markRST0     = 0xd0
+	markRST7     = 0xd7
+	markSOF0     = 0xc0
+	markSOF15    = 0xcf
+	markDHT      = 0xc4 // these three stand amid the frame headers, and are none
+	markReserved = 0xc8
+	markDAC      = 0xcc
+)
+
+var errJPEG = errors.New("no JPEG with a frame header")
+
+// jpegSize reads the dimensions of a JPEG from its frame header, whatever kind of JPEG it is. It is not image/jpeg,
+// which can show only some of them and refuses the others by their header: those of arithmetic coding, of 12 bits, and
+// of unusual sampling. Platforms take them, and nothing is decoded here.
+func jpegSize(from io.Reader) (image.Config, error) {
+	r := bufio.NewReader(from)
+	var begin [2]byte
+	if _, err := io.ReadFull(r, begin[:]); err != nil || begin != [2]byte{0xff, markSOI} {
+		return image.Config{}, errJPEG
+	}
+	for {
+		mark, err := nextMarker(r)
+		switch {
+		case err != nil:
+			return image.Config{}, err
+		case mark == markTEM || markRST0 <= mark && mark <= markRST7: // they have no length
+			continue
+		case mark == markSOI || mark == markEOI || mark == markSOS: // a scan before its frame
+			return image.Config{}, errJPEG
+		}
+		var length [2]byte
+		if _, err := io.ReadFull(r, length[:]); err != nil {
+			return image.Config{}, err
+		}
+		rest := int(binary.BigEndian.Uint16(length[:])) - len(length)
+		if isFrame(mark) {
+			return frameSize(r, rest)
+		}
+		if _, err := r.Discard(max(0, rest)); err != nil {
+			return image.Config{}, err
+		}
+	}
+}
+
+// nextMarker skips to the next marker. Bytes before it are not valid, and other decoders skip them as well.
+func nextMarker(r *bufio.Reader) (byte, error) {
+	for {
+		b, err := r.ReadByte()
+		for err == nil && b == 0xff {
+			if b, err = r.ReadByte(); err == nil && b != 0xff && b != 0 { // any number of 0xff may come before
+				return b, nil
+			}
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+func isFrame(mark byte) bool {
+	return markSOF0 <= mark && mark <= markSOF15 && mark != markDHT && mark != markReserved && mark != markDAC
+}
+
+// frameSize reads a frame header of so many bytes (T.81, B.2.2): precision, height, width, and three bytes for each
+// component. A height of 0 is told later, by a marker that next to nobody reads; it is taken for broken.
+func frameSize(r io.Reader, length int) (image.Config, error) {
+	var header [6]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return image.Config{}, err
+	}
+	if components := int(header[5]); components == 0 || length != len(header)+3*components {
+		return image.Config{}, errJPEG
+	}
+	return image.Config{
+		Height: int(binary.BigEndian.Uint16(header[1:])), Width: int(binary.BigEndian.Uint16(header[3:])),
+	}, nil
+}
