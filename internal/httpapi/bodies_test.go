@@ -134,11 +134,11 @@ func FuzzPost(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string, micros int64, n int, full bool) {
 		at := time.UnixMicro(micros % 200_000_000_000_000_000).UTC()
 		p := &postDetail{post: post{
-			ID: a, Platform: platform.Name(b), Status: store.Status(a), Text: b, MediaRefs: []store.MediaRef{}, Sandbox: full, CreatedAt: at, UpdatedAt: at.Add(time.Nanosecond),
+			ID: a, Platform: platform.Name(b), Status: store.Status(a), Text: b, MediaRefs: []mediaRef{}, Sandbox: full, CreatedAt: at, UpdatedAt: at.Add(time.Nanosecond),
 		}, Attempts: []attempt{}}
 		for range n & 3 {
 			p.Attempts = append(p.Attempts, attempt{ID: b, AttemptNumber: n, StartedAt: at, Succeeded: full})
-			p.MediaRefs = append(p.MediaRefs, store.MediaRef{Kind: a, MediaID: b, AltText: a})
+			p.MediaRefs = append(p.MediaRefs, mediaRef{Kind: a, MediaID: stringOrNull(b), AltText: a})
 		}
 		if full {
 			p.ProfileID, p.AccountID, p.PlatformURI, p.PlatformCID = &a, &b, &b, &a

@@ -52,7 +52,7 @@ func TestAPostIsPublishedAtOnce(t *testing.T) {
 	if a := p.Attempts[0]; !a.Succeeded || a.AttemptNumber != 1 || a.FinishedAt == nil || a.ErrorCode != nil {
 		t.Errorf("%+v", a)
 	}
-	if len(p.MediaRefs) != 1 || p.MediaRefs[0].MediaID != file || p.MediaRefs[0].AltText != "a line" {
+	if len(p.MediaRefs) != 1 || *p.MediaRefs[0].MediaID != file || p.MediaRefs[0].AltText != "a line" {
 		t.Errorf("media %+v", p.MediaRefs)
 	}
 }

@@ -105,12 +105,18 @@ func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 // deleteMedia removes the row first: bytes without a row are swept up later, while a row without bytes would be a file
 // that can be listed, chosen for a post, and not published.
 func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
-	gone, err := deleteNamed(r, (*store.Tx).DeleteMedia)
+	needed := false // by a post that the caller does not reach
+	gone, err := deleteNamed(r, func(tx *store.Tx, id string) (err error) {
+		needed, err = tx.DeleteMedia(id)
+		return err
+	})
 	switch {
 	case errors.Is(err, store.ErrState):
 		return gone, errMediaInUse
 	case err != nil:
 		return gone, posting.OrNotFound(err, posting.ErrNoMedia)
+	case needed:
+		return gone, nil
 	}
 	// Whether the caller still waits or not: the row is gone, so nobody could ask for it again.
 	a.deleteBlob(context.WithoutCancel(r.Context()), r, r.View().BlobKey(r.Param()))

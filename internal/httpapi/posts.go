@@ -26,7 +26,7 @@ type post struct {
 	Platform    platform.Name     `json:"platform"`
 	Status      store.Status      `json:"status" doc:"failed: it may go better another time; rejected: not unless something is changed."`
 	Text        string            `json:"text"`
-	MediaRefs   []store.MediaRef  `json:"mediaRefs"`
+	MediaRefs   []mediaRef        `json:"mediaRefs"`
 	ScheduledAt *time.Time        `json:"scheduledAt" doc:"null: it was to be published at once."`
 	PublishedAt *time.Time        `json:"publishedAt"`
 	PlatformURI *string           `json:"platformUri" doc:"Where it is, in the platform's terms."`
@@ -43,6 +43,21 @@ type postAccount struct {
 	Platform          platform.Name `json:"platform"`
 	PlatformAccountID string        `json:"platformAccountId"`
 	DisplayName       *string       `json:"displayName"`
+}
+
+// mediaRef is a file of a post.
+type mediaRef struct {
+	Kind    string  `json:"kind"`
+	MediaID *string `json:"mediaId" doc:"null: the key, which is pinned to a profile, does not reach the file, or it has been deleted."`
+	AltText string  `json:"altText,omitempty"`
+}
+
+func mediaRefsOf(media []store.MediaRef) []mediaRef {
+	refs := make([]mediaRef, 0, len(media))
+	for _, m := range media {
+		refs = append(refs, mediaRef{m.Kind, stringOrNull(m.MediaID), m.AltText})
+	}
+	return refs
 }
 
 // postDetail is a post with what was tried. A list shows posts without that: it would be a query for each.
@@ -73,7 +88,7 @@ func (a *API) postOf(p store.Post) post {
 		Platform:    p.Platform,
 		Status:      p.Status,
 		Text:        p.Text,
-		MediaRefs:   p.Media,
+		MediaRefs:   mediaRefsOf(p.Media),
 		ScheduledAt: timeOrNull(p.ScheduledAt),
 		PublishedAt: timeOrNull(p.PublishedAt),
 		PlatformURI: stringOrNull(p.Receipt.URI),
@@ -82,10 +97,6 @@ func (a *API) postOf(p store.Post) post {
 		Sandbox:     a.config.Environment == key.Test,
 		CreatedAt:   p.CreatedAt,
 		UpdatedAt:   p.UpdatedAt,
-	}
-	// A post of the request itself has no list, one from the database may have an empty one: both are shown alike.
-	if shown.MediaRefs == nil {
-		shown.MediaRefs = []store.MediaRef{} // its JSON is [], never null
 	}
 	if ref := p.Account; ref != nil { // a disconnected account takes its name along
 		shown.Account = &postAccount{ref.ID, ref.Platform, ref.PlatformAccountID, stringOrNull(ref.DisplayName)}

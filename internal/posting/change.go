@@ -72,7 +72,7 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 		}
 		edit.Media, post.Media = &refs, refs
 	case len(post.Media) > 0: // what the change does not name stays, and counts all the same
-		if err := find.addMediaOf(ctx, p.o.Store.Work(), post); err != nil {
+		if err := find.addMediaOf(ctx, p.o.Store.Work(), &post); err != nil {
 			return store.Edit{}, err
 		}
 	}

@@ -302,11 +302,15 @@ func (f *finder) medium(ctx context.Context, id string) (store.Media, error) {
 
 // addMediaOf makes the files of a post known. Its caller reaches the post, and with it these files, even those of
 // another profile, which somebody who reaches the whole organization may have chosen. Without this, whoever is confined
-// to the post's profile could not change its text, because its files would not be found.
-func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p store.Post) error {
+// to the post's profile could not change its text, because its files would not be found. They are told of no id of such
+// a file, so the post gets it back here.
+func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p *store.Post) error {
 	files, _, err := work.MediaOf(ctx, p.ID)
-	for _, m := range files {
+	for i, m := range files {
 		f.media[m.ID] = m
+		if i < len(p.Media) {
+			p.Media[i].MediaID = m.ID
+		}
 	}
 	return err
 }

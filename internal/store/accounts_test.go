@@ -94,7 +94,7 @@ func TestMedia(t *testing.T) {
 		if got, err := db.Work().Unreferenced(t.Context(), append(keys, gone...)); err != nil || !cmp.Equal(got, gone) {
 			t.Errorf("unreferenced %q, %v", got, err)
 		}
-		remove := func(tx *store.Tx) error { return tx.DeleteMedia(m1.ID) }
+		remove := func(tx *store.Tx) error { _, err := tx.DeleteMedia(m1.ID); return err }
 		if err := v.Write(t.Context(), remove); !errors.Is(err, store.ErrState) {
 			t.Errorf("deleted though a post needs it: %v", err)
 		}

@@ -132,7 +132,7 @@ func TestUndo(t *testing.T) {
 		if _, err := v.Post(t.Context(), doubtful.ID); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("the post: %v", err)
 		}
-		write(t, v, func(tx *store.Tx) error { return tx.DeleteMedia(m.ID) }) // nothing needs it any more
+		write(t, v, func(tx *store.Tx) error { _, err := tx.DeleteMedia(m.ID); return err }) // nothing needs it any more
 		for id, want := range map[string]store.Status{kept.ID: store.Publishing, settled.ID: store.Published} {
 			if got := read(t, v, id); got.Status != want {
 				t.Errorf("a post that is none of its business: %s, want %s", got.Status, want)

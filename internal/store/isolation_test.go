@@ -48,7 +48,7 @@ func reaches(t *testing.T, v *store.View, own store.Account, accountID, mediaID,
 	_, got["Media"] = v.Media(t.Context(), mediaID)
 	_, got["Post"] = v.Post(t.Context(), queuedID)
 	got["DeleteAccount"] = tx(func(tx *store.Tx) error { return tx.DeleteAccount(accountID) })
-	got["DeleteMedia"] = tx(func(tx *store.Tx) error { return tx.DeleteMedia(mediaID) })
+	got["DeleteMedia"] = tx(func(tx *store.Tx) error { _, err := tx.DeleteMedia(mediaID); return err })
 	got["EditPost"] = tx(func(tx *store.Tx) error { _, err := tx.EditPost(queuedID, store.Edit{Text: &text}); return err })
 	got["CancelPost"] = tx(func(tx *store.Tx) error { _, err := tx.CancelPost(queuedID); return err })
 	got["RequeuePost"] = tx(func(tx *store.Tx) error { _, err := tx.RequeuePost(failedID, "k", time.Time{}); return err })

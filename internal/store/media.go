@@ -32,10 +32,13 @@ WHERE {scope m} AND (m.created_at, m.id) < (?, ?) ORDER BY m.created_at DESC, m.
 (organization_id, environment, id, profile_id, content_type, size_bytes, sha256, created_at)
 VALUES ({owner}, ?, ?, ?, ?, ?, ?)`)
 	// UPDATE keeps out those who want it with SHARE: posts that are just being added.
-	lockMedia = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock UPDATE}`)
-	// A post of another profile may use it, if it was made with a key of the whole organization.
+	lockMedia   = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock UPDATE}`)
 	usesOfMedia = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id
+WHERE u.media_id = ? AND p.status IN ('queued', 'publishing') AND {scope p} LIMIT 1`)
+	// A post of another profile may use it, if it was made with a key of the whole organization.
+	usesElsewhere = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id
 WHERE u.media_id = ? AND p.status IN ('queued', 'publishing') AND {organization p} LIMIT 1`)
+	giveMedia   = declareScoped(`UPDATE media SET profile_id = '' WHERE id = ? AND {scope}`)
 	deleteMedia = declareScoped(`DELETE FROM media WHERE id = ? AND {scope}`)
 
 	mediaOf = declareGlobal(`SELECT ` + mediaColumns + `, m.environment, m.organization_id
@@ -88,27 +91,87 @@ func (tx *Tx) AddMedia(m Media) error {
 	return nil
 }
 
-// DeleteMedia removes a medium. ErrState: a post that is queued or being published needs it. Its bytes are then
-// nobody's, and are removed by the caller, or swept up later if that fails.
-func (tx *Tx) DeleteMedia(id string) error {
+// DeleteMedia removes a medium. ErrState: a post that the view reaches needs it, and is queued or being published. Its
+// bytes are then nobody's, and are removed by the caller, or swept up later if that fails.
+//
+// If a post needs it that the view does not reach, the medium passes to the organization alone (given): for the caller
+// it is gone, as any other would be, and learns nothing; the post keeps what it needs.
+func (tx *Tx) DeleteMedia(id string) (given bool, err error) {
 	if !isID(id) {
-		return ErrNotFound
+		return false, ErrNotFound
 	}
 	// The lock comes first, so that no post can come to need it from here on.
 	if _, err := one(inTx(tx, lockMedia, scanID, id)); err != nil {
-		return err
+		return false, err
 	}
-	uses, err := inTx(tx, usesOfMedia, scanID, id)
-	switch {
-	case err != nil:
-		return fmt.Errorf("find the posts of medium %s: %w", id, err)
-	case len(uses) > 0:
-		return ErrState
+	for _, uses := range []*scoped{usesOfMedia, usesElsewhere} {
+		posts, err := inTx(tx, uses, scanID, id)
+		switch {
+		case err != nil:
+			return false, fmt.Errorf("find the posts of medium %s: %w", id, err)
+		case len(posts) == 0:
+			continue
+		case uses == usesOfMedia:
+			return false, ErrState
+		}
+		given = true
 	}
-	if _, err := tx.exec(deleteMedia, id); err != nil {
-		return fmt.Errorf("delete medium %s: %w", id, err)
+	remove := deleteMedia
+	if given {
+		remove = giveMedia
+	}
+	if _, err := tx.exec(remove, id); err != nil {
+		return false, fmt.Errorf("delete medium %s: %w", id, err)
+	}
+	return given, nil
+}
+
+// conceal takes out of posts that are to be shown the ids of files that a pinned caller does not reach: a key of the
+// whole organization may have given their post a file of another profile. ask runs a statement of the view.
+func (v *View) conceal(posts []Post, ask func(s *scoped, ids ...any) ([]string, error)) error {
+	if !v.pinned {
+		return nil
+	}
+	var ids []any
+	for _, p := range posts {
+		for _, ref := range p.Media {
+			ids = append(ids, ref.MediaID)
+		}
+	}
+	reached := map[string]bool{}
+	for some := range slices.Chunk(ids, keysAtOnce) {
+		found, err := ask(mediaReached(len(some)), some...)
+		if err != nil {
+			return fmt.Errorf("look for the files of posts: %w", err)
+		}
+		for _, id := range found {
+			reached[id] = true
+		}
+	}
+	for i := range posts {
+		posts[i].Media = slices.Clone(posts[i].Media)
+		for j, ref := range posts[i].Media {
+			if !reached[ref.MediaID] {
+				posts[i].Media[j].MediaID = ""
+			}
+		}
 	}
 	return nil
+}
+
+// shown conceals what a read has found.
+func (v *View) shown(ctx context.Context, posts []Post, err error) ([]Post, error) {
+	if err != nil {
+		return nil, err
+	}
+	return posts, v.conceal(posts, func(s *scoped, ids ...any) ([]string, error) {
+		return read(ctx, v, s, scanID, ids...)
+	})
+}
+
+// mediaReached finds those of n media that the view reaches.
+func mediaReached(n int) *scoped {
+	return newScoped(`SELECT m.id FROM media AS m WHERE m.id IN (` + places(n) + `) AND {scope m}`)
 }
 
 // located is a medium and where its bytes are. Work has no view that could say it.

@@ -56,7 +56,7 @@ type AccountRef struct {
 // MediaRef is a file of a post, as it is stored: the names of its fields must stay.
 type MediaRef struct {
 	Kind    string `json:"kind"`
-	MediaID string `json:"mediaId"`
+	MediaID string `json:"mediaId"` // "" in what is shown of a file that the view does not reach
 	AltText string `json:"altText,omitempty"`
 }
 

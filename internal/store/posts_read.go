@@ -124,7 +124,9 @@ func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, m
 	if where != "" {
 		first, after = filtered(where)
 	}
-	return list(ctx, v, p, first, after, scanPost, args...)
+	posts, more, err = list(ctx, v, p, first, after, scanPost, args...)
+	posts, err = v.shown(ctx, posts, err)
+	return posts, more, err
 }
 
 // filtered returns the statements that list posts under a condition. They are made for each request, and so are not
@@ -179,7 +181,8 @@ func (v *View) Post(ctx context.Context, id string) (Post, error) {
 	if !isID(id) {
 		return Post{}, ErrNotFound
 	}
-	return one(read(ctx, v, postByID, scanPost, id))
+	posts, err := read(ctx, v, postByID, scanPost, id)
+	return one(v.shown(ctx, posts, err))
 }
 
 // Attempts returns the attempts at a post, oldest first; none if the view does not reach the post.
@@ -196,5 +199,6 @@ func (v *View) Batch(ctx context.Context, batchID string) ([]Post, error) {
 	if !isID(batchID) {
 		return nil, nil
 	}
-	return read(ctx, v, postsOfBatch, scanPost, batchID)
+	posts, err := read(ctx, v, postsOfBatch, scanPost, batchID)
+	return v.shown(ctx, posts, err)
 }

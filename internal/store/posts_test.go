@@ -193,7 +193,7 @@ func TestRequeueGoesOnWithTheNextAttempt(t *testing.T) {
 		if err != nil || len(attempts) != 2 || attempts[1].Failure == nil || attempts[1].FinishedAt.IsZero() {
 			t.Errorf("attempts %+v, %v", attempts, err)
 		}
-		write(t, v, func(tx *store.Tx) error { return tx.DeleteMedia(m.ID) })
+		write(t, v, func(tx *store.Tx) error { _, err := tx.DeleteMedia(m.ID); return err })
 		if err := requeue(); !errors.Is(err, store.ErrState) {
 			t.Errorf("requeued without its medium: %v", err)
 		}

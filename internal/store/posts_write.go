@@ -211,7 +211,9 @@ func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 	if _, err := tx.exec(editPost, p.Text, media, scheduled, cmp.Or(scheduled, micros(now)), micros(now), id); err != nil {
 		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
 	}
-	return p, nil
+	shown := []Post{p}
+	err = tx.view.conceal(shown, func(s *scoped, ids ...any) ([]string, error) { return inTx(tx, s, scanID, ids...) })
+	return shown[0], err
 }
 
 // replaceMedia notes the media of a post that had others before.

@@ -133,6 +133,7 @@ type View struct {
 type scope struct {
 	organization, environment string
 	profile                   string // "": all of them
+	pinned                    bool   // the caller's own profile is all that they reach, and not what they have asked for
 	actor                     string // caller.Actor.Ref, which is what the columns named key_id hold
 }
 
@@ -144,8 +145,8 @@ func (db *DB) View(c *caller.Caller) *View {
 	return &View{db: db, scope: scope{
 		organization: c.Organization.ID,
 		environment:  string(c.Environment),
-		profile:      c.ProfileID(),
-		actor:        c.Actor.Ref(),
+		profile:      c.ProfileID(), pinned: c.ProfileID() != "",
+		actor: c.Actor.Ref(),
 	}}
 }
 
