@@ -158,16 +158,18 @@ type ApiKeySpec struct {
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
-	// secretHash brings your own key by its hash, "sha256:" and the 64
-	// lower-case hexadecimal digits of the SHA-256 of the whole key. Nothing is
+	// secretHash brings your own key by its hash: "bound:<lookup>:<binding>",
+	// each of 32 lower-case hexadecimal digits. lookup is the first half of the
+	// SHA-256 of the whole key; binding is the first half of the SHA-256 of the
+	// other half, followed by "ns:" and the name of this namespace. In any other
+	// namespace it opens nothing, so that it may be seen by anybody. Nothing is
 	// minted and the plaintext never enters the cluster. The key itself must
 	// have the shape described in docs/http-api.md, or the API refuses it before
 	// hashing.
 	//
 	// +optional
-	// +kubebuilder:validation:MinLength=71
 	// +kubebuilder:validation:MaxLength=71
-	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^bound:[0-9a-f]{32}:[0-9a-f]{32}$')",message="must be bound:<lookup>:<binding>, made of the key and the name of its namespace as docs/spec/v1alpha1/apikey.md says. The SHA-256 of the key alone is not taken: whoever sees it could bring the key to a namespace of theirs"
 	SecretHash string `json:"secretHash,omitempty"`
 
 	// expiresAt is the moment (RFC 3339) from which the key is refused. The API
@@ -211,12 +213,15 @@ type Binding struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.mintedAt) || (has(self.mintedAt) && self.mintedAt == oldSelf.mintedAt)",message="mintedAt is written once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.mintedAt) || (has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt))",message="expiresAt is settled when the key is minted"
 type ApiKeyStatus struct {
-	// hash of the key, "sha256:" and 64 hexadecimal digits. It is all that is
-	// kept of the key, and all that the API needs.
+	// hash of the key, "bound:<lookup>:<binding>". It is all that is kept of the
+	// key, and all that the API needs. It is bound to organizationID, or for a
+	// key brought by its hash to the namespace's name, and worth nothing to who
+	// sees it. A key minted before version 0.2 has "sha256:" and the SHA-256 of
+	// the key, which is served as well.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=71
-	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:Pattern=`^(bound:[0-9a-f]{32}:[0-9a-f]{32}|sha256:[0-9a-f]{64})$`
 	Hash string `json:"hash,omitempty"`
 
 	// hint tells keys apart without giving them away: the prefix and the last

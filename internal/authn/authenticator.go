@@ -5,7 +5,7 @@
 // requests of callers who are no longer good.
 //
 // It asks nobody. An Index, fed by the apiserver's list and watch, holds a compact entry for every key, found by its
-// hash without a lock; package lifecycle decides at the moment of the request whether the key is served. No plaintext
+// digest without a lock; package lifecycle decides at the moment of the request whether the key is served. No plaintext
 // is ever held.
 package authn
 
@@ -81,7 +81,7 @@ func NewAuthenticator(o Options) *Authenticator {
 // Admit takes the values of a request's Authorization header, and makes f the flight of that request, which ends with
 // parent at the latest. Every flight that was admitted must be ended. The error is a Refusal or ErrUnavailable.
 //
-// It costs one hash and one lookup, less for what is malformed, and allocates nothing. The fence comes first: a process
+// It costs two hashes and one lookup, less for what is unknown or malformed, and allocates nothing. The fence comes first: a process
 // that can't be sure of its keys must not tell anybody that theirs is wrong.
 //
 // Model: step Accept.
@@ -150,7 +150,7 @@ func (a *Authenticator) find(authorization []string) (*slot, error) {
 	case env != a.environment:
 		return nil, WrongEnvironment
 	}
-	s := a.index.keys.get(key.HashOf(presented))
+	s := a.index.keys.get(key.DigestOf(presented))
 	if s == nil {
 		return nil, Unknown
 	}

@@ -136,7 +136,7 @@ func TestEveryRefusalIsReached(t *testing.T) {
 			if id != (authn.Identity{}) || !errors.Is(err, tc.want) {
 				t.Errorf("Authenticate = %+v, %v; want nobody and %v", id, err, tc.want)
 			}
-			if e := x.Entry(key.HashOf(s)); e != nil && !e.LastUsedAt().IsZero() {
+			if e := x.Entry(key.DigestOf(s)); e != nil && !e.LastUsedAt().IsZero() {
 				t.Error("a refused key counts as used")
 			}
 		})
@@ -269,7 +269,7 @@ func TestLastUsedAt(t *testing.T) {
 	x := authntest.Index(t, k)
 	clock := clocktesting.NewFakePassiveClock(now)
 	a := authntest.Authenticator(t, x, key.Live, clock)
-	entry := x.Entry(key.HashOf(s))
+	entry := x.Entry(key.DigestOf(s))
 	if !entry.LastUsedAt().IsZero() {
 		t.Errorf("a key that was never used was used at %s", entry.LastUsedAt())
 	}
@@ -301,12 +301,12 @@ func TestLastUsedAt(t *testing.T) {
 	changed := k.DeepCopy()
 	changed.Status.Conditions[1].Reason = v1alpha1.ReasonSecretDeleted
 	x.PutKey(changed)
-	if got := x.Entry(key.HashOf(s)); !got.LastUsedAt().Equal(now.Add(24 * time.Hour)) {
+	if got := x.Entry(key.DigestOf(s)); !got.LastUsedAt().Equal(now.Add(24 * time.Hour)) {
 		t.Errorf("after an update it was used at %s, want what it was before", got.LastUsedAt())
 	}
 	x.RemoveKey(changed)
 	x.PutKey(changed)
-	if got := x.Entry(key.HashOf(s)); !got.LastUsedAt().IsZero() {
+	if got := x.Entry(key.DigestOf(s)); !got.LastUsedAt().IsZero() {
 		t.Errorf("taken out and put in again, it was used at %s, want never", got.LastUsedAt())
 	}
 }
@@ -321,7 +321,10 @@ var fuzzKeys = [...]string{
 
 // fixed gives the ApiKey a key that is known beforehand.
 func fixed(plaintext string) func(*v1alpha1.ApiKey) {
-	return func(k *v1alpha1.ApiKey) { k.Status.Hash = key.HashOf(plaintext).String() }
+	digest := key.DigestOf(plaintext)
+	return func(k *v1alpha1.ApiKey) {
+		k.Status.Hash = digest.BoundTo(key.OwnerID(authntest.OrganizationID)).String()
+	}
 }
 
 // FuzzAuthorization: whatever the header's values are, nobody comes in but with one of the minted keys, written as the

@@ -19,9 +19,9 @@ import (
 
 // What the tests of package authn_test see of the inside.
 
-// Entry returns the key with this hash, served or not.
-func (x *Index) Entry(h key.Hash) *Key {
-	if s := x.keys.get(h); s != nil {
+// Entry returns the key with this digest, served or not.
+func (x *Index) Entry(d key.Digest) *Key {
+	if s := x.keys.get(d); s != nil {
 		return s.key
 	}
 	return nil
@@ -74,21 +74,25 @@ func CheckIndex(t testing.TB, x *Index, when string) {
 	t.Helper()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	pinned, listed := map[*pin]int{}, 0
+	pins, listed := map[*pin]int{}, 0
 	for organization, tenant := range x.organizations {
 		if len(tenant.keys) == 0 && len(tenant.profiles) == 0 || *tenant.organization != organization {
 			t.Errorf("%s: organization %s is held for nothing", when, organization)
 		}
 		for k := range tenant.keys {
 			listed++
-			if s := k.slot.Load(); s == nil || s.key != k || s.pin != k.pin || x.keys.get(s.hash) != s {
+			s := k.slot.Load()
+			if s == nil || s.key != k || x.keys.find(s.hash.Lookup, func(found *slot) bool { return found == s }) == nil {
 				t.Errorf("%s: key %s is listed but not found", when, k.ID())
+			}
+			if s != nil && (s.organization != k.Organization || (s.state.Load()&pinned != 0) != (k.pin != nil)) {
+				t.Errorf("%s: the slot of key %s is not its key's", when, k.ID())
 			}
 			if k.Organization != tenant.organization {
 				t.Errorf("%s: key %s has an organization of its own", when, k.ID())
 			}
 			if k.pin != nil {
-				pinned[k.pin]++
+				pins[k.pin]++
 				if x.pins[k.pin.id] != k.pin {
 					t.Errorf("%s: key %s holds a pin that no Profile will move", when, k.ID())
 				}
@@ -104,8 +108,8 @@ func CheckIndex(t testing.TB, x *Index, when string) {
 		t.Errorf("%s: %d keys are listed, %d are in the table", when, listed, x.keys.size)
 	}
 	for id, p := range x.pins {
-		if p.keys != pinned[p] || p.keys == 0 && p.profile.Load() == nil {
-			t.Errorf("%s: pin %s counts %d keys, has %d", when, id, p.keys, pinned[p])
+		if p.keys != pins[p] || p.keys == 0 && p.profile.Load() == nil {
+			t.Errorf("%s: pin %s counts %d keys, has %d", when, id, p.keys, pins[p])
 		}
 	}
 }

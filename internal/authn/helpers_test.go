@@ -33,12 +33,12 @@ func minted(t testing.TB, mods ...func(*v1alpha1.ApiKey)) (*v1alpha1.ApiKey, str
 	return authntest.Minted(t, authntest.Format(t), key.Live, mods...)
 }
 
-// sharing gives an ApiKey the hash of another one.
+// sharing gives an ApiKey the hash of another one of its organization.
 func sharing(other *v1alpha1.ApiKey) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) {
 		k.Status.Hash = other.Status.Hash
 		k.Status.Hint = other.Status.Hint
-		authntest.ByHash(k)
+		k.Spec.SecretHash = other.Spec.SecretHash
 	}
 }
 

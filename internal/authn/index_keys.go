@@ -10,7 +10,6 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
-	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
@@ -28,17 +27,18 @@ func (x *Index) PutKey(o *v1alpha1.ApiKey) {
 // putKey tells whether a key has ceased to be served, as all below do that change something. And it returns the key if
 // it is to be withdrawn from now on.
 func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
-	hash, err := key.ParseHash(o.Status.Hash)
+	hash, err := lifecycle.HashOf(o)
 	if err != nil || o.Status.OrganizationID == "" {
 		return false, nil // not minted: nobody can hold this key
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	life := lifecycle.KeyOf(o)
-	if old := x.keys.get(hash); old != nil {
-		if old.key.id == life.ID {
-			return x.addFlags(old, flagsOf(o, life))
-		}
+	if known := x.keys.find(hash.Lookup, func(s *slot) bool { return s.key.id == life.ID }); known != nil {
+		return x.addFlags(known, flagsOf(o, life))
+	}
+	organization := caller.Organization{ID: o.Status.OrganizationID, Name: o.Namespace}
+	if old := x.keys.find(hash.Lookup, func(s *slot) bool { return *s.organization == organization }); old != nil {
 		if !lifecycle.Precedes(life, old.seniority()) {
 			return false, nil // two keys, one hash: the rightful one is served, the controller refuses the other
 		}
@@ -116,6 +116,12 @@ func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
 	if life.Duplicate {
 		flags |= duplicate
 	}
+	if life.Pinned {
+		flags |= pinned
+	}
+	if o.Spec.SecretHash != "" {
+		flags |= brought
+	}
 	return flags
 }
 
@@ -128,14 +134,14 @@ func (x *Index) RemoveKey(o *v1alpha1.ApiKey) {
 
 // removeKey looks at the UID too: with one hash for two ApiKeys, the event may be about the one that is not held.
 func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
-	hash, err := key.ParseHash(o.Status.Hash)
+	hash, err := lifecycle.HashOf(o)
 	if err != nil {
 		return false
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := x.keys.get(hash)
-	if s == nil || s.key.id != o.UID {
+	s := x.keys.find(hash.Lookup, func(s *slot) bool { return s.key.id == o.UID })
+	if s == nil {
 		return false
 	}
 	x.noteGone(s)

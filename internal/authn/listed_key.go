@@ -32,7 +32,7 @@ type listedKey struct {
 	last4                          [4]byte
 	scopes                         caller.Scopes
 
-	hashed, live, pinned, duplicate, cancels, finalized bool
+	hashed, brought, live, pinned, duplicate, cancels, finalized bool
 }
 
 // listedKeys is an ApiKeyList of them. The reflector's pager takes it for any other list.
@@ -69,8 +69,8 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 	if !life.MintedAt.IsZero() {
 		l.mintedAt = life.MintedAt.Unix()
 	}
-	if hash, err := key.ParseHash(o.Status.Hash); err == nil {
-		l.hash, l.hashed = hash, true
+	if hash, err := lifecycle.HashOf(o); err == nil {
+		l.hash, l.hashed, l.brought = hash, true, o.Spec.SecretHash != ""
 	}
 	return l
 }
@@ -99,6 +99,9 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 	}
 	if l.hashed {
 		o.Status.Hash = l.hash.String()
+	}
+	if l.brought {
+		o.Spec.SecretHash = o.Status.Hash
 	}
 	if l.last4 != ([4]byte{}) {
 		o.Status.Hint = "…" + string(l.last4[:])

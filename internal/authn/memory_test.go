@@ -48,6 +48,7 @@ func (p *population) next(t testing.TB, i, n int) (*v1alpha1.ApiKey, string) {
 		t.Fatal(err)
 	}
 	org := i % max(1, n/100)
+	digest := key.DigestOf(plaintext)
 	k := &v1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: fmt.Sprintf("organization-%d", org), Name: fmt.Sprintf("website-frontend-%d", i),
@@ -56,7 +57,7 @@ func (p *population) next(t testing.TB, i, n int) (*v1alpha1.ApiKey, string) {
 		},
 		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.Environment("live"), Scopes: authntest.AllScopes},
 		Status: v1alpha1.ApiKeyStatus{
-			Hash: key.HashOf(plaintext).String(), Hint: p.format.Hint(plaintext), OrganizationID: organization(org),
+			Hash: digest.BoundTo(key.OwnerID(organization(org))).String(), Hint: p.format.Hint(plaintext), OrganizationID: organization(org),
 			MintedAt: &metav1.Time{Time: authntest.Epoch},
 		},
 	}

@@ -9,19 +9,23 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// table finds a key by its hash. Any number of readers go without a lock beside one writer.
+// table finds a key by its digest. Any number of readers go without a lock beside one writer.
 //
 // With many keys, fetching from memory is most of what a lookup costs. So it is open addressing with linear probing,
 // and all that a request's authentication needs stands in the slot itself, one cache line; an array of marks, small
 // enough to stay in a cache, tells which slot that is. A lookup among a million keys fetches one line from memory, and
 // one of an unknown key none, where a Go map and an entry behind it fetch three or four. Place and mark come from a
-// seeded hash of the key's hash, because tenants may bring hashes of their choice and must not be able to make them
+// seeded hash of the key's lookup, because tenants may bring hashes of their choice and must not be able to make them
 // collide. The array is up to three quarters full: a search then looks at two or three marks, or eight if it finds
 // nothing, in one cache line.
+//
+// Several organizations may have keys with one lookup: whoever sees another's may bring it. The binding tells whose the
+// key is, and there is one of them an organization at most, so that nobody can put many in another's way.
 type table struct {
 	seed  maphash.Seed
 	array atomic.Pointer[array]
@@ -50,12 +54,12 @@ func newArray(n int) *array {
 // lock, so a slot whose key is gone is never given to another key. It stays as a tombstone until rebuild leaves it
 // behind.
 type slot struct {
-	hash      key.Hash
-	key       *Key
-	pin       *pin  // nil: not pinned
-	expiresAt int64 // Unix seconds; 0: never
-	state     atomic.Uint32
-	lastUsed  atomic.Uint32 // Unix minutes; 0: not since this process started
+	hash         key.Hash
+	key          *Key
+	organization *caller.Organization // key's, of which the hash is proven
+	expiresAt    int64                // Unix seconds; 0: never
+	state        atomic.Uint32
+	lastUsed     atomic.Uint32 // Unix minutes; 0: not since this process started
 }
 
 // state of a slot: 0 is free.
@@ -63,9 +67,11 @@ const (
 	taken     uint32 = 1 << iota
 	tombstone        // the key is gone
 	deleting         // the key is being deleted
-	duplicate        // another key has the hash by right
+	duplicate        // another key of its organization has the hash by right
 	live             // its environment is key.Live, whatever a key brought by hash says in plaintext
 	withdrawn        // it is being deleted together with what it has queued
+	brought          // its hash was brought, and binds it to the namespace's name
+	pinned           // to a Profile
 )
 
 // minSlots keeps a small table from being rebuilt at every change.
@@ -78,19 +84,24 @@ func newTable() *table {
 	return t
 }
 
-// place is where the search for h begins, among n slots, and the mark to look for, which is never 0. It scales by the
+// place is where the search for l begins, among n slots, and the mark to look for, which is never 0. It scales by the
 // upper bits, so that n need not be a power of two, and marks by the lower ones: keys in one place have other marks.
-func (t *table) place(n int, h *key.Hash) (int, uint32) {
-	seeded := maphash.Bytes(t.seed, h[:])
+func (t *table) place(n int, l *key.Lookup) (int, uint32) {
+	seeded := maphash.Bytes(t.seed, l[:])
 	i, _ := bits.Mul64(seeded, uint64(n))
 	return int(i), uint32(seeded) | 1
 }
 
-// get is the readers' side. A key that is there during the whole call is found. The slot shows the key as it is, or,
-// where rebuild has just left it behind, as it was when the call began.
-func (t *table) get(h key.Hash) *slot {
+// get is the readers' side: the key with this digest. One that is there during the whole call is found. The slot shows
+// the key as it is, or, where rebuild has just left it behind, as it was when the call began.
+func (t *table) get(d key.Digest) *slot {
+	return t.find(d.Lookup(), func(s *slot) bool { return d.Proves(&s.hash.Binding, s.owner()) })
+}
+
+// find returns the first key with this lookup that is the right one.
+func (t *table) find(l key.Lookup, right func(*slot) bool) *slot {
 	a := t.array.Load()
-	i, mark := t.place(len(a.marks), &h)
+	i, mark := t.place(len(a.marks), &l)
 	for ; ; i++ {
 		if i == len(a.marks) {
 			i = 0
@@ -99,21 +110,21 @@ func (t *table) get(h key.Hash) *slot {
 		case 0:
 			return nil
 		case mark:
-			if s := &a.slots[i]; s.hash == h && s.state.Load()&tombstone == 0 {
+			if s := &a.slots[i]; s.hash.Lookup == l && s.state.Load()&tombstone == 0 && right(s) {
 				return s
 			}
 		}
 	}
 }
 
-// put adds k under hash h, which must not be there yet. state holds taken. Tombstones count as used: with too many of
+// put adds k under hash h. No key of its organization with that lookup may be there yet. state holds taken. Tombstones count as used: with too many of
 // them, a search for what is not there would not end soon.
 func (t *table) put(h key.Hash, k *Key, state uint32) {
 	if 4*(t.used+1) > 3*len(t.array.Load().slots) {
 		t.rebuild()
 	}
-	s, mark := t.freeSlot(t.array.Load(), &h)
-	s.hash, s.key, s.pin, s.expiresAt = h, k, k.pin, k.expiresAt
+	s, mark := t.freeSlot(t.array.Load(), &h.Lookup)
+	s.hash, s.key, s.organization, s.expiresAt = h, k, k.Organization, k.expiresAt
 	s.state.Store(state)
 	k.slot.Store(s)
 	mark() // last: who sees the mark, sees the slot whole
@@ -143,8 +154,8 @@ func (t *table) rebuild() {
 		if state == 0 || state&tombstone != 0 {
 			continue
 		}
-		s, mark := t.freeSlot(to, &from.hash)
-		s.hash, s.key, s.pin, s.expiresAt = from.hash, from.key, from.pin, from.expiresAt
+		s, mark := t.freeSlot(to, &from.hash.Lookup)
+		s.hash, s.key, s.organization, s.expiresAt = from.hash, from.key, from.organization, from.expiresAt
 		s.lastUsed.Store(from.lastUsed.Load())
 		s.state.Store(state)
 		s.key.slot.Store(s)
@@ -154,9 +165,9 @@ func (t *table) rebuild() {
 	t.array.Store(to)
 }
 
-// freeSlot returns the slot that h is to have, and what marks it as taken for readers.
-func (t *table) freeSlot(a *array, h *key.Hash) (*slot, func()) {
-	i, mark := t.place(len(a.marks), h)
+// freeSlot returns the slot that a key is to have, and what marks it as taken for readers.
+func (t *table) freeSlot(a *array, l *key.Lookup) (*slot, func()) {
+	i, mark := t.place(len(a.marks), l)
 	for a.marks[i].Load() != 0 {
 		if i++; i == len(a.marks) {
 			i = 0
@@ -165,7 +176,15 @@ func (t *table) freeSlot(a *array, h *key.Hash) (*slot, func()) {
 	return &a.slots[i], func() { a.marks[i].Store(mark) }
 }
 
-// seniority is what decides between two keys with one hash: lifecycle.Precedes reads no more of them.
+// owner is whom the key's hash binds it to.
+func (s *slot) owner() key.Owner {
+	if s.state.Load()&brought != 0 {
+		return key.OwnerNamespace(s.organization.Name)
+	}
+	return key.OwnerID(s.organization.ID)
+}
+
+// seniority is what decides between two keys with one lookup: lifecycle.Precedes reads no more of them.
 func (s *slot) seniority() lifecycle.Key {
 	k := s.key
 	return lifecycle.Key{
@@ -184,11 +203,12 @@ func (s *slot) standing(now time.Time) (lifecycle.State, *Profile) {
 		Duplicate: state&duplicate != 0,
 		ExpiresAt: fromUnixSeconds(s.expiresAt),
 	}
-	if s.pin == nil {
+	if state&pinned == 0 {
 		return lifecycle.Of(life, nil, now), nil
 	}
-	life.Pinned, life.ProfileID = true, s.pin.id
-	profile := s.pin.profile.Load()
+	pin := s.key.pin
+	life.Pinned, life.ProfileID = true, pin.id
+	profile := pin.profile.Load()
 	if profile == nil {
 		return lifecycle.Of(life, nil, now), nil
 	}

@@ -13,42 +13,55 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-func numbered(kind string, n int) key.Hash { return sha256.Sum256([]byte(fmt.Sprint(kind, n))) }
+func numbered(kind string, n int) key.Digest { return sha256.Sum256([]byte(fmt.Sprint(kind, n))) }
+
+// acme is whose all keys are here, unless a test says otherwise.
+var acme = &caller.Organization{ID: "0ac3e000-0000-4000-8000-000000000000", Name: "acme"}
+
+// hashOf is what is published of a key of acme's.
+func hashOf(d key.Digest) key.Hash { return d.BoundTo(key.OwnerID(acme.ID)) }
+
+func keyOfAcme() *Key { return &Key{Organization: acme} }
+
+func (t *table) getAt(kind string, n int) *slot {
+	return t.get(numbered(kind, n))
+}
 
 // TestTableAgainstAMap plays random operations on a table and on a Go map. Few hashes and many operations: every slot
 // is filled, emptied and left behind many times.
 func TestTableAgainstAMap(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		hashes := make([]key.Hash, 20+random.IntN(400))
-		for i := range hashes {
-			hashes[i] = numbered("hash", i)
+		digests := make([]key.Digest, 20+random.IntN(400))
+		for i := range digests {
+			digests[i] = numbered("hash", i)
 		}
-		table, model := newTable(), map[key.Hash]*Key{}
+		table, model := newTable(), map[key.Digest]*Key{}
 		most := 0
 		for step := range 5000 {
-			h := hashes[random.IntN(len(hashes))]
-			s := table.get(h)
-			if got, want := keyIn(s), model[h]; got != want {
+			d := digests[random.IntN(len(digests))]
+			s := table.get(d)
+			if got, want := keyIn(s), model[d]; got != want {
 				t.Fatalf("seed %d, step %d: get = %p, want %p", seed, step, got, want)
 			}
 			if s != nil && random.IntN(2) == 0 { // replace: remove, then put
 				table.remove(s)
-				delete(model, h)
+				delete(model, d)
 			}
-			if model[h] == nil && random.IntN(3) > 0 {
-				model[h] = &Key{expiresAt: int64(step), pin: &pin{}}
-				table.put(h, model[h], taken|live)
-			} else if s := table.get(h); s != nil && random.IntN(3) == 0 {
+			if model[d] == nil && random.IntN(3) > 0 {
+				model[d] = &Key{Organization: acme, expiresAt: int64(step), pin: &pin{}}
+				table.put(hashOf(d), model[d], taken|live)
+			} else if s := table.get(d); s != nil && random.IntN(3) == 0 {
 				table.remove(s)
-				delete(model, h)
+				delete(model, d)
 			}
 			most = max(most, len(model))
 			if step%100 == 0 || step > 4990 {
-				checkTable(t, table, model, hashes, fmt.Sprintf("seed %d, step %d", seed, step))
+				checkTable(t, table, model, digests, fmt.Sprintf("seed %d, step %d", seed, step))
 			}
 		}
 		if n, bound := len(table.array.Load().slots), max(minSlots, 8*most); n > bound {
@@ -64,14 +77,14 @@ func keyIn(s *slot) *Key {
 	return s.key
 }
 
-func checkTable(t *testing.T, table *table, model map[key.Hash]*Key, hashes []key.Hash, when string) {
+func checkTable(t *testing.T, table *table, model map[key.Digest]*Key, digests []key.Digest, when string) {
 	t.Helper()
-	for _, h := range hashes {
-		s, want := table.get(h), model[h]
+	for _, d := range digests {
+		s, want := table.get(d), model[d]
 		if got := keyIn(s); got != want {
 			t.Fatalf("%s: get = %p, want %p", when, got, want)
 		}
-		if s != nil && (s.hash != h || s.pin != want.pin || s.expiresAt != want.expiresAt || want.slot.Load() != s || s.state.Load() != taken|live) {
+		if s != nil && (s.hash != hashOf(d) || s.organization != want.Organization || s.expiresAt != want.expiresAt || want.slot.Load() != s || s.state.Load() != taken|live) {
 			t.Fatalf("%s: slot %+v is not its key's", when, s)
 		}
 	}
@@ -99,7 +112,7 @@ func TestSlotIsOneLine(t *testing.T) {
 	}
 	table := newTable()
 	for i := range 1000 {
-		table.put(numbered("hash", i), &Key{}, taken)
+		table.put(hashOf(numbered("hash", i)), keyOfAcme(), taken)
 	}
 	slots := table.array.Load().slots
 	if at := uintptr(unsafe.Pointer(&slots[0])); at%64 != 0 {
@@ -112,9 +125,9 @@ func TestTableChurnLeaksNoSlots(t *testing.T) {
 	const steady, rounds = 100, 50_000
 	table := newTable()
 	for i := range rounds {
-		table.put(numbered("churn", i), &Key{}, taken)
+		table.put(hashOf(numbered("churn", i)), keyOfAcme(), taken)
 		if i >= steady {
-			table.remove(table.get(numbered("churn", i-steady)))
+			table.remove(table.getAt("churn", i-steady))
 		}
 	}
 	if n := len(table.array.Load().slots); n > 8*steady {
@@ -124,7 +137,7 @@ func TestTableChurnLeaksNoSlots(t *testing.T) {
 		t.Errorf("%d keys, want %d", table.size, steady)
 	}
 	for i := rounds - 2*steady; i < rounds; i++ {
-		if got := table.get(numbered("churn", i)); (got != nil) != (i >= rounds-steady) {
+		if got := table.getAt("churn", i); (got != nil) != (i >= rounds-steady) {
 			t.Errorf("key %d of %d: found is %t", i, rounds, got != nil)
 		}
 	}
@@ -135,10 +148,10 @@ func TestTableAfterAFlood(t *testing.T) {
 	const flood, rest = 10_000, 10
 	table := newTable()
 	for i := range flood {
-		table.put(numbered("flood", i), &Key{}, taken)
+		table.put(hashOf(numbered("flood", i)), keyOfAcme(), taken)
 	}
 	for i := range flood - rest {
-		table.remove(table.get(numbered("flood", i)))
+		table.remove(table.getAt("flood", i))
 	}
 	if n := len(table.array.Load().slots); n > flood/4 {
 		t.Errorf("%d slots, most of them tombstones, for %d keys", n, rest)
@@ -152,21 +165,21 @@ func TestTableChosenHashesDoNotCluster(t *testing.T) {
 	const keys = 10_000
 	for _, tc := range []struct {
 		reason string
-		hash   func(n uint64) (h key.Hash)
+		digest func(n uint64) (d key.Digest)
 	}{
-		{"equal first bytes", func(n uint64) (h key.Hash) { binary.BigEndian.PutUint64(h[24:], n); return h }},
-		{"equal last bytes", func(n uint64) (h key.Hash) { binary.BigEndian.PutUint64(h[:], n); return h }},
-		{"equal low bits of every word", func(n uint64) (h key.Hash) {
+		{"equal first bytes", func(n uint64) (d key.Digest) { binary.BigEndian.PutUint64(d[8:], n); return d }},
+		{"equal last bytes", func(n uint64) (d key.Digest) { binary.BigEndian.PutUint64(d[:], n); return d }},
+		{"equal low bits of every word", func(n uint64) (d key.Digest) {
 			for i := range 4 {
-				binary.LittleEndian.PutUint64(h[8*i:], n<<40)
+				binary.LittleEndian.PutUint64(d[8*i:], n<<40)
 			}
-			return h
+			return d
 		}},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			table := newTable()
 			for n := range uint64(keys) {
-				table.put(tc.hash(n), &Key{}, taken)
+				table.put(hashOf(tc.digest(n)), keyOfAcme(), taken)
 			}
 			slots := table.array.Load().slots
 			var total, longest int
@@ -174,7 +187,7 @@ func TestTableChosenHashesDoNotCluster(t *testing.T) {
 				if slots[i].state.Load() == 0 {
 					continue
 				}
-				place, _ := table.place(len(slots), &slots[i].hash)
+				place, _ := table.place(len(slots), &slots[i].hash.Lookup)
 				probes := i - place + 1
 				if probes < 1 {
 					probes += len(slots)
@@ -195,7 +208,7 @@ func TestTableReadersBesideAWriter(t *testing.T) {
 	const readers, stable, steps = 3, 64, 30_000
 	table := newTable()
 	for i := range stable {
-		table.put(numbered("stable", i), &Key{expiresAt: int64(i)}, taken)
+		table.put(hashOf(numbered("stable", i)), &Key{Organization: acme, expiresAt: int64(i)}, taken)
 	}
 	var done atomic.Bool
 	var finished sync.WaitGroup
@@ -205,13 +218,13 @@ func TestTableReadersBesideAWriter(t *testing.T) {
 			seen := make([]uint32, stable)
 			for rounds := 0; !done.Load() || rounds < 1000; rounds++ {
 				i := random.IntN(stable)
-				h := numbered("stable", i)
-				s := table.get(h)
+				d := numbered("stable", i)
+				s := table.get(d)
 				if s == nil {
 					t.Error("a key that is there throughout was not found")
 					return
 				}
-				if s.hash != h || s.key.expiresAt != int64(i) || s.expiresAt != int64(i) {
+				if s.hash != hashOf(d) || s.key.expiresAt != int64(i) || s.expiresAt != int64(i) {
 					t.Error("a lookup found another key's slot, or half a slot")
 					return
 				}
@@ -221,12 +234,12 @@ func TestTableReadersBesideAWriter(t *testing.T) {
 					return
 				}
 				seen[i] = version
-				if table.get(numbered("absent", i)) != nil {
+				if table.getAt("absent", i) != nil {
 					t.Error("a hash that was never there was found")
 					return
 				}
-				h = numbered("churn", random.IntN(steps))
-				if s := table.get(h); s != nil && (s.hash != h || s.key == nil) {
+				d = numbered("churn", random.IntN(steps))
+				if s := table.get(d); s != nil && (s.hash != hashOf(d) || s.key == nil) {
 					t.Error("a lookup found another key's slot, or half a slot")
 					return
 				}
@@ -234,15 +247,15 @@ func TestTableReadersBesideAWriter(t *testing.T) {
 		})
 	}
 	random := rand.New(rand.NewPCG(99, 1))
-	var churn []key.Hash
+	var churn []key.Digest
 	for step := range steps {
 		switch i := random.IntN(stable); {
 		case step%5 == 0: // mark, as a deletion does, with a version that only rises
-			table.get(numbered("stable", i)).state.Store(taken | uint32(step)<<versionShift)
+			table.getAt("stable", i).state.Store(taken | uint32(step)<<versionShift)
 		case random.IntN(2) == 0 || len(churn) == 0:
-			h := numbered("churn", step)
-			table.put(h, &Key{}, taken)
-			churn = append(churn, h)
+			d := numbered("churn", step)
+			table.put(hashOf(d), keyOfAcme(), taken)
+			churn = append(churn, d)
 		default:
 			j := random.IntN(len(churn))
 			table.remove(table.get(churn[j]))

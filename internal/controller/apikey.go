@@ -33,7 +33,7 @@ import (
 // Cache indexes on ApiKeys. With 100,000 keys, a walk through all of them for each reconcile would take longer than
 // all the rest of it.
 const (
-	byHash        = "hash"       // the bucket of status.hash, or of spec.secretHash before that is written
+	byHash        = "hash"       // the bucket of what status.hash, or spec.secretHash before that is written, finds
 	byProfileName = "profileRef" // spec.profileRef.name
 	byProfileID   = "profileID"  // status.profileID
 )
@@ -50,7 +50,7 @@ type apiKeys struct {
 }
 
 // setupApiKeys makes the reconciler of ApiKeys and says what wakes it: the key itself, a sweep over all keys, another
-// key with the same hash, and the key's Profile. Secrets are not among it: to watch them, the controller would have to
+// key with the same lookup, and the key's Profile. Secrets are not among it: to watch them, the controller would have to
 // be allowed to read all of them.
 func setupApiKeys(mgr manager.Manager, opts Options) error {
 	r := &apiKeys{
@@ -83,7 +83,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&v1alpha1.ApiKey{}, changedKey).
 		WatchesRawSource(source.Func(r.sweep)).
-		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf)).
+		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(changesRivals)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
 		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency, RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "ApiKey", r))
@@ -117,6 +117,9 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	found, err := r.act(ctx, k, profile)
 	if found.gone {
 		return reconcile.Result{}, err
+	}
+	if err == nil && found.reserved { // it is woken when the other has it; this is for one that never gets it
+		return reconcile.Result{RequeueAfter: shortly}, nil
 	}
 	if text, answered := answerOf(err); answered {
 		found.failure = text
@@ -157,6 +160,9 @@ func retries() workqueue.TypedRateLimiter[reconcile.Request] {
 // pauses, which such a race does not deserve: the event that ends it is on its way already.
 const soon = 50 * time.Millisecond
 
+// shortly is when to look again at what somebody else is busy with: the garbage collector with a Secret, for one.
+const shortly = time.Second
+
 // act does what the key's state asks for, and returns what was found on the way. A key that has its hash has the
 // finalizer, whatever its state: without it, it would be gone the moment it is deleted. Only a pending key is minted:
 // one that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
@@ -184,8 +190,8 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 // nextLook is when to look at the key again although no event has come; 0 means never. Secrets are not watched, so that
 // the one that is in the way is asked for now and then; expiry is an event that nobody sends.
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
-	// The garbage collector takes a moment to delete a Secret; a person, who is waited for otherwise, takes longer.
-	const shortly, later, longest = time.Second, 25 * time.Second, 5 * time.Minute
+	// A person, who is waited for otherwise, takes longer than the garbage collector.
+	const later, longest = 25 * time.Second, 5 * time.Minute
 	var next time.Duration
 	switch found.secret {
 	case secretLeaving:

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 // slim is the transform of all that the cache takes in. It drops what no reconciler reads, and makes ApiKeys, of which
@@ -129,8 +130,8 @@ type hashBuckets struct{ seed maphash.Seed }
 // hashBucketCount makes a dozen keys a bucket of 100,000: few enough to compare, and many enough to save the memory.
 const hashBucketCount = 1 << 13
 
-func (b hashBuckets) of(hash string) string {
-	return bucketName(int(maphash.String(b.seed, hash) % hashBucketCount))
+func (b hashBuckets) of(p place) string {
+	return bucketName(int(maphash.Comparable(b.seed, p) % hashBucketCount))
 }
 
 func bucketName(i int) string { return strconv.Itoa(i) }
@@ -148,10 +149,10 @@ func (b hashBuckets) index(c cache.Cache) error {
 		if !ok {
 			return nil, fmt.Errorf("index: got a %T, want an ApiKey", o)
 		}
-		hash := hashWanted(k)
-		if hash == "" {
+		hash, err := lifecycle.WantedHash(k)
+		if err != nil {
 			return nil, nil
 		}
-		return []string{"__all_namespaces/" + b.of(hash)}, nil
+		return []string{"__all_namespaces/" + b.of(placeOf(k, hash.Lookup))}, nil
 	}})
 }

@@ -25,7 +25,7 @@ var (
 	now      = born.Add(time.Hour + time.Millisecond)
 	nowWhole = metav1.NewTime(born.Add(time.Hour))
 	tomorrow = metav1.NewTime(born.Add(24 * time.Hour))
-	someHash = key.Hash{1, 2, 3}
+	someHash = key.Hash{Lookup: key.Lookup{1, 2, 3}, Binding: key.Binding{4}}
 )
 
 // anApiKey is a new one, with the status that the apiserver gives it.
@@ -134,13 +134,20 @@ func TestDerive(t *testing.T) {
 			"Ready | False | Expired | The key has expired and is refused. Create a new ApiKey and delete this one",
 			"Stalled | True | Expired | The key has expired and is refused. Create a new ApiKey and delete this one",
 		}},
-		{"a rival", anApiKey(byHashOnly), findings{rival: true}, []string{
-			"Ready | False | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
-			"Stalled | True | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+		{"another has the key: a person may delete it", anApiKey(byHashOnly), findings{rival: &rival{name: "old"}}, []string{
+			"Ready | False | DuplicateHash | ApiKey old has this key. This one takes it over when that one is deleted; if the key is to be revoked, delete both",
+			"Stalled | True | DuplicateHash | ApiKey old has this key. This one takes it over when that one is deleted; if the key is to be revoked, delete both",
 		}},
-		{"a rival tells more than expiry, which would come to both", anApiKey(minted, expiringAt(nowWhole)), findings{rival: true}, []string{
-			"Ready | False | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
-			"Stalled | True | DuplicateHash | Another ApiKey had this hash first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+		{"another has the key, and is being deleted: that passes", anApiKey(byHashOnly), findings{rival: &rival{name: "old", leaving: true}}, []string{
+			"Ready | Unknown | Pending | Waiting for ApiKey old, which has this key and is being deleted, to be gone",
+		}},
+		{"a failover has given the key to both", anApiKey(minted), findings{rival: &rival{name: "old"}}, []string{
+			"Ready | False | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+			"Stalled | True | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+		}},
+		{"a rival tells more than expiry, which would come to both", anApiKey(minted, expiringAt(nowWhole)), findings{rival: &rival{name: "old"}}, []string{
+			"Ready | False | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",
+			"Stalled | True | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",
 		}},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -30,7 +30,7 @@ import (
 //
 //   - an ApiKey is minted once: no second key is ever put into a Secret of its, and status never has a second hash;
 //   - the hash in status is that of the key in the Secret;
-//   - no two ApiKeys are Ready with one hash;
+//   - no two ApiKeys of an organization are Ready with one hash;
 //   - a key is in its Secret, and nowhere else.
 type ledger struct {
 	cancel context.CancelFunc
@@ -39,7 +39,8 @@ type ledger struct {
 	mu       sync.Mutex
 	minted   map[types.UID]string // owner to key
 	hashes   map[types.UID]string // of status
-	ready    map[string]types.UID // hash to the ApiKey that is Ready with it
+	owners   map[types.UID]string // organization ids, of status
+	ready    map[string]types.UID // namespace and hash to the ApiKey that is Ready with it
 	except   map[string]bool      // hashes that a spec has forced upon two ApiKeys
 	keys     map[string]bool      // every key ever sent by a controller
 	problems []string
@@ -48,7 +49,7 @@ type ledger struct {
 func openLedger(ctx context.Context) *ledger {
 	GinkgoHelper()
 	l := &ledger{
-		minted: map[types.UID]string{}, hashes: map[types.UID]string{}, ready: map[string]types.UID{},
+		minted: map[types.UID]string{}, hashes: map[types.UID]string{}, owners: map[types.UID]string{}, ready: map[string]types.UID{},
 		except: map[string]bool{}, keys: map[string]bool{},
 	}
 	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -119,14 +120,15 @@ func (l *ledger) enterKey(k *v1alpha1.ApiKey, gone bool) {
 	serves := !gone && ready != nil && ready.Status == metav1.ConditionTrue
 	l.mu.Lock()
 	before, again := l.hashes[k.UID]
-	l.hashes[k.UID] = k.Status.Hash
-	other := l.ready[k.Status.Hash]
+	l.hashes[k.UID], l.owners[k.UID] = k.Status.Hash, k.Status.OrganizationID
+	place := k.Namespace + "/" + k.Status.Hash
+	other := l.ready[place]
 	excepted := l.except[k.Status.Hash]
 	switch {
 	case serves:
-		l.ready[k.Status.Hash] = k.UID
+		l.ready[place] = k.UID
 	case other == k.UID:
-		delete(l.ready, k.Status.Hash)
+		delete(l.ready, place)
 	}
 	l.mu.Unlock()
 	if again && before != k.Status.Hash {
@@ -143,7 +145,7 @@ func (l *ledger) close(ctx context.Context) {
 	l.cancel()
 	l.wait.Wait()
 	for uid, plaintext := range l.minted {
-		if hash, ok := l.hashes[uid]; ok && hash != key.HashOf(plaintext).String() {
+		if hash, ok := l.hashes[uid]; ok && hash != key.DigestOf(plaintext).BoundTo(key.OwnerID(l.owners[uid])).String() {
 			l.complain("the hash of ApiKey %s is not that of the key in its Secret", uid)
 		}
 	}

@@ -32,7 +32,8 @@ type findings struct {
 	gone    bool              // the key went meanwhile: there is nothing to say of it
 
 	assigned *assignment // the hash that the key gets in this reconcile; nil: none
-	rival    bool        // the rightful owner of the hash is another key
+	rival    *rival      // the rightful owner of the hash, if it is another key
+	reserved bool        // another key is being given the hash right now: there is nothing to say yet
 	secret   secretState
 	detail   string // for people: what the apiserver said; no key material
 	failure  string // for people: why this reconcile has not come to its end; no key material
@@ -64,6 +65,10 @@ const (
 // is anything that could be served. The Secret comes before the hash: a crash in between leaves a Secret that the next
 // reconcile adopts, and never a key whose plaintext nobody has.
 func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, error) {
+	// By the cache, which is enough to be refused by: a duplicate is looked at often, and must cost little.
+	if err := r.lookForRival(ctx, &found); err != nil || found.rival != nil {
+		return found, err
+	}
 	if err := r.refresh(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
@@ -83,15 +88,18 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 	if err := r.protect(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
-	assigned, err := r.bringOrMint(ctx, &found)
+	assigned, err := r.bringOrMint(ctx, &found, id)
 	if err != nil || assigned == nil {
 		return found, err
 	}
-	assigned.organizationID = id
-	if found.rival, err = r.hasRival(ctx, found.key, assigned.hash); err != nil || found.rival {
+	// Once more, as the cache may have caught up meanwhile; and then nobody else is given it.
+	if found.rival, err = r.rivalOf(ctx, found.key, assigned.hash.Lookup); err != nil || found.rival != nil {
 		return found, err
 	}
-	found.assigned = assigned
+	found.reserved = !r.reserved.reserve(placeOf(found.key, assigned.hash.Lookup), holderOf(found.key))
+	if !found.reserved {
+		found.assigned = assigned
+	}
 	return found, nil
 }
 
@@ -181,17 +189,19 @@ func protectPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 }
 
 // bringOrMint returns the hash and hint of the key; nil if there can be none yet, for a reason that found says.
-func (r *apiKeys) bringOrMint(ctx context.Context, found *findings) (*assignment, error) {
-	k := found.key
+func (r *apiKeys) bringOrMint(ctx context.Context, found *findings, organizationID string) (*assignment, error) {
+	k, a := found.key, &assignment{organizationID: organizationID}
 	if k.Spec.SecretHash != "" {
-		hash, err := key.ParseHash(k.Spec.SecretHash)
-		return &assignment{hash: hash, hint: r.Format.Prefix(key.Environment(k.Spec.Environment)) + "…"}, err
+		hash, err := lifecycle.WantedHash(k)
+		a.hash, a.hint = hash, r.Format.Prefix(key.Environment(k.Spec.Environment))+"…"
+		return a, err
 	}
 	plaintext, err := r.mint(ctx, found)
 	if err != nil || found.secret != secretAvailable {
 		return nil, err
 	}
-	return &assignment{hash: key.HashOf(plaintext), hint: r.Format.Hint(plaintext)}, nil
+	a.hash, a.hint = key.DigestOf(plaintext).BoundTo(lifecycle.OwnerOf(k, organizationID)), r.Format.Hint(plaintext)
+	return a, nil
 }
 
 // mint returns the plaintext of the key, which is in its Secret when secretAvailable has been found.
@@ -255,18 +265,14 @@ func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 // inspect looks whether a served key is the rightful owner of its hash, and whether its Secret is still there. Nothing
 // that it finds out about the Secret changes whether the key is served.
 func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error) {
-	hash, err := key.ParseHash(found.key.Status.Hash)
-	if err != nil {
-		return found, fmt.Errorf("status.hash: %w", err)
-	}
-	if found.rival, err = r.hasRival(ctx, found.key, hash); err != nil || found.rival {
+	if err := r.lookForRival(ctx, &found); err != nil || found.rival != nil {
 		return found, err
 	}
 	if found.key.SecretName() == "" {
 		return found, nil
 	}
 	s := new(corev1.Secret)
-	err = r.uncached.Get(ctx, client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}, s)
+	err := r.uncached.Get(ctx, client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}, s)
 	if apierrors.IsNotFound(err) {
 		found.secret = secretDeleted
 		return found, nil
@@ -276,10 +282,16 @@ func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error)
 	}
 	// By the hash, not by the form alone: a well-formed Secret with another key would mislead the app that reads it.
 	found.secret = secretMismatch
-	if plaintext, err := keysecret.Decode(found.key, s, r.Format); err == nil && key.HashOf(plaintext) == hash {
+	if plaintext, err := keysecret.Decode(found.key, s, r.Format); err == nil && isHashedTo(found.key, plaintext) {
 		found.secret = secretAvailable
 	}
 	return found, nil
+}
+
+// isHashedTo tells whether k's hash is that of the key in plaintext.
+func isHashedTo(k *v1alpha1.ApiKey, plaintext string) bool {
+	hash, err := lifecycle.HashOf(k)
+	return err == nil && key.DigestOf(plaintext).BoundTo(lifecycle.OwnerOf(k, k.Status.OrganizationID)) == hash
 }
 
 // organizationID is the UID of a namespace. It is read from the apiserver: a namespace may have been deleted and made

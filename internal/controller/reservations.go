@@ -7,44 +7,56 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// reservations are the hashes that are being written into a status right now, each with the key that it is for. They
+// reservations are the places that are being written into a status right now, each with the key that it is for. They
 // cover the time between a write to the apiserver and its coming back through the cache. In that time the cache does
-// not show yet which key has the hash, and two workers could write one hash to two keys.
+// not show yet which key has the place, and two workers could give it to two keys.
 //
 // They live in this process alone. Two leaders that overlap may both write; rivalsOf finds that out.
 type reservations struct {
-	mu     sync.Mutex
-	byHash map[key.Hash]holder
-	byName map[types.NamespacedName]key.Hash // one a key at most, so that a name is enough to end it
+	mu      sync.Mutex
+	byPlace map[place]holder
+	byName  map[types.NamespacedName]place // one a key at most, so that a name is enough to end it
 }
 
-// holder is the key that a hash is reserved for. The UID tells an ApiKey from an earlier one of its name.
+// place is where an organization's key is found. One ApiKey at a time has it.
+type place struct {
+	namespace string
+	lookup    key.Lookup
+}
+
+func placeOf(k *v1alpha1.ApiKey, lookup key.Lookup) place { return place{k.Namespace, lookup} }
+
+// holder is the key that a place is reserved for. The UID tells an ApiKey from an earlier one of its name.
 type holder struct {
 	name types.NamespacedName
 	uid  types.UID
 }
 
+func holderOf(k *v1alpha1.ApiKey) holder { return holder{client.ObjectKeyFromObject(k), k.UID} }
+
 func newReservations() *reservations {
-	return &reservations{byHash: map[key.Hash]holder{}, byName: map[types.NamespacedName]key.Hash{}}
+	return &reservations{byPlace: map[place]holder{}, byName: map[types.NamespacedName]place{}}
 }
 
-// reserve takes hash for a key; it returns false if it is another key's. What was reserved under the key's own name
+// reserve takes a place for a key; it returns false if it is another key's. What was reserved under the key's own name
 // before is dropped: it is left from an earlier try, or from an ApiKey that has been deleted and made again since.
-func (s *reservations) reserve(hash key.Hash, by holder) bool {
+func (s *reservations) reserve(p place, by holder) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other, ok := s.byHash[hash]; ok && other.name != by.name {
+	if other, ok := s.byPlace[p]; ok && other.name != by.name {
 		return false
 	}
 	if earlier, ok := s.byName[by.name]; ok {
 		s.drop(by.name, earlier)
 	}
-	s.byHash[hash] = by
-	s.byName[by.name] = hash
+	s.byPlace[p] = by
+	s.byName[by.name] = p
 	return true
 }
 
@@ -52,8 +64,8 @@ func (s *reservations) reserve(hash key.Hash, by holder) bool {
 func (s *reservations) seen(name types.NamespacedName, uid types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if hash, ok := s.byName[name]; ok && s.byHash[hash].uid == uid {
-		s.drop(name, hash)
+	if p, ok := s.byName[name]; ok && s.byPlace[p].uid == uid {
+		s.drop(name, p)
 	}
 }
 
@@ -61,14 +73,14 @@ func (s *reservations) seen(name types.NamespacedName, uid types.UID) {
 func (s *reservations) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if hash, ok := s.byName[name]; ok {
-		s.drop(name, hash)
+	if p, ok := s.byName[name]; ok {
+		s.drop(name, p)
 	}
 }
 
-func (s *reservations) drop(name types.NamespacedName, hash key.Hash) {
+func (s *reservations) drop(name types.NamespacedName, p place) {
 	delete(s.byName, name)
-	if s.byHash[hash].name == name {
-		delete(s.byHash, hash)
+	if s.byPlace[p].name == name {
+		delete(s.byPlace, p)
 	}
 }

@@ -16,12 +16,12 @@ func TestReservations(t *testing.T) {
 	holderOf := func(name, uid string) holder {
 		return holder{name: types.NamespacedName{Namespace: "acme", Name: name}, uid: types.UID(uid)}
 	}
-	one, two := key.Hash{1}, key.Hash{2}
+	one, two := place{"acme", key.Lookup{1}}, place{"acme", key.Lookup{2}}
 	a, again, b := holderOf("a", "a-1"), holderOf("a", "a-2"), holderOf("b", "b-1")
 	for _, tc := range []struct {
 		reason string
 		before func(*reservations)
-		hash   key.Hash
+		place  place
 		by     holder
 		want   bool
 	}{
@@ -29,6 +29,7 @@ func TestReservations(t *testing.T) {
 		{"a key reserves its own hash again, after a failed write", func(c *reservations) { c.reserve(one, a) }, one, a, true},
 		{"somebody else has reserved it", func(c *reservations) { c.reserve(one, a) }, one, b, false},
 		{"reservations of other hashes do not matter", func(c *reservations) { c.reserve(two, a) }, one, b, true},
+		{"of another organization: that is another place", func(c *reservations) { c.reserve(place{"globex", one.lookup}, a) }, one, b, true},
 		{"the holder is gone", func(c *reservations) { c.reserve(one, a); c.forget(a.name) }, one, b, true},
 		{"the holder has its hash, and the cache shows it", func(c *reservations) { c.reserve(one, a); c.seen(a.name, a.uid) }, one, b, true},
 		{"the cache shows an older key of the holder's name", func(c *reservations) { c.reserve(one, again); c.seen(a.name, a.uid) }, one, b, false},
@@ -42,7 +43,7 @@ func TestReservations(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			c := newReservations()
 			tc.before(c)
-			if got := c.reserve(tc.hash, tc.by); got != tc.want {
+			if got := c.reserve(tc.place, tc.by); got != tc.want {
 				t.Errorf("reserve() = %v, want %v", got, tc.want)
 			}
 		})
@@ -55,7 +56,7 @@ func TestReservationsEnd(t *testing.T) {
 	c := newReservations()
 	for i := range byte(100) {
 		by := holder{name: types.NamespacedName{Name: string(rune('a' + i%10))}, uid: types.UID(rune(i))}
-		c.reserve(key.Hash{i}, by)
+		c.reserve(place{"acme", key.Lookup{i}}, by)
 		switch i % 3 {
 		case 0:
 			c.seen(by.name, by.uid)
@@ -66,7 +67,7 @@ func TestReservationsEnd(t *testing.T) {
 	for i := range byte(10) {
 		c.forget(types.NamespacedName{Name: string(rune('a' + i))})
 	}
-	if diff := cmp.Diff([2]int{}, [2]int{len(c.byHash), len(c.byName)}); diff != "" {
-		t.Errorf("reservations by hash and by name that never end (-want +got):\n%s", diff)
+	if diff := cmp.Diff([2]int{}, [2]int{len(c.byPlace), len(c.byName)}); diff != "" {
+		t.Errorf("reservations by place and by name that never end (-want +got):\n%s", diff)
 	}
 }

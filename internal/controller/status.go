@@ -70,7 +70,8 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 		writeOnce(k, found, now.UTC().Truncate(time.Second)) // as it comes back from the apiserver
 	}
 	life := lifecycle.KeyOf(k)
-	life.Duplicate = life.Duplicate || found.rival // final: KeyOf reads it from Ready, once it is written there
+	// Final for a key that has its hash: KeyOf reads it from Ready, once it is written there.
+	life.Duplicate = life.Duplicate || life.Hashed && found.rival != nil
 	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
 
 	ready := readyOf(k, found, state)
@@ -131,7 +132,7 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 	case v1alpha1.ReasonExpired:
 		c.Message = "The key has expired and is refused. Create a new ApiKey and delete this one"
 	case v1alpha1.ReasonDuplicateHash:
-		c.Message = "Another ApiKey had this hash first. This one is refused for good. " +
+		c.Message = "Another ApiKey of this namespace had this key first. This one is refused for good. " +
 			"Create a new ApiKey with another key and delete this one"
 	case v1alpha1.ReasonProfileNotFound:
 		c.Message = fmt.Sprintf("Waiting for Profile %s: it does not exist, or is being deleted", k.Spec.ProfileRef.Name)
@@ -148,6 +149,18 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 // pendingBecause explains why a key that could have been minted was not. Only what a person has to clear away is False;
 // what passes by itself leaves Ready Unknown, so that a tool which waits for it goes on waiting.
 func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
+	switch rival := found.rival; {
+	case rival == nil:
+	case rival.leaving:
+		c.Status = metav1.ConditionUnknown
+		c.Message = fmt.Sprintf("Waiting for ApiKey %s, which has this key and is being deleted, to be gone", rival.name)
+		return
+	default:
+		c.Reason = v1alpha1.ReasonDuplicateHash
+		c.Message = fmt.Sprintf("ApiKey %s has this key. This one takes it over when that one is deleted; "+
+			"if the key is to be revoked, delete both", rival.name)
+		return
+	}
 	switch found.secret {
 	case secretConflict:
 		c.Reason = v1alpha1.ReasonSecretConflict

@@ -6,7 +6,6 @@ package controller_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -82,8 +81,9 @@ func named(name string) func(*v1alpha1.ApiKey) {
 // newHash is that of a key which nobody knows.
 func newHash() string {
 	var h key.Hash
-	_, _ = rand.Read(h[:])
-	return "sha256:" + hex.EncodeToString(h[:])
+	_, _ = rand.Read(h.Lookup[:])
+	_, _ = rand.Read(h.Binding[:])
+	return h.String()
 }
 
 func createProfile(ctx context.Context, org *corev1.Namespace, name string, mods ...func(*v1alpha1.Profile)) *v1alpha1.Profile {
@@ -147,6 +147,11 @@ func haveCondition(kind string, status metav1.ConditionStatus, reason string) go
 		HaveField("Type", kind), HaveField("Status", status), HaveField("Reason", reason))))
 }
 
+// haveMessage matches ApiKeys by what Ready says.
+func haveMessage(part string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(k *v1alpha1.ApiKey) string { return readyCondition(k).Message }, ContainSubstring(part))
+}
+
 // beStalled matches ApiKeys that only a person can help, and that say so as Ready does.
 func beStalled(reason string) gomegatypes.GomegaMatcher {
 	return haveCondition(v1alpha1.ConditionStalled, metav1.ConditionTrue, reason)
@@ -168,8 +173,13 @@ func secretOf(ctx context.Context, k *v1alpha1.ApiKey) *corev1.Secret {
 	return fetch(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.SecretName()}})
 }
 
+// hashIn is what status is to say of the key in a Secret.
 func hashIn(s *corev1.Secret) string {
-	return key.HashOf(string(s.Data[v1alpha1.SecretKeyAPIKey])).String()
+	GinkgoHelper()
+	organization := &corev1.Namespace{}
+	Expect(admin.Get(context.Background(), client.ObjectKey{Name: s.Namespace}, organization)).To(Succeed())
+	digest := key.DigestOf(string(s.Data[v1alpha1.SecretKeyAPIKey]))
+	return digest.BoundTo(key.OwnerID(string(organization.UID))).String()
 }
 
 // foreignSecret is somebody else's.

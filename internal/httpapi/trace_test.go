@@ -140,7 +140,7 @@ func TestTraceOfAPost(t *testing.T) {
 	if seen["GET /v1/posts"] != 1 || seen["POST /v1/posts"] != 1 || seen["store read"] == 0 {
 		t.Errorf("spans: %v", seen)
 	}
-	for _, form := range []string{"lmp_live_", "lmp_test_", plaintext[12:36], strings.TrimPrefix(k.Status.Hash, "sha256:")} {
+	for _, form := range []string{"lmp_live_", "lmp_test_", plaintext[12:36], strings.TrimPrefix(k.Status.Hash, "bound:")} {
 		if bytes.Contains(collector.Raw(), []byte(form)) || strings.Contains(f.log.String()+audit.String(), form) {
 			t.Errorf("%s was sent, or logged", form)
 		}

@@ -18,8 +18,6 @@
 package key
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -49,9 +47,6 @@ const (
 
 // ErrMalformed is returned by Parse for whatever is not a key. It says no more, so that nothing of the input leaks.
 var ErrMalformed = errors.New("malformed API key")
-
-// Hash is the SHA-256 of a whole key. 190 bits of entropy need no slow function (NIST SP 800-63B-4, ASVS 5.0 6.5.2).
-type Hash [sha256.Size]byte
 
 // Format is the shape of keys that begin with one word.
 type Format struct {
@@ -106,27 +101,6 @@ func (f Format) Parse(s string) (Environment, error) {
 		}
 	}
 	return env, nil
-}
-
-// HashOf returns the hash under which a key is known.
-func HashOf(key string) Hash { return sha256.Sum256(bytesOf(key)) }
-
-const hashPrefix = "sha256:"
-
-// String is the form in which a hash stands in a resource: "sha256:" and 64 hexadecimal digits.
-func (h Hash) String() string { return hashPrefix + hex.EncodeToString(h[:]) }
-
-// ParseHash reads what String writes.
-func ParseHash(s string) (Hash, error) {
-	var h Hash
-	digits, ok := strings.CutPrefix(s, hashPrefix)
-	if !ok || len(digits) != hex.EncodedLen(len(h)) || strings.ToLower(digits) != digits {
-		return Hash{}, fmt.Errorf("hash: want %q and %d lower-case hexadecimal digits", hashPrefix, hex.EncodedLen(len(h)))
-	}
-	if _, err := hex.Decode(h[:], []byte(digits)); err != nil {
-		return Hash{}, fmt.Errorf("hash: %w", err)
-	}
-	return h, nil
 }
 
 // Hint shortens a key to what may be shown: its prefix and its last four characters, as in "lmp_live_…wxyz". They are

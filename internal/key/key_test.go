@@ -5,7 +5,7 @@ package key_test
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math"
@@ -88,15 +88,23 @@ func TestVectors(t *testing.T) {
 		if env, err := f.Parse(v.key); err != nil || env != v.env {
 			t.Errorf("Parse(%s) = %q, %v; want %q", v.key, env, err, v.env)
 		}
-		if got := key.HashOf(v.key).String(); got != "sha256:"+v.sha256 {
-			t.Errorf("HashOf(%s) = %s, want sha256:%s", v.key, got, v.sha256)
+		digest := key.DigestOf(v.key)
+		if got := hex.EncodeToString(digest[:]); got != v.sha256 {
+			t.Errorf("DigestOf(%s) = %s, want %s", v.key, got, v.sha256)
+		}
+		id, namespace := key.OwnerID("0ac3e000-0000-4000-8000-000000000000"), key.OwnerNamespace("acme")
+		if got := digest.BoundTo(id).String(); got != v.id {
+			t.Errorf("the hash of %s for an id is %s, want %s", v.key, got, v.id)
+		}
+		if got := digest.BoundTo(namespace).String(); got != v.namespace {
+			t.Errorf("the hash of %s for a namespace is %s, want %s", v.key, got, v.namespace)
 		}
 	}
 }
 
 type vector struct {
-	word, body, key, sha256 string
-	env                     key.Environment
+	word, body, key, sha256, id, namespace string
+	env                                    key.Environment
 }
 
 // readVectors reads what testdata/vectors.py computed.
@@ -112,7 +120,9 @@ func readVectors(t testing.TB) []vector {
 			continue
 		}
 		c := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		vectors = append(vectors, vector{word: c[0], env: key.Environment(c[1]), body: c[2], key: c[3], sha256: c[4]})
+		vectors = append(vectors, vector{
+			word: c[0], env: key.Environment(c[1]), body: c[2], key: c[3], sha256: c[4], id: c[5], namespace: c[6],
+		})
 	}
 	if len(vectors) < 20 {
 		t.Fatalf("%d vectors: the file is cut short", len(vectors))
@@ -228,52 +238,6 @@ func TestMintFromASlowSource(t *testing.T) {
 	want := mint(t, f, newRandom(), key.Test)
 	if got := mint(t, f, iotest.OneByteReader(newRandom()), key.Test); got != want {
 		t.Errorf("from a source that yields one byte at a time: %s, want %s", got, want)
-	}
-}
-
-func TestHashOf(t *testing.T) {
-	random := newRandom()
-	for _, n := range []int{0, 1, 46, 47, 48, 60, 95, 96, 97, 128, 1 << 20} {
-		b := make([]byte, n)
-		_, _ = random.Read(b)
-		if key.HashOf(string(b)) != key.Hash(sha256.Sum256(b)) {
-			t.Errorf("HashOf of %d bytes is not their SHA-256", n)
-		}
-	}
-	s := mint(t, format(t, "abcdefghijklmnop"), random, key.Live)
-	if n := testing.AllocsPerRun(100, func() { key.HashOf(s) }); n != 0 {
-		t.Errorf("HashOf the longest key allocates %v times, want 0", n)
-	}
-}
-
-func TestParseHash(t *testing.T) {
-	h := key.HashOf("anything")
-	got, err := key.ParseHash(h.String())
-	if err != nil || got != h {
-		t.Errorf("ParseHash(%s) = %v, %v", h, got, err)
-	}
-	digits := strings.TrimPrefix(h.String(), "sha256:")
-	for _, tc := range []struct{ reason, s string }{
-		{"empty", ""},
-		{"no algorithm", digits},
-		{"the algorithm alone", "sha256:"},
-		{"another algorithm", "sha512:" + digits},
-		{"the algorithm in capitals", "SHA256:" + digits},
-		{"63 digits", "sha256:" + digits[1:]},
-		{"65 digits", "sha256:" + digits + "0"},
-		{"capital digits: one hash has one form", "sha256:" + strings.ToUpper(digits)},
-		{"a letter beyond f", "sha256:g" + digits[1:]},
-		{"a space before", " sha256:" + digits},
-		{"a line feed behind", "sha256:" + digits + "\n"},
-		{"a line feed as the last digit", "sha256:" + digits[1:] + "\n"},
-		{"NUL among the digits", "sha256:" + digits[:32] + "\x00" + digits[33:]},
-		{"the algorithm twice", "sha256:sha256:" + digits[7:]},
-	} {
-		t.Run(tc.reason, func(t *testing.T) {
-			if got, err := key.ParseHash(tc.s); err == nil || got != (key.Hash{}) {
-				t.Errorf("ParseHash(%q) = %v, %v; want the zero hash and an error", tc.s, got, err)
-			}
-		})
 	}
 }
 

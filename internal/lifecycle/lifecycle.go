@@ -9,7 +9,7 @@
 //	Pending ──► hash written ──► Active ──► Expired
 //	                                  └──► deleted: revoked
 //
-// DuplicateHash is final from wherever it is reached.
+// DuplicateHash is final for a key that has its hash. One that has none yet waits for the key that has it to be gone.
 package lifecycle
 
 import (
@@ -30,7 +30,7 @@ type Key struct {
 	MintedAt  time.Time // zero: no hash has been written yet
 	Hashed    bool      // the hash is in status: the key exists
 	Deleting  bool      // deletionTimestamp is set: the key is revoked
-	Duplicate bool      // DuplicateHash has been decided, for good
+	Duplicate bool      // has its hash and is refused for good: another key had that first
 	Pinned    bool      // the key wants a Profile
 	ProfileID types.UID
 	ExpiresAt time.Time // zero: never
@@ -62,7 +62,7 @@ func KeyOf(k *v1alpha1.ApiKey) Key {
 		MintedAt:  ptr.Deref(k.Status.MintedAt, metav1.Time{}).Time,
 		Hashed:    k.Status.Hash != "",
 		Deleting:  !k.DeletionTimestamp.IsZero(),
-		Duplicate: ready != nil && ready.Reason == v1alpha1.ReasonDuplicateHash,
+		Duplicate: k.Status.Hash != "" && ready != nil && ready.Reason == v1alpha1.ReasonDuplicateHash,
 		Pinned:    k.Spec.ProfileRef != nil,
 		ProfileID: types.UID(k.Status.ProfileID),
 		ExpiresAt: expiry(k),
@@ -133,7 +133,7 @@ func Expiry(wanted *time.Time, profile *v1alpha1.Profile, mintedAt time.Time) *t
 	return &ceiling
 }
 
-// Precedes tells whether a, of two keys with one hash, is the rightful owner: the one whose hash was written first; if
+// Precedes tells whether a, of two keys of one organization with one lookup, is the rightful owner: the one whose hash was written first; if
 // neither has it yet, the older; at the same second, the one with the smaller UID. One that has been found a duplicate
 // comes last. It is a total order of what both controller and API can see, so that each finds the same owner by itself.
 func Precedes(a, b Key) bool {

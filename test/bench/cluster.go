@@ -30,6 +30,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/keysecret"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -206,7 +207,7 @@ func (b *bed) storedExample(ctx context.Context, namespace string, minted bool) 
 				`"spec":{"environment":"live"}}`,
 		}
 	} else {
-		k.Spec.SecretHash = key.HashOf(plaintext).String()
+		k.Spec.SecretHash = key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(namespace)).String()
 	}
 	if err := b.client.Create(ctx, k); err != nil {
 		return nil, err
@@ -256,13 +257,14 @@ func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, plaintext str
 	now := metav1.NewTime(time.Now())
 	old := k.DeepCopy()
 	k.Status = v1alpha1.ApiKeyStatus{
-		Hash: key.HashOf(plaintext).String(), Hint: b.format.Prefix(key.Live) + "…",
+		Hint:           b.format.Prefix(key.Live) + "…",
 		OrganizationID: "00000000-0000-4000-8000-000000000000", MintedAt: &now, ObservedGeneration: 1,
 		Conditions: []metav1.Condition{{
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
 			Message: "The key is served", ObservedGeneration: 1, LastTransitionTime: now,
 		}},
 	}
+	k.Status.Hash = key.DigestOf(plaintext).BoundTo(lifecycle.OwnerOf(k, k.Status.OrganizationID)).String()
 	if name := k.SecretName(); name != "" {
 		k.Status.Hint, k.Status.Binding = b.format.Hint(plaintext), &v1alpha1.Binding{Name: name}
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
@@ -278,7 +280,7 @@ func (b *bed) variation(k *v1alpha1.ApiKey, name, plaintext string) ([]any, erro
 	k = k.DeepCopy()
 	k.Name, k.UID = name, types.UID(fmt.Sprintf("%08x-0000-4000-8000-000000000000", b.loaded))
 	b.loaded++
-	k.Status.Hash = key.HashOf(plaintext).String()
+	k.Status.Hash = key.DigestOf(plaintext).BoundTo(lifecycle.OwnerOf(k, k.Status.OrganizationID)).String()
 	if k.Spec.SecretHash != "" {
 		k.Spec.SecretHash = k.Status.Hash
 		put, err := putting(etcdKey(k.Namespace, name), k)

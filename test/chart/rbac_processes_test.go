@@ -170,7 +170,8 @@ func adopt(ctx context.Context, org string, running *kube.Process, args ...strin
 	Expect(admin.Create(ctx, keysecret.Encode(k, minted, "https://api.letmepost.dev"))).To(Succeed())
 	startController(ctx, args...)
 	await(ctx, k, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
-	Expect(k.Status.Hash).To(Equal(key.HashOf(minted).String()))
+	bound := key.DigestOf(minted).BoundTo(key.OwnerID(k.Status.OrganizationID))
+	Expect(k.Status.Hash).To(Equal(bound.String()))
 }
 
 func live(namespace, name string) *v1alpha1.ApiKey {

@@ -6,7 +6,6 @@ package integration_test
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -204,9 +203,10 @@ func mintedOnce(history *keyHistory, secret *secretHistory) error {
 	if owner := metav1.GetControllerOf(secret.last); owner == nil || owner.UID != k.UID {
 		return fmt.Errorf("its Secret is controlled by %v", owner)
 	}
-	// Not key.HashOf: what a hash is, is said again here.
-	sum := sha256.Sum256(secret.last.Data[v1alpha1.SecretKeyAPIKey])
-	if want := "sha256:" + hex.EncodeToString(sum[:]); k.Status.Hash != want {
+	// Not by package key: what a hash is, is said again here.
+	digest := sha256.Sum256(secret.last.Data[v1alpha1.SecretKeyAPIKey])
+	binding := sha256.Sum256(append(digest[16:], "id:"+k.Status.OrganizationID...))
+	if want := fmt.Sprintf("bound:%x:%x", digest[:16], binding[:16]); k.Status.Hash != want {
 		return fmt.Errorf("its hash is %s, and that of the key in its Secret %s", k.Status.Hash, want)
 	}
 	return nil

@@ -107,7 +107,7 @@ var _ = Describe("GitOps: health", func() {
 	It("says of each state of a key whether it is served, will be, or needs a person", func(ctx SpecContext) {
 		startController(ctx, "--secret-recheck-interval", "1s")
 		namespace := newNamespace(ctx)
-		hash := key.HashOf(newKey("live")).String()
+		hash := key.DigestOf(newKey("live")).BoundTo(key.OwnerNamespace(namespace)).String()
 		lost := profile(namespace, "lost")
 		Expect(admin.Create(ctx, lost)).To(Succeed())
 		create(ctx, broughtKey(namespace, "first", hash))

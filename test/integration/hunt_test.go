@@ -130,7 +130,7 @@ func mintAll(ctx SpecContext, namespace string, live *server) map[string]string 
 	}
 
 	brought, plaintext := apiKey(namespace, "brought"), newKey(key.Live)
-	brought.Spec.SecretHash = key.HashOf(plaintext).String()
+	brought.Spec.SecretHash = key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(namespace)).String()
 	awaitReason(ctx, create(ctx, brought), v1alpha1.ReasonActive)
 	Eventually(ctx, live.whoami(ctx, plaintext), patience, interval).Should(Equal(http.StatusOK))
 	homes[plaintext] = ""

@@ -4,6 +4,7 @@
 package integration_test
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"os"
@@ -90,7 +91,10 @@ var _ = Describe("What operators see", func() {
 		told := append(collector.Raw(), controller.scrape(ctx)+api.scrape(ctx)+controller.logText()+api.logText()...)
 		Expect(newNeedles(d.key, leaked).in(told)).To(BeEmpty())
 		for _, plaintext := range []string{d.key, leaked} {
-			Expect(string(told)).NotTo(ContainSubstring(strings.TrimPrefix(key.HashOf(plaintext).String(), "sha256:")), "a hash")
+			digest := key.DigestOf(plaintext)
+			for _, half := range [][]byte{digest[:16], digest[16:]} {
+				Expect(string(told)).NotTo(ContainSubstring(hex.EncodeToString(half)), "a hash")
+			}
 		}
 	}, SpecTimeout(3*patience))
 })

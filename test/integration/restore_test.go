@@ -174,7 +174,9 @@ var _ = Describe("Restore: a key whose ApiKey and Secret are created again", fun
 	It("brought by its hash: works again as it was, for the manifest is all of it", func(ctx SpecContext) {
 		start(ctx)
 		plaintext := newKey("live")
-		k := create(ctx, broughtKey(newNamespace(ctx), "brought", key.HashOf(plaintext).String()))
+		namespace := newNamespace(ctx)
+		hash := key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(namespace))
+		k := create(ctx, broughtKey(namespace, "brought", hash.String()))
 		awaitReason(ctx, k, v1alpha1.ReasonActive)
 		Eventually(ctx, api.whoami(ctx, plaintext), patience, interval).Should(Equal(http.StatusOK))
 		b := read(ctx, k)

@@ -22,6 +22,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 // Epoch is when everything made here was created and minted.
@@ -111,6 +112,7 @@ func Minted(
 	if err != nil {
 		t.Fatal(err)
 	}
+	digest := key.DigestOf(plaintext)
 	k := &v1alpha1.ApiKey{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"},
 		ObjectMeta: objectMeta("key", n),
@@ -119,7 +121,7 @@ func Minted(
 			Scopes:      append([]v1alpha1.Scope(nil), AllScopes...),
 		},
 		Status: v1alpha1.ApiKeyStatus{
-			Hash:               key.HashOf(plaintext).String(),
+			Hash:               unbound,
 			Hint:               format.Hint(plaintext),
 			OrganizationID:     OrganizationID,
 			MintedAt:           &metav1.Time{Time: Epoch},
@@ -134,11 +136,21 @@ func Minted(
 	for _, mod := range mods {
 		mod(k)
 	}
+	// Last: whom the key is bound to is for the mods to say.
+	if k.Status.Hash == unbound {
+		k.Status.Hash = digest.BoundTo(lifecycle.OwnerOf(k, k.Status.OrganizationID)).String()
+	}
+	if k.Spec.SecretHash == unbound {
+		k.Spec.SecretHash = k.Status.Hash
+	}
 	if k.Status.Binding != nil {
 		k.Status.Binding.Name = k.SecretName()
 	}
 	return k, plaintext
 }
+
+// unbound stands for the hash of a key until all mods have been applied.
+const unbound = "unbound"
 
 // Profile returns a Profile with its status as the controller writes it. The mods are applied in order, last.
 func Profile(mods ...func(*v1alpha1.Profile)) *v1alpha1.Profile {
@@ -256,6 +268,7 @@ func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, err
 func Resource(format key.Format, i int, plaintext string) *v1alpha1.ApiKey {
 	created := metav1.NewTime(time.Unix(1_700_000_000+int64(i), 0))
 	organization := i % 100
+	digest, id := key.DigestOf(plaintext), fmt.Sprintf("ffffffff-0000-4000-8000-%012x", organization)
 	return &v1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:         fmt.Sprintf("organization-%d", organization),
@@ -265,9 +278,9 @@ func Resource(format key.Format, i int, plaintext string) *v1alpha1.ApiKey {
 		},
 		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:]},
 		Status: v1alpha1.ApiKeyStatus{
-			Hash:           key.HashOf(plaintext).String(),
+			Hash:           digest.BoundTo(key.OwnerID(id)).String(),
 			Hint:           format.Hint(plaintext),
-			OrganizationID: fmt.Sprintf("ffffffff-0000-4000-8000-%012x", organization),
+			OrganizationID: id,
 			MintedAt:       &created,
 		},
 	}
