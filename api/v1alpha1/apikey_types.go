@@ -168,6 +168,7 @@ type ApiKeySpec struct {
 	// hashing.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=71
 	// +kubebuilder:validation:XValidation:rule="self.matches('^bound:[0-9a-f]{32}:[0-9a-f]{32}$')",message="must be bound:<lookup>:<binding>, made of the key and the name of its namespace as docs/spec/v1alpha1/apikey.md says. The SHA-256 of the key alone is not taken: whoever sees it could bring the key to a namespace of theirs"
 	SecretHash string `json:"secretHash,omitempty"`

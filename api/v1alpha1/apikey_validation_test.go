@@ -12,7 +12,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-const someHash = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+const (
+	someHash   = "bound:e3b0c44298fc1c149afbf4c8996fb924:27ae41e4649b934ca495991b7852b855"
+	someDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+)
 
 // live is the spec of a live key with more lines.
 func live(lines string) string { return "environment: live\n" + lines }
@@ -127,8 +130,11 @@ var _ = Describe("The schema of ApiKey", func() {
 		Entry("too many labels", manyLabels("labels", 17), "spec.secretTemplate.labels: Too many: 17: must have at most 16 items"),
 		Entry("too many annotations", manyLabels("annotations", 17), "spec.secretTemplate.annotations: Too many: 17: must have at most 16 items"),
 
-		Entry("a hash in capitals", live("secretHash: "+"sha256:"+strings.ToUpper(someHash[7:])), "spec.secretHash"),
-		Entry("a hash without its prefix", live("secretHash: "+someHash[7:]), "spec.secretHash"),
+		Entry("a hash in capitals", live("secretHash: "+"bound:"+strings.ToUpper(someHash[6:])), "spec.secretHash"),
+		Entry("a hash without its prefix", live("secretHash: "+someHash[6:]), "spec.secretHash"),
+		Entry("the hash of versions before 0.2, which others can bring as well", live("secretHash: "+someDigest), "The SHA-256 of the key alone is not taken"),
+		Entry("a lookup without a binding", live("secretHash: "+someHash[:38]), "must be bound:<lookup>:<binding>"),
+		Entry("a lookup and a binding with nothing between", live("secretHash: "+strings.Replace(someHash, "924:27", "924027", 1)), "must be bound:<lookup>:<binding>"),
 		Entry("a hash of another function", live("secretHash: md5:d41d8cd98f00b204e9800998ecf8427e"), "spec.secretHash"),
 		Entry("a hash that is too short", live("secretHash: "+someHash[:70]), "spec.secretHash"),
 		Entry("a hash that is too long", live("secretHash: "+someHash+"0"), "spec.secretHash"),

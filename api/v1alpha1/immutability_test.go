@@ -23,7 +23,7 @@ var valuesOf = map[string][2]any{
 	"secretTemplate":             {map[string]any{"labels": map[string]any{"a": "b"}}, map[string]any{"labels": map[string]any{"a": "c"}}},
 	"secretTemplate.labels":      {map[string]any{"a": "b"}, map[string]any{"a": "b", "c": "d"}},
 	"secretTemplate.annotations": {map[string]any{"a": "b"}, map[string]any{"c": "b"}},
-	"secretHash":                 {someHash, "sha256:" + strings.Repeat("0", 64)},
+	"secretHash":                 {someHash, "bound:" + strings.Repeat("0", 32) + ":" + strings.Repeat("0", 32)},
 	"expiresAt":                  {"2030-01-31T00:00:00Z", "2030-01-31T00:00:01Z"},
 	"rateLimit":                  {map[string]any{"requests": int64(1), "window": "1s"}, map[string]any{"requests": int64(1), "window": "2s"}},
 	"rateLimit.requests":         {int64(1), int64(2)},

@@ -79,7 +79,7 @@ var _ = Describe("What decides access", func() {
 		"mintedAt": "2026-01-01T00:00:00Z", "expiresAt": "2027-01-01T00:00:00Z",
 	}
 	changed := map[string]any{
-		"hash":           "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+		"hash":           "bound:00000000000000000000000000000000:00000000000000000000000000000000",
 		"organizationID": "org-2", "profileID": "profile-2",
 		"mintedAt": "2026-01-01T00:00:01Z", "expiresAt": "2028-01-01T00:00:00Z",
 	}

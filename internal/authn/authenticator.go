@@ -81,8 +81,8 @@ func NewAuthenticator(o Options) *Authenticator {
 // Admit takes the values of a request's Authorization header, and makes f the flight of that request, which ends with
 // parent at the latest. Every flight that was admitted must be ended. The error is a Refusal or ErrUnavailable.
 //
-// It costs two hashes and one lookup, less for what is unknown or malformed, and allocates nothing. The fence comes first: a process
-// that can't be sure of its keys must not tell anybody that theirs is wrong.
+// It costs two hashes and one lookup, less for what is unknown or malformed, and allocates nothing. The fence comes
+// first: a process that can't be sure of its keys must not tell anybody that theirs is wrong.
 //
 // Model: step Accept.
 func (a *Authenticator) Admit(parent context.Context, authorization []string, f *Flight) error {

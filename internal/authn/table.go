@@ -117,8 +117,8 @@ func (t *table) find(l key.Lookup, right func(*slot) bool) *slot {
 	}
 }
 
-// put adds k under hash h. No key of its organization with that lookup may be there yet. state holds taken. Tombstones count as used: with too many of
-// them, a search for what is not there would not end soon.
+// put adds k under hash h. No key of its organization with that lookup may be there yet. state holds taken. Tombstones
+// count as used: with too many of them, a search for what is not there would not end soon.
 func (t *table) put(h key.Hash, k *Key, state uint32) {
 	if 4*(t.used+1) > 3*len(t.array.Load().slots) {
 		t.rebuild()

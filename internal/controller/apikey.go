@@ -50,8 +50,8 @@ type apiKeys struct {
 }
 
 // setupApiKeys makes the reconciler of ApiKeys and says what wakes it: the key itself, a sweep over all keys, another
-// key with the same lookup, and the key's Profile. Secrets are not among it: to watch them, the controller would have to
-// be allowed to read all of them.
+// key with the same lookup, and the key's Profile. Secrets are not among it: to watch them, the controller would have
+// to be allowed to read all of them.
 func setupApiKeys(mgr manager.Manager, opts Options) error {
 	r := &apiKeys{
 		Options:  opts,

@@ -61,6 +61,11 @@ func bound(k *v1alpha1.ApiKey) {
 
 func byHashOnly(k *v1alpha1.ApiKey) { k.Spec.SecretHash = someHash.String() }
 
+// waitingFor makes the key one that was told to wait for another.
+func waitingFor(name string) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) { derive(k, findings{rival: &rival{name: name}}, now) }
+}
+
 func expiringAt(at metav1.Time) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) { k.Spec.ExpiresAt = &at }
 }
@@ -140,6 +145,9 @@ func TestDerive(t *testing.T) {
 		}},
 		{"another has the key, and is being deleted: that passes", anApiKey(byHashOnly), findings{rival: &rival{name: "old", leaving: true}}, []string{
 			"Ready | Unknown | Pending | Waiting for ApiKey old, which has this key and is being deleted, to be gone",
+		}},
+		{"the other is gone: what it waited for is over", anApiKey(byHashOnly, waitingFor("old")), findings{assigned: gave}, []string{
+			"Ready | True | Active | The key is served",
 		}},
 		{"a failover has given the key to both", anApiKey(minted), findings{rival: &rival{name: "old"}}, []string{
 			"Ready | False | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",

@@ -141,8 +141,8 @@ var _ = Describe("Two keys with one hash", func() {
 		books.tolerate(early.Status.Hash)
 		late := keyIn(org, withHash(early.Status.Hash))
 		forced := late.DeepCopy()
-		// When this controller has a close look before it gives late a hash, an old leader has just done so.
-		struck := op.wire.cutAt(cut{method: http.MethodGet, path: "/apikeys/" + late.Name, instead: func() {
+		// When this controller is about to say that late is a duplicate, an old leader has just given it the hash.
+		struck := op.wire.cutAt(cut{method: http.MethodPatch, path: "/apikeys/" + late.Name + "/status", instead: func() {
 			defer GinkgoRecover()
 			forceStatus(ctx, forced, early.Status.Hash, early.Status.MintedAt.Add(time.Minute))
 		}})

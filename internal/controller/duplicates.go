@@ -21,9 +21,9 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// Within an organization a key, known by its lookup, has one rightful ApiKey, by lifecycle.Precedes: that one is served,
-// and others that bring the same wait until it is gone. What other organizations bring is none of its business: whose a
-// key is, its binding says.
+// Within an organization a key, known by its lookup, has one rightful ApiKey, by lifecycle.Precedes: that one is
+// served, and others that bring the same wait until it is gone. What other organizations bring is none of its business:
+// whose a key is, its binding says.
 
 // rival is an ApiKey that stands before another one.
 type rival struct {
@@ -80,8 +80,8 @@ func (r *apiKeys) contends(ctx context.Context, k *v1alpha1.ApiKey) (bool, error
 }
 
 // rivalsOf maps an ApiKey to all of its organization with its lookup, itself among them: whoever has written the hash,
-// this controller or another leader, may not have seen the others; and who waits for one that is gone is next. As a rule
-// a key has its lookup to itself, and nobody is woken. Seeing the key with its hash also ends the reservation that
+// this controller or another leader, may not have seen the others; and who waits for one that is gone is next. As a
+// rule a key has its lookup to itself, and nobody is woken. Seeing the key with its hash also ends the reservation that
 // covered the time until it could be seen.
 func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Request {
 	k := o.(*v1alpha1.ApiKey)

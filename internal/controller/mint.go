@@ -88,19 +88,24 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 	if err := r.protect(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
-	assigned, err := r.bringOrMint(ctx, &found, id)
+	return found, r.assign(ctx, &found, id)
+}
+
+// assign notes the hash that the key is to get, unless it is another's.
+func (r *apiKeys) assign(ctx context.Context, found *findings, organizationID string) error {
+	assigned, err := r.bringOrMint(ctx, found, organizationID)
 	if err != nil || assigned == nil {
-		return found, err
+		return err
 	}
 	// Once more, as the cache may have caught up meanwhile; and then nobody else is given it.
 	if found.rival, err = r.rivalOf(ctx, found.key, assigned.hash.Lookup); err != nil || found.rival != nil {
-		return found, err
+		return err
 	}
 	found.reserved = !r.reserved.reserve(placeOf(found.key, assigned.hash.Lookup), holderOf(found.key))
 	if !found.reserved {
 		found.assigned = assigned
 	}
-	return found, nil
+	return nil
 }
 
 // lookAgain looks at a Secret that was in the way. Whether it still is takes this one request to see, and not all those

@@ -70,8 +70,12 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 		writeOnce(k, found, now.UTC().Truncate(time.Second)) // as it comes back from the apiserver
 	}
 	life := lifecycle.KeyOf(k)
-	// Final for a key that has its hash: KeyOf reads it from Ready, once it is written there.
-	life.Duplicate = life.Duplicate || life.Hashed && found.rival != nil
+	switch {
+	case found.assigned != nil:
+		life.Duplicate = false // Ready may still say so, of the time when it waited
+	case life.Hashed && found.rival != nil:
+		life.Duplicate = true // final: from now on KeyOf reads it from Ready
+	}
 	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
 
 	ready := readyOf(k, found, state)

@@ -133,9 +133,10 @@ func Expiry(wanted *time.Time, profile *v1alpha1.Profile, mintedAt time.Time) *t
 	return &ceiling
 }
 
-// Precedes tells whether a, of two keys of one organization with one lookup, is the rightful owner: the one whose hash was written first; if
-// neither has it yet, the older; at the same second, the one with the smaller UID. One that has been found a duplicate
-// comes last. It is a total order of what both controller and API can see, so that each finds the same owner by itself.
+// Precedes tells whether a, of two keys of one organization with one lookup, is the rightful owner: the one whose hash
+// was written first; if neither has it yet, the older; at the same second, the one with the smaller UID. One that has
+// been found a duplicate comes last. It is a total order of what both controller and API can see, so that each finds
+// the same owner by itself.
 func Precedes(a, b Key) bool {
 	switch {
 	case a.Duplicate != b.Duplicate:

@@ -101,7 +101,7 @@ func applying(environment v1alpha1.Environment) deed {
 const (
 	aKey     = "a-key"
 	aProfile = "a-profile"
-	forged   = `{"status":{"hash":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`
+	forged   = `{"status":{"hash":"bound:00000000000000000000000000000000:00000000000000000000000000000000"}}`
 )
 
 func patchingKeyStatus(ctx context.Context, c client.Client, namespace string) error {
@@ -369,7 +369,7 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 
 	It("are not got round by a creation with a status", func(ctx context.Context) {
 		k := apiKey(namespace, "restored", v1alpha1.EnvironmentTest)
-		k.Status.Hash = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+		k.Status.Hash = "bound:00000000000000000000000000000000:00000000000000000000000000000000"
 		Expect(admin.Create(ctx, k)).To(Succeed())
 		Expect(k.Status.Hash).To(BeEmpty())
 	})
