@@ -106,9 +106,11 @@ func (r *apiKeys) rivalsOf(ctx context.Context, o client.Object) []reconcile.Req
 // duplicate does not: with very many of them, each would wake all the others.
 var changesRivals = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	old, updated := e.ObjectOld.(*v1alpha1.ApiKey), e.ObjectNew.(*v1alpha1.ApiKey)
-	was, is := readyReason(old), readyReason(updated)
-	return old.Status.Hash != updated.Status.Hash || old.DeletionTimestamp.IsZero() != updated.DeletionTimestamp.IsZero() ||
-		was != is && is != v1alpha1.ReasonDuplicateHash
+	if old.Status.Hash != updated.Status.Hash || old.DeletionTimestamp.IsZero() != updated.DeletionTimestamp.IsZero() {
+		return true
+	}
+	reason := readyReason(updated)
+	return reason != readyReason(old) && reason != v1alpha1.ReasonDuplicateHash
 }}
 
 func readyReason(k *v1alpha1.ApiKey) string {
