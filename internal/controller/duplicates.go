@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -112,13 +111,6 @@ var changesRivals = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	reason := readyReason(updated)
 	return reason != readyReason(old) && reason != v1alpha1.ReasonDuplicateHash
 }}
-
-func readyReason(k *v1alpha1.ApiKey) string {
-	if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); c != nil {
-		return c.Reason
-	}
-	return ""
-}
 
 // at returns the ApiKeys in the cache that have or will have a place. They are the cache's own: nobody may change them.
 // A bucket of the index holds a few other keys as well, which are dropped here.
