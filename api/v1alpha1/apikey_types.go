@@ -115,9 +115,10 @@ type RateLimit struct {
 
 // ApiKeySpec says which key is wanted. It is immutable as a whole: to change
 // anything, create a new ApiKey, move its users over, and delete the old
-// one.
+// one. A field that narrows what the key can do must not be null.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: create a new ApiKey with the wanted spec, move its users over, then delete this one"
+// +kubebuilder:validation:XValidation:rule="has(self.scopes)",message="scopes is null, which would be all scopes: list those that the key is to have, or leave the field out"
 // +kubebuilder:validation:XValidation:rule="!has(self.secretHash) || !has(self.secretName)",message="secretHash and secretName exclude each other: nothing is minted for a key brought by hash"
 // +kubebuilder:validation:XValidation:rule="!has(self.secretHash) || !has(self.secretTemplate)",message="secretHash and secretTemplate exclude each other: nothing is minted for a key brought by hash"
 type ApiKeySpec struct {
@@ -133,11 +134,13 @@ type ApiKeySpec struct {
 	// key reaches the whole organization, that is, the namespace.
 	//
 	// +optional
+	// +nullable
 	ProfileRef *ProfileReference `json:"profileRef,omitempty"`
 
 	// scopes that the key holds. Default: all of them.
 	//
 	// +optional
+	// +nullable
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=6
@@ -178,6 +181,7 @@ type ApiKeySpec struct {
 	// runs. Default: never, unless the Profile has a maxKeyLifetime.
 	//
 	// +optional
+	// +nullable
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
 	// +kubebuilder:validation:MaxLength=35
@@ -190,6 +194,7 @@ type ApiKeySpec struct {
 	// come at once; beyond them the API answers 429 with a Retry-After.
 	//
 	// +optional
+	// +nullable
 	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
 
@@ -288,6 +293,7 @@ type ApiKeyStatus struct {
 // +kubebuilder:resource:path=apikeys,scope=Namespaced,shortName=ak,categories=letmepost
 // +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
 // +kubebuilder:printcolumn:name="Profile",type=string,JSONPath=`.spec.profileRef.name`
+// +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.spec.scopes`
 // +kubebuilder:printcolumn:name="Hint",type=string,JSONPath=`.status.hint`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`

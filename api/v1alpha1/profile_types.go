@@ -29,6 +29,7 @@ type ProfileSpec struct {
 	// seconds, 1s to 87600h.
 	//
 	// +optional
+	// +nullable
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
@@ -41,6 +42,7 @@ type ProfileSpec struct {
 	// at once. Default: the server's own.
 	//
 	// +optional
+	// +nullable
 	DefaultRateLimit *RateLimit `json:"defaultRateLimit,omitempty"`
 }
 

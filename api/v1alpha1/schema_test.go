@@ -147,7 +147,7 @@ func TestNames(t *testing.T) {
 	want := map[string]names{
 		"apikeys": {
 			Scope: "Namespaced", ShortNames: []string{"ak"}, Categories: []string{"letmepost"}, Status: true,
-			Columns: []string{"Environment", "Profile", "Hint", "Ready", "Reason", "Expires", "Age"},
+			Columns: []string{"Environment", "Profile", "Scopes", "Hint", "Ready", "Reason", "Expires", "Age"},
 		},
 		"profiles": {
 			Scope: "Namespaced", Categories: []string{"letmepost"}, Status: true,

@@ -77,14 +77,14 @@ type deed func(ctx context.Context, c client.Client, namespace string) error
 // creating is about an ApiKey of that environment.
 func creating(environment v1alpha1.Environment) deed {
 	return func(ctx context.Context, c client.Client, namespace string) error {
-		return c.Create(ctx, apiKey(namespace, "new", environment), client.DryRunAll)
+		return c.Create(ctx, apiKey(namespace, "lmp-new", environment), client.DryRunAll)
 	}
 }
 
 func generating(environment v1alpha1.Environment) deed {
 	return func(ctx context.Context, c client.Client, namespace string) error {
 		k := apiKey(namespace, "", environment)
-		k.GenerateName = "new-"
+		k.GenerateName = "lmp-new-"
 		return c.Create(ctx, k, client.DryRunAll)
 	}
 }
@@ -155,7 +155,7 @@ func naming(secret string) deed {
 	return minted(func(k *v1alpha1.ApiKey) { k.Spec.SecretName = secret })
 }
 
-func generated(k *v1alpha1.ApiKey) { k.Name, k.GenerateName = "", "lmp-" }
+func generated(k *v1alpha1.ApiKey) { k.Name, k.GenerateName = "", "x-" }
 
 func calling(name string) deed { return minted(func(k *v1alpha1.ApiKey) { k.Name = name }) }
 
@@ -250,8 +250,8 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		Expect(err).To(MatchError(ContainSubstring(says)))
 		Expect(apierrors.IsForbidden(err)).To(BeTrue(), "403: %v", err)
 	},
-		Entry("with test-minter: a test key", "letmepost-apikey-test-minter", calling("lmp-new"), ""),
-		Entry("with test-minter: a test key with a generated name", "letmepost-apikey-test-minter", minted(generated), ""),
+		Entry("with test-minter: a test key", "letmepost-apikey-test-minter", creating(test), ""),
+		Entry("with test-minter: a test key with a generated name", "letmepost-apikey-test-minter", generating(test), ""),
 		Entry("with test-minter: no live key", "letmepost-apikey-test-minter", creating(live), noLiveKeys),
 		Entry("with test-minter: no live key with a generated name", "letmepost-apikey-test-minter", generating(live), noLiveKeys),
 		Entry("with test-minter: told what to do", "letmepost-apikey-test-minter", creating(live),
@@ -293,6 +293,7 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		Entry("with test-minter: no Secret that others wait for", "letmepost-apikey-test-minter", naming("x-tls"), noSecretName),
 		Entry("with test-minter: no Secret of Helm's", "letmepost-apikey-test-minter", naming("sh.helm.release.v1.x.v1"), noSecretName),
 		Entry("with test-minter: no such Secret by the ApiKey's own name", "letmepost-apikey-test-minter", calling("x-tls"), noSecretName),
+		Entry("with test-minter: nor by a generated one", "letmepost-apikey-test-minter", minted(generated), noSecretName),
 		Entry("with test-minter: told what to do", "letmepost-apikey-test-minter", naming("x-tls"),
 			"Set spec.secretName to a name that begins with lmp-, or ask an administrator for the ClusterRole letmepost-apikey-minter"),
 		Entry("with test-minter: no annotation for a mirror", "letmepost-apikey-test-minter", annotating, noMetadata),
@@ -426,7 +427,7 @@ var _ = Describe("Policies of watchNamespaces", func() {
 	It("are there no more when they are switched off", func(ctx context.Context) {
 		for _, object := range renderRules(ctx, settings{
 			"policies.leases": false, "policies.statusGuard": false, "policies.liveKeys": false,
-			"policies.mintedSecrets": false, "policies.revocationGuard": false,
+			"policies.mintedSecrets": false, "policies.revocationGuard": false, "policies.nulls": false,
 		}) {
 			Expect(object.GetKind()).NotTo(HavePrefix("ValidatingAdmissionPolicy"))
 		}

@@ -212,6 +212,14 @@ var generalCases = []valueCase{
 		),
 	},
 	{
+		"policies.nulls off: no such policy",
+		settings{"policies.nulls": false},
+		all(
+			absent("ValidatingAdmissionPolicy/letmepost-nulls", "ValidatingAdmissionPolicyBinding/letmepost-nulls"),
+			exists("ValidatingAdmissionPolicy/letmepost-live-keys", "ValidatingAdmissionPolicy/letmepost-status-guard"),
+		),
+	},
+	{
 		"otlp sends traces of both processes",
 		settings{"otlp.endpoint": "http://otel:4318", "otlp.sampleRatio": 0.5},
 		all(
