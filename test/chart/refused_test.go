@@ -71,7 +71,7 @@ var bySchema = []refusal{
 	{"a name that is not there is misspelt", settings{"replicaCount": 2}, "additional properties 'replicaCount' not allowed"},
 	{"also deep down", settings{"api.live.replica": 2}, "additional properties 'replica' not allowed"},
 	{"also in what Kubernetes defines", settings{"controller.resources": map[string]any{"limit": map[string]any{}}}, "additional properties 'limit' not allowed"},
-	{"a number is no text", settings{"controller.replicas": "two"}, "'/controller/replicas': got string, want integer"},
+	{"a number is no text", settings{"controller.replicas": "two"}, "'/controller/replicas': got string, want null or integer"},
 	{"there is nothing below none", settings{"controller.replicas": -1}, "'/controller/replicas': minimum: got -1, want 0"},
 	{"a level of another world", settings{"api.logLevel": "verbose"}, "'/api/logLevel': value must be one of 'debug', 'info', 'warn', 'error'"},
 	{"a share is at most one", settings{"otlp.sampleRatio": 2}, "'/otlp/sampleRatio': maximum"},

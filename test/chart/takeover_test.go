@@ -5,6 +5,7 @@ package chart_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -27,11 +30,15 @@ func runHelm(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-// upgrade is what the chart's README says, with values.
+// upgrade is what the chart's README says, with values, and flags.
 func upgrade(ctx context.Context, values ...string) (string, error) {
 	GinkgoHelper()
-	args := []string{"upgrade", "--install", releaseName, kube.Path(chartPath), "--namespace", systemNamespace}
+	args := []string{"upgrade", "--install", releaseName, kube.Path(chartPath), "--namespace", systemNamespace, "--create-namespace"}
 	for _, value := range values {
+		if strings.HasPrefix(value, "--") {
+			args = append(args, value)
+			continue
+		}
 		args = append(args, "--set", value)
 	}
 	return runHelm(ctx, args...)
@@ -67,5 +74,69 @@ var _ = Describe("A release", func() {
 		By("and upgrades from then on without force")
 		out, err = upgrade(ctx)
 		Expect(err).NotTo(HaveOccurred(), out)
+	}, SpecTimeout(3*patience))
+})
+
+// scale is what `kubectl scale` and an autoscaler do.
+func scale(ctx context.Context, deployment, manager string, replicas int) {
+	GinkgoHelper()
+	d := &appsv1.Deployment{}
+	d.Namespace, d.Name = systemNamespace, deployment
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas))
+	Expect(admin.SubResource("scale").Patch(ctx, d, patch, client.FieldOwner(manager))).To(Succeed())
+}
+
+func replicas(ctx context.Context, deployment string) int {
+	GinkgoHelper()
+	d := &appsv1.Deployment{}
+	Expect(admin.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: deployment}, d)).To(Succeed())
+	return int(*d.Spec.Replicas)
+}
+
+var _ = Describe("The number of replicas", func() {
+	const deployment = "letmepost-api-live"
+	more := []string{"crds.install=false", "database.existingSecret=urls-{environment}", "media.url=s3://media"}
+
+	DescribeTable("stays what somebody has made of it, over upgrades:", func(ctx SpecContext, manager string, n int) {
+		out, err := upgrade(ctx, more...)
+		Expect(err).NotTo(HaveOccurred(), out)
+		DeferCleanup(uninstall)
+		Expect(replicas(ctx, deployment)).To(Equal(2))
+		scale(ctx, deployment, manager, n)
+		for range 2 { // the second one sees what the first has written
+			out, err = upgrade(ctx, more...)
+			Expect(err).NotTo(HaveOccurred(), out)
+			Expect(replicas(ctx, deployment)).To(Equal(n))
+		}
+		By("unless a value says otherwise")
+		out, err = upgrade(ctx, append(more, "api.live.replicas=2")...)
+		if n != 0 { // which nobody owns
+			Expect(err).To(HaveOccurred())
+			Expect(out).To(ContainSubstring(`conflict with "` + manager + `"`))
+			out, err = upgrade(ctx, append(more, "api.live.replicas=2", "--force-conflicts")...)
+		}
+		Expect(err).NotTo(HaveOccurred(), out)
+		Expect(replicas(ctx, deployment)).To(Equal(2))
+	},
+		Entry("stopped", SpecTimeout(3*patience), "kubectl", 0),
+		Entry("more", SpecTimeout(3*patience), "kubectl", 5),
+		Entry("fewer", SpecTimeout(3*patience), "kubectl", 1),
+	)
+
+	It("is as many as there were when autoscaling begins, and when it ends", func(ctx SpecContext) {
+		out, err := upgrade(ctx, append(more, "api.live.replicas=4")...)
+		Expect(err).NotTo(HaveOccurred(), out)
+		DeferCleanup(uninstall)
+		on := append(more, "api.live.replicas=4", "api.live.autoscaling.enabled=true")
+		out, err = upgrade(ctx, on...)
+		Expect(err).NotTo(HaveOccurred(), out)
+		Expect(replicas(ctx, deployment)).To(Equal(4))
+		scale(ctx, deployment, "kube-controller-manager", 7)
+		out, err = upgrade(ctx, on...)
+		Expect(err).NotTo(HaveOccurred(), out)
+		Expect(replicas(ctx, deployment)).To(Equal(7))
+		out, err = upgrade(ctx, more...)
+		Expect(err).NotTo(HaveOccurred(), out)
+		Expect(replicas(ctx, deployment)).To(Equal(7))
 	}, SpecTimeout(3*patience))
 })

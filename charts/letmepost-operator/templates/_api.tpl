@@ -6,11 +6,13 @@ next one begins.
 {{- if or (not .Values.database.existingSecret) (and (not .Values.media.url) (not .Values.media.existingClaim)) }}true{{ end }}
 {{- end }}
 
-{{/* Number of replicas of an environment's API. Call with (list . "live"). */}}
+{{/* Number of replicas of an environment's API; "" leaves it to the autoscaler. Call with (list . "live"). */}}
 {{- define "letmepost.api.replicas" -}}
 {{- $ := index . 0 -}}
 {{- $own := index $.Values.api (index . 1) -}}
-{{- if not (kindIs "invalid" $own.replicas) }}{{ int $own.replicas }}{{ else if $.Values.database.existingSecret }}2{{ else }}1{{ end }}
+{{- $name := printf "%s-api-%s" (include "letmepost.prefix" $) (index . 1) -}}
+{{- $default := ternary 2 1 (ne $.Values.database.existingSecret "") -}}
+{{ include "letmepost.replicas" (dict "root" $ "name" $name "value" $own.replicas "default" $default "autoscaled" $own.autoscaling.enabled) }}
 {{- end }}
 
 {{/* Arguments of an environment's API. Call with (list . "live"). */}}

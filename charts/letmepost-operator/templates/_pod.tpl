@@ -71,6 +71,31 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 
+{{/*
+Number of replicas of a Deployment; "" leaves it to the autoscaler. A value that is set decides. Otherwise what `kubectl
+scale` or an autoscaler has made of it stays: an upgrade must not start what somebody has stopped, nor end in a conflict
+over the number. Who owns the number stands in managedFields, but for 0, which nobody owns. `helm template` sees no
+Deployment; there it is the default.
+Call with (dict "root" $ "name" NAME "value" VALUE "default" 2 "autoscaled" false).
+*/}}
+{{- define "letmepost.replicas" -}}
+{{- $there := lookup "apps/v1" "Deployment" .root.Release.Namespace .name -}}
+{{- $now := dig "spec" "replicas" 0 $there | int -}}
+{{- $ours := false -}}
+{{- $scaled := eq $now 0 -}}
+{{- range dig "metadata" "managedFields" list $there -}}
+{{- if hasKey (dig "fieldsV1" "f:spec" dict .) "f:replicas" -}}
+{{- if eq (.subresource | default "") "scale" }}{{ $scaled = true }}{{ else }}{{ $ours = true }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if .autoscaled -}}
+{{- /* If what was ours were left out, the apiserver would make it 1, and the autoscaler its minimum. */ -}}
+{{- if and $there $ours }}{{ $now }}{{ end -}}
+{{- else if not (kindIs "invalid" .value) }}{{ int .value }}
+{{- else if and $there $scaled }}{{ $now }}
+{{- else }}{{ .default }}{{ end -}}
+{{- end }}
+
 {{- define "letmepost.pullSecrets" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
