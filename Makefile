@@ -97,7 +97,7 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 .PHONY: test
 test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@go test -race -timeout 30m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
-	@CGO_ENABLED=0 go test -C hack/controlplane -trimpath . # Kubernetes' own compiler of rules, built as the control plane is
+	@CGO_ENABLED=0 go test -C hack/controlplane -count=1 -trimpath . # Kubernetes' own compiler of rules, built as the control plane is
 	@go test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
 	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
