@@ -48,6 +48,8 @@ type Page[T any] struct {
 type Listed[S, T any] struct {
 	Position func(S) store.Position
 	Show     func(S) T
+	// Stopped is where the page has ended that was read last, if that may be after its last item. Optional.
+	Stopped func() store.Position
 }
 
 // Rows answers with the page that r asks for of a listing of the database. filter takes in the route's other
@@ -92,7 +94,11 @@ func (l Listed[S, T]) page(items []S, more bool) Page[T] {
 	for _, item := range items {
 		p.Data = append(p.Data, l.Show(item))
 	}
-	if more && len(items) > 0 { // a page of none has no last item to go on from
+	switch {
+	case more && l.Stopped != nil:
+		next := cursorOf(l.Stopped())
+		p.NextCursor = &next
+	case more && len(items) > 0: // a page of none has no last item to go on from
 		next := cursorOf(l.Position(items[len(items)-1]))
 		p.NextCursor = &next
 	}

@@ -20,3 +20,26 @@ func FuzzParseCursor(f *testing.F) {
 		}
 	})
 }
+
+// TestPagesThatStopEarly: who pages goes on from where the page has ended, which may be after its last item, or without
+// any.
+func TestPagesThatStopEarly(t *testing.T) {
+	end := store.Position{At: time.UnixMicro(7).UTC(), ID: "looked-at"}
+	l := Listed[store.Position, string]{
+		Position: func(p store.Position) store.Position { return p },
+		Show:     func(p store.Position) string { return p.ID },
+		Stopped:  func() store.Position { return end },
+	}
+	for _, items := range [][]store.Position{nil, {{At: end.At.Add(time.Hour), ID: "found"}}} {
+		next := l.page(items, true).NextCursor
+		if next == nil {
+			t.Fatalf("a page of %d that has stopped early has no next one", len(items))
+		}
+		if at, ok := parseCursor(*next); !ok || at != end {
+			t.Errorf("the page after one of %d begins after %v, want %v", len(items), at, end)
+		}
+		if l.page(items, false).NextCursor != nil {
+			t.Errorf("there is a page after the last")
+		}
+	}
+}

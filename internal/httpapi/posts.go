@@ -151,7 +151,8 @@ var postFilters = []endpoint.Parameter{
 	{Name: "platform", Description: "Only posts for these platforms.", Values: platformNames, List: true},
 	{Name: "status", Description: "Only posts with these statuses.", Values: postStatuses, List: true},
 	{Name: "errorCode", Description: "Only posts that ended with these codes.", List: true}, // any: see postFilter
-	{Name: "q", Description: "Only posts with this in their text, at most 200 characters, in upper or lower case."},
+	{Name: "q", Description: "Only posts with this in their text, at most 200 characters, in upper or lower case. " +
+		"A page may have few posts or none and still a nextCursor: it has looked at as many as one page may."},
 	{Name: "after", Description: "Only posts created at this time or later.", Format: "date-time"},
 	{Name: "before", Description: "Only posts created before this time.", Format: "date-time"},
 }
@@ -161,16 +162,21 @@ var postFilters = []endpoint.Parameter{
 func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
 	var filter store.PostFilter
 	var view *store.View
+	var next store.Position
 	return endpoint.Listed[store.Post, post]{
 		Position: func(p store.Post) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
 		Show:     a.postOf,
+		Stopped:  func() store.Position { return next }, // a search may end a page anywhere
 	}.Rows(r, func(query url.Values) (err error) {
 		if filter, err = postFilter(query); err != nil {
 			return err
 		}
 		view, err = a.viewOfQuery(r, query)
 		return err
-	}, func(page store.Page) ([]store.Post, bool, error) { return view.Posts(r.Context(), filter, page) })
+	}, func(page store.Page) (posts []store.Post, more bool, err error) {
+		posts, next, err = view.Posts(r.Context(), filter, page)
+		return posts, next != store.Position{}, err
+	})
 }
 
 // postFilter reads the parameters that narrow the list. errorCode may be anything: a platform's codes are its own.

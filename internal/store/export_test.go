@@ -39,6 +39,9 @@ func Prepared(db *DB) int {
 func (v *View) Plan(ctx context.Context, f PostFilter, p Page) (string, error) {
 	where, args, _ := f.condition()
 	s, after := filtered(where)
+	if f.Query != "" {
+		s, after = texts(where)
+	}
 	if p.After != (Position{}) {
 		s, args = after, append(args, micros(p.After.At), p.After.ID)
 	}

@@ -48,12 +48,12 @@ func TestPagesShowEachOnce(t *testing.T) {
 			for page, more := (store.Page{Limit: limit}), true; more; {
 				var some []store.Post
 				var err error
-				if some, more, err = v.Posts(t.Context(), store.PostFilter{Statuses: []string{"queued"}, Query: "HELL"}, page); err != nil || len(some) == 0 {
+				some, page.After, err = v.Posts(t.Context(), store.PostFilter{Statuses: []string{"queued"}, Query: "HELL"}, page)
+				if more = page.After != (store.Position{}); err != nil || len(some) == 0 {
 					t.Fatalf("page of %d: %v", len(some), err)
 				}
 				for _, p := range some {
 					got = append(got, p.ID)
-					page.After = store.Position{At: p.CreatedAt, ID: p.ID}
 				}
 			}
 			for page, more := (store.Page{Limit: limit}), true; more; {
@@ -99,6 +99,7 @@ func TestPostFilter(t *testing.T) {
 			{"from a time on", store.PostFilter{After: now.Add(time.Hour)}, []string{"later"}},
 			{"before a time", store.PostFilter{Before: now}, nil},
 			{"a word in any case", store.PostFilter{Query: "OF THEM"}, []string{"100 of them!"}},
+			{"letters beyond A to Z in any case", store.PostFilter{Query: "üNÏ"}, []string{"100% of Ünï_code"}},
 			{"what is a wildcard to LIKE", store.PostFilter{Query: "0%"}, []string{"100% of Ünï_code"}},
 			{"the other wildcard", store.PostFilter{Query: "Ünï_C"}, []string{"100% of Ünï_code"}},
 			{"what escapes them", store.PostFilter{Query: "m!"}, []string{"100 of them!"}},

@@ -34,8 +34,7 @@ var (
 FROM attempts AS t JOIN posts AS p ON p.id = t.post_id WHERE t.post_id = ? AND {scope p} ORDER BY t.number`)
 )
 
-// maxQuery is how long a PostFilter.Query may be to find anything, in bytes: longer than any post, and short enough for
-// SQLite, which takes no pattern beyond 50,000.
+// maxQuery is how long a PostFilter.Query may be to find anything, in bytes: longer than any post.
 const maxQuery = 20_000
 
 // row is a post as it stands in the database, with what is the store's own business.
@@ -108,25 +107,32 @@ func scanAttempt(rows *sql.Rows) (a Attempt, err error) {
 	return a, err
 }
 
-// Posts lists posts. more tells whether there are any after the last of these.
+// Posts lists posts. next is the position to go on after; zero: there is nothing after these.
 //
-// The case of the letters A to Z does not matter to PostFilter.Query; that of others only to engines that do not know
-// them: SQLite, and PostgreSQL in the locale C. A Query beyond 20,000 bytes finds nothing.
-func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, more bool, err error) {
+// With a PostFilter.Query a page may end before it is full, or without any post: what one looks at is bounded. The case
+// of letters does not matter to a Query. One beyond 20,000 bytes finds nothing.
+func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, next Position, err error) {
+	if !v.db.ready.Load() {
+		return nil, next, errNotYet
+	}
+	if f.Query != "" {
+		return v.search(ctx, f, p)
+	}
 	where, args, possible := f.condition()
-	switch {
-	case !v.db.ready.Load():
-		return nil, false, errNotYet
-	case !possible:
-		return nil, false, nil
+	if !possible {
+		return nil, next, nil
 	}
 	first, after := listPosts, listPostsAfter
 	if where != "" {
 		first, after = filtered(where)
 	}
-	posts, more, err = list(ctx, v, p, first, after, scanPost, args...)
+	posts, more, err := list(ctx, v, p, first, after, scanPost, args...)
+	if more {
+		last := posts[len(posts)-1]
+		next = Position{At: last.CreatedAt, ID: last.ID}
+	}
 	posts, err = v.shown(ctx, posts, err)
-	return posts, more, err
+	return posts, next, err
 }
 
 // filtered returns the statements that list posts under a condition. They are made for each request, and so are not
@@ -136,7 +142,7 @@ func filtered(where string) (first, after *scoped) {
 		newScoped(selectPosts + ` WHERE {scope p}` + where + postsAfter + newestFirst)
 }
 
-// condition is the filter as SQL, with its arguments. It is not possible if nothing can fulfil it.
+// condition is the filter as SQL but for its Query, with its arguments. It is not possible if nothing can fulfil it.
 func (f PostFilter) condition() (where string, args []any, possible bool) {
 	var b strings.Builder
 	for _, list := range []struct {
@@ -159,11 +165,6 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 	}
 	if !isText(f.Query) || len(f.Query) > maxQuery {
 		return "", nil, false
-	}
-	if f.Query != "" {
-		b.WriteString(" AND LOWER(p.text) LIKE LOWER(?) ESCAPE '!'")
-		// What people search for is text: % and _ stand for themselves.
-		args = append(args, "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
 	}
 	if !f.After.IsZero() {
 		b.WriteString(" AND p.created_at >= ?")

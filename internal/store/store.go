@@ -85,9 +85,9 @@ func Open(o Options) (*DB, error) {
 // Migrated is closed once Run has migrated the database.
 func (db *DB) Migrated() <-chan struct{} { return db.migrated }
 
-// Writable tells whether the database takes writes, as far as the last heartbeat knows: false before it is migrated, and
-// on a server that has become read-only, until new connections lead to one that is not. While the database is away, for
-// every process alike, it stays what it was.
+// Writable tells whether the database takes writes, as far as the last heartbeat knows: false before it is migrated,
+// and on a server that has become read-only, until new connections lead to one that is not. While the database is away,
+// for every process alike, it stays what it was.
 func (db *DB) Writable() bool { return db.ready.Load() && !db.readOnly.Load() }
 
 // Close closes all connections.

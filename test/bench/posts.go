@@ -41,7 +41,7 @@ func benchPosts(ctx context.Context, r *report) error {
 	if err := errors.Join(b.creates(ctx, r), b.fill(ctx)); err != nil {
 		return err
 	}
-	return errors.Join(b.gets(ctx, r), b.pages(ctx, r))
+	return errors.Join(b.gets(ctx, r), b.pages(ctx, r), b.searches(ctx, r))
 }
 
 type postBench struct {
@@ -262,22 +262,51 @@ func (b *postBench) pages(ctx context.Context, r *report) error {
 
 // page asks for a page, and returns the cursor of the next one.
 func (b *postBench) page(ctx context.Context, path string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.server.address+path, nil)
+	next, err := b.get(ctx, path)
+	if err == nil && next == nil {
+		err = fmt.Errorf("GET %s: no next page", path)
+	}
 	if err != nil {
 		return "", err
+	}
+	return *next, nil
+}
+
+// get asks for a page, and returns the cursor of the next one; nil: it is the last.
+func (b *postBench) get(ctx context.Context, path string) (*string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.server.address+path, nil)
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+b.plaintext)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var answer struct{ NextCursor *string }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return "", err
+	err = json.NewDecoder(resp.Body).Decode(&answer)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s, %w", path, resp.Status, err)
 	}
-	if answer.NextCursor == nil {
-		return "", fmt.Errorf("GET %s: %s, and no next page", path, resp.Status)
+	return answer.NextCursor, nil
+}
+
+// searches measures a page of a search among 100,000 posts: for what is in all of them, in some, and in none, where a
+// page looks at as many as it may.
+func (b *postBench) searches(ctx context.Context, r *report) error {
+	const each = 50
+	var took []time.Duration
+	for i := range each {
+		for _, q := range []string{"LENGTH", "posts%20have%20one.", "zebra-" + strconv.Itoa(i)} {
+			began := time.Now()
+			if _, err := b.get(ctx, "/v1/posts?q="+q); err != nil {
+				return err
+			}
+			took = append(took, time.Since(began))
+		}
 	}
-	return *answer.NextCursor, nil
+	r.atMost("GET /v1/posts?q=: a page, 100,000 posts, p95", milliseconds(percentile(took, 95)), 20, " ms",
+		fmt.Sprintf("p50 %.2f ms", milliseconds(percentile(took, 50))))
+	return nil
 }
