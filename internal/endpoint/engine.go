@@ -41,7 +41,7 @@ import (
 type Config struct {
 	Admission *admission.Admission
 	Store     *store.DB
-	Writes    write.Protocol
+	Writes    *write.Protocol
 	// Explain makes a problem of an error of a room that this package does not know; nil for others. Optional.
 	Explain func(error) *problem.Problem
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dunglas/httpsfv"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -112,6 +113,17 @@ func hashOf(r *http.Request, payload []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// canonical is a body in the one form that its value has (RFC 8785): libraries sort members and escape characters in
+// other ways each time, and whoever sends the same value again means the same. What is no JSON stays as it is. Numbers
+// are those of JavaScript, and no body here that is taken has any.
+func canonical(payload []byte) []byte {
+	value := jsontext.Value(bytes.Clone(payload))
+	if err := value.Canonicalize(); err != nil {
+		return payload
+	}
+	return value
+}
+
 // SetContent says what an upload turned out to be, by a hash of its bytes: it tells its body from others under the same
 // Idempotency-Key.
 func (r *Request) SetContent(sum string) { r.writing.BodyHash = hashOf(r.http, []byte(sum)) }
@@ -155,9 +167,11 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 		if payload, err = readPayload(r.http); err != nil {
 			return err
 		}
-		r.writing.BodyHash = hashOf(r.http, payload)
 	}
-	if err := r.claim(); err != nil || r.writing.replayed {
+	r.writing.OnWait = func(within time.Duration) {
+		_ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within + answerWithin))
+	}
+	if err := r.claim(payload); err != nil || r.writing.replayed {
 		return err
 	}
 	ended := false
@@ -182,16 +196,22 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	return err
 }
 
+// answerWithin is how long it may take to send an answer that was waited for.
+const answerWithin = 5 * time.Second
+
 // claim makes the request this process's to run, or finds the answer that it got before. Without an Idempotency-Key it
 // does nothing: to send one is recommended, and nobody is forced to.
-func (r *Request) claim() error {
+func (r *Request) claim(payload []byte) error {
 	text, err := idempotencyKey(r.http.Header["Idempotency-Key"])
 	if err != nil || text == "" {
 		return err
 	}
-	stored, err := r.writing.Claim(r.Context(), store.Request{
-		IdempotencyKey: text, Method: r.http.Method, Path: r.http.URL.EscapedPath(), BodyHash: r.writing.BodyHash,
-	}) // the path as it was sent, as the router takes it
+	request := store.Request{IdempotencyKey: text, Method: r.http.Method, Path: r.http.URL.EscapedPath()} // as it was sent
+	if r.route.upload == nil {
+		request.BodyHash, request.FormerHash = hashOf(r.http, canonical(payload)), hashOf(r.http, payload)
+		r.writing.BodyHash = request.BodyHash
+	}
+	stored, err := r.writing.Claim(r.Context(), request)
 	if err != nil {
 		return told(err)
 	}

@@ -40,6 +40,9 @@ import (
 // DefaultDocsBaseURL is where the documentation of the errors is, unless Config says otherwise.
 const DefaultDocsBaseURL = "https://docs.letmepost.dev"
 
+// DefaultWait is longer than most clients wait for any answer, and than a write takes whose platform answers at all.
+const DefaultWait = time.Minute
+
 // Directory holds what there is to see, newest first (creation time, then id), for one caller: nothing that the caller
 // may not see is in what it returns, so a handler can't forget to filter. The slices are shared and not changed by this
 // package. It answers from memory, and never fails.
@@ -71,6 +74,10 @@ type Config struct {
 	SessionToken func(*http.Request) string
 	// TrustedProxies are believed when they say whom they forward for. Optional.
 	TrustedProxies []netip.Prefix
+
+	// Wait is how long a write that is sent again waits for the answer of the first, while that runs. Optional: without
+	// it, DefaultWait; less than 0: not at all.
+	Wait time.Duration
 
 	Environment key.Environment // whose keys Admission lets in
 	KeyFormat   key.Format
@@ -132,7 +139,7 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 		Admission: c.Admission,
 		Store:     c.Store,
 		// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
-		Writes:         write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger},
+		Writes:         &write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger, Wait: c.Wait},
 		Explain:        explain,
 		Environment:    c.Environment,
 		KeyFormat:      c.KeyFormat,
@@ -160,6 +167,9 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 func (c *Config) complete() error {
 	if c.DocsBaseURL == "" {
 		c.DocsBaseURL = DefaultDocsBaseURL
+	}
+	if c.Wait == 0 {
+		c.Wait = DefaultWait
 	}
 	if c.AccessLog == "" {
 		c.AccessLog = endpoint.AccessLogErrors

@@ -141,7 +141,7 @@ func TestRecords(t *testing.T) {
 func TestRecordsNameTheRule(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	p := &played{}
-	f := newFixture(t, nil, playing(t, p), func(c *parts) { c.Library = smallLibrary(t) })
+	f := newFixture(t, nil, playing(t, p), func(c *parts) { c.Library, c.Wait = smallLibrary(t), -1 })
 	key, patient := f.newKey(t), f.newKey(t, limited(1))
 	account := f.connect(t, key)
 	ok[batch](t, f, hello(key, account))
@@ -154,7 +154,7 @@ func TestRecordsNameTheRule(t *testing.T) {
 	go func() { done <- f.send(running) }()
 	<-entered
 	other := hello(key, account)
-	other.body += " "
+	other.body = strings.Replace(other.body, "hello", "hullo", 1)
 	for _, c := range []struct {
 		reason string
 		s      sent

@@ -22,6 +22,14 @@ type Request struct {
 	IdempotencyKey string
 	Method, Path   string
 	BodyHash       string // of body and query; "": to be told by Settle, and compared by the caller
+	// FormerHash is what BodyHash was to earlier versions, whose claims are still there after an upgrade; "" if they are
+	// the same.
+	FormerHash string
+}
+
+// same tells whether a claim is of this very request, as far as that is known.
+func (r Request) same(bodyHash string) bool {
+	return r.BodyHash == "" || bodyHash == "" || bodyHash == r.BodyHash || bodyHash == r.FormerHash
 }
 
 // Claim is the right to run a request. It is this process's until it is settled or abandoned, or the process is dead.
@@ -49,6 +57,8 @@ settled_at, status, organization_id, environment, key_id)
 VALUES (?, ?, ?, ?, '', ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING RETURNING {quick}`)
 	lockClaim = declareScoped(`SELECT c.owner, c.body_hash, c.batch_id, c.claimed_at, c.settled_at, c.status, c.body,
 CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {actor c} {lock UPDATE OF c}`)
+	peekClaim = declareScoped(`SELECT c.id FROM claims AS c
+WHERE c.settled_at = 0 AND ` + alive + ` AND c.id = ? AND {actor c}`)
 	takeClaim = declareScoped(`UPDATE claims SET owner = ?, process_id = ?, body_hash = ?, batch_id = ?, claimed_at = ?,
 begun_at = {now}, settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner = ? AND {actor}`)
 	beginClaim = declareScoped(`UPDATE claims SET batch_id = ?
@@ -84,11 +94,11 @@ func (c claimed) settled() bool { return !c.settledAt.IsZero() }
 // resolve tells what a claim that is there means for a request at now: the answer that it got, an error, or neither if
 // the claim may be taken over. The hash of the body is looked at first: who sends another body with the same
 // idempotency key has made a mistake, and is to learn that whether the first request is done or not.
-func (c claimed) resolve(bodyHash string, now time.Time) (*Stored, error) {
+func (c claimed) resolve(r Request, now time.Time) (*Stored, error) {
 	switch {
 	case c.expired(now):
 		return nil, nil
-	case bodyHash != "" && c.bodyHash != "" && bodyHash != c.bodyHash:
+	case !r.same(c.bodyHash):
 		return nil, ErrMismatch
 	case c.settled():
 		return &Stored{Status: c.status, Body: c.body, BodyHash: c.bodyHash}, nil
@@ -156,6 +166,13 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 	return nil, nil, ErrInProgress
 }
 
+// Running tells whether a request that Claim has found in progress still is. It locks nothing, so that whoever waits
+// for the answer may ask often.
+func (v *View) Running(ctx context.Context, r Request) (bool, error) {
+	found, err := read(ctx, v, peekClaim, scanID, append(v.db.aliveArgs(), r.id(v.scope))...)
+	return len(found) > 0, err
+}
+
 // claimInDoubt returns c if it may be in the database in spite of err, or has been seen there: rows is how many rows
 // the statement returned. Nil: it is surely not there, as for most while the database is away or can't write. Else
 // every request of an outage would leave a claim to be abandoned later.
@@ -173,7 +190,7 @@ func (v *View) takeOver(ctx context.Context, r Request, c *Claim, now time.Time)
 		if err != nil {
 			return err
 		}
-		if stored, err = old.resolve(r.BodyHash, now); stored != nil || err != nil {
+		if stored, err = old.resolve(r, now); stored != nil || err != nil {
 			return err
 		}
 		c.BatchID = "" // of an earlier try of this transaction

@@ -150,6 +150,9 @@ func (db *DB) View(c *caller.Caller) *View {
 	}}
 }
 
+// Actor is who the caller is, to tell them from others; "" for the zero Caller.
+func (v *View) Actor() string { return v.actor }
+
 // Within narrows a view to one profile. A view that is narrowed to two reaches nothing.
 func (v *View) Within(profileID string) *View {
 	if !isID(profileID) || !v.includes(profileID) {

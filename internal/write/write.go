@@ -22,8 +22,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -33,6 +35,11 @@ type Protocol struct {
 	// may do it more than once.
 	Later  func(do func(context.Context) error)
 	Logger *slog.Logger
+	// Wait is how long a request waits for the answer of another one with its Idempotency-Key that is running; 0, or
+	// less: not at all.
+	Wait time.Duration
+
+	waiting waiting
 }
 
 // Operation is one write of one caller. The zero Operation is none: make it with Start.
@@ -43,6 +50,8 @@ type Operation struct {
 	// OnBegin is called when Begin has made its change, before whatever takes long: an answer is owed from then on.
 	// Optional.
 	OnBegin func()
+	// OnWait is called before the operation waits for another one's answer, with how long that may take. Optional.
+	OnWait func(time.Duration)
 
 	protocol *Protocol
 	view     *store.View
@@ -60,9 +69,40 @@ func (p *Protocol) Start(view *store.View, id string) Operation {
 // than once, if a transaction has to be run again; the last call counts.
 type Answer[T any] func(T) (store.Stored, error)
 
-// Claim makes the request this process's to run, or returns the answer that it got before. The error is
-// store.ErrMismatch, store.ErrInProgress, or the database's.
+// Claim makes the request this process's to run, or returns the answer that it got before. If it is running, it waits
+// for the answer, for as long as the protocol says. The error is store.ErrMismatch, store.ErrInProgress, ctx's, or the
+// database's.
 func (o *Operation) Claim(ctx context.Context, r store.Request) (*store.Stored, error) {
+	stored, err := o.tryClaim(ctx, r)
+	if !errors.Is(err, store.ErrInProgress) || o.protocol.Wait <= 0 || !o.protocol.waiting.enter(o.view) {
+		return stored, err
+	}
+	defer o.protocol.waiting.leave(o.view)
+	if o.OnWait != nil {
+		o.OnWait(o.protocol.Wait)
+	}
+	within, cancel := context.WithTimeout(ctx, o.protocol.Wait)
+	defer cancel()
+	for pause := firstPause; retry.Pause(within, pause); pause = min(2*pause, lastPause) {
+		running, err := o.view.Running(within, r)
+		switch {
+		case err != nil && within.Err() == nil:
+			return nil, err
+		case err != nil || running:
+			continue
+		}
+		if stored, err := o.tryClaim(ctx, r); !errors.Is(err, store.ErrInProgress) {
+			return stored, err
+		}
+	}
+	if ctx.Err() != nil { // the caller has gone, or is not good any more
+		return nil, ctx.Err()
+	}
+	return nil, store.ErrInProgress
+}
+
+// tryClaim does not wait.
+func (o *Operation) tryClaim(ctx context.Context, r store.Request) (*store.Stored, error) {
 	claim, stored, err := o.view.Claim(ctx, r)
 	if err != nil {
 		if claim != nil { // it may be there in spite of the error
