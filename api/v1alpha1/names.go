@@ -47,6 +47,9 @@ const (
 	// AnnotationAwaited, on a replica's Lease, is the resourceVersion that the controller waits for the replica to apply;
 	// it is there only while the replica is late.
 	AnnotationAwaited = "letmepost.dev/awaited-resource-version"
+	// AnnotationAsked, on a replica's Lease, lists the UIDs of ApiKeys that the controller asks the replica to name before
+	// all others, separated by commas; it is there only while a full Lease leaves out what is awaited.
+	AnnotationAsked = "letmepost.dev/asked"
 
 	// LabelManagedBy is set to ManagedBy on every minted Secret, over whatever spec.secretTemplate says.
 	LabelManagedBy = "app.kubernetes.io/managed-by"

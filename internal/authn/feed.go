@@ -4,10 +4,10 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 // Feed keeps an Index in step with the apiserver. It stands directly on client-go's reflectors, without an informer:
@@ -166,23 +167,29 @@ func (f *Feed) Heard() time.Time {
 // of a new resourceVersion about once a minute, by a bookmark, and every deletion elsewhere would wait for that.
 //
 // Model: step Applied.
-func (f *Feed) Applied(limit int) (resourceVersion string, revoked []types.UID) {
+func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, revoked []types.UID) {
 	for _, keys := range f.keys {
 		resourceVersion = newer(resourceVersion, keys.applied())
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	pending := make(map[types.UID]struct{}, len(f.revoked))
 	for id := range f.revoked {
 		if !f.index.committing(id) {
-			revoked = append(revoked, id)
+			pending[id] = struct{}{}
 		}
 	}
-	slices.SortFunc(revoked, func(a, b types.UID) int {
-		if c := f.revoked[a].since.Compare(f.revoked[b].since); c != 0 {
-			return c
+	for _, id := range first {
+		if _, ok := pending[id]; ok {
+			revoked = append(revoked, id)
+			delete(pending, id)
 		}
-		return strings.Compare(string(a), string(b))
+	}
+	others := slices.Collect(maps.Keys(pending))
+	revocation.InTurns(others, func(id types.UID) string { return f.revoked[id].namespace }, func(a, b types.UID) int {
+		return cmp.Or(f.revoked[a].since.Compare(f.revoked[b].since), cmp.Compare(a, b))
 	})
+	revoked = append(revoked, others...)
 	return resourceVersion, revoked[:min(limit, len(revoked))]
 }
 

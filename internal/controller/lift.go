@@ -55,7 +55,8 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 		r.events.Eventf(k, nil, corev1.EventTypeNormal, "Revoked", "Revoke",
 			"No replica accepts the key any more: %d confirmed it", v.Replicas)
 	}
-	return r.barrier.Nudge(ctx)
+	r.nudge()
+	return nil
 }
 
 // liftPatch takes the finalizer off k, which has it, and off no other ApiKey of that name; the finalizers of others

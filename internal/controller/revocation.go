@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +35,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
@@ -47,6 +47,8 @@ const (
 	// tellAfter is how long a deletion waits before its status says so. Most are over long before, and a write of status
 	// for each would double what a deletion costs.
 	tellAfter = time.Second
+	// nudgesApart is the least time between two looks at what replicas are to be told.
+	nudgesApart = 100 * time.Millisecond
 	// sweepEvery is how often the Leases of crashed replicas are looked for.
 	sweepEvery = time.Minute
 )
@@ -61,6 +63,7 @@ type revocations struct {
 	seconds prometheus.Histogram
 	audit   auditor
 	lifted  lifted
+	nudged  chan struct{} // has been sent to when the replicas may have to be told something
 }
 
 // setupRevocations makes the reconciler of deletions, which Leases wake as well, and the barrier that it asks. The
@@ -77,6 +80,7 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		barrier: revocation.NewBarrier(leases.Leases(opts.Namespace), opts.Clock),
 		clock:   opts.Clock,
 		audit:   auditor{opts.Audit},
+		nudged:  make(chan struct{}, 1),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "lmp_revocation_seconds",
 			Help: "Time from seeing that an ApiKey is being deleted until every API replica " +
@@ -95,6 +99,9 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 	}
 	if err := mgr.Add(manager.RunnableFunc(r.sweep)); err != nil {
 		return fmt.Errorf("add the sweep of Leases: %w", err)
+	}
+	if err := mgr.Add(manager.RunnableFunc(r.tellReplicas)); err != nil {
+		return fmt.Errorf("add what tells the replicas: %w", err)
 	}
 	// A queue of its own, apart from the one of apiKeys: a deletion must not wait behind a sweep over all keys.
 	return builder.ControllerManagedBy(mgr).
@@ -117,8 +124,8 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either.
 	if k.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation) {
 		r.barrier.Done(req.NamespacedName)
-		// Takes off the Leases what was awaited for it.
-		return reconcile.Result{}, errors.Join(r.barrier.Nudge(ctx), r.tellHeld(ctx, k))
+		r.nudge() // takes off the Leases what was awaited for it
+		return reconcile.Result{}, r.tellHeld(ctx, k)
 	}
 	verdict, err := r.ask(ctx, k)
 	if err != nil {
@@ -155,10 +162,7 @@ func (r *revocations) ask(ctx context.Context, k *v1alpha1.ApiKey) (revocation.V
 
 // explain tells the replicas that they are awaited, and users whom their deletion waits for.
 func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
-	// A replica that can't be told is no reason not to tell users. It is tried again with the next question.
-	if err := r.barrier.Nudge(ctx); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "A replica could not be told what is awaited")
-	}
+	r.nudge()
 	if v.Waited < tellAfter {
 		return nil
 	}
@@ -250,6 +254,30 @@ func (r *revocations) leaseHandler() handler.EventHandler {
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
 			wake(q, r.barrier.Forget(e.Object.GetName()))
 		},
+	}
+}
+
+// nudge has the replicas told what is awaited of them, or that nothing is any more.
+func (r *revocations) nudge() {
+	select {
+	case r.nudged <- struct{}{}:
+	default: // it has been sent to already, and not looked at yet
+	}
+}
+
+// tellReplicas does what nudge asks for, for as long as this process leads. It looks at all that waits, so it is not for
+// each of a thousand deletions to do. A replica that can't be told is tried again with the next question.
+func (r *revocations) tellReplicas(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.nudged:
+		}
+		if err := r.barrier.Nudge(ctx); err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "A replica could not be told what is awaited")
+		}
+		retry.Pause(ctx, nudgesApart)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/clock"
@@ -30,20 +29,28 @@ type Barrier struct {
 	mu       sync.Mutex
 	replicas map[string]*replica                       // by the name of the Lease
 	waiting  map[types.NamespacedName]*pendingDeletion // asked about, and not done
+	byID     map[types.UID]*pendingDeletion            // the same
 }
 
 // pendingDeletion is an ApiKey that is being deleted, and that somebody has asked about.
 type pendingDeletion struct {
+	name            types.NamespacedName
 	id              types.UID
 	resourceVersion string // of the deletion, or a little later
 	since           time.Time
+	environment     v1alpha1.Environment
+	// decided: no replica was awaited once. None that comes later accepts the key, so none is awaited ever again.
+	decided bool
+	// cancels: what the key has queued is to be canceled; canceled: a replica of the environment has said that it is.
+	cancels, canceled bool
 }
 
 // NewBarrier returns a Barrier for the replicas that have their Leases in the namespace of leases.
 func NewBarrier(leases coordinationclient.LeaseInterface, clock clock.PassiveClock) *Barrier {
 	return &Barrier{
 		leases: leases, clock: clock,
-		replicas: map[string]*replica{}, waiting: map[types.NamespacedName]*pendingDeletion{},
+		replicas: map[string]*replica{},
+		waiting:  map[types.NamespacedName]*pendingDeletion{}, byID: map[types.UID]*pendingDeletion{},
 	}
 }
 
@@ -78,11 +85,7 @@ func (b *Barrier) Ask(ctx context.Context, k *v1alpha1.ApiKey) (Verdict, error) 
 	if err != nil {
 		return Verdict{}, err
 	}
-	v := b.verdict(d, s)
-	if cancels(k) && !s.canceled(k) {
-		v.Uncanceled = k.Spec.Environment
-	}
-	return v, nil
+	return b.verdict(d, s), nil
 }
 
 // cancels tells whether the deletion of k is to cancel what k has queued. Without a hash it can't have queued anything.
@@ -90,13 +93,17 @@ func cancels(k *v1alpha1.ApiKey) bool {
 	return k.Status.Hash != "" && v1alpha1.CancelsScheduled(k.Annotations)
 }
 
-// canceled tells whether a replica of k's environment names k on its Lease. It does so only after what k has queued is
-// canceled, for good: that is why the Lease counts even when it has expired.
-func (s snapshot) canceled(k *v1alpha1.ApiKey) bool {
-	return slices.ContainsFunc(s.leases, func(l coordinationv1.Lease) bool {
-		_, named := announcementOn(&l).revoked[k.UID]
-		return named && l.Labels[v1alpha1.LabelReplica] == string(k.Spec.Environment)
-	})
+// noteCanceled notes whether a replica of d's environment names d on its Lease, or has named it. It does so only after
+// what d has queued is canceled, for good: that is why the Lease counts even when it has expired.
+func (b *Barrier) noteCanceled(d *pendingDeletion, s snapshot) {
+	for i := range s.leases {
+		l := &s.leases[i]
+		_, named := s.says[i].revoked[d.id]
+		if r := b.replicas[l.Name]; r != nil && !named {
+			_, named = r.named[d.id]
+		}
+		d.canceled = d.canceled || named && l.Labels[v1alpha1.LabelReplica] == string(d.environment)
+	}
 }
 
 // expect notes that somebody waits for the deletion of k. The first resourceVersion that was seen of it stays: k's
@@ -105,11 +112,19 @@ func (b *Barrier) expect(k *v1alpha1.ApiKey) *pendingDeletion {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	name := types.NamespacedName{Namespace: k.Namespace, Name: k.Name}
-	if d := b.waiting[name]; d != nil && d.id == k.UID {
-		return d
+	d := b.waiting[name]
+	switch {
+	case d == nil || d.id != k.UID:
+		b.done(name)
+		d = &pendingDeletion{
+			name: name, id: k.UID, resourceVersion: k.ResourceVersion, since: b.clock.Now(), environment: k.Spec.Environment,
+		}
+		b.waiting[name], b.byID[d.id] = d, d
+	case cancels(k) && !d.cancels: // it is to be canceled after all: what was said before says nothing about that
+		d.canceled = false
+		b.forgetNamed(d.id)
 	}
-	d := &pendingDeletion{id: k.UID, resourceVersion: k.ResourceVersion, since: b.clock.Now()}
-	b.waiting[name] = d
+	d.cancels = cancels(k)
 	return d
 }
 
@@ -117,7 +132,15 @@ func (b *Barrier) expect(k *v1alpha1.ApiKey) *pendingDeletion {
 func (b *Barrier) Done(name types.NamespacedName) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.waiting, name)
+	b.done(name)
+}
+
+func (b *Barrier) done(name types.NamespacedName) {
+	if d := b.waiting[name]; d != nil {
+		delete(b.waiting, name)
+		delete(b.byID, d.id)
+		b.forgetNamed(d.id)
+	}
 }
 
 // verdict says whom d waits for, by what the Leases in s say. What else has been seen of them may be older than s: a
@@ -133,7 +156,7 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
-	v := Verdict{Waited: now.Sub(d.since), AskAgain: nudgeEvery}
+	v := Verdict{Waited: now.Sub(d.since), AskAgain: b.askAgain()}
 	if v.Waited < nudgeAfter {
 		v.AskAgain = nudgeAfter - v.Waited
 	}
@@ -143,16 +166,38 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 			continue
 		}
 		v.Replicas++
-		if announcementOn(l).confirms(d.id, d.resourceVersion) {
+		r := b.replicas[l.Name]
+		if d.decided || s.says[i].confirms(d.id, d.resourceVersion) || r != nil && r.confirms(d.id, d.resourceVersion) {
 			continue
 		}
 		v.Awaited = append(v.Awaited, replicaName(l))
 		left := time.Duration(0) // until the Lease expires
-		if r := b.replicas[l.Name]; r != nil {
+		if r != nil {
 			left = r.duration - now.Sub(r.since)
 		}
 		v.AskAgain = min(v.AskAgain, max(left, time.Millisecond)) // 0 would mean: never
 	}
 	slices.Sort(v.Awaited)
+	d.decided = len(v.Awaited) == 0
+	if b.noteCanceled(d, s); d.cancels && !d.canceled {
+		v.Uncanceled = d.environment
+		if d.decided && v.Waited >= nudgeAfter {
+			v.AskAgain = recheckUncanceled
+		}
+	}
+	if !b.remembers(d.id) {
+		b.forgetNamed(d.id)
+	}
 	return v
+}
+
+// recheckUncanceled is when to ask again about what waits for nothing but the cancellation: Observe tells when that has
+// come, and the ApiKey's own event when it is not asked for any more.
+const recheckUncanceled = time.Minute
+
+// askAgain is when to ask again about what waits for replicas, beside the times at which Leases expire. Observe tells
+// when all have confirmed: this is for what it might miss, so it need not be soon if very many are waiting.
+func (b *Barrier) askAgain() time.Duration {
+	const each = 4 * time.Millisecond
+	return max(nudgeEvery, each*time.Duration(len(b.waiting)))
 }

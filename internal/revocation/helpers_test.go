@@ -411,7 +411,7 @@ type store struct {
 	stuck   chan struct{} // see stick
 }
 
-func (y *store) Applied(limit int) (string, []types.UID) {
+func (y *store) Applied(limit int, first ...types.UID) (string, []types.UID) {
 	y.mu.Lock()
 	stuck := y.stuck
 	y.mu.Unlock()
@@ -422,6 +422,9 @@ func (y *store) Applied(limit int) (string, []types.UID) {
 	defer y.mu.Unlock()
 	y.asked++
 	revoked := slices.Sorted(maps.Keys(y.revoked))
+	asked := func(id types.UID) bool { return slices.Contains(first, id) }
+	revoked = append(slices.DeleteFunc(slices.Clone(revoked), func(id types.UID) bool { return !asked(id) }),
+		slices.DeleteFunc(revoked, asked)...)
 	return y.version, revoked[:min(limit, len(revoked))]
 }
 

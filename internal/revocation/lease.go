@@ -24,15 +24,21 @@ import (
 // longer than F, which is a part of it (fenceThirds), makes the replicas refuse everything.
 const DefaultLeaseDuration = 15 * time.Second
 
-// MaxNamed is how many keys a Lease names at most, those first whose deletion is the oldest. The others follow when
-// these are gone. It keeps a Lease below 20 KB, because all Leases are listed for every decision of the Barrier.
-const MaxNamed = 500
+const (
+	// MaxNamed is how many keys a Lease names at most: those that the controller asks for, and then of each organization
+	// in turn the oldest deletion. It keeps a Lease below 30 KB, because all Leases are listed for every decision of the
+	// Barrier.
+	MaxNamed = 500
+	// maxAsked is how many keys the controller asks for at once. The other places are for what nobody has named yet.
+	maxAsked = MaxNamed / 2
+)
 
 // announcement is what a Lease says besides the renewal.
 type announcement struct {
 	applied string                 // the resourceVersion up to which the replica's store has applied ApiKeys; "": none yet
 	revoked map[types.UID]struct{} // keys that are being deleted, and that the replica refuses
 	awaited string                 // the resourceVersion that the controller waits for; "": it waits for nothing
+	asked   string                 // the keys that it asks for, as encodeIDs has them; "": none
 }
 
 // announcementOn reads a Lease. What is missing there, or is not what a replica writes, confirms nothing.
@@ -40,12 +46,11 @@ func announcementOn(l *coordinationv1.Lease) announcement {
 	a := announcement{
 		applied: l.Annotations[v1alpha1.AnnotationApplied],
 		awaited: l.Annotations[v1alpha1.AnnotationAwaited],
+		asked:   l.Annotations[v1alpha1.AnnotationAsked],
 		revoked: map[types.UID]struct{}{},
 	}
-	if names := l.Annotations[v1alpha1.AnnotationRevoked]; names != "" {
-		for name := range strings.SplitSeq(names, ",") {
-			a.revoked[types.UID(name)] = struct{}{}
-		}
+	for _, id := range decodeIDs(l.Annotations[v1alpha1.AnnotationRevoked]) {
+		a.revoked[id] = struct{}{}
 	}
 	return a
 }
@@ -64,9 +69,9 @@ func before(a, b string) bool {
 	return err != nil || order < 0
 }
 
-// encodeRevoked is the value of AnnotationRevoked. It is sorted, so that a renewal which names the same keys changes
-// nothing but its time.
-func encodeRevoked(ids []types.UID) string {
+// encodeIDs is the value of AnnotationRevoked and of AnnotationAsked. It is sorted, so that a renewal which names the
+// same keys changes nothing but its time.
+func encodeIDs(ids []types.UID) string {
 	names := make([]string, 0, len(ids))
 	for _, id := range ids {
 		names = append(names, string(id))
@@ -75,13 +80,24 @@ func encodeRevoked(ids []types.UID) string {
 	return strings.Join(names, ",")
 }
 
-// annotations are what the replica announces. AnnotationAwaited is not among them: it is the controller's to write, and
-// a renewal, which is a merge patch, leaves it as it is.
+func decodeIDs(text string) (ids []types.UID) {
+	if text == "" {
+		return nil
+	}
+	for name := range strings.SplitSeq(text, ",") {
+		ids = append(ids, types.UID(name))
+	}
+	return ids
+}
+
+// annotations are what the replica announces. AnnotationAwaited and AnnotationAsked are not among them: they are the
+// controller's to write, and a renewal, which is a merge patch, leaves them as they are.
 func (r *Replica) annotations() map[string]string {
-	resourceVersion, revoked := r.Store.Applied(MaxNamed)
+	asked := decodeIDs(r.askedFor)
+	resourceVersion, revoked := r.Store.Applied(MaxNamed, asked[:min(maxAsked, len(asked))]...)
 	return map[string]string{
 		v1alpha1.AnnotationApplied: resourceVersion,
-		v1alpha1.AnnotationRevoked: encodeRevoked(revoked),
+		v1alpha1.AnnotationRevoked: encodeIDs(revoked),
 	}
 }
 
@@ -108,11 +124,12 @@ func leaseDurationOf(l *coordinationv1.Lease) time.Duration {
 	return DefaultLeaseDuration
 }
 
-// awaitedPatch is the merge patch that writes AnnotationAwaited; nil removes it.
-func awaitedPatch(resourceVersion *string) ([]byte, error) {
-	return json.Marshal(map[string]any{"metadata": map[string]any{
-		"annotations": map[string]any{v1alpha1.AnnotationAwaited: resourceVersion},
-	}})
+// word is what the controller writes on a Lease: an annotation, and its value. nil removes it.
+type word map[string]*string
+
+// patch is the merge patch that writes it.
+func (w word) patch() ([]byte, error) {
+	return json.Marshal(map[string]any{"metadata": map[string]any{"annotations": w}})
 }
 
 // replicaName is how people are told of the replica that holds a Lease: the Lease, and the pod or host in parentheses.

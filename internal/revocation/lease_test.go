@@ -57,7 +57,7 @@ func FuzzAnnouncement(f *testing.F) {
 		}
 		// What a replica writes is read as it was meant.
 		if id != "" && !strings.Contains(id, ",") {
-			l.Annotations[v1alpha1.AnnotationRevoked] = encodeRevoked([]types.UID{"z", types.UID(id), "0"})
+			l.Annotations[v1alpha1.AnnotationRevoked] = encodeIDs([]types.UID{"z", types.UID(id), "0"})
 			if announcementOn(l).confirms(types.UID(id), resourceVersion) != atLeast(applied, resourceVersion) {
 				t.Errorf("%q was named", id)
 			}

@@ -4,6 +4,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
 // A watch may lose an event and go on as if nothing were wrong. The replica can't notice; but the controller can, when
@@ -25,18 +28,22 @@ const (
 	// nudgeEvery is the least time between two nudges of the same replica, which reads them when it renews its Lease:
 	// more would be overwritten unread.
 	nudgeEvery = 2 * time.Second
+	// answeredAfter is how many renewals after it was asked for something a replica has answered that: the first brings it
+	// the question, the second has the answer.
+	answeredAfter = 2
 	// obeyAfter is how long the controller may wait for something before the replica takes its watches for broken and
 	// lists anew, which is dear: one that is merely late catches up in that time.
 	obeyAfter = 2 * time.Second
 )
 
 // Nudge tells the replicas that are late which resourceVersion is awaited, and takes that off the Leases of the others.
+// Where a Lease is full, it asks for the keys that are awaited and left out.
 //
 // Model: step Nudge.
 func (b *Barrier) Nudge(ctx context.Context) error {
 	var errs []error
-	for name, awaited := range b.nudges() {
-		body, err := awaitedPatch(awaited)
+	for name, w := range b.nudges() {
+		body, err := w.patch()
 		if err == nil {
 			_, err = b.leases.Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{})
 		}
@@ -47,34 +54,78 @@ func (b *Barrier) Nudge(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// nudges returns what is to be written on which Lease; nil: nothing is awaited any more. What it returns counts as
-// written. If the write fails, the next sight of the Lease, which does not have it, makes it due again.
-func (b *Barrier) nudges() map[string]*string {
+// nudges returns what is to be written on which Lease. What it returns counts as written. If the write fails, the next
+// sight of the Lease, which does not have it, makes it due again.
+func (b *Barrier) nudges() map[string]word {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now, due := b.clock.Now(), map[string]*string{}
+	now, due := b.clock.Now(), map[string]word{}
 	for name, r := range b.replicas {
-		awaited := b.awaitedOf(r, now)
+		if r.expired(now) {
+			continue // nobody waits for it
+		}
+		late := b.lateFor(r, now)
+		awaited, asked := newest(late), r.ask(late)
+		w := word{}
 		switch {
-		case r.expired(now): // nobody waits for it
 		case awaited == "" && r.awaited != "":
-			due[name], r.awaited = nil, ""
+			w[v1alpha1.AnnotationAwaited], r.awaited = nil, ""
 		case awaited != "" && before(r.awaited, awaited) && now.Sub(r.nudged) >= nudgeEvery:
-			due[name], r.awaited, r.nudged = &awaited, awaited, now
+			w[v1alpha1.AnnotationAwaited], r.awaited, r.nudged = &awaited, awaited, now
+		}
+		switch {
+		case asked == "" && r.announcement.asked != "":
+			w[v1alpha1.AnnotationAsked], r.announcement.asked = nil, ""
+		case asked != "" && now.Sub(r.askedAt) >= nudgeEvery && r.renewals >= answeredAfter:
+			w[v1alpha1.AnnotationAsked], r.announcement.asked = &asked, asked
+			r.askedAt, r.renewals = now, 0
+			for _, id := range decodeIDs(asked) {
+				r.asks[id]++
+			}
+		}
+		if len(w) > 0 {
+			due[name] = w
 		}
 	}
 	return due
 }
 
-// awaitedOf is the newest resourceVersion that a deletion has awaited of a replica for longer than nudgeAfter, or "".
-func (b *Barrier) awaitedOf(r *replica, now time.Time) (awaited string) {
+// lateFor returns the deletions that have waited for r for longer than nudgeAfter.
+func (b *Barrier) lateFor(r *replica, now time.Time) (late []*pendingDeletion) {
 	for _, d := range b.waiting {
-		late := now.Sub(d.since) >= nudgeAfter && !r.confirms(d.id, d.resourceVersion)
-		if late && before(awaited, d.resourceVersion) {
+		if !d.decided && now.Sub(d.since) >= nudgeAfter && !r.confirms(d.id, d.resourceVersion) {
+			late = append(late, d)
+		}
+	}
+	return late
+}
+
+// newest is the newest resourceVersion of these deletions, or "".
+func newest(late []*pendingDeletion) (awaited string) {
+	for _, d := range late {
+		if before(awaited, d.resourceVersion) {
 			awaited = d.resourceVersion
 		}
 	}
 	return awaited
+}
+
+// ask chooses the keys to ask r for; "": none. One that has room on its Lease names all it can as it is.
+//
+// Organizations take turns, and so do the keys of each: the one comes first that r has been asked for least often. So
+// whatever is awaited is asked for, however many others can't be confirmed.
+func (r *replica) ask(late []*pendingDeletion) string {
+	if len(r.revoked) < MaxNamed {
+		return ""
+	}
+	InTurns(late, func(d *pendingDeletion) string { return d.name.Namespace }, func(a, b *pendingDeletion) int {
+		return cmp.Or(cmp.Compare(r.asks[a.id], r.asks[b.id]), a.since.Compare(b.since), cmp.Compare(a.id, b.id))
+	})
+	ids := make([]types.UID, 0, maxAsked)
+	for _, d := range late[:min(maxAsked, len(late))] {
+		ids = append(ids, d.id)
+	}
+	return encodeIDs(ids)
 }
 
 // nudge is what the controller waits for, as this replica last read it on its Lease.
@@ -89,8 +140,8 @@ type nudge struct {
 //
 // Model: step Obey.
 func (r *Replica) obey(l *coordinationv1.Lease, now time.Time) {
-	n := &r.nudge
-	n.awaited = announcementOn(l).awaited
+	n, said := &r.nudge, announcementOn(l)
+	n.awaited, r.askedFor = said.awaited, said.asked
 	switch {
 	case n.awaited == "" || n.awaited == n.answered:
 		n.since = time.Time{}

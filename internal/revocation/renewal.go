@@ -69,7 +69,10 @@ func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
 	case apierrors.IsNotFound(err):
 		return 0, errDeleted
 	case err == nil && r.fence.extend(sent.Add(r.fenceAfter()), now):
-		r.obey(lease, now)
+		asked := r.askedFor
+		if r.obey(lease, now); r.askedFor != asked && r.askedFor != "" {
+			return announceEvery, nil // somebody else's deletion waits for this
+		}
 		return r.renewEvery(), nil
 	case ctx.Err() != nil:
 		return 0, ctx.Err()

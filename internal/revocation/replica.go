@@ -22,9 +22,9 @@ import (
 // Store is what a replica recognises keys by. authn.Feed is one.
 type Store interface {
 	// Applied returns the resourceVersion up to which ApiKeys have been applied, "" if none yet; and the keys, at most
-	// limit, that carry a deletionTimestamp and FinalizerRevocation and are refused, those first whose deletion is the
-	// oldest. Whatever it returns has been applied before.
-	Applied(limit int) (resourceVersion string, revoked []types.UID)
+	// limit, that carry a deletionTimestamp and FinalizerRevocation and are refused: those of them that are to come first,
+	// and then of each organization in turn the oldest deletion. Whatever it returns has been applied before.
+	Applied(limit int, first ...types.UID) (resourceVersion string, revoked []types.UID)
 	// Changed is sent to when another key is refused because it is being deleted.
 	Changed() <-chan struct{}
 	// Relist throws the watches away and lists anew, consistently. It returns when a list that was sent after the call
@@ -70,8 +70,9 @@ type Replica struct {
 	ReplicaOptions
 	fence      *fence
 	nudge      nudge
-	registered bool // there may be a Lease
-	unanswered int  // attempts to register, in a row, that nobody has answered
+	askedFor   string // the keys that the controller asks for, as last read on the Lease
+	registered bool   // there may be a Lease
+	unanswered int    // attempts to register, in a row, that nobody has answered
 	// relistsFail: the last time this replica held a Lease, it could renew that but not list. Until it can list, it is to
 	// hold none: it would hold every deletion up.
 	relistsFail bool

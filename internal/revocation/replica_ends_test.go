@@ -311,7 +311,7 @@ func TestEncodeRevoked(t *testing.T) {
 		{[]types.UID{"a"}, "a"},
 		{[]types.UID{"b", "c", "a"}, "a,b,c"},
 	} {
-		if got := encodeRevoked(slices.Clone(tc.ids)); got != tc.want {
+		if got := encodeIDs(slices.Clone(tc.ids)); got != tc.want {
 			t.Errorf("%v becomes %q, want %q", tc.ids, got, tc.want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -20,10 +21,25 @@ import (
 type replica struct {
 	announcement
 	resourceVersion string
-	renewed         time.Time     // as it stands on the Lease: it is compared with nothing but itself
-	since           time.Time     // when this Barrier first saw that renewal, by its own clock
-	duration        time.Duration // L
-	nudged          time.Time     // when it was last told what is awaited
+	renewed         time.Time         // as it stands on the Lease: it is compared with nothing but itself
+	since           time.Time         // when this Barrier first saw that renewal, by its own clock
+	duration        time.Duration     // L
+	nudged          time.Time         // when it was last told what is awaited
+	askedAt         time.Time         // when it was last asked for keys,
+	renewals        int               // how often it has renewed since,
+	asks            map[types.UID]int // and how often it was asked for which
+
+	environment v1alpha1.Environment
+	// named are the keys that it has named, and that may be asked about. A Lease has room for so many; but a replica that
+	// has named a key refuses it for good, and a Lease has one replica. So what it has once said stays said.
+	named map[types.UID]struct{}
+}
+
+// confirms tells whether the replica refuses the key with this UID, whose deletion has this resourceVersion: it has
+// named the key, now or before.
+func (r *replica) confirms(id types.UID, resourceVersion string) bool {
+	_, named := r.named[id]
+	return named && !before(r.applied, resourceVersion)
 }
 
 // expired counts from when the renewal was seen, which is later than when the replica sent it: the replica's fence,
@@ -34,6 +50,7 @@ func (r *replica) expired(now time.Time) bool { return now.Sub(r.since) >= r.dur
 type snapshot struct {
 	asked  time.Time // before the list was sent
 	leases []coordinationv1.Lease
+	says   []announcement // of each of them
 }
 
 // list reads the Leases from the apiserver itself, not from a cache, in which a replica may be missing that has just
@@ -50,8 +67,10 @@ func (b *Barrier) list(ctx context.Context) (snapshot, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	there := map[string]struct{}{}
+	s.says = make([]announcement, len(s.leases))
 	for i := range s.leases {
-		b.observe(&s.leases[i])
+		s.says[i] = announcementOn(&s.leases[i])
+		b.observe(&s.leases[i], s.says[i])
 		there[s.leases[i].Name] = struct{}{}
 	}
 	for name := range b.replicas {
@@ -66,10 +85,10 @@ func (b *Barrier) list(ctx context.Context) (snapshot, error) {
 // seen last; it changes nothing then.
 //
 // Model: step Observe.
-func (b *Barrier) observe(l *coordinationv1.Lease) {
+func (b *Barrier) observe(l *coordinationv1.Lease, said announcement) {
 	r := b.replicas[l.Name]
 	if r == nil {
-		r = &replica{}
+		r = &replica{named: map[types.UID]struct{}{}, asks: map[types.UID]int{}, renewals: answeredAfter}
 		b.replicas[l.Name] = r
 	} else if before(l.ResourceVersion, r.resourceVersion) {
 		return
@@ -80,18 +99,68 @@ func (b *Barrier) observe(l *coordinationv1.Lease) {
 	}
 	if r.since.IsZero() || !renewed.Equal(r.renewed) {
 		r.since = b.clock.Now()
+		r.renewals++
 	}
-	r.announcement, r.renewed, r.resourceVersion = announcementOn(l), renewed, l.ResourceVersion
-	r.duration = leaseDurationOf(l)
+	r.announcement, r.renewed, r.resourceVersion = said, renewed, l.ResourceVersion
+	r.duration, r.environment = leaseDurationOf(l), v1alpha1.Environment(l.Labels[v1alpha1.LabelReplica])
+	for id := range said.revoked {
+		if _, known := r.named[id]; !known && b.remembers(id) {
+			r.named[types.UID(strings.Clone(string(id)))] = struct{}{} // not with the whole text that it is part of
+		}
+	}
+}
+
+// remembers tells whether it may still matter who has named a key.
+func (b *Barrier) remembers(id types.UID) bool {
+	d := b.byID[id]
+	return d == nil || !d.decided || d.cancels && !d.canceled
+}
+
+// forgetNamed forgets who has named a key.
+func (b *Barrier) forgetNamed(id types.UID) {
+	for _, r := range b.replicas {
+		delete(r.named, id)
+		delete(r.asks, id)
+	}
+}
+
+// forgetUnasked forgets who has named keys that nobody asks about: they were gone before anybody did. One that somebody
+// is about to ask about is on the Lease still, or is asked for there.
+func (b *Barrier) forgetUnasked() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.replicas {
+		for id := range r.named {
+			if _, onLease := r.revoked[id]; b.byID[id] == nil && !onLease {
+				delete(r.named, id)
+			}
+		}
+	}
 }
 
 // Observe takes in a Lease that a watch has shown, and returns the ApiKeys about whose deletion it is time to ask
 // again.
 func (b *Barrier) Observe(l *coordinationv1.Lease) []types.NamespacedName {
+	said := announcementOn(l)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.observe(l)
-	return b.confirmed()
+	b.observe(l, said)
+	now := b.clock.Now()
+	var names []types.NamespacedName
+	for id := range said.revoked { // what it does not name, it can't have been the last to confirm
+		if d := b.byID[id]; d != nil && b.ripe(d, l.Name, now) {
+			names = append(names, d.name)
+		}
+	}
+	return names
+}
+
+// ripe tells whether it is time to ask about d, which that Lease names.
+func (b *Barrier) ripe(d *pendingDeletion, lease string, now time.Time) bool {
+	if d.decided { // and there is nothing to wait for but the cancellation
+		return d.cancels && !d.canceled && b.replicas[lease].environment == d.environment
+	}
+	return b.unconfirmed(d, now) == 0
 }
 
 // Forget takes in that a Lease is gone, and returns the ApiKeys about whose deletion it is time to ask again.
@@ -107,7 +176,7 @@ func (b *Barrier) Forget(name string) []types.NamespacedName {
 func (b *Barrier) confirmed() (names []types.NamespacedName) {
 	now := b.clock.Now()
 	for name, d := range b.waiting {
-		if b.unconfirmed(d, now) == 0 {
+		if !d.decided && b.unconfirmed(d, now) == 0 {
 			names = append(names, name)
 		}
 	}

@@ -21,7 +21,10 @@ const sweepAfter = 20
 // no other process takes over.
 //
 // Model: step Sweep.
-func (b *Barrier) Sweep(ctx context.Context) error { return b.deleteStale(ctx, sweepAfter) }
+func (b *Barrier) Sweep(ctx context.Context) error {
+	b.forgetUnasked()
+	return b.deleteStale(ctx, sweepAfter)
+}
 
 // DeleteExpired deletes the Leases of all processes that are gone, however recently. It is for the end of an
 // installation, after which nobody sweeps.
