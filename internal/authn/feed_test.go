@@ -6,6 +6,7 @@ package authn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -219,6 +220,41 @@ func TestRelistIsSentAfterTheCall(t *testing.T) {
 	must(t, <-second)
 	refused(t, x, plaintext, authn.Unknown)
 	must(t, <-first)
+}
+
+// TestAppliedInTurns: one organization deletes more keys than can be told, and another one more, later.
+func TestAppliedInTurns(t *testing.T) {
+	x := authn.NewIndex()
+	store, _, feed := authn.Stores(x)
+	deleted := func(i int, namespace string) *v1alpha1.ApiKey {
+		k, _ := minted(t)
+		k.Namespace, k.UID = namespace, types.UID(fmt.Sprintf("%s-%04d", namespace, i))
+		k.Finalizers = []string{v1alpha1.FinalizerRevocation}
+		k.DeletionTimestamp = &metav1.Time{Time: authntest.Epoch.Add(time.Duration(i) * time.Second)}
+		must(t, store.Update(k))
+		return k
+	}
+	for i := range 20 {
+		deleted(i, "many")
+	}
+	deleted(100, "few")
+	deleted(101, "few")
+	for _, tc := range []struct {
+		reason string
+		limit  int
+		first  []types.UID
+		want   string
+	}{
+		{"in turns", 5, nil, "many-0000 few-0100 many-0001 few-0101 many-0002"},
+		{"in one place", 1, nil, "many-0000"},
+		{"what is asked for first", 4, []types.UID{"many-0019", "few-0101"}, "many-0019 few-0101 many-0000 few-0100"},
+		{"not what is not there", 2, []types.UID{"gone", "many-0003", "many-0003"}, "many-0003 many-0000"},
+	} {
+		_, got := feed.Applied(tc.limit, tc.first...)
+		if fmt.Sprint(got) != "["+tc.want+"]" {
+			t.Errorf("%s: %v, want %s", tc.reason, got, tc.want)
+		}
+	}
 }
 
 // TestApplied: what a replica tells the cluster.

@@ -265,8 +265,8 @@ func (r *revocations) nudge() {
 	}
 }
 
-// tellReplicas does what nudge asks for, for as long as this process leads. It looks at all that waits, so it is not for
-// each of a thousand deletions to do. A replica that can't be told is tried again with the next question.
+// tellReplicas does what nudge asks for, for as long as this process leads. It looks at all that waits, so it is not
+// for each of a thousand deletions to do. A replica that can't be told is tried again with the next question.
 func (r *revocations) tellReplicas(ctx context.Context) error {
 	for {
 		select {

@@ -166,13 +166,12 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 			continue
 		}
 		v.Replicas++
-		r := b.replicas[l.Name]
-		if d.decided || s.says[i].confirms(d.id, d.resourceVersion) || r != nil && r.confirms(d.id, d.resourceVersion) {
+		if d.decided || b.confirmedBy(l.Name, s.says[i], d) {
 			continue
 		}
 		v.Awaited = append(v.Awaited, replicaName(l))
 		left := time.Duration(0) // until the Lease expires
-		if r != nil {
+		if r := b.replicas[l.Name]; r != nil {
 			left = r.duration - now.Sub(r.since)
 		}
 		v.AskAgain = min(v.AskAgain, max(left, time.Millisecond)) // 0 would mean: never
@@ -189,6 +188,16 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 		b.forgetNamed(d.id)
 	}
 	return v
+}
+
+// confirmedBy tells whether the replica that has this Lease refuses d's key: it says so on the list, or has said so
+// before.
+func (b *Barrier) confirmedBy(lease string, said announcement, d *pendingDeletion) bool {
+	if said.confirms(d.id, d.resourceVersion) {
+		return true
+	}
+	r := b.replicas[lease]
+	return r != nil && r.confirms(d.id, d.resourceVersion)
 }
 
 // recheckUncanceled is when to ask again about what waits for nothing but the cancellation: Observe tells when that has

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -164,10 +165,22 @@ func (n *namespace) Patch(_ context.Context, name string, kind types.PatchType, 
 	if err := json.Unmarshal(body, &patch); err != nil || kind != types.MergePatchType {
 		return nil, fmt.Errorf("a %s %s: %w", kind, body, err)
 	}
-	awaited, only := patch.Metadata.Annotations[v1alpha1.AnnotationAwaited], len(patch.Metadata.Annotations) == 1
+	asked, asks := patch.Metadata.Annotations[v1alpha1.AnnotationAsked]
+	delete(patch.Metadata.Annotations, v1alpha1.AnnotationAsked)
+	awaited, tells := patch.Metadata.Annotations[v1alpha1.AnnotationAwaited]
+	words := 2
+	for _, said := range []bool{asks, tells} {
+		if said {
+			words++
+		}
+	}
+	if asks {
+		n.written = append(n.written, name+" asked "+ptr.Deref(asked, ""))
+	}
 	switch {
-	case !only || strings.Count(string(body), ":") != 3:
+	case len(patch.Metadata.Annotations) > 1 || strings.Count(string(body), ":") != words:
 		return nil, fmt.Errorf("it writes more than its word: %s", body)
+	case !tells:
 	case awaited == nil:
 		n.written = append(n.written, name+" -")
 	default:

@@ -65,29 +65,52 @@ func (b *Barrier) nudges() map[string]word {
 			continue // nobody waits for it
 		}
 		late := b.lateFor(r, now)
-		awaited, asked := newest(late), r.ask(late)
 		w := word{}
-		switch {
-		case awaited == "" && r.awaited != "":
-			w[v1alpha1.AnnotationAwaited], r.awaited = nil, ""
-		case awaited != "" && before(r.awaited, awaited) && now.Sub(r.nudged) >= nudgeEvery:
-			w[v1alpha1.AnnotationAwaited], r.awaited, r.nudged = &awaited, awaited, now
-		}
-		switch {
-		case asked == "" && r.announcement.asked != "":
-			w[v1alpha1.AnnotationAsked], r.announcement.asked = nil, ""
-		case asked != "" && now.Sub(r.askedAt) >= nudgeEvery && r.renewals >= answeredAfter:
-			w[v1alpha1.AnnotationAsked], r.announcement.asked = &asked, asked
-			r.askedAt, r.renewals = now, 0
-			for _, id := range decodeIDs(asked) {
-				r.asks[id]++
-			}
+		r.tell(w, newest(late), now)
+		if r.turnIsOver(now) || len(late) == 0 {
+			r.askFor(w, r.choose(late), now)
 		}
 		if len(w) > 0 {
 			due[name] = w
 		}
 	}
 	return due
+}
+
+// tell adds to w which resourceVersion is awaited, if r is to be told.
+func (r *replica) tell(w word, awaited string, now time.Time) {
+	switch {
+	case awaited == "" && r.awaited != "":
+		w[v1alpha1.AnnotationAwaited], r.awaited = nil, ""
+	case awaited != "" && before(r.awaited, awaited) && now.Sub(r.nudged) >= nudgeEvery:
+		w[v1alpha1.AnnotationAwaited], r.awaited, r.nudged = &awaited, awaited, now
+	}
+}
+
+// turnIsOver tells whether it is time to ask r for other keys than before: it has had time to read what stands on its
+// Lease, and to answer it.
+func (r *replica) turnIsOver(now time.Time) bool {
+	return now.Sub(r.askedAt) >= nudgeEvery && r.renewals >= answeredAfter
+}
+
+// askFor adds to w which keys r is asked for.
+func (r *replica) askFor(w word, ask []*pendingDeletion, now time.Time) {
+	if len(ask) == 0 {
+		if r.asked != "" {
+			w[v1alpha1.AnnotationAsked], r.asked = nil, ""
+		}
+		return
+	}
+	r.turn++
+	r.askedAt, r.renewals = now, 0
+	ids := make([]types.UID, 0, len(ask))
+	for _, d := range ask {
+		ids = append(ids, d.id)
+		r.askedIn[string(d.id)], r.askedIn[d.name.Namespace] = r.turn, r.turn
+	}
+	if asked := encodeIDs(ids); asked != r.asked {
+		w[v1alpha1.AnnotationAsked], r.asked = &asked, asked
+	}
 }
 
 // lateFor returns the deletions that have waited for r for longer than nudgeAfter.
@@ -110,22 +133,22 @@ func newest(late []*pendingDeletion) (awaited string) {
 	return awaited
 }
 
-// ask chooses the keys to ask r for; "": none. One that has room on its Lease names all it can as it is.
+// choose chooses the keys to ask r for. One that has room on its Lease names all it can as it is.
 //
-// Organizations take turns, and so do the keys of each: the one comes first that r has been asked for least often. So
-// whatever is awaited is asked for, however many others can't be confirmed.
-func (r *replica) ask(late []*pendingDeletion) string {
+// Of each organization it is one first, and those come first that r has not been asked for the longest. So whatever is
+// awaited is asked for in time, however many others can't be confirmed.
+func (r *replica) choose(late []*pendingDeletion) []*pendingDeletion {
 	if len(r.revoked) < MaxNamed {
-		return ""
+		return nil
 	}
 	InTurns(late, func(d *pendingDeletion) string { return d.name.Namespace }, func(a, b *pendingDeletion) int {
-		return cmp.Or(cmp.Compare(r.asks[a.id], r.asks[b.id]), a.since.Compare(b.since), cmp.Compare(a.id, b.id))
+		return cmp.Or(
+			cmp.Compare(r.askedIn[a.name.Namespace], r.askedIn[b.name.Namespace]),
+			cmp.Compare(r.askedIn[string(a.id)], r.askedIn[string(b.id)]),
+			a.since.Compare(b.since), cmp.Compare(a.id, b.id),
+		)
 	})
-	ids := make([]types.UID, 0, maxAsked)
-	for _, d := range late[:min(maxAsked, len(late))] {
-		ids = append(ids, d.id)
-	}
-	return encodeIDs(ids)
+	return late[:min(maxAsked, len(late))]
 }
 
 // nudge is what the controller waits for, as this replica last read it on its Lease.

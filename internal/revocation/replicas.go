@@ -21,13 +21,14 @@ import (
 type replica struct {
 	announcement
 	resourceVersion string
-	renewed         time.Time         // as it stands on the Lease: it is compared with nothing but itself
-	since           time.Time         // when this Barrier first saw that renewal, by its own clock
-	duration        time.Duration     // L
-	nudged          time.Time         // when it was last told what is awaited
-	askedAt         time.Time         // when it was last asked for keys,
-	renewals        int               // how often it has renewed since,
-	asks            map[types.UID]int // and how often it was asked for which
+	renewed         time.Time      // as it stands on the Lease: it is compared with nothing but itself
+	since           time.Time      // when this Barrier first saw that renewal, by its own clock
+	duration        time.Duration  // L
+	nudged          time.Time      // when it was last told what is awaited
+	askedAt         time.Time      // when it was last asked for keys,
+	renewals        int            // how often it has renewed since,
+	turn            int            // how often it was asked,
+	askedIn         map[string]int // and in which of these turns last for a key, by its UID, or a namespace
 
 	environment v1alpha1.Environment
 	// named are the keys that it has named, and that may be asked about. A Lease has room for so many; but a replica that
@@ -88,7 +89,7 @@ func (b *Barrier) list(ctx context.Context) (snapshot, error) {
 func (b *Barrier) observe(l *coordinationv1.Lease, said announcement) {
 	r := b.replicas[l.Name]
 	if r == nil {
-		r = &replica{named: map[types.UID]struct{}{}, asks: map[types.UID]int{}, renewals: answeredAfter}
+		r = &replica{named: map[types.UID]struct{}{}, askedIn: map[string]int{}, renewals: answeredAfter}
 		b.replicas[l.Name] = r
 	} else if before(l.ResourceVersion, r.resourceVersion) {
 		return
@@ -120,7 +121,7 @@ func (b *Barrier) remembers(id types.UID) bool {
 func (b *Barrier) forgetNamed(id types.UID) {
 	for _, r := range b.replicas {
 		delete(r.named, id)
-		delete(r.asks, id)
+		delete(r.askedIn, string(id))
 	}
 }
 
@@ -134,6 +135,9 @@ func (b *Barrier) forgetUnasked() {
 			if _, onLease := r.revoked[id]; b.byID[id] == nil && !onLease {
 				delete(r.named, id)
 			}
+		}
+		if len(b.waiting) == 0 {
+			clear(r.askedIn) // of namespaces, which come and go
 		}
 	}
 }
