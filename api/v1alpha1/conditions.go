@@ -35,8 +35,9 @@ const (
 	// was bound to (a Profile made again under an old name revives no key). A key that was never bound waits for its
 	// Profile; one that was bound never comes back, and is Stalled.
 	ReasonProfileNotFound = "ProfileNotFound"
-	// ReasonDuplicateHash (False, Stalled): another key with the same hash was there first. It is final, also after
-	// the other key is gone.
+	// ReasonDuplicateHash (False, Stalled): an ApiKey of the same namespace, which the message names, has the same key.
+	// This one takes it over when that one is gone; unless it has its hash already, which a failover of the controller
+	// may have written: then it is final.
 	ReasonDuplicateHash = "DuplicateHash"
 	// ReasonRevoking (False): the key is being deleted, and goes when every API replica refuses it.
 	ReasonRevoking = "Revoking"
@@ -47,7 +48,7 @@ const (
 	// when the last API replica has refused it. Finalizers of others hold the ApiKey.
 	ReasonUnconfirmed = "Unconfirmed"
 	// ReasonSecretConflict (False, Stalled): a Secret of the wanted name exists and is not this key's. It is left
-	// untouched. Delete or rename one of the two; the controller looks again by itself.
+	// untouched. The message says whose it is, and what to do; the controller looks again by itself.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSecretRejected (False, Stalled): the apiserver refused the Secret (a quota, an admission policy). The
 	// message says why; the controller tries again by itself.

@@ -115,11 +115,8 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, err
 	}
 	found, err := r.act(ctx, k, profile)
-	if found.gone {
-		return reconcile.Result{}, err
-	}
-	if err == nil && found.reserved { // it is woken when the other has it; this is for one that never gets it
-		return reconcile.Result{RequeueAfter: shortly}, nil
+	if again, unsaid := found.unsaid(); unsaid {
+		return reconcile.Result{RequeueAfter: again}, err
 	}
 	if text, answered := answerOf(err); answered {
 		found.failure = text

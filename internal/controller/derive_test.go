@@ -104,7 +104,7 @@ func TestDerive(t *testing.T) {
 			"Ready | True | Active | The key is served",
 			"SecretAvailable | False | SecretMismatch | Secret website does not hold this key. The key itself goes on working",
 		}},
-		{"somebody's Secret", anApiKey(), findings{secret: secretConflict, detail: "not controlled by this ApiKey"}, []string{
+		{"somebody's Secret", anApiKey(), findings{secret: secretConflict, detail: "not controlled by this ApiKey", advice: "delete it, or create an ApiKey with another secretName"}, []string{
 			"Ready | False | SecretConflict | Secret website exists already and is not controlled by this ApiKey. It is left as it is: delete it, or create an ApiKey with another secretName",
 			"Stalled | True | SecretConflict | Secret website exists already and is not controlled by this ApiKey. It is left as it is: delete it, or create an ApiKey with another secretName",
 		}},

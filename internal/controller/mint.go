@@ -35,8 +35,17 @@ type findings struct {
 	rival    *rival      // the rightful owner of the hash, if it is another key
 	reserved bool        // another key is being given the hash right now: there is nothing to say yet
 	secret   secretState
-	detail   string // for people: what the apiserver said; no key material
+	detail   string // for people: what the apiserver said, or whose the Secret is; no key material
+	advice   string // for people: what to do about a Secret that is in the way
 	failure  string // for people: why this reconcile has not come to its end; no key material
+}
+
+// unsaid tells whether there is nothing to say of the key, and when to look again; 0: never.
+func (f findings) unsaid() (again time.Duration, unsaid bool) {
+	if f.reserved {
+		return shortly, true // it is woken when the other has the hash; this is for one that never gets it
+	}
+	return 0, f.gone
 }
 
 // assignment is what makes a key exist once it stands in status.
@@ -247,8 +256,8 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 }
 
 // adopt returns the key in a Secret that exists already, if a controller put it there for this very ApiKey: this one
-// before it crashed, or an earlier leader. Any other Secret is left as it is, and not read from: whoever may create
-// Secrets must not be able to choose a key.
+// before it crashed, or an earlier leader. Any other Secret is left as it is, and no key is taken from it: whoever may
+// create Secrets must not be able to choose a key.
 func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	s := new(corev1.Secret)
 	name := client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}
@@ -256,15 +265,16 @@ func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 		return "", fmt.Errorf("get Secret %s: %w", name.Name, err)
 	}
 	plaintext, err := keysecret.Decode(found.key, s, r.Format)
-	switch {
-	case err == nil:
+	if err == nil {
 		found.secret = secretAvailable
-	case errors.Is(err, keysecret.ErrPreviousOwner):
-		found.secret, found.detail = secretLeaving, err.Error()
-	default:
-		found.secret, found.detail = secretConflict, err.Error()
+		return plaintext, nil
 	}
-	return plaintext, nil
+	conflict, err := r.look(ctx, s, err)
+	if err != nil {
+		return "", err
+	}
+	found.secret, found.detail, found.advice = conflict.tell()
+	return "", nil
 }
 
 // inspect looks whether a served key is the rightful owner of its hash, and whether its Secret is still there. Nothing

@@ -111,6 +111,33 @@ var _ = Describe("A Secret that is there before the key is minted", func() {
 		Expect(second.Status.Hash).To(And(Equal(hashIn(secretOf(ctx, second))), Not(Equal(first.Status.Hash))))
 	})
 
+	It("is said to be another ApiKey's, if two want one name, and nobody is advised to delete it", func(ctx SpecContext) {
+		org := newOrg(ctx)
+		inShared := func(k *v1alpha1.ApiKey) { k.Spec.SecretName = "shared" }
+		first := mintKey(ctx, org, inShared)
+		second := await(ctx, createKey(ctx, org, inShared), haveReason(v1alpha1.ReasonSecretConflict),
+			haveMessage("it holds the key of ApiKey "+first.Name), haveMessage("create an ApiKey with another secretName"))
+		Expect(readyCondition(second).Message).NotTo(ContainSubstring("delete"))
+
+		revoke(ctx, first) // with its Secret, which the garbage collector takes
+		second = awaitReason(ctx, second, v1alpha1.ReasonActive)
+		Expect(second.Status.Hash).To(Equal(hashIn(secretOf(ctx, second))))
+	})
+
+	It("is said to be left behind, if the ApiKey before was deleted without it", func(ctx SpecContext) {
+		org := newOrg(ctx)
+		first := mintKey(ctx, org)
+		Expect(admin.Delete(ctx, first, client.PropagationPolicy(metav1.DeletePropagationOrphan))).To(Succeed())
+		awaitGone(ctx, first)
+		second := await(ctx, createKey(ctx, org, named(first.Name)), haveReason(v1alpha1.ReasonSecretConflict),
+			haveMessage("--cascade=orphan"), haveMessage("delete it, and a new key is minted"))
+		left := secretOf(ctx, first)
+		Expect(left.OwnerReferences).To(BeEmpty())
+		Expect(admin.Delete(ctx, left)).To(Succeed())
+		second = awaitReason(ctx, second, v1alpha1.ReasonActive)
+		Expect(second.Status.Hash).To(And(Equal(hashIn(secretOf(ctx, second))), Not(Equal(first.Status.Hash))))
+	})
+
 	It("makes no trouble when an ApiKey is deleted and applied again at once", func(ctx SpecContext) {
 		org := newOrg(ctx)
 		first := mintKey(ctx, org)

@@ -168,8 +168,8 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	switch found.secret {
 	case secretConflict:
 		c.Reason = v1alpha1.ReasonSecretConflict
-		c.Message = fmt.Sprintf("Secret %s exists already and is %s. It is left as it is: "+
-			"delete it, or create an ApiKey with another secretName", k.SecretName(), found.detail)
+		c.Message = fmt.Sprintf("Secret %s exists already and is %s. It is left as it is: %s",
+			k.SecretName(), found.detail, found.advice)
 	case secretRejected:
 		c.Reason, c.Message = v1alpha1.ReasonSecretRejected, "The apiserver refused the Secret: "+found.detail
 	case secretLeaving:
