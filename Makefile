@@ -3,6 +3,11 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
+# All that is built without the race detector is built in one way, which is that of the images, so that Go's build cache
+# has each package once: for a first `make up`, most of the time goes into compiling Kubernetes' libraries.
+ONE_WAY = CGO_ENABLED=0 GOFLAGS="-trimpath -tags=grpcnotrace $${GOFLAGS:-}"
+GO = $(ONE_WAY) go
+
 # How long each fuzz target runs in `make test`.
 FUZZTIME ?= 30s
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
@@ -21,7 +26,7 @@ up: controlplane build ## Run everything on a real control plane; LIVE_REPLICAS=
 
 .PHONY: down
 down: ## Stop what `make up` runs, and remove its state
-	@go build -trimpath -buildvcs=false -o bin/up ./hack/up
+	@$(GO) build -buildvcs=false -o bin/up ./hack/up
 	@exec bin/up down
 
 .PHONY: controlplane
@@ -46,13 +51,13 @@ build: ## Build the controller, the API and the launcher into bin
 	@mkdir -p bin/log
 	@source hack/gobuild.sh; began=$$SECONDS; \
 	echo "building controller, api and up (first time about 2 min on two cores)"; \
-	tick "controller, api and up" bin/log/build.log go build -trimpath -buildvcs=false -tags=grpcnotrace -o bin/ ./cmd/... ./hack/up \
+	tick "controller, api and up" bin/log/build.log env $(GO) build -buildvcs=false -o bin/ ./cmd/... ./hack/up \
 		|| { cat bin/log/build.log >&2; echo "building controller, api and up failed, see above" >&2; exit 1; }; \
 	echo "built controller, api and up in $$((SECONDS - began)) s"
 
 .PHONY: image
 image: ## Build the container images into bin/images, for amd64 and arm64
-	@go run ./hack/image
+	@$(GO) run ./hack/image
 
 .PHONY: image-again
 image-again: image # The same input gives the same digest: builds the images from a copy elsewhere, and compares
@@ -62,8 +67,8 @@ image-again: image # The same input gives the same digest: builds the images fro
 generate: tools helm ## Regenerate deepcopy code, config/, the chart's schema and README, and the reference in docs/http-api.md
 	@bin/tools/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@bin/tools/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd
-	@go run ./hack/chart
-	@go run ./hack/apidocs docs/http-api.md
+	@$(GO) run ./hack/chart
+	@$(GO) run ./hack/apidocs docs/http-api.md
 
 .PHONY: fmt
 fmt: tools ## Format the Go code
@@ -75,7 +80,7 @@ clean: ## Remove everything that was built
 
 .PHONY: lint
 lint: tools ## Run the linters of .golangci.yml
-	@bin/tools/golangci-lint run ./...
+	@$(ONE_WAY) bin/tools/golangci-lint run ./...
 
 .PHONY: verify
 verify: tools ## Regenerate and lint, and fail if that changes a file
@@ -96,20 +101,27 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 
 .PHONY: test
 test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
-	@go test -race -timeout 30m -p $(TESTJOBS) $$(go list ./... | grep -v -e '/test/model$$' -e '/test/e2e$$')
-	@CGO_ENABLED=0 go test -C hack/controlplane -count=1 -trimpath . # Kubernetes' own compiler of rules, built as the control plane is
-	@go test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
-	@go test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
-	@go test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@go test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@# The longest first: it runs beside all others, and not alone when they are done.
+	@CGO_ENABLED=1 go test -race -timeout 30m -p $(TESTJOBS) ./test/integration \
+		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
+	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
+	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
+	@$(GO) test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
+	@$(GO) test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+
+.PHONY: soak
+soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each
+	@LMP_SOAK=1 CGO_ENABLED=1 go test -race -count=1 -timeout 90m ./test/integration -ginkgo.v \
+		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed'
 
 .PHONY: bench
 bench: controlplane build ## Run the benchmarks, one line a figure
-	@go run ./test/bench
+	@$(GO) run ./test/bench
 
 .PHONY: node
 node: ## Build the Kubernetes node that `make e2e` runs (some nine minutes the first time)
@@ -118,9 +130,9 @@ node: ## Build the Kubernetes node that `make e2e` runs (some nine minutes the f
 	@hack/containerd/build.sh
 	@hack/coredns/build.sh
 	@hack/helm/build.sh
-	@source hack/gobuild.sh; mkdir -p bin/log; began=$$SECONDS; build="go build -trimpath -buildvcs=false"; \
+	@source hack/gobuild.sh; mkdir -p bin/log; began=$$SECONDS; export $(ONE_WAY); build="go build -buildvcs=false"; \
 	echo "building the node's launcher and the app for its pods"; \
-	tick "launcher and app" bin/log/node.log bash -c "$$build -o bin/node ./test/node && export CGO_ENABLED=0 && \
+	tick "launcher and app" bin/log/node.log bash -c "$$build -o bin/node ./test/node && \
 		$$build -ldflags='-s -w' -o bin/k8s/pause ./test/node/pause && $$build -ldflags='-s -w' -o bin/app ./test/e2e/app" \
 		|| { cat bin/log/node.log >&2; echo "building the node's launcher and the app failed, see above" >&2; exit 1; }; \
 	echo "built launcher and app in $$((SECONDS - began)) s"
@@ -132,6 +144,6 @@ previous: # The processes of the version that `make e2e` upgrades from
 .PHONY: e2e
 e2e: node image previous ## Prove the installed product on a real Kubernetes node; as root: its pods are real containers
 	@echo "building the tests, then starting the node"
-	@go test -count=1 -v -timeout 20m -exec "$(CURDIR)/bin/node -logs $(CURDIR)/bin/log/node -image letmepost/app:e2e=$(CURDIR)/bin/app \
+	@$(GO) test -count=1 -v -timeout 20m -exec "$(CURDIR)/bin/node -logs $(CURDIR)/bin/log/node -image letmepost/app:e2e=$(CURDIR)/bin/app \
 		-image $(CURDIR)/bin/images/controller.tar -image $(CURDIR)/bin/images/api.tar \
 		-image letmepost/controller:$(PREVIOUS)=$(CURDIR)/bin/previous/controller -image letmepost/api:$(PREVIOUS)=$(CURDIR)/bin/previous/api --" ./test/e2e

@@ -21,7 +21,10 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/kube"
+	"github.com/letmepost/letmepost-operator/test/timing"
 )
+
+var _ = timing.Report("api")
 
 func TestMain(m *testing.M) { kube.Main(m, kube.Options{Manifests: []string{"config/crd"}}) }
 

@@ -25,7 +25,10 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/controller"
 	"github.com/letmepost/letmepost-operator/test/kube"
+	"github.com/letmepost/letmepost-operator/test/timing"
 )
+
+var _ = timing.Report("controller")
 
 func TestMain(m *testing.M) {
 	kube.Main(m, kube.Options{ControllerManager: true, Manifests: []string{"config/crd", "config/rbac"}})

@@ -32,7 +32,10 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/test/kube"
+	"github.com/letmepost/letmepost-operator/test/timing"
 )
+
+var _ = timing.Report("chart")
 
 const (
 	systemNamespace = "letmepost-system"

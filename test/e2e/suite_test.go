@@ -28,7 +28,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/test/timing"
 )
+
+var _ = timing.Report("e2e")
 
 const (
 	// appImage is ./app, which plays the apps that use the product.

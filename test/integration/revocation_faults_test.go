@@ -68,13 +68,13 @@ func plan(dice *rand.Rand, steps int) []mishap {
 
 var _ = Describe("Deleting keys while replicas fail", func() {
 	It("never returns while one accepts the key, and always returns", func(ctx SpecContext) {
-		const stepsEach, atRest = 34, 20
+		stepsEach, keys := soaking(16, 200), soaking(300, 2000)
 		startController(ctx)
 		replicas := seats(ctx, 3, leaseArgs...)
-		subjects := mintMany(ctx, newNamespace(ctx), 500)
+		subjects := mintMany(ctx, newNamespace(ctx), keys)
 		awaitServed(ctx, urlsOf(replicas), subjects)
 		t := &trial{inquest: investigate(ctx, urlsOf(replicas), subjects), stays: subjects[0]}
-		t.next.Store(atRest)
+		t.next.Store(20) // some stay
 
 		over, end := context.WithCancel(ctx)
 		group, life := errgroup.WithContext(ctx)
@@ -97,7 +97,7 @@ var _ = Describe("Deleting keys while replicas fail", func() {
 				HaveKey(http.StatusOK), HaveKey(http.StatusUnauthorized), HaveKey(http.StatusServiceUnavailable)))
 			Expect(replica.proxy.Swallowed()).To(BeNumerically(">", 0))
 		}
-	}, SpecTimeout(10*patience))
+	}, SpecTimeout(soaking(10*patience, 30*patience)))
 })
 
 var _ = Describe("A replica whose watch has lost a deletion", func() {
