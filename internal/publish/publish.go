@@ -57,6 +57,7 @@ type Publisher struct {
 	withdrawals *workqueue.Typed[*withdrawal]
 	records     *workqueue.Typed[*record]
 	requests    underway
+	turns       *turns
 	started     chan struct{} // closed once the queue has started
 	throttled   *slog.Logger  // for what would be said again and again
 }
@@ -88,6 +89,7 @@ func New(o Options) (*Publisher, error) {
 		withdrawals: workqueue.NewTyped[*withdrawal](),
 		records:     workqueue.NewTyped[*record](),
 		requests:    newUnderway(),
+		turns:       newTurns(),
 		started:     make(chan struct{}),
 		throttled:   slog.New(newThrottled(o.Logger.Handler())),
 	}

@@ -21,10 +21,12 @@ import (
 // which lets one attempt through whatever the number of jobs. So a job too many does no harm, and one that is lost is
 // made again (see upkeep).
 type job struct {
-	PostID string `json:"postId"`
+	PostID string `json:"postId" river:"unique"`
+	// Organization is whose turn it takes. Jobs that make up for lost ones, and those of earlier versions, have none.
+	Organization string `json:"organization,omitempty"`
 	// Overdue tells jobs of requeueOverdue from a post's own one, which may seem to run for a minute after its process has
 	// died.
-	Overdue bool `json:"overdue,omitempty"`
+	Overdue bool `json:"overdue,omitempty" river:"unique"`
 }
 
 // Kind is how the queue's table names jobs.
@@ -81,10 +83,17 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 	if len(posts) == 0 {
 		return nil
 	}
+	organization, queued, err := tx.Backlog(backlogs[len(backlogs)-1] + 1)
+	if err != nil {
+		return err
+	}
 	now := p.o.Clock.Now()
 	jobs := make([]river.InsertManyParams, len(posts))
 	for i, post := range posts {
-		jobs[i] = river.InsertManyParams{Args: job{PostID: post.ID}, InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost}}
+		jobs[i] = river.InsertManyParams{
+			Args:       job{PostID: post.ID, Organization: organization},
+			InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost, Priority: priority(queued)},
+		}
 		if post.ScheduledAt.After(now) {
 			// SQLite's jobs know milliseconds, cut off. A job that comes before its post is due would do nothing.
 			jobs[i].InsertOpts.ScheduledAt = post.ScheduledAt.Add(time.Millisecond)
@@ -169,6 +178,11 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
+	leave, err := w.p.turns.take(j.Args.Organization)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, span := tracing.Start(ctx, w.p.o.Tracer, "scheduled post")
 	defer span.End()
 	post, attempt, err := w.p.work.Start(ctx, j.Args.PostID)

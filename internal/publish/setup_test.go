@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -137,9 +138,9 @@ func asBluesky(to platform.Publisher) platform.Platform {
 }
 
 // admitted returns an identity. Each is another key of the same organization.
-func admitted(t *testing.T) *caller.Caller {
+func admitted(t *testing.T, mods ...func(*v1alpha1.ApiKey)) *caller.Caller {
 	t.Helper()
-	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Test)
+	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Test, mods...)
 	a := authntest.Authenticator(t, authntest.Index(t, k), key.Test, clock.RealClock{})
 	id, err := authntest.Caller(a, []string{"Bearer " + plaintext})
 	if err != nil {

@@ -114,7 +114,7 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	for i, id := range ids {
 		jobs[i] = river.InsertManyParams{
 			Args:       job{PostID: id, Overdue: true},
-			InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost},
+			InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost, Priority: lastPriority},
 		}
 	}
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {

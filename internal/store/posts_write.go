@@ -28,6 +28,9 @@ WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
 WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
 	// OF p: PostgreSQL can't lock the nullable side of an outer join, which the account is.
 	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
+	// Of all its profiles: organizations take turns, and not profiles.
+	countQueued = declareScoped(`SELECT COUNT(*) FROM (SELECT p.id FROM posts AS p
+WHERE {organization p} AND p.status = 'queued' LIMIT ?) AS backlog`)
 	// The three below have no condition on status: lock has found it, and holds the row until the transaction ends.
 	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ?
 WHERE id = ? AND {scope}`)
@@ -170,6 +173,16 @@ type Edit struct {
 	Text        *string
 	Media       *[]MediaRef
 	ScheduledAt *time.Time
+}
+
+// Backlog returns whose view it is, and how many posts that organization has queued, those of this transaction too. It
+// counts no further than to most.
+func (tx *Tx) Backlog(most int) (organization string, queued int, err error) {
+	queued, err = one(inTx(tx, countQueued, func(rows *sql.Rows) (n int, err error) {
+		err = rows.Scan(&n)
+		return n, err
+	}, most))
+	return tx.view.organization, queued, err
 }
 
 // EditPost makes an edit, and returns the post as it is after it. Media are replaced as a whole, for posts refer to

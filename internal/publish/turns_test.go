@@ -1,0 +1,57 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package publish_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// TestOrganizationsTakeTurns: one has queued far more than there are workers, and all of it goes to a platform that does
+// not answer. What another queues after that goes out while the first still waits.
+func TestOrganizationsTakeTurns(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		hostile := admitted(t)
+		other := admitted(t, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f"))
+		began, answer := make(chan struct{}, 1000), make(chan struct{})
+		to := faulty(func(ctx context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
+			if c.Text == "slow" {
+				began <- struct{}{}
+				select {
+				case <-answer:
+				case <-ctx.Done():
+				}
+			}
+			return platform.Receipt{URI: "at://did:test:alice/app.bsky.feed.post/1", CID: "c"}, nil
+		})
+		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = patience })
+		texts := make([]string, 300)
+		for i := range texts {
+			texts[i] = "slow"
+		}
+		p.queue(t, hostile, time.Time{}, texts...)
+		if n := p.count(t, "SELECT COUNT(*) FROM river_job WHERE priority > 1"); n != len(texts) {
+			t.Errorf("%d of %d jobs of one organization let others' go first", n, len(texts))
+		}
+		defer p.run(t)()
+		defer close(answer)
+		<-began
+		for range 3 { // one after the other, each behind hundreds
+			posts := p.queue(t, other, time.Time{}, "quick")
+			p.await(t, other, posts[0].ID, store.Published)
+		}
+		if n := p.count(t, "SELECT COUNT(*) FROM posts WHERE text = 'slow' AND status = 'publishing'"); n == 0 || n >= 10 {
+			t.Errorf("one organization has %d of 10 workers", n)
+		}
+		if n := p.count(t, "SELECT COUNT(*) FROM posts WHERE text = 'slow' AND status = 'published'"); n != 0 {
+			t.Errorf("%d of the slow posts were published: the others have not waited", n)
+		}
+	})
+}
