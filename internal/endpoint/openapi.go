@@ -165,6 +165,9 @@ func requestBodyOf(registry huma.Registry, t *Route) *huma.RequestBody {
 			Properties: map[string]*huma.Schema{"file": file},
 			Required:   []string{"file"},
 		}
+		for _, q := range t.Query { // which may be fields as well
+			form.Properties[q.Name] = &huma.Schema{Type: huma.TypeString, Description: q.Description}
+		}
 		return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}}}
 	case t.request != nil:
 		// A named type is a reference, and what it requires stands at the other end of it.

@@ -113,7 +113,7 @@ type connectAccount struct {
 // client needs to know no platform to show the form.
 type connection struct {
 	Platform   platform.Name            `json:"platform"`
-	State      platform.ConnectionState `json:"state" enum:"live,trial,pending"`
+	State      platform.ConnectionState `json:"state" enum:"stable,trial,pending"`
 	Descriptor platform.Descriptor      `json:"descriptor"`
 }
 

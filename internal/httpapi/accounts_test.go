@@ -47,7 +47,7 @@ func TestWhatAConnectionNeeds(t *testing.T) {
 	f := newFixture(t, nil)
 	key := f.newKey(t)
 	begun := ok[connection](t, f, sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky", key: key, body: `{"returnTo":"https://example.com"}`})
-	if begun.Platform != "bluesky" || begun.State != "live" || begun.Descriptor.Kind != "credentials" || len(begun.Descriptor.Fields) == 0 {
+	if begun.Platform != "bluesky" || begun.State != "stable" || begun.Descriptor.Kind != "credentials" || len(begun.Descriptor.Fields) == 0 {
 		t.Errorf("%+v", begun)
 	}
 	for _, c := range []struct{ reason, platform, body, rule string }{

@@ -54,7 +54,7 @@ type mediaInput struct {
 // batch is what became of a request to publish. It is made of the posts alone, so that a request that is answered after
 // a crash gets the same shape as one that is answered at once.
 type batch struct {
-	ID          string              `json:"id"`
+	ID          string              `json:"id" doc:"Of the request, for your records. No endpoint takes it: a post's id is results[].postId."`
 	Status      posting.BatchStatus `json:"status"`
 	CreatedAt   time.Time           `json:"createdAt"`
 	ScheduledAt *time.Time          `json:"scheduledAt,omitempty"`
@@ -66,7 +66,7 @@ type batch struct {
 type targetResult struct {
 	AccountID       string             `json:"accountId"`
 	Platform        platform.Name      `json:"platform"`
-	PostID          string             `json:"postId"`
+	PostID          string             `json:"postId" doc:"Ask for the post by it: GET /v1/posts/{id}."`
 	Status          store.Status       `json:"status"`
 	URI             string             `json:"uri,omitempty"`
 	CID             string             `json:"cid,omitempty"`

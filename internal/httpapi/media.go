@@ -132,14 +132,12 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if err := endpoint.CheckEncoding(r.HTTP().Header); err != nil {
 		return medium{}, err
 	}
-	query := r.Query()
 	var named *string
-	if query.Has(profileParam.Name) {
+	if query := r.Query(); query.Has(profileParam.Name) {
 		id := query.Get(profileParam.Name)
 		named = &id
 	}
-	profileID, err := a.profileFor(r, named)
-	if err != nil {
+	if _, err := a.profileFor(r, named); err != nil {
 		return medium{}, err
 	}
 	// After all that can be wrong without it: nobody should send a large file to be told of a typing error.
@@ -147,19 +145,47 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if err != nil {
 		return medium{}, err
 	}
+	if _, err := a.profileOf(r, named, part); err != nil {
+		return medium{}, err
+	}
 	if r.Answered() {
 		return medium{}, a.replayUpload(r, part)
 	}
 	// The id comes before the bytes, whose place in the library is named after it: two uploads never share one.
-	m := store.Media{ID: a.newMediaID(), ProfileID: profileID}
+	m := store.Media{ID: a.newMediaID()}
 	file, err := a.receive(r, r.View().BlobKey(m.ID), part)
 	if err != nil {
 		return medium{}, err
 	}
+	if m.ProfileID, err = a.profileOf(r, named, part); err != nil {
+		a.dropBlob(r, r.View().BlobKey(m.ID))
+		return medium{}, err
+	}
 	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
-	m.CreatedAt = a.now()     // when it is there, not when its upload began: listings are in the order of commits, nearly
-	r.SetContent(file.SHA256) // before the commit, which stores it with the answer
+	// When it is there, not when its upload began: listings are in the order of commits, nearly.
+	m.CreatedAt = a.now()
+	r.SetContent(contentOf(file, part)) // before the commit, which stores it with the answer
 	return a.addMedium(r, m)
+}
+
+// profileOf is the profile that an upload names, in its query (named) or in its form, as far as that has been read: a
+// field may follow the file.
+func (a *API) profileOf(r *endpoint.Request, named *string, part *filePart) (string, error) {
+	if part.profileID == nil {
+		return a.profileFor(r, named)
+	}
+	if named != nil {
+		return "", errProfileTwice
+	}
+	return a.profileFor(r, part.profileID)
+}
+
+// contentOf tells an upload from others: its file, and its field.
+func contentOf(file media.File, part *filePart) string {
+	if part.profileID == nil {
+		return file.SHA256
+	}
+	return file.SHA256 + "\x00" + *part.profileID
 }
 
 // receive puts the file of an upload into the library. What follows the file is read before the row is added: a request
@@ -203,7 +229,7 @@ func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 	if err := part.end(); err != nil {
 		return err
 	}
-	r.SetContent(file.SHA256)
+	r.SetContent(contentOf(file, part))
 	return r.Replay()
 }
 

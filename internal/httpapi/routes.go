@@ -81,8 +81,8 @@ func (a *API) mediaRoutes() []endpoint.Route {
 		{
 			Method: http.MethodPost, Path: "/v1/media", ID: "uploadMedia", Scope: v1alpha1.ScopeMediaWrite,
 			Summary: "Upload an image or a video",
-			Detail:  "As multipart/form-data with one part, named file. What it is, its own bytes tell.",
-			// In the query and not in the form: there, it might follow the file, which has been streamed away by then.
+			Detail: "As multipart/form-data, with the file as the part named file. What it is, its own bytes tell. " +
+				"profileId may be in the query or a field of the form, before the file or after it.",
 			Query:   []endpoint.Parameter{{Name: "profileId", Description: "The profile that the file is to belong to."}},
 			Success: []int{http.StatusCreated}, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Uploads(a.uploadMedia),

@@ -130,3 +130,38 @@ func retryWithoutItsFile(t *testing.T) {
 	}
 	f.refused(t, "it was published", retry(published.PostID), http.StatusConflict, "post.retry.status")
 }
+
+// The profile of an upload may be a field of its form, before the file or after it; and in the query.
+func TestTheProfileOfAnUpload(t *testing.T) { onBoth(t, theProfileOfAnUpload) }
+
+func theProfileOfAnUpload(t *testing.T) {
+	t.Helper()
+	w := newWorld(t)
+	profile := string(w.brand.UID)
+	field, file := part{`form-data; name="profileId"`, profile}, part{fileNamed, picture(t, 3)}
+	inQuery := multiparts(w.orgKey, "b", file)
+	inQuery.target += "?profileId=" + profile
+	for reason, s := range map[string]sent{
+		"in the query": inQuery, "before the file": multiparts(w.orgKey, "b", field, file), "after it": multiparts(w.orgKey, "b", file, field),
+	} {
+		first := w.send(s.with("Idempotency-Key", reason))
+		m := decode[medium](t, first.Body.String())
+		if first.Code != http.StatusCreated || m.ProfileID == nil || *m.ProfileID != profile {
+			t.Errorf("%s: %d %s", reason, first.Code, first.Body)
+		}
+		again := w.send(s.with("Idempotency-Key", reason))
+		if again.Header().Get(replayed) != "true" || again.Body.String() != first.Body.String() {
+			t.Errorf("%s, again: %d %s", reason, again.Code, again.Body)
+		}
+		other := multiparts(w.orgKey, "b", file, part{field.disposition, string(w.other.UID)})
+		w.refused(t, reason+", for another profile", other.with("Idempotency-Key", reason), http.StatusConflict, "idempotency_key.body_mismatch")
+	}
+	both := multiparts(w.orgKey, "b", file, field)
+	both.target = inQuery.target
+	before := w.rows(t, "media")
+	w.refused(t, "in both", both, http.StatusBadRequest, "profileId")
+	w.refused(t, "that of others", multiparts(w.brandKey, "b", file, part{field.disposition, string(w.other.UID)}), http.StatusNotFound, "")
+	if after := w.rows(t, "media"); after != before {
+		t.Errorf("%d files before, %d after", before, after)
+	}
+}

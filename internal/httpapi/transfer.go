@@ -4,12 +4,15 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/media"
@@ -25,8 +28,10 @@ var (
 		"The request's body is not well-formed multipart/form-data, or ended early.", "Send all of it.")
 	errFileMissing = problem.NewInvalid("media.missing_file", "The request's body has no part named file.",
 		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
-	errFileSingle = problem.NewInvalid("media.single_file", "The request's body has more parts than one.",
+	errFileSingle = problem.NewInvalid("media.single_file", "The request's body has more files than one.",
 		"Send one request for each file.")
+	errProfileTwice = problem.NewInvalid("profileId",
+		"profileId is there several times: in the form, or in form and query.", "Send it once.")
 	errFileSize = &problem.Problem{
 		Kind: problem.TooLarge, Code: problem.CodeValidationFailed, Rule: "media.size_max",
 		Message: "The file is larger than this server takes.", Remediation: "Send a smaller one.",
@@ -58,12 +63,14 @@ func fileProblem(err error) error {
 	return err
 }
 
-// filePart is the part of an upload that is the file. It is the only part, so that it can be streamed: nothing that
-// follows could still change where it belongs.
+// filePart is the part of an upload that is the file, and what stands in the form before it and behind it. It is
+// streamed: what follows it is known when its bytes have been stored, and is looked at before it gets its row.
 type filePart struct {
 	*multipart.Part
 	reader *multipart.Reader
 	body   *uploadBody
+	// profileID is the field of that name, in the form; nil: there is none so far.
+	profileID *string
 }
 
 // Bounds of a transfer, which may take longer than the server gives other requests (package serve). They bound what a
@@ -87,17 +94,57 @@ func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	if r.HTTP().ContentLength > body.left {
 		return nil, errFileSize // before any of it is sent, if the client waits for 100 Continue
 	}
-	reader := multipart.NewReader(body, params["boundary"])
-	part, err := reader.NextRawPart() // raw: NextPart would decode quoted-printable, and so change the bytes
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, errFileMissing
-	case err != nil:
-		return nil, body.problem()
-	case part.FormName() != "file":
-		return nil, errFileMissing
+	file := &filePart{reader: multipart.NewReader(body, params["boundary"]), body: body}
+	return file, file.find()
+}
+
+// Bounds of the form beside its file.
+const (
+	maxFields = 8   // before the file: a form with more has most likely none
+	maxField  = 256 // bytes of a value; it is more than any id has
+)
+
+// find reads the form up to its file. A field that is not known is told once the file is found: a form without a file
+// lacks that, whatever else is in it.
+func (p *filePart) find() error {
+	var unknown error
+	for range maxFields + 1 {
+		part, err := p.reader.NextRawPart() // raw: NextPart would decode quoted-printable, and so change the bytes
+		switch {
+		case errors.Is(err, io.EOF):
+			return errFileMissing
+		case err != nil:
+			return p.body.problem()
+		case part.FormName() == "file":
+			p.Part = part
+			return unknown
+		}
+		if err := p.field(part); errors.As(err, new(*problem.Problem)) {
+			unknown = cmp.Or(unknown, err)
+		} else if err != nil {
+			return err
+		}
 	}
-	return &filePart{part, reader, body}, nil
+	return errFileMissing
+}
+
+// field reads a part of the form that is not the file. A field that nobody looks at would be worse than an error: the
+// file would be where its sender does not want it.
+func (p *filePart) field(part *multipart.Part) error {
+	if part.FormName() != profileParam.Name {
+		return problem.NewInvalid(endpoint.RuleAt(jsontext.Pointer("").AppendToken(part.FormName())),
+			"The form has a field that this endpoint does not know.", "Send the file as the part named file, and profileId.")
+	}
+	if p.profileID != nil {
+		return errProfileTwice
+	}
+	value, err := io.ReadAll(io.LimitReader(part, maxField))
+	if err != nil {
+		return p.body.problem()
+	}
+	id := string(value)
+	p.profileID = &id
+	return nil
 }
 
 // Read makes whatever is wrong with the body the caller's problem. The library would take it for its storage's failure.
@@ -109,16 +156,21 @@ func (p *filePart) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// end checks that the body ends with the file. A body without its last boundary was cut off, and so was the file.
+// end reads what stands behind the file. A body without its last boundary was cut off, and so was the file.
 func (p *filePart) end() error {
-	_, err := p.reader.NextRawPart()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil
-	case err != nil:
-		return p.body.problem()
-	default:
-		return errFileSingle
+	for {
+		part, err := p.reader.NextRawPart()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return p.body.problem()
+		case part.FormName() == "file":
+			return errFileSingle
+		}
+		if err := p.field(part); err != nil { // so no form goes on for long
+			return err
+		}
 	}
 }
 

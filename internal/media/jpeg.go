@@ -38,27 +38,33 @@ func jpegSize(from io.Reader) (image.Config, error) {
 		return image.Config{}, errJPEG
 	}
 	for {
-		mark, err := nextMarker(r)
+		mark, length, err := nextSegment(r)
 		switch {
 		case err != nil:
 			return image.Config{}, err
-		case mark == markTEM || markRST0 <= mark && mark <= markRST7: // they have no length
-			continue
-		case mark == markSOI || mark == markEOI || mark == markSOS: // a scan before its frame
-			return image.Config{}, errJPEG
+		case isFrame(mark):
+			return frameSize(r, length)
 		}
-		var length [2]byte
-		if _, err := io.ReadFull(r, length[:]); err != nil {
-			return image.Config{}, err
-		}
-		rest := int(binary.BigEndian.Uint16(length[:])) - len(length)
-		if isFrame(mark) {
-			return frameSize(r, rest)
-		}
-		if _, err := r.Discard(max(0, rest)); err != nil {
+		if _, err := r.Discard(length); err != nil {
 			return image.Config{}, err
 		}
 	}
+}
+
+// nextSegment reads a marker and how many bytes follow. The end, or a scan, is an error: the frame comes before both.
+func nextSegment(r *bufio.Reader) (mark byte, length int, err error) {
+	mark, err = nextMarker(r)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case mark == markTEM || markRST0 <= mark && mark <= markRST7: // nothing follows, not even a length
+		return mark, 0, nil
+	case mark == markSOI || mark == markEOI || mark == markSOS:
+		return 0, 0, errJPEG
+	}
+	var size [2]byte
+	_, err = io.ReadFull(r, size[:])
+	return mark, max(0, int(binary.BigEndian.Uint16(size[:]))-len(size)), err
 }
 
 // nextMarker skips to the next marker. Bytes before it are not valid, and other decoders skip them as well.

@@ -41,12 +41,13 @@ type Begun struct {
 	Resume []byte
 }
 
-// ConnectionState says how far a platform lets this server connect accounts.
+// ConnectionState says how far a platform lets this server connect accounts. The words are those of the reference's
+// SDK: its server says "live" for the first, which is an environment here.
 type ConnectionState string
 
 // The states.
 const (
-	ConnectionLive    ConnectionState = "live"    // any account
+	ConnectionStable  ConnectionState = "stable"  // any account
 	ConnectionTrial   ConnectionState = "trial"   // those that the platform has allowed for trying it out
 	ConnectionPending ConnectionState = "pending" // none until the platform has reviewed this server
 )

@@ -62,15 +62,8 @@ type Media struct {
 // that stands first in the draft is told, each time the same. Nothing is locked. What is found here may be gone when
 // the posts are stored, and then they are not (errTargetGone).
 func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store.Post, error) {
-	switch {
-	case len(d.Targets) == 0:
-		return nil, errTargetsRequired
-	case len(d.Targets) > MaxTargets:
-		return nil, errTargetsMax
-	case d.PublishNow != nil && *d.PublishNow && d.ScheduledAt != nil:
-		return nil, errMode
-	case d.PublishNow != nil && !*d.PublishNow && d.ScheduledAt == nil:
-		return nil, errNoMode // to publish at once is what was not wanted
+	if err := checkDraft(d); err != nil {
+		return nil, err
 	}
 	if err := p.checkSchedule(d.ScheduledAt); err != nil {
 		return nil, err
@@ -104,6 +97,22 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 		posts = append(posts, post)
 	}
 	return posts, nil
+}
+
+// checkDraft checks what a draft says by itself.
+func checkDraft(d Draft) error {
+	now, later := d.PublishNow != nil && *d.PublishNow, d.ScheduledAt != nil
+	switch {
+	case len(d.Targets) == 0:
+		return errTargetsRequired
+	case len(d.Targets) > MaxTargets:
+		return errTargetsMax
+	case now && later:
+		return errMode
+	case d.PublishNow != nil && !now && !later:
+		return errNoMode // to publish at once is what was not wanted
+	}
+	return nil
 }
 
 // sameContent tells whether two posts would look the same where they go: one account, named by its id and by its

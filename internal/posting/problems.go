@@ -20,7 +20,8 @@ var (
 	ErrNoMedia = problem.NewNotFound("There is no media file with this id that the key reaches.",
 		"GET /v1/media lists the files that the key reaches.")
 	ErrNoPost = problem.NewNotFound("There is no post with this id that the key reaches.",
-		"GET /v1/posts lists the posts that the key reaches.")
+		"GET /v1/posts lists the posts that the key reaches. "+
+			"Of the answer to POST /v1/posts, each results[].postId is one, and id is not.")
 
 	// errTargetGone is for an account or a file that was there when the draft was checked.
 	errTargetGone = problem.NewNotFound("An account or a media file of the request has just been deleted.",

@@ -149,12 +149,13 @@ func (v *View) conceal(posts []Post, ask func(s *scoped, ids ...any) ([]string, 
 		}
 	}
 	for i := range posts {
-		posts[i].Media = slices.Clone(posts[i].Media)
-		for j, ref := range posts[i].Media {
-			if !reached[ref.MediaID] {
-				posts[i].Media[j].MediaID = ""
+		shown := slices.Clone(posts[i].Media)
+		for j := range shown {
+			if !reached[shown[j].MediaID] {
+				shown[j].MediaID = ""
 			}
 		}
+		posts[i].Media = shown
 	}
 	return nil
 }

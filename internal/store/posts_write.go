@@ -265,7 +265,8 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 }
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
-// its account is gone. ErrMediaGone: one of its media is. madeBy is the reference of who asks for it, whose the post is from now on.
+// its account is gone. ErrMediaGone: one of its media is. madeBy is the reference of who asks for it, whose the post is
+// from now on.
 func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {

@@ -199,6 +199,9 @@ func (c *contract) publish(accountID string) {
 
 	if len(made) == 1 {
 		c.onePost(made[0]["postId"])
+		// The batch's id is nobody's.
+		ofBatch := c.call(http.MethodGet, fmt.Sprint("/v1/posts/", now["id"]), nil, nil)
+		c.refused("posts.get of the batch", ofBatch, 404, "not_found", "")
 	}
 	for _, q := range []struct {
 		what  string

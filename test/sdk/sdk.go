@@ -94,26 +94,46 @@ const (
 	orNull = "|null" // it is there, and may be null
 )
 
+// oneOf is the kind of a member that is one of a few words.
+func oneOf(words ...string) string { return enum + strings.Join(words, " ") }
+
+const enum = "one of "
+
+// The SDK's enums. One word is ours alone, as docs/http-api.md says: a post that was canceled is "canceled" at the
+// reference's server, too, and its SDK's type does not have it.
+var (
+	platformName = oneOf("bluesky", "facebook", "instagram", "linkedin", "pinterest", "threads", "tiktok", "twitter")
+	postStatus   = oneOf("queued", "validated", "publishing", "published", "failed", "rejected", beyondTheSDK)
+	batchStatus  = oneOf("queued", "published", "partial_failed", "failed")
+	state        = oneOf("stable", "trial", "pending")
+)
+
+const beyondTheSDK = "canceled"
+
 // Shape is a type of the SDK: its members, each with its kind.
 type Shape map[string]string
 
 var (
 	account = Shape{
-		"id": text, "profileId": text, "platform": text, "platformAccountId": text, "displayName": text + orNull,
+		"id": text, "profileId": text, "platform": platformName, "platformAccountId": text, "displayName": text + orNull,
 		"tokenExpiresAt": moment + maybe, "createdAt": moment, "updatedAt": moment,
 	}
-	connection = Shape{"platform": text, "state": text, "descriptor": object}
-	batch      = Shape{"id": text, "status": text, "createdAt": moment, "scheduledAt": moment + maybe, "results": list}
-	result     = Shape{
-		"accountId": text, "platform": text, "postId": text + maybe, "status": text, "uri": text + maybe, "cid": text + maybe,
+	connection = Shape{"platform": platformName, "state": state, "descriptor": object}
+	batch      = Shape{
+		"id": text, "status": batchStatus, "createdAt": moment, "scheduledAt": moment + maybe, "results": list,
+	}
+	result = Shape{
+		"accountId": text, "platform": platformName, "postId": text + maybe, "status": postStatus,
+		"uri": text + maybe, "cid": text + maybe,
 		"warnings": list + maybe, "error": object + maybe,
 	}
 	post = Shape{
-		"id": text, "profileId": text, "accountId": text, "account": object, "platform": text, "status": text, "text": text,
+		"id": text, "profileId": text, "accountId": text, "account": object, "platform": platformName,
+		"status": postStatus, "text": text,
 		"mediaRefs": list, "scheduledAt": moment + orNull, "publishedAt": moment + orNull, "platformUri": text + orNull,
 		"platformCid": text + orNull, "error": object + maybe, "createdAt": moment, "updatedAt": moment,
 	}
-	postAccount = Shape{"id": text, "platform": text, "platformAccountId": text, "displayName": text + orNull}
+	postAccount = Shape{"id": text, "platform": platformName, "platformAccountId": text, "displayName": text + orNull}
 	attempt     = Shape{
 		"id": text, "attemptNumber": number, "startedAt": moment, "finishedAt": moment + orNull, "succeeded": truth,
 		"errorCode": text + maybe, "errorMessage": text + maybe,
@@ -158,6 +178,9 @@ func (s Shape) faults(value any) (faults []string) {
 func is(value any, kind string) bool {
 	switch v := value.(type) {
 	case string:
+		if words, isEnum := strings.CutPrefix(kind, enum); isEnum {
+			return slices.Contains(strings.Fields(words), v)
+		}
 		_, err := time.Parse(time.RFC3339, v)
 		return kind == text || kind == moment && err == nil
 	case float64:

@@ -48,7 +48,7 @@ func fieldsOf(asked []platform.Field) []platform.Field {
 // Begin asks for credentials. Nobody leaves for a browser, so there is nowhere to return to and nothing to resume.
 func (s *player) Begin(context.Context, platform.ConnectionRequest) (platform.Begun, error) {
 	return platform.Begun{
-		State: platform.ConnectionLive,
+		State: platform.ConnectionStable,
 		Descriptor: platform.Descriptor{
 			Kind: platform.ByCredentials,
 			HelpText: "This is the sandbox of " + s.platform.Title + ": any identifier is accepted, " +

@@ -199,7 +199,7 @@ func TestDescribe(t *testing.T) {
 		name := p.Name
 		s, _ := newSandbox(name)
 		begun, err := s.Connector.Begin(t.Context(), platform.ConnectionRequest{})
-		if err != nil || begun.State != platform.ConnectionLive || begun.AuthorizationURL != nil || begun.Resume != nil {
+		if err != nil || begun.State != platform.ConnectionStable || begun.AuthorizationURL != nil || begun.Resume != nil {
 			t.Errorf("%s: %+v, error %v", name, begun, err)
 		}
 		d := begun.Descriptor
