@@ -80,6 +80,8 @@ var turned = []struct {
 	{"TURN_R10", "a timer is late in a process that was paused", shortest()},
 	{"TURN_R11", "a clock that is behind makes a renewal older than it is", shortest()},
 	{"TURN_R12", "a renewal that comes after the list does not stop its Lease from expiring on the list", shortest()},
+	{"TURN_R13", "a key whose finalizer somebody took off is gone at once when it is deleted", shortest()},
+	{"TURN_R14", "a key that is replaced while it is being deleted is gone before anybody has confirmed it", shortest()},
 	{"TURN_L1", "a replica whose watch is deaf is never told", liveness("-DALONE")},
 	{"TURN_L2", "a replica that can't list registers over and over", liveness("-DALONE")},
 	{"TURN_L3", "a replica that can't list renews for ever", liveness("-DALONE")},

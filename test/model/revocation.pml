@@ -60,7 +60,7 @@
 #define SERVED    2 /* has the finalizer and status.hash */
 #define DELETING  3 /* has a deletionTimestamp */
 #define GONE      4
-#define BARE      5 /* has status.hash and no finalizer: only with R7 turned round */
+#define BARE      5 /* has status.hash and no finalizer: somebody took it off */
 #ifdef LIVENESS
 byte phase[2] = SERVED; /* how it came to be served has no part in its end */
 #else
@@ -104,6 +104,13 @@ byte says[4];
 
 byte seen[2] = UNSEEN; /* ticks since it first saw the renewal that is on the Lease */
 
+#ifndef LIVENESS
+bool knows[4]; /* it has seen replica r name key k */
+#define KNOWN(r, k) knows[(r) * 2 + (k)]
+#else
+#define KNOWN(r, k) false
+#endif
+
 /* ---- rules turned round ---- */
 
 #ifdef TURN_R1 /* list, register, serve */
@@ -144,7 +151,7 @@ bool heard[4];
 #define CONFIRMS(r, k) (CLAIM(r, k) != NOTHING)
 #define BOOKMARKS
 #else
-#define CONFIRMS(r, k) (CLAIM(r, k) == NAMED)
+#define CONFIRMS(r, k) (CLAIM(r, k) == NAMED || KNOWN(r, k))
 #endif
 
 #ifdef TURN_R10 /* only a timer shuts the fence: the step Lapse */
@@ -223,6 +230,10 @@ bool barred[2];  /* the replica could renew and not list: it is to list before i
 inline forget(k) { /* nobody asks about a key that is gone, and to refuse it is the same as not to have it */
     SAYS(0, k) = NOTHING;
     SAYS(1, k) = NOTHING;
+#ifndef LIVENESS
+    KNOWN(0, k) = false;
+    KNOWN(1, k) = false;
+#endif
     if :: INDEX(0, k) == REFUSES -> INDEX(0, k) = ABSENT :: else fi;
     if :: INDEX(1, k) == REFUSES -> INDEX(1, k) = ABSENT :: else fi
 }
@@ -239,6 +250,20 @@ end:
         phase[k] = PROTECTED; printf("controller: puts the finalizer on key %d\n", k) }
     :: d_step { phase[k] == PROTECTED && MAY_DELETE(k) ->
         phase[k] = DELETING; printf("user: deletes key %d, which has no hash yet\n", k) }
+    :: d_step { phase[k] == SERVED ->
+        phase[k] = BARE; printf("user: takes the finalizer off key %d\n", k) }
+    :: d_step { phase[k] == BARE ->
+        phase[k] = SERVED; printf("controller: puts the finalizer back on key %d\n", k) }
+    /* The policy refuses to delete a key without it, and to take it off one that is being deleted. */
+#ifdef TURN_R13 /* a key without the finalizer may be deleted */
+    :: d_step { phase[k] == BARE ->
+        phase[k] = GONE; forget(k); printf("user: deletes key %d, which has no finalizer and is gone at once\n", k) }
+#endif
+#ifdef TURN_R14 /* whoever replaces a key that is being deleted takes the finalizer off */
+    :: d_step { phase[k] == DELETING ->
+        phase[k] = GONE; decided[k] = false; forget(k);
+        printf("user: replaces key %d, which is being deleted, without its finalizer, and is gone at once\n", k) }
+#endif
     :: d_step { phase[k] == PROTECTED ->
         /* step Hash: internal/controller (*apiKeys).writeStatus */
         phase[k] = SERVED; printf("controller: writes the hash of key %d\n", k);
@@ -377,6 +402,13 @@ end:
     :: d_step { stage[r] >= STARTED && sent[r] == NONE && lease[r] && MAY_RENEW(r) ->
         /* step Renew: internal/revocation (*Replica).renew */
         publish(r); printf("replica %d: sends a renewal, which arrives\n", r) }
+#if !defined(LIVENESS) && !defined(ALONE)
+    /* There is not room for all names on a Lease. Which are left out is for replica and controller to choose. */
+    :: d_step { stage[r] >= STARTED && sent[r] == NONE && lease[r] && MAY_RENEW(r) && NOTED(r, 0) && NOTED(r, 1) ->
+        publish(r); SAYS(r, 0) = NOTHING; printf("replica %d: sends a renewal that names key 1 only, which arrives\n", r) }
+    :: d_step { stage[r] >= STARTED && sent[r] == NONE && lease[r] && MAY_RENEW(r) && NOTED(r, 0) && NOTED(r, 1) ->
+        publish(r); SAYS(r, 1) = NOTHING; printf("replica %d: sends a renewal that names key 0 only, which arrives\n", r) }
+#endif
     :: d_step { ALIVE(r) && stage[r] >= STARTED && sent[r] <= F && IN_TIME(r) ->
         /* step Extend: internal/revocation (*fence).extend */
         answered(r); printf("replica %d: its renewal is answered\n", r) }
@@ -397,6 +429,9 @@ end:
         lease[r] = false; SAYS(r, 0) = NOTHING; SAYS(r, 1) = NOTHING; seen[r] = UNSEEN;
         /* and another process takes its place */
         INDEX(r, 0) = ABSENT; INDEX(r, 1) = ABSENT;
+#ifndef LIVENESS
+        KNOWN(r, 0) = false; KNOWN(r, 1) = false; /* its Lease has another name */
+#endif
 #ifdef LIVENESS
         obey[r] = 0; barred[r] = false;
 #endif
@@ -424,7 +459,12 @@ end:
 
 inline observe(r) {
     /* step Observe: internal/revocation (*Barrier).observe */
-    if :: lease[r] && seen[r] == UNSEEN -> seen[r] = 0 :: else fi
+    if :: lease[r] && seen[r] == UNSEEN -> seen[r] = 0 :: else fi;
+#ifndef LIVENESS
+    if :: SAYS(r, 0) == NAMED -> KNOWN(r, 0) = true :: else fi;
+    if :: SAYS(r, 1) == NAMED -> KNOWN(r, 1) = true :: else fi;
+#endif
+    skip
 }
 
 inline nudge(r, k) {
@@ -489,11 +529,11 @@ end:
     :: d_step { leaseSeen[r] = lease[r]; saysSeen[r * 2] = SAYS(r, 0); saysSeen[r * 2 + 1] = SAYS(r, 1); observe(r);
         printf("controller: its cache gets to replica %d\n", r) }
 #endif
-    :: d_step { lease[r] && seen[r] == UNSEEN ->
+    :: d_step { lease[r] && (seen[r] == UNSEEN || SAYS(r, 0) == NAMED && !KNOWN(r, 0) || SAYS(r, 1) == NAMED && !KNOWN(r, 1)) ->
         observe(r); printf("controller: sees the renewal of replica %d\n", r) }
     :: d_step { seen[r] != UNSEEN ->
         /* To forget one replica is more than to forget both, which is what a restart does. */
-        seen[r] = UNSEEN; printf("controller: restarts, knows nothing of replica %d\n", r) }
+        seen[r] = UNSEEN; KNOWN(r, 0) = false; KNOWN(r, 1) = false; printf("controller: restarts, knows nothing of replica %d\n", r) }
     :: d_step { lease[r] && EXPIRED(r) ->
         /* step Sweep: internal/revocation (*Barrier).Sweep */
         lease[r] = false; SAYS(r, 0) = NOTHING; SAYS(r, 1) = NOTHING; seen[r] = UNSEEN;
