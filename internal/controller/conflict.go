@@ -18,8 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/keysecret"
 )
 
-// inTheWay is a Secret of the wanted name that is not the key's, and whose it is. A minted Secret is the only copy of its
-// key: nobody is advised to delete one whose ApiKey lives.
+// inTheWay is a Secret of the wanted name that is not the key's, and whose it is. A minted Secret is the only copy of
+// its key: nobody is advised to delete one whose ApiKey lives.
 type inTheWay struct {
 	secret *corev1.Secret
 	reason error            // why it is not the key's
@@ -69,7 +69,8 @@ func (r *apiKeys) holderOfKeyIn(ctx context.Context, s *corev1.Secret) (*v1alpha
 	return nil, err
 }
 
-// tell says what the Secret means for the ApiKey that wants its name: its state, what it is, and what to do. It is pure.
+// tell says what the Secret means for the ApiKey that wants its name: its state, what it is, and what to do. It is
+// pure.
 func (w inTheWay) tell() (state secretState, detail, advice string) {
 	const otherName = "create an ApiKey with another secretName"
 	detail = w.reason.Error()

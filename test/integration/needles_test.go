@@ -5,6 +5,7 @@ package integration_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -50,6 +51,12 @@ func newNeedles(plaintexts ...string) *needles {
 		for shift := range 3 {
 			n.add(plaintext, "base64", base64Core(core, shift))
 		}
+		// With the second half of its digest, anybody could bind the key to an organization of theirs.
+		digest := sha256.Sum256([]byte(plaintext))
+		half := digest[16:]
+		n.add(plaintext, "the secret half of its digest", string(half))
+		n.add(plaintext, "the secret half of its digest, hexadecimal", hex.EncodeToString(half))
+		n.add(plaintext, "the secret half of its digest, base64", base64.RawStdEncoding.EncodeToString(half))
 	}
 	return n
 }
