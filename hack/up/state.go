@@ -15,7 +15,7 @@ import (
 )
 
 // downBound is how long `make down` waits for a running `make up` to stop its children in order.
-const downBound = 60 * time.Second
+const downBound = 3 * time.Minute
 
 // state is the state directory, locked by this process. The lock is the kernel's: it ends with the process,
 // however that ends, so there is no such thing as a stale lock file.

@@ -23,7 +23,7 @@ const (
 	testName       = "api-test-0"
 
 	startBound = 2 * time.Minute
-	stopBound  = 20 * time.Second
+	stopBound  = time.Minute // an API has half a minute to record what it is publishing
 	tailLines  = 20
 )
 

@@ -18,8 +18,9 @@ const (
 	ControllerManager = "kube-controller-manager"
 )
 
-// stopBound is how long a process of the control plane may take to stop before it is killed.
-const stopBound = 10 * time.Second
+// stopBound is how long a process of the control plane may take to stop before it is killed: a second, or many of them
+// on a machine that is busy with other things.
+const stopBound = 30 * time.Second
 
 // Options says what to run, and where.
 type Options struct {

@@ -24,6 +24,22 @@ import (
 
 func TestMain(m *testing.M) { Main(m, Options{}) }
 
+// TestStopsWhileSomebodyWatches says that a watch that is open, such as a person's `kubectl get -w`, keeps nothing from
+// ending in order: an apiserver that has to be killed is an error of Stop.
+func TestStopsWhileSomebodyWatches(t *testing.T) {
+	c := start(t, Options{UnsafeNoFsync: true})
+	watch, err := clientset(t, c.AdminConfig()).CoreV1().Events("").Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range watch.ResultChan() { // it is told so
+	}
+}
+
 // TestClusterLife goes through a whole life, with everything on, in one directory: the controller manager works,
 // the state and the tokens survive a stop and a start, and nothing is left running at the end.
 func TestClusterLife(t *testing.T) {

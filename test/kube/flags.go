@@ -43,6 +43,8 @@ func (c *Cluster) apiServerArgs() []string {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + c.pki.pub(serviceAccountName),
 		"--service-account-signing-key-file=" + c.pki.key(serviceAccountName),
+		// Otherwise a watch that somebody has open (kubectl get -w) keeps it from ending for a minute, and it is killed.
+		"--shutdown-watch-termination-grace-period=1s",
 	}
 }
 
