@@ -85,7 +85,9 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		WatchesRawSource(source.Func(r.sweep)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(changesRivals)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
-		WithOptions(controller.Options{MaxConcurrentReconciles: opts.Concurrency, RateLimiter: retries()}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: opts.Concurrency, RateLimiter: retries(), NewQueue: newTurns,
+		}).
 		Complete(traced(opts.Tracer, "ApiKey", r))
 }
 
@@ -127,11 +129,16 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if err = errors.Join(err, unwritten); err != nil {
 		return failed(err)
 	}
+	return r.nextTurn(found, state), nil
+}
+
+// nextTurn is when, and how far behind others, the key is looked at again although no event has come.
+func (r *apiKeys) nextTurn(found findings, state lifecycle.State) reconcile.Result {
 	again := reconcile.Result{RequeueAfter: r.nextLook(found, state)}
 	if found.secret == secretConflict || found.secret == secretRejected {
 		again.Priority = behind
 	}
-	return again, nil
+	return again
 }
 
 // behind is where in the queue a key waits that has been looked at in vain: what one namespace can't get done delays

@@ -4,60 +4,93 @@
 package controller
 
 import (
+	"sync"
+	"time"
+
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// newTurnQueue returns a queue in which namespaces take turns: somebody else's ten thousand objects are one turn.
-func newTurnQueue(
-	name string, limiter workqueue.TypedRateLimiter[reconcile.Request],
-) workqueue.TypedRateLimitingInterface[reconcile.Request] {
-	type request = reconcile.Request
-	inTurns := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[request]{
-		Name: name, Queue: &turns{waiting: map[string][]request{}},
-	})
-	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[request]{
-		Name: name, Queue: inTurns,
-	})
-	return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[request]{
-		Name: name, DelayingQueue: delaying,
-	})
-}
-
-// turns is the order of such a queue: first come, first served within a namespace, and one of each namespace after the
-// other. workqueue calls it with its lock held.
+// turns is a queue in which namespaces take turns: the more of its keys wait, the later comes the next one. Whoever
+// creates ten thousand keys at once waits for them, and nobody else does. In a queue by time alone, a key of another
+// organization would be minted after all of them.
 type turns struct {
-	waiting map[string][]reconcile.Request // by namespace; none is empty
-	next    []string                       // the namespaces in waiting; whose turn it is comes first
-	length  int
+	priorityqueue.PriorityQueue[reconcile.Request]
+
+	mu      sync.Mutex
+	waiting map[string]map[reconcile.Request]struct{} // by namespace
 }
 
-// Touch is called with what waits already: it keeps its place.
-func (*turns) Touch(reconcile.Request) {}
+const (
+	perTurn = 4 // keys of a namespace that wait side by side with those of any other
+	// lastTurn is still before what has been looked at in vain, and before the sweep.
+	lastTurn = 90
+)
 
-// Push adds what does not wait yet.
-func (t *turns) Push(r reconcile.Request) {
-	if len(t.waiting[r.Namespace]) == 0 {
-		t.next = append(t.next, r.Namespace)
+// newTurns makes the queue of a controller.
+func newTurns(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) keyQueue {
+	return &turns{
+		PriorityQueue: priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) { o.RateLimiter = limiter }),
+		waiting:       map[string]map[reconcile.Request]struct{}{},
 	}
-	t.waiting[r.Namespace] = append(t.waiting[r.Namespace], r)
-	t.length++
 }
 
-// Len is how many wait.
-func (t *turns) Len() int { return t.length }
-
-// Pop takes the one whose turn it is. There is one.
-func (t *turns) Pop() reconcile.Request {
-	namespace := t.next[0]
-	t.next = t.next[1:]
-	r, rest := t.waiting[namespace][0], t.waiting[namespace][1:]
-	if len(rest) == 0 {
-		delete(t.waiting, namespace)
-	} else {
-		t.waiting[namespace] = rest
-		t.next = append(t.next, namespace)
+// AddWithOpts adds requests, each at its namespace's turn. Those of a low priority stay where they are.
+func (q *turns) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.Request) {
+	for _, r := range requests {
+		own := o
+		if ptr.Deref(o.Priority, 0) > handler.LowPriority {
+			own.Priority = ptr.To(-q.turnOf(r))
+		}
+		q.PriorityQueue.AddWithOpts(own, r)
 	}
-	t.length--
-	return r
+}
+
+// turnOf counts a request among those that wait, and says how many turns it has to wait for.
+func (q *turns) turnOf(r reconcile.Request) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	its := q.waiting[r.Namespace]
+	if its == nil {
+		its = map[reconcile.Request]struct{}{}
+		q.waiting[r.Namespace] = its
+	}
+	its[r] = struct{}{}
+	return min((len(its)-1)/perTurn, lastTurn)
+}
+
+// GetWithPriority waits for the next request.
+func (q *turns) GetWithPriority() (r reconcile.Request, priority int, shutdown bool) {
+	r, priority, shutdown = q.PriorityQueue.GetWithPriority()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.waiting[r.Namespace], r)
+	if len(q.waiting[r.Namespace]) == 0 {
+		delete(q.waiting, r.Namespace)
+	}
+	return r, priority, shutdown
+}
+
+// Get, Add, AddAfter and AddRateLimited are those above, by the names that client-go has for them.
+
+// Get waits for the next request.
+func (q *turns) Get() (r reconcile.Request, shutdown bool) {
+	r, _, shutdown = q.GetWithPriority()
+	return r, shutdown
+}
+
+// Add adds a request.
+func (q *turns) Add(r reconcile.Request) { q.AddWithOpts(priorityqueue.AddOpts{}, r) }
+
+// AddAfter adds a request once that time has passed.
+func (q *turns) AddAfter(r reconcile.Request, after time.Duration) {
+	q.AddWithOpts(priorityqueue.AddOpts{After: after}, r)
+}
+
+// AddRateLimited adds a request once the limiter says so.
+func (q *turns) AddRateLimited(r reconcile.Request) {
+	q.AddWithOpts(priorityqueue.AddOpts{RateLimited: true}, r)
 }

@@ -5,48 +5,42 @@ package controller
 
 import (
 	"fmt"
-	"strings"
 	"testing"
-	"time"
 
-	"k8s.io/client-go/util/workqueue"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// TestTurnQueue: whatever waits of one namespace, another's is next but one.
-func TestTurnQueue(t *testing.T) {
-	q := newTurnQueue("", workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](time.Second, time.Minute))
-	defer q.ShutDown()
-	request := func(namespace, name string) ctrl.Request {
-		return ctrl.Request{NamespacedName: client.ObjectKey{Namespace: namespace, Name: name}}
+// TestTurns says that a key waits for a few of each other organization's, however many those have.
+func TestTurns(t *testing.T) {
+	q := newTurns("turns", retries()).(*turns)
+	t.Cleanup(q.ShutDown)
+	request := func(namespace string, i int) reconcile.Request {
+		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: fmt.Sprint("key-", i)}}
 	}
-	for i := range 10_000 {
-		q.Add(request("many", fmt.Sprint(i)))
+	const many = 1000
+	for i := range many {
+		q.Add(request("crowd", i))
+		q.Add(request("crowd", i)) // an event more does not make two of one key
 	}
-	q.Add(request("few", "a"))
-	q.Add(request("few", "b"))
-	q.Add(request("few", "a")) // waits already
-	q.Add(request("one", "x"))
-	if q.Len() != 10_003 {
-		t.Errorf("%d wait", q.Len())
+	q.AddWithOpts(priorityqueue.AddOpts{Priority: behind}, request("crowd", many))
+	for i := range perTurn {
+		q.Add(request("acme", i))
 	}
-	var got []string
-	for range 8 {
-		r, _ := q.Get()
-		got = append(got, r.String())
+	at := map[string]int{} // the place of the last one
+	for i := range many + 1 + perTurn {
+		r, _, _ := q.GetWithPriority()
+		at[r.Namespace] = i
+		if i == many+perTurn && r != request("crowd", many) {
+			t.Errorf("the last one is %s, and not the one that was looked at in vain", r)
+		}
 		q.Done(r)
 	}
-	want := "many/0 few/a one/x many/1 few/b many/2 many/3 many/4"
-	if strings.Join(got, " ") != want {
-		t.Errorf("the order is %v, want %s", got, want)
+	if at["acme"] > 2*perTurn {
+		t.Errorf("acme's keys came after %d of the crowd's, want %d at most", at["acme"]+1-perTurn, perTurn+1)
 	}
-	q.Add(request("late", "y"))
-	for i := range 2 {
-		if r, _ := q.Get(); r.Namespace == "late" {
-			break
-		} else if q.Done(r); i == 1 {
-			t.Errorf("who comes late waits for more than one of another")
-		}
+	if len(q.waiting) != 0 {
+		t.Errorf("nobody waits any more, and %d namespaces are said to", len(q.waiting))
 	}
 }
