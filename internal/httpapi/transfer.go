@@ -100,8 +100,9 @@ func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 
 // Bounds of the form beside its file.
 const (
-	maxFields = 8   // before the file: a form with more has most likely none
-	maxField  = 256 // bytes of a value; it is more than any id has
+	maxFields = 8       // before the file: a form with more has most likely none
+	maxField  = 256     // bytes of a value; it is more than any id has
+	maxPassed = 4 << 10 // bytes of a field that is passed over: what has more is a file, under another name
 )
 
 // find reads the form up to its file. A field that is not known is told once the file is found: a form without a file
@@ -119,10 +120,9 @@ func (p *filePart) find() error {
 			p.Part = part
 			return unknown
 		}
-		if err := p.field(part); errors.As(err, new(*problem.Problem)) {
-			unknown = cmp.Or(unknown, err)
-		} else if err != nil {
-			return err
+		unknown = cmp.Or(unknown, p.field(part))
+		if n, _ := io.CopyN(io.Discard, part, maxPassed); n == maxPassed {
+			return errFileMissing
 		}
 	}
 	return errFileMissing
