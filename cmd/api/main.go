@@ -128,6 +128,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		KeyFormat:      o.keyFormat,
 		DocsBaseURL:    o.docsBaseURL,
 		PublicURL:      o.publicURL,
+		BytesInFlight:  o.maxBytesInFlight,
 		NewRequestID:   newRequestID,
 		NewID:          newID,
 		Random:         rand.Reader, // ids of media are no secret, but must not be guessed one from another

@@ -46,6 +46,7 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --trusted-proxies 10.0.0.1", "--trusted-proxies", 2},
 		{"--environment live --max-connections 9", "--max-connections", 2},
 		{"--environment live --max-media-size 0", "--max-media-size", 2},
+		{"--environment live --max-bytes-in-flight 1Mi", "--max-bytes-in-flight", 2},
 		{"--environment live --max-media-size big", "--max-media-size", 2},
 		{"--environment live --public-url api.example.com", "--public-url", 2},
 		{"--environment live --data-dir=", "--data-dir", 2},

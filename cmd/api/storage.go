@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/rate"
@@ -19,19 +20,21 @@ import (
 
 // storage is the flags of what the publishing API stands on, as they are after check.
 type storage struct {
-	dataDir        string // "": it is not needed, because neither the database nor the media are in it
-	databaseURL    string
-	mediaURL       string
-	maxMediaSize   int64 // bytes
-	redisURL       string
-	publicURL      string
-	keyRate        rate.Rate // zero: unlimited
-	failureRate    rate.Rate
-	trustedProxies []netip.Prefix
+	dataDir      string // "": it is not needed, because neither the database nor the media are in it
+	databaseURL  string
+	mediaURL     string
+	maxMediaSize int64 // bytes
+	// maxBytesInFlight is no storage, but a size like that one.
+	maxBytesInFlight int64
+	redisURL         string
+	publicURL        string
+	keyRate          rate.Rate // zero: unlimited
+	failureRate      rate.Rate
+	trustedProxies   []netip.Prefix
 
 	given struct { // as texts
-		dataDir, maxMediaSize, keyRate, failureRate string
-		trustedProxies                              []string
+		dataDir, maxMediaSize, maxBytesInFlight, keyRate, failureRate string
+		trustedProxies                                                []string
 	}
 }
 
@@ -57,6 +60,9 @@ func (s *storage) addFlags(flags *pflag.FlagSet) {
 			"Default: a folder in --data-dir.")
 	flags.StringVar(&s.given.maxMediaSize, "max-media-size", mebibytes(media.DefaultMaxSize),
 		"Size above which a media file is refused.")
+	flags.StringVar(&s.given.maxBytesInFlight, "max-bytes-in-flight", mebibytes(endpoint.DefaultBytesInFlight),
+		"Memory that running requests may hold for their bodies and answers, together; those of one organization, half. "+
+			"Beyond it, requests get 503, and those of the organization 429.")
 	flags.StringVar(&s.redisURL, "redis-url", "",
 		"Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. "+
 			"Default: $LMP_REDIS_URL; without it, each replica limits by itself.")
@@ -87,6 +93,12 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > media.MaxMaxSize {
 		return usageError{fmt.Sprintf("--max-media-size: want bytes, such as %s, up to %s, not %q",
 			mebibytes(media.DefaultMaxSize), mebibytes(media.MaxMaxSize), s.given.maxMediaSize)}
+	}
+	// One body of the largest size has to fit into an organization's half.
+	room, err := resource.ParseQuantity(s.given.maxBytesInFlight)
+	if s.maxBytesInFlight = room.Value(); err != nil || s.maxBytesInFlight < 8<<20 {
+		return usageError{fmt.Sprintf("--max-bytes-in-flight: want bytes, such as %s, at least 8Mi, not %q",
+			mebibytes(endpoint.DefaultBytesInFlight), s.given.maxBytesInFlight)}
 	}
 	if s.keyRate, err = parseRate(s.given.keyRate); err != nil {
 		return usageError{"--default-rate-limit: " + err.Error()}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -38,6 +39,7 @@ func TestClientAddress(t *testing.T) {
 		{"a proxy in brackets", "10.0.0.1:80", []string{"192.0.2.1, [2001:db8:1::2]"}, trusted, "192.0.2.1"},
 		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:80", []string{"::ffff:192.0.2.1"}, trusted, "192.0.2.1"},
 		{"a peer that is no address", "@", []string{"192.0.2.1"}, trusted, "invalid IP"},
+		{"a header of commas", "10.0.0.1:80", []string{"1.1.1.1" + strings.Repeat(",", 1<<20)}, trusted, "10.0.0.1"},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = c.peer
@@ -46,6 +48,26 @@ func TestClientAddress(t *testing.T) {
 		}
 		if got := clientAddress(r, c.trusted).String(); got != c.want {
 			t.Errorf("%s: %s, want %s", c.reason, got, c.want)
+		}
+	}
+}
+
+// The header is read no further than trust goes, whatever is in it, and nothing is made of the rest.
+func TestForwardedForIsReadNoFurtherThanTrust(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, peer := range []string{"192.0.2.1:80", "10.0.0.1:80"} {
+		took := func(commas int) float64 {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.RemoteAddr = peer
+			r.Header["X-Forwarded-For"] = []string{strings.Repeat("10.0.0.9,", commas) + "192.0.2.7, 10.0.0.3, 10.0.0.2"}
+			return testing.AllocsPerRun(10, func() {
+				if got := clientAddress(r, trusted).String(); got != "192.0.2.1" && got != "192.0.2.7" {
+					t.Errorf("%s: %s", peer, got)
+				}
+			})
+		}
+		if few, many := took(1), took(100_000); many > few {
+			t.Errorf("%s: %v allocations for few hops, %v for many", peer, few, many)
 		}
 	}
 }

@@ -19,10 +19,11 @@ import (
 
 // answer is what goes out for a request, or has.
 type answer struct {
-	body    *body // of the response, unless it is a stream
-	encoded bool  // body is the answer already
-	status  int   // 0: what the route says; of a stream that was reset, what it would have been, had nothing gone out yet
-	failure error // why status is what it is; nil for a success
+	body    *body  // of the response, unless it is a stream
+	encoded bool   // body is the answer already
+	made    []byte // the answer, in place of body: JSON that was made before, and is the same for everybody
+	status  int    // 0: what the route says; of a stream that was reset, what it would have been, had nothing gone out yet
+	failure error  // why status is what it is; nil for a success
 
 	contentType string // of a stream whose route does not say
 	size        int64  // of a stream that is a file, in bytes; 0: it is none
@@ -49,6 +50,13 @@ func Answer[T, Out any](r *Request, show func(T) (status int, body Out)) write.A
 		status, shape := show(result)
 		if err := r.answer.body.encode(shape); err != nil {
 			return store.Stored{}, err
+		}
+		// Here, so that the change is undone that there is no room to answer. What was published can't be, and its answer
+		// says little of each post.
+		if r.route.AnswerWithin == 0 {
+			if err := r.holdAnswer(); err != nil {
+				return store.Stored{}, err
+			}
 		}
 		r.answer.status, r.answer.encoded = status, true
 		return store.Stored{Status: status, Body: r.answer.body.buffer.Bytes()}, nil
@@ -161,11 +169,15 @@ func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 // send writes the response that r.answer holds.
 func (r *Request) send(w http.ResponseWriter) {
 	a := &r.answer
-	a.contentLength[0] = strconv.Itoa(a.body.buffer.Len()) // always, so that HEAD says what GET does
+	text := a.body.buffer.Bytes()
+	if a.made != nil && a.failure == nil {
+		text = a.made
+	}
+	a.contentLength[0] = strconv.Itoa(len(text)) // always, so that HEAD says what GET does
 	w.Header()["Content-Length"] = a.contentLength[:]
 	r.sendHeader(w)
 	if r.http.Method != http.MethodHead {
-		_, _ = w.Write(a.body.buffer.Bytes()) // the caller has gone: there is nobody left to tell
+		_, _ = w.Write(text) // the caller has gone: there is nobody left to tell
 	}
 }
 

@@ -12,6 +12,7 @@ package endpoint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,9 +56,11 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 
 	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
-	Clock        clock.PassiveClock
-	Logger       *slog.Logger
-	AccessLog    AccessLog
+	// BytesInFlight is what running requests may hold in memory, about; 0: DefaultBytesInFlight.
+	BytesInFlight int64
+	Clock         clock.PassiveClock
+	Logger        *slog.Logger
+	AccessLog     AccessLog
 	// Audit is told of each refusal, whatever AccessLog says.
 	Audit      *slog.Logger
 	Registerer prometheus.Registerer
@@ -71,6 +74,7 @@ type Engine struct {
 	config   Config
 	router   router
 	metrics  *metrics
+	room     *room
 	log      *accessLog
 	problems problems
 	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see setRateLimit
@@ -88,8 +92,13 @@ func New(c Config, routes []Route) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	space, err := newRoom(c.BytesInFlight, c.Registerer)
+	if err != nil {
+		return nil, err
+	}
 	return &Engine{
 		config:   c,
+		room:     space,
 		router:   newRouter(routes, m),
 		metrics:  m,
 		log:      newAccessLog(c),
@@ -117,6 +126,7 @@ type Request struct {
 	admitted admission.Admitted // the zero one if nobody is asked for, or was let in; by value: it costs no allocation
 	cut      bool               // it was let in, and the answer was taken back before it went out
 
+	held       int64                    // room.go: bytes
 	answer     answer                   // answer.go
 	writing    *writing                 // write.go; nil unless the route changes something: others need no room for it
 	connection *http.ResponseController // of a write or a stream
@@ -187,6 +197,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	e.log.write(e, r, elapsed)
 	e.endSpan(r)
 	r.answer.body.free()
+	r.release()
 	if r.answer.streaming && err != nil {
 		// net/http then resets the stream (HTTP/2) or closes the connection without the last chunk (HTTP/1.1). To return
 		// would end it as if it were all there.
@@ -234,7 +245,14 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.answer.body.encode(result)
+	if text, ok := result.(json.RawMessage); ok { // not a copy for each: no key is needed to ask for it
+		r.answer.made = text
+		return nil
+	}
+	if err := r.answer.body.encode(result); err != nil {
+		return err
+	}
+	return r.holdAnswer()
 }
 
 // admit lets the caller in, in r.http's context: r.Context is made of what comes of it.

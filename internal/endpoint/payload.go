@@ -62,18 +62,17 @@ func CheckEncoding(h http.Header) error {
 
 // readPayload reads a request's body, if it is JSON and not too large. No body is an empty one. It reads all of it
 // before anything is decoded, because the claim of an Idempotency-Key needs its hash.
-func readPayload(r *http.Request) ([]byte, error) {
+func readPayload(r *http.Request, reserve func(int64) error) ([]byte, error) {
 	if err := CheckEncoding(r.Header); err != nil {
 		return nil, err
 	}
 	if r.ContentLength > maxPayload {
 		return nil, errPayloadTooLarge // before a client that waits for 100 Continue sends it all
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxPayload))
+	body, err := readWithin(r.Body, r.ContentLength, reserve)
 	switch {
-	// MaxBytesReader is given no ResponseWriter: net/http closes the connection of a body that is left unread by itself.
-	case errors.As(err, new(*http.MaxBytesError)):
-		return nil, errPayloadTooLarge
+	case errors.As(err, new(*problem.Problem)):
+		return nil, err
 	case err != nil:
 		return nil, errPayloadUnread
 	// Even what could be read is refused if it is declared to be something else: in another charset, it would be misread.
@@ -83,6 +82,36 @@ func readPayload(r *http.Request) ([]byte, error) {
 		}
 	}
 	return bytes.TrimPrefix(body, []byte(byteOrderMark)), nil
+}
+
+// readWithin reads all of a body, which is said to have so many bytes (-1: not known), into memory that is reserved as
+// it comes: whoever only says that much will follow takes nobody's room.
+func readWithin(body io.Reader, length int64, reserve func(int64) error) ([]byte, error) {
+	// A byte more than there are, so that the end is found without room for more.
+	size := int64(writeBytes / perPayload)
+	if length >= 0 {
+		size = min(size, length+1)
+	}
+	text := make([]byte, 0, size)
+	for {
+		if len(text) == cap(text) {
+			more := int64(min(2*cap(text), maxPayload+1))
+			if err := reserve((more - int64(cap(text))) * perPayload); err != nil {
+				return nil, err
+			}
+			text = append(make([]byte, 0, more), text...)
+		}
+		n, err := body.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		switch {
+		case len(text) > maxPayload:
+			return nil, errPayloadTooLarge
+		case errors.Is(err, io.EOF):
+			return text, nil
+		case err != nil:
+			return nil, err
+		}
+	}
 }
 
 // checkDeclared wants a Content-Type to be that of JSON, which is UTF-8 (RFC 8259 section 8.1).
@@ -116,7 +145,7 @@ func decodeJSON(payload []byte, into any) error {
 	var unparsed *time.ParseError
 	switch {
 	case err == nil:
-		return nil
+		return checkTexts(len(payload), into)
 	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
 		return problem.NewInvalid(RuleAt(syntactic.JSONPointer),
 			"The request's body has a member twice.", "Send each member once.")

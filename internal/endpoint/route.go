@@ -102,6 +102,9 @@ func Writes[In, Out any](handle func(*Request, In) (Out, error)) Endpoint {
 	e.change = func(r *Request, payload []byte) (any, error) {
 		var in In
 		if e.request != nil {
+			if err := checkValues(payload); err != nil {
+				return nil, err
+			}
 			if err := decodeJSON(payload, &in); err != nil {
 				return nil, err
 			}

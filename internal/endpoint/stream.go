@@ -29,6 +29,9 @@ func (r *Request) SetWriteDeadline(next time.Time) { _ = r.connection.SetWriteDe
 
 // stream lets the route write its answer. Once r.answer.streaming is set, an error can no longer be told to the caller.
 func (e *Engine) stream(w http.ResponseWriter, r *Request) error {
+	if err := r.reserve(streamBytes); err != nil {
+		return err
+	}
 	r.connection = http.NewResponseController(w)
 	s := &stream{w: w, r: r}
 	defer func() {

@@ -147,6 +147,9 @@ func (r *Request) Replay() error {
 // The body is read before the claim, so that a claim is never held while a slow caller sends. An upload is the
 // exception, since its body may be larger than memory: its claim is made without a hash, which SetContent adds.
 func (e *Engine) write(w http.ResponseWriter, r *Request) error {
+	if err := r.reserve(r.route.holds()); err != nil {
+		return err
+	}
 	r.connection = http.NewResponseController(w)
 	stop := unblock(r.Context(), r.connection.SetReadDeadline)
 	defer func() {
@@ -164,15 +167,18 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	var payload []byte
 	var err error
 	if r.route.upload == nil {
-		if payload, err = readPayload(r.http); err != nil {
+		if payload, err = readPayload(r.http, r.reserve); err != nil {
 			return err
 		}
 	}
 	r.writing.OnWait = func(within time.Duration) {
 		_ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within + answerWithin))
 	}
-	if err := r.claim(payload); err != nil || r.writing.replayed {
+	if err := r.claim(payload); err != nil {
 		return err
+	}
+	if r.writing.replayed {
+		return r.holdAnswer()
 	}
 	ended := false
 	defer func() {

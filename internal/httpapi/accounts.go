@@ -105,7 +105,7 @@ func deleteNamed(r *endpoint.Request, remove func(tx *store.Tx, id string) error
 // connectAccount is the body of a request to begin a connection. ProfileID is not stored: that there is such a profile
 // is checked now, so that nobody finds out after a browser has been to the platform and back.
 type connectAccount struct {
-	ProfileID *string `json:"profileId,omitempty" doc:"The profile that the account is to belong to."`
+	ProfileID *string `json:"profileId,omitempty" maxBytes:"1048576" doc:"The profile that the account is to belong to."`
 	ReturnTo  string  `json:"returnTo,omitempty" doc:"Where a browser goes in the end, for platforms that are connected in one."`
 }
 
@@ -152,6 +152,14 @@ func (a *API) connectable(name string) (platform.Platform, error) {
 // completeConnection is what the descriptor's fields ask for, by their names, and profileId. What of it is secret goes
 // to the platform and nowhere else: not into a log, an error or the database, where only an HMAC of the body is kept.
 type completeConnection map[string]string
+
+// MaxBytes is how long a value may be. Of the profile's id it is the body: see endpoint.
+func (completeConnection) MaxBytes(name string) int {
+	if name == "profileId" {
+		return 1 << 20
+	}
+	return 4 << 10
+}
 
 // connectWithin bounds the platform's answer to a connection's credentials. The caller waits for it, and the server's
 // own time for a response has to be enough to say that the platform could not be asked.

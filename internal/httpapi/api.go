@@ -86,6 +86,8 @@ type Config struct {
 	// they ask for, with https if the connection is one of TLS.
 	PublicURL string
 
+	BytesInFlight int64 // see endpoint.Config; 0: endpoint.DefaultBytesInFlight
+
 	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
 	NewID        func() string // a UUIDv7
 	Random       io.Reader     // for the ids of media
@@ -146,6 +148,7 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 		DocsBaseURL:    c.DocsBaseURL,
 		SessionToken:   c.SessionToken,
 		TrustedProxies: c.TrustedProxies,
+		BytesInFlight:  c.BytesInFlight,
 		NewRequestID:   c.NewRequestID,
 		Clock:          c.Clock,
 		Logger:         c.Logger,
@@ -159,6 +162,7 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	if a.document, err = describe(routes(a)); err != nil {
 		return nil, err
 	}
+	a.document = append(a.document, '\n') // as every answer ends
 	return a, nil
 }
 

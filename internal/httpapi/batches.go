@@ -17,20 +17,20 @@ import (
 // take yet: a client of the reference gets a sentence about it, where an unknown member would look like a typing error.
 type createPosts struct {
 	Targets      []target      `json:"targets" minItems:"1" maxItems:"25" doc:"Where it goes: one post is made for each."`
-	Text         string        `json:"text,omitempty" doc:"The text of targets that have none of their own."`
+	Text         string        `json:"text,omitempty" maxBytes:"60000" doc:"The text of targets that have none of their own."`
 	Media        []mediaInput  `json:"media,omitempty" doc:"The media of targets that have none of their own."`
 	FirstComment *firstComment `json:"firstComment,omitempty" doc:"That of targets that have none of their own."`
 	PublishNow   *bool         `json:"publishNow,omitempty" doc:"true excludes scheduledAt, which is what happens without it anyway; false needs one."`
 	ScheduledAt  *time.Time    `json:"scheduledAt,omitempty" doc:"When to publish, at least a second from now; without it, at once."`
-	ProfileID    *string       `json:"profileId,omitempty" doc:"Only accounts of this profile are meant."`
+	ProfileID    *string       `json:"profileId,omitempty" maxBytes:"1048576" doc:"Only accounts of this profile are meant."`
 }
 
 // target is one account that a post goes to. Pointers, because what is left out is the request's, and what is empty is
 // the target's own: "text": "" is a post without text.
 type target struct {
-	AccountID    *string           `json:"accountId,omitempty" doc:"This, or platform, or both."`
+	AccountID    *string           `json:"accountId,omitempty" maxBytes:"1048576" doc:"This, or platform, or both."`
 	Platform     *platform.Name    `json:"platform,omitempty" doc:"Enough if the key reaches one account of it."`
-	Text         *string           `json:"text,omitempty"`
+	Text         *string           `json:"text,omitempty" maxBytes:"60000"`
 	Media        *[]mediaInput     `json:"media,omitempty"`
 	FirstComment *firstComment     `json:"firstComment,omitempty"`
 	Options      *platform.Options `json:"options,omitempty" doc:"What only this platform knows."`
@@ -38,17 +38,17 @@ type target struct {
 
 // firstComment is an object, and not a text, since the reference has it so.
 type firstComment struct {
-	Text string `json:"text" doc:"A reply that is published after the post."`
+	Text string `json:"text" maxBytes:"60000" doc:"A reply that is published after the post."`
 }
 
 // mediaInput is a file of a post. Its fields are those of posting.Media, in the same order: they are converted at once.
 type mediaInput struct {
 	Kind    string `json:"kind" enum:"image,video"`
-	AltText string `json:"altText,omitempty"`
-	MediaID string `json:"mediaId,omitempty" doc:"Of POST /v1/media."`
+	AltText string `json:"altText,omitempty" maxBytes:"20000" doc:"At most 20000 bytes of UTF-8."`
+	MediaID string `json:"mediaId,omitempty" maxBytes:"1048576" doc:"Of POST /v1/media."`
 
 	URL         string `json:"url,omitempty" doc:"Not taken yet: upload the file."`
-	BytesBase64 string `json:"bytesBase64,omitempty" doc:"Not taken yet: upload the file."`
+	BytesBase64 string `json:"bytesBase64,omitempty" maxBytes:"1048576" doc:"Not taken yet: upload the file."`
 }
 
 // batch is what became of a request to publish. It is made of the posts alone, so that a request that is answered after

@@ -223,7 +223,7 @@ func (a *API) getPost(r *endpoint.Request) (*postDetail, error) {
 // be another post, with other rules.
 type editPost struct {
 	ScheduledAt *time.Time    `json:"scheduledAt,omitempty" doc:"At least a second from now."`
-	Text        *string       `json:"text,omitempty"`
+	Text        *string       `json:"text,omitempty" maxBytes:"60000"`
 	Media       *[]mediaInput `json:"media,omitempty"`
 }
 

@@ -157,7 +157,7 @@ func (f *fixture) counted(t testing.TB, name string, labels ...string) float64 {
 				found = found && i >= 0 && labels[i+1] == label.GetValue()
 			}
 			if found {
-				return m.Counter.GetValue()
+				return m.Counter.GetValue() + m.Gauge.GetValue()
 			}
 		}
 	}

@@ -32,6 +32,9 @@ var (
 		"Send one request for each file.")
 	errProfileTwice = problem.NewInvalid("profileId",
 		"profileId is there several times: in the form, or in form and query.", "Send it once.")
+	errPartHeader = problem.NewInvalid("media.part_header",
+		"What comes before a part of the form, with its header, is larger than 8 KiB.",
+		"Send the file as the part named file, such as with `curl -F file=@image.png`.")
 	errFileSize = &problem.Problem{
 		Kind: problem.TooLarge, Code: problem.CodeValidationFailed, Rule: "media.size_max",
 		Message: "The file is larger than this server takes.", Remediation: "Send a smaller one.",
@@ -79,6 +82,8 @@ const (
 	stallAfter   = 30 * time.Second // without a byte; both ways
 	uploadWithin = 15 * time.Minute // in all
 	formBytes    = 64 << 10         // of all that is not the file: boundaries, headers of parts, a preamble
+	// partHeader is of what comes before a part's first byte. It is held in memory, and mime/multipart takes 10 MiB.
+	partHeader = 8 << 10
 )
 
 // filePart finds the file in the request's body. It is a multipart form because browsers and curl send files so; it is
@@ -110,7 +115,7 @@ const (
 func (p *filePart) find() error {
 	var unknown error
 	for range maxFields + 1 {
-		part, err := p.reader.NextRawPart() // raw: NextPart would decode quoted-printable, and so change the bytes
+		part, err := p.body.nextPart(p.reader)
 		switch {
 		case errors.Is(err, io.EOF):
 			return errFileMissing
@@ -159,7 +164,7 @@ func (p *filePart) Read(b []byte) (int, error) {
 // end reads what stands behind the file. A body without its last boundary was cut off, and so was the file.
 func (p *filePart) end() error {
 	for {
-		part, err := p.reader.NextRawPart()
+		part, err := p.body.nextPart(p.reader)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -181,6 +186,19 @@ type uploadBody struct {
 	r    *endpoint.Request
 	now  func() time.Time
 	left int64 // bytes that may still come; negative: there were more
+
+	inHeader   bool
+	headerLeft int       // bytes that may still come before the next part begins
+	longHeader bool      // there were more
+	headerBy   time.Time // when it has to have begun
+}
+
+// nextPart finds the next part. Raw: NextPart would decode quoted-printable, and so change the bytes.
+func (b *uploadBody) nextPart(reader *multipart.Reader) (*multipart.Part, error) {
+	b.inHeader, b.headerLeft, b.headerBy = true, partHeader, b.now().Add(stallAfter)
+	part, err := reader.NextRawPart()
+	b.inHeader = false
+	return part, err
 }
 
 // errBodyEndless ends the reading and is never seen: problem asks left.
@@ -189,15 +207,22 @@ var errBodyEndless = errors.New("the request's body is larger than any that is t
 // Read gives each read a deadline of its own, where the server gives one to the whole request: a large file may take
 // long, a sender that has stopped may not.
 func (b *uploadBody) Read(p []byte) (int, error) {
-	if b.left < 0 {
+	if b.longHeader = b.inHeader && b.headerLeft <= 0; b.left < 0 || b.longHeader {
 		return 0, errBodyEndless
 	}
 	deadline := b.now().Add(stallAfter)
 	if last := b.r.Start().Add(uploadWithin); deadline.After(last) {
 		deadline = last
 	}
+	if b.inHeader {
+		p = p[:min(len(p), b.headerLeft)]
+		if deadline.After(b.headerBy) {
+			deadline = b.headerBy
+		}
+	}
 	b.r.SetBodyDeadline(deadline, stallAfter)
 	n, err := b.r.HTTP().Body.Read(p)
+	b.headerLeft -= n
 	if b.left -= int64(n); b.left < 0 {
 		return 0, errBodyEndless
 	}
@@ -207,8 +232,11 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 // problem is why the body could not be read to its end. Errors of the multipart reader are not told apart: whether the
 // form is broken or the connection, the caller sends it again.
 func (b *uploadBody) problem() error {
-	if b.left < 0 {
+	switch {
+	case b.left < 0:
 		return errFileSize
+	case b.longHeader:
+		return errPartHeader
 	}
 	return errMultipartBroken
 }

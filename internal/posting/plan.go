@@ -24,6 +24,12 @@ const (
 	MaxTargets = 25
 	MaxMedia   = 20     // of one target
 	MaxText    = 20_000 // characters
+	// A character may have four bytes, and what people see as one has no bound: so texts have one in bytes, too. It is
+	// beyond what any platform takes.
+	MaxTextBytes = 60_000
+	MaxAltBytes  = 20_000
+	// maxDraftBytes is of all posts together. What targets share is stored with each of them.
+	maxDraftBytes = 1 << 20
 )
 
 // Draft is what somebody wants to be published. Its pointers tell what was left out from what is empty.
@@ -96,7 +102,31 @@ func (p *Posting) plan(ctx context.Context, by *caller.Caller, d Draft) ([]store
 		}
 		posts = append(posts, post)
 	}
-	return posts, nil
+	return posts, checkSize(posts)
+}
+
+// checkSize bounds what is stored for one draft.
+func checkSize(posts []store.Post) error {
+	size := 0
+	for _, p := range posts {
+		size += sizeOf(p)
+	}
+	if size > maxDraftBytes {
+		return errDraftSize
+	}
+	return nil
+}
+
+// sizeOf is how many bytes of what its author wrote are stored with a post.
+func sizeOf(p store.Post) int {
+	n := len(p.Text) + len(p.FirstComment)
+	for _, m := range p.Media {
+		n += len(m.MediaID) + len(m.AltText)
+	}
+	if o := p.Options; o != nil {
+		n += len(o.ReplyToURI) + len(o.ReplyToCID) + len(o.ReplyRootURI) + len(o.ReplyRootCID)
+	}
+	return n
 }
 
 // checkDraft checks what a draft says by itself.
@@ -202,9 +232,9 @@ func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
 			return nil, problem.NewInvalid(here+".bytesBase64", "Media are not taken inline.", uploadFirst)
 		case m.MediaID == "":
 			return nil, problem.NewInvalid(here+".mediaId", "A medium has no mediaId.", uploadFirst)
-		case tooLong(m.AltText):
+		case tooLong(m.AltText, MaxAltBytes):
 			return nil, problem.NewInvalid(here+".altText",
-				"An alternative text is too long, or holds characters that are no text.", "Send less.")
+				"An alternative text is longer than 20000 bytes of UTF-8, or holds characters that are no text.", "Send less.")
 		}
 		refs = append(refs, store.MediaRef{Kind: m.Kind, MediaID: m.MediaID, AltText: m.AltText})
 	}
@@ -213,20 +243,21 @@ func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
 
 // tooLong also finds NUL, which databases don't take for text. It counts characters (code points), as people do; what a
 // platform counts, its own rules say.
-func tooLong(text string) bool {
-	return utf8.RuneCountInString(text) > MaxText || strings.ContainsRune(text, 0)
+func tooLong(text string, most int) bool {
+	return len(text) > most || utf8.RuneCountInString(text) > MaxText || strings.ContainsRune(text, 0)
 }
 
 // preflight checks a post against the rules of its platform, so that most of what a platform would refuse is told
 // before anything is stored. at is where the post stands in the request, with a dot at its end.
 func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, at string) error {
 	switch {
-	case tooLong(post.Text):
+	case tooLong(post.Text, MaxTextBytes):
 		return problem.NewInvalid(at+"text",
-			"A text is longer than 20000 characters, or holds characters that are no text.", "Send less.")
-	case tooLong(post.FirstComment):
+			"A text is longer than 20000 characters or 60000 bytes, or holds characters that are no text.", "Send less.")
+	case tooLong(post.FirstComment, MaxTextBytes):
 		return problem.NewInvalid(at+"firstComment.text",
-			"A first comment is longer than 20000 characters, or holds characters that are no text.", "Send less.")
+			"A first comment is longer than 20000 characters or 60000 bytes, or holds characters that are no text.",
+			"Send less.")
 	}
 	content := platform.Content{Text: post.Text, FirstComment: post.FirstComment}
 	if post.Options != nil { // otherwise the zero Options, which are those of any platform

@@ -34,6 +34,9 @@ var (
 	errTargetsRequired = problem.NewInvalid("targets.required", "The request has no targets.", "Send 1 to 25 of them.")
 	errTargetsMax      = problem.NewInvalid("targets.max", "The request has more than 25 targets.",
 		"Send several requests.")
+	errDraftSize = problem.NewInvalid("targets.size",
+		"The posts that the request asks for have more than 1 MiB of text together: each target has its own copy.",
+		"Send several requests.")
 	errMode = problem.NewInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.",
 		"Send one of them.")
 	errNoMode = problem.NewInvalid("mode_conflict", "publishNow is false, and there is no scheduledAt.",

@@ -60,7 +60,8 @@ func scanAccount(rows *sql.Rows) (a Account, err error) {
 
 // Accounts lists accounts. more tells whether there are any after the last of these.
 func (v *View) Accounts(ctx context.Context, p Page) (accounts []Account, more bool, err error) {
-	return list(ctx, v, p, listAccounts, listAccountsAfter, scanAccount)
+	return list(ctx, v, p, listAccounts, listAccountsAfter, scanAccount,
+		func(a Account) int { return rowBytes + encodedLen(a.DisplayName) + encodedLen(a.PlatformAccountID) })
 }
 
 // AccountsOf returns the accounts of one platform, the newest first, at most limit. Whoever posts without naming an

@@ -22,9 +22,32 @@ type Page struct {
 	Limit int
 }
 
-// list runs one of two statements: for the first page, or for one after a position. Both take a limit last.
+// pageBytes is how large a page may be, as JSON and about, before it ends early. Rows beyond it are not even read: two
+// hundred of the largest posts would be 100 MB, and are asked for with one line.
+const pageBytes = 1 << 20
+
+// rowBytes is about how long anything in a listing is, without the texts that somebody wrote.
+const rowBytes = 600
+
+// encodedLen is about how long s is as JSON.
+func encodedLen(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ':
+			n += 5
+		case c == '"' || c == '\\':
+			n++
+		}
+	}
+	return n
+}
+
+// list runs one of two statements: for the first page, or for one after a position. Both take a limit last. A page ends
+// early when it has pageBytes, by the size of its rows. It has one row at least, so that there is always a next page.
 func list[T any](
-	ctx context.Context, v *View, p Page, first, after *scoped, scan func(*sql.Rows) (T, error), args ...any,
+	ctx context.Context, v *View, p Page, first, after *scoped, scan func(*sql.Rows) (T, error), size func(T) int,
+	args ...any,
 ) (rows []T, more bool, err error) {
 	if p.Limit <= 0 {
 		return nil, false, nil
@@ -37,9 +60,26 @@ func list[T any](
 		s, args = after, append(args, micros(p.After.At), p.After.ID)
 	}
 	// One more than asked for tells whether there are more.
-	rows, err = read(ctx, v, s, scan, append(args, p.Limit+1)...)
+	some, full := bounded(scan, size)
+	rows, err = read(ctx, v, s, some, append(args, p.Limit+1)...)
 	if err != nil || len(rows) <= p.Limit {
-		return rows, false, err
+		return rows, *full, err
 	}
 	return rows[:p.Limit], true, nil
+}
+
+// bounded is scan until the rows have pageBytes together. full is set if it has refused one.
+func bounded[T any](
+	scan func(*sql.Rows) (T, error), size func(T) int,
+) (some func(*sql.Rows) (T, error), full *bool) {
+	total, full := 0, new(bool)
+	return func(r *sql.Rows) (row T, err error) {
+		if *full = total >= pageBytes; *full {
+			return row, errPageFull
+		}
+		if row, err = scan(r); err == nil {
+			total += size(row)
+		}
+		return row, err
+	}, full
 }

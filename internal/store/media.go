@@ -65,7 +65,7 @@ func blobKey(environment, organization, mediaID string) string {
 
 // Medias lists media, newest first. more tells whether there are any after the last of these.
 func (v *View) Medias(ctx context.Context, p Page) (media []Media, more bool, err error) {
-	return list(ctx, v, p, listMedia, listMediaAfter, scanMedia)
+	return list(ctx, v, p, listMedia, listMediaAfter, scanMedia, func(Media) int { return rowBytes })
 }
 
 // Media returns one medium. Without it, or with an id that is none, the error is ErrNotFound.

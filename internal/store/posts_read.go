@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -31,7 +32,8 @@ var (
 	postByID       = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p}`)
 	postsOfBatch   = declareScoped(selectPosts + ` WHERE p.batch_id = ? AND {scope p} ORDER BY p.batch_position, p.id`)
 	attemptsOfPost = declareScoped(`SELECT t.id, t.post_id, t.number, t.started_at, t.finished_at, t.failure
-FROM attempts AS t JOIN posts AS p ON p.id = t.post_id WHERE t.post_id = ? AND {scope p} ORDER BY t.number`)
+FROM attempts AS t JOIN posts AS p ON p.id = t.post_id WHERE t.post_id = ? AND {scope p}
+ORDER BY t.number DESC LIMIT 100`)
 )
 
 // maxQuery is how long a PostFilter.Query may be to find anything, in bytes: longer than any post.
@@ -126,13 +128,25 @@ func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, n
 	if where != "" {
 		first, after = filtered(where)
 	}
-	posts, more, err := list(ctx, v, p, first, after, scanPost, args...)
+	posts, more, err := list(ctx, v, p, first, after, scanPost, sizeOfPost, args...)
 	if more {
 		last := posts[len(posts)-1]
 		next = Position{At: last.CreatedAt, ID: last.ID}
 	}
 	posts, err = v.shown(ctx, posts, err)
 	return posts, next, err
+}
+
+// sizeOfPost is about how long a post is in a listing.
+func sizeOfPost(p Post) int {
+	n := rowBytes + encodedLen(p.Text) + encodedLen(p.FirstComment)
+	for _, m := range p.Media {
+		n += 100 + encodedLen(m.AltText)
+	}
+	if p.Failure != nil {
+		n += encodedLen(p.Failure.Message) + len(p.Failure.PlatformResponse)
+	}
+	return n
 }
 
 // filtered returns the statements that list posts under a condition. They are made for each request, and so are not
@@ -186,12 +200,14 @@ func (v *View) Post(ctx context.Context, id string) (Post, error) {
 	return one(v.shown(ctx, posts, err))
 }
 
-// Attempts returns the attempts at a post, oldest first; none if the view does not reach the post.
+// Attempts returns the last hundred attempts at a post, oldest first; none if the view does not reach the post.
 func (v *View) Attempts(ctx context.Context, postID string) ([]Attempt, error) {
 	if !isID(postID) {
 		return nil, ErrNotFound
 	}
-	return read(ctx, v, attemptsOfPost, scanAttempt, postID)
+	attempts, err := read(ctx, v, attemptsOfPost, scanAttempt, postID)
+	slices.Reverse(attempts)
+	return attempts, err
 }
 
 // Batch returns the posts of a request, in the order in which they were added: the order of the request's targets,

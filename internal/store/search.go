@@ -67,7 +67,12 @@ func (v *View) searchAlone(
 		return nil, next, err
 	}
 	byIDs := newScoped(selectPosts + ` WHERE p.id IN (` + places(len(s.found)) + `) AND {scope p}` + newestFirst)
-	posts, err = readIn(ctx, v, session{pool: v.db.reader}, byIDs, scanPost, append(s.found, len(s.found))...)
+	some, full := bounded(scanPost, sizeOfPost)
+	posts, err = readIn(ctx, v, session{pool: v.db.reader}, byIDs, some, append(s.found, len(s.found))...)
+	if *full && len(posts) > 0 {
+		last := posts[len(posts)-1]
+		next = Position{At: last.CreatedAt, ID: last.ID}
+	}
 	return posts, next, err
 }
 

@@ -309,6 +309,9 @@ func all[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) (lis
 	defer func() { _ = rows.Close() }() // what it could say, Err has said
 	for rows.Next() {
 		item, err := scan(rows)
+		if errors.Is(err, errPageFull) {
+			return list, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -316,3 +319,6 @@ func all[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) (lis
 	}
 	return list, rows.Err()
 }
+
+// errPageFull is for a scan that wants no more rows.
+var errPageFull = errors.New("the page is full")

@@ -35,6 +35,7 @@ type section struct {
 var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
+	{"attacks", benchAttacks},
 	{"share", benchShare},
 	{"posts", benchPosts},
 	{"upload", benchUpload},
@@ -53,6 +54,9 @@ func main() {
 	if order := os.Getenv(clientVariable); order != "" {
 		work = func() error { return beClient(ctx, order, os.Stdout) }
 	}
+	if order := os.Getenv(attackVariable); order != "" {
+		work = func() error { return beAttacker(ctx, order, os.Stdin, os.Stdout) }
+	}
 	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -62,7 +66,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, share, posts, upload, apply, revoke, coldstart, memory")
+		"authenticate, whoami, attacks, share, posts, upload, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

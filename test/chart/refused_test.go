@@ -98,6 +98,7 @@ var bySentence = []refusal{
 	{"of a day at most", settings{"api.failedAuthLimit": "10/24h1s"}, `api.failedAuthLimit is "10/24h1s": want REQUESTS/WINDOW`},
 	{"a file is at most 2000Mi", settings{"api.maxMediaSize": "5Gi"}, `api.maxMediaSize is "5Gi": want bytes, such as 200Mi, up to 2000Mi`},
 	{"not a byte more", settings{"api.maxMediaSize": "2097152001"}, `api.maxMediaSize is "2097152001": want bytes`},
+	{"memory for some bodies", settings{"api.maxBytesInFlight": "7Mi"}, `api.maxBytesInFlight is "7Mi": want bytes, such as 200Mi, up to 2000Mi, and 8Mi at least`},
 	{"a size is a number", settings{"api.maxMediaSize": "big"}, `api.maxMediaSize is "big": want bytes`},
 	{"Secrets are looked for now and then", settings{"controller.secretRecheckInterval": "0s"}, `controller.secretRecheckInterval is "0s": want 1s or more`},
 	{"an address is no network", settings{"api.trustedProxies": []any{"10.0.0.1"}}, `api.trustedProxies is "10.0.0.1": want networks such as 10.0.0.0/8`},

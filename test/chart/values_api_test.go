@@ -35,27 +35,27 @@ var apiCases = []valueCase{
 		"flags of the API",
 		settings{
 			"api.logLevel": "warn", "api.accessLog": "all", "api.docsBaseURL": "https://docs.example", "api.leaseDuration": "30s",
-			"api.defaultRateLimit": "10/1s", "api.failedAuthLimit": "none", "api.maxMediaSize": "1Gi", "api.maxConnections": 500,
+			"api.defaultRateLimit": "10/1s", "api.failedAuthLimit": "none", "api.maxMediaSize": "1Gi", "api.maxConnections": 500, "api.maxBytesInFlight": "128Mi",
 			"api.trustedProxies": []any{"10.0.0.0/8", "fd00::/8"}, "api.extraArgs": []any{"--listen-address=:8080"},
 		},
 		all(
 			has(liveAPI, args, "--log-level=warn"), has(liveAPI, args, "--access-log=all"), has(liveAPI, args, "--docs-base-url=https://docs.example"),
 			has(liveAPI, args, "--lease-duration=30s"), has(liveAPI, args, "--default-rate-limit=10/1s"), has(liveAPI, args, "--failed-auth-limit=none"),
-			has(liveAPI, args, "--max-media-size=1Gi"), has(liveAPI, args, "--max-connections=500"), has(liveAPI, args, "--trusted-proxies=10.0.0.0/8,fd00::/8"), has(testAPI, args, "--listen-address=:8080"),
+			has(liveAPI, args, "--max-media-size=1Gi"), has(liveAPI, args, "--max-connections=500"), has(liveAPI, args, "--max-bytes-in-flight=128Mi"), has(liveAPI, args, "--trusted-proxies=10.0.0.0/8,fd00::/8"), has(testAPI, args, "--listen-address=:8080"),
 			hasNot(controller, args, "--listen-address=:8080"),
 		),
 	},
 	{
 		"flags of the API at their bounds, which the process takes, too",
 		settings{
-			"api.leaseDuration": "1m", "api.defaultRateLimit": "1000000/24h", "api.failedAuthLimit": "1/1s", "api.maxMediaSize": "2000Mi",
+			"api.leaseDuration": "1m", "api.defaultRateLimit": "1000000/24h", "api.failedAuthLimit": "1/1s", "api.maxMediaSize": "2000Mi", "api.maxBytesInFlight": "8Mi",
 			"api.docsBaseURL": "https://[fd00::1]:8443/%20/", "otlp.endpoint": "https://c_1/",
 			"api.trustedProxies": []any{
 				"0.0.0.0/0", "255.255.255.255/32", "::/0", "::1/128", "1::/16", "fd00::/8", "2001:db8::1:2/64", "1:2:3:4:5:6:7::/112", "1:2:3:4:5:6:7:8/127",
 			},
 		},
 		all(
-			has(liveAPI, args, "--lease-duration=1m"), has(liveAPI, args, "--default-rate-limit=1000000/24h"), has(liveAPI, args, "--failed-auth-limit=1/1s"),
+			has(liveAPI, args, "--lease-duration=1m"), has(liveAPI, args, "--default-rate-limit=1000000/24h"), has(liveAPI, args, "--failed-auth-limit=1/1s"), has(liveAPI, args, "--max-bytes-in-flight=8Mi"),
 			has(liveAPI, args, "--max-media-size=2000Mi"), has(liveAPI, args, "--docs-base-url=https://[fd00::1]:8443/%20/"), has(liveAPI, args, "--otlp-endpoint=https://c_1/"),
 			has(liveAPI, args, "--trusted-proxies=0.0.0.0/0,255.255.255.255/32,::/0,::1/128,1::/16,fd00::/8,2001:db8::1:2/64,1:2:3:4:5:6:7::/112,1:2:3:4:5:6:7:8/127"),
 		),

@@ -31,6 +31,7 @@ next one begins.
 - {{ printf "--default-rate-limit=%s" $api.defaultRateLimit | quote }}
 - {{ printf "--failed-auth-limit=%s" $api.failedAuthLimit | quote }}
 - --max-connections={{ int $api.maxConnections }}
+- {{ printf "--max-bytes-in-flight=%s" $api.maxBytesInFlight | quote }}
 - {{ printf "--max-media-size=%s" $api.maxMediaSize | quote }}
 {{- with $.Values.watchNamespaces }}
 - {{ printf "--watch-namespaces=%s" (join "," .) | quote }}

@@ -38,8 +38,9 @@ Call with (dict "name" "api.x" "value" … "ok" true "want" "a size such as 10Gi
 {{- $bytes := get (dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824) $unit -}}
 {{- $ok := regexMatch "^[1-9][0-9]{0,17}(Ki|Mi|Gi|k|M|G)?$" $value -}}
 {{- $most := div 2097152000 $bytes -}}
-{{- $ok = and $ok (le (trimSuffix $unit $value | int64) $most) -}}
-{{- include "letmepost.check" (dict "name" (index . 0) "value" $value "ok" $ok "want" "bytes, such as 200Mi, up to 2000Mi") -}}
+{{- $number := trimSuffix $unit $value | int64 -}}
+{{- $ok = and $ok (le $number $most) (ge (mul (min $number $most) $bytes) (index . 2)) -}}
+{{- include "letmepost.check" (dict "name" (index . 0) "value" $value "ok" $ok "want" (printf "bytes, such as 200Mi, up to 2000Mi%s" (ternary ", and 8Mi at least" "" (gt (index . 2) 1)))) -}}
 {{- end }}
 
 {{/* The base of URLs, or nothing. Call with (list NAME VALUE EXAMPLE). */}}
