@@ -8,6 +8,9 @@
 
 tick_seconds=15
 
+# With the flags below, each package is compiled once for all programs: these are those of the product's images.
+go_tags=grpcnotrace
+
 # tick LABEL LOG COMMAND... runs a command with its output in LOG, and says every few seconds that it still
 # runs: a terminal, a CI log and a person who wonders all need to see the difference between slow and stuck.
 tick() {
@@ -42,7 +45,7 @@ go_program() {
     want=$({
         find "$module" -type f ! -name '*.sh' ! -name '*_test.go' | sort | xargs cat
         go version
-        echo "$package $ldflags ${GOFLAGS:-}"
+        echo "$package $ldflags $go_tags"
     } | sha256sum | cut -d' ' -f1)
     if [[ -x $out/$name && -f $stamp && $(<"$stamp") == "$want" ]]; then
         return 0
@@ -50,7 +53,7 @@ go_program() {
     trap "rm -f '$temp'" EXIT
     echo "building $name (first time about $expected on two cores; seconds when Go's build cache is warm)"
     if ! CGO_ENABLED=0 tick "$name" "$log" \
-        go build -C "$module" -trimpath -buildvcs=false -ldflags="$ldflags" -o "$temp" "$package"; then
+        go build -C "$module" -trimpath -tags="$go_tags" -buildvcs=false -ldflags="$ldflags" -o "$temp" "$package"; then
         rm -f "$temp"
         {
             echo "building $name failed: go build $package (in $module). The end of its output:"

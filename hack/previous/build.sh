@@ -12,7 +12,7 @@ source "$root/hack/gobuild.sh"
 last="Keep a database to one environment: with one for both, the live API would run what the test API has scheduled"
 commit=$(git -C "$root" log -1 --format=%H --fixed-strings --grep="$last" 2>/dev/null || true)
 mkdir -p "$out/log"
-want=$({ echo "$commit"; go version; } | sha256sum | cut -d' ' -f1)
+want=$({ echo "$commit"; go version; cat "$root/go.mod"; } | sha256sum | cut -d' ' -f1)
 if [[ -n $commit && -x $out/api && -x $out/controller && -f $out/.stamp && $(<"$out/.stamp") == "$want" ]]; then
     exit 0
 fi
@@ -25,10 +25,12 @@ else
     source=$root
     echo "the version before is not in the history here (a shallow clone, an archive): its chart gets today's processes"
 fi
+# Its own code, with the libraries of today: they are compiled already, and are not what has changed.
 echo "building the version before, which is upgraded from (first time about 1 min on two cores)"
 began=$SECONDS
 if ! CGO_ENABLED=0 tick "version before" "$out/log/build.log" \
-    go build -C "$source" -trimpath -buildvcs=false -ldflags="-s -w" -o "$out/" ./cmd/controller ./cmd/api; then
+    go build -C "$source" -modfile="$root/go.mod" -trimpath -tags="$go_tags" -buildvcs=false -ldflags="-s -w" \
+    -o "$out/" ./cmd/controller ./cmd/api; then
     cat "$out/log/build.log" >&2
     echo "building the version before failed, see above" >&2
     exit 1

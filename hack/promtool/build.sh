@@ -9,5 +9,5 @@ out=$root/bin/tools
 source "$root/hack/gobuild.sh"
 
 # Rules need none of the clouds in which Prometheus finds its targets: without them there is half as much to build.
-export GOFLAGS="${GOFLAGS:-} -tags=remove_all_sd"
+go_tags+=,remove_all_sd
 go_program "$module" "$out" promtool github.com/prometheus/prometheus/cmd/promtool "2 min" "-s -w"
