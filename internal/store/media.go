@@ -149,13 +149,14 @@ func (v *View) conceal(posts []Post, ask func(s *scoped, ids ...any) ([]string, 
 		}
 	}
 	for i := range posts {
-		shown := slices.Clone(posts[i].Media)
+		post := &posts[i]
+		shown := slices.Clone(post.Media)
 		for j := range shown {
 			if !reached[shown[j].MediaID] {
 				shown[j].MediaID = ""
 			}
 		}
-		posts[i].Media = shown
+		post.Media = shown
 	}
 	return nil
 }
