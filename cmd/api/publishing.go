@@ -78,9 +78,9 @@ func newPublishing(
 	return p, nil
 }
 
-// ready tells whether the database has been reached and migrated, once, and takes writes: if it goes away later, requests
-// are answered 503 one by one, by whichever replica they reach. One that has become read-only is this replica's alone,
-// when others have found where writes are taken now.
+// ready tells whether the database has been reached and migrated, once, and takes writes: if it goes away later,
+// requests are answered 503 one by one, by whichever replica they reach. One that has become read-only is this replica's
+// alone, when others have found where writes are taken now.
 func (p *publishing) ready() bool { return p.store.Writable() }
 
 // run works until ctx ends, and then until the last attempt to publish has been recorded.
