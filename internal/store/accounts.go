@@ -33,7 +33,9 @@ WHERE {scope} AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LI
 	accountsOf = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
 WHERE {scope} AND platform = ? ORDER BY created_at DESC, id DESC LIMIT ?`)
 	accountByID = declareScoped(`SELECT ` + accountColumns + ` FROM accounts WHERE id = ? AND {scope}`)
-	putAccount  = declareScoped(`INSERT INTO accounts
+	// One statement, so that two who connect the same account at once get one row. created_at and id stay those of the
+	// first time.
+	putAccount = declareScoped(`INSERT INTO accounts
 (organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at,
 created_at, updated_at)
 VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -104,6 +106,8 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 }
 
 // DeleteAccount disconnects an account and cancels its queued posts. What it has published stays, without an account.
+// In one transaction: a post that is queued for an account that is gone would be taken up and fail for no reason of its
+// own.
 func (tx *Tx) DeleteAccount(id string) error {
 	if !isID(id) {
 		return ErrNotFound

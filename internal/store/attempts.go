@@ -51,7 +51,8 @@ WHERE status = 'queued' AND key_id = ?`)
 )
 
 // Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running
-// one any more is left alone: somebody else has finished it.
+// one any more is left alone: somebody else has finished it. The answer of the request is settled in the same
+// transaction, so that it never tells of outcomes that are not stored.
 func (tx *Tx) Finish(outcomes []Outcome) error {
 	_, err := finish(tx.view.db, outcomes, func(post bool, args ...any) (int, error) {
 		if post {
@@ -145,6 +146,7 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 		return Post{}, Attempt{}, ErrNotFound
 	}
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		// Drawn within the transaction, which may run more than once: each try is an attempt of its own.
 		now, id := w.db.now(), w.db.newID()
 		n, err := s.exec(ctx, startPost.text(w.db.engine), []any{id, micros(now), postID, micros(now)})
 		if err != nil {
@@ -155,6 +157,8 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 			return err
 		}
 		if n == 0 {
+			// The post is read after the update and in its transaction: what is published is what the update found, edits
+			// included.
 			return ErrState // it is there, and somebody else has started or canceled it
 		}
 		p, a = r.Post, Attempt{ID: id, PostID: postID, Number: r.attempts, StartedAt: now}
@@ -198,7 +202,8 @@ func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string
 }
 
 // CancelQueuedBy cancels all queued posts that were made with a key, and returns how many there were. It is for the
-// deletion of a key that asks for it, which comes from the cluster and not from a caller.
+// deletion of a key that asks for it, which comes from the cluster and not from a caller. It may be repeated: what it
+// has canceled is not queued any more. What is being published by then is not stopped.
 func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err error) {
 	if !isID(keyID) {
 		return 0, nil

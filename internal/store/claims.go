@@ -38,7 +38,8 @@ type Claim struct {
 	// nothing to run, and the answer is to be made of them.
 	BatchID string
 
-	id    string
+	id string
+	// The id is the same for everybody who sends the request, so it takes the owner to tell whose turn it is.
 	owner string // another one each time that the request is claimed, so that nobody acts on a claim that was taken over
 }
 
@@ -96,6 +97,7 @@ func (c claimed) settled() bool { return !c.settledAt.IsZero() }
 // idempotency key has made a mistake, and is to learn that whether the first request is done or not.
 func (c claimed) resolve(r Request, now time.Time) (*Stored, error) {
 	switch {
+	// Before the hash: after that time the idempotency key is free, for any body.
 	case c.expired(now):
 		return nil, nil
 	case !r.same(c.bodyHash):
@@ -109,7 +111,8 @@ func (c claimed) resolve(r Request, now time.Time) (*Stored, error) {
 }
 
 // id makes one of a request, of any length and with any bytes in it. Each part goes in with its length, so that no two
-// requests give the same bytes to hash.
+// requests give the same bytes to hash. Hashed, for what callers send as path and idempotency key need not be text that
+// PostgreSQL takes, nor fit an index.
 func (r Request) id(of scope) string {
 	h := sha256.New()
 	for _, part := range []string{of.organization, of.environment, of.actor, r.Method, r.Path, r.IdempotencyKey} {
@@ -137,6 +140,8 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		return nil, nil, fmt.Errorf("claim: %w", err)
 	}
 	c := &Claim{id: r.id(v.scope), owner: v.db.newID()}
+	// A claim that is found may be abandoned before it is locked; then it is added after all. With so many tries in vain,
+	// somebody else is surely at it.
 	for range tries {
 		now := v.db.now()
 		// That it is on disk is not waited for: whatever comes of it is made durable by a later transaction, and this with
@@ -150,6 +155,7 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		if n > 0 {
 			return c, nil, nil // the common case: one statement, and no lock
 		}
+		// Somebody has the claim, or had. It takes a lock to tell, and so a transaction.
 		stored, err := v.takeOver(ctx, r, c, now)
 		switch {
 		case errors.Is(err, ErrNotFound): // abandoned just now
@@ -193,6 +199,8 @@ func (v *View) takeOver(ctx context.Context, r Request, c *Claim, now time.Time)
 		if stored, err = old.resolve(r, now); stored != nil || err != nil {
 			return err
 		}
+		// The batch passes on with the claim while it means something: its posts are there, and running the request again
+		// would publish them twice.
 		c.BatchID = "" // of an earlier try of this transaction
 		bodyHash := r.BodyHash
 		if !old.settled() && now.Sub(old.claimedAt) < IdempotencyRetention {
@@ -237,7 +245,8 @@ func (tx *Tx) Begin(c *Claim, batchID string) error {
 	return orClaimLost(tx.exec(beginClaim, batchID, c.id, c.owner))
 }
 
-// Settle stores the answer of a request, together with all else that the transaction does. ErrClaimLost: roll back.
+// Settle stores the answer of a request, together with all else that the transaction does. ErrClaimLost: roll back. The
+// body's hash comes with it, since a streamed body is known only at its end.
 func (tx *Tx) Settle(c *Claim, s Stored) error {
 	if err := checkText(s.BodyHash); err != nil {
 		return fmt.Errorf("settle: %w", err)

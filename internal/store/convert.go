@@ -12,7 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// micros is how a time is stored: microseconds since 1970, 0 for the zero time.
+// micros is how a time is stored: microseconds since 1970, 0 for the zero time. The zero time has a year 1, for which
+// UnixMicro would be a large negative number that sorts before everything. Columns compare as numbers in both engines,
+// which texts of times would not.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -35,7 +37,9 @@ func (db *DB) now() time.Time { return fromMicros(micros(db.clock.Now())) }
 const maxID = 128
 
 // isID tells whether a string may be an id. What is not is not worth a question, and could be one that PostgreSQL does
-// not take: it refuses NUL and what is no UTF-8.
+// not take: it refuses NUL and what is no UTF-8. Ids are UUIDs of ours and of Kubernetes, and words such as platforms
+// and statuses: printable ASCII without blanks. Callers get the same answer as for one that does not exist, so ids give
+// nothing away.
 func isID(s string) bool {
 	if s == "" || len(s) > maxID {
 		return false
@@ -49,6 +53,7 @@ func isID(s string) bool {
 }
 
 // isText tells whether both engines can store a string and give it back as it is: PostgreSQL takes UTF-8 without NUL.
+// SQLite takes more, and what a caller may store is not to depend on the engine.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 var errText = errors.New("not text: a NUL or no UTF-8")
@@ -63,7 +68,8 @@ func checkText(texts ...string) error {
 	return nil
 }
 
-// encode writes what has a shape as JSON; "" for nothing. The database never looks into it.
+// encode writes what has a shape as JSON; "" for nothing. The database never looks into it. Text and not JSONB: that
+// refuses \u0000, which is how JSON writes a NUL that a platform has sent.
 func encode[T any](value *T) (string, error) {
 	if value == nil {
 		return "", nil

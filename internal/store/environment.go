@@ -16,7 +16,8 @@ var (
 )
 
 // bindEnvironment makes the database that of this process' environment, for good, unless it is another's: with one for
-// both, the processes of one would publish what the other has scheduled.
+// both, the processes of one would publish what the other has scheduled. The row is never changed again, neither by
+// this nor by a migration. To give a database to another environment is an administrator's deliberate act.
 func (db *DB) bindEnvironment(ctx context.Context) error {
 	if db.environment == "" {
 		return nil

@@ -23,7 +23,8 @@ import (
 // What callers branch on. Errors of the database itself wrap ErrUnavailable if it can't be reached or can't write now
 // (its disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
 // Only where the connection breaks, or time is up, during a commit it is not known whether that was done: View.Write
-// and View.Claim say more.
+// and View.Claim say more. Which of them a caller is shown, and with what status, is said where the contract is:
+// package httpapi and package posting.
 var (
 	ErrUnavailable = errors.New("the database is not available")
 	// ErrBusy is an ErrUnavailable that is the caller's own doing: its organization has taken all its places.
@@ -43,7 +44,8 @@ var (
 )
 
 // explain makes of an error of the database what callers branch on: it wraps ErrUnavailable if the database can't be
-// reached or can't do it now, and what ended ctx if that is why.
+// reached or can't do it now, and what ended ctx if that is why. That a caller has hung up is no outage, and stays
+// context.Canceled. That time is up is one, whoever set it.
 func explain(ctx context.Context, err error) error {
 	switch {
 	case err == nil || errors.Is(err, ErrUnavailable):
@@ -61,10 +63,13 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// interrupted tells whether an error may be what a statement says whose context has ended.
+// interrupted tells whether an error may be what a statement says whose context has ended. It is asked only when the
+// context has ended, so what it takes for an interruption by mistake is still explained by that. 57014 is
+// query_canceled, which pgx's cancel request and statement_timeout both lead to.
 func interrupted(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
+		// The driver of SQLite calls sqlite3_interrupt when the context of a statement ends.
 		return primary(lite) == sqlite3.SQLITE_INTERRUPT
 	}
 	var pg *pgconn.PgError
@@ -85,6 +90,8 @@ func unavailable(err error) bool {
 	if errors.As(err, &pg) {
 		return pgUnavailable(pg.Code)
 	}
+	// No answer of a server at all: it was not reached, or the connection broke. The two strings are errors that
+	// database/sql and pgx do not export.
 	var connect *pgconn.ConnectError
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) ||
@@ -114,7 +121,8 @@ func pgUnavailable(code string) bool {
 }
 
 // notDone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will
-// be: that the database was not asked, or has answered so. If it does not, nobody knows.
+// be: that the database was not asked, or has answered so. If it does not, nobody knows. It is narrower than
+// unavailable: an I/O error, a broken connection or a time that is up may come after the commit has reached the disk.
 func notDone(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
@@ -131,7 +139,9 @@ func notDone(err error) bool {
 	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR"
 }
 
-// conflicted tells whether a transaction was not done because of another one, and may be by another try.
+// conflicted tells whether a transaction was not done because of another one, and may be by another try. 40001 is
+// serialization_failure and 40P01 deadlock_detected, of which PostgreSQL's manual says that the application is to run
+// the whole transaction again. A commit that turned out to be a rollback did nothing either.
 func conflicted(err error) bool {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {

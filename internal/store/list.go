@@ -10,7 +10,8 @@ import (
 )
 
 // Position is where a row stands in a listing: newest first, then by descending id. The zero Position is before the
-// first.
+// first. Two rows may have one time, so it takes the id to go on between them. A position need not be that of a row
+// that is still there: deleting a row moves no page.
 type Position struct {
 	At time.Time // to the microsecond
 	ID string
@@ -23,13 +24,16 @@ type Page struct {
 }
 
 // pageBytes is how large a page may be, as JSON and about, before it ends early. Rows beyond it are not even read: two
-// hundred of the largest posts would be 100 MB, and are asked for with one line.
+// hundred of the largest posts would be 100 MB, and are asked for with one line. It bounds what a reply holds in
+// memory; a Limit alone would not, as texts differ in length by four orders of magnitude.
 const pageBytes = 1 << 20
 
-// rowBytes is about how long anything in a listing is, without the texts that somebody wrote.
+// rowBytes is about how long anything in a listing is, without the texts that somebody wrote. An estimate is enough: a
+// page may be somewhat longer than pageBytes, as it is checked before a row is read and not after.
 const rowBytes = 600
 
-// encodedLen is about how long s is as JSON.
+// encodedLen is about how long s is as JSON. What grows is counted: up to six characters for a control character, two
+// for a quote or a backslash. To encode the text for its length alone would cost as much as the reply.
 func encodedLen(s string) int {
 	n := len(s)
 	for i := range len(s) {
@@ -72,6 +76,8 @@ func list[T any](
 func bounded[T any](
 	scan func(*sql.Rows) (T, error), size func(T) int,
 ) (some func(*sql.Rows) (T, error), full *bool) {
+	// The scan that refuses a row has not read it: the row is on the next page, which is asked for after the last that was
+	// taken.
 	total, full := 0, new(bool)
 	return func(r *sql.Rows) (row T, err error) {
 		if *full = total >= pageBytes; *full {

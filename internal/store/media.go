@@ -41,6 +41,7 @@ WHERE u.media_id = ? AND p.status IN ('queued', 'publishing') AND {organization 
 	giveMedia   = declareScoped(`UPDATE media SET profile_id = '' WHERE id = ? AND {scope}`)
 	deleteMedia = declareScoped(`DELETE FROM media WHERE id = ? AND {scope}`)
 
+	// Whose view found the media is long over: whether the post may have them was decided when it was made.
 	mediaOf = declareGlobal(`SELECT ` + mediaColumns + `, m.environment, m.organization_id
 FROM post_media AS u JOIN media AS m ON m.id = u.media_id WHERE u.post_id = ? ORDER BY u.position`)
 )
@@ -58,7 +59,8 @@ func scanMedia(rows *sql.Rows) (m Media, err error) {
 // BlobKey is where the bytes of a medium are: environment, organization and id, separated by slashes.
 func (v *View) BlobKey(mediaID string) string { return blobKey(v.environment, v.organization, mediaID) }
 
-// blobKey begins with whose the bytes are, so that an operator finds all of an organization in one folder.
+// blobKey begins with whose the bytes are, so that an operator finds all of an organization in one folder. Unreferenced
+// and the sweep compare whole keys, so a change here would make all files that are stored belong to nobody.
 func blobKey(environment, organization, mediaID string) string {
 	return environment + "/" + organization + "/" + mediaID
 }
@@ -104,6 +106,7 @@ func (tx *Tx) DeleteMedia(id string) (given bool, err error) {
 	if _, err := one(inTx(tx, lockMedia, scanID, id)); err != nil {
 		return false, err
 	}
+	// In this order: to a caller who could see the post, the refusal says no more than they know.
 	for _, uses := range []*scoped{usesOfMedia, usesElsewhere} {
 		posts, err := inTx(tx, uses, scanID, id)
 		switch {
@@ -167,6 +170,8 @@ func (v *View) shown(ctx context.Context, posts []Post, err error) ([]Post, erro
 		return nil, err
 	}
 	return posts, v.conceal(posts, func(s *scoped, ids ...any) ([]string, error) {
+		// A read of its own, after the one that found the posts: between the two a file may have been deleted, and then its
+		// id is concealed, which is true as well.
 		return read(ctx, v, s, scanID, ids...)
 	})
 }

@@ -23,7 +23,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationLock is the advisory lock of PostgreSQL that whoever migrates holds: "letmepos" in ASCII.
+// migrationLock is the advisory lock of PostgreSQL that whoever migrates holds: "letmepos" in ASCII. Any number does,
+// as long as every release uses the same and nobody else in that database does. It is written out so that an
+// administrator who finds it in pg_locks can tell whose it is.
 const migrationLock = 0x6c65746d65706f73
 
 // How long the lock is waited for at a time, and how often it is asked for. Whoever waits longer says so and begins
@@ -40,6 +42,8 @@ func (db *DB) migrate(ctx context.Context) (err error) {
 		// Processes that start at once may get into each other's way here; then one of them tries again, and finds it done.
 		return db.migrateLocked(ctx, db.writer.DB)
 	}
+	// Connections of its own, without statement_timeout: an index on a large table may take longer than any call, and a
+	// migration that is ended halfway begins anew each time.
 	own := db.migrator()
 	defer func() { err = errors.Join(err, own.Close()) }()
 	// The lock is a transaction's: whatever stands between this process and the server, it ends with the transaction or
@@ -52,14 +56,20 @@ func (db *DB) migrate(ctx context.Context) (err error) {
 	if err := db.lockMigration(ctx, tx); err != nil {
 		return err
 	}
+	// The transaction that holds the lock does nothing else: each migration has one of its own, so that what is done stays
+	// done.
 	return db.migrateLocked(ctx, own)
 }
 
 // What PostgreSQL alone is asked, and so is in no table of statements.
 const (
 	// The transaction does nothing while this process migrates on another connection, and must not be ended for that.
-	keepIdle   = `SELECT set_config('idle_in_transaction_session_timeout', '0', true)`
-	tryLock    = `SELECT pg_try_advisory_xact_lock($1)`
+	keepIdle = `SELECT set_config('idle_in_transaction_session_timeout', '0', true)`
+	// Tried again and again rather than waited for in the server: this way the wait shows in the log, ends with ctx, and
+	// is not ended by a timeout of the server's.
+	tryLock = `SELECT pg_try_advisory_xact_lock($1)`
+	// pg_locks shows a lock of one 64-bit key in two halves, with objsubid 1. The address is NULL for a Unix socket, and
+	// where this user may not see the other's session.
 	lockHolder = `SELECT concat('pid ', l.pid, ', application "', a.application_name, '", from ',
 COALESCE(host(a.client_addr), 'the server itself or unknown'), ', connected since ', a.backend_start)
 FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
@@ -98,7 +108,9 @@ func (db *DB) lockMigration(ctx context.Context, tx *sql.Tx) error {
 	}
 }
 
-// migrateLocked runs the migrations that are missing, each in a transaction of its own.
+// migrateLocked runs the migrations that are missing, each in a transaction of its own. goose notes each in its own
+// table together with what it changes, so that whoever dies in between leaves whole ones, and the next goes on from
+// there.
 func (db *DB) migrateLocked(ctx context.Context, on *sql.DB) error {
 	dialect := goose.DialectSQLite3
 	if db.engine == PostgreSQL {
@@ -108,7 +120,8 @@ func (db *DB) migrateLocked(ctx context.Context, on *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error.
+	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error. And no registry:
+	// that is a global of goose's, into which any other package of the program could put migrations.
 	provider, err := goose.NewProvider(dialect, on, files,
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
@@ -117,6 +130,7 @@ func (db *DB) migrateLocked(ctx context.Context, on *sql.DB) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return err
 	}
+	// Under the same lock: two of River's migrators at once would make the same tables.
 	return migrateQueue(ctx, queueDriver(db.engine, on))
 }
 

@@ -20,6 +20,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
+// Shorter than callTimeout, so that there is time for another try.
 const busyTimeout = 5 * time.Second // for another process to be done with the file
 
 // pool is connections, and the statements that are prepared on them: those whose text is fixed. Texts that depend on
@@ -123,6 +124,8 @@ func (p *pool) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	// Somebody else may have prepared it meanwhile: the lock was not held for as long as the database took.
 	p.mu.Lock()
+	// Both have prepared the same text, so it does not matter whose is kept; the other is closed, as the engine would hold
+	// it for ever.
 	other := p.statements[text]
 	if other == nil {
 		p.statements[text] = stmt

@@ -19,12 +19,14 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second
+	// A server comes with 100 for everybody: this leaves room for some replicas, and for a person who looks what is wrong.
 	pgConnections  = 16
 	poolSize       = "pool_max_conns" // in the URL of PostgreSQL, as pgx's own pool has it; instead of pgConnections
 	minConnections = 4                // below that, an organization's share would be all of it
 )
 
-// openPostgres makes the connections to a server. None is opened before it is needed.
+// openPostgres makes the connections to a server. None is opened before it is needed. So a server that is away when the
+// process starts is no error here, and Run waits for it.
 func openPostgres(address string) (pools, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
@@ -60,7 +62,8 @@ func openPostgres(address string) (pools, error) {
 		engine: PostgreSQL,
 		writer: p, reader: p,
 		pulse: open(1), renewal: r,
-		// Together less than two thirds: what is left is for others, and for the job queue.
+		// Together less than two thirds: what is left is for others, and for the job queue. Of 16, one organization gets six
+		// to read and four to write.
 		reads: newShares(connections * 3 / 8), writes: newShares(connections / 4),
 		migrator: func() *sql.DB { return stdlib.OpenDB(*config) },
 		suitable: func(ctx context.Context) error { return suitable(ctx, config) },
@@ -73,7 +76,8 @@ func cancels(c *pgconn.PgConn) ctxwatch.Handler {
 	return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
 }
 
-// boundStatements has the server end what runs for longer than any call waits, in case that nobody could tell it.
+// boundStatements has the server end what runs for longer than any call waits, in case that nobody could tell it. A
+// process that was killed tells nobody, and what it has asked for would run on and hold its locks.
 func boundStatements(ctx context.Context, c *pgx.Conn) error {
 	_, err := c.Exec(ctx, fmt.Sprintf("SET statement_timeout = %d", callTimeout.Milliseconds()))
 	return err

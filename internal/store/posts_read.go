@@ -23,7 +23,9 @@ p.attempts, p.attempt_id`
 	// The id makes the order total: several posts of one request have one created_at, and a page must not end between
 	// them and lose some.
 	newestFirst = ` ORDER BY p.created_at DESC, p.id DESC LIMIT ?`
-	postsAfter  = ` AND (p.created_at, p.id) < (?, ?)`
+	// A row value, which both engines answer from the index that the listing is sorted by. An OFFSET would read all that
+	// it skips, and skip or repeat posts while others are added.
+	postsAfter = ` AND (p.created_at, p.id) < (?, ?)`
 )
 
 var (
@@ -150,7 +152,8 @@ func sizeOfPost(p Post) int {
 }
 
 // filtered returns the statements that list posts under a condition. They are made for each request, and so are not
-// prepared: there are too many of them.
+// prepared: there are too many of them. What callers send is in the arguments only: where consists of words of this
+// file.
 func filtered(where string) (first, after *scoped) {
 	return newScoped(selectPosts + ` WHERE {scope p}` + where + newestFirst),
 		newScoped(selectPosts + ` WHERE {scope p}` + where + postsAfter + newestFirst)

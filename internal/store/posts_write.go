@@ -43,7 +43,8 @@ failure = '', error_code = '', updated_at = ? WHERE id = ? AND {scope}`)
 // same order. ID, BatchID, ProfileID, AccountID, MadeBy, Platform, Status, Text, Media, FirstComment, Options,
 // ScheduledAt and CreatedAt are the caller's to set. An account, profile or medium that the view does not reach is
 // ErrNotFound, and so is an account that is gone since it was looked up, or that is of another profile or platform than
-// the post.
+// the post. Whoever gets an attempt is to publish it, but not before the transaction has committed: until then it may
+// still be undone and run again.
 func (tx *Tx) AddPosts(posts []Post) ([]Attempt, error) {
 	if err := tx.lockNeeded(posts); err != nil {
 		return nil, err
@@ -100,6 +101,7 @@ func (tx *Tx) lockMedia(refs []MediaRef) error {
 		if !isID(id) {
 			return ErrNotFound
 		}
+		// SHARE: any number of posts may need one medium at a time; only a deletion has to wait.
 		if _, err := one(inTx(tx, mediaForPost, scanID, id)); err != nil {
 			return err
 		}
@@ -159,7 +161,8 @@ func (tx *Tx) addMediaOf(p Post) error {
 }
 
 // encodeMedia writes the files of a post; "" for none. They are stored twice: here as the post shows them, for good,
-// and in post_media, by which media are kept while they are needed.
+// and in post_media, by which media are kept while they are needed. Deleting a medium takes nothing from posts that are
+// over: they go on showing what they were published with.
 func encodeMedia(refs []MediaRef) (string, error) {
 	if len(refs) == 0 {
 		return "", nil
@@ -193,6 +196,7 @@ func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 		return Post{}, err
 	}
 	p, now := r.Post, tx.view.db.now()
+	// One without a time is to go at once, and its job may be running: the zero time is not after now either.
 	if p.Status != Queued || !p.ScheduledAt.After(now) {
 		return Post{}, ErrState
 	}
@@ -248,7 +252,8 @@ func (tx *Tx) lock(id string) (row, error) {
 	return one(inTx(tx, lockPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, id))
 }
 
-// CancelPost cancels a queued post. ErrState: it is not queued, so it is too late or has been done already.
+// CancelPost cancels a queued post. ErrState: it is not queued, so it is too late or has been done already. Its job
+// stays in the queue, and finds nothing to do: the step from queued to publishing fails.
 func (tx *Tx) CancelPost(id string) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {

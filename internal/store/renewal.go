@@ -29,13 +29,15 @@ type renewal struct {
 // generationKey is where a connection has its generation.
 const generationKey = "letmepost.generation"
 
-// note gives a new connection its generation.
+// note gives a new connection its generation. One that is opened while a new generation begins may get either number.
+// With the old one it is closed when it is next asked for, which costs a connection and no more.
 func (r *renewal) note(_ context.Context, c *pgx.Conn) error {
 	c.PgConn().CustomData()[generationKey] = r.generation.Load()
 	return nil
 }
 
-// check refuses a connection of an earlier generation; database/sql closes it and takes another.
+// check refuses a connection of an earlier generation; database/sql closes it and takes another. Checked when a
+// connection is taken out of the pool: one with a transaction under way is not taken from anybody.
 func (r *renewal) check(_ context.Context, c *pgx.Conn) error {
 	if c.PgConn().CustomData()[generationKey] != r.generation.Load() {
 		return driver.ErrBadConn
@@ -59,7 +61,8 @@ func (r *renewal) renewed(err error, generation int64) bool {
 	return true
 }
 
-// readOnly tells whether PostgreSQL has refused a statement because the transaction can only read.
+// readOnly tells whether PostgreSQL has refused a statement because the transaction can only read. 25006 is
+// read_only_sql_transaction, which a standby answers to whatever writes.
 func readOnly(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "25006"

@@ -40,6 +40,7 @@ func (db *DB) Run(ctx context.Context) {
 		backoff = min(2*backoff, lastRetry)
 	}
 	db.logger.Info("the database is ready", "engine", db.engine)
+	// First the one, then the other: whoever has waited for the channel must not be told that the database is not ready.
 	db.ready.Store(true) // what is asked for every call; the channel is for those who wait
 	close(db.migrated)
 	complaint.Clear()
@@ -50,7 +51,8 @@ func (db *DB) Run(ctx context.Context) {
 	db.sayGoodbye(ctx)
 }
 
-// warn logs an error once until it changes, or has been away: nil is no error.
+// warn logs an error once until it changes, or has been away: nil is no error. An outage of an hour would otherwise be
+// thousands of lines that say one thing.
 func (db *DB) warn(complaint *retry.Complaint, message string, err error) {
 	if err == nil {
 		complaint.Clear()
@@ -63,6 +65,8 @@ func (db *DB) warn(complaint *retry.Complaint, message string, err error) {
 
 // prepare migrates the database, and makes the process known to it. All of it may be done again.
 func (db *DB) prepare(ctx context.Context) error {
+	// Everything below writes. What can't be used is to be found out before that: a database that was made in a wrong
+	// encoding would have to be thrown away with what is in it.
 	if db.suitable != nil {
 		if err := db.suitable(ctx); err != nil {
 			return err
@@ -71,6 +75,8 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err := db.migrate(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	// After the migration, which makes the table, and before this process has a row: one that is refused is nobody that
+	// others wait for.
 	if err := db.bindEnvironment(ctx); err != nil {
 		return err
 	}
@@ -78,6 +84,7 @@ func (db *DB) prepare(ctx context.Context) error {
 	if _, err := db.writer.ExecContext(ctx, makeStamp.text(db.engine), db.newID()); err != nil {
 		return fmt.Errorf("make the stamp: %w", err)
 	}
+	// Once for each start is enough: each start is what adds a row.
 	if err := db.deleteDead(ctx); err != nil {
 		return fmt.Errorf("forget dead processes: %w", err)
 	}

@@ -113,10 +113,12 @@ func (s *search) chunk() int {
 	if rows == 0 {
 		return searchedFirst
 	}
+	// The average length so far tells how many texts the bytes that are left will do for.
 	return min(searchedAtOnce, s.rows, 1+s.bytes*rows/max(1, bytes))
 }
 
-// look takes a row in. The error is errEnough once no more is to be looked at.
+// look takes a row in. The error is errEnough once no more is to be looked at. last moves on with each row, found or
+// not: a page that found nothing still says where the next one begins.
 func (s *search) look(rows *sql.Rows, limit int) error {
 	var id, text string
 	var created int64
@@ -141,7 +143,8 @@ func texts(where string) (first, after *scoped) {
 	return newScoped(columns + where + newestFirst), newScoped(columns + where + postsAfter + newestFirst)
 }
 
-// fold makes one of texts that differ in the case of letters alone.
+// fold makes one of texts that differ in the case of letters alone. Letter by letter, so that equal texts fold to equal
+// ones whatever is around them. It is for comparing and never shown.
 func fold(text string) string { return strings.Map(foldRune, text) }
 
 // foldRune goes by way of the capital: some letters have two small ones, such as the sigmas.

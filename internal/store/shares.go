@@ -30,6 +30,7 @@ type share struct {
 	calls int           // that hold one, or wait for one
 }
 
+// At least one: with none, a small pool would serve nobody.
 func newShares(places int) *shares {
 	return &shares{places: max(1, places), wait: shareWait, of: map[string]*share{}}
 }
@@ -58,6 +59,7 @@ func (s *shares) take(ctx context.Context, organization string) (leave func(), e
 		return leave, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for a place: %w", context.Cause(ctx))
+	// Not for as long as the caller would wait: who waits holds the memory of a request.
 	case <-patience.C:
 		return nil, ErrBusy
 	}
@@ -76,7 +78,8 @@ func (s *shares) enter(organization string) *share {
 	return own
 }
 
-// exit forgets the share that nobody has anything to do with.
+// exit forgets the share that nobody has anything to do with. The count, and not the channel, tells when: somebody may
+// have found the share and not taken a place yet.
 func (s *shares) exit(organization string, own *share) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

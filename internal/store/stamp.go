@@ -24,7 +24,9 @@ var (
 	countSweep = declareGlobal(`UPDATE stamp SET sweep = sweep + 1 WHERE id = 1`)
 )
 
-// Covers tells whether a database with the stamp s has all that it had when the copy was made.
+// Covers tells whether a database with the stamp s has all that it had when the copy was made. One that was restored
+// from a backup stands before the copy: it may lack media that were added since, and is not to be believed about what
+// belongs to nobody.
 func (s Stamp) Covers(copied Stamp) bool {
 	return s.Database == copied.Database && s.Sweep >= copied.Sweep
 }
@@ -32,7 +34,7 @@ func (s Stamp) Covers(copied Stamp) bool {
 // String writes a stamp as ParseStamp reads it: "ID SWEEP".
 func (s Stamp) String() string { return fmt.Sprintf("%s %d", s.Database, s.Sweep) }
 
-// ParseStamp reads what String has written.
+// ParseStamp reads what String has written. Blanks around are allowed, as an editor leaves a line end.
 func ParseStamp(text string) (Stamp, error) {
 	id, count, _ := strings.Cut(strings.TrimSpace(text), " ")
 	sweep, err := strconv.ParseInt(count, 10, 64)

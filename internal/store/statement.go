@@ -31,14 +31,19 @@ import (
 // scope, so that a query across organizations is not a mistake that anybody can make.
 var marker = regexp.MustCompile(`\{(\w+)(?: ([^}]*))?\}`)
 
-// scoped is a statement of a View. It cannot be made without the marker of its scope.
+// scoped is a statement of a View. It cannot be made without the marker of its scope. Its texts are rendered when it is
+// made, so that a request pays for no regular expression.
 type scoped struct {
+	// A caller of the whole organization gets a text without a condition on the profile, rather than one that is always
+	// true: each has an index of its own (posts_listed, posts_listed_by_profile), and a condition with OR would keep
+	// planners from both.
 	texts  [2][2]string // for SQLite and PostgreSQL; without and with a profile
 	kind   string       // the marker
 	before int          // how many parameters come before the marker's
 }
 
-// global is a statement of Work, which is nobody's.
+// global is a statement of Work, which is nobody's. It has a type of its own so that the compiler keeps the two apart:
+// View takes nothing but scoped, and has no way to run what has no scope.
 type global struct {
 	texts [2]string // for SQLite and PostgreSQL
 }
@@ -52,7 +57,9 @@ var (
 	allGlobal []*global
 )
 
-// fixed is the texts of those statements, once all of them have been declared.
+// fixed is the texts of those statements, once all of them have been declared. Statements that are made for one request
+// are not among them: there are as many as there are filters, and prepared ones would fill the memory of every
+// connection.
 var fixed = sync.OnceValue(func() map[string]bool {
 	texts := map[string]bool{}
 	for _, s := range allScoped {
@@ -76,6 +83,7 @@ func newScoped(text string) *scoped {
 			if s.kind != "" {
 				panic("two scopes in " + text)
 			}
+			// Where the scope's values go among the arguments, since parameters are told by their position alone.
 			s.kind, s.before = kind, strings.Count(text[:m[0]], "?")
 		}
 	}
@@ -90,7 +98,9 @@ func newScoped(text string) *scoped {
 	return s
 }
 
-// newGlobal makes a statement of Work. A scope in it is everything, so that View and Work can share a text.
+// newGlobal makes a statement of Work. A scope in it is everything, so that View and Work can share a text. Of the
+// scopes only that one is left out. Another one in a global text would still be a parameter that nobody gives a value
+// to, and fail at its first use.
 func newGlobal(text string) *global {
 	text = marker.ReplaceAllStringFunc(text, func(m string) string {
 		if strings.HasPrefix(m, "{scope") {
@@ -116,6 +126,7 @@ func declareGlobal(text string) *global {
 }
 
 // render fills in the markers, and the names of parameters: PostgreSQL numbers them. No text holds a ? that is none.
+// The numbers come last, as markers bring parameters of their own.
 func render(text string, postgres, pinned bool) string {
 	text = marker.ReplaceAllStringFunc(text, func(m string) string {
 		parts := marker.FindStringSubmatch(m)
@@ -136,6 +147,8 @@ func render(text string, postgres, pinned bool) string {
 
 // fragment is what a marker stands for.
 func fragment(name, argument string, postgres, pinned bool) string {
+	// SQLite has no FOR UPDATE, and needs none: transactions that write begin as IMMEDIATE (pool.go), so no other one runs
+	// beside them.
 	if name == "lock" {
 		if postgres {
 			return "FOR " + argument
@@ -172,10 +185,14 @@ func fragment(name, argument string, postgres, pinned bool) string {
 // dialects is what SQLite and PostgreSQL say differently. The time is that of the statement, not of the transaction:
 // one that has waited for a lock must not measure by when it began to wait.
 var dialects = map[string][2]string{
+	// Microseconds on both, as every other time in the database. SQLite's clock ticks in milliseconds, which is fine
+	// enough for silences of seconds.
 	"now": {
 		"CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
 		"CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 	},
+	// true: for this transaction only. Anything that comes next on the connection waits for the disk again. SQLite knows
+	// no such thing within a statement; DB.atOnce sets it around.
 	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
 }
 
@@ -190,6 +207,7 @@ func (s *scoped) bind(e Engine, of scope, args []any) (string, []any) {
 	case s.kind == "scope" && of.profile != "":
 		own[2], n, pinned = of.profile, 3, 1
 	}
+	// A new slice: callers run one list of arguments with several statements, and append to it could write into theirs.
 	all := make([]any, 0, len(args)+n)
 	all = append(all, args[:s.before]...)
 	all = append(all, own[:n]...)

@@ -90,7 +90,8 @@ func (db *DB) Migrated() <-chan struct{} { return db.migrated }
 // for every process alike, it stays what it was.
 func (db *DB) Writable() bool { return db.ready.Load() && !db.readOnly.Load() }
 
-// Close closes all connections.
+// Close closes all connections. It comes after all that may still record something: what is begun on a closed database
+// is ErrUnavailable.
 func (db *DB) Close() error {
 	return errors.Join(db.reader.Close(), db.writer.Close(), db.pulse.Close())
 }
@@ -155,6 +156,8 @@ func (v *View) Actor() string { return v.actor }
 
 // Within narrows a view to one profile. A view that is narrowed to two reaches nothing.
 func (v *View) Within(profileID string) *View {
+	// An empty view rather than an error: what a caller may not reach looks like what is not there, and callers need no
+	// case for it.
 	if !isID(profileID) || !v.includes(profileID) {
 		return &View{db: v.db}
 	}

@@ -61,12 +61,15 @@ func (db *DB) transact(ctx context.Context, do func(context.Context, session) er
 	if !db.ready.Load() {
 		return errNotYet
 	}
+	// One limit for all tries together: whoever waits for this waits that long, and not that long for each of them.
 	ctx, span := tracing.Child(ctx, "store transaction")
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	defer func() { db.endSpan(span, err) }()
 	for range tries { // without a pause: of two that conflict, one has got through
 		generation := db.renewal.generation.Load()
+		// The generation is read before the try, so that a failure over connections that somebody has renewed meanwhile is
+		// tried again and does not renew them once more.
 		err = db.tryTransact(ctx, do)
 		again := conflicted(err) || db.renewal.renewed(err, generation)
 		if err == nil || !again || ctx.Err() != nil {
@@ -78,9 +81,13 @@ func (db *DB) transact(ctx context.Context, do func(context.Context, session) er
 
 // tryTransact runs a transaction once.
 func (db *DB) tryTransact(ctx context.Context, do func(context.Context, session) error) error {
+	// Before a connection is taken: with SQLite's only one held, to prepare on the pool would wait for itself until its
+	// time is up.
 	if err := db.writer.prepareMissing(ctx); err != nil {
 		return err
 	}
+	// The isolation is each engine's own. PostgreSQL's READ COMMITTED is enough, since what a transaction decides by is
+	// either locked first or compared in the condition of the statement that changes it.
 	tx, err := db.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -98,6 +105,7 @@ func read[T any](ctx context.Context, v *View, s *scoped, scan func(*sql.Rows) (
 	if !v.db.ready.Load() {
 		return nil, errNotYet
 	}
+	// An empty scope binds empty strings, which no row carries. That is not relied on: the database is not even asked.
 	if v.empty() {
 		return nil, nil
 	}
@@ -122,6 +130,7 @@ func readAlone[T any](
 }
 
 // endSpan ends the span of a call. That something is not there, or may not be done to it, is an answer and no failure.
+// Traces would otherwise show as broken whatever callers ask for that does not exist.
 func (db *DB) endSpan(span trace.Span, err error) {
 	if span.IsRecording() {
 		span.SetAttributes(semconv.DBSystemNameKey.String(string(db.engine)))
@@ -138,6 +147,8 @@ func readIn[T any](
 ) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	// The only place, beside Tx.exec and Claim, where a view's statement meets a database: what runs here is bound to the
+	// scope.
 	text, args := s.bind(v.db.engine, v.scope, args)
 	rows, err := in.query(ctx, text, args)
 	list, err := all(rows, err, scan)
@@ -158,7 +169,8 @@ func readAll[T any](
 	return list, explain(ctx, err)
 }
 
-// one takes the only row of a list. Without it, the error is ErrNotFound.
+// one takes the only row of a list. Without it, the error is ErrNotFound. It takes the error of the call that made the
+// list, so that the two can be written in one line.
 func one[T any](list []T, err error) (T, error) {
 	if err != nil || len(list) == 0 {
 		var none T
@@ -170,7 +182,8 @@ func one[T any](list []T, err error) (T, error) {
 	return list[0], nil
 }
 
-// exec runs a statement of a View in its transaction, and returns how many rows it touched.
+// exec runs a statement of a View in its transaction, and returns how many rows it touched. That none was touched is no
+// error here: whether it means a lost claim, a lost race or nothing at all is for the caller to say.
 func (tx *Tx) exec(s *scoped, args ...any) (int, error) {
 	if tx.view.empty() {
 		return 0, nil
@@ -194,7 +207,8 @@ func scanID(rows *sql.Rows) (id string, err error) {
 	return id, err
 }
 
-// atOnce is the DB's with a place of the organization's.
+// atOnce is the DB's with a place of the organization's. Without it, one organization's claims could keep the only
+// connection that writes from everybody else's.
 func (v *View) atOnce(ctx context.Context, text string, args []any) (int, error) {
 	leave, err := v.db.writes.take(ctx, v.organization)
 	if err != nil {
@@ -214,6 +228,7 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 		list, err := db.renewing(ctx, db.writer, text, args) // which says so itself, with {quick}
 		return len(list), explain(ctx, err)
 	}
+	// Held until the setting is back: as long as it is, the pool gives this connection to nobody.
 	conn, err := db.writer.Conn(ctx)
 	if err != nil {
 		return 0, explain(ctx, err)
@@ -226,6 +241,7 @@ func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err e
 	}
 	rows, err := conn.QueryContext(ctx, text, args...)
 	list, err := all(rows, err, scanID)
+	// Also if the caller has gone meanwhile: the connection outlives the call, and posts are promised to be on disk.
 	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); back != nil {
 		// This connection must not be used any more: what it commits might not last.
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })

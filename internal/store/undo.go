@@ -6,6 +6,8 @@ package store
 import "fmt"
 
 var (
+	// The order is that of the foreign keys: what refers to a post goes before the post. Each finds its rows by the post's
+	// status, so the posts have to be there until then.
 	undoAttempts = declareScoped(`DELETE FROM attempts WHERE finished_at = 0
 AND post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status = 'publishing' AND {scope p})`)
 	undoMedia = declareScoped(`DELETE FROM post_media
@@ -17,7 +19,8 @@ WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status 
 
 // Undo takes back what AddPosts and Begin have done, for a process that does not know whether they have, because the
 // connection broke while they were committed, and that therefore has sent nothing: it is as if the request had not been
-// made. Posts that somebody else has finished meanwhile stay.
+// made. Posts that somebody else has finished meanwhile stay. If the commit has not happened, there is nothing to
+// delete, and nothing is. It may be repeated.
 func (tx *Tx) Undo(batchID string) error {
 	for _, s := range []*scoped{undoAttempts, undoMedia, undoPosts, undoBegin} {
 		if _, err := tx.exec(s, batchID); err != nil {
