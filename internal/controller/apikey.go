@@ -75,6 +75,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 			return fmt.Errorf("index %s: %w", field, err)
 		}
 	}
+	// Several predicates of one builder are all to be true.
 	changedKey := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, exposed), exceptSwept)
 	changedSpec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	// The spec is immutable, so a change of generation is the beginning of a deletion. A change of status alone is this
@@ -107,6 +108,8 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
+	// Two reconcilers share the kind: with status written by both while a key is being deleted, each would undo the
+	// other's conditions.
 	if !k.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil // that is for revocations
 	}
@@ -117,6 +120,8 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, err
 	}
 	found, err := r.act(ctx, k, profile)
+	// What is unsaid is not written either: status stays as it is, and does not say something that would be taken back in
+	// a moment.
 	if again, unsaid := found.unsaid(); unsaid {
 		return reconcile.Result{RequeueAfter: again}, err
 	}
@@ -125,6 +130,7 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	} else if err != nil {
 		return failed(err)
 	}
+	// Also after an answer that was an error: a user who waits is told why, and the key is tried again all the same.
 	state, unwritten := r.writeStatus(ctx, found)
 	if err = errors.Join(err, unwritten); err != nil {
 		return failed(err)
@@ -132,7 +138,8 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	return r.nextTurn(found, state), nil
 }
 
-// nextTurn is when, and how far behind others, the key is looked at again although no event has come.
+// nextTurn is when, and how far behind others, the key is looked at again although no event has come. A key that waits
+// for a person has been looked at already; those that nobody has looked at come before it.
 func (r *apiKeys) nextTurn(found findings, state lifecycle.State) reconcile.Result {
 	again := reconcile.Result{RequeueAfter: r.nextLook(found, state)}
 	if found.secret == secretConflict || found.secret == secretRejected {
@@ -145,7 +152,8 @@ func (r *apiKeys) nextTurn(found findings, state lifecycle.State) reconcile.Resu
 // nobody's new keys.
 var behind = ptr.To(handler.LowPriority)
 
-// failed has a key looked at again.
+// failed has a key looked at again. An error makes controller-runtime count, log and try again with the limiter's
+// pauses; a conflict deserves none of that.
 func failed(err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) {
 		// The cache was behind the apiserver. That is no error, and will have passed in a moment.
@@ -172,6 +180,7 @@ const shortly = time.Second
 // one that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
 func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
 	found := findings{key: k, profile: profile}
+	// First of all, and whatever else is wrong with the key: this is what its deletion is confirmed by.
 	if k.Status.Hash != "" {
 		// Somebody may have taken the finalizer off, as `controller release` does, or the key was restored without it.
 		if err := r.protect(ctx, &found); err != nil || found.gone {
@@ -270,7 +279,8 @@ func profileName(k *v1alpha1.ApiKey) string {
 	return k.Spec.ProfileRef.Name
 }
 
-// indexOf makes an index of what extract returns. Keys without it are not in the index, which saves its memory.
+// indexOf makes an index of what extract returns. Keys without it are not in the index, which saves its memory. All of
+// an index's objects are of the kind that it was made for, so the type assertion can't fail.
 func indexOf(extract func(*v1alpha1.ApiKey) string) client.IndexerFunc {
 	return func(o client.Object) []string {
 		if value := extract(o.(*v1alpha1.ApiKey)); value != "" {

@@ -19,7 +19,8 @@ import (
 // apiserver's audit log say what was done.
 type auditor struct{ log logr.Logger }
 
-// created says that k has got its hash: from here on the key exists.
+// created says that k has got its hash: from here on the key exists. It comes after the write of status, so a line
+// never tells of a key that does not exist.
 func (a auditor) created(k *v1alpha1.ApiKey) {
 	message, event := "Key minted", "key.minted"
 	if k.Spec.SecretHash != "" {
@@ -48,7 +49,9 @@ func (a auditor) unconfirmed(k *v1alpha1.ApiKey, now time.Time) {
 		"deletedAt", deletedAt.UTC().Format(time.RFC3339))...)
 }
 
-// fields are on every line. The hint is all of the key that may be told, and the hash is not among them.
+// fields are on every line. The hint is all of the key that may be told, and the hash is not among them. The UID is the
+// key's id in the API's audit log and in what is stored, so that one search finds a key in all of them; a name may be
+// used again.
 func fields(k *v1alpha1.ApiKey, event string) []any {
 	return []any{
 		"event", event, "keyId", string(k.UID), "key", k.Namespace + "/" + k.Name,

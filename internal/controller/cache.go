@@ -33,6 +33,8 @@ func slim(o any) (any, error) {
 	}
 	k.TypeMeta = metav1.TypeMeta{} // a reader gets it from the cache anew
 	k.ObjectMeta = metav1.ObjectMeta{
+		// Labels, owner references and managed fields are among what is dropped. The resourceVersion stays: it is what
+		// patches are conditional on.
 		Name: k.Name, Namespace: intern(k.Namespace), UID: k.UID,
 		ResourceVersion: k.ResourceVersion, Generation: k.Generation,
 		CreationTimestamp: k.CreationTimestamp, DeletionTimestamp: k.DeletionTimestamp,
@@ -66,7 +68,8 @@ func slimAnnotations(annotations map[string]string) map[string]string {
 	return nil
 }
 
-// slimSpec drops the template of the Secret: it may be several kilobytes, and is read once in a key's life.
+// slimSpec drops the template of the Secret: it may be several kilobytes, and is read once in a key's life. Keys name
+// the same few profiles, environments and scopes, and each decoded object has a copy of them.
 func slimSpec(s *v1alpha1.ApiKeySpec) {
 	s.Environment = intern(s.Environment)
 	s.Scopes = internSlice(s.Scopes, v1alpha1.Scopes[:])
@@ -111,6 +114,7 @@ func internSlice[S ~[]E, E ~string](s, usual S) S {
 }
 
 // clip returns s without the room for more that decoding leaves behind it. slices.Clip would only hide that room.
+// Decoding makes room ahead of what it reads, and that would be kept for as long as the key is.
 func clip[S ~[]E, E any](s S) S {
 	if len(s) == cap(s) {
 		return s
@@ -124,7 +128,7 @@ func intern[T ~string](s T) T { return unique.Make(s).Value() }
 // hashBuckets are the values of the index byHash. An index entry of its own for each key takes more memory than the key
 // itself, and the cache would keep two of them, one by namespace: a bucket holds a few keys whose hashes are told apart
 // by whoever looks. The seed is random, because tenants may bring hashes of their choice and must not be able to fill a
-// bucket.
+// bucket. A process may have a seed of its own: nothing that depends on it leaves the process.
 type hashBuckets struct{ seed maphash.Seed }
 
 // hashBucketCount makes a dozen keys a bucket of 100,000: few enough to compare, and many enough to save the memory.
@@ -149,6 +153,7 @@ func (b hashBuckets) index(c cache.Cache) error {
 		if !ok {
 			return nil, fmt.Errorf("index: got a %T, want an ApiKey", o)
 		}
+		// One that is still to be minted has none, and is in no bucket. Nor can it be in anybody's way.
 		hash, err := lifecycle.WantedHash(k)
 		if err != nil {
 			return nil, nil

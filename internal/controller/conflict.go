@@ -28,6 +28,7 @@ type inTheWay struct {
 }
 
 // look finds out whose a Secret is that is in k's way. It goes by the cache: if that is behind, it is said in a moment.
+// What it finds decides when to look again, and nothing else.
 func (r *apiKeys) look(ctx context.Context, s *corev1.Secret, reason error) (w inTheWay, err error) {
 	w = inTheWay{secret: s, reason: reason}
 	if ref := apiKeyControlling(s); ref != nil {
@@ -44,7 +45,8 @@ func (r *apiKeys) look(ctx context.Context, s *corev1.Secret, reason error) (w i
 	return w, err
 }
 
-// apiKeyControlling returns the reference to the ApiKey that controls s; nil: none does.
+// apiKeyControlling returns the reference to the ApiKey that controls s; nil: none does. Whoever may write Secrets may
+// write such a reference too, so what it names is looked for by name and UID.
 func apiKeyControlling(s *corev1.Secret) *metav1.OwnerReference {
 	ref := metav1.GetControllerOfNoCopy(s)
 	if ref == nil || ref.Kind != "ApiKey" || ref.APIVersion != v1alpha1.GroupVersion.String() {
@@ -57,6 +59,7 @@ func apiKeyControlling(s *corev1.Secret) *metav1.OwnerReference {
 // copied it, or taken the reference off.
 func (r *apiKeys) holderOfKeyIn(ctx context.Context, s *corev1.Secret) (*v1alpha1.ApiKey, error) {
 	plaintext := string(s.Data[v1alpha1.SecretKeyAPIKey])
+	// A checksum costs less than a hash, and sorts out all that was never a key.
 	if _, err := r.Format.Parse(plaintext); err != nil {
 		return nil, nil
 	}
@@ -72,6 +75,7 @@ func (r *apiKeys) holderOfKeyIn(ctx context.Context, s *corev1.Secret) (*v1alpha
 // tell says what the Secret means for the ApiKey that wants its name: its state, what it is, and what to do. It is
 // pure.
 func (w inTheWay) tell() (state secretState, detail, advice string) {
+	// Who needs the Secret comes first, whoever controls it: it may be the only copy of a key in use.
 	const otherName = "create an ApiKey with another secretName"
 	detail = w.reason.Error()
 	ref := metav1.GetControllerOfNoCopy(w.secret)
@@ -80,6 +84,7 @@ func (w inTheWay) tell() (state secretState, detail, advice string) {
 		return secretConflict, detail + ": it holds the key of ApiKey " + w.holder.Name, otherName
 	case w.owner != nil && !errors.Is(w.reason, keysecret.ErrMalformed):
 		return secretConflict, detail + ": it is that of ApiKey " + w.owner.Name, otherName
+	// The garbage collector deletes what is controlled by an object that is gone, so this passes by itself.
 	case apiKeyControlling(w.secret) != nil && w.owner == nil:
 		return secretLeaving, detail, ""
 	case ref != nil && w.owner == nil:

@@ -30,7 +30,8 @@ type rival struct {
 	leaving bool // it is being deleted
 }
 
-// lookForRival notes who stands before the key that is looked at, if anybody does.
+// lookForRival notes who stands before the key that is looked at, if anybody does. A hash in spec that is not one is an
+// error: the schema lets none through, so it is not for this to guess what was meant.
 func (r *apiKeys) lookForRival(ctx context.Context, found *findings) error {
 	hash, err := lifecycle.WantedHash(found.key)
 	if errors.Is(err, lifecycle.ErrNoHash) {
@@ -50,6 +51,7 @@ func (r *apiKeys) rivalOf(ctx context.Context, k *v1alpha1.ApiKey, lookup key.Lo
 	}
 	for i := range keys {
 		other := &keys[i]
+		// One order for all who compare, the API among them: of two keys exactly one stands before the other.
 		if other.UID == k.UID || !lifecycle.Precedes(lifecycle.KeyOf(other), lifecycle.KeyOf(k)) {
 			continue
 		}
@@ -68,6 +70,7 @@ func (r *apiKeys) rivalOf(ctx context.Context, k *v1alpha1.ApiKey, lookup key.Lo
 // its Profile is missing, keeps nobody from it: it might stay like that for ever.
 func (r *apiKeys) contends(ctx context.Context, k *v1alpha1.ApiKey) (bool, error) {
 	life := lifecycle.KeyOf(k)
+	// Neither changes any more: one with a hash keeps it, and one that was found a duplicate is refused for good.
 	if life.Duplicate || life.Hashed {
 		return !life.Duplicate, nil
 	}

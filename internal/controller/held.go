@@ -44,7 +44,8 @@ func (r *revocations) writeRevoked(ctx context.Context, k *v1alpha1.ApiKey, othe
 }
 
 // tellHeld keeps the status of a deleted ApiKey true that has no finalizer of ours any more. One that is gone, or is
-// not being deleted, is none of its business.
+// not being deleted, is none of its business. A tool that waits with kubectl delete has to see why its ApiKey is still
+// there although the key is not.
 func (r *revocations) tellHeld(ctx context.Context, k *v1alpha1.ApiKey) error {
 	others := othersFinalizers(k)
 	if k.DeletionTimestamp.IsZero() || len(others) == 0 {
@@ -90,7 +91,9 @@ func deriveHeld(k *v1alpha1.ApiKey, reason, what string, others []string, now ti
 	meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionStalled)
 }
 
-// confirmed tells whether the revocation of k, which has no finalizer of ours any more, was confirmed.
+// confirmed tells whether the revocation of k, which has no finalizer of ours any more, was confirmed. Either by what
+// the status says, which survives a restart, or by what this process remembers: a status is written only if others hold
+// the ApiKey.
 func (r *revocations) confirmed(k *v1alpha1.ApiKey) bool {
 	return readyReason(k) == v1alpha1.ReasonRevoked || r.lifted.has(k.UID)
 }
@@ -102,7 +105,8 @@ func readyReason(k *v1alpha1.ApiKey) string {
 	return ""
 }
 
-// gone takes in that an ApiKey is gone. If nobody here has confirmed its revocation, that is told.
+// gone takes in that an ApiKey is gone. If nobody here has confirmed its revocation, that is told. What was told of
+// before by tellHeld, as its condition shows, is not told of again.
 func (r *revocations) gone(
 	_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request],
 ) {
@@ -122,7 +126,9 @@ func (r *revocations) tellUnconfirmed(k *v1alpha1.ApiKey) {
 		"The ApiKey was deleted without its finalizer: when the last API replica has refused the key was not confirmed")
 }
 
-// lifted are the ApiKeys whose finalizer this process has taken off, and that it has not seen gone.
+// lifted are the ApiKeys whose finalizer this process has taken off, and that it has not seen gone. An entry lives from
+// the patch until the event of the deletion, so there are as many as deletions under way. After a crash in between,
+// nobody saw the key go, and nobody is told of it.
 type lifted struct {
 	mu   sync.Mutex
 	keys map[types.UID]struct{}

@@ -29,6 +29,7 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 	ctx, span := tracing.Child(ctx, "confirm the revocation")
 	defer func() { tracing.End(span, err) }()
 	k = k.DeepCopy()
+	// A crash after this write leaves a status that is true already, with a finalizer that the next reconcile takes off.
 	if others := othersFinalizers(k); len(others) > 0 {
 		if err := r.writeRevoked(ctx, k, others); err != nil {
 			return err
@@ -42,12 +43,16 @@ func (r *revocations) lift(ctx context.Context, k *v1alpha1.ApiKey, v revocation
 	// Patch overwrites what it is given with the answer, which is empty for an object that is gone: the events want it
 	// as it was.
 	err = r.client.Patch(ctx, k.DeepCopy(), patch, client.FieldOwner(Name))
+	// Nothing was taken off. Of any other error that is not known, and then the entry stays: to keep silent about a
+	// deletion that was confirmed, as this one was, is right in either case.
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
 		r.lifted.take(k.UID)
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("take the finalizer off: %w", err)
 	}
+	// Only now: until the finalizer is off, a failure has this key asked for again, and the barrier is to know since when
+	// it waits.
 	r.barrier.Done(client.ObjectKeyFromObject(k))
 	if err == nil { // and not for one that was gone already: its revocation has been counted
 		r.seconds.Observe(v.Waited.Seconds())

@@ -98,6 +98,7 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 		return nil, fmt.Errorf("create manager: %w", err)
 	}
 	if controllers.Audit.GetSink() == nil { // the zero Logger
+		// An audit log that nobody asked for is still written: it can't be made up for later.
 		controllers.Audit = mgr.GetLogger().WithName("audit")
 	}
 	if err := setupApiKeys(mgr, controllers); err != nil {
@@ -112,7 +113,8 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 	return mgr, nil
 }
 
-// watching is what the cache is to hold of namespaced objects. nil: what is in any namespace.
+// watching is what the cache is to hold of namespaced objects. nil: what is in any namespace. With names, the cache
+// lists and watches each namespace by itself, so that Roles in those namespaces are enough.
 func watching(namespaces []string) map[string]cache.Config {
 	if len(namespaces) == 0 {
 		return nil

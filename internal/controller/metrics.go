@@ -28,7 +28,8 @@ type collector struct{ reader client.Reader }
 func (collector) Describe(ch chan<- *prometheus.Desc) { ch <- apiKeysDesc }
 
 // Collect implements prometheus.Collector. Both labels have a fixed set of values: names of ApiKeys are no labels,
-// because tenants could make any number of time series with them.
+// because tenants could make any number of time series with them. An error fails the scrape: a count of no keys at all
+// would be believed.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	var keys v1alpha1.ApiKeyList
 	if err := c.reader.List(context.Background(), &keys, client.UnsafeDisableDeepCopy); err != nil {
@@ -55,7 +56,8 @@ var replicasDesc = prometheus.NewDesc("lmp_replicas",
 	"API replicas by the state of their Lease: deletions wait for the live ones; the expired ones accept nothing.",
 	[]string{"state"}, nil)
 
-// replicaCollector counts the replicas that the leading controller has seen. One that stands by has none.
+// replicaCollector counts the replicas that the leading controller has seen. One that stands by has none. So a query is
+// to sum over the processes.
 type replicaCollector struct{ barrier *revocation.Barrier }
 
 // Describe implements prometheus.Collector.

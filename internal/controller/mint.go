@@ -43,6 +43,7 @@ type findings struct {
 // unsaid tells whether there is nothing to say of the key, and when to look again; 0: never.
 func (f findings) unsaid() (again time.Duration, unsaid bool) {
 	if f.reserved {
+		// The reservation covers a write that is under way, and by the time that it is through there is something to say.
 		return shortly, true // it is woken when the other has the hash; this is for one that never gets it
 	}
 	return 0, f.gone
@@ -59,6 +60,7 @@ type assignment struct {
 type secretState int
 
 const (
+	// The zero value says nothing of the Secret, so that a reconcile that ended early takes nothing back.
 	secretUnknown   secretState = iota // not looked at in this reconcile: its condition stays as it is
 	secretAvailable                    // there, with the key in it
 	secretDeleted                      // of a key that is served: it is not made again
@@ -86,6 +88,7 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 	if state.Reason != v1alpha1.ReasonPending {
 		return found, nil
 	}
+	// Read now and written with the hash: it is what the API tells organizations apart by, and can't be changed later.
 	id, err := organizationID(ctx, r.uncached, found.key.Namespace)
 	if apierrors.IsNotFound(err) {
 		found.gone = true
@@ -106,7 +109,8 @@ func (r *apiKeys) assign(ctx context.Context, found *findings, organizationID st
 	if err != nil || assigned == nil {
 		return err
 	}
-	// Once more, as the cache may have caught up meanwhile; and then nobody else is given it.
+	// Once more, as the cache may have caught up meanwhile; and then nobody else is given it. Of a minted key too: its
+	// Secret may be of an earlier try, after which somebody has brought the same key by its hash.
 	if found.rival, err = r.rivalOf(ctx, found.key, assigned.hash.Lookup); err != nil || found.rival != nil {
 		return err
 	}
@@ -230,6 +234,8 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 	if err != nil {
 		return "", err
 	}
+	// Until the Secret is there, the plaintext is in this process' memory only: if the apiserver refuses it, nobody has
+	// ever had it, and the next try mints another.
 	err = r.client.Create(ctx, keysecret.Encode(k, plaintext, r.BaseURLs[k.Spec.Environment]))
 	switch {
 	case err == nil:
@@ -261,6 +267,7 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	s := new(corev1.Secret)
 	name := client.ObjectKey{Namespace: found.key.Namespace, Name: found.key.SecretName()}
+	// If it has gone since, the error has the whole reconcile tried again, and then the key is minted.
 	if err := r.uncached.Get(ctx, name, s); err != nil {
 		return "", fmt.Errorf("get Secret %s: %w", name.Name, err)
 	}
@@ -296,6 +303,7 @@ func (r *apiKeys) inspect(ctx context.Context, found findings) (findings, error)
 		return found, fmt.Errorf("get Secret %s: %w", found.key.SecretName(), err)
 	}
 	// By the hash, not by the form alone: a well-formed Secret with another key would mislead the app that reads it.
+	// Whatever is wrong with it, the app that reads the Secret has not got this key: one condition says that.
 	found.secret = secretMismatch
 	if plaintext, err := keysecret.Decode(found.key, s, r.Format); err == nil && isHashedTo(found.key, plaintext) {
 		found.secret = secretAvailable
@@ -310,7 +318,8 @@ func isHashedTo(k *v1alpha1.ApiKey, plaintext string) bool {
 }
 
 // organizationID is the UID of a namespace. It is read from the apiserver: a namespace may have been deleted and made
-// again under its name, and a cache would still have the old one. Metadata alone is asked for.
+// again under its name, and a cache would still have the old one. Metadata alone is asked for. The controller may get
+// Namespaces and not list or watch them, so there is no cache to ask anyway.
 func organizationID(ctx context.Context, uncached client.Reader, namespace string) (string, error) {
 	ns := &metav1.PartialObjectMetadata{}
 	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))

@@ -103,6 +103,7 @@ func recount() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object.(*v1alpha1.ApiKey)) },
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object.(*v1alpha1.ApiKey)) },
+		// A key is bound when it gets its hash, and for good.
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
 			was, is := e.ObjectOld.(*v1alpha1.ApiKey), e.ObjectNew.(*v1alpha1.ApiKey)
 			if was.Status.ProfileID != is.Status.ProfileID {

@@ -58,7 +58,8 @@ type ReleaseOptions struct {
 	Progress io.Writer
 }
 
-// Released is what a Release has done.
+// Released is what a Release has done. It is also told of a Release that has failed: what was done until then stays
+// done.
 type Released struct {
 	// Keys whose finalizer was taken off.
 	Keys int
@@ -90,6 +91,7 @@ func Release(ctx context.Context, cfg *rest.Config, o ReleaseOptions) (Released,
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return Released{}, fmt.Errorf("register letmepost.dev types: %w", err)
 	}
+	// A client without a cache: a cache would list all keys, and need a permission to watch them.
 	keys, err := client.New(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return Released{}, fmt.Errorf("make a client of ApiKeys: %w", err)
@@ -163,6 +165,7 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 				// It ends with ctx or with the Lease, whichever ends first, and its cause tells which.
 				life, end := context.WithCancelCause(ctx)
 				context.AfterFunc(held, func() { end(errLeaseLost) })
+				// On this goroutine, while the elector renews the Lease on its own.
 				err := r.run(life)
 				if err != nil && errors.Is(context.Cause(life), errLeaseLost) {
 					err = errLeaseLost
@@ -189,6 +192,8 @@ func (r *release) lead(ctx context.Context, leases coordinationclient.LeasesGett
 // run waits for the API replicas to be gone, then lets go of one ApiKey after another until none is left. What goes
 // wrong is tried again until ctx ends: permissions, for one, may have been granted a moment ago.
 func (r *release) run(ctx context.Context) error {
+	// In this order: a key that may go without the barrier's word must not be accepted anywhere any more, and until its
+	// Lease is expired a replica may accept it.
 	steps := []func(context.Context) (done bool, err error){r.awaitReplicas, r.deleteLeases, r.letGo}
 	for _, step := range steps {
 		var last error
@@ -263,6 +268,7 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 			if err != nil {
 				return false, err
 			}
+			// What has changed is looked at again by listing all anew; those that are done cost no patch then.
 			done = done && !changed
 			looked += len(page.Items)
 			r.print("%d of %d ApiKeys let go", looked, max(all, int64(looked)))
@@ -275,6 +281,8 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 func letGo(k *v1alpha1.ApiKey) bool {
 	_, marked := k.Annotations[v1alpha1.AnnotationUnconfirmed]
 	free := marked || k.Status.Hash == "" || !k.DeletionTimestamp.IsZero()
+	// The mark is for the policies, which hold what has a hash and is not yet deleted; of all else, the finalizer is
+	// enough.
 	return free && !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
 }
 
@@ -298,6 +306,7 @@ func releasePatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 func (r *release) letGoOf(ctx context.Context, keys []v1alpha1.ApiKey) (changed bool, err error) {
 	var released, gone, left atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
+	// The first error ends the others' patches too. All of it is tried again.
 	group.SetLimit(releasesAtOnce)
 	for i := range keys {
 		k := &keys[i]

@@ -49,6 +49,7 @@ func newReservations() *reservations {
 func (s *reservations) reserve(p place, by holder) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// By name, as an ApiKey made again under it stands in nobody else's way: the one before is gone.
 	if other, ok := s.byPlace[p]; ok && other.name != by.name {
 		return false
 	}
@@ -60,7 +61,8 @@ func (s *reservations) reserve(p place, by holder) bool {
 	return true
 }
 
-// seen ends the reservation of a key that the cache shows with its hash: from here on the cache tells.
+// seen ends the reservation of a key that the cache shows with its hash: from here on the cache tells. An event of an
+// earlier ApiKey of the name may come late, and must not end what its successor holds.
 func (s *reservations) seen(name types.NamespacedName, uid types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,6 +80,7 @@ func (s *reservations) forget(name types.NamespacedName) {
 	}
 }
 
+// The caller holds the lock.
 func (s *reservations) drop(name types.NamespacedName, p place) {
 	delete(s.byName, name)
 	if s.byPlace[p].name == name {

@@ -121,16 +121,21 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	if err := r.client.Get(ctx, req.NamespacedName, k); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
-	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either.
+	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either. The cache
+	// may be behind here too. To go on waiting for nobody would hold a place on every Lease; to stop waiting for somebody
+	// does no harm, as the finalizer stays on until the barrier is asked again.
 	if k.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation) {
 		r.barrier.Done(req.NamespacedName)
 		r.nudge() // takes off the Leases what was awaited for it
 		return reconcile.Result{}, r.tellHeld(ctx, k)
 	}
+	// The barrier reads the Leases from the apiserver, after the deletion: a cache could lack a replica that has just
+	// started.
 	verdict, err := r.ask(ctx, k)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	// An answer also comes by the Leases' events. This is for what no event tells: that a Lease has expired.
 	again := verdict.AskAgain
 	switch {
 	case verdict.Confirmed():
@@ -207,6 +212,7 @@ func awaitingReason(v revocation.Verdict) string {
 }
 
 // awaitingMessage says whom a deletion waits for. It names a few replicas only: a condition's message is for people.
+// Each is a Lease and its pod, which is where an operator looks next.
 func awaitingMessage(v revocation.Verdict) string {
 	const most = 8
 	if len(v.Awaited) == 0 {
@@ -257,7 +263,8 @@ func (r *revocations) leaseHandler() handler.EventHandler {
 	}
 }
 
-// nudge has the replicas told what is awaited of them, or that nothing is any more.
+// nudge has the replicas told what is awaited of them, or that nothing is any more. It never waits: one that is pending
+// covers all that happened until it is looked at.
 func (r *revocations) nudge() {
 	select {
 	case r.nudged <- struct{}{}:
@@ -277,12 +284,13 @@ func (r *revocations) tellReplicas(ctx context.Context) error {
 		if err := r.barrier.Nudge(ctx); err != nil && ctx.Err() == nil {
 			ctrl.LoggerFrom(ctx).Error(err, "A replica could not be told what is awaited")
 		}
+		// After the look and not before it, so that the first deletion is told of at once.
 		retry.Pause(ctx, nudgesApart)
 	}
 }
 
 // sweep deletes the Leases of crashed replicas, for as long as this process leads. A failure is not fatal: they are in
-// nobody's way.
+// nobody's way. A runnable that ends with an error would end the process, and deletions with it.
 func (r *revocations) sweep(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := r.barrier.Sweep(ctx); err != nil && ctx.Err() == nil {

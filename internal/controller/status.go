@@ -40,6 +40,7 @@ func (r *apiKeys) writeStatus(ctx context.Context, found findings) (lifecycle.St
 	} else if err != nil {
 		return state, fmt.Errorf("patch status: %w", err)
 	}
+	// After the write, and only then: an event about a status that was not written would be repeated by the next try.
 	r.announce(ctx, old, updated)
 	return state, nil
 }
@@ -95,6 +96,8 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 }
 
 // writeOnce sets the fields that make the key exist and say what it opens. The schema refuses any later change of them.
+// All in one write: a hash without its organization or its Profile would be a key that is served with less than its
+// limits.
 func writeOnce(k *v1alpha1.ApiKey, found findings, now time.Time) {
 	status, assigned := &k.Status, found.assigned
 	status.Hash, status.Hint, status.OrganizationID = assigned.hash.String(), assigned.hint, assigned.organizationID
@@ -151,7 +154,8 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 }
 
 // pendingBecause explains why a key that could have been minted was not. Only what a person has to clear away is False;
-// what passes by itself leaves Ready Unknown, so that a tool which waits for it goes on waiting.
+// what passes by itself leaves Ready Unknown, so that a tool which waits for it goes on waiting. A rival comes first:
+// as long as there is one, nothing about the Secret would change anything.
 func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	switch rival := found.rival; {
 	case rival == nil:
@@ -226,6 +230,7 @@ func bounded(message string) string {
 	if len(message) <= most {
 		return message
 	}
+	// A character that was cut in two is left out: JSON has no such thing.
 	return strings.ToValidUTF8(message[:most-len(ellipsis)], "") + ellipsis
 }
 
@@ -247,6 +252,7 @@ func (r *apiKeys) announce(ctx context.Context, old, updated *v1alpha1.ApiKey) {
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSecretAvailable} {
 		was := meta.FindStatusCondition(old.Status.Conditions, kind)
 		is := meta.FindStatusCondition(updated.Status.Conditions, kind)
+		// By reason: a message may have a number or a time in it that changes with each look.
 		if is == nil || was != nil && was.Reason == is.Reason {
 			continue
 		}

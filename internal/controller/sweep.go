@@ -44,7 +44,10 @@ var exceptSwept = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
 // sweep starts to put keys into the queue: all that have their hash, as fast as they are worked off, and then, over and
 // over, those whose Secret is to be looked for, and those whose finalizer is missing although no event said so.
 func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
+	// The source must return for the controller to start; ctx ends when it is to end.
 	go func() {
+		// Sources start before the cache is in step, and a sweep of half a cache would miss the other half until the next
+		// one.
 		if !r.synced(ctx) {
 			return
 		}

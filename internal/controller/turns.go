@@ -25,8 +25,10 @@ type turns struct {
 }
 
 const (
+	// An app's deployment brings a few keys at once, and is not to wait for that.
 	perTurn = 4 // keys of a namespace that wait side by side with those of any other
-	// lastTurn is still before what has been looked at in vain, and before the sweep.
+	// lastTurn is still before what has been looked at in vain, and before the sweep: these have handler.LowPriority, which
+	// is -100.
 	lastTurn = 90
 )
 
@@ -49,7 +51,8 @@ func (q *turns) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.Reque
 	}
 }
 
-// turnOf counts a request among those that wait, and says how many turns it has to wait for.
+// turnOf counts a request among those that wait, and says how many turns it has to wait for. One that is added again is
+// counted once, and the queue keeps the higher of its two priorities.
 func (q *turns) turnOf(r reconcile.Request) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -62,7 +65,8 @@ func (q *turns) turnOf(r reconcile.Request) int {
 	return min((len(its)-1)/perTurn, lastTurn)
 }
 
-// GetWithPriority waits for the next request.
+// GetWithPriority waits for the next request. With it the request stops counting, even while it is worked on: what
+// waits is what makes others' turns later.
 func (q *turns) GetWithPriority() (r reconcile.Request, priority int, shutdown bool) {
 	r, priority, shutdown = q.PriorityQueue.GetWithPriority()
 	q.mu.Lock()
@@ -85,7 +89,8 @@ func (q *turns) Get() (r reconcile.Request, shutdown bool) {
 // Add adds a request.
 func (q *turns) Add(r reconcile.Request) { q.AddWithOpts(priorityqueue.AddOpts{}, r) }
 
-// AddAfter adds a request once that time has passed.
+// AddAfter adds a request once that time has passed. It counts as waiting from now on: a namespace of which many keys
+// are to be looked at again has its turns later for as long.
 func (q *turns) AddAfter(r reconcile.Request, after time.Duration) {
 	q.AddWithOpts(priorityqueue.AddOpts{After: after}, r)
 }
