@@ -37,6 +37,7 @@ type account struct {
 	UpdatedAt         time.Time     `json:"updatedAt"`
 }
 
+// accountOf shows an account. Times that the database has are in UTC already.
 func accountOf(a store.Account) account {
 	return account{
 		ID:                a.ID,
@@ -70,6 +71,8 @@ func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) 
 	}, func(page store.Page) ([]store.Account, bool, error) { return view.Accounts(r.Context(), page) })
 }
 
+// getAccount answers 404 for an account of another profile or organization, as for one that never was: the view reaches
+// none of them.
 func (a *API) getAccount(r *endpoint.Request) (account, error) {
 	found, err := r.View().Account(r.Context(), r.Param())
 	if err != nil {
@@ -103,14 +106,16 @@ func deleteNamed(r *endpoint.Request, remove func(tx *store.Tx, id string) error
 }
 
 // connectAccount is the body of a request to begin a connection. ProfileID is not stored: that there is such a profile
-// is checked now, so that nobody finds out after a browser has been to the platform and back.
+// is checked now, so that nobody finds out after a browser has been to the platform and back. maxBytes is what a body
+// may have, so that an id that is too long is a 404 like any that does not exist.
 type connectAccount struct {
 	ProfileID *string `json:"profileId,omitempty" maxBytes:"1048576" doc:"The profile that the account is to belong to."`
 	ReturnTo  string  `json:"returnTo,omitempty" doc:"Where a browser goes in the end, for platforms that are connected in one."`
 }
 
 // connection tells how an account is connected: what to ask somebody for, by what words, and where it may be tried. A
-// client needs to know no platform to show the form.
+// client needs to know no platform to show the form. State says how far the platform lets accounts be connected at all;
+// a client shows it before somebody looks for a password.
 type connection struct {
 	Platform   platform.Name            `json:"platform"`
 	State      platform.ConnectionState `json:"state" enum:"stable,trial,pending"`
@@ -128,6 +133,8 @@ func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection
 		return connection{}, err
 	}
 	// What is no address has always been accepted and ignored; so it is until a platform needs one, and can refuse it.
+	// Where it is an address it is passed on only after that check, so that no platform sends a browser to anywhere else
+	// than a web page.
 	returnTo, _ := platform.CheckReturnTo(in.ReturnTo)
 	begun, err := to.Connector.Begin(r.Context(), platform.ConnectionRequest{ReturnTo: returnTo})
 	if err != nil {
@@ -137,7 +144,9 @@ func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection
 }
 
 // connectable returns a platform that accounts can be connected of, by the name that a caller gave it. The catalog is
-// asked first, which has every platform that this program knows; Config.Platforms are those that this server offers.
+// asked first, which has every platform that this program knows; Config.Platforms are those that this server offers. A
+// name that exists nowhere is a typing error, and one that is not enabled here is this server's state; callers are told
+// which.
 func (a *API) connectable(name string) (platform.Platform, error) {
 	if _, ok := catalog.All.Get(platform.Name(name)); !ok {
 		return platform.Platform{}, posting.NoPlatform("platform")
@@ -182,12 +191,14 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	var named *string
 	if id, ok := in["profileId"]; ok {
 		named = &id
+		// It is no credential, and no platform is told it.
 		delete(in, "profileId") // the rest is the platform's
 	}
 	profileID, err := a.profileFor(r, named)
 	if err != nil {
 		return account{}, err
 	}
+	// Before the platform is asked: it would refuse a field that is missing in words of its own, and after some seconds.
 	if err := checkFields(to.Fields, in); err != nil {
 		return account{}, err
 	}
@@ -198,6 +209,7 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	if err != nil {
 		return account{}, connectFailed(platform.Name(r.Param()), err)
 	}
+	// The credentials are not stored: no column has them.
 	now := a.now() // after the platform's answer: the connection is not older than that
 	put, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, connectedAnswer),
 		func(_ context.Context, tx *store.Tx) (connected, error) {
@@ -213,7 +225,8 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 }
 
 // connectedAnswer tells a new account (201) from one whose credentials were renewed (200): to connect again is how
-// people mend an account whose token was taken back, and its posts must stay its own.
+// people mend an account whose token was taken back, and its posts must stay its own. What is stored for the
+// Idempotency-Key is this status too, so a request that is sent again does not say that it was renewed.
 func connectedAnswer(c connected) (int, account) {
 	if c.created {
 		return http.StatusCreated, accountOf(c.Account)
@@ -222,7 +235,8 @@ func connectedAnswer(c connected) (int, account) {
 }
 
 // checkFields tells which field is missing, or is none. The first one in order counts, so that the answer to one
-// request is always the same. No value is looked at: whether credentials are right is for the platform to say.
+// request is always the same. No value is looked at: whether credentials are right is for the platform to say. An
+// unknown field is refused, because it may be a secret in a place where nobody looks for it, or the right one misspelt.
 func checkFields(fields []platform.Field, in map[string]string) error {
 	known := map[string]bool{}
 	for _, f := range fields {
@@ -243,7 +257,8 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 }
 
 // connectFailed turns a platform's refusal of credentials into what the caller is told. A mistake of ours stays the
-// error that it is, so that its text is in the log and not in the answer.
+// error that it is, so that its text is in the log and not in the answer. A *platform.Failure says whose fault it is by
+// its code.
 func connectFailed(name platform.Name, err error) error {
 	var f *platform.Failure
 	if !errors.As(err, &f) {

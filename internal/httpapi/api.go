@@ -51,7 +51,8 @@ type Directory interface {
 	Keys(*caller.Caller) []*authn.Key
 }
 
-// Config is what an API is made of. All fields are required except where they say otherwise.
+// Config is what an API is made of. All fields are required except where they say otherwise. The API closes none of it:
+// whoever made it does, after the last request was answered.
 type Config struct {
 	// Admission lets callers in. It is not made here: whatever else serves callers in this process shares it, and with it
 	// what they have left of their rates.
@@ -101,7 +102,8 @@ type Config struct {
 	Tracer trace.Tracer
 }
 
-// API is the handler of all routes. Make it with New.
+// API is the handler of all routes. Make it with New. It is an http.Handler by its Engine, and safe for any number of
+// requests at once.
 type API struct {
 	*endpoint.Engine
 	config   Config
@@ -127,7 +129,8 @@ func describe(routes []endpoint.Route) (json.RawMessage, error) {
 	}})
 }
 
-// newAPI is New with another table of routes, for tests of what no route of this contract does, such as to panic.
+// newAPI is New with another table of routes, for tests of what no route of this contract does, such as to panic. The
+// engine registers its metrics with c.Registerer, so a second API needs another.
 func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -167,7 +170,7 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 }
 
 // complete fills in the defaults and says what is missing. A field that is forgotten is found when the process starts,
-// and not by the first request that needs it.
+// and not by the first request that needs it. It changes the copy that New was given, and nothing of the caller's.
 func (c *Config) complete() error {
 	if c.DocsBaseURL == "" {
 		c.DocsBaseURL = DefaultDocsBaseURL
@@ -197,7 +200,8 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// now is the time as the database keeps it, so that an answer to a write says what a later read says.
+// now is the time as the database keeps it, so that an answer to a write says what a later read says. Otherwise a
+// client that compares the two would find a change that nobody has made.
 func (a *API) now() time.Time { return a.config.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 // timeOrNull prepares t for a response: in UTC, and null if it is zero. "0001-01-01T00:00:00Z" would be taken for a
@@ -210,7 +214,8 @@ func timeOrNull(t time.Time) *time.Time {
 	return &utc
 }
 
-// stringOrNull prepares s for a response: null if it is "".
+// stringOrNull prepares s for a response: null if it is "". The store has "" for none, and no text here means something
+// else when it is empty.
 func stringOrNull(s string) *string {
 	if s == "" {
 		return nil

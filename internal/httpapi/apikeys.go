@@ -29,7 +29,7 @@ type apiKey struct {
 
 // listKeys lists from memory, as listProfiles does: what is listed is what this replica goes by. So a key that was
 // minted a moment ago may not be there yet. Those of the other environment are, because the two belong to one
-// organization.
+// organization. Keys without a hash are not in the index, and so not in the list.
 func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
 	return endpoint.Listed[*authn.Key, apiKey]{
 		Position: func(k *authn.Key) store.Position { return store.Position{At: k.CreatedAt(), ID: string(k.ID())} },
@@ -38,6 +38,7 @@ func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
 }
 
 // apiKeyOf shows a key. LastUsedAt is this replica's own knowledge: to share it would take a write for each request.
+// With several replicas, it is the latest of all their answers that counts.
 func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	return apiKey{
 		ID:     string(k.ID()),

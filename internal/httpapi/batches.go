@@ -26,7 +26,8 @@ type createPosts struct {
 }
 
 // target is one account that a post goes to. Pointers, because what is left out is the request's, and what is empty is
-// the target's own: "text": "" is a post without text.
+// the target's own: "text": "" is a post without text. Neither accountId nor platform is required by the shape, as each
+// makes the other unnecessary; package posting says what is missing.
 type target struct {
 	AccountID    *string           `json:"accountId,omitempty" maxBytes:"1048576" doc:"This, or platform, or both."`
 	Platform     *platform.Name    `json:"platform,omitempty" doc:"Enough if the key reaches one account of it."`
@@ -36,12 +37,14 @@ type target struct {
 	Options      *platform.Options `json:"options,omitempty" doc:"What only this platform knows."`
 }
 
-// firstComment is an object, and not a text, since the reference has it so.
+// firstComment is an object, and not a text, since the reference has it so. An object can get another member without a
+// client noticing.
 type firstComment struct {
 	Text string `json:"text" maxBytes:"60000" doc:"A reply that is published after the post."`
 }
 
 // mediaInput is a file of a post. Its fields are those of posting.Media, in the same order: they are converted at once.
+// What is not taken yet is in it all the same, so that it can be refused by name.
 type mediaInput struct {
 	Kind    string `json:"kind" enum:"image,video"`
 	AltText string `json:"altText,omitempty" maxBytes:"20000" doc:"At most 20000 bytes of UTF-8."`
@@ -84,6 +87,8 @@ func (in *createPosts) draft() posting.Draft {
 		PublishNow: in.PublishNow, ScheduledAt: in.ScheduledAt, ProfileID: in.ProfileID,
 		Targets: make([]posting.Target, 0, len(in.Targets)),
 	}
+	// Pointers are passed on as they are: what is left out and what is empty stay different until package posting has made
+	// a plan.
 	for _, t := range in.Targets {
 		target := posting.Target{
 			AccountID: t.AccountID, Platform: t.Platform, Text: t.Text,
@@ -117,7 +122,8 @@ func mediaOf(items []mediaInput) []posting.Media {
 }
 
 // createPosts publishes, or schedules. A target that its platform refuses is no error: others may have been published
-// by then, and the answer has to name them.
+// by then, and the answer has to name them. The caller is passed beside the operation: a draft is checked by what its
+// caller reaches, a claim is made by who they are.
 func (a *API) createPosts(r *endpoint.Request, in createPosts) (batch, error) {
 	b, err := a.posting.Create(r.Context(), r.Caller(), r.Operation(), in.draft(), endpoint.Answer(r, batchAnswer))
 	return batchOf(b), err
@@ -133,6 +139,7 @@ func batchAnswer(b posting.Batch) (int, batch) {
 }
 
 // batchOf shows the posts of one request. Each has the batch's id, time and schedule: there is no row for a batch.
+// Beside an error it gets the zero Batch, and what it makes of that is not shown.
 func batchOf(b posting.Batch) batch {
 	shown := batch{Status: b.Status(), Results: make([]targetResult, 0, len(b.Posts))}
 	for _, p := range b.Posts {

@@ -22,7 +22,8 @@ var errStorageFull = &problem.Problem{
 }
 
 // explain makes a problem of an error of the rooms below that package endpoint does not know; nil for others. What is
-// wrong with a file is not among them: see fileProblem.
+// wrong with a file is not among them: see fileProblem. Whatever it returns nil for, and the engine does not know
+// either, becomes an internal error: its text stays in the log.
 func explain(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, media.ErrFull):

@@ -36,6 +36,7 @@ type medium struct {
 // mediumOf shows a file. Its URL is absolute, as the reference's is, so it needs to be known where callers reach this
 // API: behind a proxy that ends TLS, the Host they ask for is right and the scheme is not, and PublicURL says it.
 func (a *API) mediumOf(r *endpoint.Request, m store.Media) medium {
+	// The Host header is the caller's own word, and goes back to no one but that caller.
 	base := a.config.PublicURL
 	switch {
 	case base != "":
@@ -72,6 +73,7 @@ func (a *API) listMedia(r *endpoint.Request) (endpoint.Page[medium], error) {
 	}, func(page store.Page) ([]store.Media, bool, error) { return view.Medias(r.Context(), page) })
 }
 
+// getMedia answers from the row alone, as listMedia does.
 func (a *API) getMedia(r *endpoint.Request) (medium, error) {
 	m, err := r.View().Media(r.Context(), r.Param())
 	if err != nil {
@@ -81,13 +83,15 @@ func (a *API) getMedia(r *endpoint.Request) (medium, error) {
 }
 
 // mediaContent sends a file's bytes. A browser that is shown the address downloads it, and runs nothing of it. Its
-// length goes out in the header: a connection that breaks in the middle must not look like a shorter file.
+// length goes out in the header: a connection that breaks in the middle must not look like a shorter file. It is the
+// only response that is not complete before its first byte, so a revocation in the middle resets the stream.
 func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 	view := r.View()
 	m, err := view.Media(r.Context(), r.Param())
 	if err != nil {
 		return posting.OrNotFound(err, posting.ErrNoMedia)
 	}
+	// By the view's own key, of organization and environment: an id alone leads to no bytes.
 	file, err := a.config.Library.Get(r.Context(), view.BlobKey(m.ID))
 	if errors.Is(err, media.ErrNotFound) {
 		return posting.ErrNoMedia // it was deleted since its row was read
@@ -105,6 +109,7 @@ func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 // deleteMedia removes the row first: bytes without a row are swept up later, while a row without bytes would be a file
 // that can be listed, chosen for a post, and not published.
 func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
+	// Set in the transaction, which may run more than once; the last run counts, and is the one that was committed.
 	needed := false // by a post that the caller does not reach
 	gone, err := deleteNamed(r, func(tx *store.Tx, id string) (err error) {
 		needed, err = tx.DeleteMedia(id)
@@ -129,6 +134,7 @@ func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, err
 // If the Idempotency-Key was answered before, the file that comes this time is read only to see whether it is the same.
 // Nothing of it is stored.
 func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
+	// Nothing is decompressed, and a form that is compressed would be said to be broken.
 	if err := endpoint.CheckEncoding(r.HTTP().Header); err != nil {
 		return medium{}, err
 	}
@@ -145,6 +151,7 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if err != nil {
 		return medium{}, err
 	}
+	// The form's fields before the file have been read, so a profile that is wrong there is told before the file is taken.
 	if _, err := a.profileOf(r, named, part); err != nil {
 		return medium{}, err
 	}
@@ -157,6 +164,7 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if err != nil {
 		return medium{}, err
 	}
+	// Once more, and for good: a field behind the file counts as one before it does.
 	if m.ProfileID, err = a.profileOf(r, named, part); err != nil {
 		a.dropBlob(r, r.View().BlobKey(m.ID))
 		return medium{}, err
@@ -180,7 +188,8 @@ func (a *API) profileOf(r *endpoint.Request, named *string, part *filePart) (str
 	return a.profileFor(r, part.profileID)
 }
 
-// contentOf tells an upload from others: its file, and its field.
+// contentOf tells an upload from others: its file, and its field. It takes the place of the body's hash, which
+// boundaries make another one each time that the same form is sent. The query is hashed with it.
 func contentOf(file media.File, part *filePart) string {
 	if part.profileID == nil {
 		return file.SHA256
@@ -205,6 +214,7 @@ func (a *API) receive(r *endpoint.Request, key string, part *filePart) (media.Fi
 // addMedium adds the row of a file that is in the library, or removes the file again.
 func (a *API) addMedium(r *endpoint.Request, m store.Media) (medium, error) {
 	created := func(m store.Media) (int, medium) { return http.StatusCreated, a.mediumOf(r, m) }
+	// An outage before that is the common one, and would otherwise leave each file of each try to be swept.
 	tried := false // a transaction has begun; without one, nothing can have been committed
 	_, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, created),
 		func(_ context.Context, tx *store.Tx) (store.Media, error) {
@@ -220,7 +230,8 @@ func (a *API) addMedium(r *endpoint.Request, m store.Media) (medium, error) {
 }
 
 // replayUpload answers an upload with what was answered before, if the file is the same. All of it is read for that: a
-// file that only begins like the first one is another one.
+// file that only begins like the first one is another one. A file that is another one is a conflict, as another body is
+// for all other writes.
 func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 	file, err := a.config.Library.Look(part)
 	if err != nil {

@@ -59,6 +59,7 @@ func (p *post) appendOpen(b []byte) []byte {
 	return endpoint.AppendTime(append(b, `,"updatedAt":`...), p.UpdatedAt)
 }
 
+// AppendJSON is that of an account within a post. The order is the struct's, as everywhere here.
 func (a *postAccount) AppendJSON(b []byte) []byte {
 	b = endpoint.AppendString(append(b, `{"id":`...), a.ID)
 	b = endpoint.AppendString(append(b, `,"platform":`...), string(a.Platform))
@@ -67,6 +68,7 @@ func (a *postAccount) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
+// AppendJSON is that of an attempt. A retried post may have a hundred, each with what a platform said.
 func (t *attempt) AppendJSON(b []byte) []byte {
 	b = endpoint.AppendString(append(b, `{"id":`...), t.ID)
 	b = strconv.AppendInt(append(b, `,"attemptNumber":`...), int64(t.AttemptNumber), 10)

@@ -17,7 +17,8 @@ import (
 )
 
 // post is one text for one account as the API shows it. A field that has no value is null and present, so that a client
-// can tell "none" from "not told". AppendJSON has the same fields in the same order; a test compares the two.
+// can tell "none" from "not told". AppendJSON has the same fields in the same order; a test compares the two. Who made
+// a post, and what of it is the server's own business (its batch's place, its attempt's id), is not shown.
 type post struct {
 	ID          string            `json:"id"`
 	ProfileID   *string           `json:"profileId" doc:"The profile of its account; null: the organization alone."`
@@ -37,7 +38,8 @@ type post struct {
 	UpdatedAt   time.Time         `json:"updatedAt"`
 }
 
-// postAccount is as much of an account as a list of posts needs, so that a client does not ask for each.
+// postAccount is as much of an account as a list of posts needs, so that a client does not ask for each. What else
+// there is of an account is asked for by its id.
 type postAccount struct {
 	ID                string        `json:"id"`
 	Platform          platform.Name `json:"platform"`
@@ -52,6 +54,7 @@ type mediaRef struct {
 	AltText string  `json:"altText,omitempty"`
 }
 
+// mediaRefsOf shows a post's files. None are an empty list and not null.
 func mediaRefsOf(media []store.MediaRef) []mediaRef {
 	refs := make([]mediaRef, 0, len(media))
 	for _, m := range media {
@@ -104,7 +107,8 @@ func (a *API) postOf(p store.Post) post {
 	return shown
 }
 
-// attemptOf shows an attempt. One that still runs has neither failed nor succeeded.
+// attemptOf shows an attempt. One that still runs has neither failed nor succeeded. What the platform said is shown as
+// it came, so that a client can look for what its codes do not say.
 func attemptOf(t store.Attempt) attempt {
 	shown := attempt{
 		ID:            t.ID,
@@ -122,6 +126,8 @@ func attemptOf(t store.Attempt) attempt {
 // Values of the filters, and of what is shown. Platforms and statuses of batches come from the rooms that own them: one
 // that is added there is in the document without anybody thinking of it.
 var (
+	// Of all platforms, and not of those that are enabled: posts of one that was switched off are still there to be
+	// listed.
 	platformNames = catalog.All.Names()
 	postStatuses  = texts(
 		store.Queued, store.Publishing, store.Published, store.Failed, store.Rejected, store.Canceled,
@@ -227,7 +233,8 @@ type editPost struct {
 	Media       *[]mediaInput `json:"media,omitempty"`
 }
 
-// editPost answers with the post as it is after the change, so that nobody has to ask for it.
+// editPost answers with the post as it is after the change, so that nobody has to ask for it. New media are looked up
+// through the caller's view, as a new post's are.
 func (a *API) editPost(r *endpoint.Request, in editPost) (post, error) {
 	change := posting.Change{ScheduledAt: in.ScheduledAt, Text: in.Text}
 	if in.Media != nil {
@@ -260,6 +267,7 @@ type retryPost struct {
 }
 
 // queued is a post that waits to be published again. It is as little as the reference answers: GET has the rest.
+// Whether the job has run by the time that a client reads this, only a GET can tell.
 type queued struct {
 	ID          string     `json:"id"`
 	Status      string     `json:"status" enum:"queued"`

@@ -23,6 +23,7 @@ type profile struct {
 	UpdatedAt time.Time `json:"updatedAt"`
 }
 
+// profileOf shows a profile. Times of Kubernetes come in the process' time zone.
 func profileOf(p *caller.Profile) profile {
 	return profile{
 		ID:        p.ID,
@@ -33,7 +34,8 @@ func profileOf(p *caller.Profile) profile {
 	}
 }
 
-// listProfiles lists from memory. A key that is pinned to a profile sees that one alone.
+// listProfiles lists from memory. A key that is pinned to a profile sees that one alone. Profiles of both environments
+// are the same: an organization has one set of them.
 func (a *API) listProfiles(r *endpoint.Request) (endpoint.Page[profile], error) {
 	return endpoint.Listed[*caller.Profile, profile]{
 		Position: func(p *caller.Profile) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
@@ -41,6 +43,7 @@ func (a *API) listProfiles(r *endpoint.Request) (endpoint.Page[profile], error) 
 	}.Items(r, a.config.Directory.Profiles(r.Caller()))
 }
 
+// getProfile answers from the index, as listProfiles does.
 func (a *API) getProfile(r *endpoint.Request) (profile, error) {
 	p, err := a.findProfile(r, r.Param())
 	if err != nil {
@@ -50,7 +53,8 @@ func (a *API) getProfile(r *endpoint.Request) (profile, error) {
 }
 
 // findProfile returns the profile with an id that the caller has named, if the caller may see it. One that belongs to
-// somebody else, and one that never was, are the same mistake: 404, wherever it is named.
+// somebody else, and one that never was, are the same mistake: 404, wherever it is named. The Caller looks, since it
+// knows whether it is confined to a profile; the Directory only lists.
 func (a *API) findProfile(r *endpoint.Request, id string) (*caller.Profile, error) {
 	p := r.Caller().FindProfile(a.config.Directory, id)
 	if p == nil {
@@ -74,7 +78,7 @@ func (a *API) profileFor(r *endpoint.Request, named *string) (string, error) {
 
 // viewOfQuery is what the caller reaches, narrowed to the profile that the parameter profileId names, if there is one.
 // An empty profileId is one that does not exist, and not none: a script whose variable is not set must not list
-// everything.
+// everything. A key that is pinned may name its own profile, which changes nothing.
 func (a *API) viewOfQuery(r *endpoint.Request, query url.Values) (*store.View, error) {
 	if !query.Has(profileParam.Name) {
 		return r.View(), nil

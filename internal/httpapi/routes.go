@@ -75,7 +75,8 @@ func (a *API) postRoutes() []endpoint.Route {
 }
 
 // mediaRoutes are about uploaded files. A file comes first and a post names it: an upload may take minutes, and should
-// be sent again by itself if it fails.
+// be sent again by itself if it fails. The bytes have a path of their own, so that a client that only lists pays for
+// none.
 func (a *API) mediaRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
@@ -83,7 +84,8 @@ func (a *API) mediaRoutes() []endpoint.Route {
 			Summary: "Upload an image or a video",
 			Detail: "As multipart/form-data, with the file as the part named file. What it is, its own bytes tell. " +
 				"profileId may be in the query or a field of the form, before the file or after it.",
-			Query:   []endpoint.Parameter{{Name: "profileId", Description: "The profile that the file is to belong to."}},
+			Query: []endpoint.Parameter{{Name: "profileId", Description: "The profile that the file is to belong to."}},
+			// A file may be of a profile, whose id is in query or form; the 404 is for that.
 			Success: []int{http.StatusCreated}, Refuses: []int{http.StatusNotFound},
 			Endpoint: endpoint.Uploads(a.uploadMedia),
 		},
@@ -104,7 +106,8 @@ func (a *API) mediaRoutes() []endpoint.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/media/{id}/content", ID: "getMediaContent",
 			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
-			Summary:  "Get a media file's bytes",
+			Summary: "Get a media file's bytes",
+			// Streamed: a file is never in memory as a whole.
 			Endpoint: endpoint.Streams("", a.mediaContent), // each file has a type of its own
 		},
 		{
@@ -117,7 +120,8 @@ func (a *API) mediaRoutes() []endpoint.Route {
 }
 
 // accountRoutes are about connected accounts. To connect one takes two requests, because what a platform asks for, it
-// says itself: a client shows the fields of the first answer, and sends them with the second request.
+// says itself: a client shows the fields of the first answer, and sends them with the second request. Connecting is a
+// write although nothing is stored by the first request: it may have a platform begin something.
 func (a *API) accountRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
@@ -204,6 +208,8 @@ func (a *API) keyRoutes() []endpoint.Route {
 			Endpoint: endpoint.RefusesAll(errKeysCannotManageKeys),
 		},
 		{
+			// A key that could revoke keys would let whoever has one take the others out of service. The id is not looked at, so
+			// nobody finds out which there are.
 			Method: http.MethodDelete, Path: "/v1/api-keys/{id}", ID: "revokeApiKey", Access: admission.KeyOnly,
 			Summary: "Revoke an API key: not with an API key",
 			Detail: "Always refused, whether the key exists or not. Revoke a key by deleting its ApiKey resource, or in " +
@@ -219,11 +225,14 @@ func (a *API) serverRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
 			Method: http.MethodGet, Path: "/v1/openapi.json", ID: "openapi", Access: admission.Anyone,
-			Summary:  "This document",
+			Summary: "This document",
+			// A proxy may keep it, as there is nobody's data in it. Five minutes: a client that is generated after a release
+			// should see that release.
 			Cache:    "public, max-age=300", // the same for everyone, until the next release
 			Endpoint: endpoint.Returns(a.openAPI),
 		},
 		{
+			// Outside of /v1, with the names that Kubernetes' own components have for them.
 			Method: http.MethodGet, Path: "/healthz", ID: "healthz", Access: admission.Anyone,
 			Summary:  "Is the process alive?",
 			Endpoint: endpoint.Returns(a.healthz),

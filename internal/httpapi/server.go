@@ -12,10 +12,11 @@ import (
 )
 
 // openAPI answers with the OpenAPI document. It is made once, when the process starts: a table of routes that can't be
-// described must not be found out by a caller.
+// described must not be found out by a caller. The bytes are shared by all answers, and written to by none.
 func (a *API) openAPI(*endpoint.Request) (json.RawMessage, error) { return a.document, nil }
 
-// health is the body of a probe that succeeds. Kubelets look at the status alone; the body is for people.
+// health is the body of a probe that succeeds. Kubelets look at the status alone; the body is for people. A probe that
+// fails has an error body, as every answer of this API does.
 type health struct {
 	Status string `json:"status" enum:"ok"`
 }
@@ -34,7 +35,8 @@ var errNotReady = &problem.Problem{
 }
 
 // readyz tells load balancers whether to send requests here. Draining is asked first: a process that is about to stop
-// is not to be waited for, whatever else it lacks.
+// is not to be waited for, whatever else it lacks. A replica that is not ready goes on answering what reaches it:
+// whether a request can be let in is decided for each.
 func (a *API) readyz(*endpoint.Request) (health, error) {
 	switch {
 	case a.config.Draining():

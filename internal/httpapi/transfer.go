@@ -90,6 +90,7 @@ const (
 // not parsed by net/http's ParseMultipartForm because that one stores all of it first.
 func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	contentType := r.HTTP().Header.Get("Content-Type")
+	// The boundary is in the header alone (RFC 7578 section 4.1), so a body without that header can't be read at all.
 	mediaType, params, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != "multipart/form-data" || params["boundary"] == "" {
 		return nil, errMultipart
@@ -153,6 +154,7 @@ func (p *filePart) field(part *multipart.Part) error {
 }
 
 // Read makes whatever is wrong with the body the caller's problem. The library would take it for its storage's failure.
+// io.EOF is the end of the part and not of the body, which end reads.
 func (p *filePart) Read(b []byte) (int, error) {
 	n, err := p.Part.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -181,7 +183,8 @@ func (p *filePart) end() error {
 
 // uploadBody reads the body of a request for as long as some of it keeps coming, within uploadWithin, and up to a
 // number of bytes. The library bounds the file alone, and the multipart reader skips without end what comes before the
-// first boundary.
+// first boundary. It reports no reason itself, since the multipart reader wraps or replaces what it is given: problem
+// tells it afterwards.
 type uploadBody struct {
 	r    *endpoint.Request
 	now  func() time.Time
@@ -193,7 +196,8 @@ type uploadBody struct {
 	headerBy   time.Time // when it has to have begun
 }
 
-// nextPart finds the next part. Raw: NextPart would decode quoted-printable, and so change the bytes.
+// nextPart finds the next part. Raw: NextPart would decode quoted-printable, and so change the bytes. The bounds begin
+// anew with each part, since fields may stand before and behind the file.
 func (b *uploadBody) nextPart(reader *multipart.Reader) (*multipart.Part, error) {
 	b.inHeader, b.headerLeft, b.headerBy = true, partHeader, b.now().Add(stallAfter)
 	part, err := reader.NextRawPart()
@@ -230,7 +234,8 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 }
 
 // problem is why the body could not be read to its end. Errors of the multipart reader are not told apart: whether the
-// form is broken or the connection, the caller sends it again.
+// form is broken or the connection, the caller sends it again. What this side has stopped for is asked first: the
+// multipart reader's error is only what it made of that.
 func (b *uploadBody) problem() error {
 	switch {
 	case b.left < 0:
@@ -249,6 +254,8 @@ type deadlinePerWrite struct {
 	now func() time.Time
 }
 
+// Write sets the time for this write alone. io.Copy writes 32 KiB at a time, so a reader who takes a kilobyte a second
+// goes on getting the file.
 func (w deadlinePerWrite) Write(p []byte) (int, error) {
 	w.r.SetWriteDeadline(w.now().Add(stallAfter))
 	return w.Writer.Write(p)

@@ -10,7 +10,8 @@ import (
 )
 
 // whoami describes the key of a request. Clients ask for it more than for all else, and nothing of it needs the
-// database: it is what is measured when the price of admission is (make bench).
+// database: it is what is measured when the price of admission is (make bench). Every member is always there, so that a
+// client needs no case for one that is missing.
 type whoami struct {
 	Organization organizationRef `json:"organization"`
 	Profile      *profileRef     `json:"profile" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
