@@ -21,7 +21,8 @@ import (
 )
 
 // AccessLog says which requests leave an entry in the log. A 500 leaves one always, and a refusal leaves one in the
-// audit log instead.
+// audit log instead. What all three have in common is for those who look after the server: a mistake of ours, or
+// somebody who tries keys.
 type AccessLog string
 
 // The choices.
@@ -54,10 +55,13 @@ type sampledLog struct {
 	suppressed atomic.Int64 // entries left out since the last one that was written
 }
 
+// newSampledLog lets a second's worth through at once, since what goes wrong does so in bursts.
 func newSampledLog(logger *slog.Logger) *sampledLog {
 	return &sampledLog{Logger: logger, limit: rate.NewLimiter(maxEntries, maxEntries)}
 }
 
+// newAccessLog makes a logger for each class there is, so that write looks up and never makes one: it runs on any
+// goroutine.
 func newAccessLog(c Config) *accessLog {
 	l := &accessLog{
 		mode: c.AccessLog, keys: keyPattern(c.KeyFormat),
@@ -98,6 +102,8 @@ func (e *Engine) describeRefusal(r *Request, class string) []slog.Attr {
 	attrs := []slog.Attr{slog.String("event", "request.refused"), slog.String("refusal", class)}
 	if r.Caller().Nobody() {
 		actor, organization := e.config.Admission.Presented(r.http.Header["Authorization"])
+		// Nobody is recognised, so the key is looked up by what was sent, though it is refused: it may be one that is
+		// deleted.
 		attrs = append(attrs, actorAttrs(actor, organization)...)
 	}
 	return attrs

@@ -79,6 +79,7 @@ func peer(s string) netip.Addr {
 	return address.Unmap()
 }
 
+// isTrusted is false for the zero Addr, which no prefix contains: trust ends where an address can't be read.
 func isTrusted(address netip.Addr, trusted []netip.Prefix) bool {
 	for _, prefix := range trusted {
 		if prefix.Contains(address) {

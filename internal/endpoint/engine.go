@@ -69,7 +69,7 @@ type Config struct {
 }
 
 // Engine is the handler of all routes. Make it with New. After that nothing of it changes but policy, so any number of
-// requests may run at once.
+// requests may run at once. It holds no connection and no goroutine, so there is nothing to close.
 type Engine struct {
 	config   Config
 	router   router
@@ -179,6 +179,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		engine: e, http: hr, id: e.requestID(hr.Header["X-Request-Id"]),
 		start: e.config.Clock.Now(), answer: answer{body: newBody()},
 	}
+	// Before anything can go wrong, so that a request that is refused has a span too.
 	e.beginSpan(r)
 	err := e.run(w, r)
 	switch {
@@ -223,6 +224,7 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 			err = cutShort(cut, err)
 		}
 	}()
+	// Before admission: what the caller needs depends on the route, and which routes there are is no secret.
 	if err := e.router.find(r); err != nil {
 		return err
 	}
@@ -257,6 +259,8 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 
 // admit lets the caller in, in r.http's context: r.Context is made of what comes of it.
 func (e *Engine) admit(r *Request) error {
+	// All values of the header: two of them are refused. Get would take the first, and a proxy may have looked at the
+	// second.
 	credentials := admission.Credentials{Authorization: r.http.Header["Authorization"], From: r}
 	if e.config.SessionToken != nil {
 		credentials.Session = e.config.SessionToken(r.http)
@@ -313,6 +317,7 @@ func (e *Engine) holdsKey(s string) bool {
 // way to write it.
 const maxWord = 32
 
+// hasLongWord counts letters and digits in a row, so that a UUID with its hyphens passes.
 func hasLongWord(s string) bool {
 	word := 0
 	for _, c := range []byte(s) {

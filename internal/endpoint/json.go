@@ -15,6 +15,7 @@ import (
 // Appender is a response that is asked for so often that it writes its own JSON: the bytes that encoding/json would
 // write. The library that decodes here writes them too, but takes 2.3 times as long for a whoami and 2.8 for a post, at
 // best: with tokens and without reflection. That is 2 % of either request, and a fifth of what a whoami may cost us.
+// Tests compare it with encoding/json for each shape that has it.
 type Appender interface{ AppendJSON(b []byte) []byte }
 
 // AppendString appends a string's JSON. What is ASCII without escapes, as nearly all is, is copied; the library escapes

@@ -80,6 +80,7 @@ func (l Listed[S, T]) Rows(
 func (l Listed[S, T]) Items(r *Request, items []S) (Page[T], error) {
 	return l.Rows(r, nil, func(page store.Page) ([]S, bool, error) {
 		if page.After != (store.Position{}) {
+			// By halving, which needs the listing's order: a Directory promises it.
 			isNext := func(i int) bool { return isAfter(l.Position(items[i]), page.After) }
 			items = items[sort.Search(len(items), isNext):]
 		}
@@ -95,6 +96,7 @@ func (l Listed[S, T]) page(items []S, more bool) Page[T] {
 		p.Data = append(p.Data, l.Show(item))
 	}
 	switch {
+	// A search may stop after a row that it does not show, and must not look at it again.
 	case more && l.Stopped != nil:
 		next := cursorOf(l.Stopped())
 		p.NextCursor = &next
@@ -135,7 +137,8 @@ func readPage(t *Route, query url.Values) (store.Page, error) {
 }
 
 // isAfter tells whether p comes later in a listing than q. It must agree with the order of the statements of package
-// store, and of the Directory's listings.
+// store, and of the Directory's listings. Newest first, then by descending id, so what is later in the list has the
+// smaller of either.
 func isAfter(p, q store.Position) bool {
 	if c := p.At.Compare(q.At); c != 0 {
 		return c < 0
@@ -143,7 +146,8 @@ func isAfter(p, q store.Position) bool {
 	return p.ID < q.ID
 }
 
-// maxCursor is the length in characters above which a cursor is not even decoded. cursorOf writes some 90.
+// maxCursor is the length in characters above which a cursor is not even decoded. cursorOf writes some 90. An id may
+// have 128 characters, which is some 210 with the time and in base64.
 const maxCursor = 256
 
 var cursorEncoding = base64.RawURLEncoding.Strict()

@@ -37,6 +37,7 @@ type metrics struct {
 	cut       prometheus.Counter
 }
 
+// newMetrics registers them; the error says that somebody has registered one of that name before.
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -124,6 +125,7 @@ func (e *Engine) beginSpan(r *Request) {
 	if values := r.http.Header["Traceparent"]; len(values) == 1 {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": values[0]})
 	}
+	// Its name is set at the end, when the route is known.
 	ctx, r.span = e.config.Tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
 	r.http = r.http.WithContext(ctx)
 }
@@ -135,6 +137,7 @@ func (e *Engine) endSpan(r *Request) {
 		return
 	}
 	defer r.span.End()
+	// What is not sampled pays for no attributes.
 	if !r.span.IsRecording() {
 		return
 	}

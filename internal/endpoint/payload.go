@@ -61,7 +61,8 @@ func CheckEncoding(h http.Header) error {
 }
 
 // readPayload reads a request's body, if it is JSON and not too large. No body is an empty one. It reads all of it
-// before anything is decoded, because the claim of an Idempotency-Key needs its hash.
+// before anything is decoded, because the claim of an Idempotency-Key needs its hash. reserve takes room for so many
+// bytes that are going to be held, and its problem ends the reading.
 func readPayload(r *http.Request, reserve func(int64) error) ([]byte, error) {
 	if err := CheckEncoding(r.Header); err != nil {
 		return nil, err
@@ -95,6 +96,7 @@ func readWithin(body io.Reader, length int64, reserve func(int64) error) ([]byte
 	text := make([]byte, 0, size)
 	for {
 		if len(text) == cap(text) {
+			// Doubled, so that a body of a megabyte is copied a few times and not with each read.
 			more := int64(min(2*cap(text), maxPayload+1))
 			if err := reserve((more - int64(cap(text))) * perPayload); err != nil {
 				return nil, err
@@ -114,7 +116,9 @@ func readWithin(body io.Reader, length int64, reserve func(int64) error) ([]byte
 	}
 }
 
-// checkDeclared wants a Content-Type to be that of JSON, which is UTF-8 (RFC 8259 section 8.1).
+// checkDeclared wants a Content-Type to be that of JSON, which is UTF-8 (RFC 8259 section 8.1). A body without a
+// Content-Type is refused too: a browser's form of another site can be sent without a question only with the types that
+// HTML has (Fetch, "CORS-safelisted"), and JSON is none of them.
 func checkDeclared(values []string) error {
 	if len(values) != 1 {
 		return errNotJSON
@@ -170,7 +174,8 @@ func decodeJSON(payload []byte, into any) error {
 	}
 }
 
-// maxRule is the length in bytes above which what a caller made up is no rule: it would be logged, and sent back.
+// maxRule is the length in bytes above which what a caller made up is no rule: it would be logged, and sent back. It is
+// in the log, and part of a URL in the answer.
 const maxRule = 100
 
 // RuleAt writes a place in a body as a rule: "targets.0.text", or "body" for the whole. The names of unknown members

@@ -177,6 +177,7 @@ type problems struct {
 	scopes    map[v1alpha1.Scope]*problem.Problem // what a caller is told who lacks one
 }
 
+// newProblems makes what can be made before the first request: the texts depend on nothing but the configuration.
 func newProblems(c Config) problems {
 	ps := problems{
 		docs:      strings.TrimRight(c.DocsBaseURL, "/"),
@@ -301,7 +302,8 @@ type ErrorBody struct {
 }
 
 // Busy is the body of the answer to whoever there is no room for, so that not even their request is read. Its requestId
-// is the same for all of them.
+// is the same for all of them. It is for package serve, which answers without this engine when it has too many
+// connections.
 func (e *Engine) Busy() []byte {
 	b := newBody()
 	defer b.free()

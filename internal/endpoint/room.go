@@ -63,6 +63,7 @@ func newRoom(most int64, registerer prometheus.Registerer) (*room, error) {
 		Help: "Requests refused because running ones hold as much memory as they may, by whose: " +
 			"those of one organization, or all.",
 	}, []string{"of"})
+	// Both counters from the start: a rate over a series that begins with its first event misses that event.
 	m := &room{
 		most: most, share: map[string]int64{},
 		full: refused.WithLabelValues("all"), ownFull: refused.WithLabelValues("organization"),
@@ -76,7 +77,8 @@ func newRoom(most int64, registerer prometheus.Registerer) (*room, error) {
 	})))
 }
 
-// take gives n bytes to an organization, or a problem. Nobody waits: whoever did would hold what they have.
+// take gives n bytes to an organization, or a problem. Nobody waits: whoever did would hold what they have. The
+// organization's own share is asked first, so that one that sends too much is told so even while the server is full.
 func (m *room) take(organization string, n int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,6 +95,7 @@ func (m *room) take(organization string, n int64) error {
 	return nil
 }
 
+// give takes back what take gave. Organizations that hold nothing are forgotten: any number of them may come by.
 func (m *room) give(organization string, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -111,7 +114,9 @@ func (r *Request) reserve(n int64) error {
 	return nil
 }
 
-// holdAnswer reserves room for the encoded answer, if it is large: its caller may take their time to read it.
+// holdAnswer reserves room for the encoded answer, if it is large: its caller may take their time to read it. It is
+// asked for once the answer exists, so for a moment there is more than is counted; to know its size before would take
+// encoding it twice.
 func (r *Request) holdAnswer() error {
 	if size := r.answer.body.buffer.Cap(); size > smallAnswer {
 		return r.reserve(int64(size))
@@ -119,7 +124,8 @@ func (r *Request) holdAnswer() error {
 	return nil
 }
 
-// release gives back what the request holds.
+// release gives back what the request holds. It runs once, when the response has been handed to net/http, whose own
+// buffers are small.
 func (r *Request) release() {
 	if r.held > 0 {
 		r.engine.room.give(r.Caller().Organization.ID, r.held)

@@ -79,7 +79,8 @@ func (e *Endpoint) Changes() bool { return e.change != nil || e.upload != nil }
 // Takes returns the type of the JSON body that it reads; nil: it reads none.
 func (e *Endpoint) Takes() reflect.Type { return e.request }
 
-// Returns makes an endpoint of a typed handler that changes nothing.
+// Returns makes an endpoint of a typed handler that changes nothing. It has no commit point: whatever the caller's key
+// becomes meanwhile, nothing is left behind.
 func Returns[T any](handle func(*Request) (T, error)) Endpoint {
 	return Endpoint{
 		response: reflect.TypeFor[T](),
@@ -102,6 +103,7 @@ func Writes[In, Out any](handle func(*Request, In) (Out, error)) Endpoint {
 	e.change = func(r *Request, payload []byte) (any, error) {
 		var in In
 		if e.request != nil {
+			// Before decoding, which is what costs the memory.
 			if err := checkValues(payload); err != nil {
 				return nil, err
 			}
@@ -114,7 +116,8 @@ func Writes[In, Out any](handle func(*Request, In) (Out, error)) Endpoint {
 	return e
 }
 
-// Uploads makes an endpoint of a typed handler that changes something and reads the request's body by itself.
+// Uploads makes an endpoint of a typed handler that changes something and reads the request's body by itself. It is
+// told from Writes by its body, which is not held in memory and so can't be hashed before the claim.
 func Uploads[Out any](handle func(*Request) (Out, error)) Endpoint {
 	return Endpoint{
 		response: reflect.TypeFor[Out](),
@@ -145,7 +148,8 @@ type router struct {
 	metrics   *metrics
 }
 
-// resource is a path with its methods.
+// resource is a path with its methods. A 405 and the Allow header are of the path, so methods stand together here and
+// not in a map of both.
 type resource struct {
 	pattern  string // as in the route table: it is also the value of the metrics' label
 	methods  map[string]*Route
@@ -183,7 +187,8 @@ func (rt *router) add(t Route) {
 	res.allow = strings.Join(allowed, ", ")
 }
 
-// resource returns that of a pattern, made if it is new.
+// resource returns that of a pattern, made if it is new. Patterns that differ in the parameter's name alone are one
+// resource, of the first one's name.
 func (rt *router) resource(pattern string) *resource {
 	before, name, after := cutParam(pattern)
 	res := rt.exact[pattern]

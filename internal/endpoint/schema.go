@@ -55,7 +55,8 @@ func (d *Description) valuesOf(t reflect.Type) []any {
 	return enumOf(d.Enums[t])
 }
 
-// embed gives the schema of a struct the properties of one that is embedded in it.
+// embed gives the schema of a struct the properties of one that is embedded in it. An unexported embedded struct's
+// fields are encoded all the same, as encoding/json promotes them.
 func (d *Description) embed(registry huma.Registry, s *huma.Schema, t reflect.Type) {
 	embedded := huma.SchemaFromType(registry, t)
 	d.alignWithEncoding(registry, embedded, t)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// stream is the response of a route that writes it while it makes it.
+// stream is the response of a route that writes it while it makes it. It is an io.Writer for the handler, and lets
+// nothing else of the response be reached.
 type stream struct {
 	w    http.ResponseWriter
 	r    *Request
@@ -28,6 +29,7 @@ func (r *Request) SetFile(contentType string, size int64) {
 func (r *Request) SetWriteDeadline(next time.Time) { _ = r.connection.SetWriteDeadline(next) }
 
 // stream lets the route write its answer. Once r.answer.streaming is set, an error can no longer be told to the caller.
+// stop runs before the connection is net/http's again, whatever the handler ended with.
 func (e *Engine) stream(w http.ResponseWriter, r *Request) error {
 	if err := r.reserve(streamBytes); err != nil {
 		return err

@@ -56,7 +56,8 @@ func checkTexts(size int, into any) error {
 	return checkText(reflect.ValueOf(into), maxString, "")
 }
 
-// checkText looks at v and all that is in it. most is how long it may be; at is where it stands.
+// checkText looks at v and all that is in it. most is how long it may be; at is where it stands. It goes over what was
+// decoded, and so sees lengths without escapes, as they are stored.
 func checkText(v reflect.Value, most int, at jsontext.Pointer) error {
 	switch v.Kind() {
 	case reflect.String:
@@ -101,6 +102,7 @@ func checkEntries(v reflect.Value, most int, at jsontext.Pointer) error {
 	return nil
 }
 
+// checkFields goes by the names in JSON, since a rule names a member as its caller wrote it.
 func checkFields(v reflect.Value, at jsontext.Pointer) error {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)

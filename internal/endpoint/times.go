@@ -35,6 +35,7 @@ func badTime(rule, text string) *problem.Problem {
 	return problem.NewInvalid(rule, at+" is not a time.", sampleTimes)
 }
 
+// isTime takes what the decoders take: nanoseconds are optional when they are parsed.
 func isTime(text string) bool {
 	_, err := time.Parse(time.RFC3339Nano, text)
 	return err == nil

@@ -23,7 +23,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// writing is what a request that changes something has beside the others.
+// writing is what a request that changes something has beside the others. It is apart from Request because reads, of
+// which there are most, have none.
 type writing struct {
 	write.Operation
 	stored   *store.Stored // what was answered before; nil: nothing, or it has not been looked for
@@ -89,7 +90,8 @@ func idempotencyKey(values []string) (string, error) {
 	return text, nil
 }
 
-// printable tells whether s is printable ASCII, spaces included: what a structured field's string may hold.
+// printable tells whether s is printable ASCII, spaces included: what a structured field's string may hold. RFC 9651
+// section 3.3.3 allows %x20-7E.
 func printable(s string) bool {
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' {
@@ -260,6 +262,7 @@ func (e *Engine) end(r *Request, err error) {
 	stored := store.Stored{Status: r.answer.successStatus(), Body: r.answer.body.buffer.Bytes()}
 	if err != nil {
 		p := e.problems.of(err)
+		// Whoever was cut is told 401 in any case: to store another answer for them would be to say two things.
 		if !p.final() || r.writing.BodyHash == "" || r.admitted.Err() != nil {
 			r.writing.End(ctx, nil)
 			return
