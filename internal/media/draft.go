@@ -26,7 +26,8 @@ type draft struct {
 	named   bool // it has its name, and may have to lose it again
 }
 
-// draft begins a file. If ctx has ended by the time at which the writer is closed, nothing is kept.
+// draft begins a file. If ctx has ended by the time at which the writer is closed, nothing is kept. One part at a time
+// (MaxConcurrency), because each that is under way holds partSize in memory.
 func (l *Library) draft(ctx context.Context, key, contentType string) (*draft, error) {
 	d := &draft{library: l}
 	writer, err := l.bucket.NewWriter(ctx, key, &blob.WriterOptions{
@@ -41,7 +42,7 @@ func (l *Library) draft(ctx context.Context, key, contentType string) (*draft, e
 }
 
 // keep gives the file its name. A row of the database will say that the file is there, so both must survive a power
-// failure: first the bytes, then the name.
+// failure: first the bytes, then the name. A bucket has no second step: when it has confirmed the upload, it has it.
 func (d *draft) keep() error {
 	if d.temp != nil {
 		if err := d.temp.Sync(); err != nil {

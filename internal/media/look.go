@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// sniffed is the number of leading bytes by which the type is told. The signatures of all Types lie well within.
+	// sniffed is the number of leading bytes by which the type is told. The signatures of all Types lie well within. It is
+	// what mimetype itself reads at most, by default.
 	sniffed = 3072
 	// maxHeader bounds the bytes of an image that are read to find its dimensions. Colour profiles and previews may come
 	// before those.
@@ -38,7 +39,8 @@ var headers = map[string]func(io.Reader) (image.Config, error){
 }
 
 // look finds the content type of a file by its own bytes, and checks the header of an image. It sets rest, which puts
-// the bytes that were looked at back in front of those still to come.
+// the bytes that were looked at back in front of those still to come. It comes before anything is written, so a file
+// that is refused costs no storage.
 func (u *upload) look() (contentType string, err error) {
 	buffered := bufio.NewReaderSize(u, sniffed)
 	u.rest = buffered
@@ -69,6 +71,7 @@ func (u *upload) look() (contentType string, err error) {
 
 // typeOf returns which of Types a file is that begins with these bytes; "": none of them.
 func typeOf(begin []byte) string {
+	// Neither the file's name nor the Content-Type of its part is asked: both are the sender's word.
 	found := mimetype.Detect(begin)
 	if found.Is("image/apng") { // a PNG that has more frames behind its first; whoever does not know of them shows that
 		return "image/png"
@@ -80,7 +83,8 @@ func typeOf(begin []byte) string {
 	return Types[i]
 }
 
-// checkDimensions returns what is wrong with an image by its header, or by err, which reading that header gave.
+// checkDimensions returns what is wrong with an image by its header, or by err, which reading that header gave. Which
+// of the two it is makes a difference to the sender: a broken file is to be sent again, a large one made smaller.
 func checkDimensions(config image.Config, err error) error {
 	var unsupported png.UnsupportedError
 	switch {

@@ -39,7 +39,8 @@ var (
 	ErrNotFound    = errors.New("there is no such file")
 )
 
-// Types are the content types that are taken: those that a platform publishes.
+// Types are the content types that are taken: those that a platform publishes. The order is that in which a caller is
+// told of them.
 var Types = []string{"image/jpeg", "image/png", "image/gif", "image/webp", "video/mp4", "video/quicktime"}
 
 // eachAtOnce is the number of keys that Each hands over at a time. Whoever gets them asks the database about all of
@@ -47,7 +48,7 @@ var Types = []string{"image/jpeg", "image/png", "image/gif", "image/webp", "vide
 const eachAtOnce = 500
 
 // Library is where the files of one process are. Several processes may share what is behind it. It is safe for
-// concurrent use.
+// concurrent use. It knows of no organizations: whose a file is, its key says, which package store makes.
 type Library struct {
 	bucket  *blob.Bucket
 	folder  string // absolute; "": the files are in a bucket of S3
@@ -74,6 +75,7 @@ func open(ctx context.Context, text string) (bucket *blob.Bucket, folder string,
 		return nil, "", err
 	}
 	switch {
+	// A host in a file URL is another machine's (RFC 8089 section 2), and that can't be opened.
 	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && u.Path != "":
 		bucket, err = fileblob.OpenBucket(u.Path, &fileblob.Options{
 			CreateDir:   true,
@@ -100,7 +102,8 @@ func (l *Library) Close() error {
 	return nil
 }
 
-// Get opens a file for reading. The error is ErrNotFound or ErrUnavailable.
+// Get opens a file for reading. The error is ErrNotFound or ErrUnavailable. Whoever reads closes it. An error in the
+// middle comes from the reader, as the storage has it.
 func (l *Library) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	if !validKey(key) {
 		return nil, ErrNotFound
@@ -112,7 +115,8 @@ func (l *Library) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// Delete removes a file. It succeeds for one that is not there, so that it can be tried again.
+// Delete removes a file. It succeeds for one that is not there, so that it can be tried again. A key that no file can
+// have is not there either, and so is no error.
 func (l *Library) Delete(ctx context.Context, key string) error {
 	if !validKey(key) {
 		return nil
@@ -171,7 +175,7 @@ func (l *Library) storageError(verb, key string, err error) error {
 }
 
 // isFull tells whether there is no room for more: on the disk, in the quota, by the limit of a file's size, or in the
-// bucket (507, RFC 4918 section 11.5).
+// bucket (507, RFC 4918 section 11.5). S3's own API has no such status, but servers that speak it have.
 func isFull(err error) bool {
 	var answer interface{ HTTPStatusCode() int }
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) ||
@@ -180,7 +184,8 @@ func isFull(err error) bool {
 
 // checkFolder returns an error if the library's folder is away, as when its volume is not mounted. Without this check
 // every file would seem to be missing, and new files would go to the place at which the volume is mounted later, where
-// it hides them.
+// it hides them. It is a moment's look, and not a promise: a volume may go right after it, and then the write itself
+// fails.
 func (l *Library) checkFolder() error {
 	if l.folder == "" {
 		return nil

@@ -17,7 +17,8 @@ type File struct {
 }
 
 // Put streams a file into the library, under a key that nothing has yet. Afterwards all of it is there or, with an
-// error, nothing. The error is one of this package or what r returned. Memory is bounded, whatever the file's size.
+// error, nothing. The error is one of this package or what r returned. Memory is bounded, whatever the file's size. On
+// a disk it is there for good: file and folder are synced before it returns, as the row that follows is.
 func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error) {
 	if !validKey(key) {
 		return File{}, fmt.Errorf("write file %q: that is no key", key)
@@ -46,6 +47,8 @@ func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error
 			}
 		}
 	}()
+	// The hash is taken of the bytes on their way, and not of what was stored: what a disk makes of them is not looked at
+	// again.
 	file, err := in.copyTo(d.writer)
 	file.ContentType = contentType
 	if err == nil {
@@ -62,6 +65,7 @@ func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error
 }
 
 // Look returns what Put would, and keeps nothing. A request that is sent again is compared with the first one by this.
+// All of the file is read, as its hash is of all of it.
 func (l *Library) Look(r io.Reader) (File, error) {
 	in := newUpload(r, l.maxSize)
 	contentType, err := in.look()

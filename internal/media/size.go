@@ -15,5 +15,5 @@ const (
 	MaxMaxSize = 2000 << 20
 )
 
-// MaxSize is the size in bytes above which this library refuses a file.
+// MaxSize is the size in bytes above which this library refuses a file. A file of exactly that size is taken.
 func (l *Library) MaxSize() int64 { return l.maxSize }

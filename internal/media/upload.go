@@ -23,6 +23,7 @@ type upload struct {
 	rest io.Reader // what is to be copied, from the file's first byte on; set by look
 }
 
+// newUpload bounds what is read and not what is written, so that no more than that is ever asked of the client.
 func newUpload(r io.Reader, maxSize int64) *upload { return &upload{from: r, left: maxSize} }
 
 // Read reads from the client.
@@ -31,6 +32,7 @@ func (u *upload) Read(p []byte) (int, error) {
 		return 0, u.err
 	}
 	n, err := u.from.Read(p)
+	// None of this read is handed on: the storage must not get the file's beginning and take it for all of it.
 	if u.left -= int64(n); u.left < 0 {
 		n, err = 0, ErrTooLarge
 	}
@@ -38,7 +40,8 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failed returns why the file did not come completely; nil: it did, or is still coming.
+// failed returns why the file did not come completely; nil: it did, or is still coming. io.EOF is how a file ends that
+// came completely.
 func (u *upload) failed() error {
 	if u.err == nil || errors.Is(u.err, io.EOF) {
 		return nil

@@ -63,6 +63,7 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 	if c.Text != nil {
 		post.Text = *c.Text
 	}
+	// One finder for both cases, so that preflight finds what is named here without asking again.
 	find := newFinder(view)
 	switch {
 	case c.Media != nil:
@@ -80,7 +81,7 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 }
 
 // Cancel cancels a queued post. It stays stored. One that is being published can't be canceled any more: the platform
-// may have it already.
+// may have it already. Nothing is planned: the transaction asks for all that counts.
 func (p *Posting) Cancel(
 	ctx context.Context, op *write.Operation, id string, answer write.Answer[store.Post],
 ) (store.Post, error) {
@@ -109,6 +110,7 @@ func (p *Posting) Retry(
 	// The post is not checked again: nothing of it has changed, and whether the platform takes it by now, it alone can
 	// say.
 	queued, err := write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (store.Post, error) {
+		// With its job in one transaction, as when a post is made: a queued post without one would wait for the upkeep.
 		queued, err := tx.RequeuePost(id, by.Actor.Ref(), when)
 		if err == nil {
 			err = p.o.Publisher.Enqueue(ctx, tx, []store.Post{queued})

@@ -34,17 +34,19 @@ type Options struct {
 	Clock     clock.PassiveClock
 }
 
-// Posting makes posts and changes them. It keeps nothing between calls: any number may run at once.
+// Posting makes posts and changes them. It keeps nothing between calls: any number may run at once. What must not be
+// done twice, the store decides.
 type Posting struct{ o Options }
 
 // New returns a Posting.
 func New(o Options) *Posting { return &Posting{o} }
 
 // AnswerWithin is how long Create may take once its posts are stored: 25 targets, five at a time, 20 s each, and a
-// margin to write down what became of them.
+// margin to write down what became of them. The attempts take 100 s at most; the rest is the database's.
 const AnswerWithin = 3 * time.Minute
 
-// Batch is the posts of one request, in the order of its targets, which is how callers tell them apart.
+// Batch is the posts of one request, in the order of its targets, which is how callers tell them apart. It has no row:
+// its id is on each of its posts, and everything else follows from them.
 type Batch struct {
 	Posts []store.Post
 	// Scheduled tells that this very request has put them off. The posts alone don't tell it: a scheduled one may have
@@ -67,7 +69,8 @@ const (
 var BatchStatuses = []BatchStatus{BatchQueued, BatchPublished, BatchPartialFailed, BatchFailed}
 
 // Status sums up what became of the posts. One that is still to come outweighs all else: the sum is not known before. A
-// canceled one counts as one that was not published.
+// canceled one counts as one that was not published. It is asked of the posts each time, and stored only as part of an
+// answer.
 func (b Batch) Status() BatchStatus {
 	published, waiting := 0, 0
 	for _, p := range b.Posts {
@@ -125,6 +128,7 @@ func (p *Posting) publishNow(
 	ctx context.Context, op *write.Operation, posts []store.Post, answer write.Answer[Batch],
 ) (Batch, error) {
 	var attempts []store.Attempt
+	// A plan has one target at least, so there is a first post.
 	err := op.Begin(ctx, posts[0].BatchID, func(tx *store.Tx) (err error) {
 		attempts, err = tx.AddPosts(posts)
 		return OrNotFound(err, errTargetGone)
@@ -152,10 +156,12 @@ func (p *Posting) publishNow(
 }
 
 // resume answers a request whose process died when its posts were stored already. Nothing is published again: an
-// attempt that was running then has failed with an unknown outcome.
+// attempt that was running then has failed with an unknown outcome. The answer is made by the same function as that of
+// the first run, so the caller can't tell the two apart but by the outcomes.
 func (p *Posting) resume(
 	ctx context.Context, by *caller.Caller, op *write.Operation, batchID string, answer write.Answer[Batch],
 ) (Batch, error) {
+	// Not left to the upkeep: the caller waits, and the posts have to be over before they can be answered.
 	if err := p.o.Publisher.FailLost(ctx); err != nil {
 		return Batch{}, err
 	}
@@ -166,6 +172,7 @@ func (p *Posting) resume(
 		return Batch{}, err
 	}
 	running := func(post store.Post) bool { return post.Status == store.Publishing }
+	// ErrInProgress has the caller try again, which is right in either case.
 	if len(posts) == 0 || slices.ContainsFunc(posts, running) {
 		// Its process lives after all, and is about to record how it ended, or to undo it.
 		return Batch{}, store.ErrInProgress
@@ -175,7 +182,8 @@ func (p *Posting) resume(
 	})
 }
 
-// now is the time as the database keeps it, so that an answer to a write says what a later read says.
+// now is the time as the database keeps it, so that an answer to a write says what a later read says. A post that is
+// answered before it is read again has this very time.
 func (p *Posting) now() time.Time { return p.o.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 // OrNotFound returns p, which says what kind of thing it was, if err is that it was not found in the database; other

@@ -34,6 +34,7 @@ var (
 	errTargetsRequired = problem.NewInvalid("targets.required", "The request has no targets.", "Send 1 to 25 of them.")
 	errTargetsMax      = problem.NewInvalid("targets.max", "The request has more than 25 targets.",
 		"Send several requests.")
+	// The bound is maxDraftBytes, and MaxTargets that of the two above: whoever changes one changes the sentence.
 	errDraftSize = problem.NewInvalid("targets.size",
 		"The posts that the request asks for have more than 1 MiB of text together: each target has its own copy.",
 		"Send several requests.")
@@ -56,14 +57,16 @@ var (
 		"Send the accountId of the one that is meant; GET /v1/accounts lists them.")
 )
 
-// errTwice is for two targets that go to the same account with the same content, which stand at these places.
+// errTwice is for two targets that go to the same account with the same content, which stand at these places. Both are
+// named by their index, from 0, as in the rules of other problems.
 func errTwice(first, second int) *problem.Problem {
 	return problem.NewInvalid("targets.duplicate",
 		"Targets "+strconv.Itoa(first)+" and "+strconv.Itoa(second)+" would publish the same to the same account.",
 		"Leave one of them out, or give them different texts.")
 }
 
-// errCommentEmpty is for the first comment of the target that stands at.
+// errCommentEmpty is for the first comment of the target that stands at. An empty comment is no way to leave out the
+// draft's: the store could not tell the two apart.
 func errCommentEmpty(at string) *problem.Problem {
 	return problem.NewInvalid(at+".firstComment.text", "The first comment has no text.",
 		"Leave firstComment out for none.")
