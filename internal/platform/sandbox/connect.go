@@ -26,7 +26,8 @@ var identifier = platform.Field{
 
 // fieldsOf returns what the sandbox asks for: an identifier, and what else the platform asks for, so that a client
 // which works with the sandbox works with the platform. The help says what the sandbox does with it, not what the
-// platform would.
+// platform would. A platform's own identifier is left out, as the sandbox's takes its place, and so comes first on
+// every form.
 func fieldsOf(asked []platform.Field) []platform.Field {
 	fields := []platform.Field{identifier}
 	for _, f := range asked {
@@ -45,7 +46,8 @@ func fieldsOf(asked []platform.Field) []platform.Field {
 	return fields
 }
 
-// Begin asks for credentials. Nobody leaves for a browser, so there is nowhere to return to and nothing to resume.
+// Begin asks for credentials. Nobody leaves for a browser, so there is nowhere to return to and nothing to resume. The
+// state is stable whatever the real platform's is: the sandbox itself has no trial.
 func (s *player) Begin(context.Context, platform.ConnectionRequest) (platform.Begun, error) {
 	return platform.Begun{
 		State: platform.ConnectionStable,
@@ -59,7 +61,8 @@ func (s *player) Begin(context.Context, platform.ConnectionRequest) (platform.Be
 }
 
 // Complete accepts any credentials that are complete. The same identifier is the same account, always. A password is
-// not looked at beyond its being there, and not kept: people paste real ones, whatever the help says.
+// not looked at beyond its being there, and not kept: people paste real ones, whatever the help says. That makes
+// connecting again the renewal that it is on a platform, and lets tests know the id beforehand.
 func (s *player) Complete(_ context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
 	for _, f := range s.platform.Fields {
 		if f.Required && strings.TrimSpace(in.Credentials[f.Name]) == "" {
@@ -74,6 +77,7 @@ func (s *player) Complete(_ context.Context, in platform.ConnectionAnswer) (plat
 		return platform.Connection{}, invalid(
 			platform.FieldIdentifier, "The identifier contains characters that can't be shown.")
 	}
+	// The NUL keeps name and handle apart; neither can hold one.
 	sum := sha256.Sum256([]byte(string(s.platform.Name) + "\x00" + handle))
 	return platform.Connection{
 		PlatformAccountID: "did:sandbox:" + hex.EncodeToString(sum[:16]),

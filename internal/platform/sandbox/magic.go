@@ -40,7 +40,8 @@ const (
 	look        = " With a real platform: look at the account, and retry the post only if it is not there."
 )
 
-// What each failure says of where the post is, as a real platform's client would have to.
+// What each failure says of where the post is, as a real platform's client would have to. They decide what becomes of
+// the post: the first may not be retried unchanged, the second may, and of the third a person has to find out.
 func rejected(f platform.Failure) platform.Outcome { return platform.Rejected{Failure: f} }
 func notTaken(f platform.Failure) platform.Outcome { return platform.NotTaken{Failure: f} }
 func unknown(f platform.Failure) platform.Outcome  { return platform.OutcomeUnknown{Failure: f} }
@@ -105,6 +106,7 @@ var Magic = []MagicText{
 	slow,
 }
 
+// magic takes Code from the failure, so that the two never differ.
 func magic(text, means string, outcome func(platform.Failure) platform.Outcome, f platform.Failure) MagicText {
 	return MagicText{Text: text, Code: f.Code, Means: means, failure: f, outcome: outcome}
 }

@@ -21,7 +21,8 @@ import (
 // WarningNoWrite is the code of the warning that every post of the sandbox carries.
 const WarningNoWrite = "sandbox.no_platform_write"
 
-// player plays one platform. It is that platform's Connector and Publisher.
+// player plays one platform. It is that platform's Connector and Publisher. It keeps no state, so any number of posts
+// may go out at once, and a restart changes nothing.
 type player struct {
 	platform platform.Platform // as it is played
 	newID    func() string
@@ -39,7 +40,7 @@ func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platfo
 	return p
 }
 
-// OfAll returns Of of each platform.
+// OfAll returns Of of each platform. All of them can be tried, also those that this program has no connector for yet.
 func OfAll(l platform.List, newID func() string, clock clock.WithTicker) platform.List {
 	played := make(platform.List, len(l))
 	for i, p := range l {
@@ -86,6 +87,7 @@ func (s *player) Publish(ctx context.Context, p platform.Publication) (platform.
 		Code:    WarningNoWrite,
 		Message: "This is the test environment: nothing was sent to " + s.platform.Title + ".",
 	}}}
+	// The warning is with every post, so that nobody takes a test for a publication, whatever shows it.
 	r.URI, r.CID = s.newRecord()
 	if p.Content.FirstComment != "" {
 		r.FirstCommentURI, r.FirstCommentCID = s.newRecord()
@@ -93,19 +95,22 @@ func (s *player) Publish(ctx context.Context, p platform.Publication) (platform.
 	return platform.Published{Receipt: r}, nil
 }
 
-// Ask publishes again. Nothing is ever sent, so nothing is sent twice.
+// Ask publishes again. Nothing is ever sent, so nothing is sent twice. A platform is asked whether a post whose outcome
+// is unknown is there; here the answer would always be no.
 func (s *player) Ask(ctx context.Context, p platform.Publication, _ []byte) (platform.Outcome, error) {
 	return s.Publish(ctx, p)
 }
 
-// newRecord makes up where a post would be.
+// newRecord makes up where a post would be. It looks like what a platform gives, and leads nowhere. newID makes each
+// another one, also for the same text.
 func (s *player) newRecord() (uri, cid string) {
 	sum := sha256.Sum256([]byte(s.newID()))
 	cid = "sandbox_" + hex.EncodeToString(sum[:16])
 	return "https://sandbox.letmepost.dev/" + string(s.platform.Name) + "/" + cid, cid
 }
 
-// wait is retry.Pause on a clock that tests may step.
+// wait is retry.Pause on a clock that tests may step. The error is ctx's, so a slow post that is cut looks as it does
+// with a slow platform.
 func (s *player) wait(ctx context.Context, d time.Duration) error {
 	timer := s.clock.NewTimer(d)
 	defer timer.Stop()
