@@ -56,7 +56,8 @@ const (
 	keepAlive   = 30 * time.Second // of TCP, as client-go has it
 )
 
-// connect finds the cluster as clusterConfig does. It dials nothing yet.
+// connect finds the cluster as clusterConfig does. It dials nothing yet. So the process starts while the apiserver is
+// away, and is not ready until it has heard of it.
 func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
 	config, err := clusterConfig(file, kubeconfigEnv)
 	if err != nil {

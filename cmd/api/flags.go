@@ -22,7 +22,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// options are the flags, checked. Nothing below this package reads a flag or a variable of the environment.
+// options are the flags, checked. Nothing below this package reads a flag or a variable of the environment. Flags of a
+// part that has a file of its own are in that file.
 type options struct {
 	environment    key.Environment
 	kubeconfig     string // "": see clusterConfig
@@ -44,7 +45,8 @@ type options struct {
 	storage
 }
 
-// texts are the flags that are more than a text, as they were given.
+// texts are the flags that are more than a text, as they were given. They are apart from options so that what comes
+// after check can't use one that was not looked at.
 type texts struct {
 	environment, word, accessLog, logLevel, namespaces string
 }
@@ -72,6 +74,7 @@ const (
 )
 
 // usageError is a wrong call of the program. The process ends with 2 then, and with 1 for whatever else goes wrong.
+// Kubernetes restarts both, but whoever reads the exit code of a crash loop knows where to look.
 type usageError struct{ message string }
 
 func (e usageError) Error() string { return e.message + " (see --help)" }
@@ -115,6 +118,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.check(t); err != nil {
 		return o, err
 	}
+	// The parts that cmd/controller has too check themselves, and know nothing of usageError.
 	if err := o.traces.Check(); err != nil {
 		return o, usageError{err.Error()}
 	}
@@ -168,7 +172,8 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 }
 
 // check takes in the flags that are more than a text or a duration. The error is a usageError. Nothing is connected to:
-// a wrong call is to fail at once, wherever it is made.
+// a wrong call is to fail at once, wherever it is made. The first mistake is told, and no list of them: one often
+// follows from another.
 func (o *options) check(t texts) (err error) {
 	switch o.environment = key.Environment(t.environment); o.environment {
 	case key.Live, key.Test:
@@ -206,7 +211,7 @@ func (o *options) check(t texts) (err error) {
 	return o.checkNumbers()
 }
 
-// checkNumbers looks at flags that pflag has parsed. The error is a usageError.
+// checkNumbers looks at flags that pflag has parsed. The error is a usageError. pflag only sees that they are numbers.
 func (o *options) checkNumbers() error {
 	// With fewer, a probe of a load balancer would push out callers.
 	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {

@@ -65,6 +65,7 @@ func exitCode(err error, stderr io.Writer) int {
 // run is the process: it wires the parts together and returns when ctx has ended and all is drained. Clock, randomness
 // and the environment are read in this package alone (test/arch); everything below is given them.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	// Flags first: a wrong call must not leave a folder behind, or wait for a cluster.
 	o, err := parse(args, getenv, stdout)
 	if errors.Is(err, pflag.ErrHelp) {
 		return nil
@@ -77,9 +78,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
 	klog.SetSlogLogger(logger.With("component", "client-go"))
 
+	// Before anything large is held: the list of all keys is when the heap grows most.
 	memory := process.LimitMemory(getenv)
 	go process.TuneCollector(ctx, getenv)
 	go memory.Watch(ctx)
+	// Files come before the cluster: what is wrong on this machine is told even while the cluster is away.
 	certificate, err := o.tls.load(logger)
 	if err != nil {
 		return err
@@ -92,6 +95,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	index := newIndex(o.environment, audit)
 	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
 	replica := newReplica(o, cluster, feed, index, logger)
+	// The fence goes by both readings of time.Now, the wall clock's and the monotonic one, so the time must not be
+	// stripped.
 	serving := func() bool { return replica.Serving(time.Now()) }
 	registry := newRegistry(index, feed, serving)
 	// Before all whose work is traced.
@@ -112,7 +117,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// Shared: serve sets it when the process is told to stop, and the API's /readyz reads it.
 	draining := new(atomic.Bool)
+	// Everything that the API needs has been made by now, and none of it runs.
 	api, err := httpapi.New(httpapi.Config{
 		Admission: admitted,
 		Directory: index,
@@ -173,7 +180,8 @@ func listening(o options, tls bool, logger *slog.Logger) func(api, admin net.Add
 	}
 }
 
-// newAdmission says who may come in: keys that index knows, while replica may rely on it, each at its own rate.
+// newAdmission says who may come in: keys that index knows, while replica may rely on it, each at its own rate. The
+// limits are asked last, so that what is refused anyway uses up nobody's rate; see package admission for the order.
 func newAdmission(
 	o options, index *authn.Index, replica *revocation.Replica, p *publishing,
 ) (*admission.Admission, error) {
@@ -205,7 +213,8 @@ func together(parts ...func(context.Context)) func(context.Context) {
 }
 
 // newReplica gives this process its place in the barrier that a revocation passes. Its Lease has a name that no process
-// has had before. With a fixed one, a process that starts would take over what the one before it has confirmed.
+// has had before. With a fixed one, a process that starts would take over what the one before it has confirmed. The
+// name begins with the environment, because an admission policy holds this process' ServiceAccount to such Leases.
 func newReplica(o options, c *cluster, feed *authn.Feed, index *authn.Index, logger *slog.Logger) *revocation.Replica {
 	return revocation.NewReplica(revocation.ReplicaOptions{
 		Leases: c.leases,
@@ -254,9 +263,11 @@ func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *pro
 }
 
 // adminHandler serves metrics and, once more, the API's probes: a kubelet need not speak TLS for them, and reaches them
-// after the API's listener is closed.
+// after the API's listener is closed. /metrics asks for no key. Whoever reaches the port may read it, so a network
+// policy says who does.
 func adminHandler(api http.Handler, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
+	// The registry also counts errors of the scrape itself.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	mux.Handle("/healthz", api)
 	mux.Handle("/readyz", api)

@@ -26,7 +26,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// publishing is what keys open: the database, the media, the platforms, and what limits their use.
+// publishing is what keys open: the database, the media, the platforms, and what limits their use. They live and end
+// together: the publisher needs store and library until its last attempt is recorded.
 type publishing struct {
 	environment key.Environment
 	store       *store.DB
@@ -36,7 +37,8 @@ type publishing struct {
 	limits      *limit.Callers
 }
 
-// newID returns a UUIDv7: ids that were made one after another stand beside each other in an index.
+// newID returns a UUIDv7: ids that were made one after another stand beside each other in an index. The error is that
+// of the system's randomness, without which nothing here should go on.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // newPublishing opens what is on disk and begins nothing: the database is reached by run, and may be away now. So the
@@ -100,7 +102,7 @@ func (p *publishing) run(ctx context.Context) {
 
 // withdraw cancels what a revoked key has queued, if it is a key of this environment: the index holds those of both,
 // and the other one's posts are in a database that this process has nothing to do with. done is called when the
-// deletion need not wait for this process any more.
+// deletion need not wait for this process any more. It must not wait: the index calls it while it takes in a deletion.
 func (p *publishing) withdraw(k *authn.Key, done func()) {
 	if k.Environment() != p.environment {
 		done()

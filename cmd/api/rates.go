@@ -24,7 +24,7 @@ const (
 )
 
 // parseRate reads "REQUESTS/WINDOW", or "none", which is the zero Rate. The error is for people, and does not name the
-// flag.
+// flag. A window is a Go duration, such as 1m or 90s.
 func parseRate(text string) (rate.Rate, error) {
 	if text == "none" {
 		return rate.Rate{}, nil

@@ -33,7 +33,8 @@ func (f *tlsFiles) check() error {
 }
 
 // load returns the certificate; nil: there is to be none. It is called before anything is connected to, so that a wrong
-// file is the first thing to be told.
+// file is the first thing to be told. Files that can't be read end the process now; when they change later, the last
+// good ones stay in use.
 func (f *tlsFiles) load(logger *slog.Logger) (*serve.Certificate, error) {
 	if f.certificate == "" {
 		return nil, nil

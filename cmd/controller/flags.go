@@ -72,6 +72,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, pflag.ErrHelp // what was asked for is printed
 	}
 	var err error
+	// By the same function as the API's, since the two must agree.
 	if o.namespaces, err = process.ParseNamespaces(*namespaces); err != nil {
 		return o, fmt.Errorf("%w: --watch-namespaces: %w", errUsage, err)
 	}
@@ -83,6 +84,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if o.namespace == "" {
 		o.namespace = process.Namespace()
 	}
+	// The Role that the chart grants is in the release's namespace, and nowhere else.
 	if o.leaderElectNamespace == "" {
 		o.leaderElectNamespace = o.namespace
 	}
@@ -153,7 +155,7 @@ func (o *options) addKeyFlags(fs *pflag.FlagSet) (namespaces *string) {
 }
 
 // addKubeconfigFlag adds the flag that both commands have. $KUBECONFIG is taken as one file, as kubectl takes it when
-// there is one; in a pod it is not set.
+// there is one; in a pod it is not set. Unlike the API, it takes no list of files.
 func addKubeconfigFlag(fs *pflag.FlagSet, kubeconfig *string, getenv func(string) string) {
 	fs.StringVar(kubeconfig, "kubeconfig", getenv("KUBECONFIG"),
 		"`file` with the cluster's address and credentials; empty: those of the pod")

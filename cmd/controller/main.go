@@ -54,7 +54,8 @@ func main() {
 // run is the process but for its exit code: a test can call it, with arguments, an environment and outputs of its own.
 // What may go wrong at once goes first: flags, then how to reach the cluster, and only then what runs until the end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	// Before the flags, which `controller release` has other ones of.
+	// Before the flags, which `controller release` has other ones of. One program for both, so that the chart's job runs
+	// the image that the controller ran.
 	if len(args) > 0 && args[0] == "release" {
 		return runRelease(ctx, args[1:], getenv, stdout, stderr)
 	}
@@ -64,6 +65,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// What is parsed here has its rules in other rooms; errUsage keeps the exit code the same.
 	format, err := key.NewFormat(o.keyPrefix)
 	if err != nil {
 		return fmt.Errorf("%w: --key-prefix: %w", errUsage, err)
@@ -92,6 +94,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	defer traces.Stop(ctx) // after the last reconcile, whose trace is still to be sent
+	// Nothing runs yet: the manager elects, and fills its cache, once it is started.
 	mgr, err := controller.NewManager(cfg, manager.Options{
 		Logger:                  logger,
 		Metrics:                 server.Options{BindAddress: o.metricsAddr},
@@ -141,7 +144,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 // over at once; and if only the leader were ready, a rollout would wait for a leader that waits to be replaced.
 //
 // The process is healthy as long as it answers. It does not ask the apiserver: to be restarted would not bring that
-// back, and would lose the cache.
+// back, and would lose the cache. A probe may ask before the manager has started its cache, and is told the same.
 func addProbes(mgr manager.Manager) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("add health check: %w", err)
@@ -162,7 +165,7 @@ func addProbes(mgr manager.Manager) error {
 }
 
 // restConfig reads how to reach the cluster. It doesn't try to: the apiserver may be away when the process starts, and
-// the manager goes on trying.
+// the manager goes on trying. An error is a file that is missing or broken, so to try again would change nothing.
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()

@@ -75,7 +75,8 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 }
 
 // byHand is what is left to do for people if it has failed. It takes the other finalizers off as well: kubectl has no
-// patch for one of them whose place in the list is not the same everywhere.
+// patch for one of them whose place in the list is not the same everywhere. It skips every check that Release makes,
+// which is why the error says when it may be used.
 const byHand = `kubectl get apikeys.letmepost.dev --all-namespaces --no-headers ` +
 	`-o custom-columns=:metadata.namespace,:metadata.name | ` +
 	`while read -r namespace name; do ` +
@@ -88,7 +89,8 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
-	// No TuneCollector, no traces, no probes: it is a job of a few minutes.
+	// No TuneCollector, no traces, no probes: it is a job of a few minutes. Both libraries log through globals, so they
+	// are told before anything of them runs.
 	logger := zap.New(zap.JSONEncoder(), zap.Level(zapcore.ErrorLevel), zap.WriteTo(stderr))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
@@ -99,6 +101,7 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	fmt.Fprintf(stdout, "releasing the ApiKeys of %s, the Leases are in %s\n", process.Watched(o.namespaces), o.namespace)
 	// The cause is what the error says at the end: "context deadline exceeded" would not say which deadline.
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout: not done within %s", o.timeout))
+	// A signal ends it as well, by the context that this one is made of.
 	defer cancel()
 	done, err := controller.Release(ctx, cfg, controller.ReleaseOptions{
 		Namespace:       o.namespace,

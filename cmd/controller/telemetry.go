@@ -37,7 +37,7 @@ func (o *options) startTraces(ctx context.Context, logger logr.Logger) (*tracing
 }
 
 // newAudit makes the audit log. It is a logger of its own with a level of its own: what happens to keys is written at
-// every --log-level.
+// every --log-level. The name tells its lines from the log's, which go to the same stream.
 func newAudit(stderr io.Writer) logr.Logger {
 	return zap.New(zap.JSONEncoder(), zap.Level(zapcore.InfoLevel), zap.WriteTo(stderr)).WithName("audit")
 }
