@@ -39,7 +39,8 @@ type Feed struct {
 	changed chan struct{}
 }
 
-// pendingRevocation is what is known of a key that is being deleted.
+// pendingRevocation is what is known of a key that is being deleted. The namespace is for taking turns among
+// organizations, and since for taking the oldest first.
 type pendingRevocation struct {
 	namespace string
 	since     time.Time
@@ -112,6 +113,7 @@ func (f *Feed) followProfiles(
 }
 
 // Run lists and watches until ctx ends, over and over where the connection breaks. It begins with the first Relist.
+// Profiles and keys are followed apart, so a key may be seen before its Profile, and is refused until that comes.
 func (f *Feed) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for i := range f.keys {
@@ -202,7 +204,8 @@ func newer(a, b string) string {
 	return a
 }
 
-// Changed is sent to when Applied has another key to return.
+// Changed is sent to when Applied has another key to return. It holds one: whoever reads it calls Applied, which has
+// all that has changed until then.
 func (f *Feed) Changed() <-chan struct{} { return f.changed }
 
 // notify says that Applied has something new to return. It must not block: it is called from where keys are put.

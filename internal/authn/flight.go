@@ -49,7 +49,8 @@ type Session interface {
 	Refusal(now time.Time) error
 }
 
-// work is what a flight needs once somebody works on it who is to be told of its cut.
+// work is what a flight needs once somebody works on it who is to be told of its cut. A timer and two contexts: what
+// most flights never need.
 type work struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -75,6 +76,7 @@ func (f *Flight) begin(
 	} else {
 		f.ends = id.Key.ExpiresAt()
 	}
+	// Its fields are set before it is added: from then on a walk may look at it.
 	f.shard = a.index.flights.shardOf(f)
 	f.shard.add(f)
 	err := f.refusal(now)
@@ -88,7 +90,8 @@ func (f *Flight) begin(
 }
 
 // refusal says why the flight may not go on at now; nil: it may. It must be called without a lock held: serving and
-// Session are other rooms' code, and may take locks of their own.
+// Session are other rooms' code, and may take locks of their own. The fence comes first: a replica that is cut off
+// can't be sure of anything that follows.
 func (f *Flight) refusal(now time.Time) error {
 	switch {
 	case !f.authenticator.serving(now):
@@ -201,6 +204,7 @@ func (f *Flight) expire() {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
 	f.cutIf(err)
+	// It was too early: a timer runs by the monotonic clock, and expiry is a time of the wall clock.
 	if f.cut == nil && !f.ended {
 		f.work.expiry.Reset(max(f.ends.Sub(now), time.Millisecond))
 	}
@@ -240,7 +244,8 @@ func (s *shard) add(f *Flight) {
 	s.mu.Unlock()
 }
 
-// remove takes f off the list; s.mu must be held.
+// remove takes f off the list; s.mu must be held. The links are cleared, so that a flight that is over keeps no other
+// one alive.
 func (s *shard) remove(f *Flight) {
 	if f.previous != nil {
 		f.previous.next = f.next
@@ -272,7 +277,8 @@ func (x *Index) CutAll(err error) {
 }
 
 // cutUnserved cuts the flights of keys that are no longer served, after the index has been changed. Expiry is left to
-// the flights themselves, which have a clock.
+// the flights themselves, which have a clock. Those who are told of a revocation are told once all of its flights are
+// cut, and without a lock held.
 func (x *Index) cutUnserved() {
 	revoked, running := x.takeRevoked()
 	x.flights.cut(func(f *Flight) error {

@@ -90,7 +90,8 @@ func (f *follower[T]) run(ctx context.Context, kind runtime.Object) {
 	}
 }
 
-// takeAskers lets a new reflector answer all who have asked for a list until now.
+// takeAskers lets a new reflector answer all who have asked for a list until now. It runs before the reflector begins,
+// so whoever has asked by now has asked before its list is sent.
 func (f *follower[T]) takeAskers() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,6 +119,7 @@ func (f *follower[T]) reflector(kind runtime.Object) *cache.Reflector {
 			Cap:      reconnectWithin,
 		},
 	})
+	// A list in pages, so that neither side holds all of it as JSON.
 	reflector.WatchListPageSize = listPage
 	return reflector
 }
@@ -144,7 +146,8 @@ func (f *follower[T]) heardAt() time.Time {
 	return f.heard
 }
 
-// Add takes in an object that is new.
+// Add takes in an object that is new. The index tells the two apart by itself, as a watch that begins anew may say
+// "added" of what is known.
 func (f *follower[T]) Add(o any) error { return f.Update(o) }
 
 // Update takes in an object as it is now.
@@ -165,7 +168,8 @@ func (f *follower[T]) Update(o any) error {
 
 // Delete takes out an object that is gone.
 //
-// Model: step Apply.
+// Model: step Apply. o is the object as it was last, as a watch hands it over; the resourceVersion is that of the
+// deletion.
 func (f *follower[T]) Delete(o any) error {
 	t, ok := o.(T)
 	if !ok {
@@ -255,5 +259,5 @@ func (f *follower[T]) Bookmark(resourceVersion string) error {
 	return nil
 }
 
-// Resync has nothing to do: the index is the store.
+// Resync has nothing to do: the index is the store. A reflector calls it only where a resync period is set.
 func (f *follower[T]) Resync() error { return nil }

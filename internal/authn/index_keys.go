@@ -28,6 +28,7 @@ func (x *Index) PutKey(o *v1alpha1.ApiKey) {
 // it is to be withdrawn from now on.
 func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 	hash, err := lifecycle.HashOf(o)
+	// A hash that can't be read is none that this version knows of: to refuse the key is the safe side.
 	if err != nil || o.Status.OrganizationID == "" {
 		return false, nil // not minted: nobody can hold this key
 	}
@@ -42,6 +43,7 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 		if !lifecycle.Precedes(life, old.seniority()) {
 			return false, nil // two keys, one hash: the rightful one is served, the controller refuses the other
 		}
+		// Before the other is put: there is never a moment at which both are served.
 		x.dropKey(old)
 		unserved = true
 	}
@@ -70,7 +72,8 @@ func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key)
 	return added&(deleting|duplicate) != 0, toWithdraw
 }
 
-// newKey makes the entry of an ApiKey, and ties it to its Profile.
+// newKey makes the entry of an ApiKey, and ties it to its Profile. A Profile that is not there yet gets its pin all the
+// same, so the key is served as soon as it comes.
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 	k := &Key{
 		Name:         o.Name,
@@ -101,7 +104,8 @@ func last4Of(o *v1alpha1.ApiKey) (last4 [4]byte) {
 	return last4
 }
 
-// flagsOf is what of an ApiKey stands in its slot's state.
+// flagsOf is what of an ApiKey stands in its slot's state. withdrawn without deleting would be a wish for later, which
+// may still be taken back.
 func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
 	flags := taken
 	if o.Spec.Environment == v1alpha1.EnvironmentLive {
@@ -183,7 +187,8 @@ func (x *Index) noteGone(s *slot) {
 	}
 }
 
-// dropKey ends a key: no lookup finds it any more. Its flights are still to be cut.
+// dropKey ends a key: no lookup finds it any more. Its flights are still to be cut. mu must be held. Pins and tenants
+// go with the last key that needs them: namespaces come and go for as long as the process runs.
 func (x *Index) dropKey(s *slot) {
 	k := s.key
 	x.keys.remove(s)

@@ -80,7 +80,8 @@ func (k *Key) LastUsedAt() time.Time {
 }
 
 // refusal says why the key is not served at now; nil: it is. Without a time, expiry is left out of account: that is for
-// whoever has no clock and asks only whether somebody ended the key.
+// whoever has no clock and asks only whether somebody ended the key. It follows the pointer to the slot each time,
+// since a rebuild moves keys.
 func (k *Key) refusal(now time.Time) error {
 	s := k.slot.Load()
 	if s == nil {
@@ -134,7 +135,7 @@ func (id Identity) Caller() caller.Caller {
 }
 
 // Profile is what the index knows of a v1alpha1.Profile. It is immutable: a change makes another one, which the pin
-// leads to from then on.
+// leads to from then on. Readers of the old one keep it for the request that they are at.
 type Profile struct {
 	caller.Profile
 
@@ -159,8 +160,8 @@ type compactRate struct {
 	window   uint32 // milliseconds, as fine as the API has it
 }
 
-// rateOf is the rate that somebody has asked for; what the API does not admit is none, so that
-// the server's default counts.
+// rateOf is the rate that somebody has asked for; what the API does not admit is none, so that the server's default
+// counts. The schema admits none of these; an object from before it, or past it, must not stop the index.
 func rateOf(r *v1alpha1.RateLimit) compactRate {
 	if r == nil || r.Requests <= 0 || r.Window.Duration < time.Millisecond {
 		return compactRate{}

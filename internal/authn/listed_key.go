@@ -42,7 +42,8 @@ type listedKeys struct {
 	Items []listedKey
 }
 
-// compactList makes of a page what is kept of it until the last page has come.
+// compactList makes of a page what is kept of it until the last page has come. The page itself is garbage as soon as
+// the next one is asked for.
 func compactList(keys *v1alpha1.ApiKeyList) *listedKeys {
 	l := &listedKeys{TypeMeta: keys.TypeMeta, ListMeta: keys.ListMeta, Items: make([]listedKey, len(keys.Items))}
 	for i := range keys.Items {

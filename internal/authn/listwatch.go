@@ -34,7 +34,8 @@ func (l listWatch) String() string {
 }
 
 // IsWatchListSemanticsUnSupported makes the reflector list and then watch. Streaming the first list as watch events
-// costs the decoding of every object twice.
+// costs the decoding of every object twice. And a streamed list comes as objects, not in pages that compactList could
+// make small.
 func (listWatch) IsWatchListSemanticsUnSupported() bool { return true }
 
 // ListWithContext returns one page, consistent with the others. ApiKeys come as listedKeys.

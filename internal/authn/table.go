@@ -42,7 +42,8 @@ type array struct {
 	slots []slot
 }
 
-// newArray returns n free slots.
+// newArray returns n free slots. Huge pages, because a lookup at a random place otherwise misses the cache of addresses
+// as well as that of memory.
 func newArray(n int) *array {
 	a := &array{marks: make([]atomic.Uint32, n), slots: make([]slot, n)}
 	preferHugePages(a.marks)
@@ -144,8 +145,9 @@ func (t *table) remove(s *slot) {
 }
 
 // rebuild makes room, gives back what is too much, and leaves the tombstones behind. Readers go on in the old slots
-// until the new ones are complete.
+// until the new ones are complete. Half full afterwards, so that the next one is far off.
 func (t *table) rebuild() {
+	// Index.mu is held all the time, so nothing is put, removed or flagged meanwhile; only lastUsed may miss a minute.
 	to := newArray(max(minSlots, 2*(t.size+1)))
 	old := t.array.Load().slots
 	for i := range old {
@@ -215,7 +217,8 @@ func (s *slot) standing(now time.Time) (lifecycle.State, *Profile) {
 	return lifecycle.Of(life, &profile.life, now), profile
 }
 
-// noteUse notes that the key was used, once a minute, so that cores do not fight for a busy key's line.
+// noteUse notes that the key was used, once a minute, so that cores do not fight for a busy key's line. Two cores may
+// both store it, with the same value.
 func (s *slot) noteUse(now time.Time) {
 	if minute := uint32(now.Unix() / 60); s.lastUsed.Load() != minute {
 		s.lastUsed.Store(minute)

@@ -25,7 +25,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
-// Epoch is when everything made here was created and minted.
+// Epoch is when everything made here was created and minted. To the second, as everything that has been through the
+// apiserver.
 var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // Where everything made here lives, unless In says otherwise.
@@ -34,13 +35,15 @@ const (
 	OrganizationID = "0ac3e000-0000-4000-8000-000000000000"
 )
 
-// AllScopes is the apiserver's default of spec.scopes.
+// AllScopes is the apiserver's default of spec.scopes. Objects made here never pass an apiserver, so nobody else fills
+// it in.
 var AllScopes = v1alpha1.Scopes[:]
 
 // made counts the objects, so that each has a UID, a name and a key of its own.
 var made atomic.Uint64
 
 // Index returns an index that holds objects, each a *v1alpha1.ApiKey or a *v1alpha1.Profile, taken in in that order.
+// The order can matter, as that of events does: a key may come before its Profile.
 func Index(t testing.TB, objects ...any) *authn.Index {
 	t.Helper()
 	x := authn.NewIndex()
@@ -57,7 +60,7 @@ func Index(t testing.TB, objects ...any) *authn.Index {
 	return x
 }
 
-// Format returns the format of keys with the default word.
+// Format returns the format of keys with the default word. It is that of a server whose flags say nothing.
 func Format(t testing.TB) key.Format {
 	t.Helper()
 	f, err := key.NewFormat(key.DefaultWord)
@@ -91,13 +94,16 @@ func Authenticator(
 	return authn.NewAuthenticator(o)
 }
 
-// Serving lets the Authenticator serve while serving is true.
+// Serving lets the Authenticator serve while serving is true. It stands for the fence, which a test opens and shuts at
+// once.
 func Serving(serving *atomic.Bool) func(*authn.Options) {
 	return func(o *authn.Options) { o.Serving = func(time.Time) bool { return serving.Load() } }
 }
 
 // Minted returns an ApiKey with its status as the controller writes it, and the key in plaintext. The key is not pinned
-// and never expires. Each call gives another key, the same ones in every run. The mods are applied in order, last.
+// and never expires. Each call gives another key, the same ones in every run. The mods are applied in order, last. Its
+// fields are those that the apiserver and the controller fill in: what reads them must not find them empty in a test
+// alone.
 func Minted(
 	t testing.TB,
 	format key.Format,
@@ -149,7 +155,8 @@ func Minted(
 	return k, plaintext
 }
 
-// unbound stands for the hash of a key until all mods have been applied.
+// unbound stands for the hash of a key until all mods have been applied. The binding depends on the organization and on
+// whether the hash was brought, which mods change.
 const unbound = "unbound"
 
 // Profile returns a Profile with its status as the controller writes it. The mods are applied in order, last.
@@ -170,6 +177,7 @@ func Profile(mods ...func(*v1alpha1.Profile)) *v1alpha1.Profile {
 	return p
 }
 
+// objectMeta makes UIDs of one length that sort by n, so that what is ordered by UID is ordered as it was made.
 func objectMeta(kind string, n uint64) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace:         Namespace,
@@ -181,6 +189,7 @@ func objectMeta(kind string, n uint64) metav1.ObjectMeta {
 	}
 }
 
+// condition is true; mods make it otherwise.
 func condition(kind, reason string) metav1.Condition {
 	return metav1.Condition{
 		Type:               kind,
@@ -191,12 +200,13 @@ func condition(kind, reason string) metav1.Condition {
 	}
 }
 
-// Named gives the ApiKey a name. The UID stays.
+// Named gives the ApiKey a name. The UID stays. Two objects of one name and two UIDs are one that was deleted and made
+// again.
 func Named(name string) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) { k.Name = name }
 }
 
-// In puts the ApiKey into another organization.
+// In puts the ApiKey into another organization. Both are given, as they differ for a namespace that was made again.
 func In(namespace, organizationID string) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) {
 		k.Namespace = namespace
@@ -204,7 +214,8 @@ func In(namespace, organizationID string) func(*v1alpha1.ApiKey) {
 	}
 }
 
-// PinnedTo binds the ApiKey to p.
+// PinnedTo binds the ApiKey to p. By name in spec and by UID in status, as the controller writes it; the API goes by
+// the UID.
 func PinnedTo(p *v1alpha1.Profile) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) {
 		k.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: p.Name}
@@ -217,7 +228,8 @@ func Scoped(scopes ...v1alpha1.Scope) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) { k.Spec.Scopes = scopes }
 }
 
-// ExpiringAt lets the ApiKey expire at t.
+// ExpiringAt lets the ApiKey expire at t. It is in spec and in status: the API reads the latter, which a Profile may
+// have made earlier.
 func ExpiringAt(t time.Time) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) {
 		k.Spec.ExpiresAt = &metav1.Time{Time: t}
@@ -225,7 +237,8 @@ func ExpiringAt(t time.Time) func(*v1alpha1.ApiKey) {
 	}
 }
 
-// CreatedAt makes the ApiKey, hash included, at t.
+// CreatedAt makes the ApiKey, hash included, at t. Which of two keys with one hash is the rightful owner follows from
+// these times.
 func CreatedAt(t time.Time) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) {
 		k.CreationTimestamp = metav1.Time{Time: t}
@@ -233,7 +246,8 @@ func CreatedAt(t time.Time) func(*v1alpha1.ApiKey) {
 	}
 }
 
-// Deleting sets the deletionTimestamp, as a deletion does that waits for a finalizer.
+// Deleting sets the deletionTimestamp, as a deletion does that waits for a finalizer. The finalizer is for the test to
+// put on: a key may also be deleted without.
 func Deleting(k *v1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: Epoch} }
 
 // Duplicate marks the ApiKey as the controller marks one whose hash another key had first.
@@ -242,7 +256,8 @@ func Duplicate(k *v1alpha1.ApiKey) {
 	ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonDuplicateHash
 }
 
-// ByHash makes the ApiKey one that was brought by its hash: the controller has seen no plaintext.
+// ByHash makes the ApiKey one that was brought by its hash: the controller has seen no plaintext. The hint is a prefix
+// alone, there is no Secret, and so no condition that tells of one.
 func ByHash(k *v1alpha1.ApiKey) {
 	k.Spec.SecretHash = k.Status.Hash
 	if i := len(k.Status.Hint) - len("…wxyz"); i > 0 {
@@ -253,7 +268,8 @@ func ByHash(k *v1alpha1.ApiKey) {
 }
 
 // Caller returns whose key the values of an Authorization header hold: it admits a request with them, and ends it at
-// once. The error is a Refusal or authn.ErrUnavailable.
+// once. The error is a Refusal or authn.ErrUnavailable. It is for tests that ask who somebody is, and not what becomes
+// of their request.
 func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, error) {
 	var f authn.Flight
 	if err := a.Admit(context.Background(), authorization, &f); err != nil {
@@ -264,7 +280,7 @@ func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, err
 }
 
 // Resource returns the i-th of a great many ApiKeys, as it comes from the apiserver: every string of its own. A hundred
-// organizations share them.
+// organizations share them. It counts nothing, so that any number of goroutines may make them.
 func Resource(format key.Format, i int, plaintext string) *v1alpha1.ApiKey {
 	created := metav1.NewTime(time.Unix(1_700_000_000+int64(i), 0))
 	organization := i % 100
