@@ -30,7 +30,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Callers limits callers, each to their own rate.
+// Callers limits callers, each to their own rate. What is left is with the callers themselves (caller.Caller.Meter), so
+// nothing here grows with their number.
 type Callers struct {
 	otherwise rate.Rate
 	redis     *shared // nil: there is none
@@ -67,7 +68,8 @@ func NewCallers(o Options) (*Callers, error) {
 	return c, nil
 }
 
-// Take takes one request out of a caller's allowance. While Redis can't be asked, this process limits by itself.
+// Take takes one request out of a caller's allowance. While Redis can't be asked, this process limits by itself. It
+// never fails: a limiter that is away must not close the API.
 func (c *Callers) Take(ctx context.Context, who *caller.Caller, now time.Time) rate.Allowance {
 	own := who.RateOr(c.otherwise)
 	// Who is not limited is not counted either: that would be a round trip for each request.

@@ -25,7 +25,8 @@ const (
 )
 
 // shared is the allowances of all keys, as all processes know them: the generic cell rate algorithm in Redis, by its
-// clock, one entry for each actor and rate, which goes away by itself. An entry is named after the actor.
+// clock, one entry for each actor and rate, which goes away by itself. An entry is named after the actor. The name
+// includes the rate, so that a changed rate begins with a full allowance and not with what another one left.
 type shared struct {
 	client  *redis.Client
 	limiter *redis_rate.Limiter
@@ -34,6 +35,7 @@ type shared struct {
 	resume atomic.Int64
 }
 
+// newShared sets its limits over those of the URL: how long a request may wait for Redis is not the URL's to say.
 func newShared(o *redis.Options, logger *slog.Logger) *shared {
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = redisWithin, redisWithin, redisWithin, redisWithin
 	o.ContextTimeoutEnabled = true

@@ -50,7 +50,8 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 	return outcomes
 }
 
-// unsent is the outcome of an attempt that the end of the process has come before.
+// unsent is the outcome of an attempt that the end of the process has come before. The attempt was stored before, so it
+// has to be ended like any other.
 func (p *Publisher) unsent(a store.Attempt) store.Outcome {
 	a.FinishedAt, a.Failure = p.o.Clock.Now(), stopped
 	return store.Outcome{Attempt: a, Failure: stopped}
@@ -216,6 +217,7 @@ type underway struct {
 	nudge    chan struct{} // some have gone; it holds one, so that nobody who leaves has to wait for the one who waits
 }
 
+// newUnderway begins with nobody: attempts of an earlier process are found in the database, by FailLost.
 func newUnderway() underway {
 	return underway{attempts: map[string]struct{}{}, nudge: make(chan struct{}, 1)}
 }

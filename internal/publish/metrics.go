@@ -21,6 +21,7 @@ type metrics struct {
 	overdue  prometheus.Gauge
 }
 
+// newMetrics makes and registers them. Names, labels and help are an interface, which docs/observability.md lists.
 func newMetrics(r prometheus.Registerer) (metrics, error) {
 	m := metrics{
 		posts: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -45,7 +45,8 @@ type Options struct {
 	PollInterval time.Duration
 }
 
-// Publisher publishes posts.
+// Publisher publishes posts. Nothing of it survives the process: what must not be lost is in the database before it is
+// begun.
 type Publisher struct {
 	o       Options
 	work    *store.Work
@@ -150,7 +151,8 @@ func (p *Publisher) publisher(name platform.Name) platform.Publisher {
 	return found.Publisher
 }
 
-// Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes.
+// Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes. It asks
+// nobody over the network, so a caller can wait for it, and passing it promises nothing.
 func (p *Publisher) Preflight(name platform.Name, c platform.Content) *platform.Failure {
 	to := p.publisher(name)
 	if to == nil {

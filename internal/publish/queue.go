@@ -47,6 +47,7 @@ const (
 	rescueAfter = 30 * time.Second
 )
 
+// newQueue asks the database for nothing: River does when it is started.
 func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 	jobs := river.NewWorkers()
 	if err := river.AddWorkerSafely(jobs, &worker{p: p}); err != nil {
@@ -65,7 +66,8 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		RetryPolicy:          retries{p},
 		JobTimeout:           timeout,
 		RescueStuckJobsAfter: timeout + rescueAfter,
-		SoftStopTimeout:      p.o.Timeout + p.pace.recordingGrace,
+		// As long as an attempt and its record may take, after which the queue cancels its jobs' contexts.
+		SoftStopTimeout: p.o.Timeout + p.pace.recordingGrace,
 
 		// Jobs that are done are of no use to anybody: what became of a post is with the post.
 		CompletedJobRetentionPeriod: time.Hour,
@@ -165,7 +167,7 @@ func (p *Publisher) runQueue(ctx context.Context, late <-chan struct{}) {
 	}
 }
 
-// worker does one job.
+// worker does one job. River makes no value of it for each job, so it holds nothing of one.
 type worker struct {
 	river.WorkerDefaults[job]
 	p *Publisher
@@ -187,6 +189,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	defer span.End()
 	post, attempt, err := w.p.work.Start(ctx, j.Args.PostID)
 	switch {
+	// A job that finds nothing to do is the normal end of one that was overtaken.
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
 		return nil // canceled, moved, deleted, or begun by another job: there is nothing to do
 	case err != nil:

@@ -27,7 +27,7 @@ const (
 )
 
 // folder is where this environment's files are. Those of the other one may be in the same library, and are known to
-// another database: nothing here may look at them.
+// another database: nothing here may look at them. It is where store.View.BlobKey begins.
 func (p *Publisher) folder() string { return string(p.o.Environment) + "/" }
 
 // marker begins with a dot, which no id does.

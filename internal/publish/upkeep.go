@@ -48,7 +48,8 @@ const (
 	purgeAtOnce   = 1000
 )
 
-// upkeep is something that is done every so often.
+// upkeep is something that is done every so often. Every process does all of it, and none leads: each statement does no
+// harm when two run it at once.
 type upkeep struct {
 	what  string
 	every time.Duration
@@ -77,7 +78,8 @@ func (p *Publisher) requeueOnceStarted(ctx context.Context) error {
 }
 
 // keepUp does u at once, and then every so often, until ctx ends. A failure is logged once, until it has succeeded
-// again: an outage is said by whoever is kept waiting by it.
+// again: an outage is said by whoever is kept waiting by it. At once, because what an earlier process has left is there
+// from the start.
 func (p *Publisher) keepUp(ctx context.Context, u upkeep) {
 	complaintText := "could not " + u.what + ", trying on"
 	var complaint retry.Complaint

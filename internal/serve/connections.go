@@ -149,6 +149,7 @@ func (l *listener) victim() (least *connection, of activity) {
 	}
 }
 
+// remove puts the last one in its place, so that it costs the same whatever their number. mu must be held.
 func (l *listener) remove(c *connection) {
 	last := len(l.open) - 1
 	l.open[c.place] = l.open[last]
@@ -173,7 +174,8 @@ func (l *listener) count() int {
 	return len(l.open)
 }
 
-// refuse says that there is no room for a connection, as far as there is room for that.
+// refuse says that there is no room for a connection, as far as there is room for that. Beyond those that are being
+// told, connections are closed without a word: to tell somebody costs a goroutine.
 func (l *listener) refuse(c *net.TCPConn) {
 	l.metrics.refused[byConnections].Inc()
 	select {

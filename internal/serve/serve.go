@@ -83,6 +83,7 @@ func Run(ctx context.Context, o Options) error {
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLife()
 	var background sync.WaitGroup
+	// Before the listeners are served: what comes first is refused until the Background has what it needs.
 	background.Go(func() { o.Background(life) })
 	failed := make(chan error, 2) // one for each, so that the second one to fail does not wait for ever
 	go api.serve(failed)
@@ -176,7 +177,8 @@ func NewServer(handler http.Handler, limits Limits, logger *slog.Logger) (*Serve
 	}}, nil
 }
 
-// Serve serves the connections of a listener of TCP, and over TLS if there is a certificate for that.
+// Serve serves the connections of a listener of TCP, and over TLS if there is a certificate for that. Only TCP, because
+// of CloseWrite.
 func (s *Server) Serve(l net.Listener) error {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {

@@ -20,7 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Span is a span as a collector sees it.
+// Span is a span as a collector sees it. It has what the tests ask for, in Go's types, where OTLP's have a getter for
+// each.
 type Span struct {
 	Name       string
 	Kind       string // such as "SPAN_KIND_SERVER"
@@ -32,7 +33,8 @@ type Span struct {
 	Service    string         // service.name of the process
 }
 
-// Collector takes traces. It is safe for concurrent use.
+// Collector takes traces. It is safe for concurrent use. It speaks OTLP over HTTP with protobuf, as the exporter of
+// package tracing does, so that a test sees what would go over the network.
 type Collector struct {
 	URL string // for --otlp-endpoint
 
@@ -42,7 +44,8 @@ type Collector struct {
 	wrong []string     // what was no OTLP: it is told at the test's end, since the exporter keeps it to itself
 }
 
-// Start starts a collector, which ends with the test. The test fails if it is sent what is no OTLP.
+// Start starts a collector, which ends with the test. The test fails if it is sent what is no OTLP. Errors are told in
+// the cleanup, when all requests are over: t must not be used from a handler that outlives the test.
 func Start(t testing.TB) *Collector {
 	t.Helper()
 	c := new(Collector)
@@ -57,7 +60,7 @@ func Start(t testing.TB) *Collector {
 	return c
 }
 
-// ServeHTTP takes one message.
+// ServeHTTP takes one message. What it expects is what the specification of OTLP/HTTP asks of a client.
 func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,6 +68,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.wrong = append(c.wrong, "a message to the collector: "+text)
 		http.Error(w, text, http.StatusBadRequest)
 	}
+	// The path is added to the endpoint by the exporter: a test of --otlp-endpoint would not notice a wrong one otherwise.
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/traces" ||
 		r.Header.Get("Content-Type") != "application/x-protobuf" {
 		fail(r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type"))
@@ -88,11 +92,13 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(err.Error())
 		return
 	}
+	// Uncompressed, so that a search for a key's plaintext finds it.
 	c.raw.Write(message)
 	c.take(request)
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
+// take flattens what OTLP nests by resource and scope: a test looks for a span, whoever made it.
 func (c *Collector) take(request *collectorpb.ExportTraceServiceRequest) {
 	for _, resource := range request.ResourceSpans {
 		service, _ := valuesOf(resource.Resource.Attributes)["service.name"].(string)
@@ -111,6 +117,7 @@ func (c *Collector) take(request *collectorpb.ExportTraceServiceRequest) {
 	}
 }
 
+// valuesOf leaves out lists and nested values, which no test asks for.
 func valuesOf(attributes []*commonpb.KeyValue) map[string]any {
 	values := map[string]any{}
 	for _, a := range attributes {
@@ -128,7 +135,8 @@ func valuesOf(attributes []*commonpb.KeyValue) map[string]any {
 	return values
 }
 
-// Spans returns those that have arrived.
+// Spans returns those that have arrived. Spans are sent in batches and some time after they end, so a test asks until
+// what it waits for is there.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
