@@ -67,7 +67,8 @@ func (v *View) Accounts(ctx context.Context, p Page) (accounts []Account, more b
 }
 
 // AccountsOf returns the accounts of one platform, the newest first, at most limit. Whoever posts without naming an
-// account gets the only one of its platform; two of them are enough to know that there are several.
+// account gets the only one of its platform; two of them are enough to know that there are several. A limit keeps an
+// organization with thousands of accounts from reading them all for each post.
 func (v *View) AccountsOf(ctx context.Context, name platform.Name, limit int) ([]Account, error) {
 	if !isID(string(name)) {
 		return nil, nil

@@ -174,7 +174,8 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 
 // FailLost fails abandoned attempts: those of processes that are dead, or must have forgotten them. Whether the
 // platform took the post is not known, so it becomes Failed with failure and is not tried again by itself: to publish
-// twice is worse than to ask. It returns how many there were.
+// twice is worse than to ask. It returns how many there were. Any process may call it at any time, also two at once:
+// the second one finds nothing left.
 func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
 		lost, err := readAll(ctx, w.db, s, abandonedAttempts, scanAttempt, w.db.aliveArgs()...)
@@ -196,7 +197,7 @@ func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, e
 }
 
 // Overdue returns the ids of queued posts whose time was before then, oldest first, at most limit: those whose job
-// seems to be lost.
+// seems to be lost. It goes by due_at, which a post has even if it was to go at once.
 func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), limit)
 }

@@ -221,7 +221,8 @@ func orClaimLost(n int, err error) error {
 
 // Abandon gives a claim up unanswered: the request may be run again. A claim that is lost or settled stays as it is.
 // One that is begun is never run again; it becomes like that of a dead process, so that whoever asks next gets it, with
-// its BatchID.
+// its BatchID. Both statements ask that the claim is still c's, so a claim that was taken over is left to whoever has
+// it.
 func (v *View) Abandon(ctx context.Context, c *Claim) error {
 	if c == nil {
 		return nil
@@ -240,7 +241,7 @@ func (v *View) Abandon(ctx context.Context, c *Claim) error {
 }
 
 // Begin notes with c that the request's posts are in this transaction: from its commit on, the request is never run
-// again. ErrClaimLost: roll back.
+// again. ErrClaimLost: roll back. The batch's id is how whoever takes the claim over finds the posts.
 func (tx *Tx) Begin(c *Claim, batchID string) error {
 	return orClaimLost(tx.exec(beginClaim, batchID, c.id, c.owner))
 }

@@ -24,7 +24,7 @@ type Page struct {
 }
 
 // pageBytes is how large a page may be, as JSON and about, before it ends early. Rows beyond it are not even read: two
-// hundred of the largest posts would be 100 MB, and are asked for with one line. It bounds what a reply holds in
+// hundred of the largest posts would be 100 MB, and are asked for with one line. It bounds what an answer holds in
 // memory; a Limit alone would not, as texts differ in length by four orders of magnitude.
 const pageBytes = 1 << 20
 
@@ -33,7 +33,7 @@ const pageBytes = 1 << 20
 const rowBytes = 600
 
 // encodedLen is about how long s is as JSON. What grows is counted: up to six characters for a control character, two
-// for a quote or a backslash. To encode the text for its length alone would cost as much as the reply.
+// for a quote or a backslash. To encode the text for its length alone would cost as much as the answer.
 func encodedLen(s string) int {
 	n := len(s)
 	for i := range len(s) {

@@ -78,7 +78,8 @@ func (v *View) Media(ctx context.Context, id string) (Media, error) {
 	return one(read(ctx, v, mediaByID, scanMedia, id))
 }
 
-// AddMedia adds a medium whose bytes are in place. A profile that the view does not reach is ErrNotFound.
+// AddMedia adds a medium whose bytes are in place. A profile that the view does not reach is ErrNotFound. In this order
+// no reader finds a row whose bytes are missing.
 func (tx *Tx) AddMedia(m Media) error {
 	if !tx.view.includes(m.ProfileID) || !isID(m.ID) || m.ProfileID != "" && !isID(m.ProfileID) {
 		return ErrNotFound
@@ -187,7 +188,8 @@ type located struct {
 	key string
 }
 
-// MediaOf returns the media of a post that is being published, in the post's order, with where their bytes are.
+// MediaOf returns the media of a post that is being published, in the post's order, with where their bytes are. Both
+// lists have one length. Those that are gone are left out, so they may be shorter than the post's own.
 func (w *Work) MediaOf(ctx context.Context, postID string) (media []Media, blobKeys []string, err error) {
 	if !isID(postID) {
 		return nil, nil, ErrNotFound

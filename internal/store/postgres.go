@@ -72,6 +72,7 @@ func openPostgres(address string) (pools, error) {
 
 // cancels has a statement whose time is up canceled at the server, and keeps the connection: to close it, as pgx does
 // by itself, would leave the server at work on what nobody waits for, and cost a new connection each time.
+// DeadlineDelay is how long the answer to that is waited for; after it the connection is closed all the same.
 func cancels(c *pgconn.PgConn) ctxwatch.Handler {
 	return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
 }

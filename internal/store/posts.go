@@ -9,7 +9,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Status is where a post stands.
+// Status is where a post stands. The words are stored, so they stay.
 type Status string
 
 // The statuses. Queued, publishing and published follow each other; the others end the way.
@@ -71,7 +71,8 @@ type Attempt struct {
 	Failure    *platform.Failure // nil: it succeeded, or runs
 }
 
-// Outcome is how an attempt ended.
+// Outcome is how an attempt ended. It is made where the attempt was, and stored by whoever has what else to write with
+// it.
 type Outcome struct {
 	Attempt Attempt
 	Receipt platform.Receipt

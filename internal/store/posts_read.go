@@ -203,7 +203,8 @@ func (v *View) Post(ctx context.Context, id string) (Post, error) {
 	return one(v.shown(ctx, posts, err))
 }
 
-// Attempts returns the last hundred attempts at a post, oldest first; none if the view does not reach the post.
+// Attempts returns the last hundred attempts at a post, oldest first; none if the view does not reach the post. They
+// are read from the newest on, by the index on the post and the number, and then turned around.
 func (v *View) Attempts(ctx context.Context, postID string) ([]Attempt, error) {
 	if !isID(postID) {
 		return nil, ErrNotFound
@@ -214,7 +215,7 @@ func (v *View) Attempts(ctx context.Context, postID string) ([]Attempt, error) {
 }
 
 // Batch returns the posts of a request, in the order in which they were added: the order of the request's targets,
-// which is that of its answer.
+// which is that of its answer. It needs no limit, since a request makes 25 of them at most.
 func (v *View) Batch(ctx context.Context, batchID string) ([]Post, error) {
 	if !isID(batchID) {
 		return nil, nil

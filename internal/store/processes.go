@@ -56,7 +56,8 @@ func (db *DB) sendHeartbeat(ctx context.Context) error {
 	return nil
 }
 
-// sayGoodbye says that the process is gone, so that nobody has to wait until it seems so.
+// sayGoodbye says that the process is gone, so that nobody has to wait until it seems so. If it can't be said, others
+// wait for DeadAfter, as after a crash.
 func (db *DB) sayGoodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
 	defer cancel()

@@ -63,7 +63,8 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 	return n, nil
 }
 
-// deleteDead deletes the rows of processes that have been dead for long.
+// deleteDead deletes the rows of processes that have been dead for long. Each start of a process leaves a row, unless
+// it could say goodbye.
 func (db *DB) deleteDead(ctx context.Context) error {
 	silent := processRetention + 10*db.deadAfter
 	_, err := db.writer.ExecContext(ctx, deleteDeadProcesses.text(db.engine), silent.Microseconds())

@@ -37,7 +37,8 @@ type search struct {
 var errEnough = errors.New("enough was looked at")
 
 // search lists posts whose text has f.Query in it. The database tells which posts there are and in which order; what is
-// in them is looked at here, since letters of all scripts have cases, and the engines know of different ones.
+// in them is looked at here, since letters of all scripts have cases, and the engines know of different ones. An index
+// for texts would differ between the engines, and answer otherwise on each.
 func (v *View) search(ctx context.Context, f PostFilter, p Page) (posts []Post, next Position, err error) {
 	where, args, possible := f.condition()
 	if !possible || v.empty() || p.Limit <= 0 || p.After != (Position{}) && !isID(p.After.ID) {

@@ -44,7 +44,8 @@ type Options struct {
 	DeadAfter time.Duration
 }
 
-// DB is the database. Its methods can be used by any number of goroutines.
+// DB is the database. Its methods can be used by any number of goroutines. Beside its connections it keeps nothing:
+// what two processes have to agree on is in the database.
 type DB struct {
 	pools
 	clock        clock.PassiveClock
@@ -154,7 +155,8 @@ func (db *DB) View(c *caller.Caller) *View {
 // Actor is who the caller is, to tell them from others; "" for the zero Caller.
 func (v *View) Actor() string { return v.actor }
 
-// Within narrows a view to one profile. A view that is narrowed to two reaches nothing.
+// Within narrows a view to one profile. A view that is narrowed to two reaches nothing. To name the profile that a view
+// is confined to already changes nothing.
 func (v *View) Within(profileID string) *View {
 	// An empty view rather than an error: what a caller may not reach looks like what is not there, and callers need no
 	// case for it.

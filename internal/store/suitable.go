@@ -71,7 +71,8 @@ func ownSession(ctx context.Context, config *pgx.ConnConfig, a *pgx.Conn) error 
 	return nil
 }
 
-// ask returns the one value of a query, by the simple protocol, which every pooler knows.
+// ask returns the one value of a query, by the simple protocol, which every pooler knows. A prepared statement would be
+// the very thing that such a pooler loses.
 func ask(ctx context.Context, c *pgx.Conn, query string) (string, error) {
 	results, err := c.PgConn().Exec(ctx, query).ReadAll()
 	if err != nil {
