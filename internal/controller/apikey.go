@@ -201,7 +201,8 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 }
 
 // nextLook is when to look at the key again although no event has come; 0 means never. Secrets are not watched, so that
-// the one that is in the way is asked for now and then; expiry is an event that nobody sends.
+// the one that is in the way is asked for now and then; expiry is an event that nobody sends. The soonest of all
+// reasons counts.
 func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration {
 	// A person, who is waited for otherwise, takes longer than the garbage collector.
 	const later, longest = 25 * time.Second, 5 * time.Minute
@@ -237,7 +238,8 @@ func conflictSince(k *v1alpha1.ApiKey, now time.Time) time.Time {
 }
 
 // getProfile returns the Profile that k's profileRef names now; nil if it names none, or one that is not there. Whether
-// it is the one that k is bound to is for lifecycle to say: names are for people, UIDs decide.
+// it is the one that k is bound to is for lifecycle to say: names are for people, UIDs decide. from is the cache or the
+// apiserver: the caller knows how sure it has to be.
 func getProfile(ctx context.Context, from client.Reader, k *v1alpha1.ApiKey) (*v1alpha1.Profile, error) {
 	if k.Spec.ProfileRef == nil {
 		return nil, nil

@@ -19,7 +19,8 @@ import (
 )
 
 // inTheWay is a Secret of the wanted name that is not the key's, and whose it is. A minted Secret is the only copy of
-// its key: nobody is advised to delete one whose ApiKey lives.
+// its key: nobody is advised to delete one whose ApiKey lives. It says what was seen at one moment; by the time that
+// somebody reads it, the Secret may be gone.
 type inTheWay struct {
 	secret *corev1.Secret
 	reason error            // why it is not the key's

@@ -116,6 +116,7 @@ func (r *revocations) gone(
 	if k.Status.Hash != "" && !confirmed && readyReason(k) != v1alpha1.ReasonUnconfirmed {
 		r.tellUnconfirmed(k)
 	}
+	// By the queue, so that the barrier is told by the one goroutine that asks it about this key.
 	q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(k)}) // nobody waits for it any more
 }
 

@@ -88,7 +88,8 @@ func liftPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
 	return client.RawPatch(types.JSONPatchType, patch), nil
 }
 
-// othersFinalizers are those of k that are not this controller's.
+// othersFinalizers are those of k that are not this controller's. It is never nil, so that a patch writes an empty list
+// and not null.
 func othersFinalizers(k *v1alpha1.ApiKey) []string {
 	isOurs := func(f string) bool { return f == v1alpha1.FinalizerRevocation }
 	return slices.DeleteFunc(append([]string{}, k.Finalizers...), isOurs)

@@ -34,7 +34,7 @@ import (
 // Name identifies the controller: as field owner, as source of events, as name of its leader election Lease.
 const Name = "letmepost-controller"
 
-// Options are what the reconcilers need to know.
+// Options are what the reconcilers need to know. NewManager checks none of it: flags are, where they are read.
 type Options struct {
 	// Format of the keys to mint.
 	Format key.Format

@@ -19,7 +19,8 @@ var apiKeysDesc = prometheus.NewDesc("lmp_apikeys",
 	[]string{"environment", "reason"}, nil)
 
 // NewCollector returns a collector that counts the ApiKeys in the cache of reader when it is scraped. A gauge that
-// events move up and down would be wrong for good after the first event that it misses.
+// events move up and down would be wrong for good after the first event that it misses. It counts on every replica,
+// also on those that stand by: each has the cache.
 func NewCollector(reader client.Reader) prometheus.Collector { return collector{reader} }
 
 type collector struct{ reader client.Reader }

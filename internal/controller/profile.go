@@ -31,7 +31,7 @@ import (
 const countDelay = 300 * time.Millisecond
 
 // profiles reconciles Profiles. Nothing that it writes decides whether a key is served: that is up to the Profile's
-// being there.
+// being there. So a count that lags behind misleads a person at most.
 type profiles struct {
 	client   client.Client // reads from the cache
 	uncached client.Reader // reads from the apiserver

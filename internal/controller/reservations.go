@@ -24,7 +24,8 @@ type reservations struct {
 	byName  map[types.NamespacedName]place // one a key at most, so that a name is enough to end it
 }
 
-// place is where an organization's key is found. One ApiKey at a time has it.
+// place is where an organization's key is found. One ApiKey at a time has it. The namespace stands for the
+// organization: of two that had this name, only one is there.
 type place struct {
 	namespace string
 	lookup    key.Lookup

@@ -130,7 +130,8 @@ func stalled(reason string, life lifecycle.Key) bool {
 	}
 }
 
-// readyOf says in words what state means for k. A message says what is to be done, if anything is.
+// readyOf says in words what state means for k. A message says what is to be done, if anything is. Reasons are an
+// interface (api/v1alpha1), and messages are not.
 func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: state.Reason}
 	switch state.Reason {
@@ -188,7 +189,8 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 }
 
 // secretAvailableOf is the zero condition when there is nothing new to say. A Secret that is lost or changed does not
-// make the key's Ready False: what is served is the hash in status.
+// make the key's Ready False: what is served is the hash in status. A key that was brought has no Secret, and so never
+// this condition.
 func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionFalse}
 	switch found.secret {

@@ -89,7 +89,8 @@ func (r *apiKeys) sweepOnce(ctx context.Context, q keyQueue, over time.Duration,
 	}
 }
 
-// addLowPriority adds to a queue what can wait for all else.
+// addLowPriority adds to a queue what can wait for all else. A key that waits already keeps the higher priority that
+// its event has given it.
 func addLowPriority(q keyQueue, r reconcile.Request) {
 	if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		pq.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, r)

@@ -22,7 +22,8 @@ func traced(tracer trace.Tracer, kind string, r reconcile.Reconciler) reconcile.
 	return tracedReconciler{tracer, kind, r}
 }
 
-// tracedReconciler is a reconciler whose work is traced.
+// tracedReconciler is a reconciler whose work is traced. It wraps the reconciler, so that those know nothing of tracing
+// but its child spans.
 type tracedReconciler struct {
 	tracer trace.Tracer
 	kind   string // of the objects, and of the work

@@ -27,8 +27,8 @@ type turns struct {
 const (
 	// An app's deployment brings a few keys at once, and is not to wait for that.
 	perTurn = 4 // keys of a namespace that wait side by side with those of any other
-	// lastTurn is still before what has been looked at in vain, and before the sweep: these have handler.LowPriority, which
-	// is -100.
+	// lastTurn is still before what has been looked at in vain, and before the sweep: these have handler.LowPriority,
+	// which is -100.
 	lastTurn = 90
 )
 
