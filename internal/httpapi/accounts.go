@@ -59,7 +59,8 @@ var errNotEnabled = &problem.Problem{
 	Remediation: "Try it on the test environment, with a test key.",
 }
 
-// listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page.
+// listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page. Tokens
+// that have expired are listed too: the account is still connected, and is to be renewed.
 func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) {
 	var view *store.View
 	return endpoint.Listed[store.Account, account]{
@@ -123,7 +124,7 @@ type connection struct {
 }
 
 // connectAccount begins a connection. Nothing is stored, so nothing is committed: the answer is all that an
-// Idempotency-Key has to keep.
+// Idempotency-Key has to keep. The caller is told of a wrong profile before the platform is asked for anything.
 func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection, error) {
 	to, err := a.connectable(r.Param())
 	if err != nil {

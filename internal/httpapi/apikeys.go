@@ -14,7 +14,8 @@ import (
 )
 
 // apiKey is an ApiKey as the API shows it: what people tell keys apart by, and nothing that helps to guess one. The
-// hash is not in it, although it could not be turned back: whoever has it can recognise the key elsewhere.
+// hash is not in it, although it could not be turned back: whoever has it can recognise the key elsewhere. What it
+// shows is the index's, and so no older than what this replica decides by.
 type apiKey struct {
 	ID         string     `json:"id" doc:"UID of the ApiKey."`
 	Name       string     `json:"name" doc:"Its resource name."`

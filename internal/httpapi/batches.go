@@ -55,7 +55,8 @@ type mediaInput struct {
 }
 
 // batch is what became of a request to publish. It is made of the posts alone, so that a request that is answered after
-// a crash gets the same shape as one that is answered at once.
+// a crash gets the same shape as one that is answered at once. Whether a request for several accounts has succeeded is
+// said for each of them, and summed up in status.
 type batch struct {
 	ID          string              `json:"id" doc:"Of the request, for your records. No endpoint takes it: a post's id is results[].postId."`
 	Status      posting.BatchStatus `json:"status"`

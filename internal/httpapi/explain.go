@@ -13,7 +13,8 @@ import (
 )
 
 // errStorageFull may last as long as it takes somebody to make room, so callers are to wait for longer than in an
-// outage. It is a 503 and no 507 (RFC 4918): clients and proxies that know of Retry-After look for it there.
+// outage. It is a 503 and no 507 (RFC 4918): clients and proxies that know of Retry-After look for it there. Its minute
+// is a guess, as nobody knows when that is.
 var errStorageFull = &problem.Problem{
 	Kind: problem.Unavailable, Code: problem.CodeUnavailable, Rule: "media.storage_full",
 	Message:     "This server has no room for the file at the moment. Nothing was stored.",

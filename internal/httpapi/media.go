@@ -56,7 +56,8 @@ func (a *API) mediumOf(r *endpoint.Request, m store.Media) medium {
 	}
 }
 
-// errMediaInUse protects posts that are still to come. What was published has its copy at the platform.
+// errMediaInUse protects posts that are still to come. What was published has its copy at the platform. It is said only
+// of posts that the caller reaches: see DeleteMedia of package store.
 var errMediaInUse = problem.NewConflict("media.in_use", "A post that is still to be published needs this file.",
 	"Cancel the post, or wait until it is published.")
 
@@ -177,7 +178,8 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 }
 
 // profileOf is the profile that an upload names, in its query (named) or in its form, as far as that has been read: a
-// field may follow the file.
+// field may follow the file. It is asked as often as more of the form has been read. Named in both places it is
+// refused, since the two may differ.
 func (a *API) profileOf(r *endpoint.Request, named *string, part *filePart) (string, error) {
 	if part.profileID == nil {
 		return a.profileFor(r, named)
@@ -255,7 +257,7 @@ func (a *API) dropBlob(r *endpoint.Request, key string) {
 }
 
 // deleteBlob removes a file. If that fails, the upkeep of package publish removes it a day later. The caller is told of
-// no error: what they asked for is done.
+// no error: what they asked for is done. The log has the request's id, by which an operator finds what was answered.
 func (a *API) deleteBlob(ctx context.Context, r *endpoint.Request, key string) {
 	if err := a.config.Library.Delete(ctx, key); err != nil {
 		a.config.Logger.WarnContext(ctx, "delete a media file; it will be swept up", "requestId", r.ID(), "error", err)

@@ -24,7 +24,7 @@ func (p *postDetail) AppendJSON(b []byte) []byte {
 }
 
 // appendOpen appends the object of p, and leaves it open: as an embedded struct's, its fields come first in a
-// postDetail.
+// postDetail. Only what nearly every post has is written by hand; encoding/json does the rest.
 func (p *post) appendOpen(b []byte) []byte {
 	b = endpoint.AppendString(append(b, `{"id":`...), p.ID)
 	b = endpoint.AppendStringOrNull(append(b, `,"profileId":`...), p.ProfileID)

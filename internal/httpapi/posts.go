@@ -83,6 +83,7 @@ type attempt struct {
 }
 
 // postOf shows a post. It needs the API for Sandbox, which is a property of the environment and not of the post.
+// Nothing in it depends on the request, so a list, an answer to a write and a stored answer all look the same.
 func (a *API) postOf(p store.Post) post {
 	shown := post{
 		ID:          p.ID,
@@ -254,7 +255,8 @@ type canceled struct {
 
 func canceledOf(p store.Post) canceled { return canceled{p.ID, string(p.Status)} }
 
-// cancelPost is a DELETE that deletes nothing: what stays is how a client finds out why something was not published.
+// cancelPost is a DELETE that deletes nothing: what stays is how a client finds out why something was not published. A
+// second request is a 409, but for one with the same Idempotency-Key: the post is not queued any more.
 func (a *API) cancelPost(r *endpoint.Request, _ endpoint.Nothing) (canceled, error) {
 	p, err := a.posting.Cancel(r.Context(), r.Operation(), r.Param(), endpoint.Answer(r, endpoint.OK(canceledOf)))
 	return canceledOf(p), err
@@ -276,7 +278,8 @@ type queued struct {
 
 func queuedOf(p store.Post) queued { return queued{p.ID, string(p.Status), timeOrNull(p.ScheduledAt)} }
 
-// retryPost never runs by itself for a post whose outcome is unknown: whether it is there, somebody has to look.
+// retryPost never runs by itself for a post whose outcome is unknown: whether it is there, somebody has to look. Each
+// retry is another attempt of the same post, whose id stays.
 func (a *API) retryPost(r *endpoint.Request, in retryPost) (queued, error) {
 	p, err := a.posting.Retry(r.Context(), r.Caller(), r.Operation(), r.Param(), in.ScheduledAt,
 		endpoint.Answer(r, endpoint.OK(queuedOf)))

@@ -22,7 +22,8 @@ type health struct {
 }
 
 // healthz is true of every process that can answer at all: being cut off from the apiserver is no reason to restart it.
-// A restart would take away the index by which it can go on serving once it is back, and what its requests are doing.
+// A restart would take away the index by which it can go on serving once it is back, and what its requests are doing. A
+// process that hangs is found out by not answering.
 func (a *API) healthz(*endpoint.Request) (health, error) { return health{"ok"}, nil }
 
 // errNotReady is for whoever asks whether to send requests here.

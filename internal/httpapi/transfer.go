@@ -87,7 +87,8 @@ const (
 )
 
 // filePart finds the file in the request's body. It is a multipart form because browsers and curl send files so; it is
-// not parsed by net/http's ParseMultipartForm because that one stores all of it first.
+// not parsed by net/http's ParseMultipartForm because that one stores all of it first. What it returns has read the
+// form up to the file's first byte.
 func (a *API) filePart(r *endpoint.Request) (*filePart, error) {
 	contentType := r.HTTP().Header.Get("Content-Type")
 	// The boundary is in the header alone (RFC 7578 section 4.1), so a body without that header can't be read at all.

@@ -28,7 +28,7 @@ type organizationRef struct {
 	Name string `json:"name" doc:"Name of the namespace."`
 }
 
-// profileRef is a Profile, with the name that people gave it.
+// profileRef is a Profile, with the name that people gave it. The name may change, and the id does not.
 type profileRef struct {
 	ID   string `json:"id" doc:"UID of the Profile."`
 	Name string `json:"name" doc:"Its display name."`
