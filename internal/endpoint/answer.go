@@ -17,7 +17,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// answer is what goes out for a request, or has.
+// answer is what goes out for a request, or has. It is filled in on the way and sent at the end, in one place: until
+// then, whatever goes wrong can still replace it.
 type answer struct {
 	body    *body  // of the response, unless it is a stream
 	encoded bool   // body is the answer already
@@ -63,7 +64,8 @@ func Answer[T, Out any](r *Request, show func(T) (status int, body Out)) write.A
 	}
 }
 
-// OK is for Answer: whatever show makes of the result is a 200, as for most writes.
+// OK is for Answer: whatever show makes of the result is a 200, as for most writes. A status of its own is for a write
+// that can have two of them.
 func OK[T, Out any](show func(T) Out) func(T) (int, Out) {
 	return func(result T) (int, Out) { return http.StatusOK, show(result) }
 }
@@ -98,14 +100,16 @@ var bodies = sync.Pool{New: func() any {
 // newBody returns a body with nothing, or anything, in it: encode replaces that.
 func newBody() *body { return bodies.Get().(*body) }
 
-// free gives the body's memory to the next request. Whoever keeps bytes of it has copied them before.
+// free gives the body's memory to the next request. Whoever keeps bytes of it has copied them before. It is called once
+// the response was handed to net/http, which has copied what it still has to send.
 func (b *body) free() {
 	if b.buffer.Cap() <= maxKeptBody {
 		bodies.Put(b)
 	}
 }
 
-// encode replaces the body by v's JSON and a newline, which encoding/json writes and a terminal wants.
+// encode replaces the body by v's JSON and a newline, which encoding/json writes and a terminal wants. An error is a
+// mistake in a shape, such as a value that JSON has no form for: no caller can cause it.
 func (b *body) encode(v any) error {
 	b.buffer.Reset()
 	// AvailableBuffer is the buffer's own memory: nothing is copied, unless it has to grow.
@@ -119,7 +123,8 @@ func (b *body) encode(v any) error {
 	return nil
 }
 
-// succeed sends the response of a request that has not failed, or the stored one of an earlier request.
+// succeed sends the response of a request that has not failed, or the stored one of an earlier request. A replayed
+// error is sent here too: it is an answer that was stored, and its status and body are what was stored.
 func (e *Engine) succeed(w http.ResponseWriter, r *Request) {
 	r.setHead(w)
 	if r.writing != nil && r.writing.replayed {
@@ -128,7 +133,8 @@ func (e *Engine) succeed(w http.ResponseWriter, r *Request) {
 	r.send(w)
 }
 
-// setHead sets what the header of a success says of its route.
+// setHead sets what the header of a success says of its route. What depends on a caller is never cached: a proxy that
+// kept it would go on answering for a key that is revoked.
 func (r *Request) setHead(w http.ResponseWriter) {
 	h := w.Header()
 	if r.route.Cache == "" {
@@ -152,7 +158,8 @@ func (r *Request) setHead(w http.ResponseWriter) {
 	r.answer.status = r.answer.successStatus()
 }
 
-// fail turns err into the response of its kind. Whatever the handler has encoded by then is overwritten.
+// fail turns err into the response of its kind. Whatever the handler has encoded by then is overwritten. The failure is
+// kept for metrics and the log, which are told more than the caller.
 func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 	p := e.problems.of(err)
 	h := w.Header()
@@ -169,6 +176,7 @@ func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 // send writes the response that r.answer holds.
 func (r *Request) send(w http.ResponseWriter) {
 	a := &r.answer
+	// What was made beforehand is not copied into the body, where it would count for this request.
 	text := a.body.buffer.Bytes()
 	if a.made != nil && a.failure == nil {
 		text = a.made
@@ -222,11 +230,13 @@ type policy struct {
 }
 
 // policyOf writes a rate as a structured field: q requests in w seconds. A window is whole seconds (spec.rateLimit).
+// RateLimit-Policy is a list of items (RFC 9651), each a string with parameters.
 func policyOf(own rate.Rate) *policy {
 	text := strconv.AppendInt([]byte(`"key";q=`), own.Requests, 10)
 	text = strconv.AppendInt(append(text, `;w=`...), seconds(own.Window), 10)
 	return &policy{own, [1]string{string(text)}}
 }
 
-// seconds rounds up: who waits as long as it says has waited long enough.
+// seconds rounds up: who waits as long as it says has waited long enough. RFC 9110 section 10.2.3 has no fractions in
+// Retry-After.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

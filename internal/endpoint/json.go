@@ -65,7 +65,7 @@ func AppendStringOrNull(b []byte, s *string) []byte {
 }
 
 // AppendTime appends the JSON of a time whose year has four digits: RFC 3339 can't write others, and encoding/json
-// fails there.
+// fails there. Times that can't be written don't come this far: checkSchedule of package posting refuses them.
 func AppendTime(b []byte, t time.Time) []byte {
 	b = t.AppendFormat(append(b, '"'), time.RFC3339Nano)
 	return append(b, '"')

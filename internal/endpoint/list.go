@@ -76,7 +76,7 @@ func (l Listed[S, T]) Rows(
 }
 
 // Items answers with the page that r asks for of items, which are all there are, in the listing's order. What it costs
-// does not depend on how far down the page is.
+// does not depend on how far down the page is. items are shared with other requests, and so are cut and never changed.
 func (l Listed[S, T]) Items(r *Request, items []S) (Page[T], error) {
 	return l.Rows(r, nil, func(page store.Page) ([]S, bool, error) {
 		if page.After != (store.Position{}) {
@@ -116,7 +116,8 @@ var (
 )
 
 // readPage reads limit and cursor. What is wrong is refused and not corrected: a limit that was cut to 200 in silence
-// would look like the end of the listing.
+// would look like the end of the listing. An empty parameter is not one that was left out, and is refused: a script
+// whose variable is not set would begin again with the first page.
 func readPage(t *Route, query url.Values) (store.Page, error) {
 	page := store.Page{Limit: t.pageSize()}
 	if query.Has("limit") {
@@ -223,7 +224,8 @@ func TimeParam(query url.Values, name string) (time.Time, error) {
 const maxText = 200 // characters; the database compares a text with every row in question
 
 // TextParam reads a parameter that is a text; "" without it. PostgreSQL would answer invalid UTF-8 or a NUL with an
-// error, which would be taken for one of ours.
+// error, which would be taken for one of ours. Characters are counted as code points, since a limit in bytes would be
+// another one for each script.
 func TextParam(query url.Values, name string) (string, error) {
 	text := query.Get(name)
 	if utf8.RuneCountInString(text) > maxText || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {

@@ -24,7 +24,8 @@ const (
 	bearerScheme = "apiKey"
 )
 
-// Description is what an OpenAPI document is made of.
+// Description is what an OpenAPI document is made of. The document says what is true of every deployment, so it knows
+// no flags: the same release has the same document.
 type Description struct {
 	Routes   []Route
 	Examples map[string]string // shell lines, by operationId
@@ -72,7 +73,8 @@ func Describe(d Description) (json.RawMessage, error) {
 	return text, nil
 }
 
-// operationOf describes a route: what it asks of a caller, takes and answers.
+// operationOf describes a route: what it asks of a caller, takes and answers. What follows from the route's fields is
+// derived here, and nowhere written twice.
 func operationOf(registry huma.Registry, t *Route, example string) *huma.Operation {
 	op := &huma.Operation{
 		Method: t.Method, Path: t.Path, OperationID: t.ID,
@@ -110,7 +112,8 @@ func operationOf(registry huma.Registry, t *Route, example string) *huma.Operati
 	return op
 }
 
-// successes are the statuses of a success.
+// successes are the statuses of a success. Generated clients make a branch of each, so a status that can't come has no
+// place in it.
 func (t *Route) successes() []int {
 	switch {
 	case !t.Succeeds():
@@ -244,7 +247,8 @@ func (t *Route) pageParams() []*huma.Param {
 	}
 }
 
-// responseOf describes a response whose body is JSON.
+// responseOf describes a response whose body is JSON. A named type becomes a reference, so that clients get one type
+// for all its uses.
 func responseOf(registry huma.Registry, body reflect.Type, description string) *huma.Response {
 	return &huma.Response{
 		Description: description,

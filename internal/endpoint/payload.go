@@ -138,7 +138,7 @@ func checkDeclared(values []string) error {
 //
 // Unknown members are refused because a misspelt "scheduledAt" would otherwise publish at once. It is not encoding/json
 // that reads the body because that one takes the last of two members, matches names whatever their case, and replaces
-// broken UTF-8 by other text.
+// broken UTF-8 by other text. The text of the library's errors is never passed on: it may quote the body.
 func decodeJSON(payload []byte, into any) error {
 	if len(payload) == 0 {
 		payload = []byte("{}") // which members are missing is for the handler to say; some bodies need none

@@ -21,7 +21,8 @@ type queries struct {
 	names string            // for a sentence
 }
 
-// newQueries is made once for each route.
+// newQueries is made once for each route. So a request pays for lookups alone, and a sentence is made only where one is
+// needed.
 func newQueries(t *Route) *queries {
 	q := &queries{lists: map[string]bool{}, alike: map[string]string{}}
 	var names []string
@@ -72,6 +73,8 @@ func (q *queries) check(sent url.Values) error {
 	return nil
 }
 
+// unknown says what may have been meant. The parameter is named only if it is one of ours, or can be said again without
+// harm.
 func (q *queries) unknown(name string) error {
 	if meant := q.alike[plainName(name)]; meant != "" {
 		how := "Write it as " + meant + "=VALUE, with these capitals and without brackets."
@@ -94,7 +97,8 @@ func (q *queries) unknown(name string) error {
 // readQuery reads the query string, once, and checks its names. Unlike URL.Query it refuses what it can't read: half of
 // a filter is another filter.
 //
-// A route that refuses everything is not asked: its one answer says more than that a parameter is unknown.
+// A route that refuses everything is not asked: its one answer says more than that a parameter is unknown. It runs
+// after admission, so that whoever has no key learns nothing of a route's parameters.
 func (r *Request) readQuery() (err error) {
 	if r.http.URL.RawQuery == "" || !r.route.Succeeds() {
 		return nil

@@ -105,7 +105,8 @@ func (m *room) give(organization string, n int64) {
 	}
 }
 
-// reserve takes room for n more bytes that the request holds until it is answered.
+// reserve takes room for n more bytes that the request holds until it is answered. It may be called several times: what
+// is taken adds up, and release gives back all of it.
 func (r *Request) reserve(n int64) error {
 	if err := r.engine.room.take(r.Caller().Organization.ID, n); err != nil {
 		return err

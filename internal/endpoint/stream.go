@@ -17,7 +17,8 @@ type stream struct {
 }
 
 // SetFile says that a stream is a file: its type, and its size in bytes. It counts until the first byte is written. A
-// browser that is shown the address downloads it, and shows nothing of it.
+// browser that is shown the address downloads it, and shows nothing of it. With a size, a client can tell a file that
+// was cut off from one that is shorter.
 func (r *Request) SetFile(contentType string, size int64) {
 	r.answer.contentType, r.answer.size = contentType, size
 }

@@ -48,7 +48,8 @@ func checkValues(payload []byte) error {
 	return nil
 }
 
-// checkTexts looks for a text that is too long in what a body of so many bytes was decoded into.
+// checkTexts looks for a text that is too long in what a body of so many bytes was decoded into. A body that is shorter
+// than the bound holds no text that is longer.
 func checkTexts(size int, into any) error {
 	if size <= maxString {
 		return nil // nearly all

@@ -161,6 +161,7 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 			w.Header().Set("Connection", "close")
 		}
 	}()
+	// Every write is an Operation, with an Idempotency-Key or without: the commit point is the same for both.
 	r.writing = &writing{Operation: e.config.Writes.Start(r.View(), r.id)}
 	// Not before it begins: until then the server's own time, which a slow sender of the body must keep to, is right.
 	if within := r.route.AnswerWithin; within > 0 {
