@@ -20,7 +20,8 @@ import (
 )
 
 // clusterConfig finds the cluster: in the file given, else in the files of $KUBECONFIG, else around the process. Unlike
-// kubectl it does not fall back on ~/.kube/config: which cluster's keys are served is said, and not found.
+// kubectl it does not fall back on ~/.kube/config: which cluster's keys are served is said, and not found. $KUBECONFIG
+// may list several files, which are merged as kubectl merges them.
 func clusterConfig(file, kubeconfigEnv string) (*rest.Config, error) {
 	if file == "" && kubeconfigEnv == "" {
 		config, err := rest.InClusterConfig()

@@ -201,7 +201,7 @@ func newAdmission(
 }
 
 // together runs parts side by side, and returns when all have: the process must not end before each has said what it
-// has to say, such as that its Lease is given up.
+// has to say, such as that its Lease is given up. None of them ends by itself before ctx does.
 func together(parts ...func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {
 		var running sync.WaitGroup

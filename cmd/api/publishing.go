@@ -81,8 +81,9 @@ func newPublishing(
 }
 
 // ready tells whether the database has been reached and migrated, once, and takes writes: if it goes away later,
-// requests are answered 503 one by one, by whichever replica they reach. One that has become read-only is this replica's
-// alone, when others have found where writes are taken now.
+// requests are answered 503 one by one, by whichever replica they reach. One that has become read-only is this
+// replica's alone, when others have found where writes are taken now. Media and Redis are not asked: most requests need
+// neither, and a bucket that is away would take all replicas out at once.
 func (p *publishing) ready() bool { return p.store.Writable() }
 
 // run works until ctx ends, and then until the last attempt to publish has been recorded.

@@ -11,7 +11,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
 
-// tlsFiles are the flags of TLS: names of files. A key on the command line would show in the list of processes.
+// tlsFiles are the flags of TLS: names of files. A key on the command line would show in the list of processes. And a
+// Secret that is mounted is renewed in its files.
 type tlsFiles struct{ certificate, key string }
 
 // addFlags adds the flags. The default is plain HTTP: in most clusters an Ingress or a mesh ends TLS, and a process

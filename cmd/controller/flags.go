@@ -61,6 +61,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	namespaces := o.addKeyFlags(fs)
 	addTraceFlags(fs, &o.traces)
 	showVersion := fs.Bool("version", false, "print the version and end")
+	// pflag has printed the help by itself, through Usage.
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return o, err
@@ -82,6 +83,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	// Only now, when the flags have been read: neither default can stand in the flag's own, because one is read from the
 	// pod, and the other is another flag's value.
 	if o.namespace == "" {
+		// Where the API replicas have their Leases: the chart puts both programs into one namespace.
 		o.namespace = process.Namespace()
 	}
 	// The Role that the chart grants is in the release's namespace, and nowhere else.

@@ -52,7 +52,8 @@ func main() {
 }
 
 // run is the process but for its exit code: a test can call it, with arguments, an environment and outputs of its own.
-// What may go wrong at once goes first: flags, then how to reach the cluster, and only then what runs until the end.
+// What may go wrong at once goes first: flags, then how to reach the cluster, and only then what runs until the end. It
+// returns nil after a signal, and an error when the Lease is lost: the process is then started anew, and stands by.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	// Before the flags, which `controller release` has other ones of. One program for both, so that the chart's job runs
 	// the image that the controller ran.
@@ -74,8 +75,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return fmt.Errorf("%w: --log-level: %w", errUsage, err)
 	}
-	// Before anything of controller-runtime or client-go runs: both log through globals. What the one says before is
-	// lost, and what the other says is no JSON.
+	// Before anything of controller-runtime or client-go runs: both log through globals. What the one says before is lost,
+	// and what the other says is no JSON. With JSON, as in the API's log, one collector reads both.
 	logger := zap.New(zap.JSONEncoder(), zap.Level(level), zap.WriteTo(stderr))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)

@@ -24,7 +24,7 @@ import (
 )
 
 // releaseOptions are the command line of `controller release`. It has few of the controller's flags: it mints nothing,
-// and leads only for as long as it takes.
+// and leads only for as long as it takes. Those that it has, it reads as the controller does.
 type releaseOptions struct {
 	kubeconfig string
 	namespace  string
@@ -45,6 +45,7 @@ const releaseUsage = "Takes the finalizer %s off every ApiKey, " +
 // waits: whoever uninstalls reads what was being waited for, and not that a hook has timed out.
 func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (o releaseOptions, err error) {
 	fs := pflag.NewFlagSet("controller release", pflag.ContinueOnError)
+	// In the order of the controller's own help.
 	fs.SortFlags = false
 	fs.Usage = func() { fmt.Fprintf(stdout, releaseUsage, v1alpha1.FinalizerRevocation, fs.FlagUsages()) }
 	addKubeconfigFlag(fs, &o.kubeconfig, getenv)
@@ -103,6 +104,7 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("--timeout: not done within %s", o.timeout))
 	// A signal ends it as well, by the context that this one is made of.
 	defer cancel()
+	// What was done until then stays done if it fails, and a second call goes on from there.
 	done, err := controller.Release(ctx, cfg, controller.ReleaseOptions{
 		Namespace:       o.namespace,
 		WatchNamespaces: o.namespaces,

@@ -19,7 +19,7 @@ import (
 )
 
 // addTraceFlags adds the flags of traces, in the style of this program's other flags. By default there are none: only
-// the operator knows where a collector is.
+// the operator knows where a collector is. The texts are this program's, so that --help reads as one.
 func addTraceFlags(fs *pflag.FlagSet, traces *tracing.Flags) {
 	traces.Add(fs,
 		"base `URL` of the OpenTelemetry collector that takes traces by OTLP over HTTP, "+
