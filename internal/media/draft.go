@@ -84,7 +84,7 @@ func syncFolder(folder string) error {
 }
 
 // discard removes what there is of the file. The context of its writer must have ended before: closing it would
-// otherwise keep the file after all.
+// otherwise keep the file after all. Errors are not told: what is left is swept up, or was never complete.
 func (d *draft) discard() {
 	_ = d.writer.Close()
 	if d.temp != nil {

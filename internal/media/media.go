@@ -94,7 +94,8 @@ func open(ctx context.Context, text string) (bucket *blob.Bucket, folder string,
 	}
 }
 
-// Close releases the connections of a bucket. No other method may run any more.
+// Close releases the connections of a bucket. No other method may run any more. A folder has none, and needs no
+// closing.
 func (l *Library) Close() error {
 	if err := l.bucket.Close(); err != nil {
 		return fmt.Errorf("close the media storage: %w", err)
@@ -156,7 +157,7 @@ func (l *Library) Each(ctx context.Context, prefix string, before time.Time, do 
 }
 
 // validKey tells whether a file may have this key. One with ".." would lead out of the library, and "." is the
-// library's own folder.
+// library's own folder. Keys come from other rooms, and are checked here all the same.
 func validKey(key string) bool { return fs.ValidPath(key) && key != "." }
 
 // storageError makes an error of the storage one of this package; nil stays nil. That a file is not found counts only

@@ -9,7 +9,8 @@ import (
 	"io"
 )
 
-// File is what a file turned out to be.
+// File is what a file turned out to be. All three follow from the bytes alone, so two uploads of one file give the
+// same.
 type File struct {
 	ContentType string // one of Types, by its own bytes; what the client claims does not count
 	SizeBytes   int64

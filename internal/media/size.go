@@ -15,5 +15,6 @@ const (
 	MaxMaxSize = 2000 << 20
 )
 
-// MaxSize is the size in bytes above which this library refuses a file. A file of exactly that size is taken.
+// MaxSize is the size in bytes above which this library refuses a file. A file of exactly that size is taken. Whoever
+// reads a form needs it to bound the whole.
 func (l *Library) MaxSize() int64 { return l.maxSize }

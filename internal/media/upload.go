@@ -14,7 +14,8 @@ import (
 const copyBuffer = 64 << 10
 
 // upload is a file that is on its way in. It remembers what ended its bytes: only so can an error of the client, who
-// sends them, be told from one of the storage, which takes them. io.Copy returns both alike.
+// sends them, be told from one of the storage, which takes them. io.Copy returns both alike. It is one goroutine's, and
+// used once.
 type upload struct {
 	from io.Reader
 	left int64 // bytes that may still come

@@ -46,6 +46,8 @@ func (p *Posting) Edit(
 
 // planEdit turns a change into the one that is to be stored. The post is checked as it would be with the change, and
 // not the change alone: whether there may be no text depends on whether there are media, and both on the platform.
+// Another change may be committed in between; then the later one wins field by field, as each names only what it
+// changes.
 func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c Change) (store.Edit, error) {
 	if c.ScheduledAt == nil && c.Text == nil && c.Media == nil { // most likely a misunderstanding of what can be changed
 		return store.Edit{}, errEditEmpty

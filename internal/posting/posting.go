@@ -38,7 +38,7 @@ type Options struct {
 // done twice, the store decides.
 type Posting struct{ o Options }
 
-// New returns a Posting.
+// New checks nothing: package httpapi, which makes the only one, has checked its own Config.
 func New(o Options) *Posting { return &Posting{o} }
 
 // AnswerWithin is how long Create may take once its posts are stored: 25 targets, five at a time, 20 s each, and a
@@ -123,7 +123,8 @@ func (p *Posting) Create(
 
 // publishNow stores posts with a first attempt at each, makes the attempts, and records how they ended together with
 // the answer. Once they are stored, neither a revocation nor the caller's going away stops it: what was begun is
-// recorded.
+// recorded. Between Begin and Finish the database is not held: a transaction that waits for platforms would hold a
+// connection, and with SQLite every other writer.
 func (p *Posting) publishNow(
 	ctx context.Context, op *write.Operation, posts []store.Post, answer write.Answer[Batch],
 ) (Batch, error) {
@@ -136,6 +137,7 @@ func (p *Posting) publishNow(
 	if err != nil {
 		return Batch{}, err
 	}
+	// The values of ctx stay, such as the trace.
 	detached := context.WithoutCancel(ctx) // from here on, see above
 	outcomes := p.o.Publisher.Publish(detached, posts, attempts)
 	// What was stored is not read again: what became of the posts is known here before the database knows it.
@@ -188,7 +190,7 @@ func (p *Posting) now() time.Time { return p.o.Clock.Now().UTC().Truncate(time.M
 
 // OrNotFound returns p, which says what kind of thing it was, if err is that it was not found in the database; other
 // errors stay. The store has one error for all kinds, and for what is there but not for the caller: so nothing made of
-// it can tell the two apart.
+// it can tell the two apart. Each caller of the store names the thing, as only it knows what it asked for.
 func OrNotFound(err error, p *problem.Problem) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return p

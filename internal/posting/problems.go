@@ -74,7 +74,8 @@ func errCommentEmpty(at string) *problem.Problem {
 
 const uploadFirst = "Upload the file with POST /v1/media, and send its mediaId."
 
-// NoPlatform is for a name of a platform that there is none of. rule says where it stands.
+// NoPlatform is for a name of a platform that there is none of. rule says where it stands. It lists those that there
+// are, so that a typing error needs no second look at the documentation.
 func NoPlatform(rule string) *problem.Problem {
 	return problem.NewInvalid(rule, "There is no platform of this name.", catalog.All.Sentence())
 }
@@ -86,6 +87,7 @@ var (
 		"Only queued posts can be canceled.")
 	errNotEditable = problem.NewConflict("post.status", "The post is not queued any more, or its time has come.",
 		"Only posts that are still to come can be changed.")
+	// Its id can't come back, so retrying would end the same each time.
 	errMediaGone = problem.NewConflict("post.retry.media", "A media file of the post has been deleted.",
 		"Upload it again with POST /v1/media, and make a new post with it.")
 	errNotRetryable = problem.NewConflict("post.retry.status", "The post has not failed, or its account is disconnected.",
