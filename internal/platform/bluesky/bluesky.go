@@ -10,10 +10,11 @@ import "github.com/letmepost/letmepost-operator/internal/platform"
 // Name is the platform's.
 const Name platform.Name = "bluesky"
 
-// FieldPDSURL is the field for the address of the account's server (a personal data server).
+// FieldPDSURL is the field for the address of the account's server (a personal data server). Accounts may be on any
+// server of the AT Protocol, and only their owners know which.
 const FieldPDSURL = "pdsUrl"
 
-// Platform is Bluesky.
+// Platform is Bluesky. It has neither a Connector nor a Publisher yet, so only the sandbox plays it.
 var Platform = platform.Platform{
 	Name:  Name,
 	Title: "Bluesky",

@@ -18,7 +18,8 @@ import (
 const maxIdentifier = 253
 
 // identifier is what every platform's sandbox asks for, also that of a platform which is connected by OAuth: there is
-// nobody to ask for consent.
+// nobody to ask for consent. It replaces a platform's own field of that name, whose placeholder would suggest a real
+// account.
 var identifier = platform.Field{
 	Name: platform.FieldIdentifier, Label: "Identifier", Type: platform.TypeText, Required: true,
 	Placeholder: "alice.test",
@@ -69,6 +70,7 @@ func (s *player) Complete(_ context.Context, in platform.ConnectionAnswer) (plat
 			return platform.Connection{}, invalid(f.Name, "The "+f.Name+" is missing.")
 		}
 	}
+	// Blanks around it come with what is pasted, and would make another account of the same handle.
 	handle := strings.TrimSpace(in.Credentials[platform.FieldIdentifier])
 	switch {
 	case len(handle) > maxIdentifier:
@@ -85,7 +87,8 @@ func (s *player) Complete(_ context.Context, in platform.ConnectionAnswer) (plat
 	}, nil
 }
 
-// isHidden tells of control characters, and of those that make a name look like another.
+// isHidden tells of control characters, and of those that make a name look like another. Those that turn the direction
+// of text are among them: a display name is shown beside other people's.
 func isHidden(r rune) bool { return !unicode.IsGraphic(r) }
 
 // invalid names the field as the rule, as the HTTP contract does for what is wrong in a body.

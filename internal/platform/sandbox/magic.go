@@ -24,6 +24,7 @@ type MagicText struct {
 // slowFor is how long a slow post takes: longer than a caller expects, and shorter than an attempt may take.
 const slowFor = 3 * time.Second
 
+// It has no outcome of its own, so Publish asks for it by itself.
 var slow = MagicText{Text: "sandbox:slow", Means: "It takes 3 seconds. It goes together with the other texts."}
 
 // preflightFailed is the only failure that Publish never sees.

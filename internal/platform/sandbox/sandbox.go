@@ -18,7 +18,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// WarningNoWrite is the code of the warning that every post of the sandbox carries.
+// WarningNoWrite is the code of the warning that every post of the sandbox carries. Clients branch on it, so it stays.
 const WarningNoWrite = "sandbox.no_platform_write"
 
 // player plays one platform. It is that platform's Connector and Publisher. It keeps no state, so any number of posts
@@ -31,7 +31,7 @@ type player struct {
 
 // Of returns p with everything played that would talk to the platform. What can be known without talking to it, its
 // limits above all, stays as it is: what the sandbox takes, the platform would. newID gives a string that it has never
-// given before.
+// given before. The name stays too: clients, rules and stored posts are the same as with the platform.
 func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platform.Platform {
 	p.Fields = fieldsOf(p.Fields)
 	s := &player{platform: p, newID: newID, clock: clock}
@@ -62,7 +62,8 @@ func (s *player) Preflight(c platform.Content) *platform.Failure {
 }
 
 // Publish makes up a receipt, unless a magic text says otherwise. Credentials are not asked for. Media are opened, so
-// that one that has vanished is noticed here as it would be on a platform.
+// that one that has vanished is noticed here as it would be on a platform. An error is what a mistake in a platform's
+// part would be: package publish takes the outcome for unknown.
 func (s *player) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
 	if strings.Contains(p.Content.Text, slow.Text) {
 		if err := s.wait(ctx, slowFor); err != nil {
