@@ -64,7 +64,8 @@ func (l listWatch) ListWithContext(ctx context.Context, options metav1.ListOptio
 }
 
 // WatchWithContext returns the changes that follow a list. The reflector asks for bookmarks, by which a replica
-// announces a new resourceVersion even where nothing happens.
+// announces a new resourceVersion even where nothing happens. It begins at the list's resourceVersion, so nothing in
+// between is missed.
 func (l listWatch) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
 	w, err := l.client.Get().

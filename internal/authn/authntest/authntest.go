@@ -39,7 +39,8 @@ const (
 // it in.
 var AllScopes = v1alpha1.Scopes[:]
 
-// made counts the objects, so that each has a UID, a name and a key of its own.
+// made counts the objects, so that each has a UID, a name and a key of its own. Tests of one package run side by side,
+// and share it.
 var made atomic.Uint64
 
 // Index returns an index that holds objects, each a *v1alpha1.ApiKey or a *v1alpha1.Profile, taken in in that order.
@@ -149,6 +150,7 @@ func Minted(
 	if k.Spec.SecretHash == unbound {
 		k.Spec.SecretHash = k.Status.Hash
 	}
+	// Of a key that was brought there is no Secret that it could name.
 	if k.Status.Binding != nil {
 		k.Status.Binding.Name = k.SecretName()
 	}
@@ -159,7 +161,8 @@ func Minted(
 // whether the hash was brought, which mods change.
 const unbound = "unbound"
 
-// Profile returns a Profile with its status as the controller writes it. The mods are applied in order, last.
+// Profile returns a Profile with its status as the controller writes it. The mods are applied in order, last. Its UID
+// is another one each time, so that a second one of the same name is one that was made again.
 func Profile(mods ...func(*v1alpha1.Profile)) *v1alpha1.Profile {
 	n := made.Add(1)
 	p := &v1alpha1.Profile{
@@ -223,7 +226,8 @@ func PinnedTo(p *v1alpha1.Profile) func(*v1alpha1.ApiKey) {
 	}
 }
 
-// Scoped gives the ApiKey these scopes and no others.
+// Scoped gives the ApiKey these scopes and no others. Names that are no scope are kept, as an older API sees those of a
+// newer cluster.
 func Scoped(scopes ...v1alpha1.Scope) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) { k.Spec.Scopes = scopes }
 }
@@ -250,7 +254,8 @@ func CreatedAt(t time.Time) func(*v1alpha1.ApiKey) {
 // put on: a key may also be deleted without.
 func Deleting(k *v1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: Epoch} }
 
-// Duplicate marks the ApiKey as the controller marks one whose hash another key had first.
+// Duplicate marks the ApiKey as the controller marks one whose hash another key had first. Ready is the first condition
+// of what Minted returns.
 func Duplicate(k *v1alpha1.ApiKey) {
 	ready := &k.Status.Conditions[0]
 	ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonDuplicateHash

@@ -34,7 +34,8 @@ type Span struct {
 }
 
 // Collector takes traces. It is safe for concurrent use. It speaks OTLP over HTTP with protobuf, as the exporter of
-// package tracing does, so that a test sees what would go over the network.
+// package tracing does, so that a test sees what would go over the network. It keeps all it is sent: a test ends before
+// that is much.
 type Collector struct {
 	URL string // for --otlp-endpoint
 
@@ -64,6 +65,7 @@ func Start(t testing.TB) *Collector {
 func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// The caller holds the lock. The status has the exporter give the message up, and not send it again.
 	fail := func(text string) {
 		c.wrong = append(c.wrong, "a message to the collector: "+text)
 		http.Error(w, text, http.StatusBadRequest)
@@ -74,6 +76,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type"))
 		return
 	}
+	// Whether it compresses is the exporter's to decide, and both must be read.
 	body := io.Reader(r.Body)
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		unzipped, err := gzip.NewReader(r.Body)
@@ -95,6 +98,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Uncompressed, so that a search for a key's plaintext finds it.
 	c.raw.Write(message)
 	c.take(request)
+	// An empty body is an ExportTraceServiceResponse in which nothing was rejected.
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
@@ -143,7 +147,8 @@ func (c *Collector) Spans() []Span {
 	return slices.Clone(c.spans)
 }
 
-// Raw returns the messages that have arrived, as protobuf: also those parts that no Span shows.
+// Raw returns the messages that have arrived, as protobuf: also those parts that no Span shows. No key, path or text of
+// a post may be in a trace, in whatever field.
 func (c *Collector) Raw() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
