@@ -207,7 +207,8 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 // retries makes jobs that failed wait longer and longer, but never long.
 type retries struct{ p *Publisher }
 
-// NextRetry is river.ClientRetryPolicy's.
+// NextRetry is river.ClientRetryPolicy's. j.Attempt is 1 after the first try: 2, 4, 8 and 16 seconds, and then half a
+// minute each.
 func (r retries) NextRetry(j *rivertype.JobRow) time.Time {
 	delay := retryAtMost
 	if j.Attempt < 5 {

@@ -126,7 +126,7 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 }
 
 // purge deletes the answers that were kept long enough for requests that may be sent again, bit by bit: writers of
-// SQLite wait for each other.
+// SQLite wait for each other. A full batch may have left more; one that is not full was the last.
 func (p *Publisher) purge(ctx context.Context) error {
 	for {
 		n, err := p.work.Purge(ctx, p.o.Clock.Now(), purgeAtOnce)

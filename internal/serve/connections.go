@@ -36,7 +36,7 @@ type connection struct {
 // is notes what the connection is at from now on.
 func (c *connection) is(a activity) { c.state.Store(c.listener.accepted.Load()<<2 | uint64(a)) }
 
-// Close implements net.Conn.
+// Close implements net.Conn. net/http may close a connection more than once; forget takes the first.
 func (c *connection) Close() error {
 	c.listener.forget(c)
 	return c.TCPConn.Close()
@@ -109,7 +109,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit makes room for a connection, if it can be made.
+// admit makes room for a connection, if it can be made. The one that is closed is closed without the lock, as that may
+// take time.
 func (l *listener) admit(c *connection) bool {
 	l.mu.Lock()
 	var victim *connection
