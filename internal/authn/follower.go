@@ -166,10 +166,10 @@ func (f *follower[T]) Update(o any) error {
 	return nil
 }
 
-// Delete takes out an object that is gone.
+// Delete takes out an object that is gone. o is the object as it was last, as a watch hands it over; the resourceVersion
+// is that of the deletion.
 //
-// Model: step Apply. o is the object as it was last, as a watch hands it over; the resourceVersion is that of the
-// deletion.
+// Model: step Apply.
 func (f *follower[T]) Delete(o any) error {
 	t, ok := o.(T)
 	if !ok {

@@ -76,10 +76,10 @@ func (r *apiKeys) holderOfKeyIn(ctx context.Context, s *corev1.Secret) (*v1alpha
 // tell says what the Secret means for the ApiKey that wants its name: its state, what it is, and what to do. It is
 // pure.
 func (w inTheWay) tell() (state secretState, detail, advice string) {
-	// Who needs the Secret comes first, whoever controls it: it may be the only copy of a key in use.
 	const otherName = "create an ApiKey with another secretName"
 	detail = w.reason.Error()
 	ref := metav1.GetControllerOfNoCopy(w.secret)
+	// Who needs the Secret comes first, whoever controls it: it may be the only copy of a key in use.
 	switch {
 	case w.holder != nil:
 		return secretConflict, detail + ": it holds the key of ApiKey " + w.holder.Name, otherName

@@ -70,7 +70,6 @@ func (r *apiKeys) rivalOf(ctx context.Context, k *v1alpha1.ApiKey, lookup key.Lo
 // its Profile is missing, keeps nobody from it: it might stay like that for ever.
 func (r *apiKeys) contends(ctx context.Context, k *v1alpha1.ApiKey) (bool, error) {
 	life := lifecycle.KeyOf(k)
-	// Neither changes any more: one with a hash keeps it, and one that was found a duplicate is refused for good.
 	if life.Duplicate || life.Hashed {
 		return !life.Duplicate, nil
 	}

@@ -81,7 +81,7 @@ func (s *reservations) forget(name types.NamespacedName) {
 	}
 }
 
-// The caller holds the lock.
+// drop is called with the lock held.
 func (s *reservations) drop(name types.NamespacedName, p place) {
 	delete(s.byName, name)
 	if s.byPlace[p].name == name {
