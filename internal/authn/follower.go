@@ -166,8 +166,8 @@ func (f *follower[T]) Update(o any) error {
 	return nil
 }
 
-// Delete takes out an object that is gone. o is the object as it was last, as a watch hands it over; the resourceVersion
-// is that of the deletion.
+// Delete takes out an object that is gone. o is the object as it was last, as a watch hands it over; the
+// resourceVersion is that of the deletion.
 //
 // Model: step Apply.
 func (f *follower[T]) Delete(o any) error {
