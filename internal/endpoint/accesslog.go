@@ -101,9 +101,9 @@ func (l *accessLog) write(e *Engine, r *Request, elapsed time.Duration) {
 func (e *Engine) describeRefusal(r *Request, class string) []slog.Attr {
 	attrs := []slog.Attr{slog.String("event", "request.refused"), slog.String("refusal", class)}
 	if r.Caller().Nobody() {
-		actor, organization := e.config.Admission.Presented(r.http.Header["Authorization"])
-		// Nobody is recognised, so the key is looked up by what was sent, though it is refused: it may be one that is
+		// Nobody is recognised, so the key is looked up by what was sent, though it is refused: it may be one that is being
 		// deleted.
+		actor, organization := e.config.Admission.Presented(r.http.Header["Authorization"])
 		attrs = append(attrs, actorAttrs(actor, organization)...)
 	}
 	return attrs

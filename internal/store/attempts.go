@@ -152,13 +152,12 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err
 		if err != nil {
 			return err
 		}
+		// Read after the update and in its transaction: what is published is what the update found, edits included.
 		r, err := one(readAll(ctx, w.db, s, anyPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, postID))
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			// The post is read after the update and in its transaction: what is published is what the update found, edits
-			// included.
 			return ErrState // it is there, and somebody else has started or canceled it
 		}
 		p, a = r.Post, Attempt{ID: id, PostID: postID, Number: r.attempts, StartedAt: now}

@@ -199,10 +199,10 @@ func (v *View) takeOver(ctx context.Context, r Request, c *Claim, now time.Time)
 		if stored, err = old.resolve(r, now); stored != nil || err != nil {
 			return err
 		}
-		// The batch passes on with the claim while it means something: its posts are there, and running the request again
-		// would publish them twice.
 		c.BatchID = "" // of an earlier try of this transaction
 		bodyHash := r.BodyHash
+		// The batch passes on with the claim while it means something: its posts are there, and running the request again
+		// would publish them twice.
 		if !old.settled() && now.Sub(old.claimedAt) < IdempotencyRetention {
 			c.BatchID, bodyHash = old.batchID, cmp.Or(bodyHash, old.bodyHash)
 		}
