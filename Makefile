@@ -101,7 +101,8 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 
 .PHONY: test
 test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
-	@# The longest first: it runs beside all others, and not alone when they are done.
+	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
+	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@CGO_ENABLED=1 go test -race -timeout 30m -p $(TESTJOBS) ./test/integration \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
