@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -166,7 +167,7 @@ var (
 		}
 	})
 	bringing = minted(func(k *v1alpha1.ApiKey) {
-		k.Name, k.Spec.SecretHash = "x-tls", "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+		k.Name, k.Spec.SecretHash = "x-tls", "bound:"+strings.Repeat("0", 32)+":"+strings.Repeat("0", 32)
 	})
 )
 
