@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,8 +116,31 @@ func TestHeadersAreBoundedInHTTP2(t *testing.T) {
 	}
 }
 
-// Whoever holds connections open keeps nobody out: those that wait for nothing go first, then headers that don't come to
-// their end, and of each the oldest.
+// TestVictims says which connections are closed for others: those that wait for nothing go first, then answered ones
+// that still send, then headers that don't come to their end, and of each the oldest.
+func TestVictims(t *testing.T) {
+	l := &listener{}
+	for i, c := range []struct {
+		activity activity
+		since    uint64
+	}{{served, 1}, {sending, 3}, {idle, 5}, {lingers, 2}, {idle, 4}, {sending, 6}} {
+		l.open = append(l.open, &connection{listener: l, place: i})
+		l.open[i].state.Store(c.since<<2 | uint64(c.activity))
+	}
+	all := slices.Clone(l.open)
+	for _, want := range []int{4, 2, 3, 1, 5} {
+		victim, _ := l.victim()
+		if got := slices.Index(all, victim); got != want {
+			t.Fatalf("number %d goes, want %d", got, want)
+		}
+		l.remove(victim)
+	}
+	if victim, _ := l.victim(); victim != nil {
+		t.Error("one that is being answered is closed for another one")
+	}
+}
+
+// Whoever holds connections open keeps nobody out.
 func TestConnectionsMakeRoom(t *testing.T) {
 	handler, running, release := blocking()
 	registry := prometheus.NewRegistry()
@@ -137,10 +161,20 @@ func TestConnectionsMakeRoom(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	for i, closed := range []*caller{old, young, header} {
+	closed := make(chan *caller)
+	for _, c := range []*caller{old, young, header} {
+		go func() {
+			if n, err := c.Read(make([]byte, 1)); err == nil {
+				t.Errorf("got %d bytes, and was not closed", n)
+			}
+			closed <- c
+		}()
+	}
+	for i := range 3 {
 		serving = append(serving, slow())
-		if n, err := closed.Read(make([]byte, 1)); err == nil {
-			t.Fatalf("number %d got %d bytes: another one was closed for it", i, n)
+		// A client has its answer before the server has noted that the connection is idle: either may be the first.
+		if first := <-closed; (first == header) != (i == 2) {
+			t.Errorf("connection %d of those that made room was an idle one: %t", i, first != header)
 		}
 	}
 	// All are being answered: now somebody is told to come back.

@@ -47,8 +47,9 @@ func TestEveryStatementOfAViewIsScoped(t *testing.T) {
 // pinned key is not in its conditions, so something else has to keep it to what the view reaches. Whoever adds one
 // argues for it here.
 var narrower = map[*scoped]struct{ kind, reason string }{
-	usesOfMedia: {"organization", "posts of other profiles may use a medium of the organization: it must not be deleted under them. " +
-		"What is told of them is that there are some, to who may delete the medium"},
+	usesElsewhere: {"organization", "posts of other profiles may use a medium of a profile: it must not be deleted under them. " +
+		"Nothing is told of them: who deletes the medium is answered as if nobody used it, and it passes to the organization"},
+	countQueued: {"organization", "organizations take turns in the queue, and not profiles. The number is told to nobody"},
 	mediaOfOwnPost: {"organization", "a post was made with media that its key reached, perhaps one of the whole organization. " +
 		"The post is one that lock has found in the view's profile, and it's only asked how many of its media are left"},
 
@@ -58,6 +59,7 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	addClaim:   {"owner", "a claim is of the view's own key, whose id is a value of it"},
 
 	lockClaim:          {"actor", "a claim is of one key, which is less than a profile"},
+	peekClaim:          {"actor", "as lockClaim"},
 	takeClaim:          {"actor", "as lockClaim"},
 	beginClaim:         {"actor", "as lockClaim"},
 	settleClaim:        {"actor", "as lockClaim"},

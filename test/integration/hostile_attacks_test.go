@@ -180,7 +180,7 @@ func (h *hostile) shareSecret(ctx context.Context, _ *mathrand.Rand) {
 
 func (h *hostile) annotate(ctx context.Context, _ *mathrand.Rand) {
 	h.keys(ctx, 5, func(k *v1alpha1.ApiKey) {
-		k.Annotations = map[string]string{"example.com/great": strings.Repeat("x", 200<<10)}
+		k.Annotations = map[string]string{"example.com/great": strings.Repeat("great ", 30<<10)}
 	}, func(*v1alpha1.ApiKey) { _ = pass(ctx, time.Second) })
 }
 
