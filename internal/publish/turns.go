@@ -17,8 +17,9 @@ const (
 	// workersOfOne is how many of the workers one organization has at most: what is left is for others.
 	workersOfOne = workers * 6 / 10
 	// notYourTurn is how long a job goes back for whose organization has all of its workers. Others' are fetched
-	// meanwhile.
-	notYourTurn = time.Second
+	// meanwhile. It is much shorter than the time between two fetches of a replica, so that mostly another replica
+	// fetches before this one does so again: with that very time, the job would come back here again and again.
+	notYourTurn = 200 * time.Millisecond
 )
 
 // backlogs are the numbers of queued posts up to which an organization's next job has River's priority 1, 2 and 3.

@@ -63,7 +63,7 @@ var _ = Describe("A scheduled post", func() {
 		doomed, other := startAPI(ctx, "test", flags...), startAPI(ctx, "test", flags...)
 		d := newDesk(ctx, doomed)
 		Eventually(ctx, other.whoami(ctx, d.key), patience, interval).Should(Equal(http.StatusOK))
-		const slow, quick = 8, 24
+		const slow, quick = 24, 24
 		soonDue := time.Now().Add(2 * time.Second)
 		var ids []string
 		for i := range slow + quick {
