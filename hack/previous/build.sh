@@ -25,11 +25,16 @@ else
     source=$root
     echo "the version before is not in the history here (a shallow clone, an archive): its chart gets today's processes"
 fi
-# Its own code, with the libraries of today: they are compiled already, and are not what has changed.
+# Its own code, with those of its libraries that are used today at the versions of today: they are compiled already, and
+# are not what has changed.
+cp "$source/go.mod" "$out/go.mod"
+sort -u "$root/go.sum" "$source/go.sum" >"$out/go.sum"
+mapfile -t today < <(awk '$1 != "require" && $2 ~ /^v/ { print "-require=" $1 "@" $2 }' "$root/go.mod")
+go mod edit "${today[@]}" "$out/go.mod"
 echo "building the version before, which is upgraded from (first time about 1 min on two cores)"
 began=$SECONDS
 if ! CGO_ENABLED=0 tick "version before" "$out/log/build.log" \
-    go build -C "$source" -modfile="$root/go.mod" -trimpath -tags="$go_tags" -buildvcs=false -ldflags="-s -w" \
+    go build -C "$source" -modfile="$out/go.mod" -trimpath -tags="$go_tags" -buildvcs=false -ldflags="-s -w" \
     -o "$out/" ./cmd/controller ./cmd/api; then
     cat "$out/log/build.log" >&2
     echo "building the version before failed, see above" >&2
