@@ -7,7 +7,7 @@ set -euo pipefail
 tree=$(cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}" && pwd)
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-git clone -q "$tree" "$work/tree"
+git -c advice.detachedHead=false clone -q "$tree" "$work/tree"
 cd "$work/tree"
 for module in . hack/*/; do
     [[ -f $module/go.mod ]] && go mod download -C "$module"

@@ -120,32 +120,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// Shared: serve sets it when the process is told to stop, and the API's /readyz reads it.
 	draining := new(atomic.Bool)
 	// Everything that the API needs has been made by now, and none of it runs.
-	api, err := httpapi.New(httpapi.Config{
-		Admission: admitted,
-		Directory: index,
-		// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
-		Ready:          func() bool { return serving() && publishing.ready() },
-		Draining:       draining.Load,
-		Store:          publishing.store,
-		Library:        publishing.library,
-		Publisher:      publishing.publisher,
-		Platforms:      publishing.platforms,
-		TrustedProxies: o.trustedProxies,
-		Environment:    o.environment,
-		KeyFormat:      o.keyFormat,
-		DocsBaseURL:    o.docsBaseURL,
-		PublicURL:      o.publicURL,
-		BytesInFlight:  o.maxBytesInFlight,
-		NewRequestID:   newRequestID,
-		NewID:          newID,
-		Random:         rand.Reader, // ids of media are no secret, but must not be guessed one from another
-		Clock:          clock.RealClock{},
-		Logger:         logger,
-		AccessLog:      o.accessLog,
-		Audit:          audit,
-		Registerer:     registry,
-		Tracer:         traces.Tracer(),
-	})
+	config := o.apiConfig()
+	config.Admission, config.Directory = admitted, index
+	// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
+	config.Ready = func() bool { return serving() && publishing.ready() }
+	config.Draining = draining.Load
+	config.Store, config.Library = publishing.store, publishing.library
+	config.Publisher, config.Platforms = publishing.publisher, publishing.platforms
+	config.Logger, config.Audit = logger, audit
+	config.Registerer, config.Tracer = registry, traces.Tracer()
+	api, err := httpapi.New(config)
 	if err != nil {
 		return err
 	}
@@ -161,15 +145,39 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
-		Limits: serve.Limits{
-			Connections: o.maxConnections, Clock: clock.RealClock{}, Overloaded: memory.Short,
-			// Somebody whose file is too large by as much again still learns that.
-			Discard: max(serve.DefaultDiscard, 2*o.maxMediaSize),
-			Busy:    api.Busy(), Registerer: registry,
-		},
-		Logger:    logger,
-		Listening: listening(o, certificate != nil, logger),
+		Limits:       o.limits(memory.Short, api.Busy(), registry),
+		Logger:       logger,
+		Listening:    listening(o, certificate != nil, logger),
 	})
+}
+
+// limits is what the servers take on: overloaded tells that the process is short of memory, busy is the body of the
+// answer to those who have to come back.
+func (o options) limits(overloaded func() bool, busy []byte, registry prometheus.Registerer) serve.Limits {
+	return serve.Limits{
+		Connections: o.maxConnections, Clock: clock.RealClock{}, Overloaded: overloaded,
+		// Somebody whose file is too large by as much again still learns that.
+		Discard: max(serve.DefaultDiscard, 2*o.maxMediaSize),
+		Busy:    busy, Registerer: registry,
+	}
+}
+
+// apiConfig is what flags say of the API, and where it has time and randomness from. The parts that it stands on are
+// still to be added.
+func (o options) apiConfig() httpapi.Config {
+	return httpapi.Config{
+		TrustedProxies: o.trustedProxies,
+		Environment:    o.environment,
+		KeyFormat:      o.keyFormat,
+		DocsBaseURL:    o.docsBaseURL,
+		PublicURL:      o.publicURL,
+		BytesInFlight:  o.maxBytesInFlight,
+		NewRequestID:   newRequestID,
+		NewID:          newID,
+		Random:         rand.Reader, // ids of media are no secret, but must not be guessed one from another
+		Clock:          clock.RealClock{},
+		AccessLog:      o.accessLog,
+	}
 }
 
 // listening logs where this process listens, once it does: with port 0, nothing else says it.
