@@ -63,7 +63,8 @@ type ConnectionAnswer struct {
 type Connection struct {
 	PlatformAccountID string
 	DisplayName       string    // "": none
-	TokenExpiresAt    time.Time // zero: never
+	TokenExpiresAt    time.Time // when only the person can renew it, by connecting again; zero: never
+	RefreshAt         time.Time // when this server is to refresh its secrets; zero: never
 	Secrets           Secrets   // what opens it; nil: nothing is needed
 }
 

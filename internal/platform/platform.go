@@ -32,6 +32,7 @@ type Platform struct {
 	// answered CodeNotEnabled then.
 	Connector Connector
 	Publisher Publisher
+	Asker     Asker     // nil, too, where nothing tells what became of a post
 	Refresher Refresher // nil, too, where nothing expires
 }
 

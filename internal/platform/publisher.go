@@ -15,9 +15,15 @@ type Publisher interface {
 	// Publish sends a post, once: it tries nothing again that the platform may have taken. It must heed ctx. An error is a
 	// mistake of ours, or the end of ctx, and leaves unknown whether the platform has the post.
 	Publish(context.Context, Publication) (Outcome, error)
+}
+
+// Asker finds out what became of a post. A platform that has none can't be asked: attempts at it whose outcome is
+// unknown are for a person to look at.
+type Asker interface {
 	// Ask finds out what became of an earlier attempt at the same publication that ended as OutcomeUnknown. Where the
-	// platform can't be looked at, it sends the post again in a way that the platform recognizes it by. token is that
-	// attempt's; nil if its process died before it could say, so whatever can be derived from PostID must be.
+	// platform can't be looked at, it sends the post again in a way that the platform recognizes it by: in the end the
+	// post is there once. token is that attempt's; nil if its process died before it could say, so whatever can be derived
+	// from PostID must be.
 	Ask(ctx context.Context, p Publication, token []byte) (Outcome, error)
 }
 
@@ -25,7 +31,10 @@ type Publisher interface {
 type Publication struct {
 	// PostID is ours, and the same in every attempt. A platform that lets us choose the id of a record derives it from
 	// this, so that a second attempt can't make a second post.
-	PostID      string
+	PostID string
+	// FirstSentAt is when the first attempt began that the platform may have taken, to the microsecond: the same in every
+	// attempt, and so part of what a platform recognizes the post by.
+	FirstSentAt time.Time
 	To          Account
 	Content     Content
 	Credentials Credentials
@@ -52,7 +61,7 @@ type Rejected struct{ Failure Failure }
 // now. It is safe to try again.
 type NotTaken struct {
 	Failure Failure
-	// NotBefore is when the platform wants to be asked again; zero: it does not say.
+	// NotBefore is when to try again by itself, the earliest: the post stays queued until then. Zero: not by itself.
 	NotBefore time.Time
 }
 

@@ -67,5 +67,6 @@ type Refresher interface {
 // Refreshed is what a platform gave for secrets.
 type Refreshed struct {
 	Secrets   Secrets
-	ExpiresAt time.Time // zero: never
+	ExpiresAt time.Time // when only the person can renew the connection; zero: never
+	RefreshAt time.Time // when to refresh next; zero: never
 }

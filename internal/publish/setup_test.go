@@ -289,7 +289,3 @@ func (f faulty) Publish(ctx context.Context, p platform.Publication) (platform.O
 		return nil, err
 	}
 }
-
-func (faulty) Ask(context.Context, platform.Publication, []byte) (platform.Outcome, error) {
-	return nil, errors.New("nobody asks yet")
-}

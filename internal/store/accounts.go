@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -20,9 +21,12 @@ type Account struct {
 	Platform          platform.Name
 	PlatformAccountID string
 	DisplayName       string    // "": none
-	TokenExpiresAt    time.Time // zero: never
-	CreatedAt         time.Time
-	UpdatedAt         time.Time
+	TokenExpiresAt    time.Time // when only its person can renew it; zero: never
+	RefreshAt         time.Time // when its secrets are refreshed next; zero: never
+	// Reconnect is why it has to be connected again before anything can be published to it; nil: it has not.
+	Reconnect *platform.Failure
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 var (
@@ -34,13 +38,15 @@ WHERE {scope} AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LI
 WHERE {scope} AND platform = ? ORDER BY created_at DESC, id DESC LIMIT ?`)
 	accountByID = declareScoped(`SELECT ` + accountColumns + ` FROM accounts WHERE id = ? AND {scope}`)
 	// One statement, so that two who connect the same account at once get one row. created_at and id stay those of the
-	// first time.
+	// first time. The version is another one from here on: who is about to renew the old secrets has lost.
 	putAccount = declareScoped(`INSERT INTO accounts
 (organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at,
-created_at, updated_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?)
+refresh_at, created_at, updated_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (organization_id, environment, profile_id, platform, platform_account_id) DO UPDATE
-SET display_name = excluded.display_name, token_expires_at = excluded.token_expires_at, updated_at = excluded.updated_at
+SET display_name = excluded.display_name, token_expires_at = excluded.token_expires_at,
+refresh_at = excluded.refresh_at, refresh_tries = 0, reconnect = '', renewing_until = 0,
+secrets_version = accounts.secrets_version + 1, updated_at = excluded.updated_at
 RETURNING ` + accountColumns)
 	lockAccount = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
 	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
@@ -50,14 +56,41 @@ status = CASE WHEN status = 'queued' THEN 'canceled' ELSE status END WHERE accou
 )
 
 const accountColumns = `id, profile_id, platform, platform_account_id, display_name, token_expires_at,
-created_at, updated_at`
+refresh_at, reconnect, created_at, updated_at`
+
+// accountColumnsOf are accountColumns of a table's alias.
+func accountColumnsOf(alias string) string {
+	columns := strings.Split(accountColumns, ",")
+	for i, c := range columns {
+		columns[i] = alias + "." + strings.TrimSpace(c)
+	}
+	return strings.Join(columns, ", ")
+}
 
 // scanAccount reads the columns of accountColumns.
 func scanAccount(rows *sql.Rows) (a Account, err error) {
-	var expires, created, updated int64
-	err = rows.Scan(&a.ID, &a.ProfileID, &a.Platform, &a.PlatformAccountID, &a.DisplayName, &expires, &created, &updated)
-	a.TokenExpiresAt, a.CreatedAt, a.UpdatedAt = fromMicros(expires), fromMicros(created), fromMicros(updated)
+	err = scanAccountInto(rows, &a)
 	return a, err
+}
+
+// scanAccountInto reads the columns of accountColumns and those that follow them.
+func scanAccountInto(rows *sql.Rows, a *Account, more ...any) error {
+	var expires, refresh, created, updated int64
+	var reconnect string
+	into := []any{
+		&a.ID, &a.ProfileID, &a.Platform, &a.PlatformAccountID, &a.DisplayName, &expires,
+		&refresh, &reconnect, &created, &updated,
+	}
+	if err := rows.Scan(append(into, more...)...); err != nil {
+		return err
+	}
+	a.TokenExpiresAt, a.RefreshAt = fromMicros(expires), fromMicros(refresh)
+	a.CreatedAt, a.UpdatedAt = fromMicros(created), fromMicros(updated)
+	var err error
+	if a.Reconnect, err = decode[platform.Failure](reconnect); err != nil {
+		return fmt.Errorf("account %s: %w", a.ID, err)
+	}
+	return nil
 }
 
 // Accounts lists accounts. more tells whether there are any after the last of these.
@@ -99,14 +132,15 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	}
 	kept, err := one(inTx(tx, putAccount, scanAccount,
 		a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
-		micros(a.TokenExpiresAt), micros(a.CreatedAt), micros(a.UpdatedAt)))
+		micros(a.TokenExpiresAt), micros(a.RefreshAt), micros(a.CreatedAt), micros(a.UpdatedAt)))
 	if err != nil {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}
 	return kept, kept.ID == a.ID, nil // a renewed one keeps its own id
 }
 
-// DeleteAccount disconnects an account and cancels its queued posts. What it has published stays, without an account.
+// DeleteAccount disconnects an account, forgets what opens it, and cancels its queued posts. What it has published
+// stays, without an account.
 // In one transaction: a post that is queued for an account that is gone would be taken up and fail for no reason of its
 // own.
 func (tx *Tx) DeleteAccount(id string) error {
@@ -119,6 +153,9 @@ func (tx *Tx) DeleteAccount(id string) error {
 	}
 	if _, err := tx.exec(postsOfAccount, micros(tx.view.db.now()), id); err != nil {
 		return fmt.Errorf("take account %s from its posts: %w", id, err)
+	}
+	if _, err := tx.exec(deleteSecrets, id); err != nil {
+		return fmt.Errorf("delete the secrets of account %s: %w", id, err)
 	}
 	if _, err := tx.exec(deleteAccount, id); err != nil {
 		return fmt.Errorf("delete account %s: %w", id, err)

@@ -133,8 +133,9 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
-		"Work.CancelQueuedBy", "Work.CountSweep", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue", "Work.Purge", "Work.Stamp",
-		"Work.Start", "Work.Unreferenced",
+		"Work.BeginRenewal", "Work.CancelQueuedBy", "Work.Connection", "Work.CountConnections", "Work.CountSweep",
+		"Work.DueRenewals", "Work.EndRenewal", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue",
+		"Work.PostponeRenewal", "Work.Purge", "Work.RequireReconnect", "Work.Stamp", "Work.Start", "Work.Unreferenced",
 	}
 	var got []string
 	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {

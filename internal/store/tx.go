@@ -37,6 +37,9 @@ type Tx struct {
 	session
 }
 
+// Organization is whose view it is: what is sealed in the transaction is sealed as theirs.
+func (tx *Tx) Organization() string { return tx.view.organization }
+
 // SQL is the transaction itself, for the job queue: a post and its job are made together or not at all.
 func (tx *Tx) SQL() *sql.Tx { return tx.tx }
 

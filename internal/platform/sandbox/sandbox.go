@@ -36,7 +36,8 @@ func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platfo
 	p.Fields = fieldsOf(p.Fields)
 	s := &player{platform: p, newID: newID, clock: clock}
 	p.Connector, p.Publisher = s, s
-	p.Refresher = nil // no secret is kept, so none expires
+	// Nothing is kept: no secret, that could expire, and no post, that could be asked about.
+	p.Refresher, p.Asker = nil, nil
 	return p
 }
 
@@ -94,12 +95,6 @@ func (s *player) Publish(ctx context.Context, p platform.Publication) (platform.
 		r.FirstCommentURI, r.FirstCommentCID = s.newRecord()
 	}
 	return platform.Published{Receipt: r}, nil
-}
-
-// Ask publishes again. Nothing is ever sent, so nothing is sent twice. A platform is asked whether a post whose outcome
-// is unknown is there; here the answer would always be no.
-func (s *player) Ask(ctx context.Context, p platform.Publication, _ []byte) (platform.Outcome, error) {
-	return s.Publish(ctx, p)
 }
 
 // newRecord makes up where a post would be. It looks like what a platform gives, and leads nowhere. newID makes each
