@@ -77,6 +77,7 @@ const (
 	clientGo   = "k8s.io/client-go"
 	controller = "sigs.k8s.io/controller-runtime"
 	coreTypes  = "k8s.io/api/core"
+	tink       = "github.com/tink-crypto"
 )
 
 // clusterClients are the parts of client-go that talk to an apiserver, or keep what it said.
@@ -203,6 +204,14 @@ var rules = []rule{
 		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/httpapi"},
 	},
 	{
+		room: "internal/vault", reason: "it seals texts for names; whose account that is, and where it stands, is not its to know",
+		never: []string{"net", "net/http", coreTypes},
+		nowhere: []string{
+			clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/platform",
+			module + "/internal/httpapi",
+		},
+	},
+	{
 		room: "internal/process", reason: "what both processes are alike in knows neither of them",
 		never:   []string{module + "/internal", module + "/cmd", module + "/api"},
 		nowhere: []string{clientGo, controller},
@@ -229,8 +238,10 @@ var rules = []rule{
 		nowhere: []string{module + "/internal/controller", module + "/internal/keysecret", controller},
 	},
 	{
-		room: "cmd/controller", reason: "the process that may create Secrets faces no network",
-		nowhere: []string{module + "/internal/authn", module + "/internal/httpapi", module + "/internal/dashboard"},
+		room: "cmd/controller", reason: "the process that may create Secrets faces no network, and opens no account",
+		nowhere: []string{
+			module + "/internal/authn", module + "/internal/httpapi", module + "/internal/dashboard", module + "/internal/vault", tink,
+		},
 	},
 }
 
@@ -253,6 +264,43 @@ func TestImports(t *testing.T) {
 				t.Errorf("there is no package in %s: a rule without a room guards nothing", r.room)
 			}
 		})
+	}
+}
+
+// importers are packages that only the named ones may import themselves: whoever opens an account is one of few.
+var importers = []struct {
+	of, reason string
+	allowed    []string
+}{
+	{
+		of: tink, reason: "how texts are sealed is the vault's to know; everybody else has Seal and Open",
+		allowed: []string{"internal/vault", "cmd/api"},
+	},
+	{
+		of: module + "/internal/vault", reason: "who may open an account's secrets is counted on one hand",
+		allowed: []string{"internal/vault", "internal/publish", "cmd/api", "hack/up", "test"},
+	},
+}
+
+// TestImporters looks at the product; tests use what they need to break it.
+func TestImporters(t *testing.T) {
+	ours, _ := list(t)
+	for _, r := range importers {
+		var found bool
+		for _, p := range ours {
+			for _, i := range p.Imports {
+				if !within(i, r.of) {
+					continue
+				}
+				found = true
+				if !slices.ContainsFunc(r.allowed, func(a string) bool { return strings.HasPrefix(p.inModule()+"/", a+"/") }) {
+					t.Errorf("%s imports %s: %s", p.inModule(), i, r.reason)
+				}
+			}
+		}
+		if !found && r.of == tink {
+			t.Errorf("nobody imports %s: a rule without a case guards nothing", r.of)
+		}
 	}
 }
 

@@ -1,0 +1,344 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vault
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// TestTampering: nothing but what was sealed, for what it was sealed, is ever opened.
+func TestTampering(t *testing.T) {
+	k := newKeysetOf(t)
+	v := Fixed(k)
+	chance := rand.New(rand.NewPCG(1, 2)) // a seed, so that a failure comes again
+	part := func() string { return string([]byte("abc\x00\x01")[:chance.IntN(6)]) }
+	for i := range 1000 {
+		of, other := Of{part(), part(), part()}, Of{part(), part(), part()}
+		plain := bytes.Repeat([]byte{byte(i)}, chance.IntN(300))
+		sealed, err := v.Seal(plain, of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if opened, err := v.Open(sealed, of); err != nil || !bytes.Equal(opened, plain) {
+			t.Fatalf("untouched: %v", err)
+		}
+		neighbour, err := v.Seal([]byte("a neighbour's"), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tampered := map[string][]byte{
+			"cut off":   sealed[:chance.IntN(len(sealed))],
+			"longer":    append(bytes.Clone(sealed), byte(chance.Uint32())),
+			"shortened": sealed[1+chance.IntN(len(sealed)-1):],
+		}
+		flipped := bytes.Clone(sealed)
+		flipped[chance.IntN(len(flipped))] ^= 1 << chance.IntN(8)
+		tampered["a bit flipped"] = flipped
+		if of != other {
+			tampered["another row's"] = neighbour
+			spliced := append(bytes.Clone(sealed[:len(sealed)/2]), neighbour[min(len(sealed)/2, len(neighbour)):]...)
+			tampered["half another row's"] = spliced
+		}
+		for what, text := range tampered {
+			if _, err := v.Open(text, of); !errors.Is(err, ErrTampered) && !errors.Is(err, ErrUnknownKey) {
+				t.Errorf("%d: %s: opened, or %v", i, what, err)
+			}
+		}
+		if _, err := Fixed(newKeysetOf(t)).Open(sealed, of); !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("%d: another cluster's keyset: %v, want ErrUnknownKey", i, err)
+		}
+	}
+}
+
+// TestSwaps: a text that moves by one field does not open, and neither does one whose fields run into each other.
+func TestSwaps(t *testing.T) {
+	v := Fixed(newKeysetOf(t))
+	of := Of{"org", "account", "token"}
+	sealed, err := v.Seal([]byte("secret"), of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []Of{
+		{"other", "account", "token"},
+		{"org", "other", "token"},
+		{"org", "account", "other"},
+		{"account", "org", "token"},
+		{"orgaccount", "", "token"},
+		{"org", "accounttoken", ""},
+		{"", "orgaccount", "token"},
+		{},
+	} {
+		_, err := v.Open(sealed, other)
+		if !errors.Is(err, ErrTampered) {
+			t.Errorf("as %v: %v, want ErrTampered", other, err)
+			continue
+		}
+		if want := fmt.Sprintf("account %s: %v", other.Account, ErrTampered); err.Error() != want {
+			t.Errorf("%q, want %q: the account and nothing else", err, want)
+		}
+	}
+}
+
+// TestAssociatedData: its bytes stand behind every row that there is, so they never change.
+func TestAssociatedData(t *testing.T) {
+	got := hex.EncodeToString(Of{"o", strings.Repeat("a", 200), ""}.associated())
+	want := hex.EncodeToString([]byte("letmepost/vault/1")) + "016f" + "c801" + strings.Repeat("61", 200) + "00"
+	if got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestKeyID(t *testing.T) {
+	for _, tc := range []struct {
+		sealed string
+		id     uint32
+		ok     bool
+	}{
+		{"", 0, false},
+		{"01020304", 0, false},
+		{"0102030405", 0x02030405, true},
+		{"0002030405ff", 0, false},
+		{"01ffffffff00", 1<<32 - 1, true},
+	} {
+		sealed, err := hex.DecodeString(tc.sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, ok := KeyID(sealed); id != tc.id || ok != tc.ok {
+			t.Errorf("%s: %d, %v; want %d, %v", tc.sealed, id, ok, tc.id, tc.ok)
+		}
+	}
+}
+
+// file is a vault's file, with the vault, its clock and its log.
+type file struct {
+	*Vault
+	path  string
+	clock *clocktesting.FakeClock
+	log   *bytes.Buffer
+	reg   *prometheus.Registry
+}
+
+func newFile(t *testing.T, text []byte) *file {
+	t.Helper()
+	f := &file{
+		path:  filepath.Join(t.TempDir(), "keyset.json"),
+		clock: clocktesting.NewFakeClock(time.Unix(1, 0)), log: new(bytes.Buffer), reg: prometheus.NewRegistry(),
+	}
+	if text != nil {
+		f.write(t, text)
+	}
+	var err error
+	f.Vault, err = New(Options{
+		Path: f.path, Clock: f.clock, Logger: slog.New(slog.NewTextHandler(f.log, nil)), Registerer: f.reg,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *file) write(t *testing.T, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(f.path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *file) gauge(t *testing.T, name string) float64 {
+	t.Helper()
+	families, err := f.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+func TestWithoutKeyset(t *testing.T) {
+	whole := encode(t, newKeysetOf(t), nil)
+	for _, tc := range []struct {
+		reason string
+		text   []byte
+		want   string
+	}{
+		{"missing", nil, "no such file"},
+		{"empty", []byte{}, "it is empty"},
+		{"truncated", whole[:40], "no whole JSON"},
+		{"not a keyset", []byte("{}"), "no keyset"},
+	} {
+		f := newFile(t, tc.text)
+		_, sealErr := f.Seal(nil, Of{})
+		_, openErr := f.Open(nil, Of{})
+		_, keysetErr := f.Keyset()
+		for _, err := range []error{sealErr, openErr, keysetErr} {
+			if !errors.Is(err, ErrNoKeyset) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: %v, want ErrNoKeyset with %q", tc.reason, err, tc.want)
+			}
+		}
+		f.refresh()
+		if said := strings.Count(f.log.String(), "the vault has no keyset"); said != 1 {
+			t.Errorf("%s: said %d times, want once:\n%s", tc.reason, said, f.log)
+		}
+		if f.gauge(t, "lmp_vault_usable") != 0 || f.gauge(t, "lmp_vault_keys") != 0 {
+			t.Errorf("%s: the metric says that it is usable", tc.reason)
+		}
+		f.write(t, whole)
+		if f.refresh(); f.gauge(t, "lmp_vault_usable") != 1 {
+			t.Errorf("%s: mended, and not taken in", tc.reason)
+		}
+	}
+	none, err := New(Options{
+		Clock:  clocktesting.NewFakeClock(time.Unix(1, 0)),
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := none.Seal(nil, Of{}); !errors.Is(err, ErrNoKeyset) || !strings.Contains(err.Error(), "--vault-keyset") {
+		t.Errorf("no flag: %v", err)
+	}
+}
+
+// TestFollowsItsFile: what the kubelet renews is taken in, and what is broken is not.
+func TestFollowsItsFile(t *testing.T) {
+	first := newKeysetOf(t)
+	added, id, err := first.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFile(t, encode(t, first, nil))
+	ended := make(chan struct{})
+	go func() { defer close(ended); f.Run(t.Context()) }()
+	t.Cleanup(func() { <-ended })
+	step := func(text []byte, done func() bool) {
+		t.Helper()
+		f.write(t, text)
+		for deadline := time.Now().Add(30 * time.Second); !done(); {
+			if f.clock.Step(rereadEvery); time.Now().After(deadline) {
+				t.Fatalf("not taken in:\n%v", f.now())
+			}
+		}
+	}
+	has := func(want uint32) func() bool {
+		return func() bool { k, err := f.Keyset(); return err == nil && k.Has(want) }
+	}
+	step(encode(t, added, nil), has(id))
+	at := f.now()
+	step([]byte("{"), func() bool { return f.now() != at })
+	if !has(id)() {
+		t.Error("a broken file took the keyset away")
+	}
+	promoted, err := added.Promote(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step(encode(t, promoted, nil), func() bool { k, err := f.Keyset(); return err == nil && k.Primary() == id })
+}
+
+// TestUnknownKeyIsLookedFor: another process may seal under a key before this one has looked at its file again.
+func TestUnknownKeyIsLookedFor(t *testing.T) {
+	first := newKeysetOf(t)
+	f := newFile(t, encode(t, first, nil))
+	added, id, err := first.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	promoted, err := added.Promote(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := Of{"org", "account", "name"}
+	sealed, err := promoted.seal([]byte("new"), of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Open(sealed, of); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("%v, want ErrUnknownKey", err)
+	}
+	f.write(t, encode(t, promoted, nil))
+	if plain, err := f.Open(sealed, of); err != nil || string(plain) != "new" {
+		t.Errorf("%q, %v: the file has the key", plain, err)
+	}
+}
+
+// TestSealAfterAPause: a process that slept through a promotion does not seal under the old key.
+func TestSealAfterAPause(t *testing.T) {
+	first := newKeysetOf(t)
+	f := newFile(t, encode(t, first, nil))
+	second := newKeysetOf(t)
+	f.write(t, encode(t, second, nil))
+	f.clock.Step(staleAfter + time.Second)
+	sealed, err := f.Seal(nil, Of{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, _ := KeyID(sealed); id != second.Primary() {
+		t.Errorf("sealed under %d, want %d", id, second.Primary())
+	}
+}
+
+// TestConcurrency is for the race detector: everything at once, while the file changes.
+func TestConcurrency(t *testing.T) {
+	k := newKeysetOf(t)
+	f := newFile(t, encode(t, k, nil))
+	of := Of{"org", "account", "name"}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 50 {
+				sealed, err := f.Seal([]byte("x"), of)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := f.Open(sealed, of); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 5 {
+		added, id, err := k.Add()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k, err = added.Promote(id); err != nil {
+			t.Fatal(err)
+		}
+		replace(t, f.path, encode(t, k, nil))
+		f.refresh()
+	}
+	all.Wait()
+}
+
+// replace puts a file in place at once, as the kubelet does.
+func replace(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+"~", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+"~", path); err != nil {
+		t.Fatal(err)
+	}
+}
