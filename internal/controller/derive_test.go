@@ -112,6 +112,10 @@ func TestDerive(t *testing.T) {
 			"Ready | False | SecretRejected | The apiserver refused the Secret: exceeded quota",
 			"Stalled | True | SecretRejected | The apiserver refused the Secret: exceeded quota",
 		}},
+		{"a Secret that others would take for theirs", anApiKey(), findings{secret: secretReserved, detail: "that is Helm's. Choose another secretName"}, []string{
+			"Ready | False | SecretRejected | No Secret website is minted: that is Helm's. Choose another secretName, in a new ApiKey, and delete this one",
+			"Stalled | True | SecretRejected | No Secret website is minted: that is Helm's. Choose another secretName, in a new ApiKey, and delete this one",
+		}},
 		{"a failure that may last", anApiKey(), findings{failure: "create Secret: no webhook"}, []string{
 			"Ready | Unknown | Retrying | create Secret: no webhook. It is tried again within half a minute",
 		}},
@@ -295,6 +299,7 @@ func TestNextLook(t *testing.T) {
 		{"one of last year keeps nobody busy, and is looked at all the same", 10 * time.Minute, findings{key: anApiKey(inConflict(8760 * time.Hour)), secret: secretConflict}, never, 5 * time.Minute, 6 * time.Minute},
 		{"a refusal may be lifted soon", 10 * time.Minute, findings{key: anApiKey(), secret: secretRejected}, never, 25 * time.Second, 30 * time.Second},
 		{"but not sooner than asked for", time.Second, findings{key: anApiKey(), secret: secretRejected}, never, time.Second, 1200 * time.Millisecond},
+		{"what the key itself asks for can't be mended", time.Minute, findings{key: anApiKey(), secret: secretReserved}, never, 0, 0},
 		{"expiry comes first", time.Minute, findings{key: anApiKey(), secret: secretConflict}, served(at(5 * time.Second)), 5 * time.Second, 5 * time.Second},
 		{"expiry", time.Minute, findings{key: anApiKey()}, served(at(time.Hour)), time.Hour, time.Hour},
 		{"expiry has come since: at once, which 0 would not be", time.Minute, findings{key: anApiKey()}, served(at(-time.Second)), time.Millisecond, time.Millisecond},

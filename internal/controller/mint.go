@@ -68,6 +68,7 @@ const (
 	secretConflict                     // before minting: a Secret of that name that is not ours
 	secretLeaving                      // before minting: one that the garbage collector is about to delete
 	secretRejected                     // the apiserver refused it
+	secretReserved                     // before minting: one that other programs would take for theirs
 )
 
 // assignHash finds the hash of a key that has none yet: its own, if it brings one, or that of a newly minted secret.
@@ -230,6 +231,9 @@ func (r *apiKeys) mint(ctx context.Context, found *findings) (plaintext string, 
 	ctx, span := tracing.Child(ctx, "mint")
 	defer func() { tracing.End(span, err) }()
 	k := found.key
+	if what := keysecret.Reserved(k); what != "" {
+		return r.adoptReserved(ctx, found, what)
+	}
 	plaintext, err = r.Format.Mint(r.Random, key.Environment(k.Spec.Environment))
 	if err != nil {
 		return "", err
@@ -282,6 +286,17 @@ func (r *apiKeys) adopt(ctx context.Context, found *findings) (string, error) {
 	}
 	found.secret, found.detail, found.advice = conflict.tell()
 	return "", nil
+}
+
+// adoptReserved makes no Secret of that name or with that metadata. One that was made before there was this rule is
+// adopted as any other.
+func (r *apiKeys) adoptReserved(ctx context.Context, found *findings, what string) (string, error) {
+	plaintext, err := r.adopt(ctx, found)
+	if apierrors.IsNotFound(err) {
+		found.secret, found.detail = secretReserved, what
+		return "", nil
+	}
+	return plaintext, err
 }
 
 // inspect looks whether a served key is the rightful owner of its hash, and whether its Secret is still there. Nothing

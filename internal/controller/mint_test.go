@@ -4,6 +4,7 @@
 package controller_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/keysecret"
 )
 
 var ignoreServerSide = cmpopts.IgnoreFields(metav1.ObjectMeta{}, "UID", "ResourceVersion", "CreationTimestamp", "ManagedFields")
@@ -96,6 +99,27 @@ var _ = Describe("Minting", func() {
 		Expect(s.Annotations).To(Equal(map[string]string{"example.com/contact": "growth@example.com"}))
 		Expect(k.Status.Binding).To(Equal(&v1alpha1.Binding{Name: "website-credentials"}))
 		Expect(k.Status.Hash).To(Equal(hashIn(s)))
+	})
+
+	It("makes no Secret that other programs would take for theirs, and adopts one that is there", func(ctx SpecContext) {
+		org := newOrg(ctx)
+		helms := func(k *v1alpha1.ApiKey) {
+			k.Spec.SecretTemplate = &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"owner": "helm"}}
+		}
+		k := await(ctx, createKey(ctx, org, helms), haveReason(v1alpha1.ReasonSecretRejected), beStalled(v1alpha1.ReasonSecretRejected))
+		Expect(readyCondition(k).Message).To(ContainSubstring("other programs act on owner. Leave it out of secretTemplate"))
+		awaitEvent(ctx, k, v1alpha1.ReasonSecretRejected)
+		Expect(op.wire.count(http.MethodPost, secretsPath(org.Name))).To(BeZero())
+
+		By("with one that a controller has made before there was this rule")
+		op.stop()
+		k = createKey(ctx, org, helms)
+		plaintext, err := format.Mint(rand.Reader, key.Environment(k.Spec.Environment))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(admin.Create(ctx, keysecret.Encode(k, plaintext, ""))).To(Succeed())
+		op = startOperator()
+		k = awaitReason(ctx, k, v1alpha1.ReasonActive)
+		Expect(k.Status.Hash).To(Equal(hashIn(secretOf(ctx, k))))
 	})
 
 	It("gives every key another secret", func(ctx SpecContext) {

@@ -177,6 +177,9 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 			k.SecretName(), found.detail, found.advice)
 	case secretRejected:
 		c.Reason, c.Message = v1alpha1.ReasonSecretRejected, "The apiserver refused the Secret: "+found.detail
+	case secretReserved:
+		c.Reason = v1alpha1.ReasonSecretRejected
+		c.Message = fmt.Sprintf("No Secret %s is minted: %s, in a new ApiKey, and delete this one", k.SecretName(), found.detail)
 	case secretLeaving:
 		c.Status = metav1.ConditionUnknown
 		c.Message = fmt.Sprintf("Waiting for Secret %s to be garbage collected: it is %s", k.SecretName(), found.detail)
