@@ -51,7 +51,8 @@ const (
 	// untouched. The message says whose it is, and what to do; the controller looks again by itself.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSecretRejected (False, Stalled): the apiserver refused the Secret (a quota, an admission policy). The
-	// message says why; the controller tries again by itself.
+	// message says why; the controller tries again by itself. Or the ApiKey asks for a name or metadata that other
+	// programs act on, and then only another ApiKey helps.
 	ReasonSecretRejected = "SecretRejected"
 )
 

@@ -179,7 +179,8 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 		c.Reason, c.Message = v1alpha1.ReasonSecretRejected, "The apiserver refused the Secret: "+found.detail
 	case secretReserved:
 		c.Reason = v1alpha1.ReasonSecretRejected
-		c.Message = fmt.Sprintf("No Secret %s is minted: %s, in a new ApiKey, and delete this one", k.SecretName(), found.detail)
+		c.Message = fmt.Sprintf("No Secret %s is minted: %s, in a new ApiKey, and delete this one",
+			k.SecretName(), found.detail)
 	case secretLeaving:
 		c.Status = metav1.ConditionUnknown
 		c.Message = fmt.Sprintf("Waiting for Secret %s to be garbage collected: it is %s", k.SecretName(), found.detail)

@@ -21,7 +21,7 @@ const helmReleases = "sh.helm.release."
 var reserved = regexp.MustCompile(
 	`^(([a-z0-9-]+\.)*(kubernetes\.io|k8s\.io|helm\.sh)/|argocd\.argoproj\.io/secret-type=|owner=helm$)`)
 
-// Reserved says in words what of the name and the metadata that owner asks for belongs to somebody else; "" for nothing.
+// Reserved says in words what of the name and the metadata that owner asks for is somebody else's; "" for nothing.
 //
 // The Secret is made with the controller's permissions, and whoever asks for it may be allowed to create nothing but
 // ApiKeys. The chart's policies refuse such an ApiKey at once; this is for where they are switched off.

@@ -20,7 +20,7 @@ var (
 		"get profiles.letmepost.dev", "list profiles.letmepost.dev", "watch profiles.letmepost.dev",
 	}
 	minting = []string{
-		"create apikeys.letmepost.dev", "create apikeys/live.letmepost.dev", "create apikeys/secrets.letmepost.dev",
+		"create apikeys.letmepost.dev", "create apikeys/live.letmepost.dev",
 		"update apikeys.letmepost.dev", "patch apikeys.letmepost.dev",
 	}
 	revoking = []string{

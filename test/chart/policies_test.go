@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -93,8 +92,8 @@ func generating(environment v1alpha1.Environment) deed {
 // applying is server-side apply of a new ApiKey: a patch by its verb, and a creation.
 func applying(environment v1alpha1.Environment) deed {
 	return func(ctx context.Context, c client.Client, namespace string) error {
-		body := fmt.Sprintf(`{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":{"name":"new"},"spec":{"environment":%q}}`, environment)
-		return c.Patch(ctx, apiKey(namespace, "new", environment), client.RawPatch(types.ApplyPatchType, []byte(body)),
+		body := fmt.Sprintf(`{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":{"name":"lmp-new"},"spec":{"environment":%q}}`, environment)
+		return c.Patch(ctx, apiKey(namespace, "lmp-new", environment), client.RawPatch(types.ApplyPatchType, []byte(body)),
 			client.FieldOwner("kubectl"), client.ForceOwnership, client.DryRunAll)
 	}
 }
@@ -143,34 +142,6 @@ func deleting(ctx context.Context, c client.Client, namespace string) error {
 	return c.Delete(ctx, apiKey(namespace, aKey, ""), client.DryRunAll)
 }
 
-// minted is an ApiKey of the test environment whose Secret is as a test wants it.
-func minted(change func(k *v1alpha1.ApiKey)) deed {
-	return func(ctx context.Context, c client.Client, namespace string) error {
-		k := apiKey(namespace, "lmp-new", v1alpha1.EnvironmentTest)
-		change(k)
-		return c.Create(ctx, k, client.DryRunAll)
-	}
-}
-
-func naming(secret string) deed {
-	return minted(func(k *v1alpha1.ApiKey) { k.Spec.SecretName = secret })
-}
-
-func generated(k *v1alpha1.ApiKey) { k.Name, k.GenerateName = "", "x-" }
-
-func calling(name string) deed { return minted(func(k *v1alpha1.ApiKey) { k.Name = name }) }
-
-var (
-	annotating = minted(func(k *v1alpha1.ApiKey) {
-		k.Spec.SecretTemplate = &v1alpha1.SecretTemplate{
-			Annotations: map[string]v1alpha1.AnnotationValue{"replicator.v1.mittwald.de/replicate-to": "kube-system"},
-		}
-	})
-	bringing = minted(func(k *v1alpha1.ApiKey) {
-		k.Name, k.Spec.SecretHash = "x-tls", "bound:"+strings.Repeat("0", 32)+":"+strings.Repeat("0", 32)
-	})
-)
-
 // storing creates the Secret that the controller would mint for a key, changed.
 func storing(change func(s *corev1.Secret)) deed {
 	return func(ctx context.Context, c client.Client, namespace string) error {
@@ -197,12 +168,10 @@ func withoutOwner(s *corev1.Secret) { s.OwnerReferences = nil }
 
 // What the apiserver says to those whom it refuses. byRBAC is its own sentence.
 const (
-	noSecretName = `may not have a Secret`
-	noMetadata   = `may not choose labels and annotations of Secrets in namespace`
-	noSecret     = `may create no Secrets but those that it mints`
-	byRBAC       = `cannot`
-	statusGuard  = `nobody but letmepost-controller may write the status of`
-	noLiveKeys   = `may not create live keys in namespace`
+	noSecret    = `may create no Secrets but those that it mints`
+	byRBAC      = `cannot`
+	statusGuard = `nobody but letmepost-controller may write the status of`
+	noLiveKeys  = `may not create live keys in namespace`
 )
 
 // newStage is a namespace with people, a key and a profile in it, and the chart's policies at work.
@@ -225,7 +194,7 @@ func awaitPolicies(ctx context.Context, namespace string) {
 	}{
 		{masters, patchingKeyStatus},
 		{"letmepost-apikey-test-minter", creating(v1alpha1.EnvironmentLive)},
-		{"letmepost-apikey-test-minter", naming("x-tls")},
+		{"letmepost-apikey-test-minter", shaped(named("x-tls"))},
 		{controllerUser, storing(asToken)},
 	} {
 		Eventually(ctx, refused.deed).WithArguments(as(refused.user), namespace).ShouldNot(Succeed())
@@ -290,20 +259,6 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		Entry("the controller: an ApiKey's status", controllerUser, patchingKeyStatus, ""),
 		Entry("the controller: a Profile's status", controllerUser, patchingProfileStatus, ""),
 		Entry("the controller: no key", controllerUser, creating(live), byRBAC),
-		Entry("with test-minter: a Secret of a kept name", "letmepost-apikey-test-minter", naming("lmp-ci"), ""),
-		Entry("with test-minter: no Secret that others wait for", "letmepost-apikey-test-minter", naming("x-tls"), noSecretName),
-		Entry("with test-minter: no Secret of Helm's", "letmepost-apikey-test-minter", naming("sh.helm.release.v1.x.v1"), noSecretName),
-		Entry("with test-minter: no such Secret by the ApiKey's own name", "letmepost-apikey-test-minter", calling("x-tls"), noSecretName),
-		Entry("with test-minter: nor by a generated one", "letmepost-apikey-test-minter", minted(generated), noSecretName),
-		Entry("with test-minter: told what to do", "letmepost-apikey-test-minter", naming("x-tls"),
-			"Set spec.secretName to a name that begins with lmp-, or ask an administrator for the ClusterRole letmepost-apikey-minter"),
-		Entry("with test-minter: no annotation for a mirror", "letmepost-apikey-test-minter", annotating, noMetadata),
-		Entry("with test-minter: a key that is brought along has no Secret", "letmepost-apikey-test-minter", bringing, ""),
-		Entry("with minter: a Secret of any name", "letmepost-apikey-minter", naming("x-tls"), ""),
-		Entry("with minter: an annotation", "letmepost-apikey-minter", annotating, ""),
-		Entry("with edit: a Secret of any name", "edit", naming("x-tls"), ""),
-		Entry("with edit: an annotation", "edit", annotating, ""),
-		Entry("a cluster-admin: an annotation", clusterAdmin, annotating, ""),
 		Entry("the controller: a Secret that it mints", controllerUser, storing(unchanged), ""),
 		Entry("the controller: no ServiceAccount's token", controllerUser, storing(asToken), noSecret),
 		Entry("the controller: no Secret that can be changed", controllerUser, storing(asMutable), noSecret),

@@ -131,7 +131,7 @@ func (h *hostile) on(ctx context.Context, c call) answer {
 	return a
 }
 
-func (h *hostile) name() string { return fmt.Sprintf("hostile-%d", h.serial.Add(1)) }
+func (h *hostile) name() string { return fmt.Sprintf("lmp-hostile-%d", h.serial.Add(1)) }
 
 // keys makes some keys, each changed in some way, does something to them, and deletes them. There may be a limit to how
 // many there are: what is not deleted by the controller stays.
@@ -175,7 +175,7 @@ func (h *hostile) cancelScheduled(ctx context.Context, _ *mathrand.Rand) {
 }
 
 func (h *hostile) shareSecret(ctx context.Context, _ *mathrand.Rand) {
-	h.keys(ctx, 5, func(k *v1alpha1.ApiKey) { k.Spec.SecretName = "shared" }, nil)
+	h.keys(ctx, 5, func(k *v1alpha1.ApiKey) { k.Spec.SecretName = "lmp-shared" }, nil)
 }
 
 func (h *hostile) annotate(ctx context.Context, _ *mathrand.Rand) {

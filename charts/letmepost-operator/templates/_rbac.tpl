@@ -99,3 +99,11 @@ rules:
   expression: request.namespace in {{ toJson . }}
 {{- end }}
 {{- end }}
+
+{{/*
+Whether other programs act on the label or the annotation k of a map: those of Kubernetes, Helm and Argo CD. What stands
+under app.kubernetes.io is for everybody. internal/keysecret has the same expression.
+*/}}
+{{- define "letmepost.isReserved" -}}
+!k.startsWith("app.kubernetes.io/") && (k + "=" + {{ . }}[k]).matches(r"^(([a-z0-9-]+\.)*(kubernetes\.io|k8s\.io|helm\.sh)/|argocd\.argoproj\.io/secret-type=|owner=helm$)")
+{{- end }}
