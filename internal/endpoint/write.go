@@ -58,7 +58,8 @@ func told(err error) error {
 	switch {
 	case errors.Is(err, store.ErrMismatch):
 		return errBodyMismatch
-	case errors.Is(err, store.ErrInProgress):
+	// A process that was stopped for a while, and then found that another one has its request.
+	case errors.Is(err, store.ErrInProgress), errors.Is(err, store.ErrClaimLost):
 		return errRunning
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,10 +46,7 @@ func aRetryWaitsForTheAnswer(t *testing.T) {
 	key := f.newKey(t)
 	r := hello(key, f.connect(t, key))
 	f.begin(r)
-	w := &waits{httptest.NewRecorder(), make(chan struct{})}
-	answered := make(chan struct{})
-	go func() { defer close(answered); f.ServeHTTP(w, r.request()) }()
-	<-w.waiting
+	w, answered := f.await(r)
 	changed := r
 	changed.body = strings.Replace(changed.body, "hello", "hullo", 1)
 	f.refused(t, "another body, while it runs", changed, http.StatusConflict, "idempotency_key.body_mismatch")
@@ -85,10 +83,7 @@ func TestARevocationEndsTheWaiting(t *testing.T) {
 	f.index.PutKey(k)
 	r := hello(key, f.connect(t, key))
 	f.begin(r)
-	w := &waits{httptest.NewRecorder(), make(chan struct{})}
-	answered := make(chan struct{})
-	go func() { defer close(answered); f.ServeHTTP(w, r.request()) }()
-	<-w.waiting
+	w, answered := f.await(r)
 	gone := k.DeepCopy()
 	authntest.Deleting(gone)
 	f.index.PutKey(gone)
@@ -102,11 +97,24 @@ func TestARevocationEndsTheWaiting(t *testing.T) {
 type waits struct {
 	*httptest.ResponseRecorder
 	waiting chan struct{}
+	once    sync.Once
 }
 
 func (w *waits) SetWriteDeadline(time.Time) error {
-	close(w.waiting)
+	w.once.Do(func() { close(w.waiting) })
 	return nil
+}
+
+// await sends a request, and returns once it waits for another one. answered is closed when it has its answer.
+func (f *fixture) await(r sent) (w *waits, answered chan struct{}) {
+	w = &waits{ResponseRecorder: httptest.NewRecorder(), waiting: make(chan struct{})}
+	answered = make(chan struct{})
+	go func() { defer close(answered); f.ServeHTTP(w, r.request()) }()
+	select {
+	case <-w.waiting:
+	case <-answered:
+	}
+	return w, answered
 }
 
 // Who was answered in another form of the same value, or by an earlier version, which knew of no forms, gets the answer.

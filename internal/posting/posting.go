@@ -97,13 +97,15 @@ func (b Batch) Status() BatchStatus {
 // target is found out before anything is stored, and then nothing is: half a batch that can't be sent again as it was
 // would be worse than none.
 //
-// A request that was begun before is not run again: see resume. That is looked at first, since the draft may well be
-// wrong by now: an account may be gone, or the time have come.
+// A request that was begun before is not run again, unless that was undone: see resume. That is looked at first, since
+// the draft may well be wrong by now: an account may be gone, or the time have come.
 func (p *Posting) Create(
 	ctx context.Context, by *caller.Caller, op *write.Operation, d Draft, answer write.Answer[Batch],
 ) (Batch, error) {
 	if batchID := op.Begun(); batchID != "" {
-		return p.resume(ctx, by, op, batchID, answer)
+		if b, undone, err := p.resume(ctx, by, op, batchID, answer); !undone {
+			return b, err
+		}
 	}
 	posts, err := p.plan(ctx, by, d)
 	if err != nil {
@@ -160,28 +162,30 @@ func (p *Posting) publishNow(
 // resume answers a request whose process died when its posts were stored already. Nothing is published again: an
 // attempt that was running then has failed with an unknown outcome. The answer is made by the same function as that of
 // the first run, so the caller can't tell the two apart but by the outcomes.
+//
+// A process that lives after all, and has only lost the claim, is waited for: it is about to record how the posts
+// ended, or to undo them, since it does not know whether it has begun. undone tells the latter: then the request may be
+// run.
 func (p *Posting) resume(
 	ctx context.Context, by *caller.Caller, op *write.Operation, batchID string, answer write.Answer[Batch],
-) (Batch, error) {
-	// Not left to the upkeep: the caller waits, and the posts have to be over before they can be answered.
-	if err := p.o.Publisher.FailLost(ctx); err != nil {
-		return Batch{}, err
-	}
-	// Before the transaction: in it, reading would wait for a second connection while holding the first one, and with as
-	// many such requests as there are connections, nobody would get one.
-	posts, err := p.o.Store.View(by).Batch(ctx, batchID)
-	if err != nil {
-		return Batch{}, err
-	}
+) (b Batch, undone bool, err error) {
 	running := func(post store.Post) bool { return post.Status == store.Publishing }
-	// ErrInProgress has the caller try again, which is right in either case.
-	if len(posts) == 0 || slices.ContainsFunc(posts, running) {
-		// Its process lives after all, and is about to record how it ended, or to undo it.
-		return Batch{}, store.ErrInProgress
-	}
-	return write.Commit(ctx, op, answer, func(context.Context, *store.Tx) (Batch, error) {
-		return Batch{Posts: posts}, nil
+	err = op.Await(ctx, func(ctx context.Context) (bool, error) {
+		// Not left to the upkeep: the caller waits, and the posts have to be over before they can be answered.
+		if err := p.o.Publisher.FailLost(ctx); err != nil {
+			return false, err
+		}
+		// Before the transaction: in it, reading would wait for a second connection while holding the first one, and with as
+		// many such requests as there are connections, nobody would get one.
+		posts, err := p.o.Store.View(by).Batch(ctx, batchID)
+		b.Posts = posts
+		return !slices.ContainsFunc(posts, running), err
 	})
+	if err != nil || len(b.Posts) == 0 {
+		return Batch{}, err == nil, err
+	}
+	b, err = write.Commit(ctx, op, answer, func(context.Context, *store.Tx) (Batch, error) { return b, nil })
+	return b, false, err
 }
 
 // now is the time as the database keeps it, so that an answer to a write says what a later read says. A post that is

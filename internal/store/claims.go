@@ -62,8 +62,9 @@ CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {a
 WHERE c.settled_at = 0 AND ` + alive + ` AND c.id = ? AND {actor c}`)
 	takeClaim = declareScoped(`UPDATE claims SET owner = ?, process_id = ?, body_hash = ?, batch_id = ?, claimed_at = ?,
 begun_at = {now}, settled_at = 0, status = 0, body = NULL WHERE id = ? AND owner = ? AND {actor}`)
+	// Not twice: whoever has taken a claim over with posts begins others only if those were undone.
 	beginClaim = declareScoped(`UPDATE claims SET batch_id = ?
-WHERE id = ? AND owner = ? AND settled_at = 0 AND {actor}`)
+WHERE id = ? AND owner = ? AND settled_at = 0 AND batch_id = '' AND {actor}`)
 	settleClaim = declareScoped(`UPDATE claims SET settled_at = ?, status = ?, body = ?, body_hash = ?
 WHERE id = ? AND owner = ? AND settled_at = 0 AND {actor}`)
 	deleteUnbegunClaim = declareScoped(`DELETE FROM claims

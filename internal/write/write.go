@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
-	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -54,6 +53,7 @@ type Operation struct {
 	OnWait func(time.Duration)
 
 	protocol *Protocol
+	until    time.Time // when it has waited for others for long enough; zero: it has not waited
 	view     *store.View
 	id       string       // of the request, for the log
 	claim    *store.Claim // nil: there is no Idempotency-Key, or the request was answered before
@@ -72,33 +72,22 @@ type Answer[T any] func(T) (store.Stored, error)
 // Claim makes the request this process's to run, or returns the answer that it got before. If it is running, it waits
 // for the answer, for as long as the protocol says. The error is store.ErrMismatch, store.ErrInProgress, ctx's, or the
 // database's.
-func (o *Operation) Claim(ctx context.Context, r store.Request) (*store.Stored, error) {
-	stored, err := o.tryClaim(ctx, r)
-	if !errors.Is(err, store.ErrInProgress) || o.protocol.Wait <= 0 || !o.protocol.waiting.enter(o.view) {
+func (o *Operation) Claim(ctx context.Context, r store.Request) (stored *store.Stored, err error) {
+	if stored, err = o.tryClaim(ctx, r); !errors.Is(err, store.ErrInProgress) {
 		return stored, err
 	}
-	defer o.protocol.waiting.leave(o.view)
-	if o.OnWait != nil {
-		o.OnWait(o.protocol.Wait)
-	}
-	within, cancel := context.WithTimeout(ctx, o.protocol.Wait)
-	defer cancel()
-	for pause := firstPause; retry.Pause(within, pause); pause = min(2*pause, lastPause) {
-		running, err := o.view.Running(within, r)
-		switch {
-		case err != nil && within.Err() == nil:
-			return nil, err
-		case err != nil || running:
-			continue
+	err = o.wait(ctx, func(within context.Context) (bool, error) {
+		if running, err := o.view.Running(within, r); err != nil || running {
+			return false, err
 		}
-		if stored, err := o.tryClaim(ctx, r); !errors.Is(err, store.ErrInProgress) {
-			return stored, err
+		// Not within: a claim that is cut off is in doubt, and somebody has to clear it up.
+		stored, err = o.tryClaim(ctx, r)
+		if errors.Is(err, store.ErrInProgress) { // somebody else was faster
+			return false, nil
 		}
-	}
-	if ctx.Err() != nil { // the caller has gone, or is not good any more
-		return nil, ctx.Err()
-	}
-	return nil, store.ErrInProgress
+		return true, err
+	})
+	return stored, err
 }
 
 // tryClaim does not wait.

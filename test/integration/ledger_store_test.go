@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
@@ -35,14 +36,21 @@ WHERE CAST(j.args AS TEXT) LIKE '%' || p.id || '%' AND j.state NOT IN ('complete
 	{"queued posts without an account", `SELECT id FROM posts WHERE status = 'queued' AND account_id IS NULL`},
 }
 
-// checkStore looks below the API: for what nobody could see there, and for media without bytes.
-func (f *fleet) checkStore(ctx context.Context) error {
-	driver, name := "sqlite", filepath.Join(f.flags[1], "test.db")+"?_pragma=busy_timeout(60000)"
-	if len(f.flags) > 2 {
-		driver, name = "pgx", f.flags[3]
+// openDatabase opens the database of test APIs with these flags, as onSQLite and onPostgres make them.
+func openDatabase(flags []string) *sql.DB {
+	GinkgoHelper()
+	driver, name := "sqlite", filepath.Join(flags[1], "test.db")+"?_pragma=busy_timeout(60000)"
+	if len(flags) > 2 {
+		driver, name = "pgx", flags[3]
 	}
 	db, err := sql.Open(driver, name)
 	Expect(err).NotTo(HaveOccurred())
+	return db
+}
+
+// checkStore looks below the API: for what nobody could see there, and for media without bytes.
+func (f *fleet) checkStore(ctx context.Context) error {
+	db := openDatabase(f.flags)
 	defer db.Close()
 	var wrong []error
 	for _, r := range remains {
