@@ -5,6 +5,7 @@ package chart_test
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func TestNotes(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, notes, _ := strings.Cut(string(out), "\nNOTES:\n")
-			for _, want := range tc.says {
+			for _, want := range append(tc.says, "--cascade=orphan", leftBehind(t)) {
 				if !strings.Contains(notes, want) {
 					t.Errorf("the notes do not say %q:\n%s", want, notes)
 				}
@@ -63,4 +64,20 @@ func TestNotes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// leftBehind is the command of docs/gitops.md that lists the Secrets which deletions have left behind; there it is run.
+func leftBehind(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile(kube.Path("docs/gitops.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "## Secrets that were left behind")
+	_, block, _ = strings.Cut(block, "```sh\n")
+	command, _, found := strings.Cut(block, " > left-behind.txt")
+	if !found {
+		t.Fatal("docs/gitops.md has no such command")
+	}
+	return command
 }

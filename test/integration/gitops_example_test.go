@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -90,6 +91,30 @@ var _ = Describe("GitOps: docs/examples/gitops", func() {
 		Expect(admin.List(ctx, keys, client.InNamespace(namespace))).To(Succeed())
 		Expect(keys.Items).To(HaveExactElements(HaveField("Name", "website-v2")))
 	}, SpecTimeout(4*patience))
+})
+
+var _ = Describe("GitOps: Secrets that were left behind", func() {
+	It("are found and removed by what docs/gitops.md says, and no others", func(ctx SpecContext) {
+		startController(ctx)
+		namespace := newNamespace(ctx)
+		for _, name := range []string{"website-v1", "served", "unowned"} {
+			mint(ctx, namespace, name)
+		}
+		orphan := client.PropagationPolicy(metav1.DeletePropagationOrphan)
+		Expect(admin.Delete(ctx, apiKey(namespace, "website-v1"), orphan)).To(Succeed())
+		Eventually(ctx, exists, patience, interval).WithArguments(apiKey(namespace, "website-v1")).Should(BeFalse())
+		mine := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "unowned"}}
+		unowned := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"ownerReferences":null}}`))
+		Expect(admin.Patch(ctx, mine, unowned)).To(Succeed())
+
+		steps := tourOf("docs/gitops.md", "Secrets that were left behind")
+		output := pasted(ctx, script(steps))
+		Expect(checkTour(steps, output)).To(Succeed())
+		Expect(output).NotTo(ContainSubstring("served"))
+		secrets := &corev1.SecretList{}
+		Expect(admin.List(ctx, secrets, client.InNamespace(namespace))).To(Succeed())
+		Expect(secrets.Items).To(ConsistOf(HaveField("Name", "served"), HaveField("Name", "unowned")))
+	}, SpecTimeout(2*patience))
 })
 
 // secretOfApp is the Secret that the example's app mounts.

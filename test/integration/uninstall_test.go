@@ -4,6 +4,7 @@
 package integration_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,10 +21,7 @@ import (
 
 var _ = Describe("Uninstalling", func() {
 	It("gets stuck on nothing when the controller is already gone, with what docs/revocation.md says", func(ctx SpecContext) {
-		content, err := os.ReadFile(kube.Path("docs/revocation.md"))
-		Expect(err).NotTo(HaveOccurred())
-		steps, err := readTour(string(content), "When the controller is already gone")
-		Expect(err).NotTo(HaveOccurred())
+		steps := tourOf("docs/revocation.md", "When the controller is already gone")
 
 		controller := startController(ctx)
 		organization, doomed := newNamespace(ctx), newNamespace(ctx)
@@ -37,12 +35,7 @@ var _ = Describe("Uninstalling", func() {
 		stuck := apiKey(organization, "first")
 		Expect(admin.Get(ctx, client.ObjectKeyFromObject(stuck), stuck)).To(Succeed(), "nobody takes the finalizer off")
 
-		cmd := exec.CommandContext(ctx, "bash", "-c", "exec 2>&1\n"+script(steps))
-		cmd.Dir = GinkgoT().TempDir()
-		cmd.Env = append(kube.MinimalEnv(), "KUBECONFIG="+cluster.KubeconfigPath(), fmt.Sprintf("PATH=%s:%s", os.Getenv("PATH"), kube.Path("bin/k8s")))
-		output, err := cmd.Output()
-		Expect(err).NotTo(HaveOccurred(), string(output))
-		Expect(checkTour(steps, string(output))).To(Succeed())
+		Expect(checkTour(steps, pasted(ctx, script(steps)))).To(Succeed())
 
 		Expect(apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(stuck), stuck))).To(BeTrue())
 		Eventually(ctx, func() bool {
@@ -52,3 +45,15 @@ var _ = Describe("Uninstalling", func() {
 		Expect(admin.Get(ctx, client.ObjectKeyFromObject(second), second)).To(Succeed(), "what nobody has deleted stays")
 	}, SpecTimeout(3*patience))
 })
+
+// pasted runs commands as an administrator of the cluster would, and returns what they print.
+func pasted(ctx context.Context, commands string) string {
+	GinkgoHelper()
+	cmd := exec.CommandContext(ctx, "bash", "-c", "exec 2>&1\n"+commands)
+	cmd.Dir = GinkgoT().TempDir()
+	cmd.Env = append(kube.MinimalEnv(), "KUBECONFIG="+cluster.KubeconfigPath(),
+		fmt.Sprintf("PATH=%s:%s", os.Getenv("PATH"), kube.Path("bin/k8s")))
+	output, err := cmd.Output()
+	Expect(err).NotTo(HaveOccurred(), string(output))
+	return string(output)
+}
