@@ -43,6 +43,7 @@ type options struct {
 	traces         tracing.Flags
 
 	storage
+	vault vaultFlags
 }
 
 // texts are the flags that are more than a text, as they were given. They are apart from options so that what comes
@@ -98,6 +99,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.addFlags(flags, &t)
 	o.tls.addFlags(flags)
 	o.storage.addFlags(flags)
+	o.vault.addFlags(flags)
 	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
@@ -123,6 +125,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, usageError{err.Error()}
 	}
 	if err := o.tls.check(); err != nil {
+		return o, err
+	}
+	if err := o.vault.check(); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

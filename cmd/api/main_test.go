@@ -50,6 +50,7 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --max-media-size big", "--max-media-size", 2},
 		{"--environment live --public-url api.example.com", "--public-url", 2},
 		{"--environment live --data-dir=", "--data-dir", 2},
+		{"--environment live --vault-kms-key aws-kms://arn:aws:kms:k", "built without a KMS", 2},
 		{"--environment live --kubeconfig testdata/none", "testdata/none", 1},
 		{"--environment live", "neither --kubeconfig nor $KUBECONFIG", 1},
 	} {
@@ -73,6 +74,7 @@ func TestHelp(t *testing.T) {
 		"environment", "kubeconfig", "listen-address", "metrics-bind-address", "key-prefix", "docs-base-url", "access-log",
 		"log-level", "namespace", "lease-duration", "drain-delay", "drain-timeout", "data-dir", "database-url", "media-url",
 		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
+		"vault-keyset", "vault-kms-key",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)

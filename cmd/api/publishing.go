@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
 // publishing is what keys open: the database, the media, the platforms, and what limits their use. They live and end
@@ -35,6 +37,8 @@ type publishing struct {
 	publisher   *publish.Publisher // of this environment's platforms alone
 	platforms   platform.List
 	limits      *limit.Callers
+	vault       *vault.Vault // it has a keyset or says that it has none
+	resealer    *publish.Resealer
 }
 
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index. The error is that
@@ -55,6 +59,7 @@ func newPublishing(
 	var err error
 	if p.store, err = store.Open(store.Options{
 		URL: o.databaseURL, Environment: o.environment, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
+		VaultKeys: p.vaultKeys,
 	}); err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
@@ -69,6 +74,9 @@ func newPublishing(
 		Store: p.store, Media: p.library, Environment: o.environment, Platforms: p.platforms,
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry, Tracer: tracer,
 	})
+	if err == nil {
+		err = p.newVault(o, registry, logger)
+	}
 	if err == nil {
 		p.limits, err = limit.NewCallers(
 			limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger},
@@ -91,14 +99,12 @@ func (p *publishing) run(ctx context.Context) {
 	// The store's heartbeat tells other processes that this one is alive. If it stopped with ctx, they would fail the
 	// attempts that still run here.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		p.store.Run(life)
-	}()
+	var ended sync.WaitGroup
+	ended.Go(func() { p.store.Run(life) })
+	ended.Go(func() { p.runVault(life) }) // what runs to its end may still have to open an account
 	p.publisher.Run(ctx)
 	end()
-	<-ended
+	ended.Wait()
 }
 
 // withdraw cancels what a revoked key has queued, if it is a key of this environment: the index holds those of both,

@@ -112,18 +112,7 @@ func (db *DB) lockMigration(ctx context.Context, tx *sql.Tx) error {
 // table together with what it changes, so that whoever dies in between leaves whole ones, and the next goes on from
 // there.
 func (db *DB) migrateLocked(ctx context.Context, on *sql.DB) error {
-	dialect := goose.DialectSQLite3
-	if db.engine == PostgreSQL {
-		dialect = goose.DialectPostgres
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error. And no registry:
-	// that is a global of goose's, into which any other package of the program could put migrations.
-	provider, err := goose.NewProvider(dialect, on, files,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	provider, err := db.provider(on)
 	if err != nil {
 		return err
 	}
@@ -132,6 +121,22 @@ func (db *DB) migrateLocked(ctx context.Context, on *sql.DB) error {
 	}
 	// Under the same lock: two of River's migrators at once would make the same tables.
 	return migrateQueue(ctx, queueDriver(db.engine, on))
+}
+
+// provider is goose with the migrations of this release.
+func (db *DB) provider(on *sql.DB) (*goose.Provider, error) {
+	dialect := goose.DialectSQLite3
+	if db.engine == PostgreSQL {
+		dialect = goose.DialectPostgres
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error. And no registry:
+	// that is a global of goose's, into which any other package of the program could put migrations.
+	return goose.NewProvider(dialect, on, files,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 }
 
 // migrateQueue makes the tables of River. River numbers its migrations itself, apart from ours.

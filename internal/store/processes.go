@@ -38,17 +38,17 @@ func (db *DB) aliveArgs() []any {
 
 var (
 	// A process that was not heard of for DeadAfter is dead, and so is one without a row.
-	heartbeat = declareGlobal(`INSERT INTO processes (id, seen_at) VALUES (?, {now})
-ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING {quick}`)
+	heartbeat = declareGlobal(`INSERT INTO processes (id, seen_at, vault_keys) VALUES (?, {now}, ?)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, vault_keys = excluded.vault_keys RETURNING {quick}`)
 	deleteProcess = declareGlobal(`DELETE FROM processes WHERE id = ?`)
 )
 
-// sendHeartbeat says that the process is alive. Losing one to a power cut does no harm, so it does not wait for the
-// disk.
+// sendHeartbeat says that the process is alive, and which keys of the vault it knows. Losing one to a power cut does no
+// harm, so it does not wait for the disk.
 func (db *DB) sendHeartbeat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, max(db.deadAfter/2, time.Second))
 	defer cancel()
-	_, err := db.renewing(ctx, db.pulse, heartbeat.text(db.engine), []any{db.processID})
+	_, err := db.renewing(ctx, db.pulse, heartbeat.text(db.engine), []any{db.processID, encodeVaultKeys(db.vaultKeys())})
 	db.readOnly.Store(readOnly(err))
 	if err != nil {
 		return fmt.Errorf("say that this process is alive: %w", explain(ctx, err))

@@ -42,6 +42,9 @@ type Options struct {
 	Environment key.Environment
 	// DeadAfter is how long a process may be silent until what it had begun counts as abandoned. Optional: 10 s.
 	DeadAfter time.Duration
+	// VaultKeys are the keys of the vault that this process knows, the one that seals first; other processes are told with
+	// each heartbeat. Optional: none.
+	VaultKeys func() []uint32
 }
 
 // DB is the database. Its methods can be used by any number of goroutines. Beside its connections it keeps nothing:
@@ -54,6 +57,7 @@ type DB struct {
 	deadAfter    time.Duration
 	lockPatience time.Duration // of a migration
 	environment  key.Environment
+	vaultKeys    func() []uint32
 	processID    string // another one each time that the process starts: what an earlier one had begun is nobody's
 	migrated     chan struct{}
 	ready        atomic.Bool // migrated is closed
@@ -71,6 +75,9 @@ func Open(o Options) (*DB, error) {
 	case o.DeadAfter == 0:
 		o.DeadAfter = defaultDeadAfter
 	}
+	if o.VaultKeys == nil {
+		o.VaultKeys = func() []uint32 { return nil }
+	}
 	pools, err := openPools(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -78,8 +85,8 @@ func Open(o Options) (*DB, error) {
 	return &DB{
 		pools: pools,
 		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter, lockPatience: lockPatience,
-		environment: o.Environment,
-		processID:   o.NewID(), migrated: make(chan struct{}),
+		environment: o.Environment, vaultKeys: o.VaultKeys,
+		processID: o.NewID(), migrated: make(chan struct{}),
 	}, nil
 }
 

@@ -158,6 +158,27 @@ func (k *Keyset) Primary() uint32 { return k.primary }
 // Has tells whether the keyset has a key of this id.
 func (k *Keyset) Has(id uint32) bool { return slices.Contains(k.ids, id) }
 
+// serves tells whether the keyset is that of the texts that there are, and has lost no key that last had and a text
+// needs. Some may be without a key: those of a key that was lost stay closed, and must not close the others.
+func (k *Keyset) serves(needs map[uint32]int, last *Keyset) error {
+	texts, closed := 0, 0
+	for id, n := range needs {
+		texts += n
+		if k.Has(id) {
+			continue
+		}
+		closed += n
+		if last != nil && last.Has(id) {
+			return keysetError("it has no key %d any more, under which %d secrets are sealed", id, n)
+		}
+	}
+	if texts > 0 && closed == texts {
+		return keysetError("it opens none of the %d secrets in the database: it is that of another installation, or older "+
+			"than all of them; put the right one back", texts)
+	}
+	return nil
+}
+
 // Format is fmt.Formatter's: no verb prints a key.
 func (k *Keyset) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "keys %d, primary %d", k.ids, k.primary) }
 

@@ -48,8 +48,12 @@ const (
 // Options are what a Vault is made of.
 type Options struct {
 	// Path is the keyset's file; "": there is none, and the vault says so whenever it is used.
-	Path       string
-	KMS        KMS // nil: the keyset is in clear text
+	Path string
+	KMS  KMS // nil: the keyset is in clear text
+	// Needs says how many texts each key has sealed, by the key's id. With it a keyset is compared before it is taken: one
+	// of another installation would open nothing, and what it seals would be lost when the right one is put back. Then
+	// New reads nothing, and Run begins with it. Optional.
+	Needs      func() (map[uint32]int, error)
 	Clock      clock.WithTicker
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -86,14 +90,16 @@ func Fixed(k *Keyset) *Vault {
 // metric, and may be mended while Run runs. The error is that of the metrics.
 func New(o Options) (*Vault, error) {
 	v := &Vault{options: o}
-	v.current.Store(&view{reason: errors.New("it has not been read")})
-	v.refresh()
+	v.current.Store(&view{reason: errors.New("it has not been read yet")})
+	if o.Needs == nil {
+		v.refresh()
+	}
 	return v, v.register(o.Registerer)
 }
 
 // Run takes in what the file becomes, until ctx ends. While it holds no keyset, the last one stays in use.
 func (v *Vault) Run(ctx context.Context) {
-	if v.options.Path == "" {
+	if v.refresh(); v.options.Path == "" {
 		return
 	}
 	ticker := v.options.Clock.NewTicker(rereadEvery)
@@ -183,8 +189,12 @@ func (v *Vault) refresh() *view {
 	default:
 		next.reason = err
 		if v.broken.Due(err.Error(), at) {
-			v.options.Logger.Error("the vault has no keyset: accounts can't be connected, and nothing is published to "+
-				"platforms, until it has one; all else goes on", "error", err.Error())
+			level := slog.LevelError
+			if v.options.Path == "" { // as somebody wanted it, or does not know of it yet
+				level = slog.LevelWarn
+			}
+			v.options.Logger.Log(context.Background(), level, "the vault has no keyset: accounts can't be connected, and "+
+				"nothing is published to platforms, until it has one; all else goes on", "error", err.Error())
 		}
 	}
 	v.current.Store(next)
@@ -205,6 +215,16 @@ func (v *Vault) read(last *Keyset) ([]byte, *Keyset, error) {
 	}
 	taken, err := ParseKeyset(text, v.options.KMS)
 	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", v.options.Path, err)
+	}
+	if v.options.Needs == nil {
+		return text, taken, nil
+	}
+	needs, err := v.options.Needs()
+	if err != nil {
+		return nil, nil, fmt.Errorf("compare it with the database: %w", err)
+	}
+	if err := taken.serves(needs, last); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", v.options.Path, err)
 	}
 	return text, taken, nil

@@ -220,6 +220,70 @@ func TestWithoutKeyset(t *testing.T) {
 	}
 }
 
+// TestKeysetOfAnotherInstallation: it would seal, and open nothing.
+func TestKeysetOfAnotherInstallation(t *testing.T) {
+	first := newKeysetOf(t)
+	added, id, err := first.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := newKeysetOf(t)
+	for _, tc := range []struct {
+		reason     string
+		needs      map[uint32]int
+		last, next *Keyset
+		want       string // in the error; "": it is taken
+	}{
+		{"an empty database", nil, nil, first, ""},
+		{"all there", map[uint32]int{first.Primary(): 2}, nil, added, ""},
+		{"some are closed for good", map[uint32]int{first.Primary(): 2, 9: 5}, nil, first, ""},
+		{"foreign", map[uint32]int{first.Primary(): 2, id: 1}, nil, foreign, "none of the 3 secrets"},
+		{"foreign, later", map[uint32]int{first.Primary(): 2}, first, foreign, fmt.Sprintf("no key %d any more", first.Primary())},
+		{
+			"a key that is needed was taken out",
+			map[uint32]int{first.Primary(): 2, id: 1},
+			added, first,
+			fmt.Sprintf("no key %d any more, under which 1 secrets", id),
+		},
+		{"a key that nobody needs was taken out", map[uint32]int{first.Primary(): 2, 9: 1}, added, first, ""},
+	} {
+		err := tc.next.serves(tc.needs, tc.last)
+		if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, ErrKeyset) || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+		}
+	}
+	away := errors.New("away")
+	needs := away
+	v, err := New(Options{
+		Path: filepath.Join(t.TempDir(), "keyset.json"), Clock: clocktesting.NewFakeClock(time.Unix(1, 0)),
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Needs: func() (map[uint32]int, error) { return map[uint32]int{first.Primary(): 1}, needs },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, v.options.Path, encode(t, first, nil))
+	for _, tc := range []struct {
+		reason string
+		do     func()
+		want   error // nil: it is usable
+	}{
+		{"nothing is read before the database is there", func() {}, ErrNoKeyset},
+		{"the database is away", func() { v.refresh() }, away},
+		{"it is back", func() { needs = nil; v.refresh() }, nil},
+		{"it goes away again: what was compared stays", func() { needs = away; v.refresh() }, nil},
+		{"a foreign keyset is put in place", func() { needs = nil; replace(t, v.options.Path, encode(t, foreign, nil)); v.refresh() }, nil},
+	} {
+		tc.do()
+		if _, err := v.Seal(nil, Of{}); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.reason, err, tc.want)
+		}
+	}
+	if k, err := v.Keyset(); err != nil || k.Primary() != first.Primary() {
+		t.Errorf("seals under %v, %v; want the keyset of this database", k, err)
+	}
+}
+
 // TestFollowsItsFile: what the kubelet renews is taken in, and what is broken is not.
 func TestFollowsItsFile(t *testing.T) {
 	first := newKeysetOf(t)

@@ -1,0 +1,188 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/vault"
+)
+
+func newKeyset(t *testing.T) (*vault.Keyset, []byte) {
+	t.Helper()
+	k, err := vault.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := k.Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, text
+}
+
+// openStore opens a database as a process that lives until the test ends, or until stop.
+func openStore(t *testing.T, url string, mods ...func(*store.Options)) (db *store.DB, stop func()) {
+	t.Helper()
+	o := store.Options{
+		URL: url, Clock: clock.RealClock{}, NewID: newID, Logger: slog.New(slog.DiscardHandler), DeadAfter: time.Second,
+	}
+	for _, mod := range mods {
+		mod(&o)
+	}
+	db, err := store.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); db.Run(ctx) }()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(func() { stop(); _ = db.Close() })
+	select {
+	case <-db.Migrated():
+	case <-time.After(patience):
+		t.Fatal("the database is not migrated")
+	}
+	return db, stop
+}
+
+// direct is the same database, beside package store.
+func direct(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// addSecret puts a sealed text into the database, as the secret of an account of its own.
+func addSecret(t *testing.T, db *sql.DB, k *vault.Keyset, account, text string) {
+	t.Helper()
+	sealed, err := vault.Fixed(k).Seal([]byte(text), vault.Of{Organization: "org", Account: account, Name: "token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for statement, args := range map[string][]any{
+		`INSERT INTO accounts (id, organization_id, environment, profile_id, platform, platform_account_id, display_name,
+token_expires_at, created_at, updated_at) VALUES (?, 'org', 'live', '', 'bluesky', ?, '', 0, 0, 0)`: {account, account},
+		`INSERT INTO account_secrets (account_id, organization_id, environment, name, key_id, sealed)
+VALUES (?, 'org', 'live', 'token', ?, ?)`: {account, k.Primary(), sealed},
+	} {
+		if _, err := db.ExecContext(t.Context(), `PRAGMA busy_timeout = 5000; `+statement, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestKeysetFaults: whatever is in the keyset's place, the process starts, says once what is wrong, shows it by a metric,
+// and takes in the right one without a restart.
+func TestKeysetFaults(t *testing.T) {
+	k, whole := newKeyset(t)
+	_, foreign := newKeyset(t)
+	for name, tc := range map[string]struct {
+		text []byte
+		want string
+	}{
+		"missing":            {nil, "no such file"},
+		"empty":              {[]byte{}, "it is empty"},
+		"truncated":          {whole[:len(whole)/2], "no whole JSON"},
+		"not a keyset":       {[]byte(`{"apiVersion": "v1"}`), "no keyset"},
+		"of another cluster": {foreign, "it opens none of the 1 secrets in the database"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			keyset := filepath.Join(dir, "keyset.json")
+			if tc.text != nil {
+				if err := os.WriteFile(keyset, tc.text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, stop := openStore(t, "sqlite:"+filepath.Join(dir, "live.db"))
+			addSecret(t, direct(t, filepath.Join(dir, "live.db")), k, newID(), "hunter2")
+			stop()
+			var log logBuffer
+			admin := startAway(t, &log, "--data-dir="+dir, "--vault-keyset="+keyset)
+			said := fmt.Sprint(await(t, &log, "the vault has no keyset")["error"])
+			if !strings.Contains(said, tc.want) || strings.Contains(said, "AesGcmKey") {
+				t.Errorf("it says %q, want %q", said, tc.want)
+			}
+			if got := metric(t, admin, "lmp_vault_usable"); got != "0" {
+				t.Errorf("lmp_vault_usable %s, want 0", got)
+			}
+			if err := os.WriteFile(keyset+"~", whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(keyset+"~", keyset); err != nil {
+				t.Fatal(err)
+			}
+			await(t, &log, "the vault's keyset is taken in")
+			if got := metric(t, admin, "lmp_vault_usable"); got != "1" {
+				t.Errorf("lmp_vault_usable %s, want 1", got)
+			}
+			if said := strings.Count(log.String(), "the vault has no keyset"); said != 1 {
+				t.Errorf("said %d times, want once", said)
+			}
+		})
+	}
+}
+
+// startAway starts a live API whose cluster is away, which is all that the vault needs. It returns where its metrics are.
+func startAway(t *testing.T, log *logBuffer, args ...string) (admin string) {
+	t.Helper()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	content := `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u, user: {}}]}`
+	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	args = append([]string{
+		"--environment=live", "--listen-address=127.0.0.1:0", "--metrics-bind-address=127.0.0.1:0", "--kubeconfig=" + kubeconfig,
+	}, args...)
+	go func() { ended <- run(ctx, args, noEnv, log, log) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return fmt.Sprint("http://", await(t, log, "listening")["metrics"])
+}
+
+func metric(t *testing.T, admin, name string) string {
+	t.Helper()
+	response, err := http.Get(admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "not there"
+}
