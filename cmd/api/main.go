@@ -65,6 +65,10 @@ func exitCode(err error, stderr io.Writer) int {
 // run is the process: it wires the parts together and returns when ctx has ended and all is drained. Clock, randomness
 // and the environment are read in this package alone (test/arch); everything below is given them.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	// Before the flags, which `api vault` has other ones of.
+	if len(args) > 0 && args[0] == "vault" {
+		return runVault(ctx, args[1:], getenv, os.Stdin, stdout, stderr)
+	}
 	// Flags first: a wrong call must not leave a folder behind, or wait for a cluster.
 	o, err := parse(args, getenv, stdout)
 	if errors.Is(err, pflag.ErrHelp) {

@@ -45,15 +45,7 @@ const defaultDataDir = "/var/lib/letmepost"
 // addFlags adds the flags. With none of them given, the process needs nothing but a folder: SQLite, files, and rates in
 // its own memory. That is enough for one replica, and for somebody who tries letmepost out.
 func (s *storage) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&s.given.dataDir, "data-dir", defaultDataDir,
-		"Folder of the database and the media, unless --database-url and --media-url say otherwise. "+
-			"It is made if it is missing.")
-	// The URLs of the database and of Redis hold passwords, so the environment can give them: other users of the machine
-	// see the command line of a process, but not its environment.
-	flags.StringVar(&s.databaseURL, "database-url", "",
-		"Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most "+
-			"connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; "+
-			"without it, a SQLite file in --data-dir.")
+	s.addDatabaseFlags(flags)
 	// S3's credentials come from where the AWS SDK looks for them, and so not from the URL.
 	flags.StringVar(&s.mediaURL, "media-url", "",
 		"Where media are: a folder that all replicas share (file:///…) or a bucket (s3://NAME?region=…&endpoint=…). "+
@@ -78,6 +70,19 @@ func (s *storage) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.publicURL, "public-url", "",
 		"Where callers reach this API, for URLs in its answers. Default: the host that they ask for, "+
 			"with https:// if this process serves TLS and http:// if not.")
+}
+
+// addDatabaseFlags adds those by which the database is found.
+func (s *storage) addDatabaseFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&s.given.dataDir, "data-dir", defaultDataDir,
+		"Folder of the database and the media, unless --database-url and --media-url say otherwise. "+
+			"It is made if it is missing.")
+	// The URLs of the database and of Redis hold passwords, so the environment can give them: other users of the machine
+	// see the command line of a process, but not its environment.
+	flags.StringVar(&s.databaseURL, "database-url", "",
+		"Database: sqlite:FILE, for replicas on one machine, or postgres://…, with pool_max_conns=N (16) for the most "+
+			"connections of a replica. Default: $LMP_DATABASE_URL, which does not show in the list of processes; "+
+			"without it, a SQLite file in --data-dir.")
 }
 
 // mebibytes is how --max-media-size has a size: as Kubernetes writes quantities.
@@ -123,27 +128,36 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 //
 // The URLs themselves are left to those who connect by them, who must not repeat their passwords in an error.
 func (s *storage) checkURLs(environment key.Environment, getenv func(string) string) error {
-	if s.databaseURL == "" {
-		s.databaseURL = getenv("LMP_DATABASE_URL")
+	if err := s.checkDatabase(environment, getenv); err != nil {
+		return err
 	}
 	if s.redisURL == "" {
 		s.redisURL = getenv("LMP_REDIS_URL")
+	}
+	// Media have no variable of the environment: their URL holds no password.
+	if s.mediaURL == "" {
+		s.mediaURL = (&url.URL{Scheme: "file", Path: filepath.Join(s.given.dataDir, "media-"+string(environment))}).String()
+	}
+	if u, err := url.Parse(s.publicURL); s.publicURL != "" &&
+		(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return usageError{fmt.Sprintf("--public-url: want an http or https URL, not %q", s.publicURL)}
+	}
+	return nil
+}
+
+// checkDatabase completes the URL of the database.
+func (s *storage) checkDatabase(environment key.Environment, getenv func(string) string) error {
+	if s.databaseURL == "" {
+		s.databaseURL = getenv("LMP_DATABASE_URL")
 	}
 	dir, err := filepath.Abs(s.given.dataDir)
 	if err != nil || s.given.dataDir == "" {
 		return usageError{fmt.Sprintf("--data-dir: want a folder, not %q", s.given.dataDir)}
 	}
+	s.given.dataDir = dir
 	if s.databaseURL == "" {
 		s.dataDir = dir
 		s.databaseURL = "sqlite:" + filepath.Join(dir, string(environment)+".db")
-	}
-	// Media have no variable of the environment: their URL holds no password.
-	if s.mediaURL == "" {
-		s.mediaURL = (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media-"+string(environment))}).String()
-	}
-	if u, err := url.Parse(s.publicURL); s.publicURL != "" &&
-		(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-		return usageError{fmt.Sprintf("--public-url: want an http or https URL, not %q", s.publicURL)}
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +17,9 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
@@ -61,33 +63,23 @@ func openStore(t *testing.T, url string, mods ...func(*store.Options)) (db *stor
 	return db, stop
 }
 
-// direct is the same database, beside package store.
-func direct(t *testing.T, path string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 // addSecret puts a sealed text into the database, as the secret of an account of its own.
-func addSecret(t *testing.T, db *sql.DB, k *vault.Keyset, account, text string) {
+func addSecret(t *testing.T, db *store.DB, k *vault.Keyset, account, text string) {
 	t.Helper()
-	sealed, err := vault.Fixed(k).Seal([]byte(text), vault.Of{Organization: "org", Account: account, Name: "token"})
+	organization := newID()
+	sealed, err := vault.Fixed(k).Seal([]byte(text), vault.Of{Organization: organization, Account: account, Name: "token"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for statement, args := range map[string][]any{
-		`INSERT INTO accounts (id, organization_id, environment, profile_id, platform, platform_account_id, display_name,
-token_expires_at, created_at, updated_at) VALUES (?, 'org', 'live', '', 'bluesky', ?, '', 0, 0, 0)`: {account, account},
-		`INSERT INTO account_secrets (account_id, organization_id, environment, name, key_id, sealed)
-VALUES (?, 'org', 'live', 'token', ?, ?)`: {account, k.Primary(), sealed},
-	} {
-		if _, err := db.ExecContext(t.Context(), `PRAGMA busy_timeout = 5000; `+statement, args...); err != nil {
-			t.Fatal(err)
+	view := db.View(&caller.Caller{Organization: caller.Organization{ID: organization}, Environment: key.Live})
+	if err := view.Write(t.Context(), func(tx *store.Tx) error {
+		a, _, err := tx.PutAccount(store.Account{ID: account, Platform: bluesky.Name, PlatformAccountID: account})
+		if err != nil {
+			return err
 		}
+		return tx.PutSecrets(a.ID, []store.SealedSecret{{Name: "token", KeyID: k.Primary(), Sealed: sealed}})
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -115,8 +107,8 @@ func TestKeysetFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, stop := openStore(t, "sqlite:"+filepath.Join(dir, "live.db"))
-			addSecret(t, direct(t, filepath.Join(dir, "live.db")), k, newID(), "hunter2")
+			db, stop := openStore(t, "sqlite:"+filepath.Join(dir, "live.db"))
+			addSecret(t, db, k, newID(), "hunter2")
 			stop()
 			var log logBuffer
 			admin := startAway(t, &log, "--data-dir="+dir, "--vault-keyset="+keyset)

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 
+	"github.com/letmepost/letmepost-operator/internal/vault"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -47,8 +50,10 @@ func (s *session) api(name, account, environment string, port, metricsPort int) 
 func (s *session) children() []child {
 	children := []child{s.controller()}
 	for replica := range s.liveReplicas {
-		children = append(children, s.api(
-			liveName(replica), liveAccount, "live", s.livePort(replica), s.liveMetricsPort(replica)))
+		live := s.api(liveName(replica), liveAccount, "live", s.livePort(replica), s.liveMetricsPort(replica))
+		// The test API has no accounts that anything opens.
+		live.args = append(live.args, "--vault-keyset", s.keysetPath())
+		children = append(children, live)
 	}
 	return append(children, s.api(testName, testAccount, "test", s.testPort(), s.testMetricsPort()))
 }
@@ -65,6 +70,20 @@ func (s *session) child(name string) (child, bool) {
 
 func (c child) readyURL() string { return httpURL(c.readyPort) + "/readyz" }
 
+func (s *session) keysetPath() string { return s.state.path("vault-keyset.json") }
+
+// makeKeyset makes the keyset of the vault once: with another one, the accounts of an earlier run would not open.
+func (s *session) makeKeyset() error {
+	k, err := vault.NewKeyset()
+	if err != nil {
+		return err
+	}
+	if err := vault.CreateFile(s.keysetPath(), k, nil); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("the keyset of the vault: %w", err)
+	}
+	return nil
+}
+
 func (s *session) run(c child) (*kube.Process, error) {
 	return kube.Run(kube.Command{
 		Name: c.name,
@@ -79,6 +98,9 @@ func (s *session) run(c child) (*kube.Process, error) {
 // startProduct starts the controller and every API process at once, then waits for each. None needs another one to
 // start, and a cluster starts them in no order either.
 func (s *session) startProduct(ctx context.Context) error {
+	if err := s.makeKeyset(); err != nil {
+		return err
+	}
 	controlPlane := s.cluster.Processes()
 	children := s.children()
 	for _, child := range children {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/letmepost/letmepost-operator/internal/vault"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -164,5 +166,24 @@ func wantWords(t *testing.T, err error, words ...string) {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("the error does not say %q:\n%v", word, err)
 		}
+	}
+}
+
+// TestKeysetIsMadeOnce: the accounts of an earlier run open with the keyset of an earlier run alone.
+func TestKeysetIsMadeOnce(t *testing.T) {
+	s := &session{state: &state{dir: t.TempDir()}}
+	var made []byte
+	for range 2 {
+		if err := s.makeKeyset(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(s.keysetPath())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := vault.ParseKeyset(text, nil); err != nil || made != nil && !bytes.Equal(made, text) {
+			t.Errorf("%v; it must be a keyset, and the same each time", err)
+		}
+		made = text
 	}
 }

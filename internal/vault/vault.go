@@ -13,9 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,16 +226,6 @@ func (v *Vault) read(last *Keyset) ([]byte, *Keyset, error) {
 		return nil, nil, fmt.Errorf("%s: %w", v.options.Path, err)
 	}
 	return text, taken, nil
-}
-
-// readFile reads no more than a keyset may have, so that a wrong file does not fill the memory.
-func readFile(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names it
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxKeyset+1))
 }
 
 // register adds the metrics; docs/observability.md lists them. No key's id is a label.
