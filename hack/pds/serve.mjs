@@ -6,6 +6,7 @@
 //
 // $PDS_PLC_URL names the directory of another one, which then has to be running; $PDS_PORT and $PDS_DATA are for one
 // that is to be found again after it was killed.
+import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { createRequire } from 'node:module'
@@ -32,6 +33,7 @@ let didPlcUrl = process.env.PDS_PLC_URL
 if (!didPlcUrl) didPlcUrl = (await TestPlc.create({ port: await freePort() })).url
 const port = Number(process.env.PDS_PORT) || (await freePort())
 const data = process.env.PDS_DATA
+if (data) mkdirSync(path.join(data, 'pds'), { recursive: true })
 const pds = await TestPds.create({
   didPlcUrl,
   port,

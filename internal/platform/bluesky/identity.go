@@ -68,11 +68,11 @@ func (e errHost) Error() string { return string(e) }
 // checkHost reads the address of a server, which a person or a document gives. A path is refused and not ignored: what
 // it was meant to say would get lost.
 func checkHost(text string, guard *outbound.Guard) (string, error) {
-	text = strings.TrimRight(strings.TrimSpace(text), "/")
-	if text != "" && !strings.Contains(text, "://") {
+	text = strings.TrimSpace(text)
+	if !strings.Contains(text, "://") {
 		text = "https://" + text
 	}
-	u, err := url.Parse(text)
+	u, err := url.Parse(strings.TrimSuffix(text, "/"))
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return "", errHost("it is not a URL such as https://pds.example.com")

@@ -99,14 +99,19 @@ var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 // which servers insist on: a time of 53 bits in microseconds, and 10 bits that tell apart what has the same time. The
 // time is that of the id as far as it has one (UUIDv7, to the millisecond), and the rest comes from a hash of all of it.
 //
+// A comment's time is later than its post's, for servers list posts by their keys.
+//
 // try counts from 0, for the case that a key can't be used: another record may have it, or a word in it is not liked.
 func keyOf(postID, part string, try int) string {
-	sum := sha256.Sum256([]byte(part + "\x00" + postID))
+	sum := sha256.Sum256([]byte(postID))
 	hash := binary.BigEndian.Uint64(sum[:])
 	micros := epoch + int64(hash>>20%(1<<45)) // some 400 days
 	if id, err := uuid.Parse(postID); err == nil && id.Version() == 7 {
 		millis := int64(binary.BigEndian.Uint64(append([]byte{0, 0}, id[:6]...)))
 		micros = millis*1000 + int64(hash>>20%1000)
+	}
+	if part == partComment {
+		micros += 1000
 	}
 	return string(syntax.NewTID(micros+int64(try), uint(hash%1024)))
 }
