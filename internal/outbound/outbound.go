@@ -6,10 +6,10 @@
 // server stands in (server-side request forgery, CWE-918), and what it answers must not take more memory or time than
 // it is worth.
 //
-// The check is made by the dialer, of each address after names have been resolved and before anything is sent to it. So
-// it holds for every way to write an address, for redirects, and for names that change what they mean from one lookup to
-// the next. indigo's util/ssrf does the same for fewer networks; but it allows two ports alone, knows no exceptions, and
-// takes its proxy from the environment, which then makes the connection in its place.
+// The check is made by the dialer, of each address after names have been resolved and before anything is sent to it.
+// So it holds for every way to write an address, for redirects, and for names that change what they mean from one
+// lookup to the next. indigo's util/ssrf does the same for fewer networks; but it allows two ports alone, knows no
+// exceptions, and takes its proxy from the environment, which then makes the connection in its place.
 package outbound
 
 import (

@@ -172,7 +172,7 @@ func (a *Account) Posts(ctx context.Context) ([]Record, error) {
 	return list.Records, err
 }
 
-// ExpiredToken makes a token of the server's that has expired: it is signed with the secret that the server has in tests.
+// ExpiredToken makes a token of the server's that has expired: signed with the secret that the server has in tests.
 // scope is com.atproto.appPass of an access token, and com.atproto.refresh of a refresh token.
 func (a *Account) ExpiredToken(scope, typ string) string {
 	encode := func(v any) string {

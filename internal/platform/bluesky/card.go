@@ -79,7 +79,7 @@ func fetch(ctx context.Context, by *http.Client, address, accept string) (*http.
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
+		_ = resp.Body.Close() // nothing was read
 		return nil, fmt.Errorf("status %d", resp.StatusCode)
 	}
 	return resp, nil

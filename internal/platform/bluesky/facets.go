@@ -41,7 +41,8 @@ const (
 
 var (
 	// A link begins a word, or stands behind an opening bracket. Without a scheme it must look like the name of a host.
-	linkPattern = regexp.MustCompile(`(?i)(^|[\s(\[{<"'“‘«])((https?://\S+)|([a-z0-9][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+(?:[/?#]\S*)?))`)
+	linkPattern = regexp.MustCompile(`(?i)(^|[\s(\[{<"'“‘«])` +
+		`((https?://\S+)|([a-z0-9][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+(?:[/?#]\S*)?))`)
 	// A mention is an @ and a handle.
 	mentionPattern = regexp.MustCompile(`(^|[\s(\[{<"'“‘«])(@)([a-zA-Z0-9.-]+)`)
 	// A tag is a # and anything up to the next blank, or to what does not show.

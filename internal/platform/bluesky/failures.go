@@ -115,7 +115,8 @@ func lost(err error) *platform.Failure {
 	}
 	return said(err, &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: ruleCredentials,
-		Message:     "Bluesky does not accept the account's credentials any more: its app password has been deleted, perhaps.",
+		Message: "Bluesky does not accept the account's credentials any more: " +
+			"its app password has been deleted, perhaps.",
 		Remediation: reconnect,
 	})
 }

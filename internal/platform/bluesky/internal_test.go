@@ -71,12 +71,29 @@ func TestJudge(t *testing.T) {
 		name   string
 		want   verdict
 	}{
-		{400, "ExpiredToken", strange}, {400, "InvalidToken", strange}, {401, "AuthMissing", strange}, {401, "", strange},
-		{401, "AccountTakedown", strange}, {403, "AccountNotFound", strange}, {400, "RepoDeactivated", strange},
-		{429, "RateLimitExceeded", slowDown}, {429, "", slowDown}, {400, "RateLimitExceeded", slowDown},
-		{400, "InvalidRequest", saysNo}, {400, "BlobTooLarge", saysNo}, {403, "Forbidden", saysNo}, {413, "", saysNo},
-		{404, "", away}, {400, "", away}, {408, "RequestTimeout", away}, {500, "InternalServerError", away}, {502, "", away},
-		{502, "UpstreamFailure", away}, {503, "NotEnoughResources", away}, {302, "", away}, {0, "", away},
+		{400, "ExpiredToken", strange},
+		{400, "InvalidToken", strange},
+		{401, "AuthMissing", strange},
+		{401, "", strange},
+		{401, "AccountTakedown", strange},
+		{403, "AccountNotFound", strange},
+		{400, "RepoDeactivated", strange},
+		{429, "RateLimitExceeded", slowDown},
+		{429, "", slowDown},
+		{400, "RateLimitExceeded", slowDown},
+		{400, "InvalidRequest", saysNo},
+		{400, "BlobTooLarge", saysNo},
+		{403, "Forbidden", saysNo},
+		{413, "", saysNo},
+		{404, "", away},
+		{400, "", away},
+		{408, "RequestTimeout", away},
+		{500, "InternalServerError", away},
+		{502, "", away},
+		{502, "UpstreamFailure", away},
+		{503, "NotEnoughResources", away},
+		{302, "", away},
+		{0, "", away},
 	} {
 		if got := judge(&refusal{status: c.status, name: c.name}); got != c.want {
 			t.Errorf("%d %s is %d, want %d", c.status, c.name, got, c.want)

@@ -11,27 +11,30 @@ import (
 )
 
 // orientation is which way up a JPEG is to be shown, as its camera has noted it (Exif 2.32, tag 0x0112): from 1, as it
-// is, to 8. An image that is encoded anew loses the note, so its pixels have to be turned. The standard library does not
-// read it, and the libraries that do bring a parser of all that a camera may note.
+// is, to 8. An image that is encoded anew loses the note, so its pixels have to be turned. The standard library does
+// not read it, and the libraries that do bring a parser of all that a camera may note.
 func orientation(head []byte) int {
 	const upright = 1
-	if len(head) < 4 || head[0] != 0xff || head[1] != 0xd8 {
-		return upright
+	if n := orientationIn(exifOf(head)); n >= 1 && n <= 8 {
+		return n
 	}
-	for rest := head[2:]; len(rest) >= 4 && rest[0] == 0xff; {
+	return upright
+}
+
+// exifOf finds a camera's notes in front of the pixels of a JPEG; nil: there are none.
+func exifOf(head []byte) []byte {
+	rest, ok := bytes.CutPrefix(head, []byte{0xff, 0xd8})
+	for ok && len(rest) >= 4 && rest[0] == 0xff {
 		marker, length := rest[1], int(binary.BigEndian.Uint16(rest[2:]))
 		if length < 2 || len(rest) < 2+length || marker == 0xda { // the pixels begin
-			return upright
+			return nil
 		}
-		if exif, ok := bytes.CutPrefix(rest[4:2+length], []byte("Exif\x00\x00")); ok && marker == 0xe1 {
-			if n := orientationIn(exif); n >= 1 && n <= 8 {
-				return n
-			}
-			return upright
+		if exif, is := bytes.CutPrefix(rest[4:2+length], []byte("Exif\x00\x00")); is && marker == 0xe1 {
+			return exif
 		}
 		rest = rest[2+length:]
 	}
-	return upright
+	return nil
 }
 
 // orientationIn looks through the first directory of a TIFF; 0: it is not there.

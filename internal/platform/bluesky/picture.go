@@ -55,8 +55,8 @@ type errImage string
 
 func (e errImage) Error() string { return string(e) }
 
-// fit returns an image of at most so many bytes. What is small enough stays as it is, to the byte. What is not is encoded
-// anew: at first with less quality, and only when that is not enough, with fewer pixels.
+// fit returns an image of at most so many bytes. What is small enough stays as it is, to the byte. What is not is
+// encoded anew: at first with less quality, and only when that is not enough, with fewer pixels.
 func fit(ctx context.Context, o original, most int64) (picture, error) {
 	head, err := headOf(ctx, o)
 	if err != nil {
@@ -74,13 +74,18 @@ func fit(ctx context.Context, o original, most int64) (picture, error) {
 		}
 		return p, nil
 	}
-	if configErr != nil {
+	switch {
+	case configErr != nil:
 		return picture{}, errImage("it can't be read, and so not be made smaller")
-	}
-	if n := decodedSize(config); n > maxDecoded {
+	case decodedSize(config) > maxDecoded:
 		return picture{}, errImage(fmt.Sprintf("with %d × %d pixels it is too large to be made smaller here",
 			config.Width, config.Height))
 	}
+	return shrinkInTurn(ctx, o, format, turned, most)
+}
+
+// shrinkInTurn is shrink when it is this image's turn.
+func shrinkInTurn(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
 	select {
 	case decoding <- struct{}{}:
 		defer func() { <-decoding }()
@@ -192,8 +197,8 @@ func flatten(m image.Image) (flat image.Image, wasOpaque bool) {
 	return on, false
 }
 
-// scale makes an image smaller, by halves at first: a filter that looks at all points at once takes ten times the memory,
-// and this one would leave points out beyond the half.
+// scale makes an image smaller, by halves at first: a filter that looks at all points at once takes ten times the
+// memory, and this one would leave points out beyond the half.
 func scale(m image.Image, width, height int) image.Image {
 	for {
 		b := m.Bounds()

@@ -26,8 +26,8 @@ func (s *service) Publish(ctx context.Context, p platform.Publication) (platform
 	return s.deliver(ctx, p, (*delivery).create)
 }
 
-// Ask looks for the record of the post's key. Where there is none it sends the post again: if the first attempt's record
-// comes after all, there is one record all the same.
+// Ask looks for the record of the post's key. Where there is none it sends the post again: if the first attempt's
+// record comes after all, there is one record all the same.
 func (s *service) Ask(ctx context.Context, p platform.Publication, _ []byte) (platform.Outcome, error) {
 	return s.deliver(ctx, p, (*delivery).adopt)
 }
@@ -240,7 +240,8 @@ func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (
 		return at, nothing, err
 	}
 	var there post
-	if json.Unmarshal(got.Value, &there) == nil && there.Text == text && (d.FirstSentAt.IsZero() || isAt(there.CreatedAt, when)) {
+	if json.Unmarshal(got.Value, &there) == nil && there.Text == text &&
+		(d.FirstSentAt.IsZero() || isAt(there.CreatedAt, when)) {
 		return got.strongRef, ours, nil
 	}
 	return at, another, nil

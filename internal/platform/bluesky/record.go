@@ -97,7 +97,7 @@ var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 // keyOf makes the key of a record of the id of a post: the same whenever and wherever it is asked for. It is a TID,
 // which servers insist on: a time of 53 bits in microseconds, and 10 bits that tell apart what has the same time. The
-// time is that of the id as far as it has one (UUIDv7, to the millisecond), and the rest comes from a hash of all of it.
+// time is that of the id as far as it has one (UUIDv7, to the millisecond), and the rest comes from a hash of it.
 //
 // A comment's time is later than its post's, for servers list posts by their keys.
 //

@@ -163,8 +163,8 @@ const (
 )
 
 // askAgain is when a server that has said "slow down" wants to be asked again. RateLimit-Reset is in seconds since 1970
-// here, unlike elsewhere; newer servers have Retry-After too. What makes no sense is not heeded: a post must not wait for
-// years because of a header.
+// here, unlike elsewhere; newer servers have Retry-After too. What makes no sense is not heeded: a post must not wait
+// for years because of a header.
 func askAgain(h http.Header, now time.Time) time.Time {
 	sensible := func(t time.Time) bool { return t.After(now) && t.Before(now.Add(longestWait+time.Minute)) }
 	if n, err := strconv.ParseInt(h.Get("RateLimit-Reset"), 10, 64); err == nil && sensible(time.Unix(n, 0)) {
@@ -178,8 +178,8 @@ func askAgain(h http.Header, now time.Time) time.Time {
 	return now.Add(usualWait)
 }
 
-// A verdict is what a refusal means for whoever wants something. It goes by the name of the error: an expired token comes
-// with status 400, and so does a text that is too long.
+// A verdict is what a refusal means for whoever wants something. It goes by the name of the error: an expired token
+// comes with status 400, and so does a text that is too long.
 type verdict int
 
 const (
