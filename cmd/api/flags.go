@@ -41,6 +41,7 @@ type options struct {
 	maxConnections int
 	tls            tlsFiles
 	traces         tracing.Flags
+	quotas         quotas
 
 	storage
 	vault vaultFlags
@@ -100,6 +101,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.tls.addFlags(flags)
 	o.storage.addFlags(flags)
 	o.vault.addFlags(flags)
+	o.quotas.addFlags(flags)
 	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
@@ -128,6 +130,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, err
 	}
 	if err := o.vault.check(); err != nil {
+		return o, err
+	}
+	if err := o.quotas.check(); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 const patience = 30 * time.Second
@@ -48,6 +53,11 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --max-media-size 0", "--max-media-size", 2},
 		{"--environment live --max-bytes-in-flight 1Mi", "--max-bytes-in-flight", 2},
 		{"--environment live --max-media-size big", "--max-media-size", 2},
+		{"--environment live --max-organization-posts 0", "--max-organization-posts", 2},
+		{"--environment live --max-organization-queued-posts=", "--max-organization-queued-posts", 2},
+		{"--environment live --max-organization-media-files 1e3", "--max-organization-media-files", 2},
+		{"--environment live --max-organization-bytes unlimited", "--max-organization-bytes", 2},
+		{"--environment live --max-organization-accounts -1", "--max-organization-accounts", 2},
 		{"--environment live --public-url api.example.com", "--public-url", 2},
 		{"--environment live --data-dir=", "--data-dir", 2},
 		{"--environment live --vault-kms-key aws-kms://arn:aws:kms:k", "built without a KMS", 2},
@@ -75,10 +85,39 @@ func TestHelp(t *testing.T) {
 		"log-level", "namespace", "lease-duration", "drain-delay", "drain-timeout", "data-dir", "database-url", "media-url",
 		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
 		"vault-keyset", "vault-kms-key",
+		"max-organization-posts", "max-organization-queued-posts", "max-organization-media-files", "max-organization-bytes",
+		"max-organization-accounts",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)
 		}
+	}
+}
+
+// Each quota has a default, and whoever wants none says so.
+func TestQuotaFlags(t *testing.T) {
+	parsed := func(args ...string) store.Amounts {
+		t.Helper()
+		o, err := parse(append([]string{"--environment", "live"}, args...), noEnv, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.quotas.stored
+	}
+	if diff := cmp.Diff(store.DefaultQuotas, parsed()); diff != "" {
+		t.Errorf("without flags (-want +got):\n%s", diff)
+	}
+	var none, one []string
+	want := store.Amounts{}
+	for _, r := range store.Resources {
+		none, one = append(none, "--"+quotaFlag(r)+"=none"), append(one, "--"+quotaFlag(r)+"=1")
+		want[r] = 1
+	}
+	if got := parsed(none...); len(got) != 0 {
+		t.Errorf("none is %v", got)
+	}
+	if diff := cmp.Diff(want, parsed(one...)); diff != "" {
+		t.Errorf("one of each (-want +got):\n%s", diff)
 	}
 }
 

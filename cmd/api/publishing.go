@@ -60,6 +60,7 @@ func newPublishing(
 	if p.store, err = store.Open(store.Options{
 		URL: o.databaseURL, Environment: o.environment, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
 		VaultKeys: p.vaultKeys,
+		Quotas:    o.quotas.stored, Registerer: registry,
 	}); err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}

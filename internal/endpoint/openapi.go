@@ -305,7 +305,7 @@ var errorDescriptions = map[int]string{
 	http.StatusRequestEntityTooLarge: "validation_failed: the body is too large.",
 	http.StatusUnsupportedMediaType:  "validation_failed: the body is compressed.",
 	http.StatusTooManyRequests: "rate_limited: the key's requests are used up for the moment; " +
-		"or `platform` asks to slow down.",
+		"or `platform` asks to slow down. quota_exceeded: the organization has as much as it may of what `rule` says.",
 	http.StatusInternalServerError: "internal_error: an unexpected error.",
 	http.StatusBadGateway:          "platform_unavailable: the platform could not be asked.",
 	http.StatusServiceUnavailable:  "unavailable: this replica cannot answer now; try again, or another one.",

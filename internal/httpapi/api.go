@@ -108,6 +108,7 @@ type API struct {
 	*endpoint.Engine
 	config   Config
 	posting  *posting.Posting
+	uploads  uploads
 	document json.RawMessage // the OpenAPI document
 }
 

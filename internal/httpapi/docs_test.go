@@ -30,7 +30,7 @@ func TestPageIsComplete(t *testing.T) {
 	}
 	for _, code := range []string{
 		problem.CodeValidationFailed, problem.CodeUnauthenticated, problem.CodeUnauthorized, problem.CodeNotFound,
-		problem.CodeInternalError, problem.CodeUnavailable, problem.CodeIdempotencyConflict, problem.CodeRateLimited,
+		problem.CodeInternalError, problem.CodeUnavailable, problem.CodeIdempotencyConflict, problem.CodeRateLimited, problem.CodeQuotaExceeded,
 		platform.CodeRateLimited, platform.CodeNotEnabled, platform.CodePreflightFailed,
 		platform.CodeAuthFailed, platform.CodeRejected, platform.CodeUnavailable,
 	} {

@@ -9,7 +9,9 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // errStorageFull may last as long as it takes somebody to make room, so callers are to wait for longer than in an
@@ -26,7 +28,10 @@ var errStorageFull = &problem.Problem{
 // wrong with a file is not among them: see fileProblem. Whatever it returns nil for, and the engine does not know
 // either, becomes an internal error: its text stays in the log.
 func explain(err error) *problem.Problem {
+	var quota *store.QuotaError
 	switch {
+	case errors.As(err, &quota):
+		return posting.ErrQuota(quota)
 	case errors.Is(err, media.ErrFull):
 		return errStorageFull
 	case errors.Is(err, media.ErrUnavailable):

@@ -159,9 +159,14 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	if r.Answered() {
 		return medium{}, a.replayUpload(r, part)
 	}
+	file, done, err := a.roomFor(r, part)
+	if err != nil {
+		return medium{}, err
+	}
+	defer done()
 	// The id comes before the bytes, whose place in the library is named after it: two uploads never share one.
 	m := store.Media{ID: a.newMediaID()}
-	file, err := a.receive(r, r.View().BlobKey(m.ID), part)
+	got, err := a.receive(r, r.View().BlobKey(m.ID), part, file)
 	if err != nil {
 		return medium{}, err
 	}
@@ -170,10 +175,10 @@ func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 		a.dropBlob(r, r.View().BlobKey(m.ID))
 		return medium{}, err
 	}
-	m.ContentType, m.SizeBytes, m.SHA256 = file.ContentType, file.SizeBytes, file.SHA256
+	m.ContentType, m.SizeBytes, m.SHA256 = got.ContentType, got.SizeBytes, got.SHA256
 	// When it is there, not when its upload began: listings are in the order of commits, nearly.
 	m.CreatedAt = a.now()
-	r.SetContent(contentOf(file, part)) // before the commit, which stores it with the answer
+	r.SetContent(contentOf(got, part)) // before the commit, which stores it with the answer
 	return a.addMedium(r, m)
 }
 
@@ -199,10 +204,10 @@ func contentOf(file media.File, part *filePart) string {
 	return file.SHA256 + "\x00" + *part.profileID
 }
 
-// receive puts the file of an upload into the library. What follows the file is read before the row is added: a request
-// with two files is refused as one, and leaves nothing.
-func (a *API) receive(r *endpoint.Request, key string, part *filePart) (media.File, error) {
-	file, err := a.config.Library.Put(r.Context(), key, part)
+// receive puts the file of an upload, which is read from a bounded part, into the library. What follows the file is
+// read before the row is added: a request with two files is refused as one, and leaves nothing.
+func (a *API) receive(r *endpoint.Request, key string, part *filePart, bounded io.Reader) (media.File, error) {
+	file, err := a.config.Library.Put(r.Context(), key, bounded)
 	if err != nil {
 		return file, fileProblem(err)
 	}

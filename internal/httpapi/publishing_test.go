@@ -27,6 +27,9 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
+// quotas are those of the APIs that tests make. Tests of this package run one after the other, so one may set them.
+var quotas store.Amounts
+
 // publishing completes c with real parts: a database (a SQLite file of the test's own, unless there is a URL), a folder
 // of media, and the sandbox as every platform. The publisher does not run: what is queued stays so.
 func publishing(t testing.TB, c *parts, databaseURL string) {
@@ -39,7 +42,7 @@ func publishing(t testing.TB, c *parts, databaseURL string) {
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
-	db, err := store.Open(store.Options{URL: databaseURL, Clock: c.Clock, NewID: newID, Logger: logger})
+	db, err := store.Open(store.Options{URL: databaseURL, Clock: c.Clock, NewID: newID, Logger: logger, Quotas: quotas})
 	check(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})

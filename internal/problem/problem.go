@@ -23,7 +23,7 @@ const (
 	Conflict             // its state does not allow it
 	TooLarge             // it is more than is taken
 	Unsupported          // it is written in a way that is not read
-	RateLimited          // they have asked too often
+	RateLimited          // they have asked too often, or have as much as they may
 	Gone                 // they did not wait for the answer, and nobody reads it
 	Upstream             // a platform could not be asked
 	Unavailable          // this server can't do it at the moment
@@ -37,12 +37,14 @@ const (
 	CodeNotFound            = "not_found"
 	CodeIdempotencyConflict = "idempotency_conflict"
 	CodeRateLimited         = "rate_limited"
+	CodeQuotaExceeded       = "quota_exceeded"
 	CodeInternalError       = "internal_error"
 	CodeUnavailable         = "unavailable"
 )
 
 // Problem is one thing that is wrong. Its texts are the same for everyone: they hold nothing of the request and nothing
-// of what is stored, so that neither a key nor somebody else's data can end up in an answer or a log.
+// of what is stored, so that neither a key nor somebody else's data can end up in an answer or a log. Numbers of what
+// an organization has are the exception, for those who reach all of it.
 type Problem struct {
 	Kind        Kind
 	Code        string // what programs branch on

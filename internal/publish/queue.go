@@ -85,7 +85,7 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 	if len(posts) == 0 {
 		return nil
 	}
-	organization, queued, err := tx.Backlog(backlogs[len(backlogs)-1] + 1)
+	organization, queued, err := tx.Backlog()
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 // pace is how often things are looked after, and how long they may take. Every process does all of it: together they do
 // too much, and never any harm.
 type pace struct {
-	lost, overdue, purge time.Duration
+	lost, overdue, purge, usage, recount time.Duration
 	// overdueAfter is how late a post may be until its job counts as lost. A queue whose leader has died is so for 20 s.
 	overdueAfter time.Duration
 	// orphanAfter is how old a file must be until, without a medium that it is of, it counts as left behind. An upload
@@ -35,6 +35,8 @@ func paceOf(poll time.Duration) pace {
 		lost:           5 * poll,
 		overdue:        10 * poll,
 		purge:          time.Hour,
+		usage:          time.Minute,
+		recount:        24 * time.Hour,
 		overdueAfter:   30 * time.Second,
 		orphanAfter:    24 * time.Hour,
 		recordWithin:   5 * time.Second,
@@ -63,6 +65,8 @@ func (p *Publisher) upkeep() []upkeep {
 		{"queue overdue posts again", p.pace.overdue, p.requeueOnceStarted},
 		{"purge old idempotency records", p.pace.purge, p.purge},
 		{"delete files that belong to nothing", p.pace.purge, p.deleteOrphans},
+		{"measure what organizations have", p.pace.usage, p.work.MeasureUsage},
+		{"count anew what organizations have", p.pace.recount, p.recount},
 	}
 }
 
@@ -123,6 +127,12 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 		return fmt.Errorf("queue %d overdue posts: %w", len(ids), err)
 	}
 	return nil
+}
+
+// recount makes up for what the database's triggers could not see. The store logs what it puts right.
+func (p *Publisher) recount(ctx context.Context) error {
+	_, err := p.work.Recount(ctx)
+	return err
 }
 
 // purge deletes the answers that were kept long enough for requests that may be sent again, bit by bit: writers of

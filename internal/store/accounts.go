@@ -119,7 +119,8 @@ func (v *View) Account(ctx context.Context, id string) (Account, error) {
 
 // PutAccount connects an account, or renews the one of the same profile, platform and platform account: to connect
 // again is how a token is renewed, and must not orphan the posts that are queued for the account. Of a, ID and
-// CreatedAt count for a new one only. A profile that the view does not reach is ErrNotFound.
+// CreatedAt count for a new one only. A profile that the view does not reach is ErrNotFound. A *QuotaError: there is no
+// room for a new one.
 func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if !tx.view.includes(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
 		return Account{}, false, ErrNotFound
@@ -136,7 +137,10 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if err != nil {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}
-	return kept, kept.ID == a.ID, nil // a renewed one keeps its own id
+	if kept.ID != a.ID { // a renewed one keeps its own id
+		return kept, false, nil
+	}
+	return kept, true, tx.checkQuota(Amounts{Accounts: 1}, nil)
 }
 
 // DeleteAccount disconnects an account, forgets what opens it, and cancels its queued posts. What it has published

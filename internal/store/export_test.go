@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"testing"
 	"time"
 )
 
@@ -90,4 +91,14 @@ func Prepare(ctx context.Context, db *DB) error {
 		}
 	}
 	return nil
+}
+
+// CountAgain takes back the migration that begins to count, and runs it again.
+func CountAgain(t *testing.T, db *DB) {
+	t.Helper()
+	for _, s := range append(usageDown(db.engine), usageUp(db.engine)...) {
+		if _, err := db.writer.ExecContext(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
 }

@@ -78,8 +78,8 @@ func (v *View) Media(ctx context.Context, id string) (Media, error) {
 	return one(read(ctx, v, mediaByID, scanMedia, id))
 }
 
-// AddMedia adds a medium whose bytes are in place. A profile that the view does not reach is ErrNotFound. In this order
-// no reader finds a row whose bytes are missing.
+// AddMedia adds a medium whose bytes are in place. A profile that the view does not reach is ErrNotFound. A
+// *QuotaError: there is no room for it. In this order no reader finds a row whose bytes are missing.
 func (tx *Tx) AddMedia(m Media) error {
 	if !tx.view.includes(m.ProfileID) || !isID(m.ID) || m.ProfileID != "" && !isID(m.ProfileID) {
 		return ErrNotFound
@@ -91,7 +91,7 @@ func (tx *Tx) AddMedia(m Media) error {
 	if err != nil {
 		return fmt.Errorf("add medium %s: %w", m.ID, err)
 	}
-	return nil
+	return tx.checkQuota(Amounts{MediaFiles: 1, Bytes: m.SizeBytes}, nil)
 }
 
 // DeleteMedia removes a medium. ErrState: a post that the view reaches needs it, and is queued or being published. Its

@@ -136,7 +136,9 @@ func (db *DB) provider(on *sql.DB) (*goose.Provider, error) {
 	// Not the program's output: goose is told to log nothing, as what is worth knowing is in the error. And no registry:
 	// that is a global of goose's, into which any other package of the program could put migrations.
 	return goose.NewProvider(dialect, on, files,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()),
+		// The one that has two texts.
+		goose.WithGoMigrations(makeUsage(db.engine)))
 }
 
 // migrateQueue makes the tables of River. River numbers its migrations itself, apart from ours.

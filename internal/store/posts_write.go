@@ -28,9 +28,6 @@ WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
 WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
 	// OF p: PostgreSQL can't lock the nullable side of an outer join, which the account is.
 	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
-	// Of all its profiles: organizations take turns, and not profiles.
-	countQueued = declareScoped(`SELECT COUNT(*) FROM (SELECT p.id FROM posts AS p
-WHERE {organization p} AND p.status = 'queued' LIMIT ?) AS backlog`)
 	// The three below have no condition on status: lock has found it, and holds the row until the transaction ends.
 	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ?
 WHERE id = ? AND {scope}`)
@@ -44,22 +41,27 @@ failure = '', error_code = '', updated_at = ? WHERE id = ? AND {scope}`)
 // ScheduledAt and CreatedAt are the caller's to set. An account, profile or medium that the view does not reach is
 // ErrNotFound, and so is an account that is gone since it was looked up, or that is of another profile or platform than
 // the post. Whoever gets an attempt is to publish it, but not before the transaction has committed: until then it may
-// still be undone and run again.
+// still be undone and run again. A *QuotaError: there is no room for them.
 func (tx *Tx) AddPosts(posts []Post) ([]Attempt, error) {
 	if err := tx.lockNeeded(posts); err != nil {
 		return nil, err
 	}
 	var attempts []Attempt
+	added := Amounts{Posts: int64(len(posts))}
 	for i, p := range posts {
-		attempt, err := tx.addPost(p, i)
+		attempt, size, err := tx.addPost(p, i)
 		if err != nil {
 			return nil, fmt.Errorf("add post %s: %w", p.ID, err)
 		}
+		added[Bytes] += size
 		if attempt != nil {
 			attempts = append(attempts, *attempt)
+		} else {
+			added[QueuedPosts]++
 		}
 	}
-	return attempts, nil
+	// After they were added, which locks what is compared. The transaction is undone by the error.
+	return attempts, tx.checkQuota(added, nil)
 }
 
 // lockNeeded makes sure that the view reaches what posts need, and that it stays. It goes by id, so that two who need
@@ -110,22 +112,23 @@ func (tx *Tx) lockMedia(refs []MediaRef) error {
 }
 
 // addPost adds one post that has all it needs, and the first attempt at it if it is to go at once: both are there
-// before anything is sent, so that nobody takes the post up as well.
-func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
+// before anything is sent, so that nobody takes the post up as well. size is the bytes that it counts for.
+func (tx *Tx) addPost(p Post, position int) (_ *Attempt, size int64, _ error) {
 	if !isID(p.ID) || !isID(p.MadeBy) || p.BatchID != "" && !isID(p.BatchID) {
-		return nil, ErrNotFound
+		return nil, 0, ErrNotFound
 	}
 	if err := checkText(string(p.Status), p.Text, p.FirstComment); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	media, err := encodeMedia(p.Media)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	options, err := encode(p.Options)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	size = int64(len(p.Text) + len(media) + len(p.FirstComment) + len(options))
 	var attempt *Attempt
 	number, attemptID := 0, ""
 	if p.Status == Publishing {
@@ -138,16 +141,13 @@ func (tx *Tx) addPost(p Post, position int) (*Attempt, error) {
 		string(p.Platform), string(p.Status), p.Text, media, p.FirstComment, options,
 		micros(p.ScheduledAt), cmp.Or(micros(p.ScheduledAt), created),
 		number, attemptID, created, created); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if err := tx.addMediaOf(p); err != nil {
-		return nil, err
-	}
-	if attempt == nil {
-		return nil, nil
+	if err := tx.addMediaOf(p); err != nil || attempt == nil {
+		return nil, size, err
 	}
 	_, err = tx.exec(addAttempt, attempt.ID, attempt.Number, tx.view.db.processID, micros(attempt.StartedAt), p.ID)
-	return attempt, err
+	return attempt, size, err
 }
 
 // addMediaOf notes which media a post needs, so that none of them is deleted under it.
@@ -178,18 +178,16 @@ type Edit struct {
 	ScheduledAt *time.Time
 }
 
-// Backlog returns whose view it is, and how many posts that organization has queued, those of this transaction too. It
-// counts no further than to most.
-func (tx *Tx) Backlog(most int) (organization string, queued int, err error) {
-	queued, err = one(inTx(tx, countQueued, func(rows *sql.Rows) (n int, err error) {
-		err = rows.Scan(&n)
-		return n, err
-	}, most))
-	return tx.view.organization, queued, err
+// Backlog returns whose view it is, and how many posts that organization has queued, those of this transaction too: of
+// all its profiles, as organizations take turns, and not profiles.
+func (tx *Tx) Backlog() (organization string, queued int, err error) {
+	usage, err := tx.usage()
+	return tx.view.organization, int(usage[QueuedPosts]), err
 }
 
 // EditPost makes an edit, and returns the post as it is after it. Media are replaced as a whole, for posts refer to
-// them by position. A medium that the view does not reach is ErrNotFound.
+// them by position. A medium that the view does not reach is ErrNotFound. A *QuotaError: there is no room for what it
+// has become.
 func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {
@@ -219,18 +217,34 @@ func (tx *Tx) EditPost(id string, e Edit) (Post, error) {
 			return Post{}, fmt.Errorf("edit post %s: %w", id, err)
 		}
 	}
-	media, err := encodeMedia(p.Media)
-	if err != nil {
-		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
-	}
 	p.UpdatedAt = now
-	scheduled := micros(p.ScheduledAt)
-	if _, err := tx.exec(editPost, p.Text, media, scheduled, cmp.Or(scheduled, micros(now)), micros(now), id); err != nil {
+	if err := tx.storeEdit(r.Post, p); err != nil {
 		return Post{}, fmt.Errorf("edit post %s: %w", id, err)
 	}
 	shown := []Post{p}
 	err = tx.view.conceal(shown, func(s *scoped, ids ...any) ([]string, error) { return inTx(tx, s, scanID, ids...) })
 	return shown[0], err
+}
+
+// storeEdit writes what a post has become, if there is room for what has come to it.
+func (tx *Tx) storeEdit(old, edited Post) error {
+	before, err := encodeMedia(old.Media)
+	if err != nil {
+		return err
+	}
+	media, err := encodeMedia(edited.Media)
+	if err != nil {
+		return err
+	}
+	scheduled, now := micros(edited.ScheduledAt), micros(edited.UpdatedAt)
+	if _, err := tx.exec(editPost, edited.Text, media, scheduled, cmp.Or(scheduled, now), now, edited.ID); err != nil {
+		return err
+	}
+	grown := len(edited.Text) + len(media) - len(old.Text) - len(before)
+	if grown <= 0 { // who has too much may still make it less
+		return nil
+	}
+	return tx.checkQuota(Amounts{Bytes: int64(grown)}, nil)
 }
 
 // replaceMedia notes the media of a post that had others before.
@@ -270,8 +284,8 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 }
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
-// its account is gone. ErrMediaGone: one of its media is. madeBy is the reference of who asks for it, whose the post is
-// from now on.
+// its account is gone. ErrMediaGone: one of its media is. A *QuotaError: there is no room for it in the queue, or for
+// another attempt. madeBy is the reference of who asks for it, whose the post is from now on.
 func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {
@@ -299,5 +313,9 @@ func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	if _, err := tx.exec(requeuePost, madeBy, micros(at), cmp.Or(micros(at), now), now, id); err != nil {
 		return Post{}, fmt.Errorf("requeue post %s: %w", id, err)
 	}
-	return r.Post, nil
+	ahead := Amounts{}
+	if r.attempts > 0 { // its first attempt counts with the post, and each other one when it begins
+		ahead[Posts] = 1
+	}
+	return r.Post, tx.checkQuota(Amounts{QueuedPosts: 1}, ahead)
 }

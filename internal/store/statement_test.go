@@ -49,7 +49,8 @@ func TestEveryStatementOfAViewIsScoped(t *testing.T) {
 var narrower = map[*scoped]struct{ kind, reason string }{
 	usesElsewhere: {"organization", "posts of other profiles may use a medium of a profile: it must not be deleted under them. " +
 		"Nothing is told of them: who deletes the medium is answered as if nobody used it, and it passes to the organization"},
-	countQueued: {"organization", "organizations take turns in the queue, and not profiles. The number is told to nobody"},
+	usageOfView: {"organization", "quotas, and turns in the queue, are of organizations, and not of profiles. " +
+		"Callers who are confined to one are not told the number: QuotaError"},
 	mediaOfOwnPost: {"organization", "a post was made with media that its key reached, perhaps one of the whole organization. " +
 		"The post is one that lock has found in the view's profile, and it's only asked how many of its media are left"},
 
@@ -134,8 +135,9 @@ func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
 		"Work.BeginRenewal", "Work.CancelQueuedBy", "Work.Connection", "Work.CountConnections", "Work.CountSweep",
-		"Work.DueRenewals", "Work.EndRenewal", "Work.FailLost", "Work.Finish", "Work.MediaOf", "Work.Overdue",
-		"Work.PostponeRenewal", "Work.Purge", "Work.RequireReconnect", "Work.Stamp", "Work.Start", "Work.Unreferenced",
+		"Work.DueRenewals", "Work.EndRenewal", "Work.FailLost", "Work.Finish", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
+		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Stamp", "Work.Start", "Work.Unreferenced",
+		"Work.VaultKeys",
 	}
 	var got []string
 	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {

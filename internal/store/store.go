@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -40,6 +41,10 @@ type Options struct {
 	// processes of one would publish what the other has scheduled. Another one is never let in. Optional: it is not looked
 	// at.
 	Environment key.Environment
+	// Quotas is what one organization may have of each resource; nil: as much as it likes.
+	Quotas Amounts
+	// Registerer takes the metrics of quotas. Optional.
+	Registerer prometheus.Registerer
 	// DeadAfter is how long a process may be silent until what it had begun counts as abandoned. Optional: 10 s.
 	DeadAfter time.Duration
 	// VaultKeys are the keys of the vault that this process knows, the one that seals first; other processes are told with
@@ -58,6 +63,8 @@ type DB struct {
 	lockPatience time.Duration // of a migration
 	environment  key.Environment
 	vaultKeys    func() []uint32
+	quotas       Amounts
+	quotaWatch   *quotaWatch
 	processID    string // another one each time that the process starts: what an earlier one had begun is nobody's
 	migrated     chan struct{}
 	ready        atomic.Bool // migrated is closed
@@ -78,6 +85,10 @@ func Open(o Options) (*DB, error) {
 	if o.VaultKeys == nil {
 		o.VaultKeys = func() []uint32 { return nil }
 	}
+	watch, err := newQuotaWatch(o)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
 	pools, err := openPools(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -85,7 +96,7 @@ func Open(o Options) (*DB, error) {
 	return &DB{
 		pools: pools,
 		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter, lockPatience: lockPatience,
-		environment: o.Environment, vaultKeys: o.VaultKeys,
+		environment: o.Environment, vaultKeys: o.VaultKeys, quotas: o.Quotas, quotaWatch: watch,
 		processID: o.NewID(), migrated: make(chan struct{}),
 	}, nil
 }

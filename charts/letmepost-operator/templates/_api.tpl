@@ -15,6 +15,11 @@ next one begins.
 {{ include "letmepost.replicas" (dict "root" $ "name" $name "value" $own.replicas "default" $default "autoscaled" $own.autoscaling.enabled) }}
 {{- end }}
 
+{{/* A quota as a flag has it. Helm reads numbers as floating point, whose text would be 1e+06. */}}
+{{- define "letmepost.quota" -}}
+{{ ternary . (. | int64 | toString) (kindIs "string" .) }}
+{{- end }}
+
 {{/* Arguments of an environment's API. Call with (list . "live"). */}}
 {{- define "letmepost.api.args" -}}
 {{- $ := index . 0 -}}
@@ -33,6 +38,9 @@ next one begins.
 - --max-connections={{ int $api.maxConnections }}
 - {{ printf "--max-bytes-in-flight=%s" $api.maxBytesInFlight | quote }}
 - {{ printf "--max-media-size=%s" $api.maxMediaSize | quote }}
+{{- range $quota, $flag := dict "posts" "posts" "queuedPosts" "queued-posts" "mediaFiles" "media-files" "bytes" "bytes" "accounts" "accounts" }}
+- {{ printf "--max-organization-%s=%s" $flag (include "letmepost.quota" (index $.Values.quotas $quota)) | quote }}
+{{- end }}
 {{- with $.Values.watchNamespaces }}
 - {{ printf "--watch-namespaces=%s" (join "," .) | quote }}
 {{- end }}
