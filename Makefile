@@ -99,8 +99,12 @@ spin: # The model checker, from the distribution's packages
 services: # PostgreSQL and Redis for the tests, from the distribution's packages
 	@hack/services.sh
 
+.PHONY: pds
+pds: # A server of the AT Protocol for the tests, from npm
+	@hack/pds/build.sh
+
 .PHONY: test
-test: controlplane build spin services helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services pds helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@CGO_ENABLED=1 go test -race -timeout 30m -p $(TESTJOBS) ./test/integration \
@@ -114,6 +118,9 @@ test: controlplane build spin services helm promtool ## Run every test with the 
 	@$(GO) test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzMarks -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzDescribe -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzOrientation -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: soak
 soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each

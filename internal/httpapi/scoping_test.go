@@ -6,9 +6,7 @@ package httpapi
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +25,9 @@ type estate struct {
 	api    *fixture
 	key    string
 	things map[kind]string
+	// profile that it is of; nil: of none. slug is what it is called.
+	profile *v1alpha1.Profile
+	slug    string
 }
 
 // newEstate makes the things, with a key of their owner.
@@ -34,7 +35,7 @@ func newEstate(t *testing.T, name string, f *fixture, key string, profile *v1alp
 	t.Helper()
 	e := &estate{name: name, api: f, key: key, things: map[kind]string{aKey: "never-was"}}
 	if profile != nil {
-		e.things[aProfile] = string(profile.UID)
+		e.things[aProfile], e.profile, e.slug = string(profile.UID), profile, profile.Name
 	}
 	e.renew(t)
 	return e
@@ -104,75 +105,6 @@ func crowd(t *testing.T) []keyholder {
 		{"other organization's key", w.fixture, w.foreignKey, globexs, []*estate{brand, other, alone, tests}},
 		{"key of the test environment", there, kt(), tests, []*estate{without(brand), without(other), alone, globexs}},
 		{"pinned key of the test environment", there, tests.key, tests, []*estate{without(brand), other, alone, globexs}},
-	}
-}
-
-// neverWas is for each kind an id of its form that nothing has.
-var neverWas = map[kind]string{
-	aProfile: "11111111-2222-4333-8444-555555555555",
-	aPost:    "01939b1e-0000-7000-8000-000000000000",
-	aAccount: "01939b1e-0000-7000-8000-000000000001",
-	aMedium:  "med_0000000000000000000000",
-	aKey:     "11111111-2222-4333-8444-666666666666",
-}
-
-// naming makes a request that is good but for what it names: it names id in the way n.
-func (c keyholder) naming(t *testing.T, n naming, id string) sent {
-	t.Helper()
-	own := func(k kind) string { return c.own.things[k] }
-	s := sent{method: n.route.Method, target: pathOf(n.route, own(paramKinds[n.route.Path[:max(strings.IndexByte(n.route.Path, '{'), 0)]])), key: c.key}
-	body := map[string]any{}
-	switch n.route.ID {
-	case "uploadMedia":
-		s = uploadOf(c.key, picture(t, 5))
-	case "createPosts":
-		body["text"], body["scheduledAt"] = "named", later
-		body["targets"] = []any{map[string]any{"accountId": own(aAccount)}}
-	case "editPost":
-		body["text"] = "named"
-	case "completeConnection":
-		body["identifier"], body["appPassword"] = fmt.Sprintf("carol-%d.test", identifiers.Add(1)), "x"
-	}
-	switch n.where {
-	case "path":
-		s.target = pathOf(n.route, id)
-	case "query":
-		s.target += "?" + n.at + "=" + url.QueryEscape(id)
-	case "body":
-		place(body, n.at, id)
-	}
-	if len(body) > 0 {
-		text, err := json.Marshal(body)
-		check(t, err)
-		s.body = string(text)
-	}
-	return s
-}
-
-// place puts id at a place of a body, and makes what leads there.
-func place(body map[string]any, at, id string) {
-	head, rest, deeper := strings.Cut(at, ".")
-	name, list := strings.CutSuffix(head, "[]")
-	switch {
-	case !deeper:
-		body[name] = id
-		if name == "mediaId" {
-			body["kind"] = "image"
-		}
-	case list:
-		items, _ := body[name].([]any)
-		if len(items) == 0 {
-			items = []any{map[string]any{}}
-		}
-		body[name] = items
-		place(items[0].(map[string]any), rest, id)
-	default:
-		inner, _ := body[name].(map[string]any)
-		if inner == nil {
-			inner = map[string]any{}
-		}
-		body[name] = inner
-		place(inner, rest, id)
 	}
 }
 

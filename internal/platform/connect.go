@@ -66,6 +66,7 @@ type Connection struct {
 	TokenExpiresAt    time.Time // when only the person can renew it, by connecting again; zero: never
 	RefreshAt         time.Time // when this server is to refresh its secrets; zero: never
 	Secrets           Secrets   // what opens it; nil: nothing is needed
+	Warnings          []Warning // what the person should know, though the account is connected
 }
 
 // Descriptor tells a client how an account is connected.

@@ -200,6 +200,13 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/outbound", reason: "it guards the network for all that ask by others' addresses, and knows none of them", onlyStd: true,
+	},
+	{
+		room: "cmd/api", reason: "Bluesky's records are plain JSON: its generated types would bring half of IPFS",
+		nowhere: []string{"github.com/ipfs", "github.com/whyrusleeping", "github.com/multiformats"},
+	},
+	{
 		room: "internal/media", reason: "files are bytes under keys; whose they are is the store's to know",
 		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/httpapi"},
 	},

@@ -1,25 +1,54 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bluesky is Bluesky, a network on the AT Protocol. So far it is what can be known without asking it: this
-// server connects no accounts of it and publishes nothing to it.
+// Package bluesky is Bluesky, a network on the AT Protocol: accounts are connected by an app password, on any server of
+// that protocol, and posts go out exactly once.
+//
+// A post's record has a key that is made of the post's id, and is only ever created. So whoever tries again, after a
+// crash or an answer that got lost, finds the record that is there and takes it for its own.
 package bluesky
 
-import "github.com/letmepost/letmepost-operator/internal/platform"
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/outbound"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
 
 // Name is the platform's.
 const Name platform.Name = "bluesky"
 
 // FieldPDSURL is the field for the address of the account's server (a personal data server). Accounts may be on any
-// server of the AT Protocol, and only their owners know which.
+// server of the AT Protocol, and it is found by their handle; but not every handle can be found from everywhere.
 const FieldPDSURL = "pdsUrl"
 
-// Platform is Bluesky. It has neither a Connector nor a Publisher yet, so only the sandbox plays it.
+// Where identities and accounts are, unless somebody says otherwise.
+const (
+	DefaultPLCURL = "https://plc.directory"
+	defaultPDS    = "https://bsky.social" // of who gives an e-mail address, which says nothing of a server
+)
+
+// Sizes in bytes.
+const (
+	// maxImage is what is taken of a caller. What is more than a server takes is made smaller, so this bounds no more than
+	// the work that this is.
+	maxImage = 20_000_000
+	maxVideo = 100_000_000
+	// maxThumb is that of a link card's picture (app.bsky.embed.external).
+	maxThumb = 1_000_000
+)
+
+// Platform is what can be known of Bluesky without asking it. New adds what asks it.
 var Platform = platform.Platform{
 	Name:  Name,
 	Title: "Bluesky",
 	// By the lexicons app.bsky.feed.post, app.bsky.embed.images and app.bsky.embed.video. A first comment is a reply,
-	// which is a post. Servers of 2026-04-08 and later take images of 2,000,000 bytes; all of them take half of that.
+	// which is a post.
 	Limits: platform.Limits{
 		TextGraphemes:         300,
 		TextBytes:             3000,
@@ -30,8 +59,8 @@ var Platform = platform.Platform{
 		Videos:                1,
 		ImageTypes:            []string{"image/jpeg", "image/png", "image/webp", "image/gif"},
 		VideoTypes:            []string{"video/mp4"},
-		ImageBytes:            1_000_000,
-		VideoBytes:            100_000_000,
+		ImageBytes:            maxImage,
+		VideoBytes:            maxVideo,
 	},
 	Options: []platform.Option{platform.OptionReply},
 	Fields: []platform.Field{
@@ -45,7 +74,7 @@ var Platform = platform.Platform{
 		},
 		{
 			Name: FieldPDSURL, Label: "PDS", Type: platform.TypeURL, Placeholder: "https://bsky.social",
-			HelpText: "Only if the account is not on bsky.social.",
+			HelpText: "The address of the account's server. Only if it is not found by the handle.",
 		},
 	},
 	// An account is opened by an app password and the session that it began, or by OAuth, whose tokens are bound to a key.
@@ -56,4 +85,51 @@ var Platform = platform.Platform{
 		{Name: platform.SecretDPoPKey},
 		{Name: FieldPDSURL, Public: true},
 	},
+}
+
+// Config is what Bluesky is reached by.
+type Config struct {
+	Guard  *outbound.Guard
+	PLCURL string // directory of identities; "": DefaultPLCURL
+	Clock  clock.PassiveClock
+	Logger *slog.Logger
+}
+
+// Times that single requests may take; a post in all has that of its context.
+const (
+	lookupTime = 10 * time.Second
+	pageTime   = 5 * time.Second
+	// xrpcTime is for an upload: any other request is cut off by the guard when no answer begins.
+	xrpcTime = 2 * time.Minute
+)
+
+// service is Bluesky's Connector, Publisher, Asker and Refresher.
+type service struct {
+	guard     *outbound.Guard
+	clock     clock.PassiveClock
+	logger    *slog.Logger
+	directory *identity.BaseDirectory
+	xrpc      *http.Client // answers are JSON, and small
+	pages     *http.Client // for link cards
+	pictures  *http.Client // of link cards
+	sizes     sizes
+}
+
+// New returns Bluesky with all that asks it.
+func New(o Config) platform.Platform {
+	if o.PLCURL == "" {
+		o.PLCURL = DefaultPLCURL
+	}
+	s := &service{
+		guard:     o.Guard,
+		clock:     o.Clock,
+		logger:    o.Logger,
+		directory: o.newDirectory(),
+		xrpc:      o.Guard.Client(outbound.Bounds{Time: xrpcTime, Bytes: 2 << 20}),
+		pages:     o.Guard.Client(outbound.Bounds{Time: pageTime, Bytes: maxPage, Redirects: 5}),
+		pictures:  o.Guard.Client(outbound.Bounds{Time: pageTime, Bytes: maxPicture, Redirects: 5}),
+	}
+	p := Platform
+	p.Connector, p.Publisher, p.Asker, p.Refresher = s, s, s, s
+	return p
 }

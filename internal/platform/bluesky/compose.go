@@ -1,0 +1,245 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	lru "github.com/hashicorp/golang-lru/v2/expirable"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Sizes of images of a post, in bytes: servers take the larger one since April 2026. Which one a server takes, only it
+// can say.
+const (
+	largeImage int64 = 2_000_000
+	smallImage int64 = 1_000_000
+)
+
+// sizes remembers which servers take small images only. The zero value is ready for use.
+type sizes struct {
+	once  sync.Once
+	small *lru.LRU[string, struct{}]
+}
+
+func (s *sizes) servers() *lru.LRU[string, struct{}] {
+	// A day: servers are updated.
+	s.once.Do(func() { s.small = lru.NewLRU[string, struct{}](10_000, nil, 24*time.Hour) })
+	return s.small
+}
+
+// of is what to try with a server, in this order.
+func (s *sizes) of(host string) []int64 {
+	if s.servers().Contains(host) {
+		return []int64{smallImage}
+	}
+	return []int64{largeImage, smallImage}
+}
+
+// note that a server did not take a large one.
+func (s *sizes) note(host string) { s.servers().Add(host, struct{}{}) }
+
+// isTooLarge tells whether a record was refused for the size of an image.
+func isTooLarge(err error) bool {
+	var r *refusal
+	if named(err, "BlobTooLarge") {
+		return true
+	}
+	// Older servers check records by their lexicons, and name nothing but the place.
+	return errors.As(err, &r) && r.name == "InvalidRequest" &&
+		(strings.Contains(r.message, "too large") || strings.Contains(r.message, "too big")) &&
+		(strings.Contains(r.message, "image") || strings.Contains(r.message, "blob") || strings.Contains(r.message, "file"))
+}
+
+// facets resolves mentions at the account's own server, which knows its own accounts and asks the network for others.
+func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
+	dids, asked := map[string]string{}, map[string]bool{}
+	for _, m := range marks {
+		if m.kind != mention || asked[m.value] {
+			continue
+		}
+		asked[m.value] = true
+		var found struct {
+			DID string `json:"did"`
+		}
+		err := d.call(ctx, call{method: resolveHandle, isRead: true, query: url.Values{"handle": {m.value}}}, &found)
+		if did, e := syntax.ParseDID(found.DID); err == nil && e == nil {
+			dids[m.value] = string(did)
+			continue
+		}
+		// The account's own server is away, or the account is closed: then the post does not go out either. All else is
+		// about the one who is mentioned.
+		if v := judge(err); v == strange || v == slowDown || v == away && !answered(err) {
+			return nil, d.before(err)
+		}
+		d.warn("mention", "@"+m.value+" was not found, and is text in the post.")
+	}
+	return facetsOf(marks, dids), nil
+}
+
+// answered tells whether a server said anything.
+func answered(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.status > 0
+}
+
+// reply finds the thread that a post belongs to: nil for one that answers nothing.
+func (d *delivery) reply(ctx context.Context) (*reply, error) {
+	o := d.Content.Options
+	if o.ReplyToURI == "" {
+		return nil, nil
+	}
+	parent := strongRef{o.ReplyToURI, o.ReplyToCID}
+	if o.ReplyRootURI != "" {
+		return &reply{Root: strongRef{o.ReplyRootURI, o.ReplyRootCID}, Parent: parent}, nil
+	}
+	there, err := d.postAt(ctx, o.ReplyToURI)
+	if err != nil {
+		return nil, err
+	}
+	if there.Reply != nil {
+		return &reply{Root: there.Reply.Root, Parent: parent}, nil
+	}
+	return &reply{Root: parent, Parent: parent}, nil
+}
+
+// postAt reads a post of anybody: by the account's own server, which asks the network, and else from where it is.
+func (d *delivery) postAt(ctx context.Context, text string) (there post, err error) {
+	notFound := rejected(&platform.Failure{
+		Code: platform.CodeRejected, Rule: ruleReply,
+		Message:     "The post that is to be answered was not found.",
+		Remediation: "Look whether it is still there, and whether replyToUri is right.",
+	})
+	uri, err := syntax.ParseATURI(text)
+	if err != nil {
+		return there, notFound
+	}
+	read := call{method: getRecord, isRead: true, query: url.Values{
+		"repo": {uri.Authority().String()}, "collection": {uri.Collection().String()}, "rkey": {uri.RecordKey().String()},
+	}}
+	var got struct {
+		Value json.RawMessage `json:"value"`
+	}
+	err = d.call(ctx, read, &got)
+	if v := judge(err); v == saysNo || v == away && answered(err) {
+		err = d.readElsewhere(ctx, uri, read, &got)
+		if judge(err) == saysNo || errors.Is(err, errNobody) {
+			return there, notFound
+		}
+	}
+	if err != nil {
+		return there, d.before(err)
+	}
+	if json.Unmarshal(got.Value, &there) != nil {
+		return there, notFound
+	}
+	return there, nil
+}
+
+func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read call, out any) error {
+	who, err := parseIdentifier(uri.Authority().String())
+	if err != nil {
+		return errNobody
+	}
+	did, err := d.didOf(ctx, who)
+	if err != nil {
+		return err
+	}
+	if read.host, _, err = d.home(ctx, did); err != nil {
+		return err
+	}
+	return d.do(ctx, read, out) // as a stranger: the account's token is its own server's
+}
+
+// embed is what a post has beside its text: images, a video, or a card of its first link.
+func (d *delivery) embed(ctx context.Context, marks []mark, most int64) (any, error) {
+	media := d.Content.Media
+	switch {
+	case len(media) > 0 && media[0].Kind == platform.Video:
+		video, err := d.upload(ctx, &file{open: media[0].Open, size: media[0].SizeBytes, contentType: media[0].ContentType})
+		if err != nil {
+			return nil, d.before(err)
+		}
+		return embedVideo(video, media[0].AltText), nil
+	case len(media) > 0:
+		return d.images(ctx, media, most)
+	}
+	if address := firstLink(marks); address != "" {
+		return d.card(ctx, address)
+	}
+	return nil, nil
+}
+
+func (d *delivery) images(ctx context.Context, media []platform.Media, most int64) (any, error) {
+	var images []embeddedImage
+	for i, m := range media {
+		p, err := fit(ctx, original{open: m.Open, size: m.SizeBytes, contentType: m.ContentType}, most)
+		var bad errImage
+		switch {
+		case errors.As(err, &bad):
+			return nil, rejected(&platform.Failure{
+				Code: platform.CodeRejected, Rule: ruleImage,
+				Message:     fmt.Sprintf("Image %d has %d bytes; Bluesky takes at most %d, and %s.", i+1, m.SizeBytes, most, bad),
+				Remediation: "Make it smaller.",
+			})
+		case ctx.Err() != nil:
+			return nil, d.before(&refusal{cause: ctx.Err()})
+		case err != nil:
+			return nil, d.oursToMend(err)
+		}
+		if p.change != "" {
+			d.warn("image.reencoded", fmt.Sprintf("Image %d %s. Bluesky takes at most %d bytes.", i+1, p.change, most))
+		}
+		uploaded, err := d.upload(ctx, p.file)
+		if err != nil {
+			return nil, d.before(err)
+		}
+		images = append(images, embeddedImage{Image: uploaded, Alt: m.AltText, AspectRatio: p.ratio})
+	}
+	return embedImages(images), nil
+}
+
+func (d *delivery) upload(ctx context.Context, f *file) (blob, error) {
+	var got struct {
+		Blob blob `json:"blob"`
+	}
+	err := d.call(ctx, call{method: uploadBlob, file: f}, &got)
+	if err == nil && len(got.Blob) == 0 {
+		err = &refusal{cause: errors.New("the answer to an upload holds no blob")}
+	}
+	return got.Blob, err
+}
+
+// card makes a link card. Whatever goes wrong with it, the post goes out: without the picture, or without the card.
+func (d *delivery) card(ctx context.Context, address string) (any, error) {
+	c, err := d.fetchCard(ctx, address)
+	if ctx.Err() != nil {
+		return nil, d.before(&refusal{cause: ctx.Err()})
+	}
+	if err != nil {
+		d.warn("card.skipped", "The link has no card: its page could not be read, or does not say what it is.")
+		return nil, nil
+	}
+	if c.picture == "" {
+		return embedExternal(c, nil), nil
+	}
+	p, err := d.fetchThumb(ctx, c.picture)
+	var thumb blob
+	if err == nil {
+		thumb, err = d.upload(ctx, p.file)
+	}
+	if err != nil {
+		d.warn("card.picture_skipped", "The link's card has no picture: it could not be read, or is too large.")
+	}
+	return embedExternal(c, thumb), nil
+}

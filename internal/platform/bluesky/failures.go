@@ -1,0 +1,175 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Rules of failures, by which callers branch: they never change.
+const (
+	ruleAccountNotFound = "bluesky.account.not_found"
+	ruleCredentials     = "bluesky.credentials"
+	ruleSecondFactor    = "bluesky.second_factor"
+	ruleTakenDown       = "bluesky.account.taken_down"
+	ruleDeactivated     = "bluesky.account.deactivated"
+	rulePDSForeign      = "bluesky.pds.foreign"
+	rulePDSRefused      = "bluesky.pds.refused"
+	ruleUnavailable     = "bluesky.unavailable"
+	ruleRateLimited     = "bluesky.rate_limited"
+	ruleRejected        = "bluesky.rejected"
+	ruleImage           = "bluesky.image"
+	ruleReply           = "bluesky.reply.not_found"
+	ruleUnknown         = "publish.outcome_unknown"
+)
+
+// reconnect is what helps against credentials that are no longer good.
+const reconnect = "Connect the account again, with a new app password."
+
+func invalid(field, message string) *platform.Failure {
+	return &platform.Failure{Code: platform.CodeInvalid, Message: message, Rule: field}
+}
+
+// foreign: a server has spoken for an account that is not its.
+func foreign() *platform.Failure {
+	return &platform.Failure{
+		Code: platform.CodeAuthFailed, Rule: rulePDSForeign,
+		Message:     "The server is not that of the account: the account's identity names another one.",
+		Remediation: "Leave the address of the PDS out, or give the one that the account is on.",
+	}
+}
+
+// inactive is the failure of an account that can be opened, and can't be used.
+func inactive(of session) *platform.Failure {
+	if of.Active == nil || *of.Active {
+		return nil
+	}
+	if of.Status == "deactivated" {
+		return standing("AccountDeactivated")
+	}
+	return standing("AccountTakedown")
+}
+
+// standing is the failure of an account that its server has closed, by the name of the error; nil: it is none of these.
+func standing(name string) *platform.Failure {
+	switch name {
+	case "AccountTakedown", "RepoTakendown", "AccountSuspended", "RepoSuspended":
+		return &platform.Failure{
+			Code: platform.CodeAuthFailed, Rule: ruleTakenDown,
+			Message:     "The account has been taken down or suspended by its server.",
+			Remediation: "Ask the account's server why, and connect the account again when it is back.",
+		}
+	case "AccountDeactivated", "RepoDeactivated":
+		return &platform.Failure{
+			Code: platform.CodeAuthFailed, Rule: ruleDeactivated,
+			Message:     "The account has been deactivated by its owner.",
+			Remediation: "Activate it on Bluesky, and connect it again.",
+		}
+	}
+	return nil
+}
+
+// notConnected is why an account could not be connected.
+func (s *service) notConnected(err error) *platform.Failure {
+	if f := s.common(err); f != nil {
+		return f
+	}
+	if named(err, "AuthFactorTokenRequired") {
+		return &platform.Failure{
+			Code: platform.CodeAuthFailed, Rule: ruleSecondFactor,
+			Message:     "This is the account's own password, and the account asks for a code by e-mail with it.",
+			Remediation: "Use an app password, made in Bluesky's settings: it needs no code.",
+		}
+	}
+	f := said(err, &platform.Failure{
+		Code: platform.CodeAuthFailed, Rule: ruleCredentials,
+		Message:     "The server does not accept this identifier with this app password.",
+		Remediation: "Check the handle, and make a new app password in Bluesky's settings, under Privacy and security.",
+	})
+	return f
+}
+
+// notRefreshed is why a session could not be renewed.
+func (s *service) notRefreshed(err error) *platform.Failure {
+	if guardRefused(err) {
+		return notPublic(platform.CodeAuthFailed)
+	}
+	if f := s.common(err); f != nil {
+		return f
+	}
+	return lost(err)
+}
+
+// lost: the account does not let us in any more.
+func lost(err error) *platform.Failure {
+	var r *refusal
+	if errors.As(err, &r) {
+		if f := standing(r.name); f != nil {
+			return said(err, f)
+		}
+	}
+	return said(err, &platform.Failure{
+		Code: platform.CodeAuthFailed, Rule: ruleCredentials,
+		Message: "Bluesky does not accept the account's credentials any more: " +
+			"its app password has been deleted, perhaps.",
+		Remediation: reconnect,
+	})
+}
+
+// common is the failure that is the same whatever was asked; nil: the server has said no.
+func (s *service) common(err error) *platform.Failure {
+	if guardRefused(err) {
+		return notPublic(platform.CodeInvalid)
+	}
+	var r *refusal
+	if !errors.As(err, &r) {
+		r = &refusal{cause: err}
+	}
+	if f := standing(r.name); f != nil {
+		return said(err, f)
+	}
+	switch judge(err) {
+	case slowDown:
+		return s.tooFast(r)
+	case away:
+		return unavailable(r)
+	}
+	return nil
+}
+
+func (s *service) tooFast(r *refusal) *platform.Failure {
+	wait := r.again.Sub(s.clock.Now()).Round(time.Second)
+	return said(r, &platform.Failure{
+		Code: platform.CodeRateLimited, Rule: ruleRateLimited,
+		Message:     fmt.Sprintf("Bluesky asks to slow down, and to be asked again in %s.", wait),
+		Remediation: "Wait until then.",
+	})
+}
+
+func unavailable(r *refusal) *platform.Failure {
+	message := "The account's server could not be reached."
+	switch {
+	case r.status > 0:
+		message = fmt.Sprintf("The account's server answered with an error of its own (status %d).", r.status)
+	case r.sent:
+		message = "The account's server did not answer as a server of the AT Protocol does."
+	}
+	return said(r, &platform.Failure{
+		Code: platform.CodeUnavailable, Rule: ruleUnavailable, Message: message,
+		Remediation: "Try again later. If this goes on, look whether the server is up, and whether its address is right.",
+	})
+}
+
+// said adds what the server said.
+func said(err error, f *platform.Failure) *platform.Failure {
+	var r *refusal
+	if errors.As(err, &r) {
+		f.PlatformResponse = r.body
+	}
+	return f
+}

@@ -1,0 +1,313 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/test/pds"
+)
+
+// fault is what goes wrong with one request.
+type fault int
+
+const (
+	noFault     fault = iota
+	faultBefore       // the connection breaks before the server gets the request
+	faultAfter        // the server gets and answers it, and the answer is lost
+	faultError        // the server is not asked, and something in front of it answers 502
+	faultLate         // the server gets and answers it, and the answer is 502
+	faultSlow         // the server gets and answers it, and the answer comes too late
+	faultLimit        // the server says that it is asked too often
+	faults
+)
+
+// proxy is in front of a server, and spoils requests. break nil: none.
+func proxy(t *testing.T, to string, spoil func(*http.Request) fault) *httptest.Server {
+	t.Helper()
+	target, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := httputil.NewSingleHostReverseProxy(target)
+	through.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	return standIn(t, func(w http.ResponseWriter, r *http.Request) {
+		f := noFault
+		if spoil != nil {
+			f = spoil(r)
+		}
+		unseen := httptest.NewRecorder()
+		switch f {
+		case noFault, faults:
+			through.ServeHTTP(w, r)
+		case faultBefore:
+			panic(http.ErrAbortHandler)
+		case faultAfter:
+			through.ServeHTTP(unseen, r.WithContext(context.WithoutCancel(r.Context())))
+			panic(http.ErrAbortHandler)
+		case faultError:
+			w.WriteHeader(http.StatusBadGateway)
+		case faultLate:
+			through.ServeHTTP(unseen, r.WithContext(context.WithoutCancel(r.Context())))
+			w.WriteHeader(http.StatusBadGateway)
+		case faultSlow:
+			through.ServeHTTP(unseen, r.WithContext(context.WithoutCancel(r.Context())))
+			<-r.Context().Done() // who asked has given up
+		case faultLimit:
+			w.Header().Set("RateLimit-Reset", fmt.Sprint(time.Now().Add(5*time.Minute).Unix()))
+			says(http.StatusTooManyRequests, "RateLimitExceeded")(w, r)
+		}
+	})
+}
+
+// movedTo is a directory in which the account is at another address.
+func movedTo(t *testing.T, w *world, address string) (plcURL string) {
+	t.Helper()
+	return standIn(t, func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(rw, `{"id":%q,"alsoKnownAs":["at://%s"],"service":[{"id":"#atproto_pds","type":"AtprotoPersonalDataServer","serviceEndpoint":%q}]}`,
+			w.account.DID, w.account.Handle, address)
+	}).URL
+}
+
+// behind is a world whose account is reached through a proxy.
+func behind(t *testing.T, w *world, c *credentials, spoil func(*http.Request) fault) (*world, *credentials) {
+	t.Helper()
+	p := proxy(t, w.server.URL, spoil)
+	told := *w.server
+	told.PLCURL = movedTo(t, w, p.URL)
+	spoiled := &world{newPlatform(t, &told, p.URL), w.server, w.account}
+	c = c.with("pdsUrl", p.URL)
+	c.refresher = spoiled.Refresher
+	return spoiled, c
+}
+
+// attempt makes one attempt, of which the process dies when ctx ends.
+func attempt(ctx context.Context, t *testing.T, w *world, p platform.Publication, before platform.Outcome) platform.Outcome {
+	t.Helper()
+	var o platform.Outcome
+	var err error
+	switch b := before.(type) {
+	case nil, platform.NotTaken:
+		o, err = w.Publisher.Publish(ctx, p)
+	case platform.OutcomeUnknown:
+		o, err = w.Asker.Ask(ctx, p, b.Token)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// TestOnePostWhateverHappens: 50 seeded schedules of faults, each until the post is published: it is there once, and so
+// is its comment. Some attempts die on the way, of which nobody knows how far they came.
+func TestOnePostWhateverHappens(t *testing.T) {
+	t.Parallel()
+	const schedules = 50
+	w := newWorld(t)
+	connected := w.connect(t)
+	for seed := range uint64(schedules) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			random := rand.New(rand.NewPCG(seed, 1))
+			var mu sync.Mutex
+			spoils := rand.New(rand.NewPCG(seed, 2)) // of the proxy's goroutines
+			left := 1 + random.IntN(6)               // faults, after which all goes well
+			spoiled, c := behind(t, w, connected, func(r *http.Request) fault {
+				mu.Lock()
+				defer mu.Unlock()
+				if left == 0 || spoils.IntN(3) == 0 {
+					return noFault
+				}
+				left--
+				return fault(1 + spoils.IntN(int(faults)-1))
+			})
+			content := platform.Content{Text: fmt.Sprintf("Post %d, for @%s", seed, w.account.Handle)}
+			if random.IntN(2) == 0 {
+				content.FirstComment = fmt.Sprintf("Comment %d", seed)
+			}
+			if random.IntN(3) == 0 {
+				content.Media = []platform.Media{image(t, 8, 8)}
+			}
+			if random.IntN(4) == 0 {
+				c = c.with(platform.SecretAccessToken, w.account.ExpiredToken(accessScope, "at+jwt"))
+			}
+			p := w.publication(c, content)
+			var last platform.Outcome
+			for attempts := 0; ; attempts++ {
+				if attempts == 40 {
+					t.Fatalf("it is not published after %d attempts: %+v", attempts, last)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+				last = attempt(ctx, t, spoiled, p, last)
+				cancel()
+				// A process that dies says nothing: whoever comes next knows only that there was an attempt.
+				if random.IntN(5) == 0 {
+					last = platform.OutcomeUnknown{}
+				}
+				if _, done := last.(platform.Published); done {
+					break
+				}
+				if o, no := last.(platform.Rejected); no {
+					t.Fatalf("rejected: %+v", o)
+				}
+			}
+			r := published(t, last)
+			posts, comments := 0, 0
+			records, err := w.account.Posts(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, record := range records {
+				switch text := string(record.Value); {
+				case strings.Contains(text, content.Text):
+					posts++
+					if record.URI != r.URI || record.CID != r.CID {
+						t.Errorf("the receipt is %+v, the record %s %s", r, record.URI, record.CID)
+					}
+				case content.FirstComment != "" && strings.Contains(text, `"`+content.FirstComment+`"`):
+					comments++
+					if record.URI != r.FirstCommentURI || record.CID != r.FirstCommentCID {
+						t.Errorf("the receipt is %+v, the comment's record %s %s", r, record.URI, record.CID)
+					}
+				}
+			}
+			if want := min(1, len(content.FirstComment)); posts != 1 || comments != want {
+				t.Errorf("there are %d posts and %d comments, want 1 and %d", posts, comments, want)
+			}
+		})
+	}
+}
+
+// TestRateLimit: the post waits until the server wants to be asked again, and does not fail.
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"putRecord", "uploadBlob", "resolveHandle"} {
+		w := newWorld(t)
+		spoiled, c := behind(t, w, w.connect(t), func(r *http.Request) fault {
+			if strings.HasSuffix(r.URL.Path, method) {
+				return faultLimit
+			}
+			return noFault
+		})
+		o, ok := spoiled.send(t, w.publication(c, platform.Content{
+			Text: "Hello @" + w.account.Handle, Media: []platform.Media{image(t, 8, 8)},
+		})).(platform.NotTaken)
+		if wait := time.Until(o.NotBefore); !ok || o.Failure.Code != platform.CodeRateLimited || wait < 4*time.Minute || wait > 6*time.Minute {
+			t.Errorf("%s: %+v", method, o)
+		}
+		if n := len(w.posts(t)); n > 0 {
+			t.Errorf("%s: there are %d posts", method, n)
+		}
+	}
+}
+
+// TestUnavailable: what was not sent is certainly not there, and is sent again soon.
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gone := standIn(t, nil)
+	gone.Close()
+	w.Platform = newPlatform(t, w.server, gone.URL)
+	for name, p := range map[string]platform.Publication{
+		"gone":           w.publication(w.connect(t).with("pdsUrl", gone.URL), platform.Content{Text: "Hello"}),
+		"name not found": w.publication(w.connect(t).with("pdsUrl", "https://pds.invalid"), platform.Content{Text: "Hello"}),
+	} {
+		o, ok := w.send(t, p).(platform.NotTaken)
+		if wait := time.Until(o.NotBefore); !ok || o.Failure.Code != platform.CodeUnavailable || wait < 20*time.Second || wait > time.Minute {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	spoiled, c := behind(t, w, w.connect(t), func(r *http.Request) fault {
+		if strings.HasSuffix(r.URL.Path, "uploadBlob") {
+			return faultError
+		}
+		return noFault
+	})
+	o, ok := spoiled.send(t, w.publication(c, platform.Content{Media: []platform.Media{image(t, 8, 8)}})).(platform.NotTaken)
+	if !ok || o.Failure.Code != platform.CodeUnavailable {
+		t.Errorf("an upload: %+v", o)
+	}
+}
+
+// TestKilledServer: a server that is killed takes nothing, and has everything when it is back.
+func TestKilledServer(t *testing.T) {
+	t.Parallel()
+	shared := newWorld(t).server
+	o := pds.Options{PLCURL: shared.PLCURL, Data: t.TempDir()}
+	s, err := pds.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.Kill() }()
+	a, err := s.NewAccount(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{newPlatform(t, s), s, a}
+	c := w.connect(t)
+	first := w.publication(c, platform.Content{Text: "First"})
+	published(t, w.send(t, first))
+	s.Kill()
+	second := w.publication(c, platform.Content{Text: "Second"})
+	if o, ok := w.send(t, second).(platform.NotTaken); !ok || o.NotBefore.IsZero() {
+		t.Fatalf("while it is away: %+v", o)
+	}
+	// What is not known of the first, because its process died, is not known while the server is away either.
+	if o, err := w.Asker.Ask(t.Context(), first, nil); err != nil || !isUnknown(o) {
+		t.Fatalf("asked while it is away: %+v, error %v", o, err)
+	}
+	u, _ := url.Parse(s.URL)
+	o.Port = u.Port()
+	if s, err = pds.Start(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	published(t, w.send(t, second))
+	asked, err := w.Asker.Ask(t.Context(), first, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published(t, asked)
+	if n := len(w.posts(t)); n != 2 {
+		t.Errorf("there are %d posts", n)
+	}
+}
+
+func isUnknown(o platform.Outcome) bool { _, ok := o.(platform.OutcomeUnknown); return ok }
+
+// TestEndOfContext: an attempt that is cut off says what is known, and soon.
+func TestEndOfContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	spoiled, c := behind(t, w, w.connect(t), func(r *http.Request) fault {
+		if strings.HasSuffix(r.URL.Path, "putRecord") {
+			return faultSlow
+		}
+		return noFault
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	p := w.publication(c, platform.Content{Text: "Hello"})
+	o, err := spoiled.Publisher.Publish(ctx, p)
+	if u, ok := o.(platform.OutcomeUnknown); err != nil || !ok || u.Failure.Rule != "publish.timeout" || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		t.Fatalf("outcome %+v, error %v", o, err)
+	}
+	asked, err := spoiled.Asker.Ask(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published(t, asked)
+	w.only(t)
+}

@@ -1,0 +1,144 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/uuid"
+)
+
+func crcOf(b []byte) []byte { return binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(b)) }
+
+// TestKeys: a key is a TID, always the same for a post, and another for each other post, part and try.
+func TestKeys(t *testing.T) {
+	const id = "0199d3c2-3b5e-7c11-9f1e-0123456789ab"
+	if a, b := keyOf(id, partPost, 0), keyOf(id, partPost, 0); a != b {
+		t.Errorf("%s and %s", a, b)
+	}
+	tid, err := syntax.ParseTID(keyOf(id, partPost, 0))
+	parsed := uuid.MustParse(id)
+	seconds, nanos := parsed.Time().UnixTime()
+	if d := tid.Time().Sub(time.Unix(seconds, nanos)); err != nil || d < 0 || d > time.Millisecond {
+		t.Errorf("%s is %v later than its post, error %v", tid, d, err)
+	}
+	if post, comment := keyOf(id, partPost, 0), keyOf(id, partComment, 0); comment <= post {
+		t.Errorf("the comment %s sorts before its post %s", comment, post)
+	}
+	seen, twice := map[string]string{}, 0
+	for i := range 2000 {
+		for _, id := range []string{uuid.Must(uuid.NewV7()).String(), uuid.NewString(), fmt.Sprintf("post-%d", i)} {
+			for try := range maxTries {
+				key := keyOf(id, partPost, try)
+				if _, err := syntax.ParseTID(key); err != nil {
+					t.Fatalf("%q: %v", id, err)
+				}
+				if other, ok := seen[key]; ok && other != id {
+					twice++
+				}
+				seen[key] = id
+			}
+		}
+	}
+	// Those of one millisecond share a million keys: it happens, and put copes with it.
+	if twice > 50 {
+		t.Errorf("%d keys are those of two posts", twice)
+	}
+}
+
+// TestKeysStay: those of posts that went out yesterday must be found tomorrow.
+func TestKeysStay(t *testing.T) {
+	for id, want := range map[string]string{
+		"0199d3c2-3b5e-7c11-9f1e-0123456789ab": "3m2wgrfjtvicc",
+		"post":                                 "3koz72meqy3za",
+	} {
+		if got := keyOf(id, partPost, 0); got != want {
+			t.Errorf("%s has the key %s, and had %s", id, got, want)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		name   string
+		want   verdict
+	}{
+		{400, "ExpiredToken", strange},
+		{400, "InvalidToken", strange},
+		{401, "AuthMissing", strange},
+		{401, "", strange},
+		{401, "AccountTakedown", strange},
+		{403, "AccountNotFound", strange},
+		{400, "RepoDeactivated", strange},
+		{429, "RateLimitExceeded", slowDown},
+		{429, "", slowDown},
+		{400, "RateLimitExceeded", slowDown},
+		{400, "InvalidRequest", saysNo},
+		{400, "BlobTooLarge", saysNo},
+		{403, "Forbidden", saysNo},
+		{413, "", saysNo},
+		{404, "", away},
+		{400, "", away},
+		{408, "RequestTimeout", away},
+		{500, "InternalServerError", away},
+		{502, "", away},
+		{502, "UpstreamFailure", away},
+		{503, "NotEnoughResources", away},
+		{302, "", away},
+		{0, "", away},
+	} {
+		if got := judge(&refusal{status: c.status, name: c.name}); got != c.want {
+			t.Errorf("%d %s is %d, want %d", c.status, c.name, got, c.want)
+		}
+	}
+	if judge(nil) != noRefusal || judge(fmt.Errorf("wrapped: %w", &refusal{name: "ExpiredToken"})) != strange {
+		t.Error("nil, or a wrapped one")
+	}
+}
+
+func TestAskAgain(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct {
+		reset, after string
+		want         time.Duration
+	}{
+		{"1800000300", "", 300 * time.Second},
+		{"1800000300", "5", 300 * time.Second},
+		{"", "5", 5 * time.Second},
+		{"", "", time.Minute},
+		{"300", "", time.Minute},         // a delta would be in 1970
+		{"1799999999", "", time.Minute},  // over already
+		{"1900000000", "", time.Minute},  // years
+		{"soon", "-5", time.Minute},      // nonsense
+		{"", "99999999999", time.Minute}, // nonsense
+		{"1800086400", "", 24 * time.Hour},
+	} {
+		h := http.Header{}
+		h.Set("RateLimit-Reset", c.reset)
+		h.Set("Retry-After", c.after)
+		if got := askAgain(h, now).Sub(now); got != c.want {
+			t.Errorf("%q, %q: in %v, want %v", c.reset, c.after, got, c.want)
+		}
+	}
+}
+
+func TestIdentifiers(t *testing.T) {
+	for text, want := range map[string]string{
+		"alice": "alice.bsky.social", "@Alice.Example.com": "alice.example.com", "did:plc:abc": "did:plc:abc",
+		"https://bsky.app/profile/alice.example.com/": "alice.example.com", "a@b.com": "a@b.com", " alice.test\n": "alice.test",
+		"": "", "@": "", "a b": "", "alice.localhost": "", "did:": "", "-a.com": "", "a..com": "",
+	} {
+		got, err := parseIdentifier(text)
+		if got.text() != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %+v, error %v", text, got, err)
+		}
+	}
+}

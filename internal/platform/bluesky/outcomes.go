@@ -1,0 +1,132 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// soon is how long a post waits whose server does not answer.
+const soon = 30 * time.Second
+
+// notTaken is the outcome of a failure before anything was written.
+func (d *delivery) notTaken(f *platform.Failure, err error) error {
+	next := d.clock.Now().Add(soon)
+	var r *refusal
+	if errors.As(err, &r) && !r.again.IsZero() {
+		next = r.again
+	}
+	return ended{platform.NotTaken{Failure: *f, NotBefore: next}}
+}
+
+// rejected is the outcome of what is refused for good.
+func rejected(f *platform.Failure) error { return ended{platform.Rejected{Failure: *f}} }
+
+// noSecrets is the outcome where the account can't be opened.
+func (d *delivery) noSecrets(err error) error {
+	if errors.Is(err, platform.ErrNoSecrets) {
+		return rejected(&platform.Failure{
+			Code: platform.CodeAuthFailed, Rule: ruleCredentials,
+			Message: "Nothing is stored that opens the account.", Remediation: reconnect,
+		})
+	}
+	return d.oursToMend(err)
+}
+
+// oursToMend is the outcome of what went wrong here, before anything was sent. Why is nothing for the author.
+func (d *delivery) oursToMend(err error) error {
+	d.logger.Error("a post could not be sent", "post", d.PostID, "error", err)
+	return d.notTaken(&platform.Failure{
+		Code:    platform.CodeInternalError,
+		Message: "Something went wrong on this server before the post was sent. The platform does not have it.",
+	}, nil)
+}
+
+// before is the outcome of a call that failed before the post was written.
+func (d *delivery) before(err error) error {
+	var e ended
+	if errors.As(err, &e) {
+		return err
+	}
+	var n notRenewed
+	if errors.As(err, &n) {
+		return d.afterRenewal(n.error)
+	}
+	if guardRefused(err) {
+		return rejected(notPublic(platform.CodeAuthFailed))
+	}
+	switch judge(err) {
+	case saysNo:
+		return rejected(refusedFailure(err))
+	case strange:
+		return rejected(lost(err))
+	}
+	return d.notTaken(d.common(err), err)
+}
+
+// afterRenewal is the outcome where a token could not be renewed.
+func (d *delivery) afterRenewal(err error) error {
+	var f *platform.Failure
+	switch {
+	case errors.As(err, &f) && f.Code == platform.CodeAuthFailed:
+		return rejected(f)
+	case errors.As(err, &f):
+		return d.notTaken(f, nil)
+	case errors.Is(err, platform.ErrNoSecrets):
+		return d.noSecrets(err)
+	}
+	return d.oursToMend(err)
+}
+
+// notWritten is the outcome of a call that was to write the post. What was sent and not answered, or answered with an
+// error of the server's own, may have been written.
+func (d *delivery) notWritten(err error) error {
+	var r *refusal
+	if errors.As(err, new(unsure)) || judge(err) == away && errors.As(err, &r) && r.sent {
+		return d.unknown(err)
+	}
+	if named(err, "BlobNotFound") { // it was uploaded, and is gone: a new attempt uploads it again
+		return d.notTaken(refusedFailure(err), err)
+	}
+	return d.before(err)
+}
+
+// unknown is the outcome where nobody can say whether the post is there.
+func (d *delivery) unknown(err error) error {
+	code, rule := platform.CodeUnavailable, ruleUnknown
+	if errors.Is(err, context.DeadlineExceeded) {
+		rule = "publish.timeout"
+	}
+	f := said(err, &platform.Failure{
+		Code: code, Rule: rule,
+		Message:     "The account's server did not say whether it took the post.",
+		Remediation: "Nothing: this server looks whether the post is there, and sends it if it is not.",
+	})
+	return ended{platform.OutcomeUnknown{Failure: *f, Token: json.RawMessage(`{}`)}}
+}
+
+// refusedFailure is what the author is told of a no.
+func refusedFailure(err error) *platform.Failure {
+	message := ""
+	var r *refusal
+	if errors.As(err, &r) {
+		if message = r.message; message == "" {
+			message = r.name
+		}
+		if message == "" {
+			message = fmt.Sprintf("status %d", r.status)
+		}
+	}
+	return said(err, &platform.Failure{
+		Code: platform.CodeRejected, Rule: ruleRejected,
+		Message:     "Bluesky rejected the post: " + message,
+		Remediation: "Change what it objects to, and publish the post again.",
+	})
+}

@@ -1,0 +1,231 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	_ "image/gif" // decoders of what is taken
+	"image/jpeg"
+	_ "image/png"
+	"io"
+	"math"
+	"strings"
+
+	"golang.org/x/image/draw"
+	_ "golang.org/x/image/webp"
+)
+
+// picture is an image as it is uploaded.
+type picture struct {
+	file   *file
+	ratio  *aspectRatio // nil: not known
+	change string       // what was done to it, in words; "": nothing
+}
+
+// original is an image as it is given. open may be called several times.
+type original struct {
+	open        func(context.Context) (io.ReadCloser, error)
+	size        int64
+	contentType string // "": by its bytes
+}
+
+func openBytes(b []byte) func(context.Context) (io.ReadCloser, error) {
+	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+}
+
+const (
+	// maxHead is how far the dimensions of an image are looked for, and which way up it is.
+	maxHead = 1 << 20
+	// maxDecoded bounds the memory of one image that is decoded, in bytes.
+	maxDecoded = 100 << 20
+)
+
+// decoding holds one token for each image that may be decoded at a time, by all of the process: they are the largest
+// things in its memory.
+var decoding = make(chan struct{}, 1)
+
+// errImage says in words why an image can't be sent.
+type errImage string
+
+func (e errImage) Error() string { return string(e) }
+
+// fit returns an image of at most so many bytes. What is small enough stays as it is, to the byte. What is not is
+// encoded anew: at first with less quality, and only when that is not enough, with fewer pixels.
+func fit(ctx context.Context, o original, most int64) (picture, error) {
+	head, err := headOf(ctx, o)
+	if err != nil {
+		return picture{}, err
+	}
+	config, format, configErr := image.DecodeConfig(bytes.NewReader(head))
+	if o.contentType == "" && configErr == nil {
+		o.contentType = "image/" + format
+	}
+	turned := orientation(head)
+	if o.size <= most && o.contentType != "" {
+		p := picture{file: &file{open: o.open, size: o.size, contentType: o.contentType}}
+		if configErr == nil && config.Width > 0 && config.Height > 0 {
+			p.ratio = ratioOf(config.Width, config.Height, turned)
+		}
+		return p, nil
+	}
+	switch {
+	case configErr != nil:
+		return picture{}, errImage("it can't be read, and so not be made smaller")
+	case decodedSize(config) > maxDecoded:
+		return picture{}, errImage(fmt.Sprintf("with %d × %d pixels it is too large to be made smaller here",
+			config.Width, config.Height))
+	}
+	return shrinkInTurn(ctx, o, format, turned, most)
+}
+
+// shrinkInTurn is shrink when it is this image's turn.
+func shrinkInTurn(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
+	select {
+	case decoding <- struct{}{}:
+		defer func() { <-decoding }()
+	case <-ctx.Done():
+		return picture{}, ctx.Err()
+	}
+	return shrink(ctx, o, format, turned, most)
+}
+
+// decodedSize is roughly what an image takes in memory.
+func decodedSize(c image.Config) int64 {
+	each := int64(4)
+	switch c.ColorModel {
+	case color.YCbCrModel:
+		each = 2 // most of them have one pair of colours for four points
+	case color.GrayModel:
+		each = 1
+	case color.NRGBA64Model, color.RGBA64Model:
+		each = 8
+	}
+	return int64(c.Width) * int64(c.Height) * each
+}
+
+// headOf reads what an image begins with.
+func headOf(ctx context.Context, o original) ([]byte, error) {
+	r, err := o.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open an image: %w", err)
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, maxHead))
+}
+
+// qualities are tried in this order, with all pixels: the last is the least that still looks like a photograph.
+var qualities = []int{92, 85, 78, 70, 60}
+
+// sizedQuality is that of images with fewer pixels.
+const sizedQuality = 80
+
+func shrink(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
+	r, err := o.open(ctx)
+	if err != nil {
+		return picture{}, fmt.Errorf("open an image: %w", err)
+	}
+	defer r.Close()
+	decoded, _, err := image.Decode(r)
+	if err != nil {
+		return picture{}, errImage("it can't be read, and so not be made smaller")
+	}
+	flat, wasOpaque := flatten(decoded)
+	var notes []string
+	if !wasOpaque {
+		notes = append(notes, "its transparent parts became white")
+	}
+	if format == "gif" {
+		notes = append(notes, "it does not move any more")
+	}
+	var last int
+	for _, q := range qualities {
+		encoded, err := encode(ctx, upright(flat, turned), q)
+		if err != nil {
+			return picture{}, err
+		}
+		if last = len(encoded); int64(last) <= most {
+			return reencoded(encoded, o.size, flat.Bounds(), flat.Bounds(), turned, q, notes), nil
+		}
+	}
+	// How many pixels fit follows roughly from how many bytes all of them take.
+	small := flat
+	for range 12 {
+		b := small.Bounds()
+		factor := min(0.9, math.Sqrt(float64(most)/float64(last)))
+		small = scale(flat, max(1, int(float64(b.Dx())*factor)), max(1, int(float64(b.Dy())*factor)))
+		encoded, err := encode(ctx, upright(small, turned), sizedQuality)
+		if err != nil {
+			return picture{}, err
+		}
+		if last = len(encoded); int64(last) <= most {
+			return reencoded(encoded, o.size, flat.Bounds(), small.Bounds(), turned, sizedQuality, notes), nil
+		}
+	}
+	return picture{}, errImage("it can't be made small enough")
+}
+
+func reencoded(b []byte, before int64, from, to image.Rectangle, turned, quality int, notes []string) picture {
+	p := picture{
+		file:  &file{open: openBytes(b), size: int64(len(b)), contentType: "image/jpeg"},
+		ratio: ratioOf(to.Dx(), to.Dy(), turned),
+	}
+	p.change = fmt.Sprintf("had %d bytes and was sent as a JPEG of quality %d with %d bytes", before, quality, len(b))
+	if from.Size() != to.Size() {
+		was, is := ratioOf(from.Dx(), from.Dy(), turned), p.ratio
+		p.change += fmt.Sprintf(" and %d × %d pixels in place of %d × %d", is.Width, is.Height, was.Width, was.Height)
+	}
+	if len(notes) > 0 {
+		p.change += "; " + strings.Join(notes, ", and ")
+	}
+	return p
+}
+
+// flatten puts an image with transparent parts on white, because JPEG has none.
+func flatten(m image.Image) (flat image.Image, wasOpaque bool) {
+	if o, ok := m.(interface{ Opaque() bool }); ok && o.Opaque() {
+		return m, true
+	}
+	on := image.NewRGBA(m.Bounds())
+	draw.Draw(on, on.Bounds(), image.White, image.Point{}, draw.Src)
+	draw.Draw(on, on.Bounds(), m, m.Bounds().Min, draw.Over)
+	return on, false
+}
+
+// scale makes an image smaller, by halves at first: a filter that looks at all points at once takes ten times the
+// memory, and this one would leave points out beyond the half.
+func scale(m image.Image, width, height int) image.Image {
+	for {
+		b := m.Bounds()
+		w, h := max(width, (b.Dx()+1)/2), max(height, (b.Dy()+1)/2)
+		to := image.NewRGBA(image.Rect(0, 0, w, h))
+		draw.ApproxBiLinear.Scale(to, to.Bounds(), m, b, draw.Src, nil)
+		if m = to; w == width && h == height {
+			return m
+		}
+	}
+}
+
+func encode(ctx context.Context, m image.Image, quality int) ([]byte, error) {
+	if err := ctx.Err(); err != nil { // each takes a while
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: quality}); err != nil {
+		return nil, errors.Join(errImage("it can't be encoded"), err)
+	}
+	return b.Bytes(), nil
+}
+
+// ratioOf is how an image is shown: turned by a quarter, its width is its height.
+func ratioOf(width, height, turned int) *aspectRatio {
+	if turned >= 5 {
+		width, height = height, width
+	}
+	return &aspectRatio{width, height}
+}

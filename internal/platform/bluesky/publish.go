@@ -1,0 +1,290 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Preflight checks what can be known without asking.
+func (s *service) Preflight(c platform.Content) *platform.Failure {
+	p := Platform
+	return p.Check(c)
+}
+
+// Publish sends a post. It only ever creates the record of the post's own key.
+func (s *service) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	return s.deliver(ctx, p, (*delivery).create)
+}
+
+// Ask looks for the record of the post's key. Where there is none it sends the post again: if the first attempt's
+// record comes after all, there is one record all the same.
+func (s *service) Ask(ctx context.Context, p platform.Publication, _ []byte) (platform.Outcome, error) {
+	return s.deliver(ctx, p, (*delivery).adopt)
+}
+
+// delivery is one attempt.
+type delivery struct {
+	*service
+	platform.Publication
+	secrets  platform.Secrets
+	renewed  bool // which is tried once
+	sentAt   time.Time
+	warnings []platform.Warning
+}
+
+// ended carries an outcome out of the steps of a delivery.
+type ended struct{ outcome platform.Outcome }
+
+// Error makes it an error.
+func (e ended) Error() string { return fmt.Sprintf("%T", e.outcome) }
+
+func (s *service) deliver(
+	ctx context.Context, p platform.Publication, put func(*delivery, context.Context) (strongRef, error),
+) (platform.Outcome, error) {
+	d := &delivery{service: s, Publication: p, sentAt: p.FirstSentAt}
+	if d.sentAt.IsZero() {
+		d.sentAt = s.clock.Now()
+	}
+	receipt, err := d.run(ctx, put)
+	var e ended
+	if errors.As(err, &e) {
+		return e.outcome, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return platform.Published{Receipt: receipt}, nil
+}
+
+// run is all of an attempt.
+func (d *delivery) run(
+	ctx context.Context, put func(*delivery, context.Context) (strongRef, error),
+) (r platform.Receipt, err error) {
+	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
+		return r, d.noSecrets(err)
+	}
+	at, err := put(d, ctx)
+	if err != nil {
+		return r, err
+	}
+	r = platform.Receipt{URI: at.URI, CID: at.CID}
+	if d.Content.FirstComment != "" {
+		comment, err := d.comment(ctx, at)
+		if err != nil {
+			return r, err
+		}
+		r.FirstCommentURI, r.FirstCommentCID = comment.URI, comment.CID
+	}
+	r.Warnings = d.warnings
+	return r, nil
+}
+
+// adopt is create for a post that may be there.
+func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
+	for try := range maxTries {
+		at, is, err := d.find(ctx, keyOf(d.PostID, partPost, try), d.Content.Text, d.sentAt)
+		switch {
+		case err != nil && judge(err) == slowDown:
+			return strongRef{}, ended{platform.OutcomeUnknown{Failure: *d.common(err)}}
+		case err != nil:
+			return strongRef{}, d.unknown(err)
+		case is == ours:
+			return at, nil
+		case is == nothing:
+			return d.create(ctx)
+		}
+	}
+	return d.create(ctx)
+}
+
+// create makes the record. An image that is more than the server takes is made smaller, once it has said so.
+func (d *delivery) create(ctx context.Context) (strongRef, error) {
+	record := post{Type: collection, Text: d.Content.Text, CreatedAt: createdAt(d.sentAt)}
+	marks := marksOf(record.Text)
+	var err error
+	if record.Facets, err = d.facets(ctx, marks); err != nil {
+		return strongRef{}, err
+	}
+	if record.Reply, err = d.reply(ctx); err != nil {
+		return strongRef{}, err
+	}
+	for _, most := range d.sizes.of(d.secrets[FieldPDSURL]) {
+		before := len(d.warnings)
+		if record.Embed, err = d.embed(ctx, marks, most); err != nil {
+			return strongRef{}, err
+		}
+		at, err := d.put(ctx, partPost, record, d.sentAt)
+		if err == nil {
+			return at, nil
+		}
+		if !isTooLarge(err) || most == smallImage || len(d.Content.Media) == 0 {
+			return strongRef{}, d.notWritten(err)
+		}
+		d.warnings = d.warnings[:before]
+		d.sizes.note(d.secrets[FieldPDSURL])
+	}
+	return strongRef{}, errors.New("no size of images was left to try")
+}
+
+// comment answers the post that was just made. The post is there: whatever is not known of the comment is asked about,
+// and what is refused is told with the post.
+func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error) {
+	text := d.Content.FirstComment
+	when := d.sentAt.Add(time.Second) // behind the post, wherever posts are sorted
+	record := post{Type: collection, Text: text, CreatedAt: createdAt(when), Reply: &reply{Root: on, Parent: on}}
+	var err error
+	if answer, e := d.reply(ctx); e == nil && answer != nil {
+		record.Reply.Root = answer.Root
+	} else {
+		err = e
+	}
+	if err == nil {
+		record.Facets, err = d.facets(ctx, marksOf(text))
+	}
+	if err == nil {
+		var at strongRef
+		if at, err = d.put(ctx, partComment, record, when); err == nil {
+			return at, nil
+		}
+		err = d.notWritten(err)
+	}
+	var e ended
+	if !errors.As(err, &e) {
+		return strongRef{}, err
+	}
+	switch o := e.outcome.(type) {
+	case platform.Rejected:
+		d.warn("first_comment", "The post is published, and its first comment is not: "+o.Failure.Message)
+		return strongRef{}, nil
+	case platform.NotTaken:
+		return strongRef{}, ended{platform.OutcomeUnknown{Failure: o.Failure}}
+	}
+	return strongRef{}, err
+}
+
+// maxTries bounds the keys that are tried for one record.
+const maxTries = 4
+
+// put creates a record, or finds it. The error is do's.
+func (d *delivery) put(ctx context.Context, part string, record post, when time.Time) (at strongRef, err error) {
+	for try := range maxTries {
+		key := keyOf(d.PostID, part, try)
+		err = d.call(ctx, call{method: putRecord, in: map[string]any{
+			"repo": d.To.PlatformAccountID, "collection": collection, "rkey": key, "record": record,
+			"swapRecord": nil, // none may be there
+		}}, &at)
+		switch {
+		case err == nil:
+			return at, nil
+		case named(err, "InvalidSwap"):
+			found, is, e := d.find(ctx, key, record.Text, when)
+			if e != nil {
+				return at, unsure{e}
+			}
+			if is == ours {
+				return found, nil
+			}
+		case isBadKey(err):
+		default:
+			return at, err
+		}
+	}
+	return at, err
+}
+
+// unsure wraps an error after which a record may be there, whatever the error itself says.
+type unsure struct{ error }
+
+// Unwrap gives the error.
+func (u unsure) Unwrap() error { return u.error }
+
+// isBadKey tells whether a server dislikes a key for a word in it: it looks for some, and keys are letters.
+func isBadKey(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && strings.Contains(r.message, "slur in record key")
+}
+
+// what is at a key.
+type finding int
+
+const (
+	nothing finding = iota
+	ours
+	another // a post of ours whose key is the same by chance
+)
+
+// find looks at what a key leads to.
+func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (at strongRef, is finding, err error) {
+	var got struct {
+		strongRef
+		Value json.RawMessage `json:"value"`
+	}
+	// As a stranger: it is public, so it can be found out even when the account does not let us in any more.
+	err = d.do(ctx, call{host: d.secrets[FieldPDSURL], method: getRecord, isRead: true, query: url.Values{
+		"repo": {d.To.PlatformAccountID}, "collection": {collection}, "rkey": {key},
+	}}, &got)
+	if isNotThere(err) {
+		return at, nothing, nil
+	}
+	if err != nil {
+		return at, nothing, err
+	}
+	var there post
+	if json.Unmarshal(got.Value, &there) == nil && there.Text == text &&
+		(d.FirstSentAt.IsZero() || isAt(there.CreatedAt, when)) {
+		return got.strongRef, ours, nil
+	}
+	return at, another, nil
+}
+
+// isAt allows for what a database rounds.
+func isAt(text string, when time.Time) bool {
+	t, err := time.Parse(time.RFC3339, text)
+	return err == nil && t.Sub(when).Abs() < time.Second
+}
+
+// isNotThere tells that there is no such record.
+func isNotThere(err error) bool {
+	var r *refusal
+	return named(err, "RecordNotFound") ||
+		errors.As(err, &r) && r.name == "InvalidRequest" && strings.Contains(r.message, "Could not locate record")
+}
+
+// call makes a call for the account, at its server. If the server does not take the token, it is renewed, once.
+func (d *delivery) call(ctx context.Context, c call, out any) error {
+	ask := func() error {
+		c.host, c.token = d.secrets[FieldPDSURL], d.secrets[platform.SecretAccessToken]
+		return d.do(ctx, c, out)
+	}
+	err := ask()
+	if judge(err) != strange || d.renewed {
+		return err
+	}
+	d.renewed = true
+	secrets, e := d.Credentials.Renew(ctx, d.secrets)
+	if e != nil {
+		return notRenewed{e}
+	}
+	d.secrets = secrets
+	return ask()
+}
+
+// notRenewed wraps an error of Credentials: the call was not made.
+type notRenewed struct{ error }
+
+// Unwrap gives the error.
+func (n notRenewed) Unwrap() error { return n.error }
+
+func (d *delivery) warn(about, message string) {
+	d.warnings = append(d.warnings, platform.Warning{Code: string(Name) + "." + about, Message: message})
+}

@@ -1,0 +1,244 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Methods of the protocol, by their NSIDs.
+const (
+	createSession  = "com.atproto.server.createSession"
+	refreshSession = "com.atproto.server.refreshSession"
+	getSession     = "com.atproto.server.getSession"
+	resolveHandle  = "com.atproto.identity.resolveHandle"
+	getRecord      = "com.atproto.repo.getRecord"
+	putRecord      = "com.atproto.repo.putRecord"
+	uploadBlob     = "com.atproto.repo.uploadBlob"
+)
+
+// call is one call of a method. It is made with net/http and not with indigo's atclient, which keeps the headers of
+// refusals to itself (when to ask again is in them), sends files without their length, and renews sessions behind the
+// back of whoever shares them between replicas.
+type call struct {
+	host   string // URL of the server, without a path
+	method string
+	token  string     // "": as a stranger
+	query  url.Values // of a query
+	in     any        // of a procedure, as JSON; nil: nothing
+	file   *file      // of a procedure, in place of in
+	isRead bool       // a query: GET
+}
+
+// file is bytes to upload. open may be called again, if a call has to be.
+type file struct {
+	open        func(context.Context) (io.ReadCloser, error)
+	size        int64
+	contentType string
+}
+
+// refusal is an answer that is no success, or no answer at all.
+type refusal struct {
+	status  int // 0: none came
+	name    string
+	message string
+	body    json.RawMessage // what was said; nil: nothing, or no JSON
+	// again is when the server wants to be asked again; zero: it does not say.
+	again time.Time
+	// sent: the server may have got the request.
+	sent  bool
+	cause error // of no answer
+}
+
+// Error is for logs: it holds no token, and what the server said.
+func (r *refusal) Error() string {
+	if r.cause != nil {
+		return r.cause.Error()
+	}
+	return fmt.Sprintf("%d %s: %s", r.status, r.name, r.message)
+}
+
+// Unwrap gives the cause.
+func (r *refusal) Unwrap() error { return r.cause }
+
+// do makes a call. The error is a *refusal.
+func (s *service) do(ctx context.Context, c call, out any) error {
+	// The HTTP client may say that it failed before or after the request was sent. Only what has a connection was sent.
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	req, err := c.request(traced)
+	if err != nil {
+		return &refusal{cause: err}
+	}
+	resp, err := s.xrpc.Do(req)
+	if err != nil {
+		return &refusal{sent: connected.Load(), cause: err}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return s.refused(resp, answer)
+	}
+	if err != nil {
+		return &refusal{sent: true, cause: err}
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return &refusal{sent: true, cause: fmt.Errorf("the answer to %s is not what it should be: %w", c.method, err)}
+	}
+	return nil
+}
+
+func (c call) request(ctx context.Context) (*http.Request, error) {
+	verb, address := http.MethodPost, c.host+"/xrpc/"+c.method
+	if c.isRead {
+		verb, address = http.MethodGet, address+"?"+c.query.Encode()
+	}
+	var body io.Reader
+	contentType := ""
+	switch {
+	case c.file != nil:
+		opened, err := c.file.open(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("open a medium: %w", err)
+		}
+		body, contentType = opened, c.file.contentType // the HTTP client closes it
+	case c.in != nil:
+		encoded, err := json.Marshal(c.in)
+		if err != nil {
+			return nil, err
+		}
+		body, contentType = bytes.NewReader(encoded), "application/json"
+	}
+	req, err := http.NewRequestWithContext(ctx, verb, address, body)
+	if err != nil {
+		return nil, err
+	}
+	if c.file != nil {
+		req.ContentLength = c.file.size
+	}
+	req.Header.Set("Accept", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return req, nil
+}
+
+// refused reads an answer that is no success.
+func (s *service) refused(resp *http.Response, answer []byte) *refusal {
+	r := &refusal{status: resp.StatusCode, sent: true}
+	var said struct{ Error, Message string }
+	if json.Unmarshal(answer, &said) == nil {
+		r.name, r.message = said.Error, strings.ToValidUTF8(said.Message, "�")
+		r.body, _ = json.Marshal(map[string]string{"error": said.Error, "message": said.Message}) // nothing else it may hold
+	}
+	if resp.StatusCode == http.StatusTooManyRequests || r.name == "RateLimitExceeded" {
+		r.again = askAgain(resp.Header, s.clock.Now())
+	}
+	return r
+}
+
+const (
+	// longestWait is a day: the longest window of the limits that are published.
+	longestWait = 24 * time.Hour
+	// usualWait is for who says no more than "slow down".
+	usualWait = time.Minute
+)
+
+// askAgain is when a server that has said "slow down" wants to be asked again. RateLimit-Reset is in seconds since 1970
+// here, unlike elsewhere; newer servers have Retry-After too. What makes no sense is not heeded: a post must not wait
+// for years because of a header.
+func askAgain(h http.Header, now time.Time) time.Time {
+	sensible := func(t time.Time) bool { return t.After(now) && t.Before(now.Add(longestWait+time.Minute)) }
+	if n, err := strconv.ParseInt(h.Get("RateLimit-Reset"), 10, 64); err == nil && sensible(time.Unix(n, 0)) {
+		return time.Unix(n, 0)
+	}
+	if n, err := strconv.ParseInt(h.Get("Retry-After"), 10, 32); err == nil {
+		if t := now.Add(time.Duration(n) * time.Second); sensible(t) {
+			return t
+		}
+	}
+	return now.Add(usualWait)
+}
+
+// A verdict is what a refusal means for whoever wants something. It goes by the name of the error: an expired token
+// comes with status 400, and so does a text that is too long.
+type verdict int
+
+const (
+	noRefusal verdict = iota
+	saysNo            // for good
+	strange           // it does not take the token, or does not have the account any more
+	slowDown
+	away // it did not answer, or not as this protocol has it
+)
+
+// verdicts are those of the errors that mean something else than no.
+var verdicts = map[string]verdict{
+	"ExpiredToken": strange, "InvalidToken": strange, "AuthMissing": strange, "AuthenticationRequired": strange,
+	"AuthRequired": strange, "BadJwtAudience": strange, "BadJwt": strange, "AuthFactorTokenRequired": strange,
+	"AccountNotFound": strange, "RepoNotFound": strange,
+	"AccountTakedown": strange, "RepoTakendown": strange, "AccountSuspended": strange, "RepoSuspended": strange,
+	"AccountDeactivated": strange, "RepoDeactivated": strange,
+
+	"RateLimitExceeded": slowDown,
+
+	"InternalServerError": away, "UpstreamFailure": away, "UpstreamTimeout": away, "NotEnoughResources": away,
+	"HandleResolutionFailed": away,
+}
+
+// judge says what an error of do means.
+func judge(err error) verdict {
+	var r *refusal
+	if err == nil {
+		return noRefusal
+	}
+	if !errors.As(err, &r) {
+		return away
+	}
+	if v, ok := verdicts[r.name]; ok {
+		return v
+	}
+	switch {
+	case r.status == http.StatusTooManyRequests:
+		return slowDown
+	case r.status == http.StatusUnauthorized:
+		return strange
+	case r.status >= 400 && r.status < 500 && r.name != "" && r.status != http.StatusRequestTimeout:
+		return saysNo
+	case r.status == http.StatusRequestEntityTooLarge: // said by a proxy in front of the server, which names nothing
+		return saysNo
+	}
+	return away
+}
+
+// named tells whether an error has one of these names.
+func named(err error, names ...string) bool {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return false
+	}
+	for _, name := range names {
+		if r.name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,235 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pds runs a real server of the AT Protocol for tests of Bluesky: the reference implementation from npm, with a
+// directory of identities of its own, on loopback. hack/pds/build.sh installs it.
+package pds
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Server is a PDS that runs.
+type Server struct {
+	URL    string `json:"url"`    // of the PDS
+	PLCURL string `json:"plcUrl"` // of the directory
+
+	AdminPassword string `json:"adminPassword"`
+	JWTSecret     string `json:"jwtSecret"`
+
+	process  *exec.Cmd
+	lifeline io.Closer
+}
+
+// Options say what is to be found again after a server was killed. The zero value is a server of its own.
+type Options struct {
+	PLCURL string // a directory that runs already
+	Port   string
+	Data   string // folder
+}
+
+// Start starts a server, and returns when it answers.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	home, err := home()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(home, ".stamp")); err != nil {
+		return nil, fmt.Errorf("there is no PDS in %s: run hack/pds/build.sh first (make test does)", home)
+	}
+	s := &Server{process: exec.CommandContext(ctx, "node", "serve.mjs")}
+	s.process.Dir = home
+	s.process.Env = append(os.Environ(), "LOG_ENABLED=false", "NODE_ENV=test",
+		"PDS_PLC_URL="+o.PLCURL, "PDS_PORT="+o.Port, "PDS_DATA="+o.Data)
+	var complaints bytes.Buffer
+	s.process.Stderr = &complaints
+	// It ends when this end of the pipe is closed, by Stop or by the end of the test's process, however that comes about.
+	lifeline, err := s.process.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.lifeline = lifeline
+	out, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.process.Start(); err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if json.Unmarshal(lines.Bytes(), s) == nil && s.URL != "" {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return s, nil
+		}
+	}
+	s.Kill()
+	return nil, fmt.Errorf("the PDS did not start: %s", &complaints)
+}
+
+// home is where the server is installed, below the root of the module that a test runs in.
+func home() (string, error) {
+	folder, err := os.Getwd()
+	for err == nil {
+		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
+			return filepath.Join(folder, "bin", "pds"), nil
+		}
+		if folder == filepath.Dir(folder) {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		folder = filepath.Dir(folder)
+	}
+	return "", err
+}
+
+// Stop ends the server.
+func (s *Server) Stop() {
+	_ = s.lifeline.Close()
+	_ = s.process.Wait()
+}
+
+// Kill ends it at once, as a crash does.
+func (s *Server) Kill() {
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+}
+
+// Account is one of the server's.
+type Account struct {
+	Handle, DID, Password, AppPassword string
+
+	server *Server
+	token  string // of a session with the account's own password
+}
+
+var accounts atomic.Int64
+
+// NewAccount makes an account with an app password.
+func (s *Server) NewAccount(ctx context.Context) (*Account, error) {
+	n := accounts.Add(1)
+	a := &Account{Handle: fmt.Sprintf("user%d.test", n), Password: fmt.Sprintf("main-password-%d", n), server: s}
+	var session struct{ DID, AccessJWT string }
+	err := s.Call(ctx, "com.atproto.server.createAccount", "", map[string]any{
+		"email": fmt.Sprintf("user%d@example.com", n), "handle": a.Handle, "password": a.Password,
+	}, &session)
+	if err != nil {
+		return nil, err
+	}
+	a.DID, a.token = session.DID, session.AccessJWT
+	a.AppPassword, err = a.NewAppPassword(ctx, "first")
+	return a, err
+}
+
+// NewAppPassword makes another app password.
+func (a *Account) NewAppPassword(ctx context.Context, name string) (string, error) {
+	var made struct{ Password string }
+	err := a.Call(ctx, "com.atproto.server.createAppPassword", map[string]any{"name": name}, &made)
+	return made.Password, err
+}
+
+// Call calls a method as the account's owner.
+func (a *Account) Call(ctx context.Context, method string, in, out any) error {
+	return a.server.Call(ctx, method, "Bearer "+a.token, in, out)
+}
+
+// TakeDown has the server's administrator take an account down.
+func (a *Account) TakeDown(ctx context.Context) error {
+	admin := "Basic " + base64.StdEncoding.EncodeToString([]byte("admin:"+a.server.AdminPassword))
+	return a.server.Call(ctx, "com.atproto.admin.updateSubjectStatus", admin, map[string]any{
+		"subject":  map[string]any{"$type": "com.atproto.admin.defs#repoRef", "did": a.DID},
+		"takedown": map[string]any{"applied": true},
+	}, nil)
+}
+
+// Record is a record of a repository.
+type Record struct {
+	URI, CID string
+	Value    json.RawMessage
+}
+
+// Posts returns the account's posts, the newest first.
+func (a *Account) Posts(ctx context.Context) ([]Record, error) {
+	var list struct{ Records []Record }
+	err := a.server.Get(ctx, "com.atproto.repo.listRecords",
+		url.Values{"repo": {a.DID}, "collection": {"app.bsky.feed.post"}, "limit": {"100"}}, &list)
+	return list.Records, err
+}
+
+// ExpiredToken makes a token of the server's that has expired: signed with the secret that the server has in tests.
+// scope is com.atproto.appPass of an access token, and com.atproto.refresh of a refresh token.
+func (a *Account) ExpiredToken(scope, typ string) string {
+	encode := func(v any) string {
+		text, _ := json.Marshal(v) // of strings and numbers
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	audience := "did:web:localhost"
+	signed := encode(map[string]any{"alg": "HS256", "typ": typ}) + "." + encode(map[string]any{
+		"scope": scope, "sub": a.DID, "aud": audience, "jti": "expired",
+		"iat": time.Now().Add(-3 * time.Hour).Unix(), "exp": time.Now().Add(-time.Hour).Unix(),
+	})
+	mac := hmac.New(sha256.New, []byte(a.server.JWTSecret))
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Get calls a query.
+func (s *Server) Get(ctx context.Context, method string, params url.Values, out any) error {
+	return s.do(ctx, http.MethodGet, method+"?"+params.Encode(), "", nil, out)
+}
+
+// Call calls a procedure.
+func (s *Server) Call(ctx context.Context, method, authorization string, in, out any) error {
+	return s.do(ctx, http.MethodPost, method, authorization, in, out)
+}
+
+func (s *Server) do(ctx context.Context, verb, path, authorization string, in, out any) error {
+	var body bytes.Buffer
+	if in != nil {
+		if err := json.NewEncoder(&body).Encode(in); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, verb, s.URL+"/xrpc/"+path, &body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s %s", strings.SplitN(path, "?", 2)[0], resp.Status, answer)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
