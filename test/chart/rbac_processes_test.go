@@ -34,6 +34,7 @@ const (
 	controllerAccount = "letmepost-controller"
 	apiAccount        = "letmepost-api-live" // the test API's has the same permissions, and Leases of its own
 	releaseAccount    = "letmepost-release"
+	vaultAccount      = "letmepost-vault"
 )
 
 // started counts the processes, so that each has a log of its own.

@@ -10,7 +10,9 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -73,6 +75,31 @@ var _ = Describe("The processes, with the chart's rules", func() {
 	It("do not collide when the release's namespace is one of watchNamespaces", func(ctx SpecContext) {
 		install(ctx, renderRules(ctx, settings{"watchNamespaces": []string{systemNamespace}}))
 	})
+
+	It("may make the vault's Secret before an install, never touch one that is there, and do nothing else", func(ctx SpecContext) {
+		org, other := newOrganization(ctx), newOrganization(ctx)
+		install(ctx, renderHooks(ctx, settings{}))
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: "letmepost-vault"}}
+		DeferCleanup(func(ctx context.Context) { Expect(admin.Delete(ctx, secret)).To(Succeed()) })
+		since := auditEnd()
+		var made map[string][]byte
+		for _, said := range []string{"made the Secret " + systemNamespace + "/letmepost-vault", "is left alone"} {
+			process := start(ctx, "api", vaultAccount, "vault", "init", "--secret", secret.Name, "--namespace", systemNamespace)
+			Eventually(ctx, process.Done()).Should(BeClosed())
+			Expect(process.Tail(1)).To(ContainSubstring(said), process.Tail(20))
+			Expect(admin.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(Succeed())
+			if made == nil {
+				made = secret.Data
+			}
+			Expect(secret.Data).To(And(HaveKey("keyset.json"), Equal(made)))
+		}
+		uses, forbidden := asked(vaultAccount, since)
+		Expect(forbidden).To(BeEmpty(), "a missing permission")
+		for _, where := range places(org, other) {
+			Expect(permissions(ctx, account(vaultAccount), allResources(), where)).To(Equal(deserved(uses, where, false)),
+				"what it may do, and what it has done, on %v", where)
+		}
+	}, SpecTimeout(2*patience))
 
 	DescribeTable("may do at an uninstall what `controller release` does, and nothing else", func(ctx SpecContext, everywhere bool) {
 		org, other := newOrganization(ctx), newOrganization(ctx)

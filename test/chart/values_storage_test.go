@@ -21,7 +21,48 @@ func databaseEnv(secret, key string) map[string]any {
 	return fromSecret("LMP_DATABASE_URL", secret, key)
 }
 
+// keysetVolume is the keyset's Secret in a pod, without which the pod starts, too.
+func keysetVolume(secret string) map[string]any {
+	return map[string]any{"name": "vault", "secret": map[string]any{"secretName": secret, "defaultMode": 0o440, "optional": true}}
+}
+
+var (
+	keysetMount = map[string]any{"name": "vault", "mountPath": "/etc/letmepost/vault", "readOnly": true}
+	keysetArg   = "--vault-keyset=/etc/letmepost/vault/keyset.json"
+)
+
 var storageCases = []valueCase{
+	{
+		"by default the vault's keyset is made before the first pod, once, by who may create Secrets and nothing else; the live API alone has it",
+		settings{},
+		all(
+			is(vaultJob, "metadata annotations helm.sh/hook", "pre-install,pre-upgrade"),
+			is(vaultJob, container+" args", []any{"vault", "init", "--secret=letmepost-vault", "--namespace=letmepost-system", "--timeout=200s"}),
+			is(vaultJob, container+" image", "letmepost/api:"+appVersion),
+			is("Role/letmepost-vault", "rules", []any{map[string]any{
+				"apiGroups": []any{""}, "resources": []any{"secrets"}, "verbs": []any{"create"},
+			}}),
+			is("Role/letmepost-vault", "metadata annotations helm.sh/hook-delete-policy", "before-hook-creation,hook-succeeded"),
+			has(liveAPI, args, keysetArg), has(liveAPI, mounts, keysetMount), has(liveAPI, volumes, keysetVolume("letmepost-vault")),
+			hasNot(testAPI, args, keysetArg), hasNot(testAPI, mounts, keysetMount), hasNot(testAPI, volumes, keysetVolume("letmepost-vault")),
+			absent("Secret/letmepost-vault"), // a template would make another one with each rendering
+		),
+	},
+	{
+		"vault.existingSecret: it is somebody else's, and nothing is made",
+		settings{"vault.existingSecret": "keys"},
+		all(has(liveAPI, volumes, keysetVolume("keys")), has(liveAPI, args, keysetArg), absent(vaultJob, "Role/letmepost-vault")),
+	},
+	{
+		"vault.create off: it is made by hand, under the name that it has otherwise",
+		settings{"vault.create": false},
+		all(has(liveAPI, volumes, keysetVolume("letmepost-vault")), absent(vaultJob, "Role/letmepost-vault")),
+	},
+	{
+		"without a live API there is nothing to seal",
+		settings{"api.live.enabled": false},
+		absent(vaultJob, "Role/letmepost-vault"),
+	},
 	{
 		"by default: SQLite, a volume for each environment that outlives the release, and one replica that ends before the next begins",
 		settings{},

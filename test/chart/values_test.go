@@ -22,6 +22,7 @@ const (
 	liveAPI      = "Deployment/letmepost-api-live"
 	testAPI      = "Deployment/letmepost-api-test"
 	releaseJob   = "Job/letmepost-release"
+	vaultJob     = "Job/letmepost-vault"
 	pod          = "spec template spec"
 	container    = "spec template spec containers 0"
 	args         = "spec template spec containers 0 args"

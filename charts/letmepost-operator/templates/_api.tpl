@@ -62,6 +62,9 @@ next one begins.
 {{- if or (include "letmepost.tlsSecret" $) (index $api $environment).publicURL }}
 - {{ printf "--public-url=%s" (include "letmepost.baseURL" .) | quote }}
 {{- end }}
+{{- if eq $environment "live" }}
+- --vault-keyset=/etc/letmepost/vault/keyset.json
+{{- end }}
 {{- include "letmepost.traceArgs" $ }}
 {{- with $api.extraArgs }}
 {{ toYaml . }}
@@ -123,12 +126,23 @@ Environment variables of an environment's API: what must not show in the list of
     secretName: {{ . | quote }}
     defaultMode: 0440
 {{- end }}
+{{- if eq $environment "live" }}
+- name: vault
+  secret:
+    secretName: {{ include "letmepost.vault.secret" $ | quote }}
+    defaultMode: 0440
+    # Without it the API runs, and says what is missing: reading must not wait for a Secret.
+    optional: true
+{{- end }}
 {{- with $.Values.api.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
+{{/* Call with (list . "live"). */}}
 {{- define "letmepost.api.volumeMounts" -}}
+{{- $environment := index . 1 -}}
+{{- with index . 0 -}}
 - name: tmp
   mountPath: /tmp
 {{- if include "letmepost.singleVolume" . }}
@@ -144,7 +158,13 @@ Environment variables of an environment's API: what must not show in the list of
   mountPath: /etc/letmepost/tls
   readOnly: true
 {{- end }}
+{{- if eq $environment "live" }}
+- name: vault
+  mountPath: /etc/letmepost/vault
+  readOnly: true
+{{- end }}
 {{- with .Values.api.extraVolumeMounts }}
 {{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -69,6 +69,16 @@ app.kubernetes.io/component: controller
 {{- if .Values.tls.certManager.enabled }}{{ include "letmepost.prefix" . }}-api-tls{{ else }}{{ .Values.tls.existingSecret }}{{ end }}
 {{- end }}
 
+{{/* The Secret with the vault's keyset. */}}
+{{- define "letmepost.vault.secret" -}}
+{{ .Values.vault.existingSecret | default (printf "%s-vault" (include "letmepost.prefix" .)) }}
+{{- end }}
+
+{{/* "true" if the chart makes that Secret. */}}
+{{- define "letmepost.vault.made" -}}
+{{- if and .Values.api.live.enabled .Values.vault.create (not .Values.vault.existingSecret) }}true{{ end }}
+{{- end }}
+
 {{/*
 Where callers inside and outside of the cluster find an environment's API: LMP_BASE_URL of minted Secrets. A name in
 the cluster ends with "svc": the resolver of every pod adds the cluster's domain, whatever that is.

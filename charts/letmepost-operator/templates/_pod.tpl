@@ -103,6 +103,14 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* Annotations of what exists only before the first pod of an install or an upgrade. Call with the weight. */}}
+{{- define "letmepost.vault.hook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+# What failed stays until the next time, so that somebody can look at it.
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{/* Annotations of what exists only at the end of `helm uninstall`. Call with the weight. */}}
 {{- define "letmepost.hook" -}}
 helm.sh/hook: post-delete
