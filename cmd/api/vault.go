@@ -61,7 +61,7 @@ func (f *vaultFlags) check() error {
 // keyset is compared with the database first. In the test environment no account has secrets, and no keyset is missed.
 func (p *publishing) newVault(o options, registry prometheus.Registerer, logger *slog.Logger) (err error) {
 	if o.environment == key.Test && o.vault.keyset == "" {
-		registry, logger = prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+		logger = slog.New(slog.DiscardHandler)
 	}
 	if p.vault, err = vault.New(vault.Options{
 		Path: o.vault.keyset, KMS: o.vault.kms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,

@@ -24,8 +24,10 @@ var everything = with(postgres, with(public, settings{
 // apiserver thinks so too is for `make e2e` to say.
 func TestPodsAreRestricted(t *testing.T) {
 	t.Parallel()
-	accounts := map[string]string{controller: "letmepost-controller", liveAPI: "letmepost-api-live", testAPI: "letmepost-api-test",
-		releaseJob: "letmepost-release", vaultJob: "letmepost-vault"}
+	accounts := map[string]string{
+		controller: "letmepost-controller", liveAPI: "letmepost-api-live", testAPI: "letmepost-api-test",
+		releaseJob: "letmepost-release", vaultJob: "letmepost-vault",
+	}
 	for reason, s := range map[string]settings{"by default": {}, "with everything": everything, "without a user": {"runAsUser": nil}} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
