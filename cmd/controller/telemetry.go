@@ -38,6 +38,10 @@ func (o *options) startTraces(ctx context.Context, logger logr.Logger) (*tracing
 
 // newAudit makes the audit log. It is a logger of its own with a level of its own: what happens to keys is written at
 // every --log-level. The name tells its lines from the log's, which go to the same stream.
+//
+// Nothing but Info is written to it. The level is that low because above it controller-runtime drops lines: beyond a
+// hundred of one message in a second, 99 of 100, which is what a log of errors wants and an audit log must not have.
 func newAudit(stderr io.Writer) logr.Logger {
-	return zap.New(zap.JSONEncoder(), zap.Level(zapcore.InfoLevel), zap.WriteTo(stderr)).WithName("audit")
+	const unsampled = zapcore.Level(-2)
+	return zap.New(zap.JSONEncoder(), zap.Level(unsampled), zap.WriteTo(stderr)).WithName("audit")
 }

@@ -5,6 +5,8 @@ package controller_test
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -105,5 +107,24 @@ var _ = Describe("Many keys", func() {
 		second := mintKey(ctx, again, named(k.Name))
 		Expect(second.Status.OrganizationID).To(And(Equal(string(again.UID)), Not(Equal(k.Status.OrganizationID))))
 		Expect(second.Status.Hash).NotTo(Equal(k.Status.Hash))
+	})
+
+	It("that are deleted, of one organization, hold up nobody else's, not even when the controller starts", func(ctx SpecContext) {
+		theirs, ours := newOrg(ctx), newOrg(ctx)
+		if theirs.Name > ours.Name { // the apiserver lists by name, and theirs are to come first
+			theirs, ours = ours, theirs
+		}
+		for _, k := range createCrowd(ctx, theirs) {
+			awaitReason(ctx, k, v1alpha1.ReasonActive)
+		}
+		mine := mintKey(ctx, ours)
+		op.stop()
+		Expect(admin.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, inNamespace(theirs))).To(Succeed())
+		Expect(admin.Delete(ctx, mine)).To(Succeed())
+		op = startOperator()
+		awaitGone(ctx, mine)
+		before := slices.Index(op.wire.named(http.MethodPatch, "/apikeys/"), mine.Name)
+		Expect(before).To(And(BeNumerically(">=", 0), BeNumerically("<", crowd/2)), "of theirs, as many as are worked on at once")
+		Eventually(ctx, func() int { return len(op.wire.named(http.MethodPatch, "/apikeys/")) }).Should(BeNumerically(">", crowd))
 	})
 })

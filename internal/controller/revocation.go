@@ -109,7 +109,9 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		For(&v1alpha1.ApiKey{}, builder.WithPredicates(beingDeleted)).
 		Watches(&v1alpha1.ApiKey{}, handler.Funcs{DeleteFunc: r.gone}).
 		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: revocationsAtOnce, RateLimiter: retries()}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: revocationsAtOnce, RateLimiter: retries(), NewQueue: newTurns,
+		}).
 		Complete(traced(opts.Tracer, "revocation", r))
 }
 

@@ -15,20 +15,26 @@ import (
 )
 
 // turns is a queue in which namespaces take turns: the more of its keys wait, the later comes the next one. Whoever
-// creates ten thousand keys at once waits for them, and nobody else does. In a queue by time alone, a key of another
-// organization would be minted after all of them.
+// creates or deletes ten thousand keys at once waits for them, and nobody else does. In a queue by time alone, a key of
+// another organization would be minted, or be gone, after all of them.
 type turns struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
 
 	mu      sync.Mutex
-	waiting map[string]map[reconcile.Request]struct{} // by namespace
+	waiting map[lane]map[reconcile.Request]struct{}
+}
+
+// lane is where a namespace's keys wait for each other. What has been looked at in vain, what the sweep brings and what
+// a controller finds when it starts waits behind all else (handler.LowPriority), in turns of its own.
+type lane struct {
+	namespace string
+	low       bool
 }
 
 const (
 	// An app's deployment brings a few keys at once, and is not to wait for that.
 	perTurn = 4 // keys of a namespace that wait side by side with those of any other
-	// lastTurn is still before what has been looked at in vain, and before the sweep: these have handler.LowPriority,
-	// which is -100.
+	// lastTurn is still before what has handler.LowPriority, which is -100.
 	lastTurn = 90
 )
 
@@ -36,30 +42,32 @@ const (
 func newTurns(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) keyQueue {
 	return &turns{
 		PriorityQueue: priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) { o.RateLimiter = limiter }),
-		waiting:       map[string]map[reconcile.Request]struct{}{},
+		waiting:       map[lane]map[reconcile.Request]struct{}{},
 	}
 }
 
-// AddWithOpts adds requests, each at its namespace's turn. Those of a low priority stay where they are.
+// AddWithOpts adds requests, each at its namespace's turn.
 func (q *turns) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.Request) {
 	for _, r := range requests {
-		own := o
-		if ptr.Deref(o.Priority, 0) > handler.LowPriority {
-			own.Priority = ptr.To(-q.turnOf(r))
+		own, first := o, 0
+		low := ptr.Deref(o.Priority, 0) <= handler.LowPriority
+		if low {
+			first = *o.Priority
 		}
+		own.Priority = ptr.To(first - q.turnOf(r, low))
 		q.PriorityQueue.AddWithOpts(own, r)
 	}
 }
 
 // turnOf counts a request among those that wait, and says how many turns it has to wait for. One that is added again is
 // counted once, and the queue keeps the higher of its two priorities.
-func (q *turns) turnOf(r reconcile.Request) int {
+func (q *turns) turnOf(r reconcile.Request, low bool) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	its := q.waiting[r.Namespace]
+	its := q.waiting[lane{r.Namespace, low}]
 	if its == nil {
 		its = map[reconcile.Request]struct{}{}
-		q.waiting[r.Namespace] = its
+		q.waiting[lane{r.Namespace, low}] = its
 	}
 	its[r] = struct{}{}
 	return min((len(its)-1)/perTurn, lastTurn)
@@ -71,9 +79,12 @@ func (q *turns) GetWithPriority() (r reconcile.Request, priority int, shutdown b
 	r, priority, shutdown = q.PriorityQueue.GetWithPriority()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.waiting[r.Namespace], r)
-	if len(q.waiting[r.Namespace]) == 0 {
-		delete(q.waiting, r.Namespace)
+	for _, low := range []bool{false, true} {
+		l := lane{r.Namespace, low}
+		delete(q.waiting[l], r)
+		if len(q.waiting[l]) == 0 {
+			delete(q.waiting, l)
+		}
 	}
 	return r, priority, shutdown
 }

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -42,5 +43,34 @@ func TestTurns(t *testing.T) {
 	}
 	if len(q.waiting) != 0 {
 		t.Errorf("nobody waits any more, and %d namespaces are said to", len(q.waiting))
+	}
+}
+
+// TestTurnsOfWhatCanWait: what a controller finds when it starts is worked off in turns as well, and after all else.
+func TestTurnsOfWhatCanWait(t *testing.T) {
+	q := newTurns("turns", retries()).(*turns)
+	t.Cleanup(q.ShutDown)
+	request := func(namespace string, i int) reconcile.Request {
+		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: fmt.Sprint("key-", i)}}
+	}
+	const many = 1000
+	found := priorityqueue.AddOpts{Priority: behind}
+	for i := range many {
+		q.AddWithOpts(found, request("crowd", i))
+	}
+	q.AddWithOpts(found, request("acme", 0))
+	q.Add(request("crowd", many)) // while theirs wait, which makes the next of them no later
+	q.Add(request("globex", 0))
+	var order []string
+	for range perTurn + 3 {
+		r, _, _ := q.GetWithPriority()
+		order = append(order, r.Namespace)
+		q.Done(r)
+	}
+	if !slices.Contains(order, "acme") {
+		t.Errorf("acme's key comes after %v", order)
+	}
+	if !slices.Equal(order[:2], []string{"crowd", "globex"}) {
+		t.Errorf("what has just happened comes first, and not %v", order)
 	}
 }

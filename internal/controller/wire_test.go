@@ -159,6 +159,18 @@ func (w *wire) count(method, path string) int {
 	return n
 }
 
+// named are the objects of the requests with a method and a kind of path, such as /apikeys/, in their order.
+func (w *wire) named(method, kind string) (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.calls {
+		if _, name, found := strings.Cut(c.path, kind); found && c.method == method && !strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Ends of paths.
 func secretPath(namespace, name string) string {
 	return "/namespaces/" + namespace + "/secrets/" + name

@@ -4,13 +4,16 @@
 package integration_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/sync/errgroup"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -103,4 +106,54 @@ var _ = Describe("A deletion, while another organization's do not end", func() {
 			return len(left.Items)
 		}, 2*patience, time.Second).Should(BeZero(), "none is left")
 	}, SpecTimeout(8*patience))
+
+	// The policy letmepost-revocation-guard refuses such keys. These are from before it, or of a cluster without it.
+	It("is as fast as ever: their keys list the finalizer 200 times each, and they all go, also when the controller is restarted", func(ctx SpecContext) {
+		const mine = 15
+		ownPlane(ctx)
+		controller := startController(ctx)
+		startAPI(ctx, "live")
+		startAPI(ctx, "live")
+		theirs, ours := newNamespace(ctx), newNamespace(ctx)
+		for i := range mine {
+			for _, round := range []string{"alone", "beside", "amid"} {
+				mint(ctx, ours, fmt.Sprintf("%s-%02d", round, i))
+			}
+		}
+		makeKeys(ctx, theirs, func(k *v1alpha1.ApiKey) {
+			k.Finalizers = slices.Repeat([]string{v1alpha1.FinalizerRevocation}, 200)
+		})
+		alone := deleteAll(ctx, ours, "alone", mine)
+
+		By("deleting theirs while no controller runs: they fill both Leases")
+		controller.end()
+		Expect(admin.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, client.InNamespace(theirs))).To(Succeed())
+		Eventually(ctx, namedOnLeases, patience, interval).Should(HaveEach(revocation.MaxNamed))
+		controller = startController(ctx)
+		beside := deleteAll(ctx, ours, "beside", mine)
+
+		By("and restarting it while they go")
+		controller.end()
+		startController(ctx)
+		amid := deleteAll(ctx, ours, "amid", mine)
+		AddReportEntry("the slowest alone, beside, and after a restart", fmt.Sprint(alone, ", ", beside, ", ", amid))
+		// As fast as ever but for a controller that has started just now, and far less than a Lease lasts.
+		Expect(max(beside, amid)).To(BeNumerically("<", max(4*time.Second, 5*alone)))
+		Eventually(ctx, func() int {
+			left := &v1alpha1.ApiKeyList{}
+			Expect(admin.List(ctx, left, client.InNamespace(theirs))).To(Succeed())
+			return len(left.Items)
+		}, 2*patience, interval).Should(BeZero(), "none is left")
+	}, SpecTimeout(8*patience))
 })
+
+// namedOnLeases are the numbers of keys that the replicas name on their Leases.
+func namedOnLeases(ctx context.Context) (counts []int) {
+	leases := &coordinationv1.LeaseList{}
+	Expect(admin.List(ctx, leases, client.InNamespace(systemNamespace), client.HasLabels{v1alpha1.LabelReplica})).To(Succeed())
+	for i := range leases.Items {
+		names := leases.Items[i].Annotations[v1alpha1.AnnotationRevoked]
+		counts = append(counts, len(strings.FieldsFunc(names, func(r rune) bool { return r == ',' })))
+	}
+	return counts
+}
