@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
@@ -39,6 +40,7 @@ type publishing struct {
 	limits      *limit.Callers
 	vault       *vault.Vault // it has a keyset or says that it has none
 	resealer    *publish.Resealer
+	connections *connection.Keeper // nil in the test environment, where nothing is kept of accounts
 }
 
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index. The error is that
@@ -67,16 +69,8 @@ func newPublishing(
 	if p.library, err = media.Open(ctx, o.mediaURL, o.maxMediaSize); err != nil {
 		return nil, errors.Join(fmt.Errorf("media: %w", err), p.store.Close())
 	}
-	// A test key must never reach a platform, whatever this server can do with it.
-	if o.environment == key.Test {
-		p.platforms = sandbox.OfAll(catalog.All, newID, clock.RealClock{})
-	}
-	p.publisher, err = publish.New(publish.Options{
-		Store: p.store, Media: p.library, Environment: o.environment, Platforms: p.platforms,
-		Clock: clock.RealClock{}, Logger: logger, Registerer: registry, Tracer: tracer,
-	})
-	if err == nil {
-		err = p.newVault(o, registry, logger)
+	if err = p.newVault(o, registry, logger); err == nil {
+		err = p.newPublisher(o, registry, tracer, logger)
 	}
 	if err == nil {
 		p.limits, err = limit.NewCallers(
@@ -87,6 +81,31 @@ func newPublishing(
 		return nil, errors.Join(err, p.library.Close(), p.store.Close())
 	}
 	return p, nil
+}
+
+// newPublisher makes what publishes, and what opens accounts for it. A test key must never reach a platform, whatever
+// this server can do with it, so in that environment there is nothing that opens any.
+func (p *publishing) newPublisher(
+	o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger,
+) (err error) {
+	publisher := publish.Options{
+		Store: p.store, Media: p.library, Environment: o.environment, Clock: clock.RealClock{},
+		Logger: logger, Registerer: registry, Tracer: tracer,
+	}
+	if o.environment == key.Test {
+		p.platforms = sandbox.OfAll(catalog.All, newID, clock.RealClock{})
+	} else {
+		if p.connections, err = connection.New(connection.Options{
+			Store: p.store, Vault: p.vault, Platforms: p.platforms, Clock: clock.RealClock{},
+			Logger: logger, Registerer: registry,
+		}); err != nil {
+			return err
+		}
+		publisher.Connections = p.connections
+	}
+	publisher.Platforms = p.platforms
+	p.publisher, err = publish.New(publisher)
+	return err
 }
 
 // ready tells whether the database has been reached and migrated, once, and takes writes: if it goes away later,
@@ -103,6 +122,9 @@ func (p *publishing) run(ctx context.Context) {
 	var ended sync.WaitGroup
 	ended.Go(func() { p.store.Run(life) })
 	ended.Go(func() { p.runVault(life) }) // what runs to its end may still have to open an account
+	if p.connections != nil {
+		ended.Go(func() { p.connections.Run(ctx) })
+	}
 	p.publisher.Run(ctx)
 	end()
 	ended.Wait()

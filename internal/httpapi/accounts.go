@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
@@ -32,13 +33,17 @@ type account struct {
 	Platform          platform.Name `json:"platform"`
 	PlatformAccountID string        `json:"platformAccountId" doc:"The platform's own id of the account, such as a DID."`
 	DisplayName       *string       `json:"displayName"`
-	TokenExpiresAt    *time.Time    `json:"tokenExpiresAt" doc:"When the connection ends unless it is renewed, which happens by itself; null: it does not end."`
-	CreatedAt         time.Time     `json:"createdAt"`
-	UpdatedAt         time.Time     `json:"updatedAt"`
+	TokenExpiresAt    *time.Time    `json:"tokenExpiresAt" doc:"When the connection ends unless somebody connects the account again; null: it is kept up by itself, and does not end."`
+	// State is no word of the reference's; see docs/accounts.md for what leads from one to another.
+	State     connection.State  `json:"state" doc:"Whether posts go out by it. expiring: connect it again before tokenExpiresAt. reconnect_required: connect it again; what is queued for it waits for that."`
+	Problem   *platform.Failure `json:"problem,omitempty" doc:"Why the account has to be connected again."`
+	CreatedAt time.Time         `json:"createdAt"`
+	UpdatedAt time.Time         `json:"updatedAt"`
 }
 
-// accountOf shows an account. Times that the database has are in UTC already.
-func accountOf(a store.Account) account {
+// accountOf shows an account as it is at a time. Times that the database has are in UTC already.
+func accountOf(a store.Account, now time.Time) account {
+	state, why := connection.StateOf(a, now)
 	return account{
 		ID:                a.ID,
 		ProfileID:         stringOrNull(a.ProfileID),
@@ -46,6 +51,8 @@ func accountOf(a store.Account) account {
 		PlatformAccountID: a.PlatformAccountID,
 		DisplayName:       stringOrNull(a.DisplayName),
 		TokenExpiresAt:    timeOrNull(a.TokenExpiresAt),
+		State:             state,
+		Problem:           why,
 		CreatedAt:         a.CreatedAt,
 		UpdatedAt:         a.UpdatedAt,
 	}
@@ -59,13 +66,20 @@ var errNotEnabled = &problem.Problem{
 	Remediation: "Try it on the test environment, with a test key.",
 }
 
+// errVault is the operator's to mend; the log says what is wrong. Reading goes on meanwhile.
+var errVault = &problem.Problem{
+	Kind: problem.Unavailable, Code: problem.CodeUnavailable, Rule: "vault.unusable",
+	Message:     "Accounts can't be connected at the moment: what opens them could not be kept.",
+	Remediation: "Tell whoever runs the server, and try again later.",
+}
+
 // listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page. Tokens
 // that have expired are listed too: the account is still connected, and is to be renewed.
 func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) {
 	var view *store.View
 	return endpoint.Listed[store.Account, account]{
 		Position: func(a store.Account) store.Position { return store.Position{At: a.CreatedAt, ID: a.ID} },
-		Show:     accountOf,
+		Show:     func(row store.Account) account { return accountOf(row, a.now()) },
 	}.Rows(r, func(query url.Values) (err error) {
 		view, err = a.viewOfQuery(r, query)
 		return err
@@ -79,7 +93,7 @@ func (a *API) getAccount(r *endpoint.Request) (account, error) {
 	if err != nil {
 		return account{}, posting.OrNotFound(err, posting.ErrNoAccount)
 	}
-	return accountOf(found), nil
+	return accountOf(found, a.now()), nil
 }
 
 // deleted is what is left of a thing that was deleted. It is a 200 with a body and no 204: the reference's SDK reads
@@ -114,10 +128,10 @@ type connectAccount struct {
 	ReturnTo  string  `json:"returnTo,omitempty" doc:"Where a browser goes in the end, for platforms that are connected in one."`
 }
 
-// connection tells how an account is connected: what to ask somebody for, by what words, and where it may be tried. A
-// client needs to know no platform to show the form. State says how far the platform lets accounts be connected at all;
+// begunConnection tells how an account is connected: what to ask somebody for, by what words, and where it may be
+// tried. A client needs to know no platform to show the form. State says how far the platform lets accounts be connected at all;
 // a client shows it before somebody looks for a password.
-type connection struct {
+type begunConnection struct {
 	Platform   platform.Name            `json:"platform"`
 	State      platform.ConnectionState `json:"state" enum:"stable,trial,pending"`
 	Descriptor platform.Descriptor      `json:"descriptor"`
@@ -125,13 +139,13 @@ type connection struct {
 
 // connectAccount begins a connection. Nothing is stored, so nothing is committed: the answer is all that an
 // Idempotency-Key has to keep. The caller is told of a wrong profile before the platform is asked for anything.
-func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection, error) {
+func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (begunConnection, error) {
 	to, err := a.connectable(r.Param())
 	if err != nil {
-		return connection{}, err
+		return begunConnection{}, err
 	}
 	if _, err := a.profileFor(r, in.ProfileID); err != nil {
-		return connection{}, err
+		return begunConnection{}, err
 	}
 	// What is no address has always been accepted and ignored; so it is until a platform needs one, and can refuse it.
 	// Where it is an address it is passed on only after that check, so that no platform sends a browser to anywhere else
@@ -139,9 +153,9 @@ func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (connection
 	returnTo, _ := platform.CheckReturnTo(in.ReturnTo)
 	begun, err := to.Connector.Begin(r.Context(), platform.ConnectionRequest{ReturnTo: returnTo})
 	if err != nil {
-		return connection{}, connectFailed(to.Name, err)
+		return begunConnection{}, connectFailed(to.Name, err)
 	}
-	return connection{to.Name, begun.State, begun.Descriptor}, nil
+	return begunConnection{to.Name, begun.State, begun.Descriptor}, nil
 }
 
 // connectable returns a platform that accounts can be connected of, by the name that a caller gave it. The catalog is
@@ -153,8 +167,12 @@ func (a *API) connectable(name string) (platform.Platform, error) {
 		return platform.Platform{}, posting.NoPlatform("platform")
 	}
 	p, _ := a.config.Platforms.Get(platform.Name(name))
-	if p.Connector == nil {
+	switch {
+	case p.Connector == nil:
 		return p, errNotEnabled
+	// Before the platform is asked for anything: what it gives could not be kept.
+	case a.config.Connections != nil && !a.config.Connections.Usable():
+		return p, errVault
 	}
 	return p, nil
 }
@@ -179,6 +197,7 @@ const connectWithin = 15 * time.Second
 type connected struct {
 	store.Account
 	created bool
+	at      time.Time
 }
 
 // completeConnection connects an account with the caller's credentials. The platform is asked before the commit point
@@ -210,19 +229,31 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	if err != nil {
 		return account{}, connectFailed(platform.Name(r.Param()), err)
 	}
-	// The credentials are not stored: no column has them.
 	now := a.now() // after the platform's answer: the connection is not older than that
 	put, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, connectedAnswer),
 		func(_ context.Context, tx *store.Tx) (connected, error) {
 			put, created, err := tx.PutAccount(store.Account{
 				// Of an account that is there already, id and creation time stay: see PutAccount.
 				ID: a.config.NewID(), ProfileID: profileID, Platform: platform.Name(r.Param()),
-				PlatformAccountID: c.PlatformAccountID, DisplayName: c.DisplayName, TokenExpiresAt: c.TokenExpiresAt,
-				CreatedAt: now, UpdatedAt: now,
+				PlatformAccountID: c.PlatformAccountID, DisplayName: c.DisplayName,
+				TokenExpiresAt: c.TokenExpiresAt, RefreshAt: c.RefreshAt, CreatedAt: now, UpdatedAt: now,
 			})
-			return connected{put, created}, err
+			if err == nil && a.config.Connections != nil {
+				err = a.keepSecrets(tx, put.ID, c.Secrets)
+			}
+			return connected{put, created, now}, err
 		})
-	return accountOf(put.Account), posting.OrNotFound(err, posting.ErrNoProfile)
+	return accountOf(put.Account, now), posting.OrNotFound(err, posting.ErrNoProfile)
+}
+
+// keepSecrets stores what opens an account, sealed as the account's. The credentials themselves are stored nowhere
+// else: of the body, an HMAC alone is kept.
+func (a *API) keepSecrets(tx *store.Tx, accountID string, secrets platform.Secrets) error {
+	sealed, err := a.config.Connections.Seal(tx.Organization(), accountID, secrets)
+	if err != nil {
+		return err
+	}
+	return tx.PutSecrets(accountID, sealed)
 }
 
 // connectedAnswer tells a new account (201) from one whose credentials were renewed (200): to connect again is how
@@ -230,9 +261,9 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 // Idempotency-Key is this status too, so a request that is sent again does not say that it was renewed.
 func connectedAnswer(c connected) (int, account) {
 	if c.created {
-		return http.StatusCreated, accountOf(c.Account)
+		return http.StatusCreated, accountOf(c.Account, c.at)
 	}
-	return http.StatusOK, accountOf(c.Account)
+	return http.StatusOK, accountOf(c.Account, c.at)
 }
 
 // checkFields tells which field is missing, or is none. The first one in order counts, so that the answer to one

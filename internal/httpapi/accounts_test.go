@@ -46,7 +46,7 @@ func TestConnectTwice(t *testing.T) {
 func TestWhatAConnectionNeeds(t *testing.T) {
 	f := newFixture(t, nil)
 	key := f.newKey(t)
-	begun := ok[connection](t, f, sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky", key: key, body: `{"returnTo":"https://example.com"}`})
+	begun := ok[begunConnection](t, f, sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky", key: key, body: `{"returnTo":"https://example.com"}`})
 	if begun.Platform != "bluesky" || begun.State != "stable" || begun.Descriptor.Kind != "credentials" || len(begun.Descriptor.Fields) == 0 {
 		t.Errorf("%+v", begun)
 	}

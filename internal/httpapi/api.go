@@ -26,6 +26,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
@@ -69,6 +70,8 @@ type Config struct {
 	Publisher *publish.Publisher // it runs beside the API: Create hands over what is left to record
 	// Platforms are this server's: accounts can be connected of those with a Connector. The others are not enabled.
 	Platforms platform.List
+	// Connections keep what opens accounts. Optional: without it nothing is kept, as in the sandbox.
+	Connections *connection.Keeper
 
 	// SessionToken takes the token of a session out of a request; "": there is none. Optional: without it, nobody is
 	// signed in.
@@ -127,6 +130,7 @@ func describe(routes []endpoint.Route) (json.RawMessage, error) {
 		reflect.TypeFor[platform.Name]():       catalog.All.Names(),
 		reflect.TypeFor[store.Status]():        postStatuses,
 		reflect.TypeFor[posting.BatchStatus](): batchStatuses,
+		reflect.TypeFor[connection.State]():    connectionStates,
 	}})
 }
 

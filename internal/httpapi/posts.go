@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -134,6 +135,8 @@ var (
 		store.Queued, store.Publishing, store.Published, store.Failed, store.Rejected, store.Canceled,
 	)
 	batchStatuses = texts(posting.BatchStatuses...)
+	// connectionStates stand beside them, as values of an enum.
+	connectionStates = texts(connection.States...)
 )
 
 // texts are values as the document and the query string have them.

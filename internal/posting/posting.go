@@ -144,7 +144,9 @@ func (p *Posting) publishNow(
 	outcomes := p.o.Publisher.Publish(detached, posts, attempts)
 	// What was stored is not read again: what became of the posts is known here before the database knows it.
 	for i, o := range outcomes {
-		posts[i].Status, posts[i].Receipt, posts[i].Failure = o.Status(), o.Receipt, o.Failure
+		if posts[i].Status, posts[i].Receipt = o.Status(), o.Receipt; posts[i].Status != store.Queued {
+			posts[i].Failure = o.Failure
+		}
 	}
 	b := Batch{Posts: posts}
 	// What is on a platform is written down even if it can't be told.
@@ -155,7 +157,7 @@ func (p *Posting) publishNow(
 	}
 	err = op.Finish(told, func(transaction func(context.Context) error) error {
 		return p.o.Publisher.Record(detached, outcomes, transaction)
-	}, func(tx *store.Tx) error { return tx.Finish(outcomes) })
+	}, func(tx *store.Tx) error { return p.o.Publisher.Finish(detached, tx, outcomes) })
 	return b, errors.Join(unanswered, err)
 }
 
@@ -172,7 +174,7 @@ func (p *Posting) resume(
 	running := func(post store.Post) bool { return post.Status == store.Publishing }
 	err = op.Await(ctx, func(ctx context.Context) (bool, error) {
 		// Not left to the upkeep: the caller waits, and the posts have to be over before they can be answered.
-		if err := p.o.Publisher.FailLost(ctx); err != nil {
+		if err := p.o.Publisher.SettleLost(ctx); err != nil {
 			return false, err
 		}
 		// Before the transaction: in it, reading would wait for a second connection while holding the first one, and with as

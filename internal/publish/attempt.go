@@ -41,7 +41,7 @@ func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []
 			if p.requests.isEnding() {
 				outcomes[i] = p.unsent(attempts[i])
 			} else {
-				outcomes[i] = p.attempt(ctx, post, attempts[i])
+				outcomes[i] = p.attempt(ctx, post, store.FirstTry(attempts[i]))
 			}
 			return nil
 		})
@@ -59,15 +59,15 @@ func (p *Publisher) unsent(a store.Attempt) store.Outcome {
 
 // attempt makes an attempt that is stored already, and returns how it ended. It stores nothing: the caller does that
 // together with what else it has to write.
-func (p *Publisher) attempt(ctx context.Context, post store.Post, a store.Attempt) store.Outcome {
+func (p *Publisher) attempt(ctx context.Context, post store.Post, t store.Try) store.Outcome {
 	ctx, span := tracing.Child(ctx, "publish attempt")
 	began := p.o.Clock.Now()
-	receipt, failure := p.send(ctx, post)
-	endSpan(span, post.Platform, failure)
-	a.FinishedAt = p.o.Clock.Now()
-	a.Failure = failure
-	p.metrics.published(post.Platform, failure, a.FinishedAt.Sub(began))
-	return store.Outcome{Attempt: a, Receipt: receipt, Failure: failure}
+	o := p.send(ctx, post, t)
+	endSpan(span, post.Platform, o.Failure)
+	o.Attempt = t.Attempt
+	o.Attempt.FinishedAt, o.Attempt.Failure = p.o.Clock.Now(), o.Failure
+	p.metrics.published(post.Platform, o.Failure, o.Attempt.FinishedAt.Sub(began))
+	return o
 }
 
 // endSpan ends the span of an attempt. It tells the outcome in the words of the metrics, so that one leads to the
@@ -86,85 +86,106 @@ func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 	span.End()
 }
 
-// send sends a post. Whatever goes wrong becomes a failure, which says whether the platform may have the post. It logs
-// what its author can't do anything about.
-func (p *Publisher) send(ctx context.Context, post store.Post) (receipt platform.Receipt, failure *platform.Failure) {
+// send sends a post, or asks what became of it. Whatever goes wrong becomes a failure, which says whether the platform
+// may have the post. It logs what its author can't do anything about.
+func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try) store.Outcome {
 	to := p.publisher(post.Platform)
 	if to == nil {
-		return receipt, notEnabled(post.Platform)
+		return store.Outcome{Failure: notEnabled(post.Platform)}
 	}
 	if post.Account == nil { // it was disconnected after the post was queued
-		return receipt, disconnected
+		return store.Outcome{Failure: disconnected}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
-	content, err := p.content(ctx, post)
+	pub, early := p.publication(ctx, post, t)
+	if early != nil {
+		return *early
+	}
+	outcome, err := guarded(func() (platform.Outcome, error) {
+		if asker := p.asker(post.Platform); t.Ask && asker != nil {
+			return asker.Ask(ctx, pub, t.Token)
+		}
+		return to.Publish(ctx, pub)
+	})
+	// An error and a value that is no outcome are the same mistake: in both cases nothing is known.
+	var o store.Outcome
 	if err == nil {
-		err = ctx.Err() // up to here it is certain that the platform has not got it
+		o, err = p.settle(post, t, outcome)
 	}
 	if err != nil {
-		p.o.Logger.Error("a post was not sent", "post", post.ID, "platform", post.Platform, "error", err)
-		return receipt, notSent
+		p.o.Logger.Error("a platform's part of this server has failed",
+			"post", post.ID, "platform", post.Platform, "error", err)
+		return p.unknown(post.Platform, t, failureOf(ctx, post.Platform), nil)
 	}
+	if o.Failure != nil && o.Failure.Code == platform.CodeAuthFailed && p.o.Connections != nil {
+		// Said to all who look at the account, also if the process is told to end.
+		p.o.Connections.Refused(context.WithoutCancel(ctx), pub.Credentials, *o.Failure)
+	}
+	return o
+}
 
-	outcome, err := guarded(ctx, to, platform.Publication{
-		PostID: post.ID,
+// failureOf says why nothing is known of an attempt: by ctx and not by its error. What a platform's client makes of the
+// end of its context is anybody's guess.
+func failureOf(ctx context.Context, name platform.Name) *platform.Failure {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return timedOut(name)
+	case ctx.Err() != nil:
+		return outcomeUnknown()
+	}
+	return mistake
+}
+
+// publication is a post as its platform gets it. early is not nil if it comes to nothing before the platform is asked:
+// then it is certain that an attempt at publishing has not got there, while one that asks still knows nothing.
+func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Try) (
+	pub platform.Publication, early *store.Outcome,
+) {
+	pub = platform.Publication{
+		PostID:      post.ID,
+		FirstSentAt: t.FirstSentAt,
 		To: platform.Account{
 			ID:                post.Account.ID,
 			Platform:          post.Account.Platform,
 			PlatformAccountID: post.Account.PlatformAccountID,
 		},
-		Content:     content,
 		Credentials: noCredentials{},
-	})
-	// An error and a value that is no outcome are the same mistake: in both cases nothing is known.
+	}
+	var failure *platform.Failure
+	var err error
+	if pub.Content, err = p.content(ctx, post); err == nil && p.o.Connections != nil {
+		pub.Credentials, failure, err = p.o.Connections.Open(ctx, post.Account.ID)
+	}
 	if err == nil {
-		if receipt, failure, err = stored(outcome); err == nil {
-			return receipt, failure
-		}
+		err = ctx.Err()
 	}
-	p.o.Logger.Error("a platform's part of this server has failed",
-		"post", post.ID, "platform", post.Platform, "error", err)
-	// By ctx and not by err: what a platform's client makes of the end of its context is anybody's guess.
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return receipt, timedOut(post.Platform)
-	case ctx.Err() != nil:
-		return receipt, outcomeUnknown()
+	case err != nil:
+		p.o.Logger.Error("a post was not sent", "post", post.ID, "platform", post.Platform, "error", err)
+		if t.Ask {
+			o := p.unknown(post.Platform, t, outcomeUnknown(), nil)
+			return pub, &o
+		}
+		return pub, &store.Outcome{Failure: notSent}
+	case failure != nil:
+		o := p.unopened(t, failure)
+		return pub, &o
 	}
-	return receipt, mistake
-}
-
-// stored is what is kept of an outcome: a receipt, or a failure. An error says that it is no outcome at all.
-//
-// All that is not published is told apart by its failure's code alone so far. When a post may be tried again, and what
-// to ask about one whose outcome is unknown, is not stored yet: nothing is tried or asked again by itself.
-func stored(o platform.Outcome) (platform.Receipt, *platform.Failure, error) {
-	switch o := o.(type) {
-	case platform.Published:
-		return o.Receipt, nil, nil
-	case platform.Rejected:
-		return platform.Receipt{}, &o.Failure, nil
-	case platform.NotTaken:
-		return platform.Receipt{}, &o.Failure, nil
-	case platform.OutcomeUnknown:
-		return platform.Receipt{}, &o.Failure, nil
-	default:
-		return platform.Receipt{}, nil, fmt.Errorf("there is no outcome of type %T", o)
-	}
+	return pub, nil
 }
 
 // guarded makes an error of a panic: one platform's mistake must not end the process, with everybody's attempts.
-func guarded(ctx context.Context, to platform.Publisher, p platform.Publication) (o platform.Outcome, err error) {
+func guarded(do func() (platform.Outcome, error)) (o platform.Outcome, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return to.Publish(ctx, p)
+	return do()
 }
 
-// noCredentials are the credentials of every account so far: the sandbox needs none, and nothing else is published to.
+// noCredentials are the credentials of every account of the sandbox, which needs none.
 type noCredentials struct{}
 
 // Get is platform.Credentials'.
@@ -217,7 +238,7 @@ type underway struct {
 	nudge    chan struct{} // some have gone; it holds one, so that nobody who leaves has to wait for the one who waits
 }
 
-// newUnderway begins with nobody: attempts of an earlier process are found in the database, by FailLost.
+// newUnderway begins with nobody: attempts of an earlier process are found in the database, by SettleLost.
 func newUnderway() underway {
 	return underway{attempts: map[string]struct{}{}, nudge: make(chan struct{}, 1)}
 }

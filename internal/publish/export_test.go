@@ -18,6 +18,13 @@ func (p *Publisher) HurryUpkeep(every time.Duration) {
 	p.pace.lost, p.pace.overdue, p.pace.purge = every, every, every
 }
 
+// HurryAsking makes the pauses short before a platform is asked, for all publishers, until the test ends.
+func HurryAsking(t interface{ Cleanup(func()) }, pause time.Duration) {
+	before := asking
+	asking.First, asking.Most = pause, pause
+	t.Cleanup(func() { asking = before })
+}
+
 // HurryEnd makes the end of Run wait that long for what is left to be written.
 func (p *Publisher) HurryEnd(grace time.Duration) { p.pace.recordingGrace = grace }
 

@@ -36,7 +36,7 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 		}, []string{"platform"}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lmp_posts_outcome_unknown_total",
-			Help: "Attempts of processes that died on the way, which this process has marked as failed.",
+			Help: "Attempts of processes that died on the way, which this process has ended.",
 		}),
 		overdue: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lmp_posts_overdue",

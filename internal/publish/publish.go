@@ -33,16 +33,27 @@ type Options struct {
 	// database does not know them, and would take them for left behind.
 	Environment key.Environment
 	// Platforms are those that posts may be for. Posts for one without a Publisher, or that is not listed, fail.
-	Platforms  platform.List
-	Clock      clock.PassiveClock
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Platforms platform.List
+	// Connections open accounts. Optional: without it no platform gets any secret, as in the sandbox, which needs none.
+	Connections Connections
+	Clock       clock.PassiveClock
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
 	// Tracer begins the traces of scheduled posts; attempts of requests belong to the request's. Optional: nil makes none.
 	Tracer trace.Tracer
 	// Timeout bounds one attempt. Optional: 20 s.
 	Timeout time.Duration
 	// PollInterval is how often the queue is looked at. Optional: 1 s.
 	PollInterval time.Duration
+}
+
+// Connections open accounts for posts.
+type Connections interface {
+	// Open returns where the secrets of an account are; it reads none yet. A failure says why the account can't be used.
+	Open(ctx context.Context, accountID string) (platform.Credentials, *platform.Failure, error)
+	// Refused tells that the platform does not take what it was given (platform.CodeAuthFailed): the account is to be
+	// connected again.
+	Refused(ctx context.Context, with platform.Credentials, why platform.Failure)
 }
 
 // Publisher publishes posts. Nothing of it survives the process: what must not be lost is in the database before it is
@@ -149,6 +160,12 @@ func after(ctx context.Context, d time.Duration) <-chan struct{} {
 func (p *Publisher) publisher(name platform.Name) platform.Publisher {
 	found, _ := p.o.Platforms.Get(name)
 	return found.Publisher
+}
+
+// asker returns that of a platform; nil: nothing tells what became of a post.
+func (p *Publisher) asker(name platform.Name) platform.Asker {
+	found, _ := p.o.Platforms.Get(name)
+	return found.Asker
 }
 
 // Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes. It asks

@@ -79,6 +79,20 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 	return client, nil
 }
 
+// Finish records how the attempts of a request ended, and has those that are to be tried again reminded of.
+func (p *Publisher) Finish(ctx context.Context, tx *store.Tx, outcomes []store.Outcome) error {
+	if err := tx.Finish(outcomes); err != nil {
+		return err
+	}
+	var again []store.Post
+	for _, o := range outcomes {
+		if !o.Again.IsZero() {
+			again = append(again, store.Post{ID: o.Attempt.PostID, ScheduledAt: o.Again})
+		}
+	}
+	return p.Enqueue(ctx, tx, again)
+}
+
 // Enqueue has posts published when their time has come, if tx is committed. A post that has a job already gets another
 // in its place, so it is also how a post is moved.
 func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Post) error {
@@ -187,19 +201,26 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	defer leave()
 	ctx, span := tracing.Start(ctx, w.p.o.Tracer, "scheduled post")
 	defer span.End()
-	post, attempt, err := w.p.work.Start(ctx, j.Args.PostID)
+	post, try, err := w.p.work.Start(ctx, j.Args.PostID)
+	var notYet *store.NotYet
 	switch {
+	case errors.As(err, &notYet):
+		return river.JobSnooze(max(notYet.Until.Sub(w.p.o.Clock.Now()), notYourTurn))
 	// A job that finds nothing to do is the normal end of one that was overtaken.
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
 		return nil // canceled, moved, deleted, or begun by another job: there is nothing to do
 	case err != nil:
 		return fmt.Errorf("begin an attempt at post %s: %w", j.Args.PostID, err)
 	}
-	outcomes := []store.Outcome{w.p.attempt(ctx, post, attempt)}
+	outcomes := []store.Outcome{w.p.attempt(ctx, post, try)}
 	finish := func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }
 	if err := w.p.Record(ctx, outcomes, finish); err != nil {
 		// Not the job's error: it would be tried again, and find nothing to do.
 		w.p.o.Logger.Warn("the outcome of an attempt could not be recorded yet", "post", post.ID, "error", err)
+	}
+	// The job goes on as the reminder of the next attempt: as many posts as an account has queued, as many jobs there are.
+	if again := outcomes[0].Again; !again.IsZero() {
+		return river.JobSnooze(max(again.Sub(w.p.o.Clock.Now()), time.Millisecond))
 	}
 	return nil
 }

@@ -103,15 +103,16 @@ func (p *Publisher) writeLate(ctx, last context.Context, r *record) {
 	}
 }
 
-// FailLost fails the attempts of dead processes now: whether their platforms took the posts, nobody knows.
-func (p *Publisher) FailLost(ctx context.Context) error {
-	n, err := p.work.FailLost(ctx, *outcomeUnknown())
+// SettleLost ends the attempts of dead processes now. Whether their platforms took the posts, nobody knows: where the
+// platform can be asked, the posts stay queued for that, and otherwise they fail.
+func (p *Publisher) SettleLost(ctx context.Context) error {
+	n, err := p.work.SettleLost(ctx, p.lost)
 	if err != nil {
-		return fmt.Errorf("fail abandoned attempts: %w", err)
+		return fmt.Errorf("end abandoned attempts: %w", err)
 	}
 	if n > 0 {
 		p.metrics.lost.Add(float64(n))
-		p.o.Logger.Warn("failed attempts of dead processes: their outcome is not known", "attempts", n)
+		p.o.Logger.Warn("ended attempts of dead processes: their outcome is not known", "attempts", n)
 	}
 	return nil
 }

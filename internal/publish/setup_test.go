@@ -152,10 +152,16 @@ func admitted(t *testing.T, mods ...func(*v1alpha1.ApiKey)) *caller.Caller {
 // connect connects an account, and returns its id.
 func connect(t *testing.T, view *store.View) string {
 	t.Helper()
+	return connectAs(t, view, "did:test:alice")
+}
+
+// connectAs connects an account of somebody, and returns its id.
+func connectAs(t *testing.T, view *store.View, who string) string {
+	t.Helper()
 	var account store.Account
 	err := view.Write(t.Context(), func(tx *store.Tx) (err error) {
 		account, _, err = tx.PutAccount(store.Account{
-			ID: newID(), Platform: bluesky.Name, PlatformAccountID: "did:test:alice", DisplayName: "alice", CreatedAt: time.Now(),
+			ID: newID(), Platform: bluesky.Name, PlatformAccountID: who, DisplayName: "alice", CreatedAt: time.Now(),
 		})
 		return err
 	})
@@ -181,9 +187,15 @@ func draft(id *caller.Caller, account string, at time.Time, texts ...string) []s
 // queue adds posts, with their jobs.
 func (p *process) queue(t *testing.T, id *caller.Caller, at time.Time, texts ...string) []store.Post {
 	t.Helper()
-	view := p.db.View(id)
-	posts := draft(id, connect(t, view), at, texts...)
-	err := view.Write(t.Context(), func(tx *store.Tx) error {
+	posts := draft(id, connect(t, p.db.View(id)), at, texts...)
+	p.add(t, id, posts)
+	return posts
+}
+
+// add adds posts that are queued, with their jobs.
+func (p *process) add(t *testing.T, id *caller.Caller, posts []store.Post) {
+	t.Helper()
+	err := p.db.View(id).Write(t.Context(), func(tx *store.Tx) error {
 		if _, err := tx.AddPosts(posts); err != nil {
 			return err
 		}
@@ -192,7 +204,6 @@ func (p *process) queue(t *testing.T, id *caller.Caller, at time.Time, texts ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	return posts
 }
 
 // await waits until a post is settled, and returns it with its attempts.

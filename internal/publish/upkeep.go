@@ -61,7 +61,7 @@ type upkeep struct {
 // upkeep is all of it. None of it is needed for a post to go out in time: each makes up for something that went wrong.
 func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
-		{"fail abandoned attempts", p.pace.lost, p.FailLost},
+		{"end abandoned attempts", p.pace.lost, p.SettleLost},
 		{"queue overdue posts again", p.pace.overdue, p.requeueOnceStarted},
 		{"purge old idempotency records", p.pace.purge, p.purge},
 		{"delete files that belong to nothing", p.pace.purge, p.deleteOrphans},

@@ -48,6 +48,8 @@ SET display_name = excluded.display_name, token_expires_at = excluded.token_expi
 refresh_at = excluded.refresh_at, refresh_tries = 0, reconnect = '', renewing_until = 0,
 secrets_version = accounts.secrets_version + 1, updated_at = excluded.updated_at
 RETURNING ` + accountColumns)
+	// What was held back because the account could not be used may go. Its jobs come again with the overdue.
+	releaseHeld = declareScoped(`UPDATE posts SET not_before = 0 WHERE account_id = ? AND status = 'queued' AND {scope}`)
 	lockAccount = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
 	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
 	postsOfAccount = declareScoped(`UPDATE posts SET account_id = NULL, updated_at = ?,
@@ -138,6 +140,9 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}
 	if kept.ID != a.ID { // a renewed one keeps its own id
+		if _, err := tx.exec(releaseHeld, kept.ID); err != nil {
+			return Account{}, false, fmt.Errorf("release what account %s has queued: %w", kept.ID, err)
+		}
 		return kept, false, nil
 	}
 	return kept, true, tx.checkQuota(Amounts{Accounts: 1}, nil)

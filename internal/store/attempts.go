@@ -21,11 +21,19 @@ SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGI
 FROM posts AS p WHERE p.id = ? AND {scope p}`
 	// The post first: only who finds it waiting for this very attempt may say how that ended.
 	finishPostText = `UPDATE posts
-SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?
+SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?, not_before = ?,
+unsettled = ?, ask_token = ?, first_sent_at = CASE WHEN ? = 1 THEN first_sent_at ELSE 0 END
 WHERE id = ? AND attempt_id = ? AND status = 'publishing' AND {scope}`
 	finishAttemptText = `UPDATE attempts SET finished_at = ?, failure = ? WHERE id = ? AND finished_at = 0
 AND post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`
 )
+
+// firstOfAccount is the id of the post that comes first among those of a post's account which are due and not over. It
+// is none before the post that is named is due. One that is over may be named: its job has done another's work, and now
+// does its own.
+const firstOfAccount = `SELECT n.id FROM posts AS o JOIN posts AS n ON n.account_id = o.account_id
+WHERE o.id = ? AND (o.status <> 'queued' OR o.due_at <= ?)
+AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1`
 
 var (
 	// What a caller's own request does is held by its view, and what the server does by itself is not.
@@ -36,16 +44,24 @@ var (
 	finishAnyPost    = declareGlobal(finishPostText)
 	finishAnyAttempt = declareGlobal(finishAttemptText)
 
-	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post.
+	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post. Those of
+	// an account go in the order in which they are due, one at a time: a job is a reminder that there is something to do
+	// for the account, and what is done is whatever comes first.
 	startPost = declareGlobal(`UPDATE posts
-SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
-WHERE id = ? AND status = 'queued' AND scheduled_at <= ?`)
+SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?,
+first_sent_at = CASE WHEN first_sent_at = 0 THEN CAST(? AS BIGINT) ELSE first_sent_at END
+WHERE id = (` + firstOfAccount + `) AND status = 'queued' AND scheduled_at <= ? AND not_before <= ?
+RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
+	// What keeps whatever else the account has to do from being started.
+	obstacle = declareGlobal(`SELECT h.not_before FROM posts AS h WHERE h.id = (` + firstOfAccount + `)
+AND EXISTS (SELECT 1 FROM posts AS q WHERE q.account_id = h.account_id AND q.status = 'queued' AND q.due_at <= ?)`)
 	anyPost           = declareGlobal(selectPosts + ` WHERE p.id = ?`)
-	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure
+	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure,
+p.platform, p.first_sent_at, p.ask_token
 FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
 WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
 	overdue = declareGlobal(`SELECT id FROM posts
-WHERE status = 'queued' AND due_at < ? ORDER BY due_at, id LIMIT ?`)
+WHERE status = 'queued' AND due_at < ? AND not_before < ? ORDER BY due_at, id LIMIT ?`)
 	cancelQueuedBy = declareGlobal(`UPDATE posts SET status = 'canceled', updated_at = ?
 WHERE status = 'queued' AND key_id = ?`)
 )
@@ -102,8 +118,14 @@ func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, 
 				return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 			}
 		}
+		// A post that is tried again has not failed: why it did not go out this time, the attempt tells.
+		status, postFailure := o.Status(), failure
+		if status == Queued {
+			postFailure, code = "", ""
+		}
 		// If the post is not waiting for this attempt any more, the attempt is not touched either: both say the same.
-		n, err := exec(true, string(o.Status()), published, receipt, failure, code, at, a.PostID, a.ID)
+		n, err := exec(true, string(status), published, receipt, postFailure, code, at, micros(o.Again),
+			number(o.Unsettled), o.Token, number(o.Unsettled || status == Published), a.PostID, a.ID)
 		if err == nil && n > 0 {
 			finished++
 			_, err = exec(false, at, failure, a.ID, a.PostID)
@@ -113,6 +135,14 @@ func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, 
 		}
 	}
 	return finished, nil
+}
+
+// number is how a yes or no is stored.
+func number(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // encodeFailure writes a failure, and the code that listings filter by. What a platform said need not be JSON.
@@ -138,59 +168,104 @@ func encodeFailure(f *platform.Failure) (text, code string, err error) {
 	return text, f.Code, err
 }
 
-// Start begins an attempt at a queued post whose time has come, and returns both as they are then. Whoever gets them is
-// the one to publish it. ErrState: it is not queued, or its time has not come;
-// ErrNotFound: it is gone.
-func (w *Work) Start(ctx context.Context, postID string) (p Post, a Attempt, err error) {
+// NotYet is the error of Start for a post whose turn has not come: another one of its account goes first.
+type NotYet struct {
+	Until time.Time // when that one may be tried, the earliest; zero: it is on its way
+}
+
+// Error is error's.
+func (e *NotYet) Error() string { return "another post of the account comes first" }
+
+// Start begins an attempt for a queued post whose time has come, at it or at whatever is to go before it to the same
+// account, and returns the post and the attempt as they are then. Whoever gets them is the one to publish it. ErrState:
+// the time of the post that was named has not come, or it is over and the account has nothing else to do; ErrNotFound:
+// it is gone; *NotYet: see there.
+func (w *Work) Start(ctx context.Context, postID string) (p Post, t Try, err error) {
 	if !isID(postID) {
-		return Post{}, Attempt{}, ErrNotFound
+		return Post{}, Try{}, ErrNotFound
 	}
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
 		// Drawn within the transaction, which may run more than once: each try is an attempt of its own.
-		now, id := w.db.now(), w.db.newID()
-		n, err := s.exec(ctx, startPost.text(w.db.engine), []any{id, micros(now), postID, micros(now)})
-		if err != nil {
+		at, id := w.db.now(), w.db.newID()
+		now := micros(at)
+		started, err := readAll(ctx, w.db, s, startPost, scanStarted, id, now, now, postID, now, now, now, now)
+		switch {
+		case err != nil:
 			return err
+		case len(started) == 0:
+			return w.whyNot(ctx, s, postID, now)
 		}
+		t = started[0]
 		// Read after the update and in its transaction: what is published is what the update found, edits included.
-		r, err := one(readAll(ctx, w.db, s, anyPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, postID))
+		r, err := one(readAll(ctx, w.db, s, anyPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, t.PostID))
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return ErrState // it is there, and somebody else has started or canceled it
-		}
-		p, a = r.Post, Attempt{ID: id, PostID: postID, Number: r.attempts, StartedAt: now}
-		args := []any{a.ID, a.Number, w.db.processID, micros(now), postID}
+		p, t.ID, t.Number, t.StartedAt = r.Post, id, r.attempts, at
+		args := []any{t.ID, t.Number, w.db.processID, now, t.PostID}
 		_, err = s.exec(ctx, addAnyAttempt.text(w.db.engine), args)
 		return err
 	})
 	if err != nil {
-		return Post{}, Attempt{}, fmt.Errorf("start post %s: %w", postID, err)
+		return Post{}, Try{}, fmt.Errorf("start post %s: %w", postID, err)
 	}
-	return p, a, nil
+	return p, t, nil
 }
 
-// FailLost fails abandoned attempts: those of processes that are dead, or must have forgotten them. Whether the
-// platform took the post is not known, so it becomes Failed with failure and is not tried again by itself: to publish
-// twice is worse than to ask. It returns how many there were. Any process may call it at any time, also two at once:
-// the second one finds nothing left.
-func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, err error) {
+// whyNot says why nothing was started for a post.
+func (w *Work) whyNot(ctx context.Context, s session, postID string, now int64) error {
+	if _, err := one(readAll(ctx, w.db, s, anyPost, scanPost, postID)); err != nil {
+		return err
+	}
+	waiting, err := readAll(ctx, w.db, s, obstacle, func(rows *sql.Rows) (until int64, err error) {
+		err = rows.Scan(&until)
+		return until, err
+	}, postID, now, now, now)
+	switch {
+	case err != nil:
+		return err
+	case len(waiting) == 0:
+		return ErrState // it is not due, or others have done all that there was to do
+	case waiting[0] <= now:
+		return &NotYet{}
+	}
+	return &NotYet{Until: fromMicros(waiting[0])}
+}
+
+// scanStarted reads what startPost returns.
+func scanStarted(rows *sql.Rows) (Try, error) {
+	var first, unsettled, due int64
+	t := Try{Queued: true}
+	err := rows.Scan(&t.PostID, &first, &unsettled, &t.Token, &due)
+	t.FirstSentAt, t.Ask, t.DueAt = fromMicros(first), unsettled == 1, fromMicros(due)
+	return t, err
+}
+
+// Lost is an attempt whose process is dead, or must have forgotten it. Whether the platform took the post is not known.
+type Lost struct {
+	Try
+	Platform platform.Name
+}
+
+// SettleLost ends abandoned attempts: those of processes that are dead, or must have forgotten them, as judge says. It
+// returns how many there were. Any process may call it at any time, also two at once: the second one finds nothing
+// left.
+func (w *Work) SettleLost(ctx context.Context, judge func(Lost) Outcome) (n int, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
-		lost, err := readAll(ctx, w.db, s, abandonedAttempts, scanAttempt, w.db.aliveArgs()...)
+		lost, err := readAll(ctx, w.db, s, abandonedAttempts, scanLost, w.db.aliveArgs()...)
 		if err != nil {
 			return err
 		}
 		// The process may turn out to live, and finish one of them first; then finish leaves that one alone.
 		outcomes := make([]Outcome, len(lost))
-		for i, a := range lost {
-			outcomes[i] = Outcome{Attempt: a, Failure: &failure}
+		for i, l := range lost {
+			outcomes[i] = judge(l)
 		}
 		n, err = w.finish(ctx, s, outcomes)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("fail what dead processes have left: %w", err)
+		return 0, fmt.Errorf("end what dead processes have left: %w", err)
 	}
 	return n, nil
 }
@@ -198,7 +273,7 @@ func (w *Work) FailLost(ctx context.Context, failure platform.Failure) (n int, e
 // Overdue returns the ids of queued posts whose time was before then, oldest first, at most limit: those whose job
 // seems to be lost. It goes by due_at, which a post has even if it was to go at once.
 func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string, error) {
-	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), limit)
+	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), micros(then), limit)
 }
 
 // CancelQueuedBy cancels all queued posts that were made with a key, and returns how many there were. It is for the

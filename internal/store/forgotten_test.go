@@ -40,14 +40,14 @@ func TestForgottenIsAbandoned(t *testing.T) {
 			}
 		}
 		age("20")
-		if n, err := db.Work().FailLost(t.Context(), failure); n != 0 || err != nil {
+		if n, err := db.Work().SettleLost(t.Context(), failed); n != 0 || err != nil {
 			t.Errorf("after 20 minutes: failed %d, %v", n, err)
 		}
 		if _, _, err := v.Claim(t.Context(), r); !errors.Is(err, store.ErrInProgress) {
 			t.Errorf("after 20 minutes: claimed with %v", err)
 		}
 		age("11")
-		if n, err := db.Work().FailLost(t.Context(), failure); n != 1 || err != nil {
+		if n, err := db.Work().SettleLost(t.Context(), failed); n != 1 || err != nil {
 			t.Errorf("after 31 minutes: failed %d, %v, want 1", n, err)
 		}
 		if got := read(t, v, forgotten.ID); got.Status != store.Failed {
@@ -77,7 +77,7 @@ func TestNobodyIsDeadToItself(t *testing.T) {
 		if _, err := store.Handle(slow).ExecContext(t.Context(), "UPDATE processes SET seen_at = 1"); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := slow.Work().FailLost(t.Context(), failure); n != 0 || err != nil {
+		if n, err := slow.Work().SettleLost(t.Context(), failed); n != 0 || err != nil {
 			t.Errorf("ended %d attempts of its own, %v", n, err)
 		}
 		refused(t, v, r, store.ErrInProgress)
@@ -93,7 +93,7 @@ func TestNobodyIsDeadToItself(t *testing.T) {
 		lost := post(put(t, v, account("")), publishing)
 		add(t, v, lost)
 		other, _ := opened(t, url)
-		if n, err := other.Work().FailLost(t.Context(), failure); n != 1 || err != nil {
+		if n, err := other.Work().SettleLost(t.Context(), failed); n != 1 || err != nil {
 			t.Errorf("another process ended %d of its attempts, %v, want 1", n, err)
 		}
 		claim(t, other.View(who), r)

@@ -80,7 +80,7 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, _, got["Claim"] = v.Claim(t.Context(), request)
 	got["Abandon"] = v.Abandon(t.Context(), &store.Claim{})
 	_, _, got["Start"] = w.Start(t.Context(), newID())
-	_, got["FailLost"] = w.FailLost(t.Context(), failure)
+	_, got["SettleLost"] = w.SettleLost(t.Context(), failed)
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)
 	_, got["CancelQueuedBy"] = w.CancelQueuedBy(t.Context(), "k")
@@ -113,7 +113,7 @@ func TestPostgreSQLGoesAndComesBack(t *testing.T) {
 	running := post(a, publishing)
 	add(t, v, running)
 	time.Sleep(2 * 500 * time.Millisecond) // longer than a silence that is taken for death
-	if n, err := db.Work().FailLost(t.Context(), failure); n != 0 || err != nil {
+	if n, err := db.Work().SettleLost(t.Context(), failed); n != 0 || err != nil {
 		t.Errorf("failed %d attempts of a living process, %v", n, err)
 	}
 }

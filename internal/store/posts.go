@@ -71,19 +71,44 @@ type Attempt struct {
 	Failure    *platform.Failure // nil: it succeeded, or runs
 }
 
+// Try is an attempt that is about to be made, with what earlier ones have left for it.
+type Try struct {
+	Attempt
+	// FirstSentAt is when the first attempt began that the platform may have taken: this one, if there was none.
+	FirstSentAt time.Time
+	// Ask tells that the platform may have the post since an earlier attempt, and is to be asked; Token is what that
+	// attempt left for it.
+	Ask   bool
+	Token []byte
+	// DueAt is when the post was to go; Queued tells that it waited for that in the queue, and nobody for the answer.
+	DueAt  time.Time
+	Queued bool
+}
+
+// FirstTry is the attempt that a post was added with.
+func FirstTry(a Attempt) Try { return Try{Attempt: a, FirstSentAt: a.StartedAt, DueAt: a.StartedAt} }
+
 // Outcome is how an attempt ended. It is made where the attempt was, and stored by whoever has what else to write with
 // it.
 type Outcome struct {
 	Attempt Attempt
 	Receipt platform.Receipt
 	Failure *platform.Failure // nil: it was published
+	// Again is when the post is to be tried again, the earliest; zero: the attempt was the last.
+	Again time.Time
+	// Unsettled tells that the platform may have the post: the next attempt asks, with Token.
+	Unsettled bool
+	Token     []byte
 }
 
 // Status is what becomes of the post. A rejection is told from a failure by its code: only a failure may go better
 // without a change.
 func (o Outcome) Status() Status {
-	if o.Failure == nil {
+	switch {
+	case o.Failure == nil:
 		return Published
+	case !o.Again.IsZero():
+		return Queued
 	}
 	switch o.Failure.Code {
 	case platform.CodePreflightFailed, platform.CodeAuthFailed, platform.CodeRejected:

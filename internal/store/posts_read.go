@@ -99,11 +99,24 @@ func scanPost(rows *sql.Rows) (Post, error) {
 	return r.Post, err
 }
 
-// scanAttempt reads the columns of attemptsOfPost and abandonedAttempts.
-func scanAttempt(rows *sql.Rows) (a Attempt, err error) {
+// scanAttempt reads the columns of attemptsOfPost.
+func scanAttempt(rows *sql.Rows) (Attempt, error) { return scanAttemptAnd(rows) }
+
+// scanLost reads the columns of abandonedAttempts.
+func scanLost(rows *sql.Rows) (l Lost, err error) {
+	var first int64
+	var token []byte
+	l.Attempt, err = scanAttemptAnd(rows, &l.Platform, &first, &token)
+	l.FirstSentAt, l.Token = fromMicros(first), token
+	return l, err
+}
+
+// scanAttemptAnd reads the columns of an attempt and those that follow them.
+func scanAttemptAnd(rows *sql.Rows, more ...any) (a Attempt, err error) {
 	var started, finished int64
 	var failure string
-	if err := rows.Scan(&a.ID, &a.PostID, &a.Number, &started, &finished, &failure); err != nil {
+	into := []any{&a.ID, &a.PostID, &a.Number, &started, &finished, &failure}
+	if err := rows.Scan(append(into, more...)...); err != nil {
 		return a, err
 	}
 	a.StartedAt, a.FinishedAt = fromMicros(started), fromMicros(finished)

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,7 +188,7 @@ func TestRequeueGoesOnWithTheNextAttempt(t *testing.T) {
 		if err := w.Finish(t.Context(), []store.Outcome{{Attempt: first}}); err != nil || read(t, v, p.ID).Status != store.Publishing {
 			t.Errorf("an attempt that is over has settled the next: %v", err)
 		}
-		if err := w.Finish(t.Context(), []store.Outcome{{Attempt: second, Failure: &failure}}); err != nil {
+		if err := w.Finish(t.Context(), []store.Outcome{{Attempt: second.Attempt, Failure: &failure}}); err != nil {
 			t.Fatal(err)
 		}
 		attempts, err := v.Attempts(t.Context(), p.ID)
@@ -227,11 +229,11 @@ func TestAttemptsOfDeadProcessesFail(t *testing.T) {
 		attempt := add(t, viewOf(t, dying), lost)[0]
 		add(t, v, ours)
 		w := db.Work()
-		if n, err := w.FailLost(t.Context(), failure); n != 0 || err != nil {
+		if n, err := w.SettleLost(t.Context(), failed); n != 0 || err != nil {
 			t.Fatalf("failed %d attempts of the living, %v", n, err)
 		}
 		stop()
-		if n, err := w.FailLost(t.Context(), failure); n != 1 || err != nil {
+		if n, err := w.SettleLost(t.Context(), failed); n != 1 || err != nil {
 			t.Fatalf("failed %d, %v, want 1", n, err)
 		}
 		if got := read(t, v, lost.ID); got.Status != store.Failed || got.Failure == nil || got.Failure.Message != failure.Message {
@@ -246,6 +248,132 @@ func TestAttemptsOfDeadProcessesFail(t *testing.T) {
 		}
 		if got := read(t, v, lost.ID); got.Status != store.Failed {
 			t.Errorf("an outcome that came too late changed it: %+v", got)
+		}
+	})
+}
+
+// TestPostsOfAnAccountKeepTheirOrder: whatever job comes first, the post that is due first goes first, one at a time.
+func TestPostsOfAnAccountKeepTheirOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, clk := opened(t, url)
+		v, w := viewOf(t, db), db.Work()
+		a, other := put(t, v, account("")), put(t, v, account(""))
+		due := func(after time.Duration) func(*store.Post) {
+			return func(p *store.Post) { p.ScheduledAt = now.Add(after) }
+		}
+		third, second, first := post(a, due(3*time.Second)), post(a, due(2*time.Second)), post(a, due(time.Second))
+		elsewhere := post(other, due(2*time.Second))
+		add(t, v, third, second, first, elsewhere)
+		start := func(job, want store.Post) store.Try {
+			t.Helper()
+			p, try, err := w.Start(t.Context(), job.ID)
+			if err != nil || p.ID != want.ID || try.PostID != want.ID {
+				t.Fatalf("started %+v, %v; want %s", p, err, want.ID)
+			}
+			return try
+		}
+		busy := func(job store.Post, until time.Time) {
+			t.Helper()
+			var notYet *store.NotYet
+			if _, _, err := w.Start(t.Context(), job.ID); !errors.As(err, &notYet) || !notYet.Until.Equal(until) {
+				t.Fatalf("%v, want to wait until %s", err, until)
+			}
+		}
+		finish := func(o store.Outcome) {
+			t.Helper()
+			if err := w.Finish(t.Context(), []store.Outcome{o}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clk.Step(2 * time.Second)
+		if _, _, err := w.Start(t.Context(), third.ID); !errors.Is(err, store.ErrState) {
+			t.Errorf("a post that is not due: %v", err)
+		}
+		try := start(second, first)
+		busy(first, time.Time{})
+		busy(second, time.Time{})
+		start(elsewhere, elsewhere) // another account waits for nobody
+		if !try.FirstSentAt.Equal(clk.Now()) || !try.DueAt.Equal(first.ScheduledAt) || !try.Queued || try.Ask {
+			t.Errorf("%+v", try)
+		}
+
+		// The platform wants it later: it keeps its place.
+		sent, until := clk.Now(), clk.Now().Add(time.Hour)
+		finish(store.Outcome{Attempt: try.Attempt, Failure: &failure, Again: until})
+		if p := read(t, v, first.ID); p.Status != store.Queued || p.Failure != nil {
+			t.Errorf("a post that was moved: %+v", p)
+		}
+		busy(second, until)
+		clk.SetTime(until)
+		if try = start(first, first); !try.FirstSentAt.Equal(until) {
+			t.Errorf("first sent at %s, want %s: the platform has not taken it before", try.FirstSentAt, until)
+		}
+
+		// Nobody knows what became of it: it is asked about, and the time of the first attempt stays.
+		finish(store.Outcome{Attempt: try.Attempt, Failure: &failure, Again: until, Unsettled: true, Token: []byte{0, 1}})
+		clk.Step(time.Hour)
+		try = start(third, first)
+		if !try.Ask || string(try.Token) != "\x00\x01" || !try.FirstSentAt.Equal(until) || sent.Equal(until) {
+			t.Errorf("%+v", try)
+		}
+		finish(store.Outcome{Attempt: try.Attempt})
+		// The jobs of those that are over are the reminders of those that are not.
+		finish(store.Outcome{Attempt: start(first, second).Attempt})
+		finish(store.Outcome{Attempt: start(second, third).Attempt})
+		if _, _, err := w.Start(t.Context(), third.ID); !errors.Is(err, store.ErrState) {
+			t.Errorf("nothing is left: %v", err)
+		}
+	})
+}
+
+// TestOneOfAnAccountAtATime: many jobs at once never have two of its posts on their way.
+func TestOneOfAnAccountAtATime(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, clk := opened(t, url)
+		v, w := viewOf(t, db), db.Work()
+		a := put(t, v, account(""))
+		posts := make([]store.Post, 20)
+		for i := range posts {
+			posts[i] = post(a, func(p *store.Post) { p.ScheduledAt = now.Add(time.Duration(i) * time.Millisecond) })
+		}
+		add(t, v, posts...)
+		clk.Step(time.Hour)
+		var mu sync.Mutex
+		var order []string
+		var running atomic.Int32
+		var all sync.WaitGroup
+		for i := range posts {
+			all.Go(func() {
+				for {
+					p, try, err := w.Start(t.Context(), posts[len(posts)-1-i].ID)
+					if errors.As(err, new(*store.NotYet)) || errors.Is(err, store.ErrUnavailable) {
+						continue
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if n := running.Add(1); n > 1 {
+						t.Errorf("%d at a time", n)
+					}
+					mu.Lock()
+					order = append(order, p.ID)
+					mu.Unlock()
+					running.Add(-1)
+					if err := w.Finish(t.Context(), []store.Outcome{{Attempt: try.Attempt}}); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+			})
+		}
+		all.Wait()
+		want := make([]string, len(posts))
+		for i, p := range posts {
+			want[i] = p.ID
+		}
+		if diff := cmp.Diff(want, order); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }

@@ -17,8 +17,8 @@ var (
 	mediaForPost   = declareScoped(`SELECT id FROM media WHERE id = ? AND {scope} {lock SHARE}`)
 	addPost        = declareScoped(`INSERT INTO posts (organization_id, environment, id, profile_id, key_id,
 batch_id, batch_position, account_id, platform, status, text, media, first_comment, options, scheduled_at, due_at,
-published_at, receipt, failure, error_code, attempts, attempt_id, created_at, updated_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?)`)
+published_at, receipt, failure, error_code, attempts, attempt_id, first_sent_at, created_at, updated_at)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', '', ?, ?, ?, ?, ?)`)
 	// The casts are for PostgreSQL, which can't tell the types of parameters in a SELECT.
 	addPostMedia = declareScoped(`INSERT INTO post_media (post_id, position, media_id)
 SELECT p.id, CAST(? AS BIGINT), CAST(? AS TEXT) FROM posts AS p WHERE p.id = ? AND {scope p}`)
@@ -33,7 +33,7 @@ WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
 WHERE id = ? AND {scope}`)
 	cancelPost  = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
 	requeuePost = declareScoped(`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?,
-failure = '', error_code = '', updated_at = ? WHERE id = ? AND {scope}`)
+not_before = 0, failure = '', error_code = '', updated_at = ? WHERE id = ? AND {scope}`)
 )
 
 // AddPosts adds posts in the order given: those that are Publishing with their first attempt, which is returned in the
@@ -130,17 +130,18 @@ func (tx *Tx) addPost(p Post, position int) (_ *Attempt, size int64, _ error) {
 	}
 	size = int64(len(p.Text) + len(media) + len(p.FirstComment) + len(options))
 	var attempt *Attempt
-	number, attemptID := 0, ""
+	number, attemptID, firstSent := 0, "", int64(0)
 	if p.Status == Publishing {
 		number, attemptID = 1, tx.view.db.newID()
 		attempt = &Attempt{ID: attemptID, PostID: p.ID, Number: number, StartedAt: tx.view.db.now()}
+		firstSent = micros(attempt.StartedAt)
 	}
 	// due_at is what queued posts are found by: a time to go, or, for one that is to go at once, when it was added.
 	created := micros(p.CreatedAt)
 	if _, err := tx.exec(addPost, p.ID, p.ProfileID, p.MadeBy, p.BatchID, position, p.AccountID,
 		string(p.Platform), string(p.Status), p.Text, media, p.FirstComment, options,
 		micros(p.ScheduledAt), cmp.Or(micros(p.ScheduledAt), created),
-		number, attemptID, created, created); err != nil {
+		number, attemptID, firstSent, created, created); err != nil {
 		return nil, 0, err
 	}
 	if err := tx.addMediaOf(p); err != nil || attempt == nil {

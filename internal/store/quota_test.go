@@ -204,7 +204,7 @@ func TestUsage(t *testing.T) {
 				change[store.Posts] = 0 // the first attempt counts with the post
 			}
 			check("begun", change)
-			finish(attempt)
+			finish(attempt.Attempt)
 			write(t, v, func(tx *store.Tx) error { _, err := tx.RequeuePost(queued.ID, "key-2", time.Time{}); return err })
 			check("queued again", store.Amounts{store.QueuedPosts: 1})
 		}
@@ -229,7 +229,7 @@ func TestAtQuota(t *testing.T) {
 		a := put(t, before.View(caller), account(""))
 		first, second := post(a, saying("some text")), post(a, standing(store.Failed))
 		add(t, before.View(caller), first, second)
-		add(t, before.View(caller), post(a, publishing))
+		add(t, before.View(caller), post(put(t, before.View(caller), account("")), publishing))
 
 		// Less than there is: somebody has lowered them.
 		db, _ := open(t, url, clk, quotas(store.Amounts{
@@ -265,7 +265,12 @@ func TestAtQuota(t *testing.T) {
 				_, err := tx.RequeuePost(second.ID, "key-1", time.Time{})
 				return err
 			}, store.QueuedPosts},
-			{"an account again", func(tx *store.Tx) error { _, _, err := tx.PutAccount(a); return err }, ""},
+			{"an account again", func(tx *store.Tx) error {
+				again := a
+				again.ID = newID()
+				_, _, err := tx.PutAccount(again)
+				return err
+			}, ""},
 			{"another account", func(tx *store.Tx) error { _, _, err := tx.PutAccount(account("")); return err }, store.Accounts},
 			{"a post", func(tx *store.Tx) error { _, err := tx.AddPosts([]store.Post{post(a)}); return err }, store.Posts},
 			{"a file", func(tx *store.Tx) error { return tx.AddMedia(medium("")) }, store.Bytes},

@@ -54,7 +54,9 @@ WHERE id = ? AND secrets_version = ? AND reconnect = ''`)
 	addAnySecret     = declareGlobal(`INSERT INTO account_secrets
 (organization_id, environment, account_id, name, key_id, sealed)
 SELECT a.organization_id, a.environment, a.id, CAST(? AS TEXT), CAST(? AS BIGINT), ? FROM accounts AS a WHERE a.id = ?`)
-	countConnections = declareGlobal(`SELECT platform, reconnect <> '', token_expires_at > 0 AND token_expires_at < ?,
+	countConnections = declareGlobal(`SELECT platform,
+CASE WHEN reconnect <> '' OR token_expires_at > 0 AND token_expires_at <= ? THEN 1 ELSE 0 END,
+CASE WHEN token_expires_at > 0 AND token_expires_at < ? THEN 1 ELSE 0 END,
 COUNT(*) FROM accounts GROUP BY 1, 2, 3`)
 )
 
@@ -77,10 +79,11 @@ func (w *Work) Connection(ctx context.Context, accountID string) (Connection, er
 		return Connection{}, ErrNotFound
 	}
 	var c Connection
-	rows, err := readAll(ctx, w.db, session{pool: w.db.reader}, connectionByID, func(rows *sql.Rows) (s SealedSecret, err error) {
+	scan := func(rows *sql.Rows) (s SealedSecret, err error) {
 		err = scanAccountInto(rows, &c.Account, &c.Organization, &c.Version, &c.Tries, &s.Name, &s.KeyID, &s.Sealed)
 		return s, err
-	}, accountID)
+	}
+	rows, err := readAll(ctx, w.db, session{pool: w.db.reader}, connectionByID, scan, accountID)
 	switch {
 	case err != nil:
 		return Connection{}, fmt.Errorf("read the connection of account %s: %w", accountID, err)
@@ -167,16 +170,18 @@ func (w *Work) touch(ctx context.Context, what string, g *global, args ...any) (
 // ConnectionCount is how many accounts of a platform are in a state.
 type ConnectionCount struct {
 	Platform  platform.Name
-	Reconnect bool // they have to be connected again
-	Expiring  bool // they expire before the time asked for
+	Reconnect bool // they have to be connected again, or have expired
+	Expiring  bool // they expire soon
 	Accounts  int
 }
 
-// CountConnections counts accounts by platform and state.
-func (w *Work) CountConnections(ctx context.Context, expireBefore time.Time) ([]ConnectionCount, error) {
+// CountConnections counts accounts by platform and state: expired by now, or expiring before soon.
+func (w *Work) CountConnections(ctx context.Context, now, soon time.Time) ([]ConnectionCount, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, countConnections,
 		func(rows *sql.Rows) (c ConnectionCount, err error) {
-			err = rows.Scan(&c.Platform, &c.Reconnect, &c.Expiring, &c.Accounts)
+			var reconnect, expiring int
+			err = rows.Scan(&c.Platform, &reconnect, &expiring, &c.Accounts)
+			c.Reconnect, c.Expiring = reconnect == 1, expiring == 1
 			return c, err
-		}, micros(expireBefore))
+		}, micros(now), micros(soon))
 }

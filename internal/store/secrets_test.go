@@ -169,7 +169,7 @@ func TestReconnecting(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		clk.Step(time.Hour)
-		counts, err := w.CountConnections(t.Context(), clk.Now().Add(time.Hour))
+		counts, err := w.CountConnections(t.Context(), clk.Now(), clk.Now().Add(time.Hour))
 		want := []store.ConnectionCount{{Platform: a.Platform, Reconnect: true, Expiring: true, Accounts: 1}}
 		if diff := cmp.Diff(want, counts); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)

@@ -171,3 +171,6 @@ func read(t *testing.T, v *store.View, id string) store.Post {
 }
 
 var failure = platform.Failure{Code: platform.CodeUnavailable, Message: "away"}
+
+// failed is how attempts end that nobody can be asked about.
+func failed(l store.Lost) store.Outcome { return store.Outcome{Attempt: l.Attempt, Failure: &failure} }

@@ -59,6 +59,9 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	addPost:    {"owner", "lockNeeded has asked includes about the profile, and found account and media in the view"},
 	addClaim:   {"owner", "a claim is of the view's own key, whose id is a value of it"},
 
+	deleteSecrets: {"organization", "PutAccount or lockAccount has found the account in the view's profile, and holds it"},
+	addSecret:     {"owner", "as deleteSecrets"},
+
 	lockClaim:          {"actor", "a claim is of one key, which is less than a profile"},
 	peekClaim:          {"actor", "as lockClaim"},
 	takeClaim:          {"actor", "as lockClaim"},
@@ -133,10 +136,11 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 // here, on purpose.
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
-		"DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
+		"DB.Attach", "DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
 		"Work.BeginRenewal", "Work.CancelQueuedBy", "Work.Connection", "Work.CountConnections", "Work.CountSweep",
-		"Work.DueRenewals", "Work.EndRenewal", "Work.FailLost", "Work.Finish", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
-		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Stamp", "Work.Start", "Work.Unreferenced",
+		"Work.DueRenewals", "Work.EndRenewal", "Work.Finish", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
+		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Reseal", "Work.SealedBy",
+		"Work.SealedByOthers", "Work.SettleLost", "Work.Stamp", "Work.Start", "Work.Unreferenced",
 		"Work.VaultKeys",
 	}
 	var got []string

@@ -211,6 +211,14 @@ var rules = []rule{
 		nowhere: []string{clientGo, controller, module + "/internal/authn", module + "/internal/store", module + "/internal/httpapi"},
 	},
 	{
+		room: "internal/connection", reason: "accounts are kept connected whether or not anybody is asking, and without a cluster",
+		never: append([]string{"net/http"}, clusterClients...),
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/authn", module + "/internal/publish",
+			module + "/internal/posting", module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
 		room: "internal/vault", reason: "it seals texts for names; whose account that is, and where it stands, is not its to know",
 		never: []string{"net", "net/http", coreTypes},
 		nowhere: []string{
@@ -285,7 +293,7 @@ var importers = []struct {
 	},
 	{
 		of: module + "/internal/vault", reason: "who may open an account's secrets is counted on one hand",
-		allowed: []string{"internal/vault", "internal/publish", "cmd/api", "hack/up", "test"},
+		allowed: []string{"internal/vault", "internal/connection", "internal/publish", "cmd/api", "hack/up", "test"},
 	},
 }
 

@@ -1,0 +1,87 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// metrics have platforms and states for labels, never an account or an organization.
+type metrics struct {
+	accounts *prometheus.GaugeVec
+	renewals *prometheus.CounterVec
+}
+
+func newMetrics() metrics {
+	return metrics{
+		accounts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "lmp_accounts",
+			Help: "Connected accounts by platform and state, when last counted. Each replica counts all of them.",
+		}, []string{"platform", "state"}),
+		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lmp_account_refreshes_total",
+			Help: "Refreshes of what opens accounts, by platform and outcome: refreshed, or the code of the failure.",
+		}, []string{"platform", "outcome"}),
+	}
+}
+
+func (m metrics) register(r prometheus.Registerer) error {
+	for _, c := range []prometheus.Collector{m.accounts, m.renewals} {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("register the metrics of connections: %w", err)
+		}
+	}
+	return nil
+}
+
+// renewed counts a refresh that has ended.
+func (m metrics) renewed(name platform.Name, err error) {
+	outcome := "refreshed"
+	var failure *platform.Failure
+	switch {
+	case errors.As(err, &failure):
+		outcome = failure.Code
+	case err != nil:
+		outcome = platform.CodeInternalError
+	}
+	m.renewals.WithLabelValues(string(name), outcome).Inc()
+}
+
+// count counts the connections. States without any are 0, so that an alert ends.
+func (k *Keeper) count(ctx context.Context) error {
+	now := k.o.Clock.Now()
+	counts, err := k.work.CountConnections(ctx, now, now.Add(expiringWithin))
+	if err != nil {
+		return fmt.Errorf("count accounts: %w", err)
+	}
+	sums := map[platform.Name]map[State]int{}
+	for _, p := range k.o.Platforms {
+		sums[p.Name] = map[State]int{}
+	}
+	for _, c := range counts {
+		if sums[c.Platform] == nil { // of a platform that this version does not know
+			continue
+		}
+		switch {
+		case c.Reconnect:
+			sums[c.Platform][ReconnectRequired] += c.Accounts
+		case c.Expiring:
+			sums[c.Platform][Expiring] += c.Accounts
+		default:
+			sums[c.Platform][Active] += c.Accounts
+		}
+	}
+	for name, of := range sums {
+		for _, state := range States {
+			k.metrics.accounts.WithLabelValues(string(name), string(state)).Set(float64(of[state]))
+		}
+	}
+	return nil
+}

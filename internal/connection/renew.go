@@ -1,0 +1,262 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/retry"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+const (
+	// refreshWithin bounds the platform's answer to a refresh.
+	refreshWithin = 30 * time.Second
+	// renewWithin is how long a process has an account to itself: a process that dies is waited for as long. It is longer
+	// than a refresh with all that is stored after it may take, since two refreshes at once may end the session.
+	renewWithin = 2 * time.Minute
+	// storeWithin is how long it is tried to store what a refresh has brought, which nobody else has.
+	storeWithin = time.Minute
+	// dueAtOnce and refreshAtOnce bound one look: how many accounts it takes, and how many of them at a time.
+	dueAtOnce     = 100
+	refreshAtOnce = 4
+)
+
+// refreshRetries are the pauses after refreshes that have failed for reasons that pass.
+var refreshRetries = retry.Backoff{First: 15 * time.Second, Most: 15 * time.Minute}
+
+// waiting is how often is looked whether another process is through with a refresh.
+var waiting = retry.Backoff{First: 50 * time.Millisecond, Most: time.Second}
+
+// credentials are those of one account, for one publication.
+type credentials struct {
+	keeper *Keeper
+
+	mu      sync.Mutex
+	now     store.Connection // that secrets are of
+	secrets platform.Secrets
+}
+
+// current returns the connection that the secrets were last read of.
+func (c *credentials) current() store.Connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Get is platform.Credentials'. What should have been refreshed by now is refreshed first; if that fails, the platform
+// may still take the old ones.
+func (c *credentials) Get(ctx context.Context) (platform.Secrets, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := c.now.RefreshAt; !at.IsZero() && !c.keeper.o.Clock.Now().Before(at) {
+		var failure *platform.Failure
+		switch err := c.renew(ctx); {
+		case errors.As(err, &failure) && failure.Code == platform.CodeAuthFailed:
+			return nil, err
+		case err != nil && ctx.Err() != nil:
+			return nil, err
+		}
+	}
+	return maps.Clone(c.secrets), nil
+}
+
+// Renew is platform.Credentials'.
+func (c *credentials) Renew(ctx context.Context, stale platform.Secrets) (platform.Secrets, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if maps.Equal(stale, c.secrets) {
+		if err := c.renew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return maps.Clone(c.secrets), nil
+}
+
+// renew replaces the secrets by newer ones: those that somebody else has got meanwhile, or others from the platform.
+func (c *credentials) renew(ctx context.Context) error {
+	var next *store.Connection
+	err := waiting.Until(ctx, func(ctx context.Context) (err error) {
+		next, err = c.keeper.renew(ctx, c.now)
+		return err
+	}, func(err error) bool { return errors.Is(err, errBusy) })
+	if err != nil {
+		return err
+	}
+	secrets, err := c.keeper.open(*next)
+	if err != nil {
+		return err
+	}
+	c.now, c.secrets = *next, secrets
+	return nil
+}
+
+// errBusy says that another process refreshes the account.
+var errBusy = errors.New("the account is being refreshed")
+
+// renew returns a newer connection than old. The error is errBusy, a *platform.Failure, or the database's.
+func (k *Keeper) renew(ctx context.Context, old store.Connection) (*store.Connection, error) {
+	now, err := k.work.Connection(ctx, old.ID)
+	switch {
+	case err != nil:
+		return nil, err
+	case now.Version != old.Version:
+		return &now, nil
+	case now.Reconnect != nil: // somebody else has tried
+		return nil, again(*now.Reconnect)
+	}
+	p, _ := k.o.Platforms.Get(now.Platform)
+	if p.Refresher == nil {
+		return nil, again(platform.Failure{Message: "The platform takes the connection no more."})
+	}
+	begun, err := k.work.BeginRenewal(ctx, now.ID, now.Version, renewWithin)
+	if err != nil {
+		return nil, err
+	}
+	if !begun {
+		return nil, errBusy
+	}
+	// From here on it is seen through, whoever waits for it: half a refresh may cost the account.
+	return k.refresh(context.WithoutCancel(ctx), p, now)
+}
+
+// refresh asks the platform for newer secrets and stores them before anything else.
+func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Connection) (*store.Connection, error) {
+	secrets, err := k.open(c)
+	var got platform.Refreshed
+	if err == nil {
+		within, cancel := context.WithTimeout(ctx, refreshWithin)
+		defer cancel()
+		got, err = p.Refresher.Refresh(within, platform.Account{
+			ID: c.ID, Platform: c.Platform, PlatformAccountID: c.PlatformAccountID,
+		}, secrets)
+	}
+	k.metrics.renewed(c.Platform, err)
+	var failure *platform.Failure
+	switch {
+	case errors.As(err, &failure) && failure.Code == platform.CodeAuthFailed:
+		k.require(ctx, c, *failure)
+		return nil, again(*failure)
+	case err != nil:
+		k.postpone(ctx, c, err)
+		return nil, err
+	}
+	return k.keep(ctx, c, got)
+}
+
+// postpone ends a refresh that may go better another time.
+func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) {
+	pause := refreshRetries.Most
+	if c.Tries < 10 {
+		pause = min(refreshRetries.First<<c.Tries, refreshRetries.Most)
+	}
+	k.o.Logger.Warn("an account could not be refreshed, trying on",
+		"account", c.ID, "platform", c.Platform, "again in", pause.String(), "error", why)
+	if err := k.work.PostponeRenewal(ctx, c.ID, c.Version, k.o.Clock.Now().Add(pause)); err != nil {
+		k.o.Logger.Warn("a refresh could not be put off: it is tried again when its time is over",
+			"account", c.ID, "error", err)
+	}
+}
+
+// storing is how a database that is away is tried again, with secrets that are nowhere else.
+var storing = retry.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
+
+// keep stores what a refresh has brought.
+func (k *Keeper) keep(ctx context.Context, c store.Connection, got platform.Refreshed) (*store.Connection, error) {
+	sealed, err := k.Seal(c.Organization, c.ID, got.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	stored := false
+	err = storing.Until(ctx, func(ctx context.Context) (err error) {
+		stored, err = k.work.EndRenewal(ctx, c.ID, c.Version, sealed, got.RefreshAt, got.ExpiresAt)
+		return err
+	}, func(err error) bool { return errors.Is(err, store.ErrUnavailable) })
+	if err != nil {
+		k.o.Logger.Error("what a refresh has brought could not be stored: the account may have to be connected again",
+			"account", c.ID, "error", err)
+		return nil, fmt.Errorf("store what a refresh has brought: %w", err)
+	}
+	// Not stored: somebody has connected the account again meanwhile, or a commit was told as failed that was none. In
+	// both cases what is stored is what counts.
+	_ = stored
+	next, err := k.work.Connection(ctx, c.ID)
+	return &next, err
+}
+
+// Run refreshes what is due, and counts connections, until ctx ends. A refresh that has begun is seen through.
+func (k *Keeper) Run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-k.o.Store.Migrated():
+	}
+	var complaint retry.Complaint
+	for {
+		if err := k.look(ctx); err == nil {
+			complaint.Clear()
+		} else if ctx.Err() == nil && complaint.Due(err.Error(), k.o.Clock.Now()) {
+			k.o.Logger.Warn("accounts could not be looked after, trying on", "error", err)
+		}
+		if !retry.Pause(ctx, k.o.Interval) {
+			return
+		}
+	}
+}
+
+// look refreshes the accounts that are due, until none is.
+func (k *Keeper) look(ctx context.Context) error {
+	if err := k.count(ctx); err != nil {
+		return err
+	}
+	if !k.Usable() {
+		return nil // the vault says so itself
+	}
+	for ctx.Err() == nil {
+		due, err := k.work.DueRenewals(ctx, k.o.Clock.Now(), dueAtOnce)
+		if err != nil {
+			return fmt.Errorf("list accounts to refresh: %w", err)
+		}
+		var running errgroup.Group
+		running.SetLimit(refreshAtOnce)
+		for _, id := range due {
+			running.Go(func() error {
+				if ctx.Err() == nil {
+					k.refreshDue(ctx, id)
+				}
+				return nil
+			})
+		}
+		_ = running.Wait() // what goes wrong with one is said there, and does not end the others
+		if len(due) < dueAtOnce {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+// refreshDue refreshes one account, unless another process is at it.
+func (k *Keeper) refreshDue(ctx context.Context, accountID string) {
+	c, err := k.work.Connection(ctx, accountID)
+	if err == nil && (c.RefreshAt.IsZero() || c.RefreshAt.After(k.o.Clock.Now())) {
+		return // somebody was quicker
+	}
+	if err == nil {
+		_, err = k.renew(ctx, c)
+	}
+	// Failures of the platform were logged where they came up.
+	if err != nil && !errors.Is(err, errBusy) && !errors.As(err, new(*platform.Failure)) && ctx.Err() == nil {
+		k.o.Logger.Warn("an account could not be refreshed", "account", accountID, "error", err)
+	}
+}
