@@ -115,6 +115,7 @@ test: controlplane build spin services pds helm promtool ## Run every test with 
 	@$(GO) test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/vault -run NONE -fuzz FuzzParseKeyset -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x

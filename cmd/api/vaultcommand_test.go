@@ -271,3 +271,63 @@ clusters: [{name: c, cluster: {server: %q}}], users: [{name: u, user: {}}]}`, ap
 		}
 	}
 }
+
+// TestRotationKilledAtEachStep: the machine stops before a step is written, or when it is written and no process has
+// read it, or some have. Every secret opens then at every process, and whoever calls the step again gets to the end.
+func TestRotationKilledAtEachStep(t *testing.T) {
+	dir := t.TempDir()
+	path, url := filepath.Join(dir, "keyset.json"), "--database-url=sqlite:"+filepath.Join(dir, "live.db")
+	mustVault(t, nil, "init", path)
+	slow, fast := newTeller(keysOf(t, path)), newTeller(keysOf(t, path))
+	db, _ := openStore(t, "sqlite:"+filepath.Join(dir, "live.db"), slow.tell)
+	openStore(t, "sqlite:"+filepath.Join(dir, "live.db"), fast.tell)
+	knows := map[*teller]*vault.Keyset{slow: keysOf(t, path), fast: keysOf(t, path)}
+	accounts := []string{}
+	// A process seals under the key that it takes for the primary one, and all of them open everything, one that starts
+	// now included.
+	allOpen := func(when string) {
+		t.Helper()
+		for _, k := range knows {
+			accounts = append(accounts, newID())
+			addSecret(t, db, k, accounts[len(accounts)-1], "hunter2")
+		}
+		for _, k := range []*vault.Keyset{knows[slow], knows[fast], keysOf(t, path)} {
+			for _, account := range accounts {
+				if text, err := open(t.Context(), db, vault.Fixed(k), account); err != nil || text != "hunter2" {
+					t.Errorf("%s: %q, %v, with %v", when, text, err, k)
+				}
+			}
+		}
+	}
+	learn := func(who *teller) {
+		t.Helper()
+		knows[who] = keysOf(t, path)
+		who.learn(t, knows[who])
+	}
+	for range 2 { // a second rotation begins where the first one ended
+		for _, step := range []string{"add", "promote", "reseal", "retire"} {
+			// Killed before anything is written: whatever was read is as it was.
+			text, _ := os.ReadFile(path)
+			c := &vaultCommand{
+				name: step, file: "-", stdin: bytes.NewReader(text), stdout: full{}, say: new(bytes.Buffer), getenv: noEnv,
+			}
+			c.storage.databaseURL = strings.TrimPrefix(url, "--database-url=")
+			if err := vaultCommands[step](c, t.Context()); step != "reseal" && !errors.Is(err, errFull) {
+				t.Errorf("%s: %v, want that nothing could be written", step, err)
+			}
+			allOpen(step + ", killed before it was written")
+			if step == "retire" { // what was sealed since has to be sealed again
+				mustVault(t, nil, "reseal", path, url)
+			}
+			mustVault(t, nil, step, path, url)
+			allOpen(step + ", written and not read")
+			learn(fast)
+			allOpen(step + ", read by one process")
+			learn(slow)
+			allOpen(step + ", read by both")
+		}
+	}
+	if left := keysOf(t, path).Keys(); len(left) != 1 {
+		t.Errorf("%d keys are left", len(left))
+	}
+}

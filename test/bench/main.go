@@ -39,6 +39,7 @@ var sections = []section{
 	{"share", benchShare},
 	{"posts", benchPosts},
 	{"upload", benchUpload},
+	{"vault", benchVault},
 	{"apply", onBed(benchApply)},
 	{"revoke", onBed(benchRevoke)},
 	{"coldstart", onBed(benchColdStart)},
@@ -66,7 +67,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, attacks, share, posts, upload, apply, revoke, coldstart, memory")
+		"authenticate, whoami, attacks, share, posts, upload, vault, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
