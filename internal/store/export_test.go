@@ -102,3 +102,26 @@ func CountAgain(t *testing.T, db *DB) {
 		}
 	}
 }
+
+// ReadWithin has what callers read end after d.
+func ReadWithin(db *DB, d time.Duration) { db.readWithin = d }
+
+// Readers is the pool of connections that read.
+func Readers(db *DB) *sql.DB { return db.reader.DB }
+
+// endless are statements that return the view's posts, and then never end, at the database. SQLite is at work all the
+// while; a server is asked to sleep, since what it is at work on would fill its disk.
+var endless = map[Engine]*scoped{
+	SQLite: newScoped(`SELECT p.id FROM posts AS p WHERE {scope p} UNION ALL SELECT CAST(COUNT(*) AS TEXT) FROM
+(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT n FROM numbers)`),
+	PostgreSQL: newScoped(`SELECT p.id FROM posts AS p WHERE {scope p} UNION ALL SELECT CAST(pg_sleep(3600) AS TEXT)`),
+}
+
+// ReadEndlessly reads what never ends, and calls row for each row that comes before that.
+func (v *View) ReadEndlessly(ctx context.Context, row func()) error {
+	_, err := read(ctx, v, endless[v.db.engine], func(rows *sql.Rows) (string, error) {
+		row()
+		return scanID(rows)
+	})
+	return err
+}

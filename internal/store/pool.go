@@ -17,11 +17,13 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
 )
 
 // Shorter than callTimeout, so that there is time for another try.
 const busyTimeout = 5 * time.Second // for another process to be done with the file
+
+const readOnlyPragma = "query_only(1)" // of connections that only read
 
 // pool is connections, and the statements that are prepared on them: those whose text is fixed. Texts that depend on
 // the arguments can be any number, of the callers' choice.
@@ -82,29 +84,32 @@ func openSQLite(path string) (pools, error) {
 		_ = f.Close()
 	}
 	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.Clean(path))
+	var wrong error
 	open := func(connections int, prepares bool, parameters url.Values, pragmas ...string) *pool {
 		parameters["_pragma"] = append(pragmas, fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
-		db, err := sql.Open("sqlite", name+"?"+parameters.Encode())
-		if err != nil {
-			panic(err) // the driver is linked, and sql.Open asks it for nothing
+		connector, err := sqlite.NewConnector(name + "?" + parameters.Encode())
+		wrong = errors.Join(wrong, err)
+		if slices.Contains(pragmas, readOnlyPragma) { // what writes is bounded by what it is given to write
+			connector = interruptible{connector}
 		}
-		return newPool(db, connections, prepares)
+		return newPool(sql.OpenDB(connector), connections, prepares)
 	}
 	readers := max(4, runtime.GOMAXPROCS(0))
-	return pools{
+	p := pools{
 		engine: SQLite,
 		// A post that was accepted must survive a power cut: FULL, where WAL alone would do with NORMAL.
 		// immediate: a transaction that begins by reading and writes later could find that somebody has written in between,
 		// and no busy_timeout helps it then.
 		writer: open(1, true, url.Values{"_txlock": {"immediate"}},
 			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "journal_size_limit(67108864)"),
-		reader: open(readers, true, url.Values{}, "query_only(1)"),
+		reader: open(readers, true, url.Values{}, readOnlyPragma),
 		pulse:  open(1, false, url.Values{}, "synchronous(NORMAL)"),
 		reads:  newShares(readers / 2),
 		// One that writes and one that is next: others wait for two of an organization's, however many it sends.
 		writes:  newShares(2),
 		renewal: &renewal{},
-	}, nil
+	}
+	return p, wrong
 }
 
 // prepared returns a statement that is prepared on the pool; nil if it is to be run as text.

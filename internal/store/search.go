@@ -60,7 +60,7 @@ func (v *View) searchAlone(
 		return nil, next, explain(ctx, err)
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, v.db.readWithin)
 	defer cancel()
 	s := &search{query: fold(f.Query), rows: searchedRows, bytes: searchedBytes, last: p.After}
 	next, err = s.run(ctx, v, where, args, p.Limit)

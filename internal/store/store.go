@@ -61,6 +61,7 @@ type DB struct {
 	logger       *slog.Logger
 	deadAfter    time.Duration
 	lockPatience time.Duration // of a migration
+	readWithin   time.Duration // of what a caller reads
 	environment  key.Environment
 	vaultKeys    func() []uint32
 	quotas       Amounts
@@ -97,7 +98,8 @@ func Open(o Options) (*DB, error) {
 		pools: pools,
 		clock: o.Clock, newID: o.NewID, logger: o.Logger, deadAfter: o.DeadAfter, lockPatience: lockPatience,
 		environment: o.Environment, vaultKeys: o.VaultKeys, quotas: o.Quotas, quotaWatch: watch,
-		processID: o.NewID(), migrated: make(chan struct{}),
+		readWithin: readTimeout,
+		processID:  o.NewID(), migrated: make(chan struct{}),
 	}, nil
 }
 

@@ -127,7 +127,7 @@ func readAlone[T any](
 		return nil, explain(ctx, err)
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, v.db.readWithin)
 	defer cancel()
 	return readIn(ctx, v, session{pool: v.db.reader}, s, scan, args...)
 }
