@@ -71,6 +71,9 @@ var memberKinds = map[string]kind{
 	"replyToCid":   noName,
 	"replyRootUri": noName,
 	"replyRootCid": noName,
+	"quoteUri":     noName,
+	"quoteCid":     noName,
+	"langs[]":      noName,
 	"*":            noName, // what a platform's descriptor asks for
 }
 

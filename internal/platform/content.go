@@ -41,4 +41,8 @@ type Options struct {
 	ReplyToCID   string `json:"replyToCid,omitempty"`
 	ReplyRootURI string `json:"replyRootUri,omitempty"`
 	ReplyRootCID string `json:"replyRootCid,omitempty"`
+	QuoteURI     string `json:"quoteUri,omitempty" doc:"A post that is shown within this one."`
+	QuoteCID     string `json:"quoteCid,omitempty"`
+	// Langs are BCP 47 tags.
+	Langs []string `json:"langs,omitempty" doc:"Languages of the text, such as en or pt-BR."`
 }

@@ -39,8 +39,15 @@ type Platform struct {
 // Option is a part of Options that only some platforms understand.
 type Option string
 
-// OptionReply is an answer to a post, by URI and CID: the four members of Options that begin with "reply".
-const OptionReply Option = "reply"
+// The options. Each is one or more members of Options.
+const (
+	// OptionReply is an answer to a post, by URI and CID: the four members that begin with "reply".
+	OptionReply Option = "reply"
+	// OptionQuote is a post that is shown within this one, by URI and CID: the two members that begin with "quote".
+	OptionQuote Option = "quote"
+	// OptionLangs is what languages the text is in.
+	OptionLangs Option = "langs"
+)
 
 // Has tells whether the platform understands an option.
 func (p *Platform) Has(o Option) bool { return slices.Contains(p.Options, o) }

@@ -33,8 +33,8 @@ var rules = []rule{
 	{
 		"text.non_empty",
 		func(*Platform) string { return "A post needs text, or media." },
-		func(_ *Platform, c Content) (string, string) {
-			if len(c.Media) > 0 || !IsBlank(c.Text) {
+		func(p *Platform, c Content) (string, string) {
+			if len(c.Media) > 0 || !IsBlank(c.Text) || c.Options.QuoteURI != "" && p.Has(OptionQuote) {
 				return "", ""
 			}
 			return "The post has neither text nor media.", "Give the post a text, or attach media."
@@ -165,12 +165,15 @@ var rules = []rule{
 	},
 }
 
+// allRules are checked in this order.
+var allRules = slices.Concat(rules, rulesOfOptions)
+
 func (p *Platform) ruleID(r rule) string { return string(p.Name) + "." + r.id }
 
 // Rules lists what Check checks, in its order.
 func (p *Platform) Rules() []Rule {
 	var list []Rule
-	for _, r := range rules {
+	for _, r := range allRules {
 		if means := r.means(p); means != "" {
 			list = append(list, Rule{ID: p.ruleID(r), Means: means})
 		}
@@ -181,7 +184,7 @@ func (p *Platform) Rules() []Rule {
 // Check says what the platform would refuse, or nil. Nothing is opened or asked: it runs within requests, before
 // anything is stored.
 func (p *Platform) Check(c Content) *Failure {
-	for _, r := range rules {
+	for _, r := range allRules {
 		if message, remediation := r.broken(p, c); message != "" {
 			return &Failure{
 				Code:        CodePreflightFailed,
@@ -282,11 +285,4 @@ func tooLarge(p *Platform, c Content, kind string) (message, remediation string)
 }
 
 // ifReplies is for rules about what rule reply.unsupported refuses elsewhere.
-func ifReplies(means string) func(*Platform) string {
-	return func(p *Platform) string {
-		if p.Has(OptionReply) {
-			return means
-		}
-		return ""
-	}
-}
+func ifReplies(means string) func(*Platform) string { return where(OptionReply, means) }

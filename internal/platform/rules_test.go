@@ -79,6 +79,13 @@ func TestCheck(t *testing.T) {
 		{"a reply to half a post", "bluesky", platform.Content{Text: "a", Options: platform.Options{ReplyToCID: "c"}}, "bluesky.reply.parent"},
 		{"half a thread", "bluesky", platform.Content{Text: "a", Options: platform.Options{ReplyToURI: "u", ReplyToCID: "c", ReplyRootURI: "r"}}, "bluesky.reply.root"},
 		{"a thread without a post of it", "bluesky", platform.Content{Text: "a", Options: platform.Options{ReplyRootURI: "r", ReplyRootCID: "c"}}, "bluesky.reply.root"},
+		{"a quote alone", "bluesky", platform.Content{Options: platform.Options{QuoteURI: "u", QuoteCID: "c"}}, ""},
+		{"half a quote", "bluesky", platform.Content{Text: "a", Options: platform.Options{QuoteURI: "u"}}, "bluesky.quote.post"},
+		{"LinkedIn has no quotes", "linkedin", platform.Content{Text: "a", Options: platform.Options{QuoteURI: "u", QuoteCID: "c"}}, "linkedin.quote.unsupported"},
+		{"languages", "bluesky", platform.Content{Text: "a", Options: platform.Options{Langs: []string{"en", "pt-BR", "zh-Hant-TW"}}}, ""},
+		{"four languages", "bluesky", platform.Content{Text: "a", Options: platform.Options{Langs: []string{"en", "de", "fr", "it"}}}, "bluesky.langs.tags"},
+		{"no language", "bluesky", platform.Content{Text: "a", Options: platform.Options{Langs: []string{"English please"}}}, "bluesky.langs.tags"},
+		{"LinkedIn has no languages", "linkedin", platform.Content{Text: "a", Options: platform.Options{Langs: []string{"en"}}}, "linkedin.langs.unsupported"},
 		{"LinkedIn has no replies", "linkedin", platform.Content{Text: "a", Options: platform.Options{ReplyToURI: "u", ReplyToCID: "c"}}, "linkedin.reply.unsupported"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -6,6 +6,7 @@ package posting
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,6 +126,7 @@ func sizeOf(p store.Post) int {
 	}
 	if o := p.Options; o != nil {
 		n += len(o.ReplyToURI) + len(o.ReplyToCID) + len(o.ReplyRootURI) + len(o.ReplyRootCID)
+		n += len(o.QuoteURI) + len(o.QuoteCID) + len(strings.Join(o.Langs, " "))
 	}
 	return n
 }
@@ -157,7 +159,7 @@ func sameContent(a, b store.Post) bool {
 		return o
 	}
 	return a.AccountID == b.AccountID && a.Text == b.Text && a.FirstComment == b.FirstComment &&
-		slices.Equal(a.Media, b.Media) && options(a) == options(b)
+		slices.Equal(a.Media, b.Media) && reflect.DeepEqual(options(a), options(b))
 }
 
 // viewFor is what a caller reaches, narrowed to a profile if one is named (not nil). Of all that it does not show, the

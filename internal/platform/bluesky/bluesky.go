@@ -62,7 +62,7 @@ var Platform = platform.Platform{
 		ImageBytes:            maxImage,
 		VideoBytes:            maxVideo,
 	},
-	Options: []platform.Option{platform.OptionReply},
+	Options: []platform.Option{platform.OptionReply, platform.OptionQuote, platform.OptionLangs},
 	Fields: []platform.Field{
 		{
 			Name: platform.FieldIdentifier, Label: "Handle", Type: platform.TypeText, Required: true,

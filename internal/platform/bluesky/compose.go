@@ -161,8 +161,18 @@ func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read cal
 	return d.do(ctx, read, out) // as a stranger: the account's token is its own server's
 }
 
-// embed is what a post has beside its text: images, a video, or a card of its first link.
+// embed is what a post has beside its text: media, and a post that it quotes.
 func (d *delivery) embed(ctx context.Context, marks []mark, most int64) (any, error) {
+	media, err := d.mediaOf(ctx, marks, most)
+	o := d.Content.Options
+	if err != nil || o.QuoteURI == "" {
+		return media, err
+	}
+	return embedQuote(strongRef{o.QuoteURI, o.QuoteCID}, media), nil
+}
+
+// mediaOf is the images of a post, its video, or a card of its first link.
+func (d *delivery) mediaOf(ctx context.Context, marks []mark, most int64) (any, error) {
 	media := d.Content.Media
 	switch {
 	case len(media) > 0 && media[0].Kind == platform.Video:

@@ -158,13 +158,16 @@ func says(status int, name string) http.HandlerFunc {
 func TestAServerCantSpeakForAnothersAccount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	liar := standIn(t, func(rw http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(rw, `{"accessJwt":"a","refreshJwt":"b","did":%q,"handle":%q}`, w.account.DID, w.account.Handle)
-	})
-	w.Platform = newPlatform(t, w.server, liar.URL)
-	got, f := w.complete(t, w.account.Handle, "aaaa-bbbb-cccc-dddd", "pdsUrl", liar.URL)
-	if f == nil || f.Rule != "bluesky.pds.foreign" {
-		t.Errorf("connected %+v, failure %+v", got, f)
+	theirs := newWorld(t).connect(t).secrets[platform.SecretAccessToken] // good, and the liar's own
+	for _, token := range []string{"none", theirs} {
+		liar := standIn(t, func(rw http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(rw, `{"accessJwt":%q,"refreshJwt":"b","did":%q,"handle":%q}`, token, w.account.DID, w.account.Handle)
+		})
+		w.Platform = newPlatform(t, w.server, liar.URL)
+		got, f := w.complete(t, w.account.Handle, "aaaa-bbbb-cccc-dddd", "pdsUrl", liar.URL)
+		if f == nil || f.Rule != "bluesky.pds.foreign" {
+			t.Errorf("connected %+v, failure %+v", got, f)
+		}
 	}
 }
 

@@ -109,7 +109,9 @@ func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
 
 // create makes the record. An image that is more than the server takes is made smaller, once it has said so.
 func (d *delivery) create(ctx context.Context) (strongRef, error) {
-	record := post{Type: collection, Text: d.Content.Text, CreatedAt: createdAt(d.sentAt)}
+	record := post{
+		Type: collection, Text: d.Content.Text, CreatedAt: createdAt(d.sentAt), Langs: d.Content.Options.Langs,
+	}
 	marks := marksOf(record.Text)
 	var err error
 	if record.Facets, err = d.facets(ctx, marks); err != nil {
@@ -141,7 +143,10 @@ func (d *delivery) create(ctx context.Context) (strongRef, error) {
 func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error) {
 	text := d.Content.FirstComment
 	when := d.sentAt.Add(time.Second) // behind the post, wherever posts are sorted
-	record := post{Type: collection, Text: text, CreatedAt: createdAt(when), Reply: &reply{Root: on, Parent: on}}
+	record := post{
+		Type: collection, Text: text, CreatedAt: createdAt(when), Langs: d.Content.Options.Langs,
+		Reply: &reply{Root: on, Parent: on},
+	}
 	var err error
 	if answer, e := d.reply(ctx); e == nil && answer != nil {
 		record.Reply.Root = answer.Root

@@ -4,9 +4,12 @@
 package bluesky_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
@@ -111,6 +114,38 @@ func TestReplyAndFirstComment(t *testing.T) {
 	}})).(platform.Rejected)
 	if !ok || o.Failure.Rule != "bluesky.reply.not_found" {
 		t.Errorf("an answer to nothing: %+v", o)
+	}
+}
+
+func TestQuoteAndLangs(t *testing.T) {
+	w := newWorld(t)
+	quoted := w.publish(t, platform.Content{Text: "Quoted"})
+	options := platform.Options{Platform: "bluesky", QuoteURI: quoted.URI, QuoteCID: quoted.CID, Langs: []string{"en", "pt-BR", "zh-Hant"}}
+	w.publish(t, platform.Content{Options: options})
+	got := w.posts(t)[0]
+	if e := got.Embed; e == nil || e.Type != "app.bsky.embed.record" || e.Record.URI != quoted.URI || e.Record.CID != quoted.CID {
+		t.Errorf("a quote alone: %+v", got.Embed)
+	}
+	if diff := cmp.Diff(options.Langs, got.Langs); diff != "" {
+		t.Errorf("languages (-want +got):\n%s", diff)
+	}
+	w.publish(t, platform.Content{Text: "With an image", Options: options, Media: []platform.Media{image(t, 8, 8)}})
+	records, err := w.account.Posts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var both struct {
+		Embed struct {
+			Type   string `json:"$type"`
+			Record struct{ Record struct{ URI string } }
+			Media  struct{ Images []any }
+		}
+	}
+	if err := json.Unmarshal(records[0].Value, &both); err != nil {
+		t.Fatal(err)
+	}
+	if e := both.Embed; e.Type != "app.bsky.embed.recordWithMedia" || e.Record.Record.URI != quoted.URI || len(e.Media.Images) != 1 {
+		t.Errorf("a quote with an image: %+v", e)
 	}
 }
 

@@ -83,6 +83,15 @@ func embedExternal(c card, thumb blob) map[string]any {
 	return map[string]any{"$type": "app.bsky.embed.external", "external": external}
 }
 
+// embedQuote puts a post beside media; nil: there are none.
+func embedQuote(of strongRef, media any) map[string]any {
+	quote := map[string]any{"$type": "app.bsky.embed.record", "record": of}
+	if media == nil {
+		return quote
+	}
+	return map[string]any{"$type": "app.bsky.embed.recordWithMedia", "record": quote, "media": media}
+}
+
 // createdAt is how a record has a time: in milliseconds, as Bluesky's own app.
 func createdAt(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 

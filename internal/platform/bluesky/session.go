@@ -206,8 +206,8 @@ func isMainPassword(begun session, password string) bool {
 	return len(parts) != 4 || slices.ContainsFunc(parts, func(p string) bool { return len(p) != 4 })
 }
 
-// Refresh renews a session. If it has ended, a new one is begun by the app password; if the account has moved to another
-// server, there.
+// Refresh renews a session. If it has ended, a new one is begun by the app password; if the account has moved to
+// another server, there.
 func (s *service) Refresh(
 	ctx context.Context, of platform.Account, with platform.Secrets,
 ) (platform.Refreshed, error) {
