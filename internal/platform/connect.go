@@ -28,6 +28,12 @@ type ConnectionRequest struct {
 	// Credentials are what the person has filled in already, by the names of Platform.Fields: some platforms need the
 	// handle to find out where to send the browser. Nil: nothing.
 	Credentials map[string]string
+	// CallbackURL is where the platform is to send the browser back to: an address of this server, which the platform may
+	// have to know beforehand. Nil: this server doesn't know its own address, and only credentials connect.
+	CallbackURL *url.URL
+	// State is what the browser is to come back with, in OAuth's parameter of that name (RFC 6749, section 10.12). Whoever
+	// takes the callback has made it up at random, and checks it.
+	State string
 }
 
 // Begun is a connection that has begun.
@@ -55,7 +61,8 @@ const (
 // ConnectionAnswer is what a person came back with: credentials, or the parameters of a browser's return.
 type ConnectionAnswer struct {
 	Credentials map[string]string // by the names of Platform.Fields; nil: a browser came back
-	Callback    url.Values        // nil: credentials were sent
+	Callback    url.Values        // nil: credentials were sent. Its state was checked
+	CallbackURL *url.URL          // as Begin got it: a platform wants it again with the code (RFC 6749, section 4.1.3)
 	Resume      []byte            // as Begin gave it; nil without a Begin
 }
 
