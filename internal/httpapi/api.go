@@ -82,6 +82,9 @@ type Config struct {
 	// Wait is how long a write that is sent again waits for the answer of the first, while that runs. Optional: without
 	// it, DefaultWait; less than 0: not at all.
 	Wait time.Duration
+	// SearchFor is how long a search that has found nothing looks on, before its page ends with a cursor alone. Optional:
+	// without it, DefaultSearchFor; less than 0: not at all.
+	SearchFor time.Duration
 
 	Environment key.Environment // whose keys Admission lets in
 	KeyFormat   key.Format
@@ -182,6 +185,9 @@ func (c *Config) complete() error {
 	}
 	if c.Wait == 0 {
 		c.Wait = DefaultWait
+	}
+	if c.SearchFor == 0 {
+		c.SearchFor = DefaultSearchFor
 	}
 	if c.AccessLog == "" {
 		c.AccessLog = endpoint.AccessLogErrors

@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 	"time"
@@ -184,9 +185,32 @@ func (a *API) listPosts(r *endpoint.Request) (endpoint.Page[post], error) {
 		view, err = a.viewOfQuery(r, query)
 		return err
 	}, func(page store.Page) (posts []store.Post, more bool, err error) {
-		posts, next, err = view.Posts(r.Context(), filter, page)
+		posts, next, err = a.search(r.Context(), view, filter, page)
 		return posts, next != store.Position{}, err
 	})
+}
+
+// DefaultSearchFor is as much again as the store takes for a page of a search that finds nothing.
+const DefaultSearchFor = 10 * time.Millisecond
+
+// search lists posts. What one look of the store is bounded by may end before the first post of a search; whoever
+// searches for what is rare would then ask for page after page of nothing. So a search that has found nothing yet looks
+// on, for as long as Config.SearchFor. Each look takes its place among those of the organization anew.
+func (a *API) search(
+	ctx context.Context, view *store.View, filter store.PostFilter, page store.Page,
+) (posts []store.Post, next store.Position, err error) {
+	within, cancel := context.WithTimeout(ctx, a.config.SearchFor)
+	defer cancel()
+	posts, next, err = view.Posts(ctx, filter, page)
+	for err == nil && len(posts) == 0 && next != (store.Position{}) && within.Err() == nil {
+		page.After = next
+		found, after, err := view.Posts(ctx, filter, page) // not within: it ends by itself, and what it found is not lost
+		if err != nil {
+			break // the page so far is as good, and whoever asks for the next one is told
+		}
+		posts, next = found, after
+	}
+	return posts, next, err
 }
 
 // postFilter reads the parameters that narrow the list. errorCode may be anything: a platform's codes are its own.

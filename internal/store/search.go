@@ -38,7 +38,9 @@ var errEnough = errors.New("enough was looked at")
 
 // search lists posts whose text has f.Query in it. The database tells which posts there are and in which order; what is
 // in them is looked at here, since letters of all scripts have cases, and the engines know of different ones. An index
-// for texts would differ between the engines, and answer otherwise on each.
+// for texts (FTS5 in SQLite; pg_trgm in PostgreSQL, where the operator lets us have it) would answer otherwise on each
+// engine, know no query of less than three letters, and be one for all organizations: what a search costs would depend
+// on what others have stored.
 func (v *View) search(ctx context.Context, f PostFilter, p Page) (posts []Post, next Position, err error) {
 	where, args, possible := f.condition()
 	if !possible || v.empty() || p.Limit <= 0 || p.After != (Position{}) && !isID(p.After.ID) {
