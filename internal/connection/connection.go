@@ -77,9 +77,10 @@ type Options struct {
 
 // Keeper keeps what opens accounts. It is safe for concurrent use.
 type Keeper struct {
-	o       Options
-	work    *store.Work
-	metrics metrics
+	o        Options
+	work     *store.Work
+	metrics  metrics
+	goodbyes chan goodbye
 }
 
 const defaultInterval = 15 * time.Second
@@ -89,7 +90,9 @@ func New(o Options) (*Keeper, error) {
 	if o.Interval == 0 {
 		o.Interval = defaultInterval
 	}
-	k := &Keeper{o: o, work: o.Store.Work(), metrics: newMetrics()}
+	k := &Keeper{
+		o: o, work: o.Store.Work(), metrics: newMetrics(), goodbyes: make(chan goodbye, goodbyesAtOnce),
+	}
 	if err := k.metrics.register(o.Registerer); err != nil {
 		return nil, err
 	}

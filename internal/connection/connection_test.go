@@ -137,6 +137,7 @@ func start(t *testing.T, url string, v *vault.Vault, r platform.Refresher) *proc
 	}
 	to := bluesky.Platform
 	to.Refresher = r
+	to.Revoker, _ = r.(platform.Revoker)
 	if p.Keeper, err = connection.New(connection.Options{
 		Store: p.db, Vault: v, Platforms: platform.List{to}, Clock: p.clock, Logger: logger, Registerer: p.registry,
 		Interval: 10 * time.Millisecond,
@@ -531,4 +532,39 @@ func await(t *testing.T, so func() bool) {
 			t.Fatal("it did not come")
 		}
 	}
+}
+
+// leaving is a platform that is told of accounts that were disconnected.
+type leaving struct {
+	*rotating
+	told chan string
+}
+
+func (l leaving) Revoke(_ context.Context, of platform.Account, with platform.Secrets) error {
+	l.told <- of.ID + " " + with[platform.SecretRefreshToken]
+	return errors.New("away")
+}
+
+// TestGoodbye: the platform is told of an account that was disconnected, when nothing of it is left here, and also if
+// the process is told to end meanwhile.
+func TestGoodbye(t *testing.T) {
+	to := leaving{newRotating(), make(chan string, 1)}
+	p := start(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), vault.Fixed(keyset(t)), to)
+	view := p.db.View(admitted(t))
+	a := p.connect(t, view, first())
+	done := p.Disconnecting(t.Context(), a.ID)
+	if err := view.Write(t.Context(), func(tx *store.Tx) error { return tx.DeleteAccount(a.ID) }); err != nil {
+		t.Fatal(err)
+	}
+	done()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.Run(ctx)
+	if told := <-to.told; told != a.ID+" refresh-0" {
+		t.Errorf("told of %q", told)
+	}
+	if !strings.Contains(p.log.String(), "could not be told") || strings.Contains(p.log.String(), "refresh-0") {
+		t.Errorf("log: %s", p.log)
+	}
+	p.Disconnecting(t.Context(), newID())() // of one that is gone, nothing
 }

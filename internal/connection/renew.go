@@ -195,8 +195,12 @@ func (k *Keeper) keep(ctx context.Context, c store.Connection, got platform.Refr
 	return &next, err
 }
 
-// Run refreshes what is due, and counts connections, until ctx ends. A refresh that has begun is seen through.
+// Run refreshes what is due, counts connections, and tells platforms of those that were disconnected, until ctx ends. A
+// refresh that has begun is seen through.
 func (k *Keeper) Run(ctx context.Context) {
+	var goodbyes sync.WaitGroup
+	goodbyes.Go(func() { k.sayGoodbyes(ctx) })
+	defer goodbyes.Wait()
 	select {
 	case <-ctx.Done():
 		return

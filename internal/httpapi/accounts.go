@@ -35,10 +35,11 @@ type account struct {
 	DisplayName       *string       `json:"displayName"`
 	TokenExpiresAt    *time.Time    `json:"tokenExpiresAt" doc:"When the connection ends unless somebody connects the account again; null: it is kept up by itself, and does not end."`
 	// State is no word of the reference's; see docs/accounts.md for what leads from one to another.
-	State     connection.State  `json:"state" doc:"Whether posts go out by it. expiring: connect it again before tokenExpiresAt. reconnect_required: connect it again; what is queued for it waits for that."`
-	Problem   *platform.Failure `json:"problem,omitempty" doc:"Why the account has to be connected again."`
-	CreatedAt time.Time         `json:"createdAt"`
-	UpdatedAt time.Time         `json:"updatedAt"`
+	State     connection.State   `json:"state" doc:"Whether posts go out by it. expiring: connect it again before tokenExpiresAt. reconnect_required: connect it again; what is queued for it waits for that."`
+	Problem   *platform.Failure  `json:"problem,omitempty" doc:"Why the account has to be connected again."`
+	Warnings  []platform.Warning `json:"warnings,omitempty" doc:"What the platform's part of this server noticed when the account was connected. In the answer to that alone."`
+	CreatedAt time.Time          `json:"createdAt"`
+	UpdatedAt time.Time          `json:"updatedAt"`
 }
 
 // accountOf shows an account as it is at a time. Times that the database has are in UTC already.
@@ -105,8 +106,18 @@ type deleted struct {
 
 // disconnectAccount takes the account's queued posts along: without an account they could only fail, one after the
 // other, when their time comes. What it has published stays.
+//
+// The platform is told afterwards, and nobody waits for that: what opened the account is deleted here either way.
 func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
+	done := func() {}
+	// Only of an account that the caller reaches: for all others there is nothing to prepare.
+	if _, err := r.View().Account(r.Context(), r.Param()); err == nil && a.config.Connections != nil {
+		done = a.config.Connections.Disconnecting(r.Context(), r.Param())
+	}
 	gone, err := deleteNamed(r, (*store.Tx).DeleteAccount)
+	if err == nil {
+		done()
+	}
 	return gone, posting.OrNotFound(err, posting.ErrNoAccount)
 }
 
@@ -129,8 +140,8 @@ type connectAccount struct {
 }
 
 // begunConnection tells how an account is connected: what to ask somebody for, by what words, and where it may be
-// tried. A client needs to know no platform to show the form. State says how far the platform lets accounts be connected at all;
-// a client shows it before somebody looks for a password.
+// tried. A client needs to know no platform to show the form. State says how far the platform lets accounts be connected
+// at all; a client shows it before somebody looks for a password.
 type begunConnection struct {
 	Platform   platform.Name            `json:"platform"`
 	State      platform.ConnectionState `json:"state" enum:"stable,trial,pending"`
@@ -196,8 +207,16 @@ const connectWithin = 15 * time.Second
 // connected is an account that has been connected, and whether it is a new one. Only the transaction knows.
 type connected struct {
 	store.Account
-	created bool
-	at      time.Time
+	created  bool
+	at       time.Time
+	warnings []platform.Warning
+}
+
+// show is the account as whoever has connected it is told.
+func (c connected) show() account {
+	shown := accountOf(c.Account, c.at)
+	shown.Warnings = c.warnings
+	return shown
 }
 
 // completeConnection connects an account with the caller's credentials. The platform is asked before the commit point
@@ -241,9 +260,9 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 			if err == nil && a.config.Connections != nil {
 				err = a.keepSecrets(tx, put.ID, c.Secrets)
 			}
-			return connected{put, created, now}, err
+			return connected{put, created, now, c.Warnings}, err
 		})
-	return accountOf(put.Account, now), posting.OrNotFound(err, posting.ErrNoProfile)
+	return put.show(), posting.OrNotFound(err, posting.ErrNoProfile)
 }
 
 // keepSecrets stores what opens an account, sealed as the account's. The credentials themselves are stored nowhere
@@ -261,9 +280,9 @@ func (a *API) keepSecrets(tx *store.Tx, accountID string, secrets platform.Secre
 // Idempotency-Key is this status too, so a request that is sent again does not say that it was renewed.
 func connectedAnswer(c connected) (int, account) {
 	if c.created {
-		return http.StatusCreated, accountOf(c.Account, c.at)
+		return http.StatusCreated, c.show()
 	}
-	return http.StatusOK, accountOf(c.Account, c.at)
+	return http.StatusOK, c.show()
 }
 
 // checkFields tells which field is missing, or is none. The first one in order counts, so that the answer to one

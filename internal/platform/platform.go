@@ -34,6 +34,7 @@ type Platform struct {
 	Publisher Publisher
 	Asker     Asker     // nil, too, where nothing tells what became of a post
 	Refresher Refresher // nil, too, where nothing expires
+	Revoker   Revoker   // nil, too, where nothing can be given back
 }
 
 // Option is a part of Options that only some platforms understand.

@@ -64,6 +64,13 @@ type Refresher interface {
 	Refresh(ctx context.Context, of Account, with Secrets) (Refreshed, error)
 }
 
+// Revoker gives an account's secrets back, so that the platform takes them no more.
+type Revoker interface {
+	// Revoke is called for an account that was disconnected, when its secrets are stored nowhere any more. Nobody waits
+	// for it, and if it fails they expire by themselves.
+	Revoke(ctx context.Context, of Account, with Secrets) error
+}
+
 // Refreshed is what a platform gave for secrets.
 type Refreshed struct {
 	Secrets   Secrets

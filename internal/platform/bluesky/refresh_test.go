@@ -128,3 +128,20 @@ func TestRefreshWhileTheServerIsAway(t *testing.T) {
 		t.Errorf("refresh: %+v", err)
 	}
 }
+
+// TestRevoke: the session of an account that was disconnected is over, and its app password is not.
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect(t)
+	if err := w.Revoker.Revoke(t.Context(), w.to(), c.secrets); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Refresher.Refresh(t.Context(), w.to(), c.with(platform.SecretAppPassword, "").secrets)
+	if f := failureOf(t, err); f == nil || f.Code != platform.CodeAuthFailed {
+		t.Errorf("the session goes on: %v", err)
+	}
+	if _, err := w.Refresher.Refresh(t.Context(), w.to(), c.secrets); err != nil {
+		t.Errorf("with the app password: %v", err)
+	}
+}

@@ -229,6 +229,13 @@ func (s *service) Refresh(
 	return platform.Refreshed{Secrets: secretsOf(next, password, host), RefreshAt: s.refreshAt(next)}, nil
 }
 
+// Revoke ends the session. The app password stays good: only its owner can delete it.
+func (s *service) Revoke(ctx context.Context, _ platform.Account, with platform.Secrets) error {
+	return s.do(ctx, call{
+		host: with[FieldPDSURL], method: deleteSession, token: with[platform.SecretRefreshToken],
+	}, nil)
+}
+
 // again begins a session where the account is now. before is why the one that there was could not be renewed: a server
 // that did not answer is only given up for another.
 func (s *service) again(

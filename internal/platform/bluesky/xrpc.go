@@ -24,6 +24,7 @@ const (
 	createSession  = "com.atproto.server.createSession"
 	refreshSession = "com.atproto.server.refreshSession"
 	getSession     = "com.atproto.server.getSession"
+	deleteSession  = "com.atproto.server.deleteSession"
 	resolveHandle  = "com.atproto.identity.resolveHandle"
 	getRecord      = "com.atproto.repo.getRecord"
 	putRecord      = "com.atproto.repo.putRecord"
@@ -96,6 +97,9 @@ func (s *service) do(ctx context.Context, c call, out any) error {
 	}
 	if err != nil {
 		return &refusal{sent: true, cause: err}
+	}
+	if out == nil { // there is nothing to read, as after the end of a session
+		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return &refusal{sent: true, cause: fmt.Errorf("the answer to %s is not what it should be: %w", c.method, err)}
