@@ -70,6 +70,19 @@ var revoking = haveCondition(v1alpha1.ConditionRevoking, metav1.ConditionTrue, v
 // minute is longer than any spec waits: such a Lease does not expire.
 const minute = 60
 
+// awaitAsked has the controller look at a key that is being deleted, and waits until it has asked for the Leases.
+func awaitAsked(ctx context.Context, k *v1alpha1.ApiKey) {
+	GinkgoHelper()
+	asked := op.wire.count(http.MethodGet, "/leases")
+	old := fetch(ctx, k)
+	toggled := old.DeepCopy()
+	if delete(toggled.Annotations, v1alpha1.AnnotationCancelScheduled); !v1alpha1.CancelsScheduled(old.Annotations) {
+		toggled.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
+	}
+	Expect(admin.Patch(ctx, toggled, client.MergeFrom(old))).To(Succeed())
+	Eventually(ctx, func() int { return op.wire.count(http.MethodGet, "/leases") }).Should(BeNumerically(">", asked))
+}
+
 var _ = Describe("A key that is deleted", Serial, func() {
 	It("has had the finalizer from before its hash", func(ctx SpecContext) {
 		org := newOrg(ctx)
@@ -139,14 +152,25 @@ var _ = Describe("A key that is deleted", Serial, func() {
 	})
 
 	It("waits for one that comes back before its Lease has expired", func(ctx SpecContext) {
-		r := newReplica(ctx, 3)
-		k := beingDeleted(ctx, mintKey(ctx, newOrg(ctx)))
-		for range 10 {
+		DeferCleanup(func() {
+			aheadBy.Store(0)
+			restart()
+		})
+		r := newReplica(ctx, minute)
+		k := await(ctx, beingDeleted(ctx, mintKey(ctx, newOrg(ctx))), revoking)
+		for range 6 { // two and a half times as long as the Lease lasts
 			r.says(ctx, "1") // alive, and behind
-			time.Sleep(500 * time.Millisecond)
+			awaitAsked(ctx, k)
+			aheadBy.Add(int64(minute * time.Second * 2 / 5))
+			awaitAsked(ctx, k)
 			Expect(fetch(ctx, k).DeletionTimestamp.IsZero()).To(BeFalse())
 		}
 		r.says(ctx, fetch(ctx, k).ResourceVersion, k)
+		awaitGone(ctx, k)
+
+		By("and not for one that does not come back")
+		k = await(ctx, beingDeleted(ctx, mintKey(ctx, newOrg(ctx))), revoking)
+		aheadBy.Add(int64(minute * time.Second))
 		awaitGone(ctx, k)
 	})
 
