@@ -24,8 +24,8 @@ const (
 	// ReasonPending (Unknown): the controller has not come to this object yet. Every new object starts with it.
 	ReasonPending = "Pending"
 	// ReasonRetrying (Unknown): the apiserver has answered with an error, which the message quotes: a webhook that it
-	// can't reach, a permission that the controller lacks. It is tried again within half a minute. Of SecretAvailable,
-	// it means the same.
+	// can't reach, a permission that the controller lacks. It is tried again within half a minute. Of SecretAvailable
+	// and of Revoking, it means the same.
 	ReasonRetrying = "Retrying"
 	// ReasonActive (True): an ApiKey is served; a Profile can be pinned to.
 	ReasonActive = "Active"

@@ -154,8 +154,12 @@ func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 		return nil
 	}
 	found.key = k
-	found.profile, err = getProfile(ctx, r.uncached, k)
-	return err
+	profile, err := getProfile(ctx, r.uncached, k)
+	if err != nil {
+		return err // and found.profile stays: it is not known to be gone
+	}
+	found.profile = profile
+	return nil
 }
 
 // protect puts the finalizer on the key, before anything is made that could be served: from then on the key can't go

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -135,24 +137,37 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	// started.
 	verdict, err := r.ask(ctx, k)
 	if err != nil {
-		return reconcile.Result{}, err
+		return reconcile.Result{}, r.tellFailure(ctx, k, err)
+	}
+	if verdict.Confirmed() {
+		return r.letGo(ctx, k, verdict)
 	}
 	// An answer also comes by the Leases' events. This is for what no event tells: that a Lease has expired.
 	again := verdict.AskAgain
-	switch {
-	case verdict.Confirmed():
-		again, err = 0, r.lift(ctx, k, verdict)
-	case verdict.Waited < tellAfter:
+	if verdict.Waited < tellAfter {
 		// Otherwise users would be told only when the barrier is to be asked again, which may be later.
 		again = min(again, tellAfter-verdict.Waited)
-		fallthrough
-	default:
-		err = r.explain(ctx, k, verdict)
 	}
+	err = r.explain(ctx, k, verdict)
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
 		return reconcile.Result{RequeueAfter: soon}, nil // the cache was behind
 	}
 	return reconcile.Result{RequeueAfter: again}, err
+}
+
+// letGo takes the finalizer off k, whose revocation is confirmed.
+func (r *revocations) letGo(
+	ctx context.Context, k *v1alpha1.ApiKey, verdict revocation.Verdict,
+) (reconcile.Result, error) {
+	err := r.lift(ctx, k, verdict)
+	// That the cache was behind is over in a moment. A policy may refuse with Invalid as well, and that lasts.
+	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) && verdict.Waited < tellAfter {
+		return reconcile.Result{RequeueAfter: soon}, nil
+	}
+	if err != nil {
+		err = r.tellFailure(ctx, k, err)
+	}
+	return reconcile.Result{}, err
 }
 
 // ask asks the barrier whom the deletion of k waits for.
@@ -190,17 +205,42 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	return nil
 }
 
+// tellFailure says in the status of k what keeps its deletion from being confirmed, if that is an answer of the
+// apiserver. It returns the error, with which the deletion is tried again.
+func (r *revocations) tellFailure(ctx context.Context, k *v1alpha1.ApiKey, failure error) error {
+	text, answered := answerOf(failure)
+	if !answered {
+		return failure
+	}
+	updated := k.DeepCopy()
+	setRevoking(updated, r.clock.Now(), v1alpha1.ReasonRetrying, text+". It is tried again within half a minute")
+	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
+		return failure
+	}
+	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
+		return errors.Join(failure, client.IgnoreNotFound(err))
+	}
+	r.events.Eventf(updated, nil, corev1.EventTypeWarning, v1alpha1.ReasonRetrying, "Revoke", "%s",
+		meta.FindStatusCondition(updated.Status.Conditions, v1alpha1.ConditionRevoking).Message)
+	return failure
+}
+
 // deriveRevoking makes k's conditions of a verdict. It is pure. Ready is False from the first time that a deletion is
 // told of, even while no replica has confirmed it: the key is refused by all that have seen the deletion.
 func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
+	setRevoking(k, now, awaitingReason(v), awaitingMessage(v))
+}
+
+// setRevoking says that k is being deleted, and what that waits for.
+func setRevoking(k *v1alpha1.ApiKey, now time.Time, reason, message string) {
 	k.Status.ObservedGeneration = k.Generation
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRevoking,
 		Message: "The key is being deleted",
 	})
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
-		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: awaitingReason(v),
-		Message: awaitingMessage(v),
+		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: reason, Message: message,
 	})
 }
 

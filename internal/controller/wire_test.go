@@ -5,7 +5,9 @@ package controller_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -25,7 +28,12 @@ type wire struct {
 	keys  map[string]bool // every key that was ever sent, accepted or not
 	cuts  []*cut
 	dead  bool
+
+	refuses map[refused]int // with which status
 }
+
+// refused are the requests with a method and an end of path.
+type refused struct{ method, path string }
 
 type call struct {
 	method, path string
@@ -53,6 +61,9 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 		if err := w.listen(req); err != nil {
 			return nil, err
 		}
+		if status := w.refusalOf(req); status != 0 {
+			return answerWith(req, status)
+		}
 		c := w.take(req)
 		if c != nil && c.instead != nil {
 			c.instead()
@@ -74,6 +85,62 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 		return resp, err
 	})
+}
+
+// refuse has requests answered with a status, as a webhook that is down or a permission that is missing would, until
+// the result is called.
+func (w *wire) refuse(method, path string, status int) (lift func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refuses == nil {
+		w.refuses = map[refused]int{}
+	}
+	w.refuses[refused{method, path}] = status
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.refuses, refused{method, path})
+	}
+}
+
+func (w *wire) refusalOf(req *http.Request) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for r, status := range w.refuses {
+		if r.method == req.Method && strings.HasSuffix(req.URL.Path, r.path) {
+			return status
+		}
+	}
+	return 0
+}
+
+// answerWith answers as the apiserver does, and quotes what was sent.
+func answerWith(req *http.Request, status int) (*http.Response, error) {
+	var sent []byte
+	if req.Body != nil {
+		sent, _ = io.ReadAll(req.Body)
+	}
+	body, err := json.Marshal(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Code: int32(status), Reason: reasons[status],
+		Message: fmt.Sprintf("%s of a spec: %s", reasons[status], sent),
+	})
+	return &http.Response{
+		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)),
+	}, err
+}
+
+// reasons are what may be wrong for longer, by the apiserver's word for it.
+var reasons = map[int]metav1.StatusReason{
+	http.StatusBadRequest:          metav1.StatusReasonBadRequest,
+	http.StatusUnauthorized:        metav1.StatusReasonUnauthorized,
+	http.StatusForbidden:           metav1.StatusReasonForbidden,
+	http.StatusUnprocessableEntity: metav1.StatusReasonInvalid,
+	http.StatusTooManyRequests:     metav1.StatusReasonTooManyRequests,
+	http.StatusInternalServerError: metav1.StatusReasonInternalError,
+	http.StatusServiceUnavailable:  metav1.StatusReasonServiceUnavailable,
+	http.StatusGatewayTimeout:      metav1.StatusReasonTimeout,
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
