@@ -13,6 +13,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -60,6 +61,7 @@ var attacks = map[string]func(*hostile, context.Context, *mathrand.Rand){
 	"keys to be canceled, deleted":              (*hostile).cancelScheduled,
 	"keys of one Secret":                        (*hostile).shareSecret,
 	"keys with great annotations":               (*hostile).annotate,
+	"names of others' Secrets":                  (*hostile).foreignNames,
 	"the neighbour's hashes":                    (*hostile).claimHashes,
 	"the neighbour's Secrets and keys":          (*hostile).readOthers,
 	"alternative texts of many bytes":           (*hostile).heavyTexts,
@@ -75,10 +77,19 @@ var attacks = map[string]func(*hostile, context.Context, *mathrand.Rand){
 	"ids of others":                             (*hostile).guessIDs,
 }
 
-// attack carries out all attacks until ctx ends. Their dice are of the run's seed.
+// chosen are the names of the attacks of this run: all, or those with one of the words of $LMP_ATTACK, which are
+// separated by commas. Alone, an attack shows whether it is noticed when the defence against it is gone.
+func chosen() []string {
+	words := strings.Split(os.Getenv("LMP_ATTACK"), ",")
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(attacks)), func(name string) bool {
+		return !slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
+	})
+}
+
+// attack carries out the attacks until ctx ends. Their dice are of the run's seed.
 func (h *hostile) attack(ctx context.Context) *errgroup.Group {
 	var group errgroup.Group
-	for i, name := range slices.Sorted(maps.Keys(attacks)) {
+	for i, name := range chosen() {
 		dice := random(5000 + i)
 		group.Go(func() error {
 			for ctx.Err() == nil {
@@ -96,7 +107,7 @@ func (h *hostile) attack(ctx context.Context) *errgroup.Group {
 
 // idle are the attacks that were never carried out.
 func (h *hostile) idle() (found []string) {
-	for name := range attacks {
+	for _, name := range chosen() {
 		if h.done[name] == 0 {
 			found = append(found, name)
 		}
@@ -155,16 +166,37 @@ func (h *hostile) keys(ctx context.Context, n int, change func(*v1alpha1.ApiKey)
 	_ = group.Wait()
 }
 
+// refused makes a key that is not to be let in.
+func (h *hostile) refused(ctx context.Context, what string, change func(*v1alpha1.ApiKey)) {
+	h.keys(ctx, 1, change, func(k *v1alpha1.ApiKey) { h.leak(what, "was let in: "+k.Name) })
+}
+
 func (h *hostile) repeatFinalizers(ctx context.Context, _ *mathrand.Rand) {
-	h.keys(ctx, 20, func(k *v1alpha1.ApiKey) {
-		k.Finalizers = slices.Repeat([]string{v1alpha1.FinalizerRevocation}, 200)
-	}, nil)
+	for range 20 {
+		h.refused(ctx, "the finalizer many times over", func(k *v1alpha1.ApiKey) {
+			k.Finalizers = slices.Repeat([]string{v1alpha1.FinalizerRevocation}, 200)
+		})
+	}
 }
 
 func (h *hostile) dropFinalizer(ctx context.Context, _ *mathrand.Rand) {
-	h.keys(ctx, 2, func(*v1alpha1.ApiKey) {}, func(k *v1alpha1.ApiKey) {
-		_ = h.kube.Patch(ctx, k, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":[]}}`)))
+	h.keys(ctx, 2, func(k *v1alpha1.ApiKey) { k.Finalizers = []string{v1alpha1.FinalizerRevocation} }, func(k *v1alpha1.ApiKey) {
+		if h.kube.Patch(ctx, k, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":[]}}`))) == nil {
+			h.leak("a key without its finalizer", k.Name)
+		}
 	})
+}
+
+// foreignNames has keys minted into Secrets that somebody else waits for, mirrors or takes for theirs.
+func (h *hostile) foreignNames(ctx context.Context, _ *mathrand.Rand) {
+	for _, name := range []string{"x-tls", "sh.helm.release.v1.x.v1"} {
+		h.refused(ctx, "the name "+name, func(k *v1alpha1.ApiKey) { k.Spec.SecretName = name })
+	}
+	for _, key := range []string{"reflector.v1.k8s.emberstack.com/reflection-auto-enabled", "meta.helm.sh/release-name"} {
+		h.refused(ctx, "the annotation "+key, func(k *v1alpha1.ApiKey) {
+			k.Spec.SecretTemplate = &v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{key: "true"}}
+		})
+	}
 }
 
 func (h *hostile) cancelScheduled(ctx context.Context, _ *mathrand.Rand) {
