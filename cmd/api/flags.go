@@ -42,6 +42,7 @@ type options struct {
 	tls            tlsFiles
 	traces         tracing.Flags
 	quotas         quotas
+	platforms      platformFlags
 
 	storage
 	vault vaultFlags
@@ -102,6 +103,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.storage.addFlags(flags)
 	o.vault.addFlags(flags)
 	o.quotas.addFlags(flags)
+	o.platforms.addFlags(flags)
 	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
@@ -133,6 +135,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, err
 	}
 	if err := o.quotas.check(); err != nil {
+		return o, err
+	}
+	if err := o.platforms.check(); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

@@ -61,6 +61,10 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --public-url api.example.com", "--public-url", 2},
 		{"--environment live --data-dir=", "--data-dir", 2},
 		{"--environment live --vault-kms-key aws-kms://arn:aws:kms:k", "built without a KMS", 2},
+		{"--environment live --outbound-allow pds.internal", "--outbound-allow", 2},
+		{"--environment live --outbound-allow 10.0.0.0/33", "--outbound-allow", 2},
+		{"--environment live --bluesky-plc-url plc.directory", "--bluesky-plc-url", 2},
+		{"--environment live --bluesky-plc-url https://plc.directory/x", "--bluesky-plc-url", 2},
 		{"--environment live --kubeconfig testdata/none", "testdata/none", 1},
 		{"--environment live", "neither --kubeconfig nor $KUBECONFIG", 1},
 	} {
@@ -86,7 +90,7 @@ func TestHelp(t *testing.T) {
 		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
 		"vault-keyset", "vault-kms-key",
 		"max-organization-posts", "max-organization-queued-posts", "max-organization-media-files", "max-organization-bytes",
-		"max-organization-accounts",
+		"max-organization-accounts", "outbound-allow", "bluesky-plc-url",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)

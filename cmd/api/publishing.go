@@ -22,8 +22,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
-	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
-	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
@@ -52,7 +50,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 func newPublishing(
 	ctx context.Context, o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger,
 ) (*publishing, error) {
-	p := &publishing{environment: o.environment, platforms: catalog.All}
+	p := &publishing{environment: o.environment, platforms: o.platforms.list(o.environment, logger)}
 	if o.dataDir != "" {
 		if err := os.MkdirAll(o.dataDir, 0o700); err != nil { // nobody else's: posts and files of all organizations
 			return nil, fmt.Errorf("--data-dir: %w", err)
@@ -83,8 +81,8 @@ func newPublishing(
 	return p, nil
 }
 
-// newPublisher makes what publishes, and what opens accounts for it. A test key must never reach a platform, whatever
-// this server can do with it, so in that environment there is nothing that opens any.
+// newPublisher makes what publishes, and what opens accounts for it. In the test environment there is nothing that
+// opens any.
 func (p *publishing) newPublisher(
 	o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger,
 ) (err error) {
@@ -92,9 +90,7 @@ func (p *publishing) newPublisher(
 		Store: p.store, Media: p.library, Environment: o.environment, Clock: clock.RealClock{},
 		Logger: logger, Registerer: registry, Tracer: tracer,
 	}
-	if o.environment == key.Test {
-		p.platforms = sandbox.OfAll(catalog.All, newID, clock.RealClock{})
-	} else {
+	if o.environment != key.Test {
 		if p.connections, err = connection.New(connection.Options{
 			Store: p.store, Vault: p.vault, Platforms: p.platforms, Clock: clock.RealClock{},
 			Logger: logger, Registerer: registry,

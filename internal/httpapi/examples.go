@@ -36,7 +36,8 @@ curl -s "$LMP_LIVE_URL/v1/profiles/$PROFILE"` + withKey + `  # => "name":"Acme R
 
 	"connectAccount": `curl -s -X POST "$LMP_TEST_URL/v1/accounts/connect/bluesky"` + withTestKey +
 		`  # => "name":"appPassword"
-curl -s -X POST "$LMP_LIVE_URL/v1/accounts/connect/bluesky"` + withKey + `  # => platform_not_enabled`,
+curl -s -X POST "$LMP_LIVE_URL/v1/accounts/connect/bluesky"` + withKey + `  # => "state":"stable"
+curl -s -X POST "$LMP_LIVE_URL/v1/accounts/connect/linkedin"` + withKey + `  # => platform_not_enabled`,
 	"completeConnection": `curl -s "$LMP_TEST_URL/v1/accounts/connect/bluesky/complete"` + withTestKey + ` \
   ` + asJSON + ` -d '{"identifier":"alice.test","appPassword":"any"}'  # => "displayName":"alice.test"`,
 	"listAccounts": `ACCOUNT=$(curl -s "$LMP_TEST_URL/v1/accounts?limit=1"` + withTestKey + ` | ` + firstItemID + `)

@@ -61,6 +61,17 @@ var apiCases = []valueCase{
 		),
 	},
 	{
+		"what live posts may reach, which the process takes, too",
+		settings{
+			"platforms.outboundAllow":  []any{"pds.internal:2583", "[fd00::1]:443", "10.1.0.0/16", "fd00::/8"},
+			"platforms.bluesky.plcURL": "http://plc.internal:2582",
+		},
+		all(
+			has(liveAPI, args, "--outbound-allow=pds.internal:2583,[fd00::1]:443,10.1.0.0/16,fd00::/8"), has(liveAPI, args, "--bluesky-plc-url=http://plc.internal:2582"),
+			hasNot(testAPI, args, "--bluesky-plc-url=http://plc.internal:2582"),
+		),
+	},
+	{
 		"quotas have a default",
 		nil,
 		all(

@@ -47,6 +47,14 @@ next one begins.
 {{- with $api.trustedProxies }}
 - {{ printf "--trusted-proxies=%s" (join "," .) | quote }}
 {{- end }}
+{{- if eq $environment "live" }}
+{{- with $.Values.platforms.outboundAllow }}
+- {{ printf "--outbound-allow=%s" (join "," .) | quote }}
+{{- end }}
+{{- with $.Values.platforms.bluesky.plcURL }}
+- {{ printf "--bluesky-plc-url=%s" . | quote }}
+{{- end }}
+{{- end }}
 {{- with $api.docsBaseURL }}
 - {{ printf "--docs-base-url=%s" . | quote }}
 {{- end }}

@@ -71,7 +71,7 @@ func (d *delivery) run(
 	ctx context.Context, put func(*delivery, context.Context) (strongRef, error),
 ) (r platform.Receipt, err error) {
 	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
-		return r, d.noSecrets(err)
+		return r, d.afterRenewal(err)
 	}
 	at, err := put(d, ctx)
 	if err != nil {

@@ -1,0 +1,73 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+
+	"github.com/spf13/pflag"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/outbound"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
+)
+
+// platformFlags are the flags of what is published to, and by which addresses.
+type platformFlags struct {
+	allowed []outbound.Exception
+	plcURL  string
+
+	given []string // --outbound-allow
+}
+
+// addFlags adds the flags. With none of them given, live posts go to any public server of the AT Protocol.
+func (p *platformFlags) addFlags(flags *pflag.FlagSet) {
+	// Nothing is allowed by default: accounts' servers and links in posts are addresses that callers choose.
+	flags.StringSliceVar(&p.given, "outbound-allow", nil,
+		"Addresses that are not public, and may be reached all the same because a caller names them: HOST:PORT, or "+
+			"networks (CIDR). Those of accounts' servers may be without TLS.")
+	flags.StringVar(&p.plcURL, "bluesky-plc-url", bluesky.DefaultPLCURL,
+		"Directory of the identities of Bluesky's accounts.")
+}
+
+// check takes the flags in. The error is a usageError.
+func (p *platformFlags) check() error {
+	for _, text := range p.given {
+		e, err := outbound.ParseException(text)
+		if err != nil {
+			return usageError{"--outbound-allow: " + err.Error()}
+		}
+		p.allowed = append(p.allowed, e)
+	}
+	u, err := url.Parse(p.plcURL)
+	if err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http" {
+		return usageError{fmt.Sprintf("--bluesky-plc-url: want the URL of a host, such as %s, not %q",
+			bluesky.DefaultPLCURL, p.plcURL)}
+	}
+	return nil
+}
+
+// list is the platforms of an environment. A test key must never reach a platform, whatever this server can do with it:
+// in that environment all of them are played.
+func (p *platformFlags) list(environment key.Environment, logger *slog.Logger) platform.List {
+	if environment == key.Test {
+		return sandbox.OfAll(catalog.All, newID, clock.RealClock{})
+	}
+	list := slices.Clone(catalog.All)
+	for i := range list {
+		if list[i].Name == bluesky.Name {
+			list[i] = bluesky.New(bluesky.Config{
+				Guard: outbound.NewGuard(p.allowed...), PLCURL: p.plcURL, Clock: clock.RealClock{}, Logger: logger,
+			})
+		}
+	}
+	return list
+}

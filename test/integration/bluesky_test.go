@@ -1,0 +1,76 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package integration_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/vault"
+	"github.com/letmepost/letmepost-operator/test/pds"
+)
+
+var _ = Describe("A live API with a real server of Bluesky's protocol", func() {
+	It("connects an account, and publishes by it at once and later", func(ctx SpecContext) {
+		server, err := pds.Start(context.WithoutCancel(ctx), pds.Options{})
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(server.Stop)
+		owner, err := server.NewAccount(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		at, err := url.Parse(server.URL)
+		Expect(err).NotTo(HaveOccurred())
+		keyset := filepath.Join(GinkgoT().TempDir(), "keyset.json")
+		keys, err := vault.NewKeyset()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(vault.CreateFile(keyset, keys, nil)).To(Succeed())
+
+		startController(ctx)
+		flags := []string{"--vault-keyset", keyset, "--bluesky-plc-url", server.PLCURL, "--data-dir", GinkgoT().TempDir()}
+		api := startAPI(ctx, "live", append(flags, "--outbound-allow", at.Host, "--outbound-allow", hostOf(server.PLCURL))...)
+		k := apiKey(newNamespace(ctx), "writer")
+		k.Spec.Environment = v1alpha1.EnvironmentLive
+		d := desk{namespace: k.Namespace, key: minted(ctx, create(ctx, k))}
+		Eventually(ctx, api.whoami(ctx, d.key), patience, interval).Should(Equal(http.StatusOK))
+
+		connect := func(password string) answer {
+			GinkgoHelper()
+			a, err := jsonCall(http.MethodPost, "/v1/accounts/connect/bluesky/complete", map[string]string{
+				"identifier": owner.Handle, "appPassword": password, "pdsUrl": server.URL,
+			}).send(ctx, api.url, d.key)
+			Expect(err).NotTo(HaveOccurred())
+			return a
+		}
+		refused := connect("aaaa-bbbb-cccc-dddd")
+		Expect(refused.status).To(Equal(http.StatusForbidden), refused.String())
+		a := connect(owner.AppPassword)
+		Expect(a.status).To(Equal(http.StatusCreated), a.String())
+		var account struct{ ID, DisplayName, State string }
+		Expect(a.into(&account)).To(Succeed())
+		Expect(account.DisplayName).To(Equal(owner.Handle))
+		Expect(account.State).To(Equal("active"))
+		d.accounts = []string{account.ID}
+
+		// At once, with an answer that has the record; and later, by a job.
+		a, err = d.writing("Hello from a live API", time.Time{}).send(ctx, api.url, d.key)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(a.String()).To(ContainSubstring("at://" + owner.DID))
+		later := d.queue(ctx, api, d.key, "Later", time.Now().Add(2*time.Second))
+		Eventually(ctx, d.read(ctx, api, later), patience, interval).Should(publishedOnce)
+		Expect(owner.Posts(ctx)).To(HaveLen(2))
+	}, SpecTimeout(3*patience))
+})
+
+func hostOf(text string) string {
+	GinkgoHelper()
+	u, err := url.Parse(text)
+	Expect(err).NotTo(HaveOccurred())
+	return u.Host
+}
