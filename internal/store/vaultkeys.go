@@ -13,7 +13,8 @@ import (
 
 // A key of the vault may seal once every process knows it, and may go once no row needs it and no process seals with
 // it. Both are seen here: processes say with each heartbeat which keys they know, and each row says which one sealed
-// it.
+// it. Whatever is sealed stands in a column of the name sealed, and is known to the statements below: a key that they
+// count nothing under may be retired.
 
 // VaultKeys are the keys that a process knows.
 type VaultKeys struct {

@@ -6,6 +6,7 @@ package store_test
 import (
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,4 +142,27 @@ func TestAttach(t *testing.T) {
 			t.Errorf("%d processes, want the one that was there", len(keys))
 		}
 	})
+}
+
+// TestWhateverIsSealedIsSealedAgain: a key may be retired when SealedBy counts nothing under it, so a table with sealed
+// texts that SealedBy and SealedByOthers don't know would lose them.
+func TestWhateverIsSealedIsSealedAgain(t *testing.T) {
+	db, _ := opened(t, "sqlite:"+filepath.Join(t.TempDir(), "live.db"))
+	rows, err := store.Handle(db).QueryContext(t.Context(),
+		"SELECT m.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table' AND c.name = 'sealed'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var tables []string
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	if diff := cmp.Diff([]string{"account_secrets"}, tables); diff != "" || rows.Err() != nil {
+		t.Errorf("%v; tables with sealed texts (-known to vaultkeys.go +there):\n%s", rows.Err(), diff)
+	}
 }

@@ -39,10 +39,23 @@ const (
 	headLen  = 6
 )
 
+// coreOf is what is searched for of a text. Of a token of three parts (a JWT, RFC 7519) that is in its signature: the
+// first part says what kind it is, and is the same for many. A short text, such as an app password, is searched for but
+// for its ends.
+func coreOf(plaintext string) string {
+	if parts := strings.Split(plaintext, "."); len(parts) == 3 && len(parts[2]) >= coreTo {
+		plaintext = parts[2]
+	}
+	if len(plaintext) < coreTo {
+		return plaintext[2 : len(plaintext)-2]
+	}
+	return plaintext[coreFrom:coreTo]
+}
+
 func newNeedles(plaintexts ...string) *needles {
 	n := &needles{heads: map[[headLen]byte][]int{}}
 	for _, plaintext := range plaintexts {
-		core := plaintext[coreFrom:coreTo]
+		core := coreOf(plaintext)
 		n.add(plaintext, "as it is", core)
 		n.add(plaintext, "hexadecimal", hex.EncodeToString([]byte(core)))
 		decimals := strings.Trim(fmt.Sprintf("%d", []byte(core)), "[]")

@@ -63,6 +63,33 @@ func TestNeedles(t *testing.T) {
 	}
 }
 
+// TestNeedlesOfAccounts: app passwords are shorter than keys, and tokens begin all alike.
+func TestNeedlesOfAccounts(t *testing.T) {
+	const password = "k3fz-9qxd-m2ht-w7vb"
+	header := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"at+jwt","alg":"ES256K"}`))
+	token := header + ".eyJzdWIiOiJkaWQ6cGxjOmh1bnRlZCJ9.qP1vXk7Yt0mC3sJdR8nW2bZxL5eHgUaF6iOoT4rEwQyBvNcMzKjShDfGlAp9u0Vx"
+	n := newNeedles(password, token)
+	for reason, tc := range map[string]struct {
+		text string
+		want bool
+	}{
+		"a password":                    {`{"password":"` + password + `"}`, true},
+		"a password, cut":               {password[1 : len(password)-1], true},
+		"a password, hexadecimal":       {hex.EncodeToString([]byte(password)), true},
+		"a password, base64":            {base64.StdEncoding.EncodeToString([]byte("alice.test:" + password)), true},
+		"a token":                       {"Bearer " + token, true},
+		"a token without its header":    {token[len(header):], true},
+		"a token, base64":               {base64.StdEncoding.EncodeToString([]byte(token)), true},
+		"another token of its kind":     {header + ".eyJzdWIiOiJkaWQ6cGxjOm90aGVyIn0." + token[len(token)-20:], false},
+		"another password":              {"k3fz-9qxd-m2ht-xxxx", false},
+		"the account, and nothing else": {"did:plc:hunted", false},
+	} {
+		if found := n.in([]byte("x" + tc.text + "y")); (len(found) > 0) != tc.want {
+			t.Errorf("%s: found %v, want it found: %v", reason, found, tc.want)
+		}
+	}
+}
+
 func numbers(text string) []int {
 	var all []int
 	for _, b := range []byte(text) {

@@ -193,7 +193,7 @@ func hunt(homes map[string]string, places []place) (found []string) {
 		name, stored := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(p.name, inEtcdsPast), inEtcd), secretsInEtcd)
 		for _, f := range all.in(p.text) {
 			if !stored || name != homes[f.plaintext] {
-				found = append(found, fmt.Sprintf("%s: %s… %s: %s", p.name, f.plaintext[:coreFrom], f.form, p.around(f.at)))
+				found = append(found, fmt.Sprintf("%s: %s… %s: %s", p.name, f.plaintext[:min(coreFrom, len(f.plaintext)/3)], f.form, p.around(f.at)))
 			}
 		}
 		// A key that was made and lost in a crash is known to nobody, but has the shape of one.
