@@ -24,9 +24,17 @@ const (
 	held = time.Hour
 )
 
-// asking is the pauses before a platform is asked what became of a post. The first leaves time for an answer that is
-// only late.
-var asking = retry.Backoff{First: 2 * time.Second, Most: 10 * time.Minute}
+// pauses are those between two attempts at a post, at least, whatever its platform says. The first leaves time for an
+// answer that is only late; the last bounds how many attempts a day of trying can leave on record.
+var pauses = retry.Backoff{First: 2 * time.Second, Most: 10 * time.Minute}
+
+// pauseAfter is the pause after the attempt of a number, from 1.
+func pauseAfter(number int) time.Duration {
+	if number > 10 { // and don't shift any further
+		return pauses.Most
+	}
+	return min(pauses.First<<max(number-1, 0), pauses.Most)
+}
 
 // settle is what is kept of an outcome. An error says that it is no outcome at all.
 func (p *Publisher) settle(post store.Post, t store.Try, o platform.Outcome) (store.Outcome, error) {
@@ -36,7 +44,11 @@ func (p *Publisher) settle(post store.Post, t store.Try, o platform.Outcome) (st
 	case platform.Rejected:
 		return store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}, nil
 	case platform.NotTaken:
-		return store.Outcome{Failure: &o.Failure, Again: p.again(o.NotBefore, t.DueAt)}, nil
+		next := o.NotBefore
+		if least := p.o.Clock.Now().Add(pauseAfter(t.Number)); !next.IsZero() && next.Before(least) {
+			next = least
+		}
+		return store.Outcome{Failure: &o.Failure, Again: p.again(next, t.DueAt)}, nil
 	case platform.OutcomeUnknown:
 		return p.unknown(post.Platform, t, &o.Failure, o.Token), nil
 	default:
@@ -58,11 +70,7 @@ func (p *Publisher) unknown(
 	if token == nil {
 		o.Token = t.Token
 	}
-	pause := asking.Most
-	if t.Number < 10 {
-		pause = min(asking.First<<max(t.Number-1, 0), asking.Most)
-	}
-	o.Again = p.again(p.o.Clock.Now().Add(pause), t.FirstSentAt)
+	o.Again = p.again(p.o.Clock.Now().Add(pauseAfter(t.Number)), t.FirstSentAt)
 	return o
 }
 

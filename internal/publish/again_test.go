@@ -101,7 +101,7 @@ func withAsker(a platform.Asker) func(*publish.Options) {
 // TestEachPostGoesOutOnce: whatever becomes of its attempts, each post is there once in the end, and those of an account
 // in their order. Fates are drawn by seed.
 func TestEachPostGoesOutOnce(t *testing.T) {
-	publish.HurryAsking(t, 30*time.Millisecond)
+	publish.HurryPauses(t, 30*time.Millisecond)
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		const seeds = 50
 		draw := map[string][]fate{}
@@ -162,6 +162,7 @@ func TestEachPostGoesOutOnce(t *testing.T) {
 
 // TestMovedByARequest: a post that was to go at once, and that the platform wants later, is queued and goes out.
 func TestMovedByARequest(t *testing.T) {
+	publish.HurryPauses(t, 30*time.Millisecond)
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		to := newRemembering(map[string][]fate{"moved": {later}})
 		p, id := start(t, databaseURL, to, withAsker(to)), admitted(t)
@@ -280,4 +281,16 @@ func TestHeldUntilReconnected(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestPauses: the longer a platform does not take a post, the less often it is tried.
+func TestPauses(t *testing.T) {
+	last := time.Duration(0)
+	for number := 1; number < 70; number++ {
+		pause := publish.PauseAfter(number)
+		if pause < last || pause < 2*time.Second || pause > 10*time.Minute {
+			t.Errorf("after attempt %d: %s, and before that %s", number, pause, last)
+		}
+		last = pause
+	}
 }

@@ -18,11 +18,11 @@ func (p *Publisher) HurryUpkeep(every time.Duration) {
 	p.pace.lost, p.pace.overdue, p.pace.purge = every, every, every
 }
 
-// HurryAsking makes the pauses short before a platform is asked, for all publishers, until the test ends.
-func HurryAsking(t interface{ Cleanup(func()) }, pause time.Duration) {
-	before := asking
-	asking.First, asking.Most = pause, pause
-	t.Cleanup(func() { asking = before })
+// HurryPauses makes the pauses short between attempts, for all publishers, until the test ends.
+func HurryPauses(t interface{ Cleanup(func()) }, pause time.Duration) {
+	before := pauses
+	pauses.First, pauses.Most = pause, pause
+	t.Cleanup(func() { pauses = before })
 }
 
 // HurryEnd makes the end of Run wait that long for what is left to be written.
@@ -33,3 +33,6 @@ func (p *Publisher) RequeueOverdue(ctx context.Context) error { return p.requeue
 
 // DeleteOrphans is what Run does every so often.
 func (p *Publisher) DeleteOrphans(ctx context.Context) error { return p.deleteOrphans(ctx) }
+
+// PauseAfter is how long after an attempt the next one is made, at least.
+func PauseAfter(number int) time.Duration { return pauseAfter(number) }
