@@ -169,6 +169,7 @@ func (f *Feed) Heard() time.Time {
 // of a new resourceVersion about once a minute, by a bookmark, and every deletion elsewhere would wait for that.
 //
 // Model: step Applied.
+// Model: step Room.
 func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, revoked []types.UID) {
 	for _, keys := range f.keys {
 		resourceVersion = newer(resourceVersion, keys.applied())

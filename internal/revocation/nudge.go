@@ -89,6 +89,8 @@ func (r *replica) tell(w word, awaited string, now time.Time) {
 
 // turnIsOver tells whether it is time to ask r for other keys than before: it has had time to read what stands on its
 // Lease, and to answer it.
+//
+// Model: step Ask.
 func (r *replica) turnIsOver(now time.Time) bool {
 	return now.Sub(r.askedAt) >= nudgeEvery && r.renewals >= answeredAfter
 }
@@ -137,6 +139,8 @@ func newest(late []*pendingDeletion) (awaited string) {
 //
 // Of each organization it is one first, and those come first that r has not been asked for the longest. So whatever is
 // awaited is asked for in time, however many others can't be confirmed.
+//
+// Model: step Ask.
 func (r *replica) choose(late []*pendingDeletion) []*pendingDeletion {
 	if len(r.revoked) < MaxNamed {
 		return nil

@@ -13,6 +13,8 @@ import (
 //
 // It is how anything is shared out of which there may not be enough: however much one organization has there, all that
 // others have waits for is one item of it a turn.
+//
+// Model: step Room.
 func InTurns[T any](items []T, organization func(T) string, compare func(a, b T) int) {
 	slices.SortFunc(items, compare)
 	type place struct {

@@ -15,10 +15,15 @@ import (
 	"testing"
 )
 
-const model = "revocation.pml"
+// The models: of the protocol, and of how what is scarce in it is shared out.
+const (
+	model      = "revocation.pml"
+	turnsModel = "turns.pml"
+)
 
 // check is one run of spin's verifier.
 type check struct {
+	model   string
 	defines []string // of the model
 	cc      []string // of the verifier
 	flags   []string // of its run
@@ -27,16 +32,41 @@ type check struct {
 // Partial order reduction finds nothing to reduce where everybody looks at everything: NOREDUCE saves the search for
 // it. The hash tables fit the state spaces, so that the search is fast; spin grows nothing and drops nothing.
 func safety(defines ...string) check {
-	return check{defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m200000", "-w25"}}
+	return check{model, defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m200000", "-w25"}}
 }
 
 // shortest finds the shortest violation there is.
 func shortest(defines ...string) check {
-	return check{append(defines, "-DALONE"), []string{"-DSAFETY", "-DNOREDUCE", "-DBFS"}, []string{"-w20"}}
+	return check{model, append(defines, "-DALONE"), []string{"-DSAFETY", "-DNOREDUCE", "-DBFS"}, []string{"-w20"}}
 }
 
 func liveness(defines ...string) check {
-	return check{append(defines, "-DLIVENESS"), []string{"-DNOREDUCE", "-DNFAIR=4"}, []string{"-a", "-f", "-m200000", "-w24"}}
+	return check{model, append(defines, "-DLIVENESS"), []string{"-DNOREDUCE", "-DNFAIR=4"}, []string{"-a", "-f", "-m200000", "-w24"}}
+}
+
+// turns is of so many organizations.
+func turns(organizations int, defines ...string) check {
+	return check{
+		turnsModel, append(defines, fmt.Sprintf("-DN=%d", organizations)),
+		[]string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m400000", "-w22"},
+	}
+}
+
+// fewest finds the violation of the fewest steps.
+func fewest(c check) check {
+	c.cc = append(c.cc, "-DBFS")
+	return c
+}
+
+// TestBound: with so many organizations that a renewal has room for one deletion of each, beside what is asked for, the
+// next one names ours. With more of them, it is asked for after so many turns at most.
+func TestBound(t *testing.T) {
+	t.Parallel()
+	turns(2).run(t).requireProof(t)
+	turns(3).run(t).requireProof(t)
+	r := turns(4).run(t)
+	r.requireProof(t)
+	requireReached(t, r.unreached)
 }
 
 // TestSafety: no replica accepts a key whose object is gone. Two replicas, two keys, every order of events.
@@ -85,6 +115,9 @@ var turned = []struct {
 	{"TURN_L1", "a replica whose watch is deaf is never told", liveness("-DALONE")},
 	{"TURN_L2", "a replica that can't list registers over and over", liveness("-DALONE")},
 	{"TURN_L3", "a replica that can't list renews for ever", liveness("-DALONE")},
+	{"TURN_T1", "whom the controller asks for is anybody, and one is passed over again and again", fewest(turns(4))},
+	{"TURN_T2", "the controller asks for others before the replica has read whom it asked for", fewest(turns(4))},
+	{"TURN_T3", "the oldest deletions of all fill the Lease, and one organization has them", fewest(turns(2))},
 }
 
 // TestTurned: each rule is needed. Turned round, it lets the search find what goes wrong; -v shows how.
@@ -111,7 +144,7 @@ func TestTurned(t *testing.T) {
 // TestTurnsAreAll that the model knows: a rule that nobody turns round is a claim.
 func TestTurnsAreAll(t *testing.T) {
 	t.Parallel()
-	inModel := regexp.MustCompile(`TURN_[RL]\d+`).FindAllString(source(t), -1)
+	inModel := regexp.MustCompile(`TURN_[RLT]\d+`).FindAllString(source(t, model)+source(t, turnsModel), -1)
 	var inTest []string
 	for _, tc := range turned {
 		inTest = append(inTest, tc.define)
@@ -123,9 +156,9 @@ func TestTurnsAreAll(t *testing.T) {
 	}
 }
 
-func source(t *testing.T) string {
+func source(t *testing.T, file string) string {
 	t.Helper()
-	b, err := os.ReadFile(model)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +174,7 @@ type result struct {
 }
 
 // unreachedAt is a line of the list of statements that were never executed.
-var unreachedAt = regexp.MustCompile(`(?m)^\t` + regexp.QuoteMeta(model) + `:(\d+), state \d+, "(.*)"$`)
+var unreachedAt = regexp.MustCompile(`(?m)^\t[a-z]+\.pml:(\d+), state \d+, "(.*)"$`)
 
 func (c check) run(t *testing.T) result {
 	t.Helper()
@@ -151,10 +184,10 @@ func (c check) run(t *testing.T) result {
 		}
 	}
 	r := result{check: c, dir: t.TempDir()}
-	if err := os.WriteFile(filepath.Join(r.dir, model), []byte(source(t)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, c.model), []byte(source(t, c.model)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.exec(t, "spin", append(slices.Clone(c.defines), "-a", model)...)
+	r.exec(t, "spin", append(slices.Clone(c.defines), "-a", c.model)...)
 	// -w: gcc warns of indices that it takes for too big in what spin has written.
 	r.exec(t, "gcc", append(slices.Clone(c.cc), "-O2", "-w", "-DMEMLIM=2500", "-o", "pan", "pan.c")...)
 	r.output = r.exec(t, "./pan", c.flags...)
@@ -162,7 +195,7 @@ func (c check) run(t *testing.T) result {
 		if m[2] == "-end-" {
 			continue // of processes that live for ever
 		}
-		r.unreached = append(r.unreached, fmt.Sprintf("%s:%s: %s", model, m[1], m[2]))
+		r.unreached = append(r.unreached, fmt.Sprintf("%s:%s: %s", c.model, m[1], m[2]))
 	}
 	return r
 }
@@ -196,7 +229,7 @@ func (r result) requireProof(t *testing.T) {
 		return
 	}
 	trail := "there is no trail"
-	if _, err := os.Stat(filepath.Join(r.dir, model+".trail")); err == nil {
+	if _, err := os.Stat(filepath.Join(r.dir, r.model+".trail")); err == nil {
 		trail = strings.Join(r.trail(t), "\n\t")
 	}
 	t.Fatalf("%s\n\t%s", r.output, trail)
@@ -219,7 +252,7 @@ var told = regexp.MustCompile(`^\s*((?:replica|controller|user|time|world).*|<<<
 // trail replays the violation.
 func (r result) trail(t *testing.T) (steps []string) {
 	t.Helper()
-	out := r.exec(t, "spin", append(slices.Clone(r.defines), "-t", model)...)
+	out := r.exec(t, "spin", append(slices.Clone(r.defines), "-t", r.model)...)
 	for line := range strings.Lines(out) {
 		if m := told.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
 			steps = append(steps, m[1])
