@@ -4,7 +4,9 @@
 package bluesky
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/http"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
 func crcOf(b []byte) []byte { return binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(b)) }
@@ -101,6 +105,19 @@ func TestJudge(t *testing.T) {
 	}
 	if judge(nil) != noRefusal || judge(fmt.Errorf("wrapped: %w", &refusal{name: "ExpiredToken"})) != strange {
 		t.Error("nil, or a wrapped one")
+	}
+}
+
+// TestUnknown: an attempt that took too long says so.
+func TestUnknown(t *testing.T) {
+	for rule, cause := range map[string]error{"publish.timeout": context.DeadlineExceeded, "publish.outcome_unknown": context.Canceled} {
+		var e ended
+		if err := new(delivery).unknown(&refusal{sent: true, cause: cause}); !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		if o, ok := e.outcome.(platform.OutcomeUnknown); !ok || o.Failure.Rule != rule {
+			t.Errorf("%v: %+v", cause, e.outcome)
+		}
 	}
 }
 
