@@ -113,3 +113,13 @@ func CheckIndex(t testing.TB, x *Index, when string) {
 		}
 	}
 }
+
+// RoomMade tells whether the feed was told that there is room for keys that were turned away.
+func RoomMade(f *Feed) bool {
+	select {
+	case <-f.room:
+		return true
+	default:
+		return false
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
@@ -33,6 +34,9 @@ type Feed struct {
 	index    *Index
 	keys     []*follower[*v1alpha1.ApiKey] // one a namespace
 	profiles []*follower[*v1alpha1.Profile]
+
+	room      chan struct{} // is sent to when there is room for keys that the index has turned away
+	roomPause time.Duration // before they are listed
 
 	mu      sync.Mutex
 	revoked map[types.UID]pendingRevocation // keys whose deletion waits for this process and its like
@@ -49,7 +53,8 @@ type pendingRevocation struct {
 // NewFeed returns a feed of index. client is a REST client of v1alpha1.GroupVersion. Without namespaces, the feed
 // follows all of them.
 func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, namespaces ...string) *Feed {
-	f := &Feed{index: index, revoked: map[types.UID]pendingRevocation{}, changed: make(chan struct{}, 1)}
+	f := &Feed{index: index, revoked: map[types.UID]pendingRevocation{}, changed: make(chan struct{}, 1),
+		room: make(chan struct{}, 1), roomPause: roomPause}
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
@@ -58,6 +63,12 @@ func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, name
 		f.profiles = append(f.profiles, f.followProfiles(client, clock, namespace))
 	}
 	index.commitsOver = f.notify
+	index.onRoom = func() {
+		select {
+		case f.room <- struct{}{}:
+		default: // it has been sent to already
+		}
+	}
 	return f
 }
 
@@ -116,11 +127,33 @@ func (f *Feed) followProfiles(
 // Profiles and keys are followed apart, so a key may be seen before its Profile, and is refused until that comes.
 func (f *Feed) Run(ctx context.Context) {
 	var running sync.WaitGroup
+	running.Go(func() { f.fillRoom(ctx) })
 	for i := range f.keys {
 		running.Go(func() { f.profiles[i].run(ctx, new(v1alpha1.Profile)) })
 		running.Go(func() { f.keys[i].run(ctx, new(v1alpha1.ApiKey)) })
 	}
 	running.Wait()
+}
+
+// roomPause keeps who makes room again and again from having all keys listed as often. Keys are turned away only where
+// the controller mints more than this process is to hold, so nobody waits for it in the ordinary course.
+const roomPause = 10 * time.Minute
+
+// fillRoom lists keys when there is room for some that were turned away: nothing of them is kept here.
+func (f *Feed) fillRoom(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.room:
+		}
+		if !retry.Pause(ctx, f.roomPause) {
+			return
+		}
+		for _, keys := range f.keys {
+			keys.relist()
+		}
+	}
 }
 
 // Relist throws all watches away and lists anew. It returns when lists that were sent after the call have been applied,

@@ -24,7 +24,10 @@ type Index struct {
 	// ceased to be served. It is set before the first request.
 	commitsOver func()
 	onWithdraw  func(k *Key, done func()) // see OnWithdraw; nil: nobody is to be told
-	onRevoked   func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
+	most        int                       // keys of one organization; 0: any number
+	// onRoom is called, with the lock held, when there is room for keys that were turned away: they are to be put again.
+	onRoom    func()
+	onRevoked func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
 
 	mu            sync.Mutex
 	organizations map[caller.Organization]*tenant
@@ -38,6 +41,8 @@ type Index struct {
 type tenant struct {
 	organization *caller.Organization
 	keys         map[*Key]struct{}
+	ranks        ranks // of keys, once there were too many; nil: not asked for yet
+	turnedAway   bool  // there are keys that have no room here
 	profiles     map[types.UID]*Profile
 
 	// Listings are sorted when first asked for, and thrown away when something changes.
@@ -58,6 +63,7 @@ func NewIndex() *Index {
 		keys:          newTable(),
 		flights:       flights{commits: map[types.UID]int{}, waiting: map[types.UID]func(){}},
 		commitsOver:   func() {},
+		onRoom:        func() {},
 		organizations: map[caller.Organization]*tenant{},
 		pins:          map[types.UID]*pin{},
 	}

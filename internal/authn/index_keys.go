@@ -47,10 +47,17 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 		x.dropKey(old)
 		unserved = true
 	}
-	k, flags := x.newKey(o, life), flagsOf(o, life)
+	flags := flagsOf(o, life)
+	room, gone := x.makeRoom(organization, life)
+	unserved = unserved || gone
+	if !room {
+		return unserved, stray(o, organization, flags)
+	}
+	k := x.newKey(o, life)
 	x.keys.put(hash, k, flags) // from here on, lookups find it
 	t := x.organizations[*k.Organization]
 	t.keys[k] = struct{}{}
+	t.ranked(k)
 	t.changeKeys()
 	if flags&withdrawn != 0 {
 		toWithdraw = k
@@ -149,7 +156,9 @@ func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
 		return false
 	}
 	x.noteGone(s)
+	t := x.organizations[*s.organization]
 	x.dropKey(s)
+	x.roomMade(t)
 	return true
 }
 
@@ -175,6 +184,9 @@ func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (un
 				x.dropKey(s)
 				unserved = true
 			}
+		}
+		if len(t.keys) < x.most {
+			t.turnedAway = false // whoever is to be here is put next
 		}
 	}
 	return unserved
