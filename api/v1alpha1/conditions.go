@@ -39,6 +39,9 @@ const (
 	// This one takes it over when that one is gone; unless it has its hash already, which a failover of the controller
 	// may have written: then it is final.
 	ReasonDuplicateHash = "DuplicateHash"
+	// ReasonQuotaReached (False, Stalled): the namespace has as many keys as it may, which the message says. The key is
+	// minted when another one of the namespace is gone.
+	ReasonQuotaReached = "QuotaReached"
 	// ReasonRevoking (False): the key is being deleted, and goes when every API replica refuses it.
 	ReasonRevoking = "Revoking"
 	// ReasonRevoked (False): no API replica accepts the key any more, or it never was one. The ApiKey is still there

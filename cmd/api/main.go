@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	// What this process knows of keys, whom it knows it from, and whether it may rely on that.
-	index := newIndex(o.environment, audit)
+	index := newIndex(o.environment, o.quotas.keys, audit)
 	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
 	replica := newReplica(o, cluster, feed, index, logger)
 	// The fence goes by both readings of time.Now, the wall clock's and the monotonic one, so the time must not be
@@ -258,6 +258,9 @@ func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *pro
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("lmp_index_keys", "Keys that this process knows, of all environments, served or not.",
 			func() float64 { return float64(index.Size()) }),
+		gauge("lmp_index_organizations_crowded",
+			"Organizations that have more keys than this process serves of one.",
+			func() float64 { return float64(index.Crowded()) }),
 		gauge("lmp_cache_staleness_seconds",
 			"Time since the apiserver was last heard of by the watches of keys and profiles. "+
 				"A quiet watch has a bookmark a minute.",

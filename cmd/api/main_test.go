@@ -58,6 +58,7 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --max-organization-media-files 1e3", "--max-organization-media-files", 2},
 		{"--environment live --max-organization-bytes unlimited", "--max-organization-bytes", 2},
 		{"--environment live --max-organization-accounts -1", "--max-organization-accounts", 2},
+		{"--environment live --max-organization-keys 0", "--max-organization-keys", 2},
 		{"--environment live --public-url api.example.com", "--public-url", 2},
 		{"--environment live --data-dir=", "--data-dir", 2},
 		{"--environment live --vault-kms-key aws-kms://arn:aws:kms:k", "built without a KMS", 2},
@@ -90,7 +91,7 @@ func TestHelp(t *testing.T) {
 		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
 		"vault-keyset", "vault-kms-key",
 		"max-organization-posts", "max-organization-queued-posts", "max-organization-media-files", "max-organization-bytes",
-		"max-organization-accounts", "outbound-allow", "bluesky-plc-url",
+		"max-organization-accounts", "max-organization-keys", "outbound-allow", "bluesky-plc-url",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)

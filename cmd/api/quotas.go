@@ -4,13 +4,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -18,12 +22,11 @@ import (
 // take the room of all others; who wants that says so.
 type quotas struct {
 	stored store.Amounts // what is not in it has no bound
+	keys   int           // that the index holds; 0: any number
 
-	given map[store.Resource]*string // as texts
+	given     map[store.Resource]*string // as texts
+	givenKeys string
 }
-
-// unbounded is how a flag says that there is no bound.
-const unbounded = "none"
 
 // quotaUsages is what --help says of each.
 var quotaUsages = map[store.Resource]string{
@@ -49,27 +52,44 @@ func (q *quotas) addFlags(flags *pflag.FlagSet) {
 		}
 		q.given[r] = flags.String(quotaFlag(r), standard, quotaUsages[r])
 	}
+	flags.StringVar(&q.givenKeys, "max-organization-keys", strconv.Itoa(lifecycle.DefaultKeyQuota),
+		"Keys of one organization, of both environments, that are served: a number, or none. It must be the controller's. "+
+			fmt.Sprintf("%d more are served, as two controllers may overlap; beyond that, those that were minted first.",
+				lifecycle.KeySlack))
 }
 
 // check takes the flags in. The error is a usageError. Zero is refused, as it may be taken for "no bound".
 func (q *quotas) check() error {
 	q.stored = store.Amounts{}
 	for _, r := range store.Resources {
-		text := *q.given[r]
-		if text == unbounded {
-			continue
+		n, err := process.ParseQuota(*q.given[r])
+		if r == store.Bytes && *q.given[r] != process.Unbounded {
+			n, err = parseBytes(*q.given[r])
 		}
-		n, err := strconv.ParseInt(text, 10, 64)
-		want := "a number"
-		if r == store.Bytes {
-			var size resource.Quantity
-			size, err = resource.ParseQuantity(text)
-			n, want = size.Value(), "bytes, such as 20Gi"
+		if err != nil {
+			return usageError{fmt.Sprintf("--%s: %v", quotaFlag(r), err)}
 		}
-		if err != nil || n < 1 {
-			return usageError{fmt.Sprintf("--%s: want %s from 1 on, or %s, not %q", quotaFlag(r), want, unbounded, text)}
+		if n > 0 {
+			q.stored[r] = n
 		}
-		q.stored[r] = n
+	}
+	keys, err := process.ParseQuota(q.givenKeys)
+	if err == nil && keys > math.MaxInt32 {
+		err = errors.New("that is more than there is memory for")
+	}
+	if err != nil {
+		return usageError{fmt.Sprintf("--max-organization-keys: %v", err)}
+	}
+	if q.keys = int(keys); keys > 0 {
+		q.keys += lifecycle.KeySlack
 	}
 	return nil
+}
+
+func parseBytes(text string) (int64, error) {
+	size, err := resource.ParseQuantity(text)
+	if err != nil || size.Value() < 1 {
+		return 0, fmt.Errorf("want bytes, such as 20Gi, or %s, not %q", process.Unbounded, text)
+	}
+	return size.Value(), nil
 }

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
@@ -39,6 +42,7 @@ type options struct {
 	liveBaseURL   string
 	testBaseURL   string
 	concurrency   int
+	keyQuota      int // 0: any number
 	secretRecheck time.Duration
 
 	traces tracing.Flags
@@ -60,6 +64,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.addElectionFlags(fs)
 	namespaces := o.addKeyFlags(fs)
 	addTraceFlags(fs, &o.traces)
+	keyQuota := fs.String("max-organization-keys", strconv.Itoa(lifecycle.DefaultKeyQuota),
+		"`number` of keys that are minted in one namespace, or none for any number; the API must have the same")
 	showVersion := fs.Bool("version", false, "print the version and end")
 	// pflag has printed the help by itself, through Usage.
 	if err := fs.Parse(args); err != nil {
@@ -90,9 +96,13 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if o.leaderElectNamespace == "" {
 		o.leaderElectNamespace = o.namespace
 	}
+	quota, quotaErr := process.ParseQuota(*keyQuota)
+	o.keyQuota = int(min(quota, math.MaxInt32))
 	switch {
 	case fs.NArg() > 0:
 		return o, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+	case quotaErr != nil:
+		return o, fmt.Errorf("%w: --max-organization-keys: %w", errUsage, quotaErr)
 	case o.concurrency < 1:
 		return o, fmt.Errorf("%w: --concurrency must be at least 1", errUsage)
 	case o.secretRecheck < time.Second:

@@ -119,6 +119,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Random:                rand.Reader,
 		Clock:                 clock.RealClock{},
 		Concurrency:           o.concurrency,
+		KeyQuota:              o.keyQuota,
 		Namespace:             o.namespace,
 		WatchNamespaces:       o.namespaces,
 		Registerer:            metrics.Registry, // which /metrics shows, with controller-runtime's own

@@ -21,6 +21,7 @@ func TestWrongUsage(t *testing.T) {
 	}{
 		{"a flag that is not there", []string{"--nope"}, "nope"},
 		{"an argument", []string{"live"}, `unexpected argument "live"`},
+		{"no keys at all", []string{"--max-organization-keys", "0"}, "--max-organization-keys: want a number from 1 on, or none"},
 		{"nobody to reconcile", []string{"--concurrency", "0"}, "--concurrency must be at least 1"},
 		{"a Secret looked for without a pause", []string{"--secret-recheck-interval", "1ms"}, "--secret-recheck-interval must be at least 1s"},
 		{"a prefix that no scanner would find", []string{"--key-prefix", "l-m-p"}, "--key-prefix"},

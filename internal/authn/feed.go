@@ -53,8 +53,10 @@ type pendingRevocation struct {
 // NewFeed returns a feed of index. client is a REST client of v1alpha1.GroupVersion. Without namespaces, the feed
 // follows all of them.
 func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, namespaces ...string) *Feed {
-	f := &Feed{index: index, revoked: map[types.UID]pendingRevocation{}, changed: make(chan struct{}, 1),
-		room: make(chan struct{}, 1), roomPause: roomPause}
+	f := &Feed{
+		index: index, revoked: map[types.UID]pendingRevocation{}, changed: make(chan struct{}, 1),
+		room: make(chan struct{}, 1), roomPause: roomPause,
+	}
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}

@@ -45,6 +45,7 @@ type apiKeys struct {
 	uncached client.Reader // reads from the apiserver
 	events   events.EventRecorder
 	reserved *reservations
+	census   *census
 	buckets  hashBuckets                // of the index byHash
 	synced   func(context.Context) bool // waits until the cache is in step
 }
@@ -59,11 +60,20 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		uncached: mgr.GetAPIReader(),
 		events:   mgr.GetEventRecorder(Name),
 		reserved: newReservations(),
+		census:   newCensus(opts.KeyQuota),
 		buckets:  hashBuckets{maphash.MakeSeed()},
 		synced:   mgr.GetCache().WaitForCacheSync,
 	}
 	if err := r.buckets.index(mgr.GetCache()); err != nil {
 		return fmt.Errorf("index %s: %w", byHash, err)
+	}
+	if err := r.census.follow(mgr.GetCache()); err != nil {
+		return fmt.Errorf("count ApiKeys: %w", err)
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(r.census); err != nil {
+			return fmt.Errorf("register the metrics of quotas: %w", err)
+		}
 	}
 	indexer := mgr.GetFieldIndexer()
 	for field, extract := range map[string]func(*v1alpha1.ApiKey) string{
@@ -84,6 +94,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&v1alpha1.ApiKey{}, changedKey).
 		WatchesRawSource(source.Func(r.sweep)).
+		WatchesRawSource(source.Func(r.census.wakes)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(changesRivals)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
 		WithOptions(controller.Options{
@@ -104,6 +115,7 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	k := new(v1alpha1.ApiKey)
 	if err := r.client.Get(ctx, req.NamespacedName, k); apierrors.IsNotFound(err) {
 		r.reserved.forget(req.NamespacedName)
+		r.census.gone(req.NamespacedName)
 		return reconcile.Result{}, nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
@@ -142,7 +154,7 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 // for a person has been looked at already; those that nobody has looked at come before it.
 func (r *apiKeys) nextTurn(found findings, state lifecycle.State) reconcile.Result {
 	again := reconcile.Result{RequeueAfter: r.nextLook(found, state)}
-	if found.secret == secretConflict || found.secret == secretRejected {
+	if found.secret == secretConflict || found.secret == secretRejected || found.crowded {
 		again.Priority = behind
 	}
 	return again
@@ -207,6 +219,9 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 	// A person, who is waited for otherwise, takes longer than the garbage collector.
 	const later, longest = 25 * time.Second, 5 * time.Minute
 	var next time.Duration
+	if found.crowded {
+		next = wait.Jitter(longest, 0.2) // it is woken when there is room; this is for a wake that came to nothing
+	}
 	switch found.secret {
 	case secretLeaving:
 		next = shortly

@@ -44,6 +44,8 @@ type Options struct {
 	Random io.Reader
 	// Clock tells the time.
 	Clock clock.PassiveClock
+	// KeyQuota is how many keys are minted in one namespace; 0: any number.
+	KeyQuota int
 	// Concurrency is the number of ApiKeys reconciled at once.
 	Concurrency int
 	// Namespace that the API replicas have their Leases in.
@@ -51,7 +53,7 @@ type Options struct {
 	// WatchNamespaces are those whose ApiKeys and Profiles are reconciled. Nothing of any other is read or written, nor
 	// must there be a permission to. None: all namespaces.
 	WatchNamespaces []string
-	// Registerer takes the metrics of revocation. Optional.
+	// Registerer takes the metrics of revocation and of quotas. Optional.
 	Registerer prometheus.Registerer
 	// Audit is the audit log. Optional: without it, the manager's log is, under the name audit.
 	Audit logr.Logger

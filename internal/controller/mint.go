@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,9 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -33,6 +30,8 @@ type findings struct {
 
 	assigned *assignment // the hash that the key gets in this reconcile; nil: none
 	rival    *rival      // the rightful owner of the hash, if it is another key
+	crowded  bool        // the namespace has as many keys as it may,
+	quota    int         // which is so many
 	reserved bool        // another key is being given the hash right now: there is nothing to say yet
 	secret   secretState
 	detail   string // for people: what the apiserver said, or whose the Secret is; no key material
@@ -81,6 +80,24 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 	if err := r.lookForRival(ctx, &found); err != nil || found.rival != nil {
 		return found, err
 	}
+	// Before anything is asked of the apiserver: ten thousand keys for which there is no room must cost little.
+	switch r.census.take(found.key) {
+	case placeUnknown:
+		found.reserved = true // as good as that: it is known in a moment
+		return found, nil
+	case placeRefused:
+		found.crowded, found.quota = true, r.KeyQuota
+		return found, nil
+	}
+	found, err := r.assignPlaced(ctx, found)
+	if found.assigned == nil && err == nil {
+		r.census.giveUp(found.key) // what will not get its hash now keeps nobody from it
+	}
+	return found, err
+}
+
+// assignPlaced is assignHash for a key that has a place among those of its namespace.
+func (r *apiKeys) assignPlaced(ctx context.Context, found findings) (findings, error) {
 	if err := r.refresh(ctx, &found); err != nil || found.gone {
 		return found, err
 	}
@@ -160,55 +177,6 @@ func (r *apiKeys) refresh(ctx context.Context, found *findings) error {
 	}
 	found.profile = profile
 	return nil
-}
-
-// protect puts the finalizer on the key, before anything is made that could be served: from then on the key can't go
-// without the barrier's word.
-//
-// Model: step Protect.
-func (r *apiKeys) protect(ctx context.Context, found *findings) error {
-	if !unprotected(found.key) {
-		return nil
-	}
-	k := found.key.DeepCopy()
-	patch, err := protectPatch(k)
-	if err != nil {
-		return err
-	}
-	err = r.client.Patch(ctx, k, patch, client.FieldOwner(Name))
-	if apierrors.IsNotFound(err) {
-		found.gone = true
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("put the finalizer on: %w", err)
-	}
-	found.key = k
-	return nil
-}
-
-// unprotected tells whether k, which is not being deleted, would go without the barrier's word: it lacks the finalizer,
-// or is marked as one that may.
-func unprotected(k *v1alpha1.ApiKey) bool {
-	_, marked := k.Annotations[v1alpha1.AnnotationUnconfirmed]
-	return marked || !controllerutil.ContainsFinalizer(k, v1alpha1.FinalizerRevocation)
-}
-
-// protectPatch is the merge patch that puts the finalizer on k and takes the mark off. It writes the whole list of
-// finalizers: without the resourceVersion it would take off one that somebody else has put on since. It is not made of
-// the difference to k, because the cache has left nearly all annotations out of it.
-func protectPatch(k *v1alpha1.ApiKey) (client.Patch, error) {
-	controllerutil.AddFinalizer(k, v1alpha1.FinalizerRevocation)
-	delete(k.Annotations, v1alpha1.AnnotationUnconfirmed)
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": k.ResourceVersion,
-		"finalizers":      k.Finalizers,
-		"annotations":     map[string]any{v1alpha1.AnnotationUnconfirmed: nil},
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("encode the patch: %w", err)
-	}
-	return client.RawPatch(types.MergePatchType, body), nil
 }
 
 // bringOrMint returns the hash and hint of the key; nil if there can be none yet, for a reason that found says.

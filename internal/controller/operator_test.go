@@ -57,23 +57,27 @@ type operator struct {
 	ended  chan error
 }
 
-func startOperator() *operator {
+func startOperator(mods ...func(*controller.Options)) *operator {
 	GinkgoHelper()
 	Expect(formatErr).NotTo(HaveOccurred())
 	o := &operator{wire: &wire{}, began: said.now(), ended: make(chan error, 1)}
 	cfg := rest.CopyConfig(credentials)
 	cfg.Wrap(o.wire.wrap)
+	options := controller.Options{
+		Format: format, BaseURLs: baseURLs,
+		Random: rand.Reader, Clock: ahead{},
+		Concurrency: 8, SecretRecheckInterval: recheck, Namespace: "letmepost-system",
+	}
+	for _, mod := range mods {
+		mod(&options)
+	}
 	skip := true // names of controllers are unique in a process, and this one has many lives
 	mgr, err := controller.NewManager(cfg, manager.Options{
 		Logger:                 said.logger(),
 		Metrics:                server.Options{BindAddress: "0"},
 		HealthProbeBindAddress: "0",
 		Controller:             config.Controller{SkipNameValidation: &skip},
-	}, controller.Options{
-		Format: format, BaseURLs: baseURLs,
-		Random: rand.Reader, Clock: ahead{},
-		Concurrency: 8, SecretRecheckInterval: recheck, Namespace: "letmepost-system",
-	})
+	}, options)
 	Expect(err).NotTo(HaveOccurred())
 	o.cache = mgr.GetCache()
 
@@ -94,10 +98,10 @@ func (o *operator) stop() {
 }
 
 // restart begins another life, with nothing remembered.
-func restart() {
+func restart(mods ...func(*controller.Options)) {
 	GinkgoHelper()
 	op.stop()
-	op = startOperator()
+	op = startOperator(mods...)
 }
 
 // transcript is what was logged. It must never hold a key, and whoever reads it wants to know what was reconciled.

@@ -121,7 +121,7 @@ func writeOnce(k *v1alpha1.ApiKey, found findings, now time.Time) {
 func stalled(reason string, life lifecycle.Key) bool {
 	switch reason {
 	case v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonExpired,
-		v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretRejected:
+		v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretRejected, v1alpha1.ReasonQuotaReached:
 		return true
 	case v1alpha1.ReasonProfileNotFound:
 		return life.Hashed // one that was never bound waits for its Profile
@@ -168,6 +168,13 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 		c.Reason = v1alpha1.ReasonDuplicateHash
 		c.Message = fmt.Sprintf("ApiKey %s has this key. This one takes it over when that one is deleted; "+
 			"if the key is to be revoked, delete both", rival.name)
+		return
+	}
+	if found.crowded {
+		c.Reason = v1alpha1.ReasonQuotaReached
+		c.Message = fmt.Sprintf("The namespace has as many keys as it may: %d keys, those that have expired among them. "+
+			"This one is minted when another is deleted. "+
+			"Whoever runs letmepost can allow more: --max-organization-keys, of the controller and the API", found.quota)
 		return
 	}
 	switch found.secret {

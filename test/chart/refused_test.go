@@ -100,6 +100,7 @@ var bySentence = []refusal{
 	{"not a byte more", settings{"api.maxMediaSize": "2097152001"}, `api.maxMediaSize is "2097152001": want bytes`},
 	{"memory for some bodies", settings{"api.maxBytesInFlight": "7Mi"}, `api.maxBytesInFlight is "7Mi": want bytes, such as 200Mi, up to 2000Mi, and 8Mi at least`},
 	{"zero is no quota: it might be taken for any amount", settings{"quotas.posts": 0}, `quotas.posts is "0": want a number from 1 on, or none for any amount`},
+	{"nor of keys", settings{"quotas.keys": 0}, `quotas.keys is "0": want a number from 1 on`},
 	{"nor is less", settings{"quotas.mediaFiles": -1}, `quotas.mediaFiles is "-1": want a number`},
 	{"a quota that is none says so", settings{"quotas.queuedPosts": "unlimited"}, `quotas.queuedPosts is "unlimited": want a number`},
 	{"each of them", settings{"quotas.accounts": ""}, `quotas.accounts is "": want a number`},

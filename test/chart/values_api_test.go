@@ -76,14 +76,16 @@ var apiCases = []valueCase{
 		nil,
 		all(
 			has(liveAPI, args, "--max-organization-posts=1000000"), has(testAPI, args, "--max-organization-queued-posts=10000"), has(liveAPI, args, "--max-organization-media-files=100000"),
+			has(liveAPI, args, "--max-organization-keys=10000"), has(controller, args, "--max-organization-keys=10000"),
 			has(liveAPI, args, "--max-organization-bytes=5Gi"), has(liveAPI, args, "--max-organization-accounts=10000"),
 		),
 	},
 	{
 		"quotas are numbers, or none",
-		settings{"quotas.posts": "none", "quotas.queuedPosts": 1, "quotas.mediaFiles": 20000000, "quotas.bytes": "2Ti", "quotas.accounts": "none"},
+		settings{"quotas.keys": "none", "quotas.posts": "none", "quotas.queuedPosts": 1, "quotas.mediaFiles": 20000000, "quotas.bytes": "2Ti", "quotas.accounts": "none"},
 		all(
 			has(liveAPI, args, "--max-organization-posts=none"), has(testAPI, args, "--max-organization-queued-posts=1"), has(liveAPI, args, "--max-organization-media-files=20000000"),
+			has(testAPI, args, "--max-organization-keys=none"), has(controller, args, "--max-organization-keys=none"),
 			has(liveAPI, args, "--max-organization-bytes=2Ti"), has(liveAPI, args, "--max-organization-accounts=none"),
 		),
 	},

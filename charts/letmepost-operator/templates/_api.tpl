@@ -38,7 +38,7 @@ next one begins.
 - --max-connections={{ int $api.maxConnections }}
 - {{ printf "--max-bytes-in-flight=%s" $api.maxBytesInFlight | quote }}
 - {{ printf "--max-media-size=%s" $api.maxMediaSize | quote }}
-{{- range $quota, $flag := dict "posts" "posts" "queuedPosts" "queued-posts" "mediaFiles" "media-files" "bytes" "bytes" "accounts" "accounts" }}
+{{- range $quota, $flag := dict "keys" "keys" "posts" "posts" "queuedPosts" "queued-posts" "mediaFiles" "media-files" "bytes" "bytes" "accounts" "accounts" }}
 - {{ printf "--max-organization-%s=%s" $flag (include "letmepost.quota" (index $.Values.quotas $quota)) | quote }}
 {{- end }}
 {{- with $.Values.watchNamespaces }}

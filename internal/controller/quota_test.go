@@ -1,0 +1,87 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller_test
+
+import (
+	"context"
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/controller"
+)
+
+var _ = Describe("A namespace with more ApiKeys than it may have keys", func() {
+	const quota, all = 5, 12
+	limited := func(o *controller.Options) { o.KeyQuota = quota }
+
+	// counted is how many of a namespace's keys have which reason.
+	counted := func(ctx context.Context, namespace string) map[string]int {
+		var keys v1alpha1.ApiKeyList
+		Expect(admin.List(ctx, &keys, client.InNamespace(namespace))).To(Succeed())
+		reasons := map[string]int{}
+		for i := range keys.Items {
+			reason := readyCondition(&keys.Items[i]).Reason
+			reasons[reason]++
+			Expect(reason == v1alpha1.ReasonActive).To(Equal(keys.Items[i].Status.Hash != ""), "%s has a hash and %s", keys.Items[i].Name, reason)
+		}
+		return reasons
+	}
+
+	It("gets as many as it may, and the others when there is room; nobody else waits", func(ctx SpecContext) {
+		restart(limited)
+		DeferCleanup(func() { restart() })
+		org, other := newOrg(ctx), newOrg(ctx)
+		group, groupCtx := errgroup.WithContext(ctx)
+		for i := range all { // all at once: the cache is behind when the last places are given away
+			k := &v1alpha1.ApiKey{
+				ObjectMeta: metav1.ObjectMeta{Namespace: org.Name, Name: fmt.Sprint("key-", i)},
+				Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive},
+			}
+			if i%4 == 0 {
+				k.Spec.SecretHash = newHash()
+			}
+			group.Go(func() error { return admin.Create(groupCtx, k) })
+		}
+		Expect(group.Wait()).To(Succeed())
+		full := map[string]int{v1alpha1.ReasonActive: quota, v1alpha1.ReasonQuotaReached: all - quota}
+		Eventually(ctx, counted).WithArguments(org.Name).Should(Equal(full))
+		await(ctx, createKey(ctx, other), haveReason(v1alpha1.ReasonActive))
+
+		By("saying what to do")
+		var keys v1alpha1.ApiKeyList
+		Expect(admin.List(ctx, &keys, client.InNamespace(org.Name))).To(Succeed())
+		for i := range keys.Items {
+			if k := &keys.Items[i]; k.Status.Hash == "" {
+				Expect(k).To(SatisfyAll(haveReason(v1alpha1.ReasonQuotaReached), beStalled(v1alpha1.ReasonQuotaReached)))
+				Expect(readyCondition(k).Message).To(And(ContainSubstring("5 keys"), ContainSubstring("--max-organization-keys")))
+			}
+		}
+
+		By("minting one for each that is deleted")
+		deleted := 0
+		for i := range keys.Items {
+			if k := &keys.Items[i]; k.Status.Hash != "" && deleted < 2 {
+				Expect(admin.Delete(ctx, k)).To(Succeed())
+				deleted++
+				full[v1alpha1.ReasonQuotaReached]--
+				Eventually(ctx, counted).WithArguments(org.Name).Should(Equal(full))
+			}
+		}
+
+		By("not minting another when the controller starts anew")
+		restart(limited)
+		await(ctx, createKey(ctx, other), haveReason(v1alpha1.ReasonActive))
+		Expect(counted(ctx, org.Name)).To(Equal(full))
+
+		By("minting all when more are allowed")
+		restart()
+		Eventually(ctx, counted).WithArguments(org.Name).Should(Equal(map[string]int{v1alpha1.ReasonActive: all - deleted}))
+	})
+})
