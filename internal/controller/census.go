@@ -18,12 +18,12 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// census counts the keys of each namespace that have their hash, and those that are being given it, so that no namespace
-// gets more than its quota. It is kept by the events of the cache and not by lists: to list a namespace for each key of
-// it would take as long as the square of their number.
+// census counts the keys of each namespace that have their hash, and those that are being given it, so that no
+// namespace gets more than its quota. It is kept by the events of the cache and not by lists: to list a namespace for
+// each key of it would take as long as the square of their number.
 //
-// It lives in this process alone. Two leaders that overlap may each give the last places away; the API has room for that
-// (lifecycle.KeySlack).
+// It lives in this process alone. Two leaders that overlap may each give the last places away; the API has room for
+// that (lifecycle.KeySlack).
 type census struct {
 	most   int         // keys of a namespace; 0: any number
 	synced func() bool // whether all that the first list had is counted
@@ -155,7 +155,8 @@ func (c *census) gone(name types.NamespacedName) {
 	c.fill(name.Namespace, its)
 }
 
-// fill wakes who waits for the places that are free, and forgets a namespace of which nothing is known. mu must be held.
+// fill wakes who waits for the places that are free, and forgets a namespace of which nothing is known. mu must be
+// held.
 func (c *census) fill(namespace string, its *residents) {
 	for free := c.most - its.hashed - len(its.minting); free > 0 && its.waiting.Len() > 0; free-- {
 		name := its.waiting.Front().Value.(types.NamespacedName)

@@ -21,7 +21,9 @@ type uploads struct {
 // bounded makes r end with a *store.QuotaError when all uploads of an organization together have brought more than
 // left. done takes its bytes out again: by then they are counted, or gone. What other replicas receive meanwhile isn't
 // seen, so together they may hold as many times left as there are of them, for as long as uploads last.
-func (u *uploads) bounded(r io.Reader, organization string, left int64, refuse func() error) (_ io.Reader, done func()) {
+func (u *uploads) bounded(
+	r io.Reader, organization string, left int64, refuse func() error,
+) (_ io.Reader, done func()) {
 	b := &boundedUpload{Reader: r, all: u, organization: organization, left: left, refuse: refuse}
 	return b, func() { u.add(organization, -b.brought) }
 }

@@ -3,8 +3,8 @@
 
 package lifecycle
 
-// An organization has so many keys and no more. The controller mints none beyond that, and the API holds none: both keep
-// all keys of the cluster in memory, whoever made them.
+// An organization has so many keys and no more. The controller mints none beyond that, and the API holds none: both
+// keep all keys of the cluster in memory, whoever made them.
 
 const (
 	// DefaultKeyQuota is how many keys one organization has at most, unless somebody says otherwise.
