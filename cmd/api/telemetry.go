@@ -58,9 +58,9 @@ func (l *lines) Write(line []byte) (int, error) {
 	return l.w.Write(line)
 }
 
-// newIndex makes an index of so many keys of each organization that writes an audit line when it begins to refuse a key
-// because its ApiKey is being deleted. The index holds the keys of both environments; those of the other one are refused anyway, and their own replicas
-// write that line.
+// newIndex makes an index of so many keys of each organization, which writes an audit line when it begins to refuse a
+// key because its ApiKey is being deleted. The index holds the keys of both environments; those of the other one are
+// refused anyway, and their own replicas write that line.
 func newIndex(environment key.Environment, keys int, audit *slog.Logger) *authn.Index {
 	index := authn.NewIndex()
 	index.LimitKeys(keys)

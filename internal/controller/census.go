@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"sync"
@@ -83,11 +84,8 @@ func (c *census) changed(old, updated *v1alpha1.ApiKey) {
 		c.changed(old, nil)
 		old = nil
 	}
-	k := updated
-	if k == nil {
-		k = old
-	}
-	was, is := old != nil && old.Status.Hash != "", updated != nil && updated.Status.Hash != ""
+	k := cmp.Or(updated, old)
+	was, is := hasHash(old), hasHash(updated)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	its := c.of(k.Namespace)
@@ -103,6 +101,8 @@ func (c *census) changed(old, updated *v1alpha1.ApiKey) {
 	}
 	c.fill(k.Namespace, its)
 }
+
+func hasHash(k *v1alpha1.ApiKey) bool { return k != nil && k.Status.Hash != "" }
 
 // placing is what take says of a place.
 type placing int
