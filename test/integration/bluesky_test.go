@@ -27,13 +27,13 @@ var _ = Describe("A live API with a real server of Bluesky's protocol", func() {
 		Expect(err).NotTo(HaveOccurred())
 		at, err := url.Parse(server.URL)
 		Expect(err).NotTo(HaveOccurred())
-		keyset := filepath.Join(GinkgoT().TempDir(), "keyset.json")
+		keyset, dir := filepath.Join(GinkgoT().TempDir(), "keyset.json"), GinkgoT().TempDir()
 		keys, err := vault.NewKeyset()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(vault.CreateFile(keyset, keys, nil)).To(Succeed())
 
 		startController(ctx)
-		flags := []string{"--vault-keyset", keyset, "--bluesky-plc-url", server.PLCURL, "--data-dir", GinkgoT().TempDir()}
+		flags := []string{"--vault-keyset", keyset, "--bluesky-plc-url", server.PLCURL, "--data-dir", dir}
 		api := startAPI(ctx, "live", append(flags, "--outbound-allow", at.Host, "--outbound-allow", hostOf(server.PLCURL))...)
 		k := apiKey(newNamespace(ctx), "writer")
 		k.Spec.Environment = v1alpha1.EnvironmentLive
@@ -65,6 +65,11 @@ var _ = Describe("A live API with a real server of Bluesky's protocol", func() {
 		later := d.queue(ctx, api, d.key, "Later", time.Now().Add(2*time.Second))
 		Eventually(ctx, d.read(ctx, api, later), patience, interval).Should(publishedOnce)
 		Expect(owner.Posts(ctx)).To(HaveLen(2))
+
+		By("and what opens the account is nowhere but sealed")
+		secrets := secretsOf(ctx, "sqlite:"+filepath.Join(dir, "live.db"), keys, account.ID)
+		Expect(secrets).To(ContainElement(owner.AppPassword), "what is hunted for")
+		Expect(hunt(homeless(secrets...), append(files(dir), haystack(ctx, api)...))).To(BeEmpty())
 	}, SpecTimeout(3*patience))
 })
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,6 +135,27 @@ func addKeys(homes map[string]string, keyset string) {
 		Expect(len(raw)).To(BeNumerically(">", 32))
 		homes[k.KeyData.Value], homes[hex.EncodeToString(raw[len(raw)-32:])] = "", ""
 	}
+}
+
+// secretsOf opens what a database has sealed for an account, but for what its platform calls public.
+func secretsOf(ctx SpecContext, database string, keys *vault.Keyset, account string) (secrets []string) {
+	GinkgoHelper()
+	db, err := store.Open(store.Options{
+		URL: database, Environment: key.Live, Clock: clock.RealClock{}, NewID: uuid.NewString, Logger: slog.New(slog.DiscardHandler),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	defer db.Close()
+	Expect(db.Attach(ctx)).To(Succeed())
+	c, err := db.Work().Connection(ctx, account)
+	Expect(err).NotTo(HaveOccurred())
+	for _, s := range c.Secrets {
+		text, err := vault.Fixed(keys).Open(s.Sealed, vault.Of{Organization: c.Organization, Account: account, Name: s.Name})
+		Expect(err).NotTo(HaveOccurred())
+		if !slices.Contains(bluesky.Platform.Secrets, platform.SecretShape{Name: s.Name, Public: true}) {
+			secrets = append(secrets, string(text))
+		}
+	}
+	return secrets
 }
 
 // connectSealed gives an organization an account with secrets, sealed as the API seals them: no platform is asked.
