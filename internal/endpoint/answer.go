@@ -52,8 +52,8 @@ func Answer[T, Out any](r *Request, show func(T) (status int, body Out)) write.A
 		if err := r.answer.body.encode(shape); err != nil {
 			return store.Stored{}, err
 		}
-		// Here, so that the change is undone that there is no room to answer. What was published can't be, and its answer
-		// says little of each post.
+		// Here, so that the change is undone that there is no room to answer. What was published can't be: its handler has
+		// taken room before, see Reserve.
 		if r.route.AnswerWithin == 0 {
 			if err := r.holdAnswer(); err != nil {
 				return store.Stored{}, err

@@ -115,6 +115,10 @@ func (r *Request) reserve(n int64) error {
 	return nil
 }
 
+// Reserve is for a handler whose answer can't be refused any more once it is known: it takes room for n bytes of it
+// before anything is done. The error is a problem.
+func (r *Request) Reserve(n int) error { return r.reserve(int64(n)) }
+
 // holdAnswer reserves room for the encoded answer, if it is large: its caller may take their time to read it. It is
 // asked for once the answer exists, so for a moment there is more than is counted; to know its size before would take
 // encoding it twice.

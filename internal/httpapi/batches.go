@@ -126,6 +126,11 @@ func mediaOf(items []mediaInput) []posting.Media {
 // by then, and the answer has to name them. The caller is passed beside the operation: a draft is checked by what its
 // caller reaches, a claim is made by who they are.
 func (a *API) createPosts(r *endpoint.Request, in createPosts) (batch, error) {
+	if in.ScheduledAt == nil { // else no platform says anything
+		if err := r.Reserve(min(len(in.Targets), posting.MaxTargets) * platform.MaxOutcome); err != nil {
+			return batch{}, err
+		}
+	}
 	b, err := a.posting.Create(r.Context(), r.Caller(), r.Operation(), in.draft(), endpoint.Answer(r, batchAnswer))
 	return batchOf(b), err
 }

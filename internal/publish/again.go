@@ -36,20 +36,24 @@ func pauseAfter(number int) time.Duration {
 	return min(pauses.First<<max(number-1, 0), pauses.Most)
 }
 
-// settle is what is kept of an outcome. An error says that it is no outcome at all.
+// settle is what is kept of an outcome, in bounds: the platform may have said anything. An error says that it is no
+// outcome at all.
 func (p *Publisher) settle(post store.Post, t store.Try, o platform.Outcome) (store.Outcome, error) {
 	switch o := o.(type) {
 	case platform.Published:
-		return store.Outcome{Receipt: o.Receipt}, nil
+		return store.Outcome{Receipt: o.Receipt.Bounded()}, nil
 	case platform.Rejected:
+		o.Failure = o.Failure.Bounded()
 		return store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}, nil
 	case platform.NotTaken:
+		o.Failure = o.Failure.Bounded()
 		next := o.NotBefore
 		if least := p.o.Clock.Now().Add(pauseAfter(t.Number)); !next.IsZero() && next.Before(least) {
 			next = least
 		}
 		return store.Outcome{Failure: &o.Failure, Again: p.again(next, t.DueAt)}, nil
 	case platform.OutcomeUnknown:
+		o.Failure = o.Failure.Bounded()
 		return p.unknown(post.Platform, t, &o.Failure, o.Token), nil
 	default:
 		return store.Outcome{}, fmt.Errorf("there is no outcome of type %T", o)

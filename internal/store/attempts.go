@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -154,18 +153,11 @@ func encodeFailure(f *platform.Failure) (text, code string, err error) {
 	if !isText(f.Code) {
 		return "", "", errText
 	}
-	// It is stored within JSON, and one platform that answers with HTML must not keep an outcome from being stored.
-	if len(f.PlatformResponse) > 0 && !json.Valid(f.PlatformResponse) {
-		quoted, err := json.Marshal(string(f.PlatformResponse))
-		if err != nil {
-			return "", "", err
-		}
-		copied := *f
-		copied.PlatformResponse = quoted
-		f = &copied
-	}
-	text, err = encode(f)
-	return text, f.Code, err
+	// It is stored within JSON, and one platform that answers with HTML, or with megabytes, must not keep an outcome from
+	// being stored.
+	kept := f.Bounded()
+	text, err = encode(&kept)
+	return text, kept.Code, err
 }
 
 // NotYet is the error of Start for a post whose turn has not come: another one of its account goes first.

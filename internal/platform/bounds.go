@@ -1,0 +1,85 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// How much of what a platform says is kept and shown, in bytes of each text. The server that says it may be one that an
+// account's owner runs, and each attempt keeps what it said. What is ours to say, or the name of a post, is far
+// shorter.
+const (
+	maxResponse = 4 << 10 // of a Failure's PlatformResponse, as JSON
+	maxSaid     = 1 << 10 // of any other text
+	maxWarnings = 4       // of a Receipt
+)
+
+// MaxOutcome is how many bytes of JSON a Failure or a Receipt has at most that is Bounded: a character of a text takes
+// two if it is a quote.
+const MaxOutcome = maxResponse + (4+2*maxWarnings)*2*maxSaid + 1<<10
+
+// Bounded is f with what a platform said in bounds, and as JSON: what is longer, or is none, becomes a JSON string of
+// its beginning.
+func (f Failure) Bounded() Failure {
+	cutAll(&f.Code, &f.Message, &f.Rule, &f.Remediation)
+	f.PlatformResponse = bounded(f.PlatformResponse)
+	return f
+}
+
+// Bounded is r with each text in bounds. A name of a post that is longer is of no use whole either.
+func (r Receipt) Bounded() Receipt {
+	cutAll(&r.URI, &r.CID, &r.FirstCommentURI, &r.FirstCommentCID)
+	r.Warnings = slices.Clone(r.Warnings[:min(maxWarnings, len(r.Warnings))])
+	for i := range r.Warnings {
+		cutAll(&r.Warnings[i].Code, &r.Warnings[i].Message)
+	}
+	return r
+}
+
+func bounded(response json.RawMessage) json.RawMessage {
+	if len(response) == 0 || len(response) <= maxResponse && json.Valid(response) {
+		return response
+	}
+	text := string(response)
+	for most := maxResponse; ; most /= 2 { // escapes make some characters six times as long
+		cut := cutTo(text, most)
+		quoted, err := json.Marshal(cut)
+		if err == nil && len(quoted) <= maxResponse { // there is no error: every string has a JSON
+			return quoted
+		}
+	}
+}
+
+// cutAll also takes out control characters, which JSON writes six times as long, and what is no UTF-8.
+func cutAll(texts ...*string) {
+	for _, text := range texts {
+		*text = cutTo(strings.ToValidUTF8(strings.Map(printed, *text), ""), maxSaid)
+	}
+}
+
+// printed is r; -1 for a control character but the end of a line.
+func printed(r rune) rune {
+	if r != '\n' && (unicode.IsControl(r) || r == '\u2028' || r == '\u2029') {
+		return -1
+	}
+	return r
+}
+
+// cutTo cuts a text to most bytes, between two characters, and says so by an ellipsis.
+func cutTo(text string, most int) string {
+	const ellipsis = "…"
+	if len(text) <= most {
+		return text
+	}
+	end := max(0, most-len(ellipsis))
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strings.Clone(text[:end]) + ellipsis
+}
