@@ -310,7 +310,7 @@ func (h *hostile) several(n int, do func()) {
 }
 
 func (h *hostile) unfinishedHeaders(ctx context.Context, _ *mathrand.Rand) {
-	h.several(50, func() {
+	h.several(400, func() {
 		h.raw(ctx, 2*time.Second, func(w io.Writer) {
 			_, _ = io.WriteString(w, "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 1<<20))
 		})
@@ -324,7 +324,7 @@ func (h *hostile) uploading(w io.Writer, length int) {
 }
 
 func (h *hostile) partHeaders(ctx context.Context, _ *mathrand.Rand) {
-	h.several(20, func() {
+	h.several(60, func() {
 		h.raw(ctx, 2*time.Second, func(w io.Writer) {
 			h.uploading(w, 50<<20)
 			_, _ = io.WriteString(w, "Content-Disposition: form-data; name=\"file\"; filename=\"x\"\r\nX: "+strings.Repeat("x", 9<<20))

@@ -48,7 +48,8 @@ func liveness(defines ...string) check {
 func turns(organizations int, defines ...string) check {
 	return check{
 		turnsModel, append(defines, fmt.Sprintf("-DN=%d", organizations)),
-		[]string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m400000", "-w22"},
+		[]string{"-DSAFETY", "-DNOREDUCE"},
+		[]string{"-m400000", "-w22"},
 	}
 }
 
