@@ -131,7 +131,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	config.Draining = draining.Load
 	config.Store, config.Library = publishing.store, publishing.library
 	config.Publisher, config.Platforms = publishing.publisher, publishing.platforms
-	config.Connections = publishing.connections
+	config.Connections = publishing.connections()
 	config.Logger, config.Audit = logger, audit
 	config.Registerer, config.Tracer = registry, traces.Tracer()
 	api, err := httpapi.New(config)

@@ -38,7 +38,7 @@ type publishing struct {
 	limits      *limit.Callers
 	vault       *vault.Vault // it has a keyset or says that it has none
 	resealer    *publish.Resealer
-	connections *connection.Keeper // nil in the test environment, where nothing is kept of accounts
+	accounts    *connection.Keeper
 }
 
 // newID returns a UUIDv7: ids that were made one after another stand beside each other in an index. The error is that
@@ -90,18 +90,27 @@ func (p *publishing) newPublisher(
 		Store: p.store, Media: p.library, Environment: o.environment, Clock: clock.RealClock{},
 		Logger: logger, Registerer: registry, Tracer: tracer,
 	}
-	if o.environment != key.Test {
-		if p.connections, err = connection.New(connection.Options{
-			Store: p.store, Vault: p.vault, Platforms: p.platforms, Clock: clock.RealClock{},
-			Logger: logger, Registerer: registry,
-		}); err != nil {
-			return err
-		}
-		publisher.Connections = p.connections
+	if p.accounts, err = connection.New(connection.Options{
+		Store: p.store, Vault: p.vault, Platforms: p.platforms, Clock: clock.RealClock{},
+		Logger: logger, Registerer: registry,
+	}); err != nil {
+		return err
+	}
+	if keeper := p.connections(); keeper != nil {
+		publisher.Connections = keeper
 	}
 	publisher.Platforms = p.platforms
 	p.publisher, err = publish.New(publisher)
 	return err
+}
+
+// connections is what opens accounts; nil in the test environment, where nothing is kept that would open any. There
+// they are only counted.
+func (p *publishing) connections() *connection.Keeper {
+	if p.environment == key.Test {
+		return nil
+	}
+	return p.accounts
 }
 
 // ready tells whether the database has been reached and migrated, once, and takes writes: if it goes away later,
@@ -118,9 +127,7 @@ func (p *publishing) run(ctx context.Context) {
 	var ended sync.WaitGroup
 	ended.Go(func() { p.store.Run(life) })
 	ended.Go(func() { p.runVault(life) }) // what runs to its end may still have to open an account
-	if p.connections != nil {
-		ended.Go(func() { p.connections.Run(ctx) })
-	}
+	ended.Go(func() { p.accounts.Run(ctx) })
 	p.publisher.Run(ctx)
 	end()
 	ended.Wait()

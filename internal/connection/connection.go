@@ -93,7 +93,7 @@ func New(o Options) (*Keeper, error) {
 	k := &Keeper{
 		o: o, work: o.Store.Work(), metrics: newMetrics(), goodbyes: make(chan goodbye, goodbyesAtOnce),
 	}
-	if err := k.metrics.register(o.Registerer); err != nil {
+	if err := k.metrics.register(o.Registerer, o.Platforms); err != nil {
 		return nil, err
 	}
 	return k, nil

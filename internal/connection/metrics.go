@@ -19,6 +19,9 @@ type metrics struct {
 	renewals *prometheus.CounterVec
 }
 
+// refreshed is the outcome of a refresh that went well; the others are codes of failures.
+const refreshed = "refreshed"
+
 func newMetrics() metrics {
 	return metrics{
 		accounts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -32,7 +35,11 @@ func newMetrics() metrics {
 	}
 }
 
-func (m metrics) register(r prometheus.Registerer) error {
+// register also begins the counters that say that all is well: what is not there can't be compared.
+func (m metrics) register(r prometheus.Registerer, platforms platform.List) error {
+	for _, p := range platforms {
+		m.renewals.WithLabelValues(string(p.Name), refreshed)
+	}
 	for _, c := range []prometheus.Collector{m.accounts, m.renewals} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("register the metrics of connections: %w", err)
@@ -43,7 +50,7 @@ func (m metrics) register(r prometheus.Registerer) error {
 
 // renewed counts a refresh that has ended.
 func (m metrics) renewed(name platform.Name, err error) {
-	outcome := "refreshed"
+	outcome := refreshed
 	var failure *platform.Failure
 	switch {
 	case errors.As(err, &failure):
