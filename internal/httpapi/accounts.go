@@ -140,8 +140,8 @@ type connectAccount struct {
 }
 
 // begunConnection tells how an account is connected: what to ask somebody for, by what words, and where it may be
-// tried. A client needs to know no platform to show the form. State says how far the platform lets accounts be connected
-// at all; a client shows it before somebody looks for a password.
+// tried. A client needs to know no platform to show the form. State says how far the platform lets accounts be
+// connected at all; a client shows it before somebody looks for a password.
 type begunConnection struct {
 	Platform   platform.Name            `json:"platform"`
 	State      platform.ConnectionState `json:"state" enum:"stable,trial,pending"`
@@ -245,6 +245,9 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	ctx, cancel := context.WithTimeout(r.Context(), connectWithin)
 	defer cancel()
 	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{Credentials: in})
+	if err == nil {
+		c, err = c.Bounded()
+	}
 	if err != nil {
 		return account{}, connectFailed(platform.Name(r.Param()), err)
 	}

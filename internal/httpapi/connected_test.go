@@ -25,6 +25,7 @@ type trusting struct{ platform.Connector }
 func (trusting) Complete(_ context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
 	return platform.Connection{
 		PlatformAccountID: "did:test:" + in.Credentials[platform.FieldIdentifier],
+		DisplayName:       strings.Repeat("a name ", 10_000),
 		Secrets:           platform.Secrets{platform.SecretAppPassword: in.Credentials[platform.SecretAppPassword]},
 		TokenExpiresAt:    now.Add(15 * 24 * time.Hour),
 		Warnings:          []platform.Warning{{Code: "a.warning", Message: "Look."}},
@@ -70,6 +71,9 @@ func TestConnectedWithSecrets(t *testing.T) {
 	first := f.send(complete)
 	checkStatus(t, "connected", first, http.StatusCreated)
 	a := decode[account](t, first.Body.String())
+	if a.DisplayName == nil || len(*a.DisplayName) > 2_000 {
+		t.Error("a name of any length is kept")
+	}
 	if a.State != connection.Active || a.Problem != nil || len(a.Warnings) != 1 || a.Warnings[0].Code != "a.warning" {
 		t.Errorf("%+v", a)
 	}

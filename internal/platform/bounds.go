@@ -83,3 +83,23 @@ func cutTo(text string, most int) string {
 	}
 	return strings.Clone(text[:end]) + ellipsis
 }
+
+// Bounded is c with what the platform calls the account in bounds. What it is to be found by is not cut: half of that
+// would be another account's. It is as long as a DID may be, at most.
+func (c Connection) Bounded() (Connection, error) {
+	if len(c.PlatformAccountID) > maxAccountID {
+		return c, &Failure{
+			Code: CodeRejected, Message: "The platform's id of the account is too long to be one.",
+			Remediation: "Look whether the account is what you think it is.",
+		}
+	}
+	cutAll(&c.DisplayName)
+	c.Warnings = slices.Clone(c.Warnings[:min(maxWarnings, len(c.Warnings))])
+	for i := range c.Warnings {
+		cutAll(&c.Warnings[i].Code, &c.Warnings[i].Message)
+	}
+	return c, nil
+}
+
+// maxAccountID is how many bytes a platform's id of an account has at most, as a DID has.
+const maxAccountID = 2048

@@ -73,3 +73,13 @@ func fill(v reflect.Value, text string) {
 		}
 	}
 }
+
+// TestBoundedConnections: what an account is found by is whole, or there is no account.
+func TestBoundedConnections(t *testing.T) {
+	for n, taken := range map[int]bool{0: true, 2048: true, 2049: false} {
+		c, err := Connection{PlatformAccountID: strings.Repeat("x", n), DisplayName: strings.Repeat("y", 1<<20)}.Bounded()
+		if (err == nil) != taken || taken && (len(c.PlatformAccountID) != n || len(c.DisplayName) > 1<<10) {
+			t.Errorf("an id of %d bytes: %d and %d bytes, %v", n, len(c.PlatformAccountID), len(c.DisplayName), err)
+		}
+	}
+}

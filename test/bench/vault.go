@@ -28,7 +28,9 @@ func benchVault(ctx context.Context, r *report) error {
 	v := vault.Fixed(keyset)
 	token := bytes.Repeat([]byte("t"), 400) // about as long as LinkedIn's
 	of := vault.Of{
-		Organization: "0b5c6c0e-8a5f-4f0e-9d5c-3d0f2f3a1b2c", Account: "0199b1f0-7c1a-7d3e-8f7b-2f1f0a9b8c7d", Name: "accessToken",
+		Organization: "0b5c6c0e-8a5f-4f0e-9d5c-3d0f2f3a1b2c",
+		Account:      "0199b1f0-7c1a-7d3e-8f7b-2f1f0a9b8c7d",
+		Name:         "accessToken",
 	}
 	sealed := func() error {
 		text, err := v.Seal(token, of)
