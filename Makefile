@@ -114,7 +114,7 @@ pds: # A server of the AT Protocol for the tests, from npm
 test: controlplane build spin services pds helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
-	@CGO_ENABLED=1 go test -race -timeout 30m -p $(TESTJOBS) ./test/integration \
+	@CGO_ENABLED=1 go test -race -timeout 45m -p $(TESTJOBS) ./test/integration \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
 	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
@@ -136,7 +136,7 @@ soak: controlplane build services ## The hostile tenant and the fault schedules,
 		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed'
 
 .PHONY: bench
-bench: controlplane build ## Run the benchmarks, one line a figure
+bench: controlplane build pds ## Run the benchmarks, one line a figure
 	@$(GO) run ./test/bench
 
 .PHONY: node

@@ -416,8 +416,8 @@ func TestRefreshesThatFail(t *testing.T) {
 	if got, err := p.open(t, a.ID).Get(t.Context()); err != nil || got[platform.SecretAccessToken] != "access-0" {
 		t.Errorf("%v", err)
 	}
-	if n := testutil.CollectAndCount(p.registry, "lmp_account_refreshes_total"); n != 2 {
-		t.Errorf("%d outcomes were counted, want platform_unavailable and platform_auth_failed", n)
+	if n := testutil.CollectAndCount(p.registry, "lmp_account_refreshes_total"); n != 3 {
+		t.Errorf("%d outcomes are there, want refreshed, platform_unavailable and platform_auth_failed", n)
 	}
 }
 

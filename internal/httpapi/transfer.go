@@ -16,6 +16,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
@@ -128,7 +129,10 @@ func (p *filePart) find() error {
 			return unknown
 		}
 		unknown = cmp.Or(unknown, p.field(part))
-		if n, _ := io.CopyN(io.Discard, part, maxPassed); n == maxPassed {
+		switch n, _ := io.CopyN(io.Discard, part, maxPassed); {
+		case n == maxPassed && part.FormName() == profileParam.Name:
+			return posting.ErrNoProfile // no id is as long
+		case n == maxPassed:
 			return errFileMissing
 		}
 	}

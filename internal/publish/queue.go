@@ -187,8 +187,12 @@ type worker struct {
 	p *Publisher
 }
 
-// Work publishes a post, if that is still to be done. An error has it tried again: it is returned only if no attempt
-// was begun.
+// drainFor is how long one job goes on with what else its account has due. The queue gives jobs out a few at a time; an
+// account with a thousand posts would otherwise wait for it a thousand times.
+const drainFor = 2 * time.Second
+
+// Work publishes what the post's account has due, if anything: a job is a reminder that there is something. An error
+// has it tried again: it is returned only if no attempt was begun.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	// The job was fetched by the database's clock. By ours, which decides whether a post is due, it may be too early.
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
@@ -199,30 +203,44 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 		return err
 	}
 	defer leave()
+	for began, done := w.p.o.Clock.Now(), 0; ; done++ {
+		more, err := w.next(ctx, j.Args.PostID, done > 0)
+		if err != nil || !more || w.p.o.Clock.Since(began) > drainFor || w.p.requests.isEnding() {
+			return err
+		}
+	}
+}
+
+// next publishes the next post that an account has due, and tells whether there may be more. others tells that this job
+// has published one before: the posts that are left then have a job each.
+func (w *worker) next(ctx context.Context, postID string, others bool) (more bool, err error) {
 	ctx, span := tracing.Start(ctx, w.p.o.Tracer, "scheduled post")
 	defer span.End()
-	post, try, err := w.p.work.Start(ctx, j.Args.PostID)
+	post, try, err := w.p.work.Start(ctx, postID)
 	var notYet *store.NotYet
 	switch {
+	case err != nil && others:
+		return false, nil //nolint:nilerr // whatever it is, the next job finds it
 	case errors.As(err, &notYet):
-		return river.JobSnooze(max(notYet.Until.Sub(w.p.o.Clock.Now()), notYourTurn))
+		return false, river.JobSnooze(max(notYet.Until.Sub(w.p.o.Clock.Now()), notYourTurn))
 	// A job that finds nothing to do is the normal end of one that was overtaken.
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
-		return nil // canceled, moved, deleted, or begun by another job: there is nothing to do
+		return false, nil // canceled, moved, deleted, or begun by another job: there is nothing to do
 	case err != nil:
-		return fmt.Errorf("begin an attempt at post %s: %w", j.Args.PostID, err)
+		return false, fmt.Errorf("begin an attempt at post %s: %w", postID, err)
 	}
 	outcomes := []store.Outcome{w.p.attempt(ctx, post, try)}
 	finish := func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }
 	if err := w.p.Record(ctx, outcomes, finish); err != nil {
 		// Not the job's error: it would be tried again, and find nothing to do.
 		w.p.o.Logger.Warn("the outcome of an attempt could not be recorded yet", "post", post.ID, "error", err)
+		return false, nil
 	}
 	// The job goes on as the reminder of the next attempt: as many posts as an account has queued, as many jobs there are.
 	if again := outcomes[0].Again; !again.IsZero() {
-		return river.JobSnooze(max(again.Sub(w.p.o.Clock.Now()), time.Millisecond))
+		return false, river.JobSnooze(max(again.Sub(w.p.o.Clock.Now()), time.Millisecond))
 	}
-	return nil
+	return true, nil
 }
 
 // retries makes jobs that failed wait longer and longer, but never long.

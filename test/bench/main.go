@@ -40,6 +40,7 @@ var sections = []section{
 	{"posts", benchPosts},
 	{"upload", benchUpload},
 	{"vault", benchVault},
+	{"bluesky", benchBluesky},
 	{"apply", onBed(benchApply)},
 	{"revoke", onBed(benchRevoke)},
 	{"coldstart", onBed(benchColdStart)},

@@ -24,15 +24,18 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
 // stage is an API in this process with all that it stands on, a cluster excepted.
@@ -44,6 +47,7 @@ type stage struct {
 	store         *store.DB
 	library       *media.Library
 	publisher     *publish.Publisher
+	connections   *connection.Keeper // nil: nothing is kept that opens accounts
 	dir           string
 	close         func()
 }
@@ -61,7 +65,13 @@ func newRequestID() string {
 
 // newStage returns an API that knows so many keys, on a SQLite file. It is that of the live environment, but with the
 // sandbox for platforms.
-func newStage(ctx context.Context, keys int) (_ *stage, err error) {
+func newStage(ctx context.Context, keys int) (*stage, error) {
+	return newStageOf(ctx, keys, sandbox.OfAll(catalog.All, newID, clock.RealClock{}), nil)
+}
+
+// newStageOf is newStage with other platforms. keyset is of the vault that keeps what opens accounts; nil: nothing is
+// kept.
+func newStageOf(ctx context.Context, keys int, platforms platform.List, keyset *vault.Keyset) (_ *stage, err error) {
 	uuid.EnableRandPool() // as cmd/api does
 	format, err := key.NewFormat(key.DefaultWord)
 	if err != nil {
@@ -92,11 +102,20 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 	if err := s.openStorage(ctx, logger); err != nil {
 		return nil, err
 	}
-	platforms := sandbox.OfAll(catalog.All, newID, clock.RealClock{})
-	if s.publisher, err = publish.New(publish.Options{
+	publishing := publish.Options{
 		Store: s.store, Media: s.library, Environment: key.Live, Platforms: platforms,
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
-	}); err != nil {
+	}
+	if keyset != nil {
+		if s.connections, err = connection.New(connection.Options{
+			Store: s.store, Vault: vault.Fixed(keyset), Platforms: platforms,
+			Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+		}); err != nil {
+			return nil, err
+		}
+		publishing.Connections = s.connections
+	}
+	if s.publisher, err = publish.New(publishing); err != nil {
 		return nil, err
 	}
 	limits, err := limit.NewCallers(
@@ -119,6 +138,7 @@ func newStage(ctx context.Context, keys int) (_ *stage, err error) {
 		Library:      s.library,
 		Publisher:    s.publisher,
 		Platforms:    platforms,
+		Connections:  s.connections,
 		Environment:  key.Live,
 		KeyFormat:    format,
 		NewRequestID: newRequestID,

@@ -64,6 +64,15 @@ var _ = Describe("A scheduled post", func() {
 		d := newDesk(ctx, doomed)
 		Eventually(ctx, other.whoami(ctx, d.key), patience, interval).Should(Equal(http.StatusOK))
 		const slow, quick = 24, 24
+		// Posts of one account go out one at a time: so that many are on their way, there are many accounts.
+		accounts := make([]string, slow)
+		for i := range accounts {
+			a, err := connecting("bluesky", fmt.Sprintf("busy-%d.test", i)).send(ctx, doomed.url, d.key)
+			Expect(err).NotTo(HaveOccurred())
+			var account struct{ ID string }
+			Expect(a.into(&account)).To(Succeed())
+			accounts[i] = account.ID
+		}
 		soonDue := time.Now().Add(2 * time.Second)
 		var ids []string
 		for i := range slow + quick {
@@ -71,6 +80,7 @@ var _ = Describe("A scheduled post", func() {
 			if i < slow {
 				text, at = fmt.Sprintf("sandbox:slow %d", i), soonDue
 			}
+			d.accounts = accounts[i%slow:]
 			ids = append(ids, d.queue(ctx, doomed, d.key, text, at))
 		}
 		// A replica has six of one organization at a time: both are at it.

@@ -33,7 +33,7 @@ func (s Subject) Check(ctx context.Context) error {
 	if !s.Connected {
 		c.refused(
 			"connect, which is not enabled",
-			c.call(http.MethodPost, "/v1/accounts/connect/bluesky", nil, none),
+			c.call(http.MethodPost, "/v1/accounts/connect/linkedin", nil, none),
 			403,
 			"platform_not_enabled",
 			"platform",
