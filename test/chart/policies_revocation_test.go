@@ -100,7 +100,7 @@ func deletingKey(name string) deed {
 
 func creatingWith(change func(*metav1.ObjectMeta)) deed {
 	return func(ctx context.Context, c client.Client, namespace string) error {
-		k := apiKey(namespace, "new", v1alpha1.EnvironmentTest)
+		k := apiKey(namespace, "lmp-new", v1alpha1.EnvironmentTest)
 		change(&k.ObjectMeta)
 		return c.Create(ctx, k, client.DryRunAll)
 	}
