@@ -37,7 +37,7 @@ type publishing struct {
 	platforms   platform.List
 	limits      *limit.Callers
 	vault       *vault.Vault // it has a keyset or says that it has none
-	resealer    *publish.Resealer
+	resealer    *connection.Resealer
 	accounts    *connection.Keeper
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/core/registry"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
-	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
@@ -69,7 +69,7 @@ func (p *publishing) newVault(o options, registry prometheus.Registerer, logger 
 	}); err != nil {
 		return err
 	}
-	p.resealer, err = publish.NewResealer(publish.ResealOptions{
+	p.resealer, err = connection.NewResealer(connection.ResealOptions{
 		Rows: p.store.Work(), Vault: p.vault, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	})
 	return err

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
@@ -33,7 +33,7 @@ type keyUse struct {
 
 // mayPromote refuses a key that some process does not know: it could not open what the others seal.
 func (d *keyUse) mayPromote(id uint32) error {
-	if behind := publish.Behind(d.processes, id); len(behind) > 0 {
+	if behind := connection.Behind(d.processes, id); len(behind) > 0 {
 		return fmt.Errorf("refused: %d of %d processes of the API do not know key %d yet, such as %s; "+
 			"a Secret takes up to two minutes to reach them, and each needs --vault-keyset",
 			len(behind), len(d.processes), id, behind[0])
@@ -48,7 +48,7 @@ func (d *keyUse) mayRetire(old []uint32, primary uint32) error {
 		if n := d.rows[id]; n > 0 {
 			return fmt.Errorf("refused: %d secrets are sealed under key %d; `vault reseal` seals them again", n, id)
 		}
-		if sealing := publish.SealingWith(d.processes, id); len(sealing) > 0 {
+		if sealing := connection.SealingWith(d.processes, id); len(sealing) > 0 {
 			return fmt.Errorf("refused: %d processes still seal with key %d, such as %s: they have not read the keyset "+
 				"in which %d is primary yet", len(sealing), id, sealing[0], primary)
 		}
@@ -122,7 +122,7 @@ func (c *vaultCommand) table(k *vault.Keyset, d *keyUse) error {
 		secrets, known := "-", "-"
 		if d != nil {
 			secrets = fmt.Sprint(d.rows[id])
-			known = fmt.Sprintf("%d of %d processes", len(d.processes)-len(publish.Behind(d.processes, id)), len(d.processes))
+			known = fmt.Sprintf("%d of %d processes", len(d.processes)-len(connection.Behind(d.processes, id)), len(d.processes))
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", id, state, secrets, known)
 	}
@@ -147,7 +147,7 @@ func (c *vaultCommand) reseal(ctx context.Context) error {
 		return err
 	}
 	return c.withDatabase(ctx, func(d *keyUse) error {
-		r, err := publish.NewResealer(publish.ResealOptions{
+		r, err := connection.NewResealer(connection.ResealOptions{
 			Rows: d.work, Vault: vault.Fixed(k), Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler),
 			Registerer: prometheus.NewRegistry(),
 		})

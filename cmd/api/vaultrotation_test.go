@@ -20,7 +20,7 @@ import (
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 	"github.com/letmepost/letmepost-operator/test/postgres"
@@ -46,7 +46,7 @@ func startReplica(t *testing.T, url, keyset string, clk clock.WithTicker) *repli
 		}
 		p.vault, r.vault = v, v
 	})
-	resealer, err := publish.NewResealer(publish.ResealOptions{
+	resealer, err := connection.NewResealer(connection.ResealOptions{
 		Rows: r.db.Work(), Vault: r.vault, Clock: clk, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -293,7 +293,7 @@ var importers = []struct {
 	},
 	{
 		of: module + "/internal/vault", reason: "who may open an account's secrets is counted on one hand",
-		allowed: []string{"internal/vault", "internal/connection", "internal/publish", "cmd/api", "hack/up", "test"},
+		allowed: []string{"internal/vault", "internal/connection", "cmd/api", "hack/up", "test"},
 	},
 }
 

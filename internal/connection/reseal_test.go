@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package publish_test
+package connection_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/publish"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
@@ -37,9 +37,9 @@ func (r *rows) Reseal(ctx context.Context, row store.SealedRow, key uint32, seal
 	return r.Work.Reseal(ctx, row, key, sealed)
 }
 
-func newResealer(t *testing.T, r *rows, k *vault.Keyset) *publish.Resealer {
+func newResealer(t *testing.T, r *rows, k *vault.Keyset) *connection.Resealer {
 	t.Helper()
-	resealer, err := publish.NewResealer(publish.ResealOptions{
+	resealer, err := connection.NewResealer(connection.ResealOptions{
 		Rows: r, Vault: vault.Fixed(k), Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(),
 	})
@@ -113,8 +113,8 @@ func seal(t *testing.T, p *process, k *vault.Keyset, n int) (account string, rea
 
 // TestResealKilledAtEachRow: whoever dies leaves rows that open, and whoever comes next finishes.
 func TestResealKilledAtEachRow(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, url string) {
-		p := start(t, url, newSandbox())
+	onBoth(t, func(t *testing.T, url string) {
+		p := start(t, url, vault.Fixed(keyset(t)), newRotating())
 		const n = 7
 		for survives := range n + 1 {
 			old, current := promoted(t)
@@ -150,55 +150,62 @@ func TestResealKilledAtEachRow(t *testing.T) {
 	})
 }
 
+// exec does something to the database behind everybody's back.
+func (p *process) exec(t *testing.T, statement string) error {
+	t.Helper()
+	return p.db.View(admitted(t)).Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.SQL().ExecContext(t.Context(), statement)
+		return err
+	})
+}
+
 func clearSecrets(t *testing.T, p *process) {
 	t.Helper()
-	if _, err := p.direct.ExecContext(t.Context(), "DELETE FROM account_secrets"); err != nil {
+	if err := p.exec(t, "DELETE FROM account_secrets"); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestReseal(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, url string) {
-		p := start(t, url, newSandbox())
+	onBoth(t, func(t *testing.T, url string) {
+		p := start(t, url, vault.Fixed(keyset(t)), newRotating())
 		old, current := promoted(t)
 		for _, tc := range []struct {
 			reason string
 			keys   []store.VaultKeys
 			secret func() *vault.Keyset
 			before func(t *testing.T, account string) error // before the row is replaced
-			want   publish.Resealing
+			want   connection.Resealing
 			under  *vault.Keyset // what the row is sealed under at the end
 		}{
-			{reason: "as it should be", want: publish.Resealing{Resealed: 1}, under: current},
+			{reason: "as it should be", want: connection.Resealing{Resealed: 1}, under: current},
 			{
 				reason: "a process does not know the key yet",
 				keys:   []store.VaultKeys{{Process: "a", Keys: current.Keys()}, {Process: "b", Keys: old.Keys()}},
-				want:   publish.Resealing{Waiting: 1, Behind: []string{"b"}}, under: old,
+				want:   connection.Resealing{Waiting: 1, Behind: []string{"b"}}, under: old,
 			},
 			{
 				reason: "a process without a keyset, or of a release before", keys: []store.VaultKeys{{Process: "a"}},
-				want: publish.Resealing{Waiting: 1, Behind: []string{"a"}}, under: old,
+				want: connection.Resealing{Waiting: 1, Behind: []string{"a"}}, under: old,
 			},
 			{
 				reason: "somebody has renewed it meanwhile: theirs stays",
 				before: func(t *testing.T, account string) error {
-					_, err := p.direct.ExecContext(t.Context(), "UPDATE account_secrets SET sealed = '' WHERE account_id = '"+account+"'")
-					return err
+					return p.exec(t, "UPDATE account_secrets SET sealed = '' WHERE account_id = '"+account+"'")
 				},
-				want: publish.Resealing{Waiting: 1}, under: old,
+				want: connection.Resealing{Waiting: 1}, under: old,
 			},
 			{
 				reason: "the account is gone meanwhile",
 				before: func(t *testing.T, account string) error {
-					_, err := p.direct.ExecContext(t.Context(), "DELETE FROM account_secrets")
-					return err
+					return p.exec(t, "DELETE FROM account_secrets")
 				},
-				want: publish.Resealing{Waiting: 1},
+				want: connection.Resealing{Waiting: 1},
 			},
 			{
 				reason: "no key opens it: it stays, and keeps nobody else",
 				secret: func() *vault.Keyset { lost, _ := promoted(t); return lost },
-				want:   publish.Resealing{Closed: 1},
+				want:   connection.Resealing{Closed: 1},
 			},
 		} {
 			under := old

@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package publish
+package connection
 
 import (
 	"context"
