@@ -29,6 +29,7 @@ const (
 	// dueAtOnce and refreshAtOnce bound one look: how many accounts it takes, and how many of them at a time.
 	dueAtOnce     = 100
 	refreshAtOnce = 4
+	countEvery    = time.Minute
 )
 
 // refreshRetries are the pauses after refreshes that have failed for reasons that pass.
@@ -99,6 +100,9 @@ func (c *credentials) renew(ctx context.Context) error {
 	c.now, c.secrets = *next, secrets
 	return nil
 }
+
+// errNoRefresher says that this server does not refresh what opens accounts of the platform.
+var errNoRefresher = errors.New("the platform is not enabled here")
 
 // errBusy says that another process refreshes the account.
 var errBusy = errors.New("the account is being refreshed")
@@ -207,8 +211,13 @@ func (k *Keeper) Run(ctx context.Context) {
 	case <-k.o.Store.Migrated():
 	}
 	var complaint retry.Complaint
-	for {
-		if err := k.look(ctx); err == nil {
+	for counted := (time.Time{}); ; {
+		err := k.look(ctx)
+		// More seldom, as it goes through all accounts that there are.
+		if now := k.o.Clock.Now(); err == nil && now.Sub(counted) >= countEvery {
+			counted, err = now, k.count(ctx)
+		}
+		if err == nil {
 			complaint.Clear()
 		} else if ctx.Err() == nil && complaint.Due(err.Error(), k.o.Clock.Now()) {
 			k.o.Logger.Warn("accounts could not be looked after, trying on", "error", err)
@@ -221,9 +230,6 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // look refreshes the accounts that are due, until none is.
 func (k *Keeper) look(ctx context.Context) error {
-	if err := k.count(ctx); err != nil {
-		return err
-	}
 	if !k.Usable() {
 		return nil // the vault says so itself
 	}
@@ -255,6 +261,11 @@ func (k *Keeper) refreshDue(ctx context.Context, accountID string) {
 	c, err := k.work.Connection(ctx, accountID)
 	if err == nil && (c.RefreshAt.IsZero() || c.RefreshAt.After(k.o.Clock.Now())) {
 		return // somebody was quicker
+	}
+	if p, _ := k.o.Platforms.Get(c.Platform); err == nil && p.Refresher == nil {
+		// It may be enabled again. Without a pause the account would be due at once, for ever.
+		k.postpone(ctx, c, errNoRefresher)
+		return
 	}
 	if err == nil {
 		_, err = k.renew(ctx, c)

@@ -49,7 +49,8 @@ refresh_at = excluded.refresh_at, refresh_tries = 0, reconnect = '', renewing_un
 secrets_version = accounts.secrets_version + 1, updated_at = excluded.updated_at
 RETURNING ` + accountColumns)
 	// What was held back because the account could not be used may go. Its jobs come again with the overdue.
-	releaseHeld = declareScoped(`UPDATE posts SET not_before = 0 WHERE account_id = ? AND status = 'queued' AND {scope}`)
+	releaseHeld = declareScoped(`UPDATE posts SET not_before = 0
+WHERE account_id = ? AND status = 'queued' AND not_before > 0 AND {scope}`)
 	lockAccount = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
 	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
 	postsOfAccount = declareScoped(`UPDATE posts SET account_id = NULL, updated_at = ?,

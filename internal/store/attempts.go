@@ -108,7 +108,7 @@ func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, 
 		if err != nil {
 			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 		}
-		// Without a time of its own, an attempt has ended now: FailLost knows no better.
+		// Without a time of its own, an attempt has ended now: whoever settles lost ones knows no better.
 		at := cmp.Or(micros(a.FinishedAt), micros(db.now()))
 		published, receipt := int64(0), ""
 		if o.Failure == nil {
