@@ -12,7 +12,6 @@ import (
 	. "github.com/onsi/gomega"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -95,9 +94,7 @@ var _ = Describe("Two keys with one hash", func() {
 			haveMessage("Waiting for ApiKey "+first.Name), lackCondition(v1alpha1.ConditionStalled))
 		Expect(second.Status.Hash).To(BeEmpty())
 
-		held := fetch(ctx, first)
-		held.Finalizers = nil
-		Expect(client.IgnoreNotFound(admin.Update(ctx, held))).To(Succeed())
+		loseFinalizers(ctx, first)
 		awaitReason(ctx, second, v1alpha1.ReasonActive)
 	})
 

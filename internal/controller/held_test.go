@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apitypes "k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -24,6 +25,13 @@ func setFinalizers(ctx context.Context, k *v1alpha1.ApiKey, finalizers ...string
 		now.Finalizers = finalizers
 		return admin.Update(ctx, now)
 	}).Should(Succeed())
+}
+
+// loseFinalizers takes all finalizers off an object at once, whoever writes to it meanwhile.
+func loseFinalizers(ctx context.Context, o client.Object) {
+	GinkgoHelper()
+	none := client.RawPatch(apitypes.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	Expect(client.IgnoreNotFound(admin.Patch(ctx, o, none))).To(Succeed())
 }
 
 // unconfirmedLines are those of the audit log that say of a key that it went past the barrier.

@@ -57,9 +57,7 @@ var _ = Describe("A key that is pinned to a Profile", func() {
 		k := mintKey(ctx, org, pinnedTo("shop"))
 		Expect(admin.Delete(ctx, shop)).To(Succeed())
 		await(ctx, k, haveReason(v1alpha1.ReasonProfileNotFound), beStalled(v1alpha1.ReasonProfileNotFound))
-		held := fetch(ctx, shop)
-		held.Finalizers = nil
-		Expect(admin.Update(ctx, held)).To(Succeed())
+		loseFinalizers(ctx, shop)
 	})
 
 	It("does not mind another organization's Profile of that name", func(ctx SpecContext) {

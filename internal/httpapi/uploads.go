@@ -25,23 +25,33 @@ func (u *uploads) bounded(
 	r io.Reader, organization string, left int64, refuse func() error,
 ) (_ io.Reader, done func()) {
 	b := &boundedUpload{Reader: r, all: u, organization: organization, left: left, refuse: refuse}
-	return b, func() { u.add(organization, -b.brought) }
+	return b, func() { u.giveBack(organization, b.brought) }
 }
 
-// add counts n bytes, and returns how many there are then.
-func (u *uploads) add(organization string, n int64) int64 {
+// take counts n bytes more, unless there would be more than left. What is refused is not counted, or an upload that
+// does not fit would refuse those beside it that do.
+func (u *uploads) take(organization string, n, left int64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	total := u.of[organization] + n
-	if total == 0 {
-		delete(u.of, organization)
-		return 0
+	if total > left {
+		return false
 	}
 	if u.of == nil {
 		u.of = map[string]int64{}
 	}
 	u.of[organization] = total
-	return total
+	return true
+}
+
+// giveBack counts n bytes less.
+func (u *uploads) giveBack(organization string, n int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.of[organization] -= n
+	if u.of[organization] == 0 {
+		delete(u.of, organization)
+	}
 }
 
 // boundedUpload is one upload.
@@ -56,10 +66,13 @@ type boundedUpload struct {
 // Read reads from the client.
 func (b *boundedUpload) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	b.brought += int64(n)
-	if b.all.add(b.organization, int64(n)) > b.left {
+	if n == 0 { // the end, which takes no room, however much others have taken by then
+		return n, err
+	}
+	if !b.all.take(b.organization, int64(n), b.left) {
 		return 0, b.refuse()
 	}
+	b.brought += int64(n)
 	return n, err
 }
 

@@ -5,6 +5,7 @@ package integration_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"syscall"
@@ -21,6 +22,9 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
+
+// noFinalizers takes all of them off, whoever writes to the object meanwhile.
+var noFinalizers = client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
 
 var _ = Describe("A deletion", func() {
 	It("is held back from before the key has a hash", func(ctx SpecContext) {
@@ -62,8 +66,7 @@ var _ = Describe("A deletion", func() {
 		// Another finalizer does not make it a key that was ever served.
 		Expect(admin.Get(ctx, client.ObjectKeyFromObject(held), held)).To(Succeed())
 		Expect(held.Finalizers).To(ConsistOf(somebodyElses))
-		held.Finalizers = nil
-		Expect(admin.Update(ctx, held)).To(Succeed())
+		Expect(admin.Patch(ctx, held, noFinalizers)).To(Succeed())
 		Eventually(ctx, func() bool { return exists(ctx, held) }, patience, interval).Should(BeFalse())
 		secrets := &corev1.SecretList{}
 		Expect(admin.List(ctx, secrets, client.InNamespace(namespace))).To(Succeed())
@@ -75,16 +78,14 @@ var _ = Describe("A deletion", func() {
 		namespace := newNamespace(ctx)
 		mint(ctx, namespace, "replaced")
 		k := apiKey(namespace, "replaced")
-		replaced := fetched(ctx, k)
-		replaced.Finalizers = nil
-		err := admin.Update(ctx, replaced)
+		err := admin.Patch(ctx, fetched(ctx, k), noFinalizers)
 		Expect(err).To(MatchError(ContainSubstring("nobody but letmepost-controller may take the finalizer")))
 		Expect(err).To(MatchError(ContainSubstring("kubectl apply")))
 
 		By("on purpose, by an administrator: the controller looks for Secrets every ten minutes, and does not wait for that")
-		marked := fetched(ctx, k)
-		marked.Finalizers, marked.Annotations = nil, map[string]string{v1alpha1.AnnotationUnconfirmed: v1alpha1.Unconfirmed}
-		Expect(admin.Update(ctx, marked)).To(Succeed())
+		Expect(admin.Patch(ctx, fetched(ctx, k), client.RawPatch(types.MergePatchType, fmt.Appendf(nil,
+			`{"metadata":{"finalizers":null,"annotations":{%q:%q}}}`, v1alpha1.AnnotationUnconfirmed, v1alpha1.Unconfirmed)),
+		)).To(Succeed())
 		Eventually(ctx, func() *v1alpha1.ApiKey { return fetched(ctx, k) }, patience, interval).Should(And(
 			HaveField("Finalizers", ConsistOf(v1alpha1.FinalizerRevocation)), HaveField("Annotations", BeEmpty())))
 
@@ -92,9 +93,7 @@ var _ = Describe("A deletion", func() {
 		replica := startAPI(ctx, "live")
 		Expect(replica.Signal(syscall.SIGSTOP)).To(Succeed())
 		Expect(admin.Delete(ctx, k)).To(Succeed())
-		going := fetched(ctx, k)
-		going.Finalizers = nil
-		Expect(admin.Update(ctx, going)).To(MatchError(ContainSubstring("nobody but letmepost-controller")))
+		Expect(admin.Patch(ctx, fetched(ctx, k), noFinalizers)).To(MatchError(ContainSubstring("nobody but letmepost-controller")))
 		Expect(exists(ctx, k)).To(BeTrue(), "a replica that is stopped has not confirmed it")
 		Expect(replica.Signal(syscall.SIGCONT)).To(Succeed())
 		Eventually(ctx, func() bool { return exists(ctx, k) }, patience, interval).Should(BeFalse())
