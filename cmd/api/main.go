@@ -176,6 +176,7 @@ func (o options) apiConfig() httpapi.Config {
 		KeyFormat:      o.keyFormat,
 		DocsBaseURL:    o.docsBaseURL,
 		PublicURL:      o.publicURL,
+		ReturnTo:       o.platforms.returnTo,
 		BytesInFlight:  o.maxBytesInFlight,
 		NewRequestID:   newRequestID,
 		NewID:          newID,

@@ -62,6 +62,8 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --public-url api.example.com", "--public-url", 2},
 		{"--environment live --data-dir=", "--data-dir", 2},
 		{"--environment live --vault-kms-key aws-kms://arn:aws:kms:k", "built without a KMS", 2},
+		{"--environment live --return-to app.example.com", "--return-to", 2},
+		{"--environment live --return-to https://app.example.com/done", "--return-to", 2},
 		{"--environment live --outbound-allow pds.internal", "--outbound-allow", 2},
 		{"--environment live --outbound-allow 10.0.0.0/33", "--outbound-allow", 2},
 		{"--environment live --bluesky-plc-url plc.directory", "--bluesky-plc-url", 2},
@@ -91,7 +93,7 @@ func TestHelp(t *testing.T) {
 		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
 		"vault-keyset", "vault-kms-key",
 		"max-organization-posts", "max-organization-queued-posts", "max-organization-media-files", "max-organization-bytes",
-		"max-organization-accounts", "max-organization-keys", "outbound-allow", "bluesky-plc-url",
+		"max-organization-accounts", "max-organization-keys", "outbound-allow", "bluesky-plc-url", "return-to",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)

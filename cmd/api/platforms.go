@@ -25,6 +25,8 @@ type platformFlags struct {
 	allowed []outbound.Exception
 	plcURL  string
 
+	returnTo []string // origins
+
 	given []string // --outbound-allow
 }
 
@@ -34,6 +36,9 @@ func (p *platformFlags) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&p.given, "outbound-allow", nil,
 		"Addresses that are not public, and may be reached all the same because a caller names them: HOST:PORT, or "+
 			"networks (CIDR). Those of accounts' servers may be without TLS.")
+	flags.StringSliceVar(&p.returnTo, "return-to", nil,
+		"Origins, such as https://app.example.com, that a browser may be sent back to once it has connected an account, "+
+			"beside that of --public-url.")
 	flags.StringVar(&p.plcURL, "bluesky-plc-url", bluesky.DefaultPLCURL,
 		"Directory of the identities of Bluesky's accounts.")
 }
@@ -46,6 +51,11 @@ func (p *platformFlags) check() error {
 			return usageError{"--outbound-allow: " + err.Error()}
 		}
 		p.allowed = append(p.allowed, e)
+	}
+	for _, text := range p.returnTo {
+		if u, err := platform.CheckReturnTo(text); err != nil || u == nil || u.String() != u.Scheme+"://"+u.Host {
+			return usageError{fmt.Sprintf("--return-to: want an origin, such as https://app.example.com, not %q", text)}
+		}
 	}
 	u, err := url.Parse(p.plcURL)
 	if err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http" {

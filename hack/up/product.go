@@ -42,6 +42,7 @@ func (s *session) api(name, account, environment string, port, metricsPort int) 
 			"--environment", environment,
 			"--listen-address", kube.Address(port),
 			"--metrics-bind-address", kube.Address(metricsPort),
+			"--public-url", httpURL(port), // where browsers come back to that have connected an account
 			"--data-dir", s.state.path("data"), // one for all: the processes of one machine can share a SQLite file
 		},
 	}

@@ -24,6 +24,8 @@ import (
 	"net/netip"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
@@ -70,6 +72,7 @@ type Origin interface {
 type Authenticator interface {
 	Admit(ctx context.Context, authorization []string, f *authn.Flight) error
 	AdmitSession(ctx context.Context, find func(context.Context) (authn.Session, error), f *authn.Flight) error
+	AdmitKey(ctx context.Context, organization caller.Organization, id types.UID, f *authn.Flight) error
 	// Known returns the key that was presented, whether it is served or not; nil if there is none.
 	Known(authorization []string) *authn.Key
 }
@@ -148,6 +151,37 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 		return &Refusal{Code: RateLimited, RetryAfter: r.Allowance.RetryAfter}
 	}
 	return nil
+}
+
+// AdmitAgain lets in what somebody has begun, who was let in with this scope then, and is not there now: a browser
+// comes back for them. They must be as good as if they were, and the request counts for nobody's rate. actor is how
+// rows name them. As with Admit, r must be ended if there is no error.
+func (a *Admission) AdmitAgain(
+	ctx context.Context, organization caller.Organization, actor string, scope v1alpha1.Scope, r *Admitted,
+) error {
+	// Of a person, only their session could say whether they still may.
+	if err := a.o.Authenticator.AdmitKey(ctx, organization, types.UID(actor), &r.flight); err != nil {
+		if refusal := a.Of(err); refusal != nil {
+			return refusal
+		}
+		return err
+	}
+	r.who = r.flight.Caller()
+	if scope != "" && !r.who.Scopes.Has(scope) {
+		_ = r.flight.End()
+		return a.scopes[scope]
+	}
+	return nil
+}
+
+// Failed counts an attempt to guess what only somebody else could know against where it came from. The error is a
+// *Refusal if there were too many.
+func (a *Admission) Failed(now time.Time, from Origin) error {
+	left := a.o.Failures.Take(from.Address(), now)
+	if left.Allowed {
+		return nil
+	}
+	return &Refusal{Code: RateLimited, RetryAfter: left.RetryAfter, ByAddress: true}
 }
 
 // recognise finds out who it is. A key decides if one is shown, be it wrong: falling back to a session would make

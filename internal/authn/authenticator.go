@@ -15,9 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -114,6 +116,34 @@ func (a *Authenticator) AdmitSession(
 	}
 	// Read anew: to find a session may take its time, in which the fence may have shut.
 	return f.begin(parent, a, Identity{}, session, a.clock.Now())
+}
+
+// AdmitKey is Admit for what a key has begun and is done on its behalf now, when nobody presents it: a browser that
+// comes back. id is the UID of its ApiKey. The key must be as good as if it were presented. The error is a Refusal or
+// ErrUnavailable.
+func (a *Authenticator) AdmitKey(
+	parent context.Context, organization caller.Organization, id types.UID, f *Flight,
+) error {
+	now := a.clock.Now()
+	if !a.serving(now) {
+		return ErrUnavailable
+	}
+	k := a.index.keyOf(organization, id)
+	if k == nil {
+		return Unknown
+	}
+	s := k.slot.Load()
+	switch {
+	case s == nil:
+		return Revoked
+	case k.Environment() != a.environment:
+		return WrongEnvironment
+	}
+	identity, err := s.recognise(now)
+	if err != nil {
+		return err
+	}
+	return f.begin(parent, a, identity, nil, now)
 }
 
 // Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It

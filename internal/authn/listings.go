@@ -47,6 +47,16 @@ func (x *Index) Keys(c *caller.Caller) []*Key {
 	return listing
 }
 
+// keyOf returns a key of an organization by its UID; nil: there is none. It is for what happens seldom, and goes
+// through all of the organization's keys.
+func (x *Index) keyOf(organization caller.Organization, id types.UID) *Key {
+	keys := x.Keys(&caller.Caller{Organization: organization})
+	if i := slices.IndexFunc(keys, func(k *Key) bool { return k.id == id }); i >= 0 {
+		return keys[i]
+	}
+	return nil
+}
+
 // Profiles returns the Profiles that c may see, newest first: those of its organization, or its own if it is confined
 // to one. The slice is shared: it must not be changed.
 func (x *Index) Profiles(c *caller.Caller) []*caller.Profile {

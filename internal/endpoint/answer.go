@@ -26,6 +26,7 @@ type answer struct {
 	status  int    // 0: what the route says; of a stream that was reset, what it would have been, had nothing gone out yet
 	failure error  // why status is what it is; nil for a success
 
+	location    string // where a browser is sent on; "": nowhere
 	contentType string // of a stream whose route does not say
 	size        int64  // of a stream that is a file, in bytes; 0: it is none
 	streaming   bool   // the response goes out while it is made, and has begun to
@@ -143,6 +144,11 @@ func (r *Request) setHead(w http.ResponseWriter) {
 		h["Cache-Control"] = []string{r.route.Cache}
 	}
 	switch {
+	case r.route.page != nil:
+		setPageHead(h)
+		if r.answer.location != "" {
+			h["Location"] = []string{r.answer.location}
+		}
 	case r.route.stream == nil:
 		h["Content-Type"] = contentTypeJSON
 	case r.answer.contentType != "": // SetFile knows better than the route
@@ -164,11 +170,16 @@ func (e *Engine) fail(w http.ResponseWriter, r *Request, err error) {
 	p := e.problems.of(err)
 	h := w.Header()
 	h["Cache-Control"] = noStore
-	h["Content-Type"] = contentTypeJSON
 	p.setHeaders(h)
 	r.answer.status, r.answer.failure = p.status(), err
-	if err := r.answer.body.encode(e.problems.envelope(p, r.id)); err != nil {
-		panic(err) // an envelope is strings alone, which always have a JSON
+	if r.route != nil && r.route.page != nil {
+		setPageHead(h)
+		r.answer.body.showPage(r.pageOf(p))
+	} else {
+		h["Content-Type"] = contentTypeJSON
+		if err := r.answer.body.encode(e.problems.envelope(p, r.id)); err != nil {
+			panic(err) // an envelope is strings alone, which always have a JSON
+		}
 	}
 	r.send(w)
 }

@@ -242,7 +242,14 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 		return e.stream(w, r)
 	case r.route.Changes():
 		return e.write(w, r)
+	case r.route.page != nil:
+		return r.openPage()
 	}
+	return r.answerCall()
+}
+
+// answerCall lets a route answer that changes nothing.
+func (r *Request) answerCall() error {
 	result, err := r.route.call(r)
 	if err != nil {
 		return err

@@ -101,6 +101,9 @@ func operationOf(registry huma.Registry, t *Route, example string) *huma.Operati
 	}
 	for _, status := range t.errorStatuses() {
 		response := responseOf(registry, reflect.TypeFor[ErrorEnvelope](), errorDescriptions[status])
+		if t.page != nil {
+			response = pageResponse("A page that says what is wrong.")
+		}
 		switch status {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			response.Headers["WWW-Authenticate"] = stringHeader("The challenge of RFC 6750.")
@@ -128,9 +131,13 @@ func (t *Route) successes() []int {
 // successOf describes a success. The headers of a rate are part of it, so that clients look at them before a 429.
 func successOf(registry huma.Registry, t *Route) *huma.Response {
 	var response *huma.Response
-	if t.response != nil { // else it is a stream, of which no type is known here
+	switch {
+	case t.response != nil:
 		response = responseOf(registry, t.response, "Success.")
-	} else {
+	case t.page != nil:
+		response = pageResponse("A page for a person, or where their browser goes on.")
+	default: // a stream, of which no type is known here
+
 		contentType := t.contentType
 		if contentType == "" {
 			contentType = "*/*"
@@ -154,6 +161,13 @@ func successOf(registry huma.Registry, t *Route) *huma.Response {
 		response.Headers["Idempotency-Replayed"] = stringHeader("true if this is the stored answer of an earlier request.")
 	}
 	return response
+}
+
+// pageResponse describes what a browser is answered.
+func pageResponse(description string) *huma.Response {
+	return &huma.Response{
+		Description: description, Headers: responseHeaders(), Content: map[string]*huma.MediaType{"text/html": {}},
+	}
 }
 
 // requestBodyOf describes the body that t takes; nil: none. A body without required members may be left out altogether,

@@ -233,6 +233,9 @@ func (ps problems) of(err error) reply {
 	}
 }
 
+// Problem returns what a caller is told of an error, for answers that are no envelope.
+func (r *Request) Problem(err error) *problem.Problem { return r.engine.problems.of(err).Problem }
+
 // refused is what is said to somebody who is not let in. Those who were not recognised are all told the same, so that
 // nobody learns from it what a key was or is: whoever finds a key in an old commit can't tell whether it was ever good.
 func (ps problems) refused(r *admission.Refusal) *problem.Problem {

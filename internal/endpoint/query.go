@@ -106,6 +106,9 @@ func (r *Request) readQuery() (err error) {
 	if r.query, err = url.ParseQuery(r.http.URL.RawQuery); err != nil {
 		return errQuery
 	}
+	if r.route.page != nil {
+		return nil
+	}
 	return r.route.queries.check(r.query)
 }
 

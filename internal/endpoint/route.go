@@ -53,7 +53,7 @@ type Parameter struct {
 }
 
 // Endpoint is the handler of a route, with what it takes and what it answers in case of success. One of call, change,
-// upload and stream is set.
+// upload, stream and page is set.
 //
 // The types are taken from the handler's own signature, by the functions below: what the document says of a body is
 // what is decoded and encoded. The handlers themselves lose their types here, since a table of routes can have only
@@ -66,12 +66,17 @@ type Endpoint struct {
 	change func(*Request, []byte) (any, error) // with the body, which has been read and hashed by then
 	upload func(*Request) (any, error)
 
+	page func(*Request) (WebPage, error)
+
 	contentType string // of what stream writes; "": the handler says so before it writes
 	stream      func(*Request, io.Writer) error
 }
 
 // Succeeds tells whether there is a success.
-func (e *Endpoint) Succeeds() bool { return e.response != nil || e.stream != nil }
+func (e *Endpoint) Succeeds() bool { return e.response != nil || e.stream != nil || e.page != nil }
+
+// Shown tells whether it answers pages, to browsers.
+func (e *Endpoint) Shown() bool { return e.page != nil }
 
 // Changes tells whether it is a write: then an Idempotency-Key counts.
 func (e *Endpoint) Changes() bool { return e.change != nil || e.upload != nil }
@@ -134,6 +139,12 @@ func Streams(contentType string, handle func(*Request, io.Writer) error) Endpoin
 	return Endpoint{contentType: contentType, stream: handle}
 }
 
+// Shows makes an endpoint for a browser, which is answered a page or sent elsewhere. It takes whatever parameters come:
+// who sends the browser here adds some. An error becomes a page too.
+//
+// There is no HEAD for it: such a page may do something once, and whoever looks before they come would have it done.
+func Shows(handle func(*Request) (WebPage, error)) Endpoint { return Endpoint{page: handle} }
+
 // RefusesAll makes an endpoint that has only one answer. It stands for what callers look for and is done in another
 // way: a 403 that says how helps more than a 404.
 func RefusesAll(err error) Endpoint {
@@ -175,7 +186,8 @@ func (rt *router) add(t Route) {
 	res := rt.resource(t.Path)
 	res.methods[t.Method] = &t
 	// RFC 9110 section 9.3.2: HEAD is GET without the body, and send leaves that out.
-	if t.Method == http.MethodGet && t.stream == nil {
+	// A page may be one that does something, once.
+	if t.Method == http.MethodGet && t.stream == nil && t.page == nil {
 		res.methods[http.MethodHead] = &t
 	}
 	// Anew for each method of the path. RFC 9110 section 10.2.1 wants all of them in a 405.

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"time"
 
@@ -92,6 +93,9 @@ type Config struct {
 	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is the host that
 	// they ask for, with https if the connection is one of TLS.
 	PublicURL string
+	// ReturnTo are the origins, such as https://app.example.com, that a browser may be sent back to once it has connected
+	// an account; beside them, that of PublicURL and, if that is a loopback address, every loopback address.
+	ReturnTo []string
 
 	BytesInFlight int64 // see endpoint.Config; 0: endpoint.DefaultBytesInFlight
 
@@ -114,6 +118,8 @@ type API struct {
 	*endpoint.Engine
 	config   Config
 	posting  *posting.Posting
+	writes   *write.Protocol
+	public   *url.URL // PublicURL; nil: it is not known
 	uploads  uploads
 	document json.RawMessage // the OpenAPI document
 }
@@ -143,16 +149,20 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	a := &API{config: c, posting: posting.New(posting.Options{
+	public, err := c.publicURL()
+	if err != nil {
+		return nil, err
+	}
+	// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
+	writes := &write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger, Wait: c.Wait}
+	a := &API{config: c, public: public, writes: writes, posting: posting.New(posting.Options{
 		Store: c.Store, Publisher: c.Publisher, Profiles: c.Directory, NewID: c.NewID, Clock: c.Clock,
 	})}
 	// The routes are made twice, for the engine and the document, and both times of one table: see endpoint.Route.
-	var err error
 	if a.Engine, err = endpoint.New(endpoint.Config{
-		Admission: c.Admission,
-		Store:     c.Store,
-		// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
-		Writes:         &write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger, Wait: c.Wait},
+		Admission:      c.Admission,
+		Store:          c.Store,
+		Writes:         writes,
 		Explain:        explain,
 		Environment:    c.Environment,
 		KeyFormat:      c.KeyFormat,
@@ -209,6 +219,18 @@ func (c *Config) complete() error {
 		return fmt.Errorf("httpapi: environment %q: want %s or %s", c.Environment, key.Live, key.Test)
 	}
 	return nil
+}
+
+// publicURL returns PublicURL; nil without one.
+func (c *Config) publicURL() (*url.URL, error) {
+	if c.PublicURL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil {
+		return nil, errors.New("httpapi: PublicURL is none")
+	}
+	return u, nil
 }
 
 // now is the time as the database keeps it, so that an answer to a write says what a later read says. Otherwise a

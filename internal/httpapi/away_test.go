@@ -54,6 +54,8 @@ func TestDatabaseAway(t *testing.T) {
 			}
 			want := http.StatusServiceUnavailable
 			switch {
+			case r.Shown():
+				want = http.StatusForbidden // nothing is kept here that a browser could come back to
 			case r.Scope == "" && r.Succeeds(), r.ID == "connectAccount":
 				want = http.StatusOK // they are about what is in memory
 				if r.ID == "getProfile" {

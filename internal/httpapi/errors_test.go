@@ -14,8 +14,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
@@ -121,6 +123,10 @@ type stub func() error
 func (s stub) Admit(context.Context, []string, *authn.Flight) error { return s() }
 
 func (s stub) AdmitSession(context.Context, func(context.Context) (authn.Session, error), *authn.Flight) error {
+	return s()
+}
+
+func (s stub) AdmitKey(context.Context, caller.Organization, types.UID, *authn.Flight) error {
 	return s()
 }
 

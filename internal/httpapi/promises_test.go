@@ -128,6 +128,10 @@ func TestResponsesAreAsDescribed(t *testing.T) {
 	p := newProvoker(t)
 	for i := range routes {
 		r := &routes[i]
+		if r.Shown() {
+			p.provokeReturn(t, r)
+			continue
+		}
 		for _, key := range []string{p.org, p.pinned, p.byHash} {
 			p.check(t, r, p.works.send(p.successOf(t, r, key)))
 		}
@@ -190,6 +194,29 @@ func (p *provoker) provokeOnWrite(t *testing.T, r *endpoint.Route) {
 	}
 	s.body = `"` + strings.Repeat("x", maxPayload) + `"`
 	p.check(t, r, p.works.send(s))
+}
+
+// provokeReturn has browsers come back in all ways.
+func (p *provoker) provokeReturn(t *testing.T, r *endpoint.Route) {
+	t.Helper()
+	shop := authntest.Profile()
+	b := newBrowsing(t, shop, func(c *parts) { c.Admission.Failures = limit.NewAddresses(rate.Rate{Requests: 2, Window: time.Hour}) })
+	key := b.newKey(t)
+	for query, more := range map[string]string{
+		"code=good&state=": "", "iss=x&code=good&state=": `,"returnTo":"` + appOrigin + `"`, "error=access_denied&state=": "",
+		"error=temporarily_unavailable&state=": "",
+	} {
+		p.check(t, r, b.comesBack(query+b.begin(t, key, more)))
+	}
+	state := b.begin(t, key, `,"profileId":"`+string(shop.UID)+`"`)
+	b.index.RemoveProfile(shop)
+	p.check(t, r, b.comesBack("code=good&state="+state))
+	for range 3 {
+		p.check(t, r, b.comesBack("state=nobodys"))
+	}
+	state = b.begin(t, key, "")
+	check(t, b.config.Store.Close())
+	p.check(t, r, b.comesBack("code=good&state="+state))
 }
 
 // provokeOnes makes routes answer in ways that they alone have.

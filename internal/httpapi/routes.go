@@ -164,6 +164,20 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Success:     []int{http.StatusOK, http.StatusCreated}, Refuses: []int{http.StatusNotFound, http.StatusBadGateway},
 			Endpoint: endpoint.Writes(a.completeConnection),
 		},
+		{
+			Method: http.MethodGet, Path: "/v1/accounts/oauth/{platform}/callback", ID: "connectionReturned",
+			Access:  admission.Anyone, // a browser has no key: the state that it brings leads to who began
+			Summary: "Where a platform sends the browser back to",
+			Detail: "For browsers alone, once for each connection that has begun with an authorizationUrl. They go on to " +
+				"returnTo, with connected=ACCOUNT_ID or connect_error=CODE, or see a page that says what came of it.",
+			ParamValues: platformNames,
+			Success:     []int{http.StatusOK, http.StatusFound},
+			Refuses: []int{
+				http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests, http.StatusBadGateway,
+				http.StatusServiceUnavailable,
+			},
+			Endpoint: endpoint.Shows(a.connectionReturned),
+		},
 	}
 }
 

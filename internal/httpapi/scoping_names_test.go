@@ -38,6 +38,7 @@ var paramKinds = map[string]kind{
 	"/v1/profiles/":         aProfile,
 	"/v1/api-keys/":         aKey,
 	"/v1/accounts/connect/": noName, // a platform's name
+	"/v1/accounts/oauth/":   noName, // likewise; what the state there leads to is in connect_browser_test.go
 }
 
 // What the query parameters are.
@@ -65,6 +66,9 @@ var memberKinds = map[string]kind{
 	"publishNow":   noName,
 	"scheduledAt":  noName,
 	"returnTo":     noName,
+	"method":       noName,
+	"identifier":   noName, // of the platform's account, which its person opens
+	"pdsUrl":       noName,
 	"url":          noName, // refused
 	"bytesBase64":  noName, // refused
 	"replyToUri":   noName, // the platform's names for posts of anybody

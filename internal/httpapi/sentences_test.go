@@ -17,7 +17,7 @@ var sentences = []struct {
 	sentence string
 	tests    []string
 }{
-	{"Every request to the API requires a Bearer token in the Authorization header.", []string{"TestOneRefusalForAll", "TestOpenRoutesAreTheseThree"}},
+	{"Every request to the API requires a Bearer token in the Authorization header.", []string{"TestOneRefusalForAll", "TestOpenRoutesAreThese"}},
 	{
 		"Keys are prefixed by environment so a lmp_test_… key cannot accidentally write to production data.",
 		[]string{"TestEnvironmentsAreApart", "TestOneRefusalForAll"},

@@ -25,6 +25,9 @@ type Connector interface {
 type ConnectionRequest struct {
 	// ReturnTo is where the person's browser goes in the end, as CheckReturnTo returned it; nil: the caller did not say.
 	ReturnTo *url.URL
+	// Method is one of the descriptors' kinds, for platforms that can be connected by both: ByCredentials, ByOAuth. "": the
+	// caller did not say.
+	Method string
 	// Credentials are what the person has filled in already, by the names of Platform.Fields: some platforms need the
 	// handle to find out where to send the browser. Nil: nothing.
 	Credentials map[string]string
@@ -81,6 +84,8 @@ type Descriptor struct {
 	Kind     string  `json:"kind" enum:"credentials,oauth"`
 	HelpText string  `json:"helpText"`
 	Fields   []Field `json:"fields,omitempty" doc:"What to ask the person for, if kind is credentials."`
+	// AuthorizationURL is set by who serves the answer: see Begun.
+	AuthorizationURL string `json:"authorizationUrl,omitempty" doc:"Where to send the person's browser, if kind is oauth; once, within ten minutes."`
 }
 
 // Kinds of descriptors.

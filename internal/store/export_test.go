@@ -125,3 +125,6 @@ func (v *View) ReadEndlessly(ctx context.Context, row func()) error {
 	})
 	return err
 }
+
+// MaxConnecting is for tests.
+const MaxConnecting = maxConnecting

@@ -54,7 +54,11 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 		}
 		args := append(append([]any{then}, w.db.aliveArgs()...), limit-settled)
 		dead, err := s.exec(ctx, purgeDead.text(w.db.engine), args)
-		n = settled + dead
+		if n = settled + dead; err != nil {
+			return err
+		}
+		late := micros(now.Add(-connectingRetention))
+		_, err = s.exec(ctx, purgeConnecting.text(w.db.engine), []any{late, limit})
 		return err
 	})
 	if err != nil {

@@ -62,6 +62,9 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	deleteSecrets: {"organization", "PutAccount or lockAccount has found the account in the view's profile, and holds it"},
 	addSecret:     {"owner", "as deleteSecrets"},
 
+	countConnecting: {"organization", "a bound of the whole organization's, of which only that it is reached is told"},
+	addConnecting:   {"owner", "what it leads to is asked again when the browser is back: keepAccount of package httpapi"},
+
 	lockClaim:          {"actor", "a claim is of one key, which is less than a profile"},
 	peekClaim:          {"actor", "as lockClaim"},
 	takeClaim:          {"actor", "as lockClaim"},
@@ -140,7 +143,7 @@ func TestWhatHasNoCaller(t *testing.T) {
 		"Work.BeginRenewal", "Work.CancelQueuedBy", "Work.Connection", "Work.CountConnections", "Work.CountSweep",
 		"Work.DueRenewals", "Work.EndRenewal", "Work.Finish", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
 		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Reseal", "Work.SealedBy",
-		"Work.SealedByOthers", "Work.SettleLost", "Work.Stamp", "Work.Start", "Work.Unreferenced",
+		"Work.SealedByOthers", "Work.SettleLost", "Work.Stamp", "Work.Start", "Work.TakeConnecting", "Work.Unreferenced",
 		"Work.VaultKeys",
 	}
 	var got []string

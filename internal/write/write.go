@@ -46,6 +46,9 @@ type Operation struct {
 	// BodyHash tells the request's body from others under the same Idempotency-Key. It is set before Commit or Finish; ""
 	// while it is not known, as of an upload that still runs.
 	BodyHash string
+	// Unkept says that the answer must not be stored, because it holds a secret: whoever sends the request again has it
+	// run again. It is set before Commit.
+	Unkept bool
 	// OnBegin is called when Begin has made its change, before whatever takes long: an answer is owed from then on.
 	// Optional.
 	OnBegin func()
@@ -125,7 +128,7 @@ func Commit[T any](
 				return err
 			}
 			stored, err := answer(result)
-			if err != nil || o.claim == nil {
+			if err != nil || o.claim == nil || o.Unkept {
 				return err
 			}
 			stored.BodyHash = o.BodyHash
@@ -204,7 +207,7 @@ func (o *Operation) Pending(failed bool) bool { return o.claim != nil && (failed
 // End gives a Pending claim its answer. Without an answer, or if it can't be stored, the claim is abandoned, so that
 // the request can be sent again.
 func (o *Operation) End(ctx context.Context, answer *store.Stored) {
-	if answer != nil {
+	if answer != nil && !o.Unkept {
 		answer.BodyHash = o.BodyHash
 		err := o.view.Write(ctx, func(tx *store.Tx) error { return tx.Settle(o.claim, *answer) })
 		if err == nil {

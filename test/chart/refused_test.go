@@ -107,6 +107,7 @@ var bySentence = []refusal{
 	{"nor is a size any text", settings{"quotas.bytes": "much"}, `quotas.bytes is "much": want a size such as 20Gi, or none for any amount`},
 	{"a size is a number", settings{"api.maxMediaSize": "big"}, `api.maxMediaSize is "big": want bytes`},
 	{"Secrets are looked for now and then", settings{"controller.secretRecheckInterval": "0s"}, `controller.secretRecheckInterval is "0s": want 1s or more`},
+	{"a browser goes back to an origin", settings{"platforms.returnTo": []any{"https://app.example.com/done"}}, `platforms.returnTo is "https://app.example.com/done": want an origin`},
 	{"an exception has a port", settings{"platforms.outboundAllow": []any{"pds.internal"}}, `platforms.outboundAllow is "pds.internal": want HOST:PORT`},
 	{"of 16 bits", settings{"platforms.outboundAllow": []any{"pds.internal:70000"}}, `platforms.outboundAllow is "pds.internal:70000": want HOST:PORT`},
 	{"or is a network", settings{"platforms.outboundAllow": []any{"10.0.0.0/33"}}, `platforms.outboundAllow is "10.0.0.0/33": want networks`},

@@ -63,11 +63,13 @@ var apiCases = []valueCase{
 	{
 		"what live posts may reach, which the process takes, too",
 		settings{
+			"platforms.returnTo":       []any{"https://app.example.com", "http://localhost:3000"},
 			"platforms.outboundAllow":  []any{"pds.internal:2583", "[fd00::1]:443", "10.1.0.0/16", "fd00::/8"},
 			"platforms.bluesky.plcURL": "http://plc.internal:2582",
 		},
 		all(
 			has(liveAPI, args, "--outbound-allow=pds.internal:2583,[fd00::1]:443,10.1.0.0/16,fd00::/8"), has(liveAPI, args, "--bluesky-plc-url=http://plc.internal:2582"),
+			has(liveAPI, args, "--return-to=https://app.example.com,http://localhost:3000"),
 			hasNot(testAPI, args, "--bluesky-plc-url=http://plc.internal:2582"),
 		),
 	},

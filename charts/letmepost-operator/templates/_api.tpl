@@ -51,6 +51,9 @@ next one begins.
 {{- with $.Values.platforms.outboundAllow }}
 - {{ printf "--outbound-allow=%s" (join "," .) | quote }}
 {{- end }}
+{{- with $.Values.platforms.returnTo }}
+- {{ printf "--return-to=%s" (join "," .) | quote }}
+{{- end }}
 {{- with $.Values.platforms.bluesky.plcURL }}
 - {{ printf "--bluesky-plc-url=%s" . | quote }}
 {{- end }}

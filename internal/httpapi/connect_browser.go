@@ -1,0 +1,182 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connection"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/posting"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
+)
+
+// The browser of somebody who connects an account comes back from the platform with a state, and with nothing else that
+// says who they are. The state leads to who began: it was made for them, is good once and for ten minutes, and stands
+// in the database as a hash alone. Whoever began must be as good as they were then.
+
+var (
+	errNoAttempt = &problem.Problem{
+		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.state",
+		Message:     "No connection waits for this browser: it was made already, or was never begun here.",
+		Remediation: "Begin to connect the account once more.",
+	}
+	errAttemptExpired = &problem.Problem{
+		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.expired",
+		Message:     "It took longer than ten minutes to come back from the platform.",
+		Remediation: "Begin to connect the account once more.",
+	}
+	errBeginnerGone = &problem.Problem{
+		Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: "oauth.beginner",
+		Message:     "The key that began this connection is not valid any more.",
+		Remediation: "Begin to connect the account once more, with another key.",
+	}
+)
+
+// The parameters that tell where a browser is sent in the end what came of it.
+const (
+	paramConnected    = "connected"     // the account's id
+	paramConnectError = "connect_error" // the code of an error
+)
+
+// connectionReturned is where a platform sends the browser back to.
+func (a *API) connectionReturned(r *endpoint.Request) (endpoint.WebPage, error) {
+	to, err := a.connectable(r.Param())
+	if err != nil {
+		return endpoint.WebPage{}, err
+	}
+	if a.config.Connections == nil {
+		return endpoint.WebPage{}, errNotEnabled
+	}
+	attempt, err := a.takeAttempt(r, to.Name)
+	var id string
+	if err == nil {
+		id, err = a.finishConnection(r, to, attempt)
+	}
+	switch p := (*problem.Problem)(nil); {
+	case err == nil && attempt.ReturnTo == "":
+		return endpoint.WebPage{
+			Title: "The account is connected", Text: "You can close this window, and go back to where you came from.",
+		}, nil
+	case err == nil:
+		return sentOn(attempt, paramConnected, id), nil
+	case attempt.ReturnTo == "":
+		return endpoint.WebPage{}, err
+	default:
+		// A mistake of ours is for the log and this page: it is none that the other side could do something about.
+		if p = r.Problem(err); p.Kind == problem.Internal {
+			return endpoint.WebPage{}, err
+		}
+		page := sentOn(attempt, paramConnectError, p.Code)
+		page.Failure = err
+		return page, nil
+	}
+}
+
+// sentOn sends a browser to where whoever began wants it in the end, and says there what came of it.
+func sentOn(attempt connection.Attempt, param, value string) endpoint.WebPage {
+	u, err := url.Parse(attempt.ReturnTo) // which was checked, and sealed since
+	if err != nil {
+		return endpoint.WebPage{Title: "That did not work", Text: "The address to go on to is none."}
+	}
+	query := u.Query()
+	query.Del(paramConnected)
+	query.Del(paramConnectError)
+	query.Set(param, value)
+	query.Set("platform", string(attempt.Platform))
+	u.RawQuery = query.Encode()
+	return endpoint.WebPage{Location: u.String()}
+}
+
+// takeAttempt finds what the browser has come back to. With ErrAttemptExpired comes the attempt, so that the browser
+// can still be sent on.
+func (a *API) takeAttempt(r *endpoint.Request, of platform.Name) (connection.Attempt, error) {
+	states := r.Query()["state"]
+	if len(states) != 1 || states[0] == "" {
+		return connection.Attempt{}, errNoAttempt
+	}
+	attempt, err := a.config.Connections.TakeAttempt(r.Context(), of, states[0])
+	switch {
+	case errors.Is(err, connection.ErrNoAttempt):
+		// Nobody comes twice, or with a state of nobody's, but by mistake. Who does it often is guessing.
+		if limited := a.config.Admission.Failed(r.Start(), r); limited != nil {
+			return attempt, limited
+		}
+		return attempt, errNoAttempt
+	case errors.Is(err, connection.ErrAttemptExpired):
+		return attempt, errAttemptExpired
+	case errors.Is(err, connection.ErrUnusable):
+		return attempt, errVault
+	}
+	return attempt, err
+}
+
+// finishConnection connects the account for whoever began, and returns its id. Everything else is as for credentials:
+// the platform is asked before the commit point, and nothing is stored for a key that is revoked meanwhile.
+func (a *API) finishConnection(
+	r *endpoint.Request, to platform.Platform, attempt connection.Attempt,
+) (id string, err error) {
+	organization := caller.Organization{ID: attempt.OrganizationID, Name: attempt.OrganizationName}
+	var admitted admission.Admitted
+	err = a.config.Admission.AdmitAgain(r.Context(), organization, attempt.Actor, v1alpha1.ScopeAccountsWrite, &admitted)
+	if err != nil {
+		return "", a.beginnerGone(err)
+	}
+	defer func() {
+		if cut := admitted.End(); cut != nil {
+			id, err = "", a.beginnerGone(cut)
+		}
+	}()
+	profile := attempt.ProfileID
+	if profile != "" && admitted.Caller().FindProfile(a.config.Directory, profile) == nil {
+		return "", posting.ErrNoProfile
+	}
+	callback, err := url.Parse(attempt.CallbackURL)
+	if err != nil {
+		return "", errors.New("the address of the callback is none")
+	}
+	ctx, cancel := context.WithTimeout(admitted.Context(), connectWithin)
+	defer cancel()
+	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{
+		Callback: r.Query(), CallbackURL: callback, Resume: attempt.Resume,
+	})
+	if err == nil {
+		c, err = c.Bounded()
+	}
+	if err != nil {
+		return "", connectFailed(to.Name, err)
+	}
+	return a.keepReturned(r, &admitted, to.Name, profile, c)
+}
+
+// keepReturned stores the account.
+func (a *API) keepReturned(
+	r *endpoint.Request, admitted *admission.Admitted, of platform.Name, profileID string, c platform.Connection,
+) (string, error) {
+	now := a.now()
+	operation := a.writes.Start(a.config.Store.View(admitted.Caller()), r.ID())
+	// Nobody repeats it: a browser that comes twice finds that its state is gone.
+	none := func(connected) (store.Stored, error) { return store.Stored{}, nil }
+	put, err := write.Commit(admitted.Context(), &operation, none,
+		func(_ context.Context, tx *store.Tx) (connected, error) {
+			return a.keepAccount(tx, of, profileID, c, now)
+		})
+	return put.ID, posting.OrNotFound(err, posting.ErrNoProfile)
+}
+
+// beginnerGone says of a key that is refused that it is the one that began: there is no other in the request.
+func (a *API) beginnerGone(err error) error {
+	if refusal := a.config.Admission.Of(err); refusal != nil && refusal.Code != admission.Unavailable {
+		return errBeginnerGone
+	}
+	return err
+}
