@@ -61,5 +61,11 @@ func (d *Description) embed(registry huma.Registry, s *huma.Schema, t reflect.Ty
 	embedded := huma.SchemaFromType(registry, t)
 	d.alignWithEncoding(registry, embedded, t)
 	maps.Copy(s.Properties, embedded.Properties)
-	s.Required = append(slices.Clone(embedded.Required), s.Required...)
+	required := slices.Clone(embedded.Required)
+	for _, name := range s.Required {
+		if !slices.Contains(required, name) { // of an exported one, huma has them already
+			required = append(required, name)
+		}
+	}
+	s.Required = required
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -50,17 +51,48 @@ func accountOf(a store.Account, now time.Time) account {
 	}
 }
 
+// accounts is a page of accounts, and of what others can be connected: a client that has none to show asks for some.
+type accounts struct {
+	endpoint.Page[account]
+	Platforms []offer `json:"platforms" doc:"Every platform there is, and how an account of it is connected here."`
+}
+
+// offer is what this server does with a platform.
+type offer struct {
+	Platform platform.Name `json:"platform"`
+	Enabled  bool          `json:"enabled" doc:"false: this server is not set up for it; its log says what is missing."`
+	Methods  []string      `json:"methods" enum:"credentials,oauth" doc:"How an account is connected: credentials, or oauth for a browser. The first is what you get without a method."`
+}
+
+// offers are this server's, the same for everybody.
+func (a *API) offers() []offer {
+	all := make([]offer, 0, len(catalog.All))
+	for i := range catalog.All {
+		p, _ := a.config.Platforms.Get(catalog.All[i].Name)
+		o := offer{Platform: catalog.All[i].Name, Enabled: p.Connector != nil, Methods: []string{}}
+		if o.Enabled && len(p.Fields) > 0 {
+			o.Methods = append(o.Methods, platform.ByCredentials)
+		}
+		if o.Enabled && p.InBrowser && a.public != nil {
+			o.Methods = append(o.Methods, platform.ByOAuth)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
 // listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page. Tokens
 // that have expired are listed too: the account is still connected, and is to be renewed.
-func (a *API) listAccounts(r *endpoint.Request) (endpoint.Page[account], error) {
+func (a *API) listAccounts(r *endpoint.Request) (accounts, error) {
 	var view *store.View
-	return endpoint.Listed[store.Account, account]{
+	page, err := endpoint.Listed[store.Account, account]{
 		Position: func(a store.Account) store.Position { return store.Position{At: a.CreatedAt, ID: a.ID} },
 		Show:     func(row store.Account) account { return accountOf(row, a.now()) },
 	}.Rows(r, func(query url.Values) (err error) {
 		view, err = a.viewOfQuery(r, query)
 		return err
 	}, func(page store.Page) ([]store.Account, bool, error) { return view.Accounts(r.Context(), page) })
+	return accounts{page, a.offers()}, err
 }
 
 // getAccount answers 404 for an account of another profile or organization, as for one that never was: the view reaches

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
@@ -323,6 +325,34 @@ func TestManyGuesses(t *testing.T) {
 		checkStatus(t, "a guess", got, want)
 		if limited := got.Header().Get("Retry-After") != ""; limited != (want == http.StatusTooManyRequests) {
 			t.Errorf("%d: Retry-After %q", want, got.Header().Get("Retry-After"))
+		}
+	}
+}
+
+// TestWhatCanBeConnected: GET /v1/accounts says of each platform how, so that nobody has to try.
+func TestWhatCanBeConnected(t *testing.T) {
+	listed := func(f *fixture) map[string]string {
+		methods := map[string]string{}
+		for _, o := range ok[accounts](t, f, sent{method: http.MethodGet, target: "/v1/accounts", key: f.newKey(t)}).Platforms {
+			methods[string(o.Platform)] = fmt.Sprint(o.Enabled, o.Methods)
+		}
+		return methods
+	}
+	browsing := newBrowsing(t, func(c *parts) {
+		p, _ := c.Platforms.Get(bluesky.Name)
+		p.InBrowser = true
+		c.Platforms = platform.List{p}
+	})
+	for reason, c := range map[string]struct {
+		f    *fixture
+		want map[string]string
+	}{
+		"played":          {newFixture(t, nil), map[string]string{"bluesky": "true [credentials]", "linkedin": "true [credentials]"}},
+		"not set up":      {newFixture(t, nil, notEnabled), map[string]string{"bluesky": "false []", "linkedin": "false []"}},
+		"by both, or not": {browsing.fixture, map[string]string{"bluesky": "true [credentials oauth]", "linkedin": "false []"}},
+	} {
+		if diff := cmp.Diff(c.want, listed(c.f)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", reason, diff)
 		}
 	}
 }

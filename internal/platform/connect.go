@@ -25,8 +25,8 @@ type Connector interface {
 type ConnectionRequest struct {
 	// ReturnTo is where the person's browser goes in the end, as CheckReturnTo returned it; nil: the caller did not say.
 	ReturnTo *url.URL
-	// Method is one of the descriptors' kinds, for platforms that can be connected by both: ByCredentials, ByOAuth. "": the
-	// caller did not say.
+	// Method is one of the descriptors' kinds, for platforms that can be connected by both: ByCredentials, ByOAuth. "":
+	// the caller did not say.
 	Method string
 	// Credentials are what the person has filled in already, by the names of Platform.Fields: some platforms need the
 	// handle to find out where to send the browser. Nil: nothing.
