@@ -62,6 +62,8 @@ func isTooLarge(err error) bool {
 }
 
 // facets resolves mentions at the account's own server, which knows its own accounts and asks the network for others.
+// It is asked as by a stranger, since this is public: whatever it refuses is about who is mentioned, and not about the
+// account.
 func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
 	dids, asked := map[string]string{}, map[string]bool{}
 	for _, m := range marks {
@@ -72,14 +74,15 @@ func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
 		var found struct {
 			DID string `json:"did"`
 		}
-		err := d.call(ctx, call{method: resolveHandle, isRead: true, query: url.Values{"handle": {m.value}}}, &found)
+		err := d.do(ctx, call{
+			host: d.secrets[FieldPDSURL], method: resolveHandle, isRead: true, query: url.Values{"handle": {m.value}},
+		}, &found)
 		if did, e := syntax.ParseDID(found.DID); err == nil && e == nil {
 			dids[m.value] = string(did)
 			continue
 		}
-		// The account's own server is away, or the account is closed: then the post does not go out either. All else is
-		// about the one who is mentioned.
-		if v := judge(err); v == strange || v == slowDown || v == away && !answered(err) {
+		// The account's own server is away, or has had enough: then the post does not go out either.
+		if v := judge(err); v == slowDown || v == away && !answered(err) {
 			return nil, d.before(err)
 		}
 		d.warn("mention", "@"+m.value+" was not found, and is text in the post.")
@@ -113,37 +116,60 @@ func (d *delivery) reply(ctx context.Context) (*reply, error) {
 	return &reply{Root: parent, Parent: parent}, nil
 }
 
-// postAt reads a post of anybody: by the account's own server, which asks the network, and else from where it is.
+// postAt reads a post of anybody: by the account's own server, which may ask the network, and else from where it is.
+// Both are asked as by a stranger: what they refuse is about that post and its author, who may have been taken down,
+// and never means that the account is to be connected again.
 func (d *delivery) postAt(ctx context.Context, text string) (there post, err error) {
-	notFound := rejected(&platform.Failure{
-		Code: platform.CodeRejected, Rule: ruleReply,
-		Message:     "The post that is to be answered was not found.",
-		Remediation: "Look whether it is still there, and whether replyToUri is right.",
-	})
 	uri, err := syntax.ParseATURI(text)
 	if err != nil {
-		return there, notFound
+		return there, noParent("was not found")
 	}
-	read := call{method: getRecord, isRead: true, query: url.Values{
+	read := call{host: d.secrets[FieldPDSURL], method: getRecord, isRead: true, query: url.Values{
 		"repo": {uri.Authority().String()}, "collection": {uri.Collection().String()}, "rkey": {uri.RecordKey().String()},
 	}}
 	var got struct {
 		Value json.RawMessage `json:"value"`
 	}
-	err = d.call(ctx, read, &got)
-	if v := judge(err); v == saysNo || v == away && answered(err) {
-		err = d.readElsewhere(ctx, uri, read, &got)
-		if judge(err) == saysNo || errors.Is(err, errNobody) {
-			return there, notFound
+	err = d.do(ctx, read, &got)
+	switch v := judge(err); {
+	case v == slowDown, v == away && !answered(err): // then the post does not go out either
+		return there, d.before(err)
+	case err != nil:
+		if err = d.readElsewhere(ctx, uri, read, &got); err != nil {
+			return there, d.parentNotRead(err)
 		}
 	}
-	if err != nil {
-		return there, d.before(err)
-	}
 	if json.Unmarshal(got.Value, &there) != nil {
-		return there, notFound
+		return there, noParent("was not found")
 	}
 	return there, nil
+}
+
+// noParent is the outcome of an answer to what can't be answered.
+func noParent(why string) error {
+	return rejected(&platform.Failure{
+		Code: platform.CodeRejected, Rule: ruleReply,
+		Message:     "The post that is to be answered " + why + ".",
+		Remediation: "Look whether it is still there, and whether replyToUri is right.",
+	})
+}
+
+// parentNotRead is the outcome of an answer to a post that another server is asked for.
+func (d *delivery) parentNotRead(err error) error {
+	switch v := judge(err); {
+	case errors.Is(err, errNobody), v == saysNo, v == strange:
+		return noParent("was not found")
+	// Its author's own server, which would not have to ask another one if it had the post.
+	case named(err, "UpstreamFailure", "UpstreamTimeout"):
+		return noParent("was not found")
+	case guardRefused(err), errors.As(err, new(errHost)):
+		return noParent("is on a server that can't be asked, because its address is not a public one")
+	}
+	return d.notTaken(&platform.Failure{
+		Code: platform.CodeUnavailable, Rule: ruleReplyUnread,
+		Message:     "The post that is to be answered could not be read: its server did not answer.",
+		Remediation: "Try again later. With replyRootUri and replyRootCid, it need not be read.",
+	}, err)
 }
 
 func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read call, out any) error {
@@ -158,7 +184,7 @@ func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read cal
 	if read.host, _, err = d.home(ctx, did); err != nil {
 		return err
 	}
-	return d.do(ctx, read, out) // as a stranger: the account's token is its own server's
+	return d.do(ctx, read, out)
 }
 
 // embed is what a post has beside its text: media, and a post that it quotes.

@@ -25,6 +25,7 @@ const (
 	ruleRejected        = "bluesky.rejected"
 	ruleImage           = "bluesky.image"
 	ruleReply           = "bluesky.reply.not_found"
+	ruleReplyUnread     = "bluesky.reply.unavailable"
 	ruleUnknown         = "publish.outcome_unknown"
 )
 

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -25,16 +24,17 @@ import (
 )
 
 // server is the PDS of all tests that do not need one of their own. It starts when the first of them asks for it, so
-// that those which need none run without it.
+// that those which need none run without it, and ends with this process, as an end of a pipe to it does.
 var server = sync.OnceValues(func() (*pds.Server, error) { return pds.Start(context.Background(), pds.Options{}) })
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if s, err := server(); err == nil {
-		s.Stop()
+// elsewhere is another server in the same network of identities, with accounts of its own.
+var elsewhere = sync.OnceValues(func() (*pds.Server, error) {
+	first, err := server()
+	if err != nil {
+		return nil, err
 	}
-	os.Exit(code)
-}
+	return pds.Start(context.Background(), pds.Options{PLCURL: first.PLCURL})
+})
 
 // world is what a test has: Bluesky as the program has it, and an account on a real server.
 type world struct {
