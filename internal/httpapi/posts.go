@@ -277,7 +277,7 @@ func (a *API) editPost(r *endpoint.Request, in editPost) (post, error) {
 // canceled is what becomes of a post that is deleted: it stays stored, so that it can be queued again.
 type canceled struct {
 	ID     string `json:"id"`
-	Status string `json:"status" enum:"canceled"`
+	Status string `json:"status" enum:"canceled,failed" doc:"failed: the platform may have it, which could not be found out. It is not sent any more."`
 }
 
 func canceledOf(p store.Post) canceled { return canceled{p.ID, string(p.Status)} }
@@ -285,7 +285,8 @@ func canceledOf(p store.Post) canceled { return canceled{p.ID, string(p.Status)}
 // cancelPost is a DELETE that deletes nothing: what stays is how a client finds out why something was not published. A
 // second request is a 409, but for one with the same Idempotency-Key: the post is not queued any more.
 func (a *API) cancelPost(r *endpoint.Request, _ endpoint.Nothing) (canceled, error) {
-	p, err := a.posting.Cancel(r.Context(), r.Operation(), r.Param(), endpoint.Answer(r, endpoint.OK(canceledOf)))
+	p, err := a.posting.Cancel(r.Context(), r.Caller(), r.Operation(), r.Param(),
+		endpoint.Answer(r, endpoint.OK(canceledOf)))
 	return canceledOf(p), err
 }
 

@@ -62,7 +62,8 @@ func (a *API) postRoutes() []endpoint.Route {
 			Method: http.MethodDelete, Path: "/v1/posts/{id}", ID: "cancelPost", Scope: v1alpha1.ScopePostsWrite,
 			Summary: "Cancel a queued post",
 			// A DELETE for what can be undone: it is the reference's, and what DELETE means is up to the resource.
-			Detail:   "It stays on record, with the status canceled.",
+			Detail: "It stays on record, with the status canceled. If it is not known whether the platform has it, the " +
+				"platform is asked first: a post that is there becomes published, and the answer is 409.",
 			Endpoint: endpoint.Writes(a.cancelPost),
 		},
 		{

@@ -36,6 +36,7 @@ type Platform struct {
 	Connector Connector
 	Publisher Publisher
 	Asker     Asker     // nil, too, where nothing tells what became of a post
+	Looker    Looker    // nil, too, where that can't be found out without sending anything
 	Refresher Refresher // nil, too, where nothing expires
 	Revoker   Revoker   // nil, too, where nothing can be given back
 }

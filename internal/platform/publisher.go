@@ -27,6 +27,14 @@ type Asker interface {
 	Ask(ctx context.Context, p Publication, token []byte) (Outcome, error)
 }
 
+// Looker looks whether a platform has a post, and sends nothing. It is for whoever wants a post canceled of which that
+// is not known. A platform that can only be asked by sending the post again has none.
+type Looker interface {
+	// Look returns Published, or NotTaken if the platform has nothing of the post now: what it was sent may yet be on its
+	// way. All else says that it could not be found out.
+	Look(ctx context.Context, p Publication) (Outcome, error)
+}
+
 // Publication is a post on its way to an account.
 type Publication struct {
 	// PostID is ours, and the same in every attempt. A platform that lets us choose the id of a record derives it from

@@ -84,13 +84,29 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 
 // Cancel cancels a queued post. It stays stored. One that is being published can't be canceled any more: the platform
 // may have it already. Nothing is planned: the transaction asks for all that counts.
+//
+// A post may be queued because nobody knows whether its platform has it. Then that is found out first: what is out is
+// told as published, and not as canceled. Where it can't be found out, the post fails, and is not sent any more.
 func (p *Posting) Cancel(
-	ctx context.Context, op *write.Operation, id string, answer write.Answer[store.Post],
+	ctx context.Context, by *caller.Caller, op *write.Operation, id string, answer write.Answer[store.Post],
 ) (store.Post, error) {
+	unsettled, err := p.o.Store.View(by).Unsettled(ctx, id)
+	if err != nil {
+		return store.Post{}, err
+	}
+	if unsettled {
+		// As an attempt, it does not end with its caller: its outcome is written down.
+		if err := p.o.Publisher.Settle(context.WithoutCancel(ctx), id); err != nil {
+			return store.Post{}, err
+		}
+	}
 	canceled, err := write.Commit(ctx, op, answer, func(_ context.Context, tx *store.Tx) (store.Post, error) {
 		return tx.CancelPost(id)
 	})
-	if errors.Is(err, store.ErrState) {
+	switch {
+	case errors.Is(err, store.ErrState) && unsettled:
+		return canceled, errIsOut
+	case errors.Is(err, store.ErrState):
 		return canceled, errNotCancelable
 	}
 	return canceled, OrNotFound(err, ErrNoPost)

@@ -22,6 +22,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
+	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
@@ -41,6 +42,7 @@ type fixture struct {
 	t      *testing.T
 	writes write.Protocol
 	db     *store.DB
+	clock  *testclock.FakeClock
 	ctx    context.Context // of the person's request
 	person *caller.Caller
 }
@@ -52,8 +54,11 @@ func (s signedIn) Caller() caller.Caller { return s.who }
 
 func (signedIn) Refusal(time.Time) error { return nil }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t *testing.T, platforms ...platform.Platform) *fixture {
 	t.Helper()
+	if len(platforms) == 0 {
+		platforms = sandbox.OfAll(catalog.All, newID, clock.RealClock{})
+	}
 	dir, fake := t.TempDir(), testclock.NewFakeClock(now)
 	logger := slog.New(slog.DiscardHandler)
 	db, err := store.Open(store.Options{
@@ -74,12 +79,12 @@ func newFixture(t *testing.T) *fixture {
 	t.Cleanup(func() { check(t, library.Close()) })
 	publisher, err := publish.New(publish.Options{
 		Store: db, Media: library, Environment: key.Live, Clock: fake, Logger: logger, Registerer: prometheus.NewRegistry(),
-		Platforms: sandbox.OfAll(catalog.All, newID, clock.RealClock{}),
+		Platforms: platforms,
 	})
 	check(t, err)
 	index := authn.NewIndex()
 	f := &fixture{
-		t: t, db: db, writes: write.Protocol{Later: publisher.RecordLater, Logger: logger},
+		t: t, db: db, clock: fake, writes: write.Protocol{Later: publisher.RecordLater, Logger: logger},
 		Posting: posting.New(posting.Options{
 			Store: db, Publisher: publisher, Profiles: index, NewID: newID, Clock: fake,
 		}),
@@ -173,7 +178,7 @@ func TestAPersonPosts(t *testing.T) {
 	_, err := f.Edit(f.ctx, f.person, f.operation(f.person), p.ID, posting.Change{Text: &text}, unanswered[store.Post])
 	check(t, err)
 	wants("changed", f.stored(p.ID), store.Queued, "changed")
-	_, err = f.Cancel(f.ctx, f.operation(f.person), p.ID, unanswered[store.Post])
+	_, err = f.Cancel(f.ctx, f.person, f.operation(f.person), p.ID, unanswered[store.Post])
 	check(t, err)
 	wants("canceled", f.stored(p.ID), store.Canceled, "changed")
 	_, err = f.Retry(f.ctx, f.person, f.operation(f.person), p.ID, nil, unanswered[store.Post])
@@ -215,7 +220,7 @@ func TestRefused(t *testing.T) {
 			return err
 		}, problem.Conflict, "post.status"},
 		"it was published: not canceled": {func() error {
-			_, err := f.Cancel(f.ctx, f.operation(f.person), done.ID, unanswered[store.Post])
+			_, err := f.Cancel(f.ctx, f.person, f.operation(f.person), done.ID, unanswered[store.Post])
 			return err
 		}, problem.Conflict, "post.status"},
 		"it was published: not again": {func() error {
@@ -255,7 +260,7 @@ func TestNobodyPosts(t *testing.T) {
 			return err
 		}(),
 		"a cancellation": func() error {
-			_, err := f.Cancel(f.ctx, f.operation(nobody), queued.ID, unanswered[store.Post])
+			_, err := f.Cancel(f.ctx, nobody, f.operation(nobody), queued.ID, unanswered[store.Post])
 			return err
 		}(),
 		"another try": func() error {

@@ -83,6 +83,9 @@ func NoPlatform(rule string) *problem.Problem {
 // What can't be done to a post in the state that it is in. They share a status and a code, so each says what can be
 // done.
 var (
+	// After a look at the platform: the post was found there, or somebody else is about to find it.
+	errIsOut = problem.NewConflict("post.status", "The post is on its platform already, or is being looked for.",
+		"Read the post: its status says which. What is published can be deleted on the platform alone.")
 	errNotCancelable = problem.NewConflict("post.status", "The post is not queued any more.",
 		"Only queued posts can be canceled.")
 	errNotEditable = problem.NewConflict("post.status", "The post is not queued any more, or its time has come.",

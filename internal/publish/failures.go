@@ -7,13 +7,14 @@ import (
 	"fmt"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // Rules of failures that are this server's own. By them callers tell whether the platform may have the post, and
 // whether to retry it, so they never change.
 const (
 	// RuleOutcomeUnknown says that the attempt was cut off: the platform may have the post.
-	RuleOutcomeUnknown = "publish.outcome_unknown"
+	RuleOutcomeUnknown = store.RuleOutcomeUnknown
 	// RuleTimeout says that the platform did not answer in time: it may have the post.
 	RuleTimeout = "publish.timeout"
 	// RuleNotSent says that the platform was not asked: it does not have the post.

@@ -53,9 +53,10 @@ RETURNING ` + accountColumns)
 WHERE account_id = ? AND status = 'queued' AND not_before > 0 AND {scope}`)
 	lockAccount = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
 	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
-	postsOfAccount = declareScoped(`UPDATE posts SET account_id = NULL, updated_at = ?,
-status = CASE WHEN status = 'queued' THEN 'canceled' ELSE status END WHERE account_id = ? AND {scope}`)
-	deleteAccount = declareScoped(`DELETE FROM accounts WHERE id = ? AND {scope}`)
+	cancelOfAccount = declareScoped(`UPDATE posts SET ` + canceling + `, updated_at = ?
+WHERE account_id = ? AND status = 'queued' AND {scope}`)
+	postsOfAccount = declareScoped(`UPDATE posts SET account_id = NULL, updated_at = ? WHERE account_id = ? AND {scope}`)
+	deleteAccount  = declareScoped(`DELETE FROM accounts WHERE id = ? AND {scope}`)
 )
 
 const accountColumns = `id, profile_id, platform, platform_account_id, display_name, token_expires_at,
@@ -149,8 +150,8 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	return kept, true, tx.checkQuota(Amounts{Accounts: 1}, nil)
 }
 
-// DeleteAccount disconnects an account, forgets what opens it, and cancels its queued posts. What it has published
-// stays, without an account.
+// DeleteAccount disconnects an account, forgets what opens it, and cancels its queued posts, as CancelPost does. What
+// it has published stays, without an account.
 // In one transaction: a post that is queued for an account that is gone would be taken up and fail for no reason of its
 // own.
 func (tx *Tx) DeleteAccount(id string) error {
@@ -161,7 +162,15 @@ func (tx *Tx) DeleteAccount(id string) error {
 	if _, err := one(inTx(tx, lockAccount, scanID, id)); err != nil {
 		return err
 	}
-	if _, err := tx.exec(postsOfAccount, micros(tx.view.db.now()), id); err != nil {
+	why, code, err := encodeFailure(gaveUp)
+	if err != nil {
+		return fmt.Errorf("delete account %s: %w", id, err)
+	}
+	now := micros(tx.view.db.now())
+	if _, err := tx.exec(cancelOfAccount, why, code, now, id); err != nil {
+		return fmt.Errorf("cancel what account %s has queued: %w", id, err)
+	}
+	if _, err := tx.exec(postsOfAccount, now, id); err != nil {
 		return fmt.Errorf("take account %s from its posts: %w", id, err)
 	}
 	if _, err := tx.exec(deleteSecrets, id); err != nil {

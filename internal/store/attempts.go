@@ -61,8 +61,6 @@ FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
 WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
 	overdue = declareGlobal(`SELECT id FROM posts
 WHERE status = 'queued' AND due_at < ? AND not_before < ? ORDER BY due_at, id LIMIT ?`)
-	cancelQueuedBy = declareGlobal(`UPDATE posts SET status = 'canceled', updated_at = ?
-WHERE status = 'queued' AND key_id = ?`)
 )
 
 // Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running
@@ -266,21 +264,4 @@ func (w *Work) SettleLost(ctx context.Context, judge func(Lost) Outcome) (n int,
 // seems to be lost. It goes by due_at, which a post has even if it was to go at once.
 func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), micros(then), limit)
-}
-
-// CancelQueuedBy cancels all queued posts that were made with a key, and returns how many there were. It is for the
-// deletion of a key that asks for it, which comes from the cluster and not from a caller. It may be repeated: what it
-// has canceled is not queued any more. What is being published by then is not stopped.
-func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err error) {
-	if !isID(keyID) {
-		return 0, nil
-	}
-	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
-		n, err = s.exec(ctx, cancelQueuedBy.text(w.db.engine), []any{micros(w.db.now()), keyID})
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("cancel what key %s has queued: %w", keyID, err)
-	}
-	return n, nil
 }

@@ -80,6 +80,8 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, _, got["Claim"] = v.Claim(t.Context(), request)
 	got["Abandon"] = v.Abandon(t.Context(), &store.Claim{})
 	_, _, got["Start"] = w.Start(t.Context(), newID())
+	_, _, _, got["StartLook"] = w.StartLook(t.Context(), newID())
+	_, got["Unsettled"] = v.Unsettled(t.Context(), newID())
 	_, got["SettleLost"] = w.SettleLost(t.Context(), failed)
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)

@@ -28,10 +28,9 @@ WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`)
 WHERE u.post_id = ? AND {organization m} ORDER BY m.id {lock SHARE OF m}`)
 	// OF p: PostgreSQL can't lock the nullable side of an outer join, which the account is.
 	lockPost = declareScoped(selectPosts + ` WHERE p.id = ? AND {scope p} {lock UPDATE OF p}`)
-	// The three below have no condition on status: lock has found it, and holds the row until the transaction ends.
+	// The two below have no condition on status: lock has found it, and holds the row until the transaction ends.
 	editPost = declareScoped(`UPDATE posts SET text = ?, media = ?, scheduled_at = ?, due_at = ?, updated_at = ?
 WHERE id = ? AND {scope}`)
-	cancelPost  = declareScoped(`UPDATE posts SET status = 'canceled', updated_at = ? WHERE id = ? AND {scope}`)
 	requeuePost = declareScoped(`UPDATE posts SET status = 'queued', key_id = ?, scheduled_at = ?, due_at = ?,
 not_before = 0, failure = '', error_code = '', updated_at = ? WHERE id = ? AND {scope}`)
 )
@@ -265,23 +264,6 @@ func (tx *Tx) lock(id string) (row, error) {
 		return row{}, ErrNotFound
 	}
 	return one(inTx(tx, lockPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, id))
-}
-
-// CancelPost cancels a queued post. ErrState: it is not queued, so it is too late or has been done already. Its job
-// stays in the queue, and finds nothing to do: the step from queued to publishing fails.
-func (tx *Tx) CancelPost(id string) (Post, error) {
-	r, err := tx.lock(id)
-	if err != nil {
-		return Post{}, err
-	}
-	if r.Status != Queued {
-		return Post{}, ErrState
-	}
-	r.Status, r.UpdatedAt = Canceled, tx.view.db.now()
-	if _, err := tx.exec(cancelPost, micros(r.UpdatedAt), id); err != nil {
-		return Post{}, fmt.Errorf("cancel post %s: %w", id, err)
-	}
-	return r.Post, nil
 }
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or

@@ -143,8 +143,8 @@ func TestWhatHasNoCaller(t *testing.T) {
 		"Work.BeginRenewal", "Work.CancelQueuedBy", "Work.Connection", "Work.CountConnections", "Work.CountSweep",
 		"Work.DueRenewals", "Work.EndRenewal", "Work.Finish", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
 		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Reseal", "Work.SealedBy",
-		"Work.SealedByOthers", "Work.SettleLost", "Work.Stamp", "Work.Start", "Work.TakeConnecting", "Work.Unreferenced",
-		"Work.VaultKeys",
+		"Work.SealedByOthers", "Work.SettleLost", "Work.Stamp", "Work.Start", "Work.StartLook", "Work.TakeConnecting",
+		"Work.Unreferenced", "Work.VaultKeys",
 	}
 	var got []string
 	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {

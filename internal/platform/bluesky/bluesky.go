@@ -103,7 +103,7 @@ const (
 	xrpcTime = 2 * time.Minute
 )
 
-// service is Bluesky's Connector, Publisher, Asker, Refresher and Revoker.
+// service is Bluesky's Connector, Publisher, Asker, Looker, Refresher and Revoker.
 type service struct {
 	guard     *outbound.Guard
 	clock     clock.PassiveClock
@@ -130,6 +130,6 @@ func New(o Config) platform.Platform {
 		pictures:  o.Guard.Client(outbound.Bounds{Time: pageTime, Bytes: maxPicture, Redirects: 5}),
 	}
 	p := Platform
-	p.Connector, p.Publisher, p.Asker, p.Refresher, p.Revoker = s, s, s, s, s
+	p.Connector, p.Publisher, p.Asker, p.Looker, p.Refresher, p.Revoker = s, s, s, s, s, s
 	return p
 }

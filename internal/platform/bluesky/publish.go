@@ -91,18 +91,14 @@ func (d *delivery) run(
 
 // adopt is create for a post that may be there.
 func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
-	for try := range maxTries {
-		at, is, err := d.find(ctx, keyOf(d.PostID, partPost, try), d.Content.Text, d.sentAt)
-		switch {
-		case err != nil && judge(err) == slowDown:
-			return strongRef{}, ended{platform.OutcomeUnknown{Failure: *d.common(err)}}
-		case err != nil:
-			return strongRef{}, d.unknown(err)
-		case is == ours:
-			return at, nil
-		case is == nothing:
-			return d.create(ctx)
-		}
+	at, is, err := d.findAny(ctx, partPost, d.Content.Text, d.sentAt)
+	switch {
+	case err != nil && judge(err) == slowDown:
+		return strongRef{}, ended{platform.OutcomeUnknown{Failure: *d.common(err)}}
+	case err != nil:
+		return strongRef{}, d.unknown(err)
+	case is == ours:
+		return at, nil
 	}
 	return d.create(ctx)
 }
@@ -227,6 +223,18 @@ const (
 	ours
 	another // a post of ours whose key is the same by chance
 )
+
+// findAny looks at one key of a part after another, until there is nothing at one: put would have used that.
+func (d *delivery) findAny(
+	ctx context.Context, part, text string, when time.Time,
+) (at strongRef, is finding, err error) {
+	for try := range maxTries {
+		if at, is, err = d.find(ctx, keyOf(d.PostID, part, try), text, when); err != nil || is != another {
+			break
+		}
+	}
+	return at, is, err
+}
 
 // find looks at what a key leads to.
 func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (at strongRef, is finding, err error) {

@@ -37,7 +37,7 @@ func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platfo
 	s := &player{platform: p, newID: newID, clock: clock}
 	p.Connector, p.Publisher = s, s
 	// Nothing is kept: no secret, that could expire, and no post, that could be asked about.
-	p.Refresher, p.Revoker, p.Asker = nil, nil, nil
+	p.Refresher, p.Revoker, p.Asker, p.Looker = nil, nil, nil, nil
 	return p
 }
 

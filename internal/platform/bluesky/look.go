@@ -1,0 +1,42 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"context"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Look looks for the records of a post, and writes none.
+func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	secrets, err := p.Credentials.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &delivery{service: s, Publication: p, secrets: secrets}
+	at, is, err := d.findAny(ctx, partPost, p.Content.Text, p.FirstSentAt)
+	switch {
+	case err != nil:
+		return platform.OutcomeUnknown{Failure: *said(err, &platform.Failure{
+			Code: platform.CodeUnavailable, Rule: ruleUnknown,
+			Message: "The account's server did not say whether it has the post.",
+		})}, nil
+	case is != ours:
+		return platform.NotTaken{}, nil
+	}
+	r := platform.Receipt{URI: at.URI, CID: at.CID}
+	if p.Content.FirstComment == "" {
+		return platform.Published{Receipt: r}, nil
+	}
+	comment, is, err := d.findAny(ctx, partComment, p.Content.FirstComment, p.FirstSentAt.Add(time.Second))
+	if err == nil && is == ours {
+		r.FirstCommentURI, r.FirstCommentCID = comment.URI, comment.CID
+	} else {
+		d.warn("first_comment", "The post is published. It was to be canceled, so its first comment is not sent any more.")
+	}
+	r.Warnings = d.warnings
+	return platform.Published{Receipt: r}, nil
+}
