@@ -50,8 +50,10 @@ secrets_version = accounts.secrets_version + 1, updated_at = excluded.updated_at
 RETURNING ` + accountColumns)
 	// What was held back because the account could not be used may go. Its jobs come again with the overdue.
 	releaseHeld = declareScoped(`UPDATE posts SET not_before = 0
-WHERE account_id = ? AND status = 'queued' AND not_before > 0 AND {scope}`)
-	lockAccount = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
+WHERE not_before > 0 AND status = 'queued' AND id IN (` + inOrder(`p.account_id = ? AND p.status = 'queued'
+AND p.not_before > 0 AND {scope p}`) + `)`)
+	lockAccount   = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
+	lockOfAccount = declareScoped(`SELECT COUNT(*) FROM (` + inOrder("p.account_id = ? AND {scope p}") + `) AS locked`)
 	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
 	cancelOfAccount = declareScoped(`UPDATE posts SET ` + canceling + `, updated_at = ?
 WHERE account_id = ? AND status = 'queued' AND {scope}`)
@@ -161,6 +163,10 @@ func (tx *Tx) DeleteAccount(id string) error {
 	// The lock comes first, so that no post can be added for the account from here on.
 	if _, err := one(inTx(tx, lockAccount, scanID, id)); err != nil {
 		return err
+	}
+	// And then all of its posts, before anything of them is counted.
+	if _, err := tx.exec(lockOfAccount, id); err != nil {
+		return fmt.Errorf("lock the posts of account %s: %w", id, err)
 	}
 	why, code, err := encodeFailure(gaveUp)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
+// Whoever changes several posts locks them first, in the order of their ids (inOrder): some are counted as they change,
+// and who holds a row of usage waits for no other row. A transaction of one post has nothing to lock ahead.
 const (
 	addAttemptText = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
 SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, ''
@@ -23,6 +25,7 @@ FROM posts AS p WHERE p.id = ? AND {scope p}`
 SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?, not_before = ?,
 unsettled = ?, ask_token = ?, first_sent_at = CASE WHEN ? = 1 THEN first_sent_at ELSE 0 END
 WHERE id = ? AND attempt_id = ? AND status = 'publishing' AND {scope}`
+	lockOneText       = `SELECT id FROM posts WHERE id = ? AND {scope} {lock UPDATE}`
 	finishAttemptText = `UPDATE attempts SET finished_at = ?, failure = ? WHERE id = ? AND finished_at = 0
 AND post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`
 )
@@ -36,12 +39,11 @@ AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.
 
 var (
 	// What a caller's own request does is held by its view, and what the server does by itself is not.
-	addAttempt       = declareScoped(addAttemptText)
-	finishPost       = declareScoped(finishPostText)
-	finishAttempt    = declareScoped(finishAttemptText)
-	addAnyAttempt    = declareGlobal(addAttemptText)
-	finishAnyPost    = declareGlobal(finishPostText)
-	finishAnyAttempt = declareGlobal(finishAttemptText)
+	addAttempt    = declareScoped(addAttemptText)
+	addAnyAttempt = declareGlobal(addAttemptText)
+	// By finishStep.
+	finishOwn = [...]*scoped{declareScoped(lockOneText), declareScoped(finishPostText), declareScoped(finishAttemptText)}
+	finishAny = [...]*global{declareGlobal(lockOneText), declareGlobal(finishPostText), declareGlobal(finishAttemptText)}
 
 	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post. Those of
 	// an account go in the order in which they are due, one at a time: a job is a reminder that there is something to do
@@ -67,11 +69,8 @@ WHERE status = 'queued' AND due_at < ? AND not_before < ? ORDER BY due_at, id LI
 // one any more is left alone: somebody else has finished it. The answer of the request is settled in the same
 // transaction, so that it never tells of outcomes that are not stored.
 func (tx *Tx) Finish(outcomes []Outcome) error {
-	_, err := finish(tx.view.db, outcomes, func(post bool, args ...any) (int, error) {
-		if post {
-			return tx.exec(finishPost, args...)
-		}
-		return tx.exec(finishAttempt, args...)
+	_, err := finish(tx.view.db, outcomes, func(step finishStep, args ...any) (int, error) {
+		return tx.exec(finishOwn[step], args...)
 	})
 	return err
 }
@@ -86,20 +85,27 @@ func (w *Work) Finish(ctx context.Context, outcomes []Outcome) error {
 
 // finish is Finish within a transaction. It returns how many attempts it found running.
 func (w *Work) finish(ctx context.Context, s session, outcomes []Outcome) (int, error) {
-	return finish(w.db, outcomes, func(post bool, args ...any) (int, error) {
-		if post {
-			return s.exec(ctx, finishAnyPost.text(w.db.engine), args)
-		}
-		return s.exec(ctx, finishAnyAttempt.text(w.db.engine), args)
+	return finish(w.db, outcomes, func(step finishStep, args ...any) (int, error) {
+		return s.exec(ctx, finishAny[step].text(w.db.engine), args)
 	})
 }
 
-// finish finishes attempts with exec, which is told whether to finish the post or its attempt. It returns how many it
-// found running.
-func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, error)) (finished int, _ error) {
-	// By id, so that two who finish the same do not wait for each other.
+// finishStep is what is to be done with a post whose attempt has ended.
+type finishStep int
+
+const (
+	lockIt finishStep = iota
+	endIt
+	endAttempt
+)
+
+// finish finishes attempts with exec. It returns how many it found running.
+func finish(db *DB, outcomes []Outcome, exec func(step finishStep, args ...any) (int, error)) (finished int, _ error) {
 	outcomes = slices.Clone(outcomes)
 	slices.SortFunc(outcomes, func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) })
+	if err := lockPosts(db, outcomes, exec); err != nil {
+		return 0, err
+	}
 	for _, o := range outcomes {
 		a := o.Attempt
 		failure, code, err := encodeFailure(o.Failure)
@@ -121,17 +127,30 @@ func finish(db *DB, outcomes []Outcome, exec func(post bool, args ...any) (int, 
 			postFailure, code = "", ""
 		}
 		// If the post is not waiting for this attempt any more, the attempt is not touched either: both say the same.
-		n, err := exec(true, string(status), published, receipt, postFailure, code, at, micros(o.Again),
+		n, err := exec(endIt, string(status), published, receipt, postFailure, code, at, micros(o.Again),
 			number(o.Unsettled), o.Token, number(o.Unsettled || status == Published), a.PostID, a.ID)
 		if err == nil && n > 0 {
 			finished++
-			_, err = exec(false, at, failure, a.ID, a.PostID)
+			_, err = exec(endAttempt, at, failure, a.ID, a.PostID)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
 		}
 	}
 	return finished, nil
+}
+
+// lockPosts locks the posts of outcomes, which are in their order.
+func lockPosts(db *DB, outcomes []Outcome, exec func(finishStep, ...any) (int, error)) error {
+	if len(outcomes) < 2 || db.engine == SQLite { // whose writers wait for nobody once they have begun
+		return nil
+	}
+	for _, o := range outcomes {
+		if _, err := exec(lockIt, o.Attempt.PostID); err != nil {
+			return fmt.Errorf("lock post %s: %w", o.Attempt.PostID, err)
+		}
+	}
+	return nil
 }
 
 // number is how a yes or no is stored.

@@ -29,11 +29,17 @@ const canceling = `status = CASE WHEN unsettled = 1 THEN 'failed' ELSE 'canceled
 failure = CASE WHEN unsettled = 1 THEN CAST(? AS TEXT) ELSE failure END,
 error_code = CASE WHEN unsettled = 1 THEN CAST(? AS TEXT) ELSE error_code END`
 
+// inOrder is a query of the ids of posts that are locked in their order: two who lock several never wait for each
+// other.
+func inOrder(where string) string {
+	return `SELECT p.id FROM posts AS p WHERE ` + where + ` ORDER BY p.id {lock UPDATE}`
+}
+
 var (
 	cancelPost = declareScoped(`UPDATE posts SET ` + canceling + `, updated_at = ? WHERE id = ? AND {scope}
 RETURNING status`)
 	cancelQueuedBy = declareGlobal(`UPDATE posts SET ` + canceling + `, updated_at = ?
-WHERE status = 'queued' AND key_id = ?`)
+WHERE status = 'queued' AND id IN (` + inOrder("p.status = 'queued' AND p.key_id = ?") + `)`)
 	unsettledPost = declareScoped(`SELECT id FROM posts WHERE id = ? AND status = 'queued' AND unsettled = 1 AND {scope}`)
 	// As startPost, for one post and whether or not its turn has come: nothing is sent. It has changed last when the
 	// latest attempt ended, of which the caller is told; who finds that it has changed since has come too late.

@@ -6,6 +6,8 @@ package store
 import "fmt"
 
 var (
+	lockOfBatch = declareScoped(`SELECT COUNT(*) FROM (` +
+		inOrder("p.batch_id = ? AND p.status = 'publishing' AND {scope p}") + `) AS locked`)
 	// The order is that of the foreign keys: what refers to a post goes before the post. Each finds its rows by the post's
 	// status, so the posts have to be there until then.
 	undoAttempts = declareScoped(`DELETE FROM attempts WHERE finished_at = 0
@@ -22,7 +24,7 @@ WHERE post_id IN (SELECT p.id FROM posts AS p WHERE p.batch_id = ? AND p.status 
 // made. Posts that somebody else has finished meanwhile stay. If the commit has not happened, there is nothing to
 // delete, and nothing is. It may be repeated.
 func (tx *Tx) Undo(batchID string) error {
-	for _, s := range []*scoped{undoAttempts, undoMedia, undoPosts, undoBegin} {
+	for _, s := range []*scoped{lockOfBatch, undoAttempts, undoMedia, undoPosts, undoBegin} {
 		if _, err := tx.exec(s, batchID); err != nil {
 			return fmt.Errorf("undo batch %s: %w", batchID, err)
 		}
