@@ -178,7 +178,7 @@ func overSocket(t *testing.T, address string, authorization []string) int {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	var text strings.Builder
 	text.WriteString("GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\n")
 	for _, value := range authorization {

@@ -22,7 +22,7 @@ import (
 )
 
 // hurry is the time that the server of these tests gives a request. Like the real one, it gives an answer more.
-const hurry = 200 * time.Millisecond
+const hurry = 500 * time.Millisecond
 
 // hurried is an API on a socket whose server has little time, and what transfers are slow by: each tick some of them
 // goes on.

@@ -82,7 +82,7 @@ func TestRestart(t *testing.T) {
 		<-begun
 		ended := make(chan struct{})
 		go func() { defer close(ended); end() }()
-		second := a.queue(t, id, time.Now().Add(100*time.Millisecond), "second")[0]
+		second := a.queue(t, id, time.Now().Add(time.Hour), "second")[0] // which is not to come while the first process ends
 		select {
 		case <-ended:
 			t.Error("Run did not wait for an attempt that was running")
@@ -97,6 +97,17 @@ func TestRestart(t *testing.T) {
 
 		to := newCounter()
 		b := start(t, databaseURL, to)
+		now := time.Now()
+		err := b.db.View(id).Write(t.Context(), func(tx *store.Tx) error {
+			edited, err := tx.EditPost(second.ID, store.Edit{ScheduledAt: &now})
+			if err != nil {
+				return err
+			}
+			return b.Enqueue(t.Context(), tx, []store.Post{edited})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		b.run(t)
 		b.await(t, id, second.ID, store.Published)
 		if len(to.times("first")) > 0 || len(to.times("second")) != 1 {

@@ -47,7 +47,7 @@ var _ = Describe("A field that narrows what a key can do", func() {
 		org := newOrganization(ctx)
 		Eventually(ctx, func() error {
 			return admin.Create(ctx, withNull(org, "ApiKey", "profileRef"), client.DryRunAll)
-		}).ShouldNot(Succeed())
+		}).Should(MatchError(ContainSubstring("leave the field out")))
 		definitions, err := kube.LoadManifests(kube.Path("config/crd"))
 		Expect(err).NotTo(HaveOccurred())
 		narrowing := 0

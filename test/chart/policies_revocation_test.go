@@ -10,7 +10,6 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -117,11 +116,10 @@ var _ = Describe("The policy of revocation", Ordered, ContinueOnFailure, func() 
 	)
 	var namespace string
 	BeforeAll(func(ctx context.Context) {
-		namespace = newOrganization(ctx)
-		invite(ctx, namespace)
 		install(ctx, renderRules(ctx, nil))
+		namespace = newStage(ctx)
 		newKeys(ctx, namespace)
-		Eventually(ctx, settingAnnotation("cancel-scheduled", "no")).WithArguments(admin, namespace).ShouldNot(Succeed())
+		awaitPolicies(ctx, namespace)
 	}, NodeTimeout(2*patience))
 
 	finalizers := func(of ...string) map[string]any { return map[string]any{"finalizers": of} }
@@ -130,11 +128,7 @@ var _ = Describe("The policy of revocation", Ordered, ContinueOnFailure, func() 
 	controller := []string{controllerUser}
 	DescribeTable("lets nobody switch the confirmation off by the way", func(ctx context.Context, who []string, what deed, says string) {
 		for _, user := range who {
-			// The roles of a spec before may still have to be aggregated anew.
 			err := what(ctx, as(user), namespace)
-			for apierrors.IsForbidden(err) && says == "" && slices.Contains(others, user) && ctx.Err() == nil {
-				err = what(ctx, as(user), namespace)
-			}
 			if says == "" {
 				Expect(err).NotTo(HaveOccurred(), user)
 				continue

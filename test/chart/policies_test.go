@@ -184,24 +184,6 @@ func newStage(ctx context.Context) string {
 	return namespace
 }
 
-// awaitPolicies waits until the apiserver has taken the policies up, and the controller manager has aggregated the
-// roles.
-func awaitPolicies(ctx context.Context, namespace string) {
-	GinkgoHelper()
-	for _, refused := range []struct {
-		user string
-		deed deed
-	}{
-		{masters, patchingKeyStatus},
-		{"letmepost-apikey-test-minter", creating(v1alpha1.EnvironmentLive)},
-		{"letmepost-apikey-test-minter", shaped(named("x-tls"))},
-		{controllerUser, storing(asToken)},
-	} {
-		Eventually(ctx, refused.deed).WithArguments(as(refused.user), namespace).ShouldNot(Succeed())
-	}
-	Eventually(ctx, creating(v1alpha1.EnvironmentTest)).WithArguments(as("edit"), namespace).Should(Succeed())
-}
-
 var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	BeforeAll(func(ctx context.Context) {

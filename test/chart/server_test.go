@@ -20,6 +20,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -178,6 +179,7 @@ func install(ctx context.Context, rules []*unstructured.Unstructured) {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}
 	Expect(client.IgnoreAlreadyExists(admin.Create(ctx, namespace))).To(Succeed())
+	Eventually(ctx, aggregated).Should(BeEmpty(), "of another spec")
 	for _, object := range rules {
 		Expect(admin.Create(ctx, object.DeepCopy())).To(Succeed(), "%s %s", object.GetKind(), object.GetName())
 	}
@@ -192,6 +194,23 @@ func install(ctx context.Context, rules []*unstructured.Unstructured) {
 			}
 		}).Should(Succeed())
 	}, NodeTimeout(patience))
+}
+
+// aggregated are the cluster's own roles that have rules about what is ours. The controller manager takes ClusterRoles up
+// and drops them some moments after they have come and gone: whoever asks in between is told what was true before.
+func aggregated(ctx context.Context) (names []string, err error) {
+	for _, name := range []string{"view", "edit", "admin"} {
+		role := &rbacv1.ClusterRole{}
+		if err := admin.Get(ctx, client.ObjectKey{Name: name}, role); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+			return slices.Contains(r.APIGroups, v1alpha1.GroupVersion.Group)
+		}) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // newOrganization makes a namespace, which to us is an organization, of the name given, or of a new one.

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/test/kube"
@@ -75,6 +76,7 @@ func succeed(ctx context.Context, job *batchv1.Job) {
 		err := admin.List(ctx, pods, client.InNamespace(systemNamespace), client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)})
 		return pods.Items, err
 	}, patience, interval).Should(HaveLen(1))
-	pods.Items[0].Status.Phase = corev1.PodSucceeded
-	Expect(admin.Status().Update(ctx, &pods.Items[0])).To(Succeed())
+	// A patch: the controller of Jobs writes to its pods, too.
+	succeeded := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))
+	Expect(admin.Status().Patch(ctx, &pods.Items[0], succeeded)).To(Succeed())
 }

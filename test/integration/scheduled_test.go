@@ -30,19 +30,19 @@ var _ = Describe("A scheduled post", func() {
 			api := startAPI(ctx, "test", flags...)
 			d := newDesk(ctx, api)
 			rotated := d.mint(ctx, api, "rotated", nil)
-			due := time.Now().Add(4 * time.Second)
-			ids := map[string]string{}
-			for text, key := range map[string]string{"stays": d.key, "goes on": rotated, "canceled": d.key} {
-				ids[text] = d.queue(ctx, api, key, text, due)
-			}
-			moved := d.queue(ctx, api, d.key, "moved", future)
-			for _, c := range []call{
-				jsonCall(http.MethodDelete, "/v1/posts/"+ids["canceled"], nil),
-				jsonCall(http.MethodPatch, "/v1/posts/"+moved, map[string]any{"scheduledAt": due.UTC()}),
-			} {
+			send := func(c call) {
 				a, err := c.send(ctx, api.url, d.key)
-				Expect(err).NotTo(HaveOccurred())
-				Expect(a.status).To(Equal(http.StatusOK), a.String())
+				ExpectWithOffset(1, err).NotTo(HaveOccurred())
+				ExpectWithOffset(1, a.status).To(Equal(http.StatusOK), a.String())
+			}
+			due := time.Now().Add(4 * time.Second)
+			ids := map[string]string{"canceled": d.queue(ctx, api, d.key, "canceled", due)}
+			send(jsonCall(http.MethodDelete, "/v1/posts/"+ids["canceled"], nil)) // at once: it must not be due yet
+			moved := d.queue(ctx, api, d.key, "moved", future)
+			due = time.Now().Add(4 * time.Second)
+			send(jsonCall(http.MethodPatch, "/v1/posts/"+moved, map[string]any{"scheduledAt": due.UTC()}))
+			for text, key := range map[string]string{"stays": d.key, "goes on": rotated} {
+				ids[text] = d.queue(ctx, api, key, text, due)
 			}
 			deleteNow(ctx, d.namespace, "rotated")
 			Expect(api.whoami(ctx, rotated)()).To(Equal(http.StatusUnauthorized))
