@@ -101,8 +101,12 @@ func scanAccountInto(rows *sql.Rows, a *Account, more ...any) error {
 
 // Accounts lists accounts. more tells whether there are any after the last of these.
 func (v *View) Accounts(ctx context.Context, p Page) (accounts []Account, more bool, err error) {
-	return list(ctx, v, p, listAccounts, listAccountsAfter, scanAccount,
-		func(a Account) int { return rowBytes + encodedLen(a.DisplayName) + encodedLen(a.PlatformAccountID) })
+	return list(ctx, v, p, listAccounts, listAccountsAfter, scanAccount, sizeOfAccount)
+}
+
+// sizeOfAccount is about how long an account is as JSON.
+func sizeOfAccount(a Account) int {
+	return rowBytes + encodedLen(a.DisplayName) + encodedLen(a.PlatformAccountID) + sizeOfFailure(a.Reconnect)
 }
 
 // AccountsOf returns the accounts of one platform, the newest first, at most limit. Whoever posts without naming an

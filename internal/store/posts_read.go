@@ -158,10 +158,30 @@ func sizeOfPost(p Post) int {
 	for _, m := range p.Media {
 		n += 100 + encodedLen(m.AltText)
 	}
-	if p.Failure != nil {
-		n += encodedLen(p.Failure.Message) + len(p.Failure.PlatformResponse)
+	if o := p.Options; o != nil {
+		for _, text := range append([]string{
+			o.ReplyToURI, o.ReplyToCID, o.ReplyRootURI, o.ReplyRootCID, o.QuoteURI, o.QuoteCID,
+		}, o.Langs...) {
+			n += encodedLen(text)
+		}
 	}
-	return n
+	r := p.Receipt
+	n += encodedLen(r.URI) + encodedLen(r.CID) + encodedLen(r.FirstCommentURI) + encodedLen(r.FirstCommentCID)
+	for _, w := range r.Warnings {
+		n += 50 + encodedLen(w.Message)
+	}
+	if a := p.Account; a != nil {
+		n += encodedLen(a.PlatformAccountID) + encodedLen(a.DisplayName)
+	}
+	return n + sizeOfFailure(p.Failure)
+}
+
+// sizeOfFailure is about how long what a platform has said is.
+func sizeOfFailure(f *platform.Failure) int {
+	if f == nil {
+		return 0
+	}
+	return encodedLen(f.Message) + encodedLen(f.Remediation) + len(f.PlatformResponse)
 }
 
 // filtered returns the statements that list posts under a condition. They are made for each request, and so are not
