@@ -11,12 +11,14 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/test/kube"
 	"github.com/letmepost/letmepost-operator/test/pds"
 )
 
@@ -246,7 +248,11 @@ func TestUnavailable(t *testing.T) {
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
 	shared := newWorld(t).server
-	o := pds.Options{PLCURL: shared.PLCURL, Data: t.TempDir()}
+	ports, err := kube.FreePorts(1) // which nobody else is given while it is away
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := pds.Options{PLCURL: shared.PLCURL, Data: t.TempDir(), Port: strconv.Itoa(ports[0])}
 	s, err := pds.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -269,8 +275,6 @@ func TestKilledServer(t *testing.T) {
 	if o, err := w.Asker.Ask(t.Context(), first, nil); err != nil || !isUnknown(o) {
 		t.Fatalf("asked while it is away: %+v, error %v", o, err)
 	}
-	u, _ := url.Parse(s.URL)
-	o.Port = u.Port()
 	if s, err = pds.Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
