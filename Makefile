@@ -110,8 +110,12 @@ services: # PostgreSQL and Redis for the tests, from the distribution's packages
 pds: # A server of the AT Protocol for the tests, from npm
 	@hack/pds/build.sh
 
+.PHONY: oauth
+oauth: # An authorization server for the tests, from npm
+	@hack/oauth/build.sh
+
 .PHONY: test
-test: controlplane build spin services pds helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services pds oauth helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@CGO_ENABLED=1 go test -race -timeout 45m -p $(TESTJOBS) ./test/integration \
@@ -129,6 +133,7 @@ test: controlplane build spin services pds helm promtool ## Run every test with 
 	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzMarks -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzDescribe -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzOrientation -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/platform/linkedin -run NONE -fuzz FuzzEscape -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: soak
 soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each

@@ -1,16 +1,42 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package linkedin is LinkedIn. So far it is what can be known without asking it: this server connects no accounts of
-// it and publishes nothing to it.
+// Package linkedin is LinkedIn: members connect in a browser, and posts with images go out in their name.
+//
+// LinkedIn lets nobody read back what a member has posted, and recognizes no post by an id of ours. What it does is to
+// refuse a text that the member has just posted, and to name the post that has it. So whoever does not know what became
+// of a post sends it again, the very same, and takes such a refusal for the proof that the first attempt got there.
 package linkedin
 
-import "github.com/letmepost/letmepost-operator/internal/platform"
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/outbound"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/retry"
+)
 
 // Name is the platform's.
 const Name platform.Name = "linkedin"
 
-// Platform is LinkedIn.
+// Where LinkedIn is, unless somebody says otherwise.
+const (
+	DefaultAuthURL = "https://www.linkedin.com"
+	DefaultAPIURL  = "https://api.linkedin.com"
+)
+
+// secretRefreshEnds is when a refresh token ends. It is fixed from the first consent on: refreshing does not extend it.
+const secretRefreshEnds = "refreshTokenEnds"
+
+// Platform is what can be known of LinkedIn without asking it. New adds what asks it.
 var Platform = platform.Platform{
 	Name:  Name,
 	Title: "LinkedIn",
@@ -27,5 +53,88 @@ var Platform = platform.Platform{
 		VideoBytes:            500_000_000,
 	},
 	// OAuth in a browser is the only way in, so there is nothing to fill in. Most apps get no refresh token.
-	Secrets: []platform.SecretShape{{Name: platform.SecretAccessToken}, {Name: platform.SecretRefreshToken}},
+	Secrets: []platform.SecretShape{
+		{Name: platform.SecretAccessToken},
+		{Name: platform.SecretRefreshToken},
+		{Name: secretRefreshEnds, Public: true},
+	},
+}
+
+// Config is what LinkedIn is reached by. All is required except where it says otherwise.
+type Config struct {
+	// ClientID and ClientSecret are those of an app that whoever runs this server has made at LinkedIn.
+	ClientID, ClientSecret string
+	Version                Version // zero: DefaultVersion
+	// PKCE is off for LinkedIn: it refuses clients with a secret that send a code_verifier, with 401 invalid_client.
+	PKCE            bool
+	AuthURL, APIURL string // "": DefaultAuthURL, DefaultAPIURL
+	Guard           *outbound.Guard
+	Clock           clock.PassiveClock
+	Logger          *slog.Logger
+	// Processing is how long an attempt waits for LinkedIn to look through images. Optional: 8 s.
+	Processing time.Duration
+}
+
+// Times and sizes of single requests; a post in all has the time of its context.
+const (
+	restTime     = 30 * time.Second
+	uploadTime   = time.Minute
+	maxAnswer    = 1 << 20
+	tokenTime    = 20 * time.Second
+	processing   = 8 * time.Second
+	maxAuthReply = 64 << 10
+)
+
+// service is LinkedIn's Connector, Publisher, Asker and Refresher.
+type service struct {
+	Config
+	oauth   oauth2.Config
+	rest    *http.Client
+	uploads *http.Client
+	tokens  *http.Client
+
+	mu           sync.Mutex
+	near, passed retry.Complaint // about the version's sunset
+}
+
+// New returns LinkedIn with all that asks it. The error is about the addresses.
+func New(c Config) (platform.Platform, error) {
+	if c.Version == "" {
+		c.Version = DefaultVersion
+	}
+	if c.AuthURL == "" {
+		c.AuthURL = DefaultAuthURL
+	}
+	if c.APIURL == "" {
+		c.APIURL = DefaultAPIURL
+	}
+	if c.Processing == 0 {
+		c.Processing = processing
+	}
+	// A client's secret and members' tokens go to both.
+	for _, text := range []string{c.AuthURL, c.APIURL} {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Path != "" || !c.Guard.Confidential(u) {
+			return platform.Platform{}, fmt.Errorf("want the https URL of a host, such as %s, not %q", DefaultAPIURL, text)
+		}
+	}
+	s := &service{
+		Config: c,
+		oauth: oauth2.Config{
+			ClientID: c.ClientID, ClientSecret: c.ClientSecret, Scopes: scopes,
+			Endpoint: oauth2.Endpoint{
+				AuthURL: c.AuthURL + "/oauth/v2/authorization", TokenURL: c.AuthURL + "/oauth/v2/accessToken",
+				// In the body, as LinkedIn wants it. To try both ways would spend a code on the first.
+				AuthStyle: oauth2.AuthStyleInParams,
+			},
+		},
+		rest:    c.Guard.Client(outbound.Bounds{Time: restTime, Bytes: maxAnswer}),
+		uploads: c.Guard.Client(outbound.Bounds{Time: uploadTime, Bytes: maxAnswer}),
+		tokens:  c.Guard.Client(outbound.Bounds{Time: tokenTime, Bytes: maxAuthReply}),
+	}
+	s.near.Every, s.passed.Every = 24*time.Hour, time.Hour
+	s.watchSunset()
+	p := Platform
+	p.Connector, p.Publisher, p.Asker, p.Refresher = s, s, s, s
+	return p, nil
 }

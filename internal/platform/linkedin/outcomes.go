@@ -1,0 +1,120 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package linkedin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+const (
+	// soon is how long a post waits when LinkedIn is away.
+	soon = 30 * time.Second
+	// newVersion is how long it waits for somebody to set a newer version.
+	newVersion = time.Hour
+)
+
+// ended carries an outcome out of the steps of a delivery.
+type ended struct{ outcome platform.Outcome }
+
+// Error makes it an error.
+func (ended) Error() string { return "the delivery has ended" }
+
+func rejected(f *platform.Failure) error { return ended{platform.Rejected{Failure: *f}} }
+
+func (d *delivery) notTaken(f *platform.Failure, again time.Time) error {
+	return ended{platform.NotTaken{Failure: *f, NotBefore: again}}
+}
+
+// notSent is the outcome of what went wrong before the post was written.
+func (d *delivery) notSent(err error) error {
+	var e ended
+	var r *refusal
+	var f *platform.Failure
+	soon := d.Clock.Now().Add(soon)
+	switch {
+	case errors.As(err, &e):
+		return err
+	case errors.Is(err, platform.ErrNoSecrets):
+		return rejected(lost(nil))
+	case errors.As(err, &f): // a token could not be renewed
+		if f.Code == platform.CodeAuthFailed {
+			return rejected(f)
+		}
+		return d.notTaken(f, soon)
+	case !errors.As(err, &r), r.status == 0 && !r.sent && isOurs(err):
+		// What went wrong here is nothing for the author.
+		d.Logger.Error("a post could not be sent", "post", d.PostID, "error", err)
+		return d.notTaken(&platform.Failure{
+			Code:    platform.CodeInternalError,
+			Message: "Something went wrong on this server before the post was sent. LinkedIn does not have it.",
+		}, soon)
+	}
+	why := d.common(err)
+	switch judge(err) {
+	case slowDown:
+		return d.notTaken(why, r.again)
+	case sunset:
+		return d.notTaken(why, d.Clock.Now().Add(newVersion))
+	case away:
+		return d.notTaken(why, soon)
+	}
+	return rejected(why)
+}
+
+// isOurs tells whether a request could not even be made, as when a medium does not open.
+func isOurs(err error) bool {
+	var network interface{ Timeout() bool } // net.Error, of which every error of an HTTP client is one
+	return !errors.As(err, &network)
+}
+
+// notWritten is the outcome of the request that was to write the post. What was sent and not answered, or answered with
+// an error of LinkedIn's own, may have been written.
+func (d *delivery) notWritten(err error) error {
+	var r *refusal
+	if judge(err) != away || !errors.As(err, &r) || !r.sent {
+		return d.notSent(err)
+	}
+	rule := ruleUnknown
+	if errors.Is(err, context.DeadlineExceeded) {
+		rule = ruleTimeout
+	}
+	return d.unknown(said(err, &platform.Failure{
+		Code: platform.CodeUnavailable, Rule: rule,
+		Message: "LinkedIn did not say whether it took the post.",
+		Remediation: "Nothing: this server sends it again. LinkedIn takes no post twice, and says so if it has this one " +
+			"already.",
+	}))
+}
+
+// unknown is the outcome where the post may be there. What was uploaded for it is remembered: only the very same post
+// is recognized.
+func (d *delivery) unknown(f *platform.Failure) error {
+	token, _ := json.Marshal(d.memory) // texts can be encoded
+	return ended{platform.OutcomeUnknown{Failure: *f, Token: token}}
+}
+
+// stillUnknown is the outcome of a second look that has come to nothing: whatever it was that kept LinkedIn from
+// answering, the first attempt may have got there.
+func (d *delivery) stillUnknown(o platform.Outcome) platform.Outcome {
+	var why platform.Failure
+	switch o := o.(type) {
+	case platform.NotTaken:
+		why = o.Failure
+	case platform.Rejected:
+		if o.Failure.Code != platform.CodeAuthFailed && o.Failure.Rule != ruleDenied {
+			return o // it looked at the post
+		}
+		why = o.Failure
+	default:
+		return o
+	}
+	var e ended
+	errors.As(d.unknown(&why), &e)
+	return e.outcome
+}

@@ -1,0 +1,245 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package linkedin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"sync"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+)
+
+// Preflight checks what can be known without asking.
+func (s *service) Preflight(c platform.Content) *platform.Failure {
+	if f := Platform.Check(c); f != nil {
+		return f
+	}
+	for _, m := range c.Media {
+		if m.Kind == platform.Video {
+			return &platform.Failure{
+				Code: platform.CodePreflightFailed, Rule: ruleVideo,
+				Message:     "This server does not publish videos to LinkedIn yet.",
+				Remediation: "Publish the post with images, or without media.",
+			}
+		}
+	}
+	return nil
+}
+
+// memory is what a second look has to know of the attempt before, and is stored in between. It holds no secret.
+type memory struct {
+	Images []string `json:"images,omitempty"` // URNs of what was uploaded
+	// Told: the attempt lived to say that it knows nothing of the post, and so had not come to its comment. Else its
+	// process died, and nobody knows how far it was.
+	Told bool `json:"told"`
+}
+
+// delivery is one attempt.
+type delivery struct {
+	*service
+	platform.Publication
+	memory
+	again    bool // it looks after an earlier attempt
+	warnings []platform.Warning
+
+	mu      sync.Mutex // for uploads, which run side by side
+	secrets platform.Secrets
+	renewed bool // which is tried once
+}
+
+// Publish sends a post.
+func (s *service) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	d := &delivery{service: s, Publication: p, memory: memory{Told: true}}
+	return d.outcome(d.deliver(ctx))
+}
+
+// Ask sends the post again, the very same: if it is there, LinkedIn refuses it as a duplicate, and names the post.
+func (s *service) Ask(ctx context.Context, p platform.Publication, token []byte) (platform.Outcome, error) {
+	d := &delivery{service: s, Publication: p, again: true}
+	if json.Unmarshal(token, &d.memory) != nil { // there is none
+		d.memory = memory{}
+	}
+	o, err := d.outcome(d.deliver(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return d.stillUnknown(o), nil
+}
+
+func (d *delivery) outcome(r platform.Receipt, err error) (platform.Outcome, error) {
+	var e ended
+	switch {
+	case errors.As(err, &e):
+		return e.outcome, nil
+	case err != nil:
+		return nil, err
+	}
+	return platform.Published{Receipt: r}, nil
+}
+
+// deliver is all of an attempt.
+func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) {
+	d.watchSunset()
+	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
+		return r, d.notSent(err)
+	}
+	if len(d.Content.Media) > 0 && len(d.Images) != len(d.Content.Media) {
+		urns, err := d.upload(ctx)
+		if err != nil {
+			return r, d.notSent(err)
+		}
+		d.Images = urns
+	}
+	urn, adopted, err := d.write(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.URI = urn
+	if d.Content.FirstComment != "" {
+		r.FirstCommentURI = d.comment(ctx, urn, adopted)
+	}
+	r.Warnings = d.warnings
+	return r, nil
+}
+
+// share is a post, as LinkedIn takes it.
+type share struct {
+	Author         string       `json:"author"`
+	Commentary     string       `json:"commentary"` // little text
+	Visibility     string       `json:"visibility"`
+	Distribution   distribution `json:"distribution"`
+	Content        any          `json:"content,omitempty"`
+	LifecycleState string       `json:"lifecycleState"`
+	NoReshare      bool         `json:"isReshareDisabledByAuthor"`
+}
+
+type distribution struct {
+	Feed     string   `json:"feedDistribution"`
+	Entities []string `json:"targetEntities"`
+	Channels []string `json:"thirdPartyDistributionChannels"`
+}
+
+type image struct {
+	ID      string `json:"id"`
+	AltText string `json:"altText,omitempty"` // plain text
+}
+
+// content is what a post has beside its text; nil: nothing.
+func (d *delivery) content() any {
+	images := make([]image, len(d.Images))
+	for i, urn := range d.Images {
+		images[i] = image{urn, d.Content.Media[i].AltText}
+	}
+	switch len(images) {
+	case 0:
+		return nil
+	case 1:
+		return map[string]any{"media": images[0]}
+	}
+	return map[string]any{"multiImage": map[string]any{"images": images}}
+}
+
+// write sends the post, and returns its URN. adopted: an earlier attempt has written it.
+func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err error) {
+	header, err := d.call(ctx, call{path: "/rest/posts", in: share{
+		Author: d.To.PlatformAccountID, Commentary: escape(d.Content.Text), Visibility: "PUBLIC",
+		Distribution:   distribution{Feed: "MAIN_FEED", Entities: []string{}, Channels: []string{}},
+		LifecycleState: "PUBLISHED", Content: d.content(),
+	}}, nil)
+	if judge(err) == duplicate && d.again {
+		var r *refusal
+		errors.As(err, &r)
+		d.warn("adopted", "LinkedIn's answer to the first attempt was lost. It says now that it has this post, so it went "+
+			"out then.")
+		return duplicateOf(r), true, nil
+	}
+	if err != nil {
+		return "", false, d.notWritten(err)
+	}
+	if urn = header.Get("X-Restli-Id"); urn == "" { // it is there, and sending it again tells its name
+		return "", false, d.notWritten(&refusal{sent: true, cause: errors.New("LinkedIn did not say what the post's id is")})
+	}
+	return urn, false, nil
+}
+
+var urnOfPost = regexp.MustCompile(`urn:li:(?:share|ugcPost):[0-9]+`)
+
+// duplicateOf is the URN of the post that a duplicate is one of; "": it is not named.
+func duplicateOf(r *refusal) string { return urnOfPost.FindString(r.message) }
+
+// comment comments on the post that was just made. The post is there: what becomes of its comment changes nothing of
+// that, and it is not tried again, since LinkedIn takes the same comment twice. A second look makes it up if the
+// attempt before said that it had not come so far; only if such a look is killed in turn, it may be there twice.
+func (d *delivery) comment(ctx context.Context, on string, adopted bool) string {
+	if adopted && !d.Told {
+		d.warn("first_comment", "The post is published. Whether its first comment is there is not known: this server "+
+			"stopped meanwhile, and did not send it again.")
+		return ""
+	}
+	var made struct {
+		URN string `json:"commentUrn"`
+	}
+	path := "/rest/socialActions/" + url.QueryEscape(on) + "/comments"
+	header, err := d.call(ctx, call{path: path, in: map[string]any{
+		"actor": d.To.PlatformAccountID, "object": on, "message": map[string]string{"text": d.Content.FirstComment},
+	}}, &made)
+	var r *refusal
+	switch {
+	case err == nil && made.URN == "":
+		return header.Get("X-Restli-Id")
+	case err == nil:
+		return made.URN
+	case errors.As(err, &r) && judge(err) == away && r.sent:
+		d.warn("first_comment", "The post is published. LinkedIn did not say whether it took the first comment.")
+	case errors.As(err, &r):
+		d.warn("first_comment", "The post is published, and its first comment is not: "+d.common(err).Message)
+	default:
+		d.warn("first_comment", "The post is published, and its first comment is not.")
+	}
+	return ""
+}
+
+// call makes a call for the account. If LinkedIn does not take the token, it is renewed, once, where it can be.
+func (d *delivery) call(ctx context.Context, c call, out any) (http.Header, error) {
+	secrets := d.now()
+	c.token = secrets[platform.SecretAccessToken]
+	header, err := d.do(ctx, c, out)
+	if judge(err) != strange || secrets[platform.SecretRefreshToken] == "" {
+		return header, err
+	}
+	if e := d.renew(ctx, secrets); e != nil {
+		return nil, e
+	}
+	c.token = d.now()[platform.SecretAccessToken]
+	return d.do(ctx, c, out)
+}
+
+func (d *delivery) now() platform.Secrets {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.secrets
+}
+
+func (d *delivery) renew(ctx context.Context, stale platform.Secrets) (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.renewed { // by another upload, or in vain
+		return nil
+	}
+	d.renewed = true
+	newer, err := d.Credentials.Renew(ctx, stale)
+	if err == nil {
+		d.secrets = newer
+	}
+	return err
+}
+
+func (d *delivery) warn(about, message string) {
+	d.warnings = append(d.warnings, platform.Warning{Code: string(Name) + "." + about, Message: message})
+}

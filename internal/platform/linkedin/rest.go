@@ -1,0 +1,211 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package linkedin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// call is one request to the API.
+type call struct {
+	path  string // with its query; URNs in it are escaped
+	token string
+	in    any // as JSON, by POST; nil: GET
+}
+
+// refusal is an answer that is no success, or no answer at all.
+type refusal struct {
+	status  int // 0: none came
+	service int // LinkedIn's serviceErrorCode
+	code    string
+	message string
+	body    json.RawMessage // what was said; nil: nothing, or no JSON
+	// again is when LinkedIn wants to be asked again; zero: it does not say.
+	again time.Time
+	// sent: LinkedIn may have got the request.
+	sent  bool
+	cause error // of no answer
+}
+
+// Error is for logs: it holds no token, and what LinkedIn said.
+func (r *refusal) Error() string {
+	if r.cause != nil {
+		return r.cause.Error()
+	}
+	return fmt.Sprintf("%d %s %d: %s", r.status, r.code, r.service, r.message)
+}
+
+// Unwrap gives the cause.
+func (r *refusal) Unwrap() error { return r.cause }
+
+// do makes a call, and returns the header of the answer. The error is a *refusal. out is nil where only the header
+// counts.
+func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) {
+	verb, body, contentType := http.MethodGet, []byte(nil), ""
+	if c.in != nil {
+		encoded, err := json.Marshal(c.in)
+		if err != nil {
+			return nil, &refusal{cause: err}
+		}
+		verb, body, contentType = http.MethodPost, encoded, "application/json"
+	}
+	return s.send(ctx, s.rest, func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, verb, s.APIURL+c.path, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		if contentType != "" {
+			req.Header.Set("Content-Type", contentType)
+		}
+		req.Header.Set("Accept", "application/json")
+		req.Header.Set("Authorization", "Bearer "+c.token)
+		if strings.HasPrefix(c.path, "/rest/") {
+			req.Header.Set("LinkedIn-Version", string(s.Version))
+			req.Header.Set("X-Restli-Protocol-Version", "2.0.0")
+		}
+		return req, nil
+	}, out)
+}
+
+// send sends a request.
+func (s *service) send(
+	ctx context.Context, by *http.Client, request func(context.Context) (*http.Request, error), out any,
+) (http.Header, error) {
+	// The HTTP client may say that it failed before or after the request was sent. Only what has a connection was sent.
+	var connected atomic.Bool
+	req, err := request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}))
+	if err != nil {
+		return nil, &refusal{cause: err}
+	}
+	resp, err := by.Do(req)
+	if err != nil {
+		return nil, &refusal{sent: connected.Load(), cause: err}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, s.refused(resp, answer)
+	}
+	if out == nil {
+		return resp.Header, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(answer, out)
+	}
+	if err != nil {
+		return nil, &refusal{sent: true, cause: fmt.Errorf("the answer is not what it should be: %w", err)}
+	}
+	return resp.Header, nil
+}
+
+// refused reads an answer that is no success.
+func (s *service) refused(resp *http.Response, answer []byte) *refusal {
+	r := &refusal{status: resp.StatusCode, sent: true}
+	var said struct {
+		Message, Code    string
+		ServiceErrorCode int `json:"serviceErrorCode"`
+		ErrorDetails     struct {
+			InputErrors []struct{ Code, Description string }
+		} `json:"errorDetails"`
+	}
+	if json.Unmarshal(answer, &said) == nil {
+		r.code, r.message, r.service = said.Code, short(said.Message), said.ServiceErrorCode
+		for _, e := range said.ErrorDetails.InputErrors {
+			if r.code == "" || e.Code == codeDuplicate {
+				r.code = e.Code
+			}
+			if e.Description != "" && !strings.Contains(r.message, e.Description) {
+				r.message = short(r.message + " " + e.Description)
+			}
+		}
+		// Nothing else that it may hold: this is shown to the author.
+		r.body, _ = json.Marshal(map[string]any{
+			"status": r.status, "code": r.code, "serviceErrorCode": r.service, "message": r.message,
+		})
+	}
+	if resp.StatusCode == http.StatusTooManyRequests {
+		r.again = askAgain(resp.Header, s.Clock.Now())
+	}
+	return r
+}
+
+// short makes a text that somebody else has written fit to be shown.
+func short(text string) string {
+	const most = 300
+	text = strings.TrimSpace(strings.ToValidUTF8(text, "�"))
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
+}
+
+// askAgain is when to ask again after "too many requests". LinkedIn does not say it: it counts days of UTC, and begins
+// anew at midnight. Something in front of it may have a Retry-After.
+func askAgain(h http.Header, now time.Time) time.Time {
+	const day = 24 * time.Hour
+	n, err := strconv.ParseInt(h.Get("Retry-After"), 10, 32)
+	if wait := time.Duration(n) * time.Second; err == nil && wait > 0 && wait <= day {
+		return now.Add(wait)
+	}
+	return now.UTC().Truncate(day).Add(day)
+}
+
+// codeDuplicate is the code of "this member has just posted that".
+const codeDuplicate = "DUPLICATE_POST"
+
+// A verdict is what a refusal means for whoever wants something.
+type verdict int
+
+const (
+	noRefusal verdict = iota
+	saysNo            // for good
+	strange           // it does not take the token
+	forbidden         // it takes the token, and not for this
+	slowDown
+	sunset    // the version of the API is no more
+	duplicate // the member has just posted the same
+	away      // it did not answer, or not as it should
+)
+
+// judge says what an error of do means.
+func judge(err error) verdict {
+	var r *refusal
+	switch {
+	case err == nil:
+		return noRefusal
+	case !errors.As(err, &r):
+		return away
+	case r.code == codeDuplicate, r.status == http.StatusUnprocessableEntity && duplicateOf(r) != "":
+		return duplicate
+	}
+	switch r.status {
+	case http.StatusUnauthorized:
+		return strange
+	case http.StatusForbidden:
+		return forbidden
+	case http.StatusTooManyRequests:
+		return slowDown
+	case http.StatusUpgradeRequired:
+		return sunset
+	case http.StatusRequestTimeout:
+		return away
+	}
+	if r.status >= 400 && r.status < 500 {
+		return saysNo
+	}
+	return away
+}

@@ -1,0 +1,167 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package oauth runs a real authorization server for tests of accounts that are connected in a browser: oidc-provider
+// from npm, on loopback. hack/oauth/build.sh installs it. It plays the browser, too.
+package oauth
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Clients of the server.
+const (
+	Plain   = "plain"   // is refused with a code_verifier
+	Partner = "partner" // so is this one, which gets refresh tokens
+	PKCE    = "pkce"    // is refused without one
+)
+
+// Server is an authorization server that runs. Its addresses are LinkedIn's, on another host.
+type Server struct {
+	URL          string `json:"url"`
+	ClientSecret string `json:"clientSecret"`
+
+	process  *exec.Cmd
+	lifeline io.Closer
+}
+
+// Start starts a server, and returns when it answers. Browsers may be sent back to the given addresses.
+func Start(ctx context.Context, redirectURIs ...string) (*Server, error) {
+	home, err := home()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(home, ".stamp")); err != nil {
+		return nil, fmt.Errorf("there is no authorization server in %s: run hack/oauth/build.sh first (make test does)", home)
+	}
+	s := &Server{process: exec.CommandContext(ctx, "node", "serve.mjs")}
+	s.process.Dir = home
+	s.process.Env = append(os.Environ(), "OAUTH_REDIRECT_URIS="+strings.Join(redirectURIs, ","))
+	var complaints bytes.Buffer
+	s.process.Stderr = &complaints
+	// It ends when this end of the pipe is closed, by Stop or by the end of the test's process, however that comes about.
+	if s.lifeline, err = s.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.process.Start(); err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if json.Unmarshal(lines.Bytes(), s) == nil && s.URL != "" {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return s, nil
+		}
+	}
+	s.Stop()
+	return nil, fmt.Errorf("the authorization server did not start: %s", &complaints)
+}
+
+// home is where the server is installed, below the root of the module that a test runs in.
+func home() (string, error) {
+	folder, err := os.Getwd()
+	for err == nil {
+		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
+			return filepath.Join(folder, "bin", "oauth"), nil
+		}
+		if folder == filepath.Dir(folder) {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		folder = filepath.Dir(folder)
+	}
+	return "", err
+}
+
+// Stop ends the server.
+func (s *Server) Stop() {
+	_ = s.lifeline.Close()
+	_ = s.process.Wait()
+}
+
+// SignIn is a person's browser: it opens the page, signs in as who, allows what is asked for, and returns where it is
+// sent in the end, without going there.
+func (s *Server) SignIn(ctx context.Context, page *url.URL, who string) (*url.URL, error) {
+	return s.browse(ctx, page, func(at *url.URL, prompt string) *http.Request {
+		form := url.Values{"prompt": {prompt}}
+		if prompt == "login" {
+			form.Set("login", who)
+			form.Set("password", "any")
+		}
+		r, _ := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return r
+	})
+}
+
+// Refuse is SignIn of somebody who allows nothing.
+func (s *Server) Refuse(ctx context.Context, page *url.URL) (*url.URL, error) {
+	return s.browse(ctx, page, func(at *url.URL, _ string) *http.Request {
+		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, at.String()+"/abort", http.NoBody)
+		return r
+	})
+}
+
+// browse answers the server's pages until it sends the browser elsewhere.
+func (s *Server) browse(
+	ctx context.Context, page *url.URL, answer func(at *url.URL, prompt string) *http.Request,
+) (*url.URL, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	var left *url.URL
+	home, err := url.Parse(s.URL)
+	if err != nil {
+		return nil, err
+	}
+	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Host != home.Host {
+			left = r.URL
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, page.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	for range 10 {
+		resp, err := browser.Do(r)
+		if err != nil {
+			return nil, err
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if left != nil {
+			return left, nil
+		}
+		prompt := ""
+		for _, p := range []string{"login", "consent"} {
+			if bytes.Contains(body, []byte(`name="prompt" value="`+p+`"`)) {
+				prompt = p
+			}
+		}
+		if prompt == "" {
+			return nil, fmt.Errorf("%s shows %d: %s", resp.Request.URL, resp.StatusCode, body)
+		}
+		r = answer(resp.Request.URL, prompt)
+	}
+	return nil, errors.New("the pages have no end")
+}
