@@ -150,6 +150,7 @@ func FuzzPost(f *testing.F) {
 			p.Account.DisplayName = &b
 			last := &p.Attempts[len(p.Attempts)-1]
 			last.FinishedAt, last.ErrorCode, last.ErrorMessage, last.PlatformResponse = &at, &a, &b, p.Error.PlatformResponse
+			last.ErrorRule = &b
 		}
 		wantEncoded(t, p)
 	})

@@ -96,7 +96,11 @@ func TestMagicTexts(t *testing.T) {
 			t.Errorf("%s: rule %q, want %q", magic.Text, r.Error.Rule, rule)
 		}
 		p := f.getPost(t, key, r.PostID)
-		if p.Status != r.Status || p.Error.Code != magic.Code || p.Attempts[0].Succeeded || *p.Attempts[0].ErrorCode != magic.Code || p.PublishedAt != nil {
+		told := p.Attempts[0]
+		if told.ErrorRule == nil || *told.ErrorRule != r.Error.Rule {
+			t.Errorf("%s: the attempt does not tell the rule: %+v", magic.Text, told)
+		}
+		if p.Status != r.Status || p.Error.Code != magic.Code || told.Succeeded || *told.ErrorCode != magic.Code || p.PublishedAt != nil {
 			t.Errorf("%s: %+v", magic.Text, p)
 		}
 	}

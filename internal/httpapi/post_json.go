@@ -76,6 +76,7 @@ func (t *attempt) AppendJSON(b []byte) []byte {
 	b = endpoint.AppendTimeOrNull(append(b, `,"finishedAt":`...), t.FinishedAt)
 	b = strconv.AppendBool(append(b, `,"succeeded":`...), t.Succeeded)
 	b = endpoint.AppendStringOrNull(append(b, `,"errorCode":`...), t.ErrorCode)
+	b = endpoint.AppendStringOrNull(append(b, `,"errorRule":`...), t.ErrorRule)
 	b = endpoint.AppendStringOrNull(append(b, `,"errorMessage":`...), t.ErrorMessage)
 	b = append(b, `,"platformResponse":`...)
 	if t.PlatformResponse == nil {

@@ -80,6 +80,7 @@ type attempt struct {
 	FinishedAt       *time.Time      `json:"finishedAt" doc:"null while it runs."`
 	Succeeded        bool            `json:"succeeded"`
 	ErrorCode        *string         `json:"errorCode"`
+	ErrorRule        *string         `json:"errorRule" doc:"The rule that was broken, where there is one: what a post stays queued for is told here alone."`
 	ErrorMessage     *string         `json:"errorMessage"`
 	PlatformResponse json.RawMessage `json:"platformResponse" doc:"What the platform said, if it said anything."`
 }
@@ -121,7 +122,8 @@ func attemptOf(t store.Attempt) attempt {
 		Succeeded:     t.Failure == nil && !t.FinishedAt.IsZero(),
 	}
 	if f := t.Failure; f != nil {
-		shown.ErrorCode, shown.ErrorMessage, shown.PlatformResponse = &f.Code, &f.Message, f.PlatformResponse
+		shown.ErrorCode, shown.ErrorRule = &f.Code, stringOrNull(f.Rule)
+		shown.ErrorMessage, shown.PlatformResponse = &f.Message, f.PlatformResponse
 	}
 	return shown
 }

@@ -139,8 +139,9 @@ type (
 		Attempts                                 []attemptView
 	}
 	attemptView struct {
-		FinishedAt *time.Time
-		Succeeded  bool
+		FinishedAt           *time.Time
+		Succeeded            bool
+		ErrorCode, ErrorRule string
 	}
 	medium struct {
 		ID, SHA256 string
