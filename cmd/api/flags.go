@@ -137,7 +137,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.quotas.check(); err != nil {
 		return o, err
 	}
-	if err := o.platforms.check(); err != nil {
+	if err := o.platforms.check(getenv); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

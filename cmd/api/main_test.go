@@ -68,6 +68,9 @@ func TestWrongCalls(t *testing.T) {
 		{"--environment live --outbound-allow 10.0.0.0/33", "--outbound-allow", 2},
 		{"--environment live --bluesky-plc-url plc.directory", "--bluesky-plc-url", 2},
 		{"--environment live --bluesky-plc-url https://plc.directory/x", "--bluesky-plc-url", 2},
+		{"--environment live --linkedin-version 2026-07", "--linkedin-version", 2},
+		{"--environment live --linkedin-version 202613", "--linkedin-version", 2},
+		{"--environment live --linkedin-version=", "--linkedin-version", 2},
 		{"--environment live --kubeconfig testdata/none", "testdata/none", 1},
 		{"--environment live", "neither --kubeconfig nor $KUBECONFIG", 1},
 	} {
@@ -94,6 +97,7 @@ func TestHelp(t *testing.T) {
 		"vault-keyset", "vault-kms-key",
 		"max-organization-posts", "max-organization-queued-posts", "max-organization-media-files", "max-organization-bytes",
 		"max-organization-accounts", "max-organization-keys", "outbound-allow", "bluesky-plc-url", "return-to",
+		"linkedin-client-id", "linkedin-version",
 	} {
 		if !strings.Contains(stdout.String(), "--"+flag+" ") {
 			t.Errorf("no --%s in:\n%s", flag, &stdout)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
 
@@ -17,13 +18,15 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/platform/linkedin"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
 )
 
 // platformFlags are the flags of what is published to, and by which addresses.
 type platformFlags struct {
-	allowed []outbound.Exception
-	plcURL  string
+	allowed  []outbound.Exception
+	plcURL   string
+	linkedin linkedinFlags
 
 	returnTo []string // origins
 
@@ -41,10 +44,11 @@ func (p *platformFlags) addFlags(flags *pflag.FlagSet) {
 			"beside that of --public-url.")
 	flags.StringVar(&p.plcURL, "bluesky-plc-url", bluesky.DefaultPLCURL,
 		"Directory of the identities of Bluesky's accounts.")
+	p.linkedin.addFlags(flags)
 }
 
 // check takes the flags in. The error is a usageError.
-func (p *platformFlags) check() error {
+func (p *platformFlags) check(getenv func(string) string) error {
 	for _, text := range p.given {
 		e, err := outbound.ParseException(text)
 		if err != nil {
@@ -62,22 +66,29 @@ func (p *platformFlags) check() error {
 		return usageError{fmt.Sprintf("--bluesky-plc-url: want the URL of a host, such as %s, not %q",
 			bluesky.DefaultPLCURL, p.plcURL)}
 	}
-	return nil
+	return p.linkedin.check(getenv)
 }
 
-// list is the platforms of an environment. A test key must never reach a platform, whatever this server can do with it:
-// in that environment all of them are played.
-func (p *platformFlags) list(environment key.Environment, logger *slog.Logger) platform.List {
-	if environment == key.Test {
-		return sandbox.OfAll(catalog.All, newID, clock.RealClock{})
+// platformList is the platforms of an environment. A test key must never reach a platform, whatever this server can do
+// with it: in that environment all of them are played.
+func (o *options) platformList(registry prometheus.Registerer, logger *slog.Logger) (list platform.List, err error) {
+	if o.environment == key.Test {
+		return sandbox.OfAll(catalog.All, newID, clock.RealClock{}), nil
 	}
-	list := slices.Clone(catalog.All)
+	list = slices.Clone(catalog.All)
+	guard := outbound.NewGuard(o.platforms.allowed...)
 	for i := range list {
-		if list[i].Name == bluesky.Name {
+		switch list[i].Name {
+		case bluesky.Name:
 			list[i] = bluesky.New(bluesky.Config{
-				Guard: outbound.NewGuard(p.allowed...), PLCURL: p.plcURL, Clock: clock.RealClock{}, Logger: logger,
+				Guard: guard, PLCURL: o.platforms.plcURL, Clock: clock.RealClock{}, Logger: logger,
 			})
+		case linkedin.Name:
+			list[i], err = o.platforms.linkedin.of(list[i], o.publicURL, guard, registry, logger)
+			if err != nil {
+				return nil, fmt.Errorf("LinkedIn: %w", err)
+			}
 		}
 	}
-	return list
+	return list, nil
 }

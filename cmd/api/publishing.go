@@ -50,13 +50,16 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 func newPublishing(
 	ctx context.Context, o options, registry prometheus.Registerer, tracer trace.Tracer, logger *slog.Logger,
 ) (*publishing, error) {
-	p := &publishing{environment: o.environment, platforms: o.platforms.list(o.environment, logger)}
+	p := &publishing{environment: o.environment}
+	var err error
+	if p.platforms, err = o.platformList(registry, logger); err != nil {
+		return nil, err
+	}
 	if o.dataDir != "" {
 		if err := os.MkdirAll(o.dataDir, 0o700); err != nil { // nobody else's: posts and files of all organizations
 			return nil, fmt.Errorf("--data-dir: %w", err)
 		}
 	}
-	var err error
 	if p.store, err = store.Open(store.Options{
 		URL: o.databaseURL, Environment: o.environment, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
 		VaultKeys: p.vaultKeys,

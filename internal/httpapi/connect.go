@@ -29,8 +29,8 @@ import (
 // name is right, and the same request works elsewhere.
 var errNotEnabled = &problem.Problem{
 	Kind: problem.Forbidden, Code: platform.CodeNotEnabled, Rule: "platform",
-	Message:     "This server does not offer this platform yet.",
-	Remediation: "Try it on the test environment, with a test key.",
+	Message:     "This server is not set up for this platform.",
+	Remediation: "Tell whoever runs the server, whose log says what is missing; or try it with a test key.",
 }
 
 // errVault is the operator's to mend; the log says what is wrong. Reading goes on meanwhile.

@@ -63,6 +63,9 @@ var betweenValues = []refusal{
 	{"the API would not reach its database", with(postgres, settings{"networkPolicy.egress.restrict": true}), "whose address is in the Secret pg: set networkPolicy.egress.rules"},
 	{"nor Redis", settings{"networkPolicy.egress.restrict": true, "redis.existingSecret": "valkey"}, "whose address is in the Secret valkey: set networkPolicy.egress.rules"},
 	{"without the policy all keys are alike", settings{"rbac.people.aggregateLiveKeys": false, "policies.liveKeys": false}, "rbac.people.aggregateLiveKeys is off, which takes the policy that tells live keys from test keys: set policies.liveKeys to true"},
+	{"LinkedIn takes no app without its secret", settings{"platforms.linkedin.clientID": "a", "api.live.publicURL": "https://a.example"}, "platforms.linkedin: set clientID, and existingSecret"},
+	{"nor a secret without the app", settings{"platforms.linkedin.existingSecret": "a"}, "platforms.linkedin: set clientID, and existingSecret"},
+	{"browsers would not come back from LinkedIn", settings{"platforms.linkedin.clientID": "a", "platforms.linkedin.existingSecret": "a"}, "Set api.live.publicURL to its address"},
 	{"no number is both", with(postgres, settings{"api.live.autoscaling.enabled": true, "api.live.autoscaling.minReplicas": 11}), "minReplicas is 11, which is more than maxReplicas, 10"},
 }
 
@@ -112,6 +115,8 @@ var bySentence = []refusal{
 	{"of 16 bits", settings{"platforms.outboundAllow": []any{"pds.internal:70000"}}, `platforms.outboundAllow is "pds.internal:70000": want HOST:PORT`},
 	{"or is a network", settings{"platforms.outboundAllow": []any{"10.0.0.0/33"}}, `platforms.outboundAllow is "10.0.0.0/33": want networks`},
 	{"a directory is a host", settings{"platforms.bluesky.plcURL": "https://plc.directory/x"}, `platforms.bluesky.plcURL is "https://plc.directory/x": want the URL of a host`},
+	{"a version is a month", settings{"platforms.linkedin.version": "2026-07"}, `platforms.linkedin.version is "2026-07": want the year and the month of a version, such as 202607, in quotes`},
+	{"of a year's twelve", settings{"platforms.linkedin.version": "202613"}, `platforms.linkedin.version is "202613": want the year and the month`},
 	{"an address is no network", settings{"api.trustedProxies": []any{"10.0.0.1"}}, `api.trustedProxies is "10.0.0.1": want networks such as 10.0.0.0/8`},
 	{"nor is what only looks like one", settings{"api.trustedProxies": []any{"10.0.0.0/8", "999.1.2.3/99"}}, `api.trustedProxies is "999.1.2.3/99": want networks`},
 	{"IPv4 has 32 bits", settings{"api.trustedProxies": []any{"10.0.0.0/33"}}, `api.trustedProxies is "10.0.0.0/33": want networks`},

@@ -13,6 +13,7 @@ import (
 var everything = with(postgres, with(public, settings{
 	"tls.certManager.enabled": true, "tls.certManager.issuerRef.name": "ca",
 	"redis.existingSecret": "redis", "media.credentialsSecret": "aws",
+	"platforms.linkedin.clientID": "app", "platforms.linkedin.existingSecret": "linkedin",
 	"api.live.autoscaling.enabled": true, "api.test.autoscaling.enabled": true,
 	"ingress.enabled": true, "httpRoute.enabled": true, "httpRoute.parentRefs": []any{map[string]any{"name": "gw"}},
 	"httpRoute.caConfigMap": "ca", "networkPolicy.egress.restrict": true, "networkPolicy.egress.rules": []any{map[string]any{"ports": tcp(5432)}}, "watchNamespaces": []any{"a"},

@@ -74,6 +74,24 @@ var apiCases = []valueCase{
 		),
 	},
 	{
+		"LinkedIn is there by an app, whose secret the live API alone has, and does not wait for",
+		settings{
+			"platforms.linkedin.clientID": "86abc", "platforms.linkedin.existingSecret": "app", "platforms.linkedin.key": "secret",
+			"platforms.linkedin.version": "202701", "api.live.publicURL": "https://a.example",
+		},
+		all(
+			has(liveAPI, args, "--linkedin-client-id=86abc"), has(liveAPI, args, "--linkedin-version=202701"), has(liveAPI, env, linkedinEnv("app", "secret")),
+			has(liveAPI, args, "--public-url=https://a.example"),
+			hasNot(testAPI, args, "--linkedin-client-id=86abc"), hasNot(testAPI, args, "--linkedin-version=202701"), hasNot(testAPI, env, linkedinEnv("app", "secret")),
+			is(controller, env, nil),
+		),
+	},
+	{
+		"by default there is no LinkedIn, and the version is the program's",
+		nil,
+		all(hasNot(liveAPI, args, "--linkedin-client-id="), hasNot(liveAPI, args, "--linkedin-version="), is(liveAPI, env, nil)),
+	},
+	{
 		"quotas have a default",
 		nil,
 		all(

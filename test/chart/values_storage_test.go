@@ -21,6 +21,12 @@ func databaseEnv(secret, key string) map[string]any {
 	return fromSecret("LMP_DATABASE_URL", secret, key)
 }
 
+// linkedinEnv is the variable of the secret of the app at LinkedIn, without which the pod starts, too.
+func linkedinEnv(secret, key string) map[string]any {
+	from := map[string]any{"name": secret, "key": key, "optional": true}
+	return map[string]any{"name": "LMP_LINKEDIN_CLIENT_SECRET", "valueFrom": map[string]any{"secretKeyRef": from}}
+}
+
 // keysetVolume is the keyset's Secret in a pod, without which the pod starts, too.
 func keysetVolume(secret string) map[string]any {
 	return map[string]any{"name": "vault", "secret": map[string]any{"secretName": secret, "defaultMode": 0o440, "optional": true}}

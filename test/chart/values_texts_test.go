@@ -29,6 +29,13 @@ var textCases = []valueCase{
 		),
 	},
 	{
+		"the app at LinkedIn",
+		settings{
+			"platforms.linkedin.clientID": "1e3", "platforms.linkedin.existingSecret": "77", "platforms.linkedin.key": "null", "api.live.publicURL": "https://1.2",
+		},
+		all(has(liveAPI, args, "--linkedin-client-id=1e3"), has(liveAPI, env, linkedinEnv("77", "null"))),
+	},
+	{
 		"names of volumes and classes",
 		settings{
 			"database.sqlite.storageClassName": "1", "database.sqlite.size": "10", "media.existingClaim": "7",

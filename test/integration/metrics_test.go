@@ -6,6 +6,7 @@ package integration_test
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -30,6 +31,9 @@ var _ = Describe("What operators see", func() {
 		traced := []string{"--otlp-endpoint", collector.URL, "--trace-sample-ratio", "1"}
 		controller := startController(ctx, append(traced, "--log-level", "error", "--leader-elect=true")...)
 		api := startAPI(ctx, "test", append(append(onSQLite(), traced...), "--log-level", "error", "--access-log", "none")...)
+		// With what only some have configured: their metrics are in the table, too.
+		live := launchAPIWith([]string{"LMP_LINKEDIN_CLIENT_SECRET=any"}, "live", append(onSQLite(), "--linkedin-client-id", "app")...)
+		live.waitReady(ctx)
 		d := newDesk(ctx, api)
 		leaked := d.mint(ctx, api, "leaked", nil)
 		for _, call := range []call{
@@ -48,10 +52,13 @@ var _ = Describe("What operators see", func() {
 		Eventually(ctx, d.read(ctx, api, later), patience, interval).Should(HaveField("Status", "published"))
 
 		By("metrics")
-		sources := map[string]*server{"controller": controller, "api": api}
+		sources := map[string][]*server{"controller": {controller}, "api": {api, live}}
 		table := metricsTable()
-		for process, s := range sources {
-			exposed := families(s.scrape(ctx))
+		for process, all := range sources {
+			exposed := map[string]*dto.MetricFamily{}
+			for _, s := range slices.Backward(all) { // of what both have, that of the first, which has done more
+				maps.Copy(exposed, families(s.scrape(ctx)))
+			}
 			for name, family := range exposed {
 				row, ok := table[name]
 				if !ok {

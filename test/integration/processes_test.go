@@ -49,7 +49,13 @@ var started atomic.Int64
 // launch starts a program of ours. It ends with the spec, at the latest.
 func launch(program, account string, args ...string) process {
 	GinkgoHelper()
-	p, err := start(program, account, args...)
+	return launchWith(nil, program, account, args...)
+}
+
+// launchWith is launch with variables of the environment.
+func launchWith(env []string, program, account string, args ...string) process {
+	GinkgoHelper()
+	p, err := startWith(env, program, account, args...)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(p.end)
 	return p
@@ -57,6 +63,10 @@ func launch(program, account string, args ...string) process {
 
 // start is launch for goroutines: whoever calls it ends the process.
 func start(program, account string, args ...string) (process, error) {
+	return startWith(nil, program, account, args...)
+}
+
+func startWith(env []string, program, account string, args ...string) (process, error) {
 	if _, err := os.Stat(program); err != nil {
 		return process{}, fmt.Errorf("the product is not built yet, run `make build` first: %w", err)
 	}
@@ -65,7 +75,7 @@ func start(program, account string, args ...string) (process, error) {
 		Name: name,
 		Path: program,
 		Args: append([]string{"--kubeconfig", credentials(account)}, args...),
-		Env:  kube.MinimalEnv(),
+		Env:  append(kube.MinimalEnv(), env...),
 		Log:  filepath.Join(logDir, name+".log"),
 	})
 	return process{p}, err
@@ -126,8 +136,13 @@ func startAPI(ctx SpecContext, environment string, args ...string) *server {
 
 func launchAPI(environment string, args ...string) *server {
 	GinkgoHelper()
+	return launchAPIWith(nil, environment, args...)
+}
+
+func launchAPIWith(env []string, environment string, args ...string) *server {
+	GinkgoHelper()
 	ports := freePorts(2)
-	p := launch(kube.Path("bin/api"), "letmepost-api-"+environment, append([]string{
+	p := launchWith(env, kube.Path("bin/api"), "letmepost-api-"+environment, append([]string{
 		"--environment", environment,
 		"--listen-address", kube.Address(ports[0]),
 		"--metrics-bind-address", kube.Address(ports[1]),

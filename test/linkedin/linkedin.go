@@ -37,19 +37,12 @@ type Image struct{ URN, AltText string }
 // Comment is one that was made.
 type Comment struct{ On, Actor, Text string }
 
-// Fault is what happens in place of an answer.
-type Fault struct {
-	On      string // part of the path and query that it is for
-	Written bool   // after the request has been done
-	Status  int    // 0: the connection breaks
-	Header  http.Header
-	Body    string
-}
-
 // Server is a LinkedIn.
 type Server struct {
 	URL string
 
+	// Issuer is an authorization server: whoever has a token of its is who it says, as with those that were granted.
+	Issuer string
 	// Looks is how often an image is still being processed when it is looked at.
 	Looks int
 	// Broken is an image that can't be read, by the order in which they were uploaded, from 1; 0: none.
@@ -63,6 +56,7 @@ type Server struct {
 	comments []Comment
 	images   map[string]*upload
 	requests []string
+	silent   int
 }
 
 type upload struct {
@@ -100,20 +94,6 @@ func (s *Server) Revoke(token string) {
 	delete(s.members, token)
 }
 
-// Fail has the next requests fail, each fault once, in this order for each path.
-func (s *Server) Fail(faults ...Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, faults...)
-}
-
-// Heal forgets faults that have not come up.
-func (s *Server) Heal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
-}
-
 // Posts are what was posted.
 func (s *Server) Posts() []Post {
 	s.mu.Lock()
@@ -133,43 +113,6 @@ func (s *Server) Requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string(nil), s.requests...)
-}
-
-// unreliable has faults happen.
-func (s *Server) unreliable(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f := s.fault(r)
-		switch {
-		case f == nil:
-			next.ServeHTTP(w, r)
-			return
-		case f.Written:
-			next.ServeHTTP(httptest.NewRecorder(), r)
-		default:
-			_, _ = io.Copy(io.Discard, r.Body)
-		}
-		if f.Status == 0 {
-			panic(http.ErrAbortHandler)
-		}
-		for name, values := range f.Header {
-			w.Header()[name] = values
-		}
-		w.WriteHeader(f.Status)
-		_, _ = io.WriteString(w, f.Body)
-	})
-}
-
-func (s *Server) fault(r *http.Request) *Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.requests = append(s.requests, r.Method+" "+r.URL.RequestURI())
-	for i, f := range s.faults {
-		if strings.Contains(r.URL.RequestURI(), f.On) {
-			s.faults = append(s.faults[:i:i], s.faults[i+1:]...)
-			return &f
-		}
-	}
-	return nil
 }
 
 // checked looks at what every request must have.
@@ -193,10 +136,28 @@ func (s *Server) checked(next http.Handler) http.Handler {
 	})
 }
 
+// member is who a request is from; "": nobody.
 func (s *Server) member(r *http.Request) string {
+	bearer := r.Header.Get("Authorization")
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.members[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+	id := s.members[strings.TrimPrefix(bearer, "Bearer ")]
+	s.mu.Unlock()
+	if id != "" || s.Issuer == "" {
+		return id
+	}
+	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, s.Issuer+"/v2/userinfo", http.NoBody)
+	if err != nil {
+		return ""
+	}
+	ask.Header.Set("Authorization", bearer)
+	resp, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var who struct{ Sub string }
+	_ = json.NewDecoder(resp.Body).Decode(&who) // of a refusal there is none
+	return who.Sub
 }
 
 func refuse(w http.ResponseWriter, status int, code string, service int, message string) {

@@ -57,6 +57,12 @@ next one begins.
 {{- with $.Values.platforms.bluesky.plcURL }}
 - {{ printf "--bluesky-plc-url=%s" . | quote }}
 {{- end }}
+{{- with $.Values.platforms.linkedin.clientID }}
+- {{ printf "--linkedin-client-id=%s" . | quote }}
+{{- end }}
+{{- with $.Values.platforms.linkedin.version }}
+- {{ printf "--linkedin-version=%s" . | quote }}
+{{- end }}
 {{- end }}
 {{- with $api.docsBaseURL }}
 - {{ printf "--docs-base-url=%s" . | quote }}
@@ -109,6 +115,15 @@ Environment variables of an environment's API: what must not show in the list of
     secretKeyRef:
       name: {{ . | quote }}
       key: {{ $.Values.redis.key | quote }}
+{{- end }}
+{{- if and (eq $environment "live") $.Values.platforms.linkedin.existingSecret }}
+- name: LMP_LINKEDIN_CLIENT_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ $.Values.platforms.linkedin.existingSecret | quote }}
+      key: {{ $.Values.platforms.linkedin.key | quote }}
+      # Without it the API runs, and says what is missing: nothing else must wait for LinkedIn.
+      optional: true
 {{- end }}
 {{- with $.Values.api.extraEnv }}
 {{ toYaml . }}
