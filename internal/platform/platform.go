@@ -25,8 +25,7 @@ type Platform struct {
 	// Fields are what a person fills in to connect an account by credentials, and all that Connector.Complete takes of
 	// them. Empty: the platform is connected in a browser only.
 	Fields []Field
-	// InBrowser tells that accounts can be connected in a browser: by Connector.Begin with ByOAuth, or always, without
-	// Fields.
+	// InBrowser tells that accounts can be connected in a browser as well as by Fields: by Connector.Begin with ByOAuth.
 	InBrowser bool
 	// Secrets are what may be stored to open an account, so that whoever stores it knows what to seal.
 	Secrets []SecretShape
