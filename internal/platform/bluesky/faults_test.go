@@ -316,3 +316,60 @@ func TestEndOfContext(t *testing.T) {
 	published(t, asked)
 	w.only(t)
 }
+
+// TestKilledInTheMiddle: a server that is killed while it writes a post, or when it has written it and nobody has got its
+// answer, has it once when it is back and the post is tried until it is published.
+func TestKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	o := pds.Options{PLCURL: newWorld(t).server.PLCURL, Data: t.TempDir()}
+	s, err := pds.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.Kill() }()
+	a, err := s.NewAccount(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{newPlatform(t, s), s, a}
+	c := w.connect(t)
+	u, _ := url.Parse(s.URL)
+	o.Port = u.Port()
+	for seed := range uint64(3) {
+		delay := time.Duration(rand.New(rand.NewPCG(seed, 3)).IntN(25)) * time.Millisecond
+		killed := make(chan struct{})
+		kill := sync.OnceFunc(func() { s.Kill(); close(killed) })
+		spoiled, by := behind(t, w, c, func(r *http.Request) fault {
+			switch {
+			case !strings.HasSuffix(r.URL.Path, "putRecord"):
+			case seed%2 == 0:
+				time.AfterFunc(delay, kill)
+			default:
+				return faultAfter
+			}
+			return noFault
+		})
+		p := w.publication(by, platform.Content{Text: fmt.Sprintf("Post %d", seed), FirstComment: "Comment"})
+		last := attempt(t.Context(), t, spoiled, p, nil)
+		if seed%2 == 1 {
+			kill()
+		}
+		<-killed
+		if s, err = pds.Start(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		p.Credentials = c // without anybody in between
+		for attempts := 0; ; attempts++ {
+			if _, done := last.(platform.Published); done {
+				break
+			}
+			if _, no := last.(platform.Rejected); no || attempts == 20 {
+				t.Fatalf("seed %d, after %s: %+v", seed, delay, last)
+			}
+			last = attempt(t.Context(), t, w, p, last)
+		}
+		if n := len(w.posts(t)); n != 2*int(seed+1) {
+			t.Errorf("seed %d, killed after %s: there are %d records, want a post and a comment of each", seed, delay, n)
+		}
+	}
+}
