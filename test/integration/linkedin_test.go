@@ -66,6 +66,8 @@ func (m *members) startAPI(ctx SpecContext, more ...string) *server {
 		m.desk = desk{namespace: k.Namespace, key: minted(ctx, create(ctx, k))}
 	}
 	Eventually(ctx, api.whoami(ctx, m.key), patience, interval).Should(Equal(http.StatusOK))
+	// The keyset is read once the database was: an API is ready before that.
+	Eventually(ctx, func() string { return api.scrape(ctx) }, patience, interval).Should(ContainSubstring("\nlmp_vault_usable 1\n"))
 	return api
 }
 
