@@ -17,8 +17,6 @@ endif
 
 # How long each fuzz target runs in `make test`.
 FUZZTIME ?= 30s
-# How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
-SOAK ?= 10m
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
 TESTJOBS ?= 2
 
@@ -116,8 +114,12 @@ pds: # A server of the AT Protocol for the tests, from npm
 oauth: # An authorization server for the tests, from npm
 	@hack/oauth/build.sh
 
+.PHONY: browser
+browser: # Chromium for the tests, from the distribution's packages
+	@hack/browser.sh
+
 .PHONY: test
-test: controlplane build spin services pds oauth helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services pds oauth browser helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@CGO_ENABLED=1 go test -race -timeout 45m -p $(TESTJOBS) ./test/integration \
@@ -138,8 +140,8 @@ test: controlplane build spin services pds oauth helm promtool ## Run every test
 	@$(GO) test ./internal/platform/linkedin -run NONE -fuzz FuzzEscape -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: soak
-soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each; SOAK=2m for less
-	@LMP_SOAK=$(SOAK) CGO_ENABLED=1 go test -race -count=1 -timeout 90m ./test/integration -ginkgo.v \
+soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each
+	@LMP_SOAK=1 CGO_ENABLED=1 go test -race -count=1 -timeout 90m ./test/integration -ginkgo.v \
 		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed'
 
 .PHONY: bench

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -81,7 +82,7 @@ func (o *options) platformList(registry prometheus.Registerer, logger *slog.Logg
 		switch list[i].Name {
 		case bluesky.Name:
 			list[i] = bluesky.New(bluesky.Config{
-				Guard: guard, PLCURL: o.platforms.plcURL, Clock: clock.RealClock{}, Logger: logger,
+				Guard: guard, PLCURL: o.platforms.plcURL, Clock: clock.RealClock{}, Random: rand.Reader, Logger: logger,
 			})
 		case linkedin.Name:
 			list[i], err = o.platforms.linkedin.of(list[i], o.publicURL, guard, registry, logger)

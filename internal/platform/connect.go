@@ -88,7 +88,7 @@ type Descriptor struct {
 	AuthorizationURL string `json:"authorizationUrl,omitempty" doc:"Where to send the person's browser, if kind is oauth; once, within ten minutes."`
 }
 
-// Kinds of descriptors.
+// Kinds of descriptors, and ways to connect.
 const (
 	ByCredentials = "credentials" // the client asks the person for Fields
 	ByOAuth       = "oauth"       // the client sends the person's browser to the platform

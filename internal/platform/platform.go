@@ -6,6 +6,8 @@
 package platform
 
 import (
+	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -38,7 +40,15 @@ type Platform struct {
 	Looker    Looker    // nil, too, where that can't be found out without sending anything
 	Refresher Refresher // nil, too, where nothing expires
 	Revoker   Revoker   // nil, too, where nothing can be given back
+	// ClientMetadata is the document by which this server shows itself to platforms that fetch one in place of registering
+	// clients. It is served beside the callback, as ClientMetadataName: its own address is what it is known by. The error
+	// is a *Failure: at that address this server can't be known. Nil: the platform fetches none.
+	ClientMetadata func(callback *url.URL) (json.RawMessage, error)
 }
+
+// ClientMetadataName is the last part of the address of a ClientMetadata, where the callback has "callback". Platforms
+// know this server by that address, so it never changes.
+const ClientMetadataName = "client-metadata.json"
 
 // Option is a part of Options that only some platforms understand.
 type Option string

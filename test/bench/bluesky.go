@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func blueskyAt(server *pds.Server) (to platform.Platform, err error) {
 	}
 	return bluesky.New(bluesky.Config{
 		Guard: outbound.NewGuard(allowed...), PLCURL: server.PLCURL, Clock: clock.RealClock{},
-		Logger: slog.New(slog.DiscardHandler),
+		Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 	}), nil
 }
 

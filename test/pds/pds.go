@@ -184,9 +184,13 @@ func (a *Account) ExpiredToken(scope, typ string) string {
 		"scope": scope, "sub": a.DID, "aud": audience, "jti": "expired",
 		"iat": time.Now().Add(-3 * time.Hour).Unix(), "exp": time.Now().Add(-time.Hour).Unix(),
 	})
-	mac := hmac.New(sha256.New, []byte(a.server.JWTSecret))
-	mac.Write([]byte(signed))
-	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return a.server.sign(signed)
+}
+
+func (s *Server) sign(text string) string {
+	mac := hmac.New(sha256.New, []byte(s.JWTSecret))
+	mac.Write([]byte(text))
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // Get calls a query.

@@ -1,14 +1,15 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bluesky is Bluesky, a network on the AT Protocol: accounts are connected by an app password, on any server of
-// that protocol, and posts go out exactly once.
+// Package bluesky is Bluesky, a network on the AT Protocol: accounts are connected by an app password or by OAuth, on
+// any server of that protocol, and posts go out exactly once.
 //
 // A post's record has a key that is made of the post's id, and is only ever created. So whoever tries again, after a
 // crash or an answer that got lost, finds the record that is there and takes it for its own.
 package bluesky
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -84,6 +85,9 @@ var Platform = platform.Platform{
 		{Name: platform.SecretRefreshToken},
 		{Name: platform.SecretDPoPKey},
 		{Name: FieldPDSURL, Public: true},
+		{Name: keptIssuer, Public: true},
+		{Name: keptClient, Public: true},
+		{Name: keptEnd, Public: true},
 	},
 }
 
@@ -92,6 +96,7 @@ type Config struct {
 	Guard  *outbound.Guard
 	PLCURL string // directory of identities; "": DefaultPLCURL
 	Clock  clock.PassiveClock
+	Random io.Reader // of what nobody may guess
 	Logger *slog.Logger
 }
 
@@ -107,12 +112,15 @@ const (
 type service struct {
 	guard     *outbound.Guard
 	clock     clock.PassiveClock
+	random    io.Reader
 	logger    *slog.Logger
 	directory *identity.BaseDirectory
 	xrpc      *http.Client // answers are JSON, and small
+	oauth     *http.Client // so are those of authorization servers
 	pages     *http.Client // for link cards
 	pictures  *http.Client // of link cards
 	sizes     sizes
+	nonces    nonces
 }
 
 // New returns Bluesky with all that asks it.
@@ -123,13 +131,16 @@ func New(o Config) platform.Platform {
 	s := &service{
 		guard:     o.Guard,
 		clock:     o.Clock,
+		random:    o.Random,
 		logger:    o.Logger,
 		directory: o.newDirectory(),
 		xrpc:      o.Guard.Client(outbound.Bounds{Time: xrpcTime, Bytes: 2 << 20}),
+		oauth:     o.Guard.Client(outbound.Bounds{Time: lookupTime, Bytes: 256 << 10}),
 		pages:     o.Guard.Client(outbound.Bounds{Time: pageTime, Bytes: maxPage, Redirects: 5}),
 		pictures:  o.Guard.Client(outbound.Bounds{Time: pageTime, Bytes: maxPicture, Redirects: 5}),
 	}
 	p := Platform
 	p.Connector, p.Publisher, p.Asker, p.Looker, p.Refresher, p.Revoker = s, s, s, s, s, s
+	p.InBrowser, p.ClientMetadata = true, clientMetadata
 	return p
 }

@@ -40,9 +40,11 @@ func TestConnect(t *testing.T) {
 		if !c.TokenExpiresAt.IsZero() || c.RefreshAt.Sub(began) < 80*time.Minute || c.RefreshAt.Sub(began) > 100*time.Minute {
 			t.Errorf("%q: expires %v, to be refreshed in %v", identifier, c.TokenExpiresAt, c.RefreshAt.Sub(began))
 		}
-		for _, s := range w.Secrets {
-			if s.Name != platform.SecretDPoPKey && c.Secrets[s.Name] == "" {
-				t.Errorf("%q: there is no secret %s", identifier, s.Name)
+		for _, name := range []string{
+			platform.SecretAppPassword, platform.SecretAccessToken, platform.SecretRefreshToken, bluesky.FieldPDSURL,
+		} {
+			if c.Secrets[name] == "" {
+				t.Errorf("%q: there is no secret %s", identifier, name)
 			}
 		}
 		if len(c.Secrets) != 4 || c.Secrets[bluesky.FieldPDSURL] != w.server.URL {

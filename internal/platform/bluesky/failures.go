@@ -23,14 +23,20 @@ const (
 	ruleUnavailable     = "bluesky.unavailable"
 	ruleRateLimited     = "bluesky.rate_limited"
 	ruleRejected        = "bluesky.rejected"
+	ruleOAuth           = "bluesky.oauth"
+	ruleDenied          = "bluesky.oauth.denied"
+	ruleAnotherAccount  = "bluesky.oauth.another_account"
 	ruleImage           = "bluesky.image"
 	ruleReply           = "bluesky.reply.not_found"
 	ruleReplyUnread     = "bluesky.reply.unavailable"
 	ruleUnknown         = "publish.outcome_unknown"
 )
 
-// reconnect is what helps against credentials that are no longer good.
-const reconnect = "Connect the account again, with a new app password."
+// What helps against credentials that are no longer good: app passwords, and grants or whatever they are.
+const (
+	reconnect    = "Connect the account again, with a new app password."
+	connectAgain = "Connect the account again."
+)
 
 func invalid(field, message string) *platform.Failure {
 	return &platform.Failure{Code: platform.CodeInvalid, Message: message, Rule: field}
@@ -120,6 +126,40 @@ func lost(err error) *platform.Failure {
 			"its app password has been deleted, perhaps.",
 		Remediation: reconnect,
 	})
+}
+
+// lostWith is lost, for an account that was connected in either way.
+func lostWith(with platform.Secrets, err error) *platform.Failure {
+	f := lost(err)
+	if isGrant(with) && f.Rule == ruleCredentials {
+		f.Message = "Bluesky does not take what the account was connected by any more: " +
+			"the session is over, or its owner has taken the access back."
+		f.Remediation = connectAgain
+	}
+	return f
+}
+
+// grantNotRefreshed is why tokens could not be renewed. Only where the server says that they are over are they lost: it
+// may have other reasons to refuse, such as that it could not fetch this server's metadata.
+func (s *service) grantNotRefreshed(err error) error {
+	var f *platform.Failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case guardRefused(err):
+		return notPublic(platform.CodeAuthFailed)
+	case named(err, "invalid_grant", "access_denied"):
+		return lostWith(platform.Secrets{platform.SecretDPoPKey: "one"}, err)
+	}
+	if f := s.common(err); f != nil {
+		return f
+	}
+	f = &platform.Failure{
+		Code: platform.CodeUnavailable, Rule: ruleUnavailable,
+		Message:     "The account's authorization server did not renew the connection, and does not say that it is over.",
+		Remediation: "Nothing: this is tried again.",
+	}
+	return said(err, f)
 }
 
 // common is the failure that is the same whatever was asked; nil: the server has said no.

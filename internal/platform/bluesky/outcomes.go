@@ -66,7 +66,7 @@ func (d *delivery) before(err error) error {
 	case saysNo:
 		return rejected(refusedFailure(err))
 	case strange:
-		return rejected(lost(err))
+		return rejected(lostWith(d.secrets, err))
 	}
 	return d.notTaken(d.common(err), err)
 }

@@ -275,8 +275,15 @@ func isNotThere(err error) bool {
 
 // call makes a call for the account, at its server. If the server does not take the token, it is renewed, once.
 func (d *delivery) call(ctx context.Context, c call, out any) error {
-	ask := func() error {
-		c.host, c.token = d.secrets[FieldPDSURL], d.secrets[platform.SecretAccessToken]
+	ask := func() (err error) {
+		c.host, c.token, c.key = d.secrets[FieldPDSURL], d.secrets[platform.SecretAccessToken], nil
+		if isGrant(d.secrets) {
+			g, err := grantOf(d.secrets)
+			if err != nil {
+				return notRenewed{err}
+			}
+			c.key = g.key
+		}
 		return d.do(ctx, c, out)
 	}
 	err := ask()

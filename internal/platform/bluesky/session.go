@@ -28,8 +28,12 @@ type session struct {
 	Status     string `json:"status"` // why not
 }
 
-// Begin asks for an app password.
-func (s *service) Begin(context.Context, platform.ConnectionRequest) (platform.Begun, error) {
+// Begin asks for an app password, or, if that is wanted and it is known of whom, sends to the account's authorization
+// server.
+func (s *service) Begin(ctx context.Context, in platform.ConnectionRequest) (platform.Begun, error) {
+	if in.Method == platform.ByOAuth && strings.TrimSpace(in.Credentials[platform.FieldIdentifier]) != "" {
+		return s.beginOAuth(ctx, in)
+	}
 	return platform.Begun{
 		State: platform.ConnectionStable,
 		Descriptor: platform.Descriptor{
@@ -41,8 +45,12 @@ func (s *service) Begin(context.Context, platform.ConnectionRequest) (platform.B
 	}, nil
 }
 
-// Complete begins a session, and sees that the server that gave it is the account's own.
+// Complete begins a session, and sees that the server that gave it is the account's own; or it takes what a browser
+// has brought back from there.
 func (s *service) Complete(ctx context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
+	if in.Callback != nil {
+		return s.completeOAuth(ctx, in)
+	}
 	who, host, f := s.whoAndWhere(ctx, in.Credentials)
 	if f != nil {
 		return platform.Connection{}, f
@@ -211,6 +219,9 @@ func isMainPassword(begun session, password string) bool {
 func (s *service) Refresh(
 	ctx context.Context, of platform.Account, with platform.Secrets,
 ) (platform.Refreshed, error) {
+	if isGrant(with) {
+		return s.refreshGrant(ctx, of, with)
+	}
 	host, password := with[FieldPDSURL], with[platform.SecretAppPassword]
 	var next session
 	err := s.do(ctx, call{host: host, method: refreshSession, token: with[platform.SecretRefreshToken]}, &next)
@@ -229,8 +240,11 @@ func (s *service) Refresh(
 	return platform.Refreshed{Secrets: secretsOf(next, password, host), RefreshAt: s.refreshAt(next)}, nil
 }
 
-// Revoke ends the session. The app password stays good: only its owner can delete it.
+// Revoke ends the session, and a grant altogether. The app password stays good: only its owner can delete it.
 func (s *service) Revoke(ctx context.Context, _ platform.Account, with platform.Secrets) error {
+	if isGrant(with) {
+		return s.revokeGrant(ctx, with)
+	}
 	return s.do(ctx, call{
 		host: with[FieldPDSURL], method: deleteSession, token: with[platform.SecretRefreshToken],
 	}, nil)

@@ -5,6 +5,7 @@ package bluesky_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -77,7 +78,7 @@ func newPlatform(t *testing.T, s *pds.Server, urls ...string) platform.Platform 
 	t.Helper()
 	return bluesky.New(bluesky.Config{
 		Guard:  outbound.NewGuard(allow(t, append(urls, s.URL, s.PLCURL)...)...),
-		PLCURL: s.PLCURL, Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler),
+		PLCURL: s.PLCURL, Clock: clock.RealClock{}, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 

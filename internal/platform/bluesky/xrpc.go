@@ -26,6 +26,7 @@ const (
 	getSession     = "com.atproto.server.getSession"
 	deleteSession  = "com.atproto.server.deleteSession"
 	resolveHandle  = "com.atproto.identity.resolveHandle"
+	describeRepo   = "com.atproto.repo.describeRepo"
 	getRecord      = "com.atproto.repo.getRecord"
 	putRecord      = "com.atproto.repo.putRecord"
 	uploadBlob     = "com.atproto.repo.uploadBlob"
@@ -38,6 +39,7 @@ type call struct {
 	host   string // URL of the server, without a path
 	method string
 	token  string     // "": as a stranger
+	key    dpopKey    // that the token is bound to; nil: it is good for whoever has it
 	query  url.Values // of a query
 	in     any        // of a procedure, as JSON; nil: nothing
 	file   *file      // of a procedure, in place of in
@@ -77,12 +79,23 @@ func (r *refusal) Unwrap() error { return r.cause }
 
 // do makes a call. The error is a *refusal.
 func (s *service) do(ctx context.Context, c call, out any) error {
+	err := s.once(ctx, c, out)
+	if c.key != nil && named(err, useNonce) { // the server has said which, and has done nothing yet
+		err = s.once(ctx, c, out)
+	}
+	return err
+}
+
+func (s *service) once(ctx context.Context, c call, out any) error {
 	// The HTTP client may say that it failed before or after the request was sent. Only what has a connection was sent.
 	var connected atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
 	req, err := c.request(traced)
+	if err == nil && c.key != nil {
+		err = s.prove(req, c)
+	}
 	if err != nil {
 		return &refusal{cause: err}
 	}
@@ -91,6 +104,9 @@ func (s *service) do(ctx context.Context, c call, out any) error {
 		return &refusal{sent: connected.Load(), cause: err}
 	}
 	defer resp.Body.Close()
+	if c.key != nil {
+		s.nonces.note(c.host, resp.Header)
+	}
 	answer, err := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusOK {
 		return s.refused(resp, answer)
@@ -153,6 +169,9 @@ func (s *service) refused(resp *http.Response, answer []byte) *refusal {
 		r.name, r.message = said.Error, strings.ToValidUTF8(said.Message, "�")
 		r.body, _ = json.Marshal(map[string]string{"error": said.Error, "message": said.Message}) // nothing else it may hold
 	}
+	if resp.StatusCode == http.StatusUnauthorized && wantsNonce(resp.Header) {
+		r.name = useNonce // whatever the body says
+	}
 	if resp.StatusCode == http.StatusTooManyRequests || r.name == "RateLimitExceeded" {
 		r.again = askAgain(resp.Header, s.clock.Now())
 	}
@@ -198,14 +217,14 @@ const (
 var verdicts = map[string]verdict{
 	"ExpiredToken": strange, "InvalidToken": strange, "AuthMissing": strange, "AuthenticationRequired": strange,
 	"AuthRequired": strange, "BadJwtAudience": strange, "BadJwt": strange, "AuthFactorTokenRequired": strange,
-	"AccountNotFound": strange, "RepoNotFound": strange,
+	"ScopeMissingError": strange, "AccountNotFound": strange, "RepoNotFound": strange,
 	"AccountTakedown": strange, "RepoTakendown": strange, "AccountSuspended": strange, "RepoSuspended": strange,
 	"AccountDeactivated": strange, "RepoDeactivated": strange,
 
 	"RateLimitExceeded": slowDown,
 
 	"InternalServerError": away, "UpstreamFailure": away, "UpstreamTimeout": away, "NotEnoughResources": away,
-	"HandleResolutionFailed": away,
+	"HandleResolutionFailed": away, useNonce: away,
 }
 
 // judge says what an error of do means.

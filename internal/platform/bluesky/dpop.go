@@ -1,0 +1,174 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bluesky
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/auth/oauth"
+	lru "github.com/hashicorp/golang-lru/v2/expirable"
+)
+
+// dpopKey signs the proofs that go with each request of an account that was connected by OAuth: a token alone, without
+// the key that it is bound to, is worth nothing (RFC 9449).
+type dpopKey = atcrypto.PrivateKey
+
+// useNonce is how a server asks for a proof with a nonce of its own in it.
+const useNonce = "use_dpop_nonce"
+
+// nonces are those that servers have asked for last, so that a request need not be made twice: a file would be sent
+// twice then. They are no secret, and one that is missing or old costs no more than that.
+type nonces struct {
+	once sync.Once
+	last *lru.LRU[string, string]
+}
+
+// servers are bounded, and forgotten after the three minutes for which the reference server takes a nonce.
+func (n *nonces) servers() *lru.LRU[string, string] {
+	n.once.Do(func() { n.last = lru.NewLRU[string, string](10_000, nil, 3*time.Minute) })
+	return n.last
+}
+
+// maxNonce is longer than any that is known. It is sent along with each request.
+const maxNonce = 1024
+
+// note what a server said with an answer, whatever else it said.
+func (n *nonces) note(host string, h http.Header) {
+	if nonce := h.Get("DPoP-Nonce"); nonce != "" && len(nonce) <= maxNonce {
+		n.servers().Add(host, nonce)
+	}
+}
+
+// prove gives a request the account's token, and the proof that it is sent by whoever the token was made for.
+func (s *service) prove(req *http.Request, c call) error {
+	nonce, _ := s.nonces.servers().Get(c.host)
+	by := &oauth.ClientSession{DPoPPrivateKey: c.key, Data: &oauth.ClientSessionData{
+		AccessToken: c.token, DPoPHostNonce: nonce,
+	}}
+	proof, err := by.NewHostDPoP(req.Method, withoutQuery(req.URL))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "DPoP "+c.token)
+	req.Header.Set("DPoP", proof)
+	return nil
+}
+
+func withoutQuery(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
+
+// wantsNonce reads the challenge of a server that holds an account (RFC 9449, section 9).
+func wantsNonce(h http.Header) bool {
+	challenge := h.Get("WWW-Authenticate")
+	return strings.HasPrefix(challenge, "DPoP ") && strings.Contains(challenge, `error="`+useNonce+`"`)
+}
+
+// form is a request to an authorization server.
+type form struct {
+	to     string // URL
+	key    dpopKey
+	nonce  string // "": none is known
+	values url.Values
+}
+
+// post sends a form with its proof, and once more if the server wants another nonce, before which it has looked at
+// nothing else. It returns the nonce for the next one. The error is a *refusal.
+func (s *service) post(ctx context.Context, f form, out any) (nonce string, err error) {
+	for range 2 {
+		var h http.Header
+		h, err = s.postOnce(ctx, f, out)
+		if n := h.Get("DPoP-Nonce"); n != "" && len(n) <= maxNonce {
+			f.nonce = n
+		}
+		if !named(err, useNonce) {
+			break
+		}
+	}
+	return f.nonce, err
+}
+
+func (s *service) postOnce(ctx context.Context, f form, out any) (http.Header, error) {
+	proof, err := oauth.NewAuthDPoP(http.MethodPost, f.to, f.nonce, f.key)
+	if err != nil {
+		return nil, &refusal{cause: err}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.to, strings.NewReader(f.values.Encode()))
+	if err != nil {
+		return nil, &refusal{cause: err}
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("DPoP", proof)
+	h, err := s.ask(req, out)
+	var r *refusal
+	if errors.As(err, &r) {
+		f.hide(r)
+	}
+	return h, err
+}
+
+// hide takes out of a refusal what it repeats of the request: people get to see it.
+func (f form) hide(r *refusal) {
+	const shortest = 16 // of what is worth hiding
+	for _, values := range f.values {
+		if len(values[0]) >= shortest && strings.Contains(r.message, values[0]) {
+			r.message, r.body = "", saidByServer(r.name, "")
+		}
+	}
+}
+
+// ask sends a request to an authorization server. The error is a *refusal.
+func (s *service) ask(req *http.Request, out any) (http.Header, error) {
+	resp, err := s.oauth.Do(req) //nolint:gosec // G704: whose addresses others choose, which the guard is for
+	if err != nil {
+		return nil, &refusal{sent: true, cause: err}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	switch {
+	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated:
+		return resp.Header, s.refusedByServer(resp, answer)
+	case err != nil:
+		return resp.Header, &refusal{sent: true, cause: err}
+	case out == nil || len(bytes.TrimSpace(answer)) == 0:
+		return resp.Header, nil
+	}
+	// What json says of a text that is none may repeat a piece of it, which may be one of a token.
+	if json.Unmarshal(answer, out) != nil {
+		return resp.Header, &refusal{sent: true, cause: errNotJSON}
+	}
+	return resp.Header, nil
+}
+
+// refusedByServer reads an answer of RFC 6749, section 5.2.
+func (s *service) refusedByServer(resp *http.Response, answer []byte) *refusal {
+	r := &refusal{status: resp.StatusCode, sent: true}
+	var said struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(answer, &said) == nil && said.Error != "" {
+		r.name, r.message = said.Error, strings.ToValidUTF8(said.Description, "�")
+		r.body = saidByServer(said.Error, said.Description)
+	}
+	if resp.StatusCode == http.StatusTooManyRequests {
+		r.again = askAgain(resp.Header, s.clock.Now())
+	}
+	return r
+}
+
+// saidByServer is what an authorization server has said of an error, and nothing else that it may have put there.
+func saidByServer(code, description string) json.RawMessage {
+	text, _ := json.Marshal(map[string]string{"error": code, "error_description": description}) // of strings
+	return text
+}
