@@ -73,7 +73,7 @@ func (a *API) offers() []offer {
 		if o.Enabled && len(p.Fields) > 0 {
 			o.Methods = append(o.Methods, platform.ByCredentials)
 		}
-		if o.Enabled && (p.InBrowser || len(p.Fields) == 0) && a.public != nil {
+		if o.Enabled && (p.InBrowser || len(p.Fields) == 0) && a.isKnownTo(p) {
 			o.Methods = append(o.Methods, platform.ByOAuth)
 		}
 		all = append(all, o)

@@ -226,7 +226,10 @@ func TestOpenRoutesAreThese(t *testing.T) {
 			open = append(open, routes[i].Method+" "+routes[i].Path)
 		}
 	}
-	want := []string{"GET /v1/accounts/oauth/{platform}/callback", "GET /v1/openapi.json", "GET /healthz", "GET /readyz"}
+	want := []string{
+		"GET /v1/accounts/oauth/{platform}/callback", "GET /v1/accounts/oauth/{platform}/client-metadata.json",
+		"GET /v1/openapi.json", "GET /healthz", "GET /readyz",
+	}
 	if diff := cmp.Diff(want, open); diff != "" {
 		t.Errorf("routes that need no key (-want +got):\n%s", diff)
 	}

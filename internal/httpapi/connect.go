@@ -177,7 +177,7 @@ func (a *API) connectionRequest(to platform.Platform, in connectAccount) (platfo
 		return request, fmt.Errorf("make a state: %w", err)
 	}
 	request.State = base64.RawURLEncoding.EncodeToString(random[:])
-	request.CallbackURL = a.public.JoinPath("v1", "accounts", "oauth", string(to.Name), "callback")
+	request.CallbackURL = a.callbackURL(to.Name)
 	return request, nil
 }
 

@@ -235,6 +235,10 @@ func (p *provoker) provokeOnes(t *testing.T) {
 			p.check(t, r, p.works.send(sent{method: r.Method, target: pathOf(r, "none"), key: p.org, body: `{"text":"x"}`}))
 		case "connectAccount":
 			p.check(t, r, p.works.send(sent{method: r.Method, target: pathOf(r, ""), key: p.org, body: `{"profileId":"none"}`}))
+		case "clientMetadata":
+			for _, publicURL := range []string{ourOrigin, ""} {
+				p.check(t, r, known(t, publicURL).do(r.Method, metadataPath, ""))
+			}
 		case "completeConnection":
 			s := p.successOf(t, r, p.org)
 			p.check(t, r, p.works.send(s)) // once more: 200

@@ -179,6 +179,17 @@ func (a *API) accountRoutes() []endpoint.Route {
 			},
 			Endpoint: endpoint.Shows(a.connectionReturned),
 		},
+		{
+			Method: http.MethodGet, Path: "/v1/accounts/oauth/{platform}/client-metadata.json", ID: "clientMetadata",
+			Access:  admission.Anyone, // platforms fetch it, of which anybody may be one
+			Summary: "What platforms are told of this server",
+			Detail: "For platforms that know this server by the address of this document and not by a registration, as the " +
+				"AT Protocol has it: accounts of bluesky are connected in a browser only if their own server reaches it.",
+			ParamValues: platformNames,
+			Cache:       "public, max-age=300", // nobody's data; the public URL changes with a restart alone
+			Refuses:     []int{http.StatusForbidden, http.StatusNotFound},
+			Endpoint:    endpoint.Returns(a.clientMetadata),
+		},
 	}
 }
 

@@ -134,6 +134,9 @@ func startAPI(ctx SpecContext, environment string, args ...string) *server {
 	return s
 }
 
+// itself stands for the API's own address in its arguments, which is known when it starts.
+const itself = "{url}"
+
 func launchAPI(environment string, args ...string) *server {
 	GinkgoHelper()
 	return launchAPIWith(nil, environment, args...)
@@ -142,6 +145,9 @@ func launchAPI(environment string, args ...string) *server {
 func launchAPIWith(env []string, environment string, args ...string) *server {
 	GinkgoHelper()
 	ports := freePorts(2)
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], itself, "http://"+kube.Address(ports[0]))
+	}
 	p := launchWith(env, kube.Path("bin/api"), "letmepost-api-"+environment, append([]string{
 		"--environment", environment,
 		"--listen-address", kube.Address(ports[0]),
