@@ -68,8 +68,8 @@ var (
 )
 
 // TakeAttempt returns the attempt that a browser has come back to. It is taken whatever becomes of it: nobody else gets
-// it. The error is ErrNoAttempt, also for one that was changed, ErrAttemptExpired (with the attempt), ErrUnusable, or the
-// database's.
+// it. The error is ErrNoAttempt, also for one that was changed, ErrAttemptExpired (with the attempt), ErrUnusable, or
+// the database's.
 func (k *Keeper) TakeAttempt(ctx context.Context, of platform.Name, state string) (Attempt, error) {
 	c, err := k.work.TakeConnecting(ctx, attemptID(state))
 	switch {
