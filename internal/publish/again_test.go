@@ -241,46 +241,58 @@ type open struct{ platform.Credentials }
 // TestHeldUntilReconnected: what is queued for an account that has to be connected again waits for that, and goes out
 // then. What somebody wants to send at once is refused.
 func TestHeldUntilReconnected(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, databaseURL string) {
-		to, l := newRemembering(nil), &locked{}
-		p, id := start(t, databaseURL, to, func(o *publish.Options) { o.Connections = l }), admitted(t)
-		p.Hurry(0, time.Hour, time.Second)
-		p.HurryUpkeep(20 * time.Millisecond)
-		post := p.queue(t, id, time.Now().Add(50*time.Millisecond), "held")[0]
-		l.closed = post.AccountID
-		p.run(t)
-		view := p.db.View(id)
-		for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-			attempts, err := view.Attempts(t.Context(), post.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(attempts) == 1 && attempts[0].Failure != nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("attempts %+v", attempts)
-			}
+	onEachEngine(t, func(t *testing.T, databaseURL string) { heldUntilReconnected(t, databaseURL, false) })
+}
+
+// TestHeldByAJobThatMakesUp: nor does it wait for longer where the job that found the account closed made up for a lost
+// one, of which there is one at a time.
+func TestHeldByAJobThatMakesUp(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) { heldUntilReconnected(t, databaseURL, true) })
+}
+
+func heldUntilReconnected(t *testing.T, databaseURL string, lost bool) {
+	t.Helper()
+	to, l := newRemembering(nil), &locked{}
+	p, id := start(t, databaseURL, to, func(o *publish.Options) { o.Connections = l }), admitted(t)
+	p.Hurry(0, time.Hour, time.Second)
+	p.HurryUpkeep(20 * time.Millisecond)
+	post := p.queue(t, id, time.Now().Add(50*time.Millisecond), "held")[0]
+	l.closed = post.AccountID
+	if lost {
+		p.exec(t, "DELETE FROM river_job")
+	}
+	p.run(t)
+	view := p.db.View(id)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		attempts, err := view.Attempts(t.Context(), post.ID)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if held, _ := p.await(t, id, post.ID, store.Queued); held.Failure != nil {
-			t.Errorf("%+v", held)
+		if len(attempts) == 1 && attempts[0].Failure != nil {
+			break
 		}
-		atOnce, attempts := begun("at once")
-		atOnce[0].Account = &store.AccountRef{ID: post.AccountID, Platform: bluesky.Name}
-		if o := p.Publish(t.Context(), atOnce, attempts)[0]; o.Status() != store.Rejected {
-			t.Errorf("to be sent at once: %+v", o)
+		if time.Now().After(deadline) {
+			t.Fatalf("attempts %+v", attempts)
 		}
-		l.mu.Lock()
-		l.closed = ""
-		l.mu.Unlock()
-		connect(t, view)
-		if _, attempts := p.await(t, id, post.ID, store.Published); len(attempts) != 2 {
-			t.Errorf("attempts %+v", attempts)
-		}
-		if diff := cmp.Diff([]string{"held"}, to.order); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	})
+	}
+	if held, _ := p.await(t, id, post.ID, store.Queued); held.Failure != nil {
+		t.Errorf("%+v", held)
+	}
+	atOnce, attempts := begun("at once")
+	atOnce[0].Account = &store.AccountRef{ID: post.AccountID, Platform: bluesky.Name}
+	if o := p.Publish(t.Context(), atOnce, attempts)[0]; o.Status() != store.Rejected {
+		t.Errorf("to be sent at once: %+v", o)
+	}
+	l.mu.Lock()
+	l.closed = ""
+	l.mu.Unlock()
+	connect(t, view)
+	if _, attempts := p.await(t, id, post.ID, store.Published); len(attempts) != 2 {
+		t.Errorf("attempts %+v", attempts)
+	}
+	if diff := cmp.Diff([]string{"held"}, to.order); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 // TestPauses: the longer a platform does not take a post, the less often it is tried.

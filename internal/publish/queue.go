@@ -193,6 +193,10 @@ const drainFor = 2 * time.Second
 
 // Work publishes what the post's account has due, if anything: a job is a reminder that there is something. An error
 // has it tried again: it is returned only if no attempt was begun.
+//
+// One that makes up for a lost job waits for nothing that is far away, since no other is made while it waits: a post
+// that is held until its account is connected again would be held for as long as it sleeps. Upkeep makes another in
+// time.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	// The job was fetched by the database's clock. By ours, which decides whether a post is due, it may be too early.
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
@@ -205,6 +209,9 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	defer leave()
 	for began, done := w.p.o.Clock.Now(), 0; ; done++ {
 		more, err := w.next(ctx, j.Args.PostID, done > 0)
+		if snooze := new(river.JobSnoozeError); j.Args.Overdue && errors.As(err, &snooze) && snooze.Duration > retryAtMost {
+			return nil
+		}
 		if err != nil || !more || w.p.o.Clock.Since(began) > drainFor || w.p.requests.isEnding() {
 			return err
 		}
