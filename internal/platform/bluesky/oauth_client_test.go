@@ -99,8 +99,8 @@ func TestHowAnAccountIsConnected(t *testing.T) {
 	for _, c := range []struct{ method, identifier, kind, code string }{
 		{"", w.account.DID, platform.ByCredentials, ""},
 		{platform.ByCredentials, w.account.DID, platform.ByCredentials, ""},
-		{platform.ByOAuth, "", platform.ByCredentials, ""}, // which says that an identifier is needed
-		{platform.ByOAuth, " ", platform.ByCredentials, ""},
+		{platform.ByOAuth, "", "", platform.CodeInvalid}, // who says where the browser goes is missing
+		{platform.ByOAuth, " ", "", platform.CodeInvalid},
 		{platform.ByOAuth, w.account.DID, platform.ByOAuth, ""},
 		{platform.ByOAuth, "somebody@example.com", "", platform.CodeInvalid},
 		{platform.ByOAuth, "!", "", platform.CodeInvalid},

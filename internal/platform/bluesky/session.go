@@ -31,7 +31,11 @@ type session struct {
 // Begin asks for an app password, or, if that is wanted and it is known of whom, sends to the account's authorization
 // server.
 func (s *service) Begin(ctx context.Context, in platform.ConnectionRequest) (platform.Begun, error) {
-	if in.Method == platform.ByOAuth && strings.TrimSpace(in.Credentials[platform.FieldIdentifier]) != "" {
+	if in.Method == platform.ByOAuth {
+		if strings.TrimSpace(in.Credentials[platform.FieldIdentifier]) == "" {
+			return platform.Begun{}, invalid(platform.FieldIdentifier, "The identifier is missing: it tells which server "+
+				"the browser goes to. Send the account's handle, such as alice.bsky.social, or its DID.")
+		}
 		return s.beginOAuth(ctx, in)
 	}
 	return platform.Begun{
