@@ -17,6 +17,8 @@ endif
 
 # How long each fuzz target runs in `make test`.
 FUZZTIME ?= 30s
+# How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
+SOAK ?= 10m
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
 TESTJOBS ?= 2
 
@@ -140,8 +142,8 @@ test: controlplane build spin services pds oauth browser helm promtool ## Run ev
 	@$(GO) test ./internal/platform/linkedin -run NONE -fuzz FuzzEscape -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: soak
-soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each
-	@LMP_SOAK=1 CGO_ENABLED=1 go test -race -count=1 -timeout 90m ./test/integration -ginkgo.v \
+soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each; SOAK=2m for less
+	@LMP_SOAK=$(SOAK) CGO_ENABLED=1 go test -race -count=1 -timeout 90m ./test/integration -ginkgo.v \
 		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed'
 
 .PHONY: bench

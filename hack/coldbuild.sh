@@ -33,10 +33,11 @@ sum "of processor time before a first \`make up\`"
 
 part "helm" make helm
 part "promtool" make promtool
-# With `true` in place of each test program, go builds and vets all of them, and runs none.
+# With `true` in place of each test program, go builds and vets all of them, and runs none. A command may go over several
+# lines.
 while read -r command; do
     part "${command%% # *}" bash -c "${command/go test/go test -exec true}"
-done < <(make -n test FUZZTIME=1x | grep 'go test ' | sed 's/^\s*//')
+done < <(make -n test FUZZTIME=1x | sed -e ':more' -e '/\\$/{N;s/\\\n\s*/ /;b more' -e '}' | grep 'go test ' | sed 's/^\s*//')
 sum "of processor time before a first \`make test\`, those of \`make up\` included"
 
 part "controller-gen, golangci-lint" make tools

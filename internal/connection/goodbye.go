@@ -29,18 +29,18 @@ type goodbye struct {
 // deleted, for nothing is left to read afterwards; what it returns is to be called once that has been done. Nobody
 // waits for the platform, and where there is nothing to give back, nothing is done.
 func (k *Keeper) Disconnecting(ctx context.Context, accountID string) (done func()) {
-	nothing := func() {}
 	c, err := k.work.Connection(ctx, accountID)
 	if err != nil {
-		return nothing // whoever deletes the account finds out by themselves
+		return func() {} // whoever deletes the account finds out by themselves
 	}
+	untold := func() { k.disconnected(c.Platform, impossible) }
 	p, _ := k.o.Platforms.Get(c.Platform)
 	if p.Revoker == nil {
-		return nothing
+		return untold
 	}
 	secrets, err := k.open(c)
 	if err != nil {
-		return nothing
+		return untold
 	}
 	g := goodbye{to: p, with: secrets, of: platform.Account{
 		ID: c.ID, Platform: c.Platform, PlatformAccountID: c.PlatformAccountID,
@@ -49,6 +49,7 @@ func (k *Keeper) Disconnecting(ctx context.Context, accountID string) (done func
 		select {
 		case k.goodbyes <- g:
 		default:
+			untold()
 			k.o.Logger.Warn("too many accounts are disconnected at once: the platform was not told of one", "account", c.ID)
 		}
 	}
@@ -78,7 +79,11 @@ func (k *Keeper) sayGoodbyes(ctx context.Context) {
 func (k *Keeper) say(ctx context.Context, g goodbye) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWithin)
 	defer cancel()
-	if err := g.to.Revoker.Revoke(ctx, g.of, g.with); err != nil {
+	err := g.to.Revoker.Revoke(ctx, g.of, g.with)
+	if err == nil {
+		k.disconnected(g.of.Platform, revoked)
+	} else {
+		k.disconnected(g.of.Platform, refused)
 		k.o.Logger.Warn("a platform could not be told that an account was disconnected: what opened it expires by itself",
 			"account", g.of.ID, "platform", g.of.Platform, "error", err)
 	}

@@ -17,10 +17,18 @@ import (
 type metrics struct {
 	accounts *prometheus.GaugeVec
 	renewals *prometheus.CounterVec
+	goodbyes *prometheus.CounterVec
 }
 
 // refreshed is the outcome of a refresh that went well; the others are codes of failures.
 const refreshed = "refreshed"
+
+// What becomes of what opened an account, when that was disconnected. Here it is deleted in any case.
+const (
+	revoked    = "revoked"    // the platform takes it no more
+	refused    = "refused"    // the platform did not do so, or was away: it expires by itself
+	impossible = "impossible" // the platform was not told: there is no way to, or nothing left to tell
+)
 
 func newMetrics() metrics {
 	return metrics{
@@ -32,6 +40,11 @@ func newMetrics() metrics {
 			Name: "lmp_account_refreshes_total",
 			Help: "Refreshes of what opens accounts, by platform and outcome: refreshed, or the code of the failure.",
 		}, []string{"platform", "outcome"}),
+		goodbyes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lmp_accounts_disconnected_total",
+			Help: "Accounts that were disconnected, by platform and what became of the access there: revoked; refused, also " +
+				"by a platform that is away; impossible to take back.",
+		}, []string{"platform", "outcome"}),
 	}
 }
 
@@ -39,8 +52,11 @@ func newMetrics() metrics {
 func (m metrics) register(r prometheus.Registerer, platforms platform.List) error {
 	for _, p := range platforms {
 		m.renewals.WithLabelValues(string(p.Name), refreshed)
+		for _, outcome := range []string{revoked, refused, impossible} {
+			m.goodbyes.WithLabelValues(string(p.Name), outcome)
+		}
 	}
-	for _, c := range []prometheus.Collector{m.accounts, m.renewals} {
+	for _, c := range []prometheus.Collector{m.accounts, m.renewals, m.goodbyes} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("register the metrics of connections: %w", err)
 		}
@@ -59,6 +75,13 @@ func (m metrics) renewed(name platform.Name, err error) {
 		outcome = platform.CodeInternalError
 	}
 	m.renewals.WithLabelValues(string(name), outcome).Inc()
+}
+
+// disconnected counts an account that is gone. One of a platform that this version does not know has no label.
+func (k *Keeper) disconnected(name platform.Name, outcome string) {
+	if _, known := k.o.Platforms.Get(name); known {
+		k.metrics.goodbyes.WithLabelValues(string(name), outcome).Inc()
+	}
 }
 
 // count counts the connections. States without any are 0, so that an alert ends.

@@ -68,7 +68,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, attacks, share, posts, upload, vault, apply, revoke, coldstart, memory")
+		"authenticate, whoami, attacks, share, posts, upload, vault, bluesky, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

@@ -150,6 +150,16 @@ func TestLinkCard(t *testing.T) {
 		case "/bare":
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<title>Bare</title><meta property=og:image content=/missing>")
+		case "/spoilt": // whose picture is too large, and can't be made smaller
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<title>Spoilt</title><meta property=og:image content=/noise>")
+		case "/noise":
+			_, _ = w.Write(append(bytes.Clone(large[:1000]), make([]byte, 1_500_000)...))
+		case "/endless": // whose picture is more than anybody reads
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<title>Endless</title><meta property=og:image content=/zeros>")
+		case "/zeros":
+			_, _ = w.Write(append(bytes.Clone(large), make([]byte, 30<<20)...))
 		case "/inside": // whose picture is where nobody is to be led
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<title>Inside</title><meta property=og:image content=http://169.254.169.254/latest>")
@@ -170,6 +180,8 @@ func TestLinkCard(t *testing.T) {
 	for _, c := range []struct{ path, title, description, warning string }{
 		{"/page", "Café & more", "A page", ""},
 		{"/bare", "Bare", "", "bluesky.card.picture_skipped"},
+		{"/spoilt", "Spoilt", "", "bluesky.card.picture_skipped"},
+		{"/endless", "Endless", "", "bluesky.card.picture_skipped"},
 		{"/inside", "Inside", "", "bluesky.card.picture_skipped"},
 		{"/huge", "Huge", "", ""},
 		{"/redirect", "", "", "bluesky.card.skipped"},

@@ -154,3 +154,25 @@ func TestRefusalsAboutOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestAccountOfAnotherServer is connected where its identity says that it is, and nowhere else: also after it has moved,
+// while somebody still names the server that it was on.
+func TestAccountOfAnotherServer(t *testing.T) {
+	t.Parallel()
+	here, there := newWorld(t), newWorldElsewhere(t)
+	there.Platform = newPlatform(t, there.server, here.server.URL)
+	if c, f := there.complete(t, there.account.DID, there.account.AppPassword, "pdsUrl", ""); f != nil ||
+		c.Secrets["pdsUrl"] != there.server.URL {
+		t.Errorf("where it is: at %s, %+v", c.Secrets["pdsUrl"], f)
+	}
+	if c, f := there.complete(t, there.account.DID, there.account.AppPassword, "pdsUrl", here.server.URL); f == nil ||
+		f.Rule != "bluesky.credentials" {
+		t.Errorf("where it was: %+v, %+v", c, f)
+	}
+	// And one that is connected goes on at its new server, once its session has ended at the old one.
+	c := there.connect(t).with("pdsUrl", here.server.URL)
+	there.publishWith(t, c, "Moved")
+	if c.renewed != 1 || c.secrets["pdsUrl"] != there.server.URL {
+		t.Errorf("renewed %d times, at %s", c.renewed, c.secrets["pdsUrl"])
+	}
+}
