@@ -43,6 +43,8 @@ import (
 )
 
 func main() {
+	// Ids are no secret: a system call for 16 of them will do. Here, and not in run, because it is for the whole program.
+	uuid.EnableRandPool()
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal drains. The second one has its default effect, for whoever does not want to wait.
 	context.AfterFunc(ctx, restore)
@@ -77,7 +79,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	uuid.EnableRandPool() // ids are no secret: a system call for 16 of them will do
 	logger, audit := newLoggers(stderr, o.logLevel)
 	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
 	klog.SetSlogLogger(logger.With("component", "client-go"))

@@ -72,7 +72,8 @@ type endpoint struct {
 // before it have made.
 var order = []string{
 	"whoami", "listProfiles", "getProfile", "listApiKeys", "createApiKey", "revokeApiKey",
-	"connectAccount", "completeConnection", "listAccounts", "getAccount", "disconnectAccount",
+	"connectAccount", "completeConnection", "connectionReturned", "clientMetadata",
+	"listAccounts", "getAccount", "disconnectAccount",
 	"uploadMedia", "listMedia", "getMedia", "getMediaContent", "deleteMedia",
 	"createPosts", "listPosts", "getPost", "editPost", "cancelPost", "retryPost",
 	"openapi", "healthz", "readyz",

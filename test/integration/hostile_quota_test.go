@@ -66,7 +66,7 @@ var _ = Describe("A hostile tenant that fills each quota", func() {
 	DescribeTable("is refused for it, and its neighbour works on", func(ctx SpecContext, database func() []string) {
 		startController(ctx, "--leader-elect=false", fmt.Sprint("--max-organization-keys=", keys))
 		quotas := []string{
-			"--max-organization-queued-posts=60", "--max-organization-posts=300", "--max-organization-accounts=12",
+			"--max-organization-queued-posts=60", "--max-organization-posts=300", "--max-organization-accounts=30",
 			"--max-organization-media-files=20", "--max-organization-bytes=4Mi", fmt.Sprint("--max-organization-keys=", keys),
 		}
 		// A database is of one environment.
