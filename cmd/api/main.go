@@ -51,6 +51,9 @@ func main() {
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
 }
 
+// klogOnce: there is one klog for the whole program, which may be reading it already where run runs twice, as in tests.
+var klogOnce sync.Once
+
 // exitCode reports err in one line. 0: no error; 1: the process failed; 2: it was called wrongly, so that trying again
 // is of no use.
 func exitCode(err error, stderr io.Writer) int {
@@ -81,7 +84,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	logger, audit := newLoggers(stderr, o.logLevel)
 	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
-	klog.SetSlogLogger(logger.With("component", "client-go"))
+	klogOnce.Do(func() { klog.SetSlogLogger(logger.With("component", "client-go")) })
 
 	// Before anything large is held: the list of all keys is when the heap grows most.
 	memory := process.LimitMemory(getenv)
