@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -131,15 +130,15 @@ func (a *API) connectAccount(r *endpoint.Request, in connectAccount) (begunConne
 		return begunConnection{}, errors.New("a browser is sent away, and nothing is kept for its return")
 	}
 	shown.Descriptor.AuthorizationURL = begun.AuthorizationURL.String()
-	attempt := connection.Attempt{
+	kept := connection.Begun{
 		Platform: to.Name, Actor: r.Caller().Actor.Ref(), ProfileID: profileID,
 		OrganizationID: r.Caller().Organization.ID, OrganizationName: r.Caller().Organization.Name,
 		CallbackURL: request.CallbackURL.String(), Resume: begun.Resume,
 	}
 	if request.ReturnTo != nil {
-		attempt.ReturnTo = request.ReturnTo.String()
+		kept.ReturnTo = request.ReturnTo.String()
 	}
-	row, err := a.config.Connections.SealAttempt(request.State, attempt)
+	row, err := a.config.Connections.SealBegun(request.State, kept)
 	if err != nil {
 		return begunConnection{}, err
 	}
@@ -189,7 +188,7 @@ const stateBytes = 32
 func (a *API) mayReturnTo(u *url.URL) bool {
 	origin := originOf(u)
 	return origin == originOf(a.public) || slices.Contains(a.config.ReturnTo, origin) ||
-		isLoopback(u) && isLoopback(a.public)
+		platform.IsLoopback(u.Hostname()) && platform.IsLoopback(a.public.Hostname())
 }
 
 // originOf is an address's scheme, host and port (RFC 6454), the port left out where it is the scheme's own.
@@ -202,14 +201,6 @@ func originOf(u *url.URL) string {
 		host += ":" + port
 	}
 	return u.Scheme + "://" + host
-}
-
-func isLoopback(u *url.URL) bool {
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(u.Hostname())
-	return err == nil && address.IsLoopback()
 }
 
 // connectable returns a platform that accounts can be connected of, by the name that a caller gave it. The catalog is

@@ -25,12 +25,12 @@ import (
 // in the database as a hash alone. Whoever began must be as good as they were then.
 
 var (
-	errNoAttempt = &problem.Problem{
+	errNoneBegun = &problem.Problem{
 		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.state",
 		Message:     "No connection waits for this browser: it was made already, or was never begun here.",
 		Remediation: "Begin to connect the account once more.",
 	}
-	errAttemptExpired = &problem.Problem{
+	errReturnedLate = &problem.Problem{
 		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.expired",
 		Message:     "It took longer than ten minutes to come back from the platform.",
 		Remediation: "Begin to connect the account once more.",
@@ -57,34 +57,33 @@ func (a *API) connectionReturned(r *endpoint.Request) (endpoint.WebPage, error) 
 	if a.config.Connections == nil {
 		return endpoint.WebPage{}, errNotEnabled
 	}
-	attempt, err := a.takeAttempt(r, to.Name)
+	begun, err := a.takeBegun(r, to.Name)
 	var id string
 	if err == nil {
-		id, err = a.finishConnection(r, to, attempt)
+		id, err = a.finishConnection(r, to, begun)
 	}
-	switch p := (*problem.Problem)(nil); {
-	case err == nil && attempt.ReturnTo == "":
+	switch {
+	case err == nil && begun.ReturnTo == "":
 		return endpoint.WebPage{
 			Title: "The account is connected", Text: "You can close this window, and go back to where you came from.",
 		}, nil
 	case err == nil:
-		return sentOn(attempt, paramConnected, id), nil
-	case attempt.ReturnTo == "":
+		return sentOn(begun, paramConnected, id), nil
+	case begun.ReturnTo == "":
 		return endpoint.WebPage{}, err
-	default:
-		// A mistake of ours is for the log and this page: it is none that the other side could do something about.
-		if p = r.Problem(err); p.Kind == problem.Internal {
-			return endpoint.WebPage{}, err
-		}
-		page := sentOn(attempt, paramConnectError, p.Code)
-		page.Failure = err
-		return page, nil
 	}
+	p := r.Problem(err)
+	if p.Kind == problem.Internal { // for the log and a page: the other side could do nothing about it
+		return endpoint.WebPage{}, err
+	}
+	page := sentOn(begun, paramConnectError, p.Code)
+	page.Failure = err
+	return page, nil
 }
 
 // sentOn sends a browser to where whoever began wants it in the end, and says there what came of it.
-func sentOn(attempt connection.Attempt, param, value string) endpoint.WebPage {
-	u, err := url.Parse(attempt.ReturnTo) // which was checked, and sealed since
+func sentOn(begun connection.Begun, param, value string) endpoint.WebPage {
+	u, err := url.Parse(begun.ReturnTo) // which was checked, and sealed since
 	if err != nil {
 		return endpoint.WebPage{Title: "That did not work", Text: "The address to go on to is none."}
 	}
@@ -92,42 +91,42 @@ func sentOn(attempt connection.Attempt, param, value string) endpoint.WebPage {
 	query.Del(paramConnected)
 	query.Del(paramConnectError)
 	query.Set(param, value)
-	query.Set("platform", string(attempt.Platform))
+	query.Set("platform", string(begun.Platform))
 	u.RawQuery = query.Encode()
 	return endpoint.WebPage{Location: u.String()}
 }
 
-// takeAttempt finds what the browser has come back to. With ErrAttemptExpired comes the attempt, so that the browser
+// takeBegun finds what the browser has come back to. With errReturnedLate comes what began, so that the browser
 // can still be sent on.
-func (a *API) takeAttempt(r *endpoint.Request, of platform.Name) (connection.Attempt, error) {
+func (a *API) takeBegun(r *endpoint.Request, of platform.Name) (connection.Begun, error) {
 	states := r.Query()["state"]
 	if len(states) != 1 || states[0] == "" {
-		return connection.Attempt{}, errNoAttempt
+		return connection.Begun{}, errNoneBegun
 	}
-	attempt, err := a.config.Connections.TakeAttempt(r.Context(), of, states[0])
+	begun, err := a.config.Connections.TakeBegun(r.Context(), of, states[0])
 	switch {
-	case errors.Is(err, connection.ErrNoAttempt):
+	case errors.Is(err, connection.ErrNoneBegun):
 		// Nobody comes twice, or with a state of nobody's, but by mistake. Who does it often is guessing.
 		if limited := a.config.Admission.Failed(r.Start(), r); limited != nil {
-			return attempt, limited
+			return begun, limited
 		}
-		return attempt, errNoAttempt
-	case errors.Is(err, connection.ErrAttemptExpired):
-		return attempt, errAttemptExpired
+		return begun, errNoneBegun
+	case errors.Is(err, connection.ErrReturnedLate):
+		return begun, errReturnedLate
 	case errors.Is(err, connection.ErrUnusable):
-		return attempt, errVault
+		return begun, errVault
 	}
-	return attempt, err
+	return begun, err
 }
 
 // finishConnection connects the account for whoever began, and returns its id. Everything else is as for credentials:
 // the platform is asked before the commit point, and nothing is stored for a key that is revoked meanwhile.
 func (a *API) finishConnection(
-	r *endpoint.Request, to platform.Platform, attempt connection.Attempt,
+	r *endpoint.Request, to platform.Platform, begun connection.Begun,
 ) (id string, err error) {
-	organization := caller.Organization{ID: attempt.OrganizationID, Name: attempt.OrganizationName}
+	organization := caller.Organization{ID: begun.OrganizationID, Name: begun.OrganizationName}
 	var admitted admission.Admitted
-	err = a.config.Admission.AdmitAgain(r.Context(), organization, attempt.Actor, v1alpha1.ScopeAccountsWrite, &admitted)
+	err = a.config.Admission.AdmitAgain(r.Context(), organization, begun.Actor, v1alpha1.ScopeAccountsWrite, &admitted)
 	if err != nil {
 		return "", a.beginnerGone(err)
 	}
@@ -136,18 +135,18 @@ func (a *API) finishConnection(
 			id, err = "", a.beginnerGone(cut)
 		}
 	}()
-	profile := attempt.ProfileID
+	profile := begun.ProfileID
 	if profile != "" && admitted.Caller().FindProfile(a.config.Directory, profile) == nil {
 		return "", posting.ErrNoProfile
 	}
-	callback, err := url.Parse(attempt.CallbackURL)
+	callback, err := url.Parse(begun.CallbackURL)
 	if err != nil {
 		return "", errors.New("the address of the callback is none")
 	}
 	ctx, cancel := context.WithTimeout(admitted.Context(), connectWithin)
 	defer cancel()
 	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{
-		Callback: r.Query(), CallbackURL: callback, Resume: attempt.Resume,
+		Callback: r.Query(), CallbackURL: callback, Resume: begun.Resume,
 	})
 	if err == nil {
 		c, err = c.Bounded()

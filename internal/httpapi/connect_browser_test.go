@@ -204,7 +204,7 @@ func TestBrowserRefused(t *testing.T) {
 		{reason: "refused by the person", query: "error=access_denied&state=STATE", status: http.StatusForbidden, error: "platform_auth_failed"},
 		{
 			reason: "too late", query: "code=good&state=STATE", status: http.StatusBadRequest, error: "validation_failed",
-			before: func(_ *testing.T, b browsing, _ *v1alpha1.ApiKey) { b.clock.SetTime(now.Add(connection.AttemptWithin)) },
+			before: func(_ *testing.T, b browsing, _ *v1alpha1.ApiKey) { b.clock.SetTime(now.Add(connection.ReturnWithin)) },
 		},
 		{
 			reason: "the key is gone", query: "code=good&state=STATE", status: http.StatusForbidden, error: "unauthorized",
@@ -354,5 +354,51 @@ func TestWhatCanBeConnected(t *testing.T) {
 		if diff := cmp.Diff(c.want, listed(c.f)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", reason, diff)
 		}
+	}
+}
+
+// TestReturnToOnOneMachine: a server on a loopback address sends browsers to whatever runs beside it; no other does.
+func TestReturnToOnOneMachine(t *testing.T) {
+	for public, local := range map[string]bool{
+		"http://127.0.0.1:8080": true, "http://localhost:8080": true, "http://[::1]:8080": true, "http://10.0.0.1:8080": false,
+	} {
+		at, err := url.Parse(public)
+		check(t, err)
+		for returnTo, reached := range map[string]bool{
+			"http://localhost:3000/done": local, "http://127.0.0.2": local, "http://[::1]:1": local,
+			"http://localhost.example": false, "http://10.0.0.2": false, public + "/done": true,
+		} {
+			u, err := url.Parse(returnTo)
+			check(t, err)
+			if got := (&API{public: at}).mayReturnTo(u); got != reached {
+				t.Errorf("from %s to %s: %t", public, returnTo, got)
+			}
+		}
+	}
+}
+
+// TestBrowserWithoutAnAddress: no browser is sent away that could not come back.
+func TestBrowserWithoutAnAddress(t *testing.T) {
+	_, err := new(API).connectionRequest(bluesky.Platform, connectAccount{Method: platform.ByOAuth})
+	if err != errNoAddress { //nolint:errorlint // it is returned bare
+		t.Errorf("%v", err)
+	}
+}
+
+// TestManyWaitForBrowsers: an organization that has begun as many as may wait is told to come back.
+func TestManyWaitForBrowsers(t *testing.T) {
+	b := newBrowsing(t)
+	key := b.newKey(t)
+	s := sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky", key: key, body: `{"method":"oauth"}`}
+	for n := 0; ; n++ {
+		got := b.send(s)
+		if got.Code == http.StatusOK && n < 2000 {
+			continue
+		}
+		checkStatus(t, "one more", got, http.StatusTooManyRequests)
+		if e := errorOf(t, got); e.Rule != "connecting.too_many" || got.Header().Get("Retry-After") == "" || b.rows(t, "connecting") != n {
+			t.Errorf("after %d: %+v", n, e)
+		}
+		return
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -103,11 +102,6 @@ func (s *service) fetch(ctx context.Context, address string, out any) error {
 	req.Header.Set("Accept", "application/json")
 	_, err = s.ask(req, out)
 	return err
-}
-
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 func isAddress(host string) bool {

@@ -54,7 +54,7 @@ func clientOf(callback *url.URL) (oauth.ClientConfig, error) {
 	switch {
 	case callback == nil:
 		return oauth.ClientConfig{}, notEnabled("it does not know its own address.")
-	case callback.Scheme == "http" && isLoopback(callback.Hostname()):
+	case callback.Scheme == "http" && platform.IsLoopback(callback.Hostname()):
 		u := *callback
 		if u.Hostname() == "localhost" { // which the specification does not let a browser come back to
 			u.Host = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
