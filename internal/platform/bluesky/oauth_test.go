@@ -207,11 +207,11 @@ func TestRefreshOfAGrant(t *testing.T) {
 		w.publishWith(t, by, "Hello")
 	}
 	// Somebody who has an old token ends the session, which the account tells of. Connecting it again helps.
-	for name, with := range map[string]platform.Secrets{"an old one": first, "the newest": by.secrets} {
+	for i, with := range []platform.Secrets{first, by.secrets} { // the newest comes after the end
 		_, err := w.Refresher.Refresh(t.Context(), w.to(), with)
 		f := failureOf(t, err)
 		if f == nil || f.Code != platform.CodeAuthFailed || f.Remediation != "Connect the account again." {
-			t.Errorf("%s: %+v", name, f)
+			t.Errorf("%s: %+v", [...]string{"an old one", "the newest"}[i], f)
 		}
 	}
 	p := w.publication(by, platform.Content{Text: "After the end"})
