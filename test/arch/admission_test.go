@@ -23,6 +23,7 @@ var verifierUsers = map[string]struct {
 }{
 	"internal/admission": {"it is the one that admits", nil},
 	"internal/write":     {"a write passes its commit point with the request's flight", []string{"Commit"}},
+	"internal/session":   {"it says why somebody is not signed in", []string{"Session", "Expired", "Unknown", "ErrUnavailable"}},
 	"internal/httpapi":   {"it shows which keys there are", []string{"Key", "Index"}},
 	"cmd/api":            {"it puts the parts together", []string{"NewFeed", "Feed", "NewIndex", "Index", "Key", "NewAuthenticator", "Options", "ErrUnavailable"}},
 }

@@ -145,6 +145,14 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/session", reason: "who is signed in has their own credential, and nothing of a Secret or a page",
+		never: []string{"os"},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/endpoint",
+			module + "/internal/httpapi", module + "/internal/dashboard", module + "/internal/posting",
+		},
+	},
+	{
 		room: "internal/write", reason: "a write is claimed, committed and answered in one order, whoever asks for it and how",
 		never: []string{"net/http", clientGo, coreTypes},
 		nowhere: []string{

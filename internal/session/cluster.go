@@ -1,0 +1,135 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"sync/atomic"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// Cluster is the cluster as one person reaches it: each request carries their credential, and what the apiserver
+// answers decides. It is safe for concurrent use, and lives as long as their session.
+//
+// Errors are the apiserver's own (package apierrors tells them apart), whose words are meant for people.
+type Cluster struct {
+	letmepost, core, authorization, authentication rest.Interface
+	parameters                                     runtime.ParameterCodec
+
+	rights rights
+	calls  atomic.Int64
+}
+
+// Calls is how many requests have been made: a page has a budget of them.
+func (c *Cluster) Calls() int64 { return c.calls.Load() }
+
+// WhoAmI returns what Kubernetes calls the person. The error of a credential that is good for nobody is Unauthorized.
+func (c *Cluster) WhoAmI(ctx context.Context) (authenticationv1.UserInfo, error) {
+	review := new(authenticationv1.SelfSubjectReview)
+	err := c.authentication.Post().Resource("selfsubjectreviews").Body(review).Do(ctx).Into(review)
+	return review.Status.UserInfo, err
+}
+
+// Namespaces returns the names of at most limit namespaces. Many people may not list them, which is Forbidden.
+func (c *Cluster) Namespaces(ctx context.Context, limit int64) ([]corev1.Namespace, error) {
+	list := new(corev1.NamespaceList)
+	err := c.core.Get().Resource("namespaces").
+		VersionedParams(&metav1.ListOptions{Limit: limit}, c.parameters).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// Namespace returns one namespace: its UID is the organization's id.
+func (c *Cluster) Namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
+	n := new(corev1.Namespace)
+	return n, c.core.Get().Resource("namespaces").Name(name).Do(ctx).Into(n)
+}
+
+// Key returns one ApiKey as it is now.
+func (c *Cluster) Key(ctx context.Context, namespace, name string) (*v1alpha1.ApiKey, error) {
+	k := new(v1alpha1.ApiKey)
+	return k, c.letmepost.Get().Namespace(namespace).Resource("apikeys").Name(name).Do(ctx).Into(k)
+}
+
+// CreateKey creates an ApiKey; with dryRun it is only checked, by the schema and by every admission policy.
+func (c *Cluster) CreateKey(ctx context.Context, k *v1alpha1.ApiKey, dryRun bool) (*v1alpha1.ApiKey, error) {
+	made := new(v1alpha1.ApiKey)
+	return made, c.letmepost.Post().Namespace(k.Namespace).Resource("apikeys").
+		VersionedParams(createOptions(dryRun), c.parameters).Body(k).Do(ctx).Into(made)
+}
+
+// AnnotateKey sets annotations of the ApiKey with this UID.
+func (c *Cluster) AnnotateKey(
+	ctx context.Context, namespace, name string, id types.UID, annotations map[string]string,
+) error {
+	patch, err := metadataPatch(id, annotations)
+	if err != nil {
+		return err
+	}
+	return c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
+		Body(patch).Do(ctx).Error()
+}
+
+// DeleteKey revokes the ApiKey with this UID. It returns before the revocation is confirmed: the controller lets the
+// key go when every replica refuses it.
+func (c *Cluster) DeleteKey(ctx context.Context, namespace, name string, id types.UID) error {
+	return c.letmepost.Delete().Namespace(namespace).Resource("apikeys").Name(name).
+		Body(deletionOf(id)).Do(ctx).Error()
+}
+
+// Profile returns one Profile as it is now.
+func (c *Cluster) Profile(ctx context.Context, namespace, name string) (*v1alpha1.Profile, error) {
+	p := new(v1alpha1.Profile)
+	return p, c.letmepost.Get().Namespace(namespace).Resource("profiles").Name(name).Do(ctx).Into(p)
+}
+
+// CreateProfile creates a Profile; with dryRun it is only checked.
+func (c *Cluster) CreateProfile(ctx context.Context, p *v1alpha1.Profile, dryRun bool) (*v1alpha1.Profile, error) {
+	made := new(v1alpha1.Profile)
+	return made, c.letmepost.Post().Namespace(p.Namespace).Resource("profiles").
+		VersionedParams(createOptions(dryRun), c.parameters).Body(p).Do(ctx).Into(made)
+}
+
+// DeleteProfile deletes the Profile with this UID. Keys that are pinned to it are refused from then on, for good.
+func (c *Cluster) DeleteProfile(ctx context.Context, namespace, name string, id types.UID) error {
+	return c.letmepost.Delete().Namespace(namespace).Resource("profiles").Name(name).
+		Body(deletionOf(id)).Do(ctx).Error()
+}
+
+// Events returns at most limit events about the object with this UID.
+func (c *Cluster) Events(ctx context.Context, namespace string, id types.UID, limit int64) ([]corev1.Event, error) {
+	list := new(corev1.EventList)
+	err := c.core.Get().Namespace(namespace).Resource("events").VersionedParams(&metav1.ListOptions{
+		FieldSelector: "involvedObject.uid=" + string(id), Limit: limit,
+	}, c.parameters).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// Pods returns at most limit Pods of a namespace.
+func (c *Cluster) Pods(ctx context.Context, namespace string, limit int64) ([]corev1.Pod, error) {
+	list := new(corev1.PodList)
+	err := c.core.Get().Namespace(namespace).Resource("pods").
+		VersionedParams(&metav1.ListOptions{Limit: limit}, c.parameters).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+func createOptions(dryRun bool) *metav1.CreateOptions {
+	o := &metav1.CreateOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict}
+	if dryRun {
+		o.DryRun = []string{metav1.DryRunAll}
+	}
+	return o
+}
+
+// deletionOf lets nothing be deleted that was made again under the name after somebody had looked at it.
+func deletionOf(id types.UID) *metav1.DeleteOptions {
+	return &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(id))}
+}

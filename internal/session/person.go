@@ -1,0 +1,49 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package session knows who is signed in: their session, their credential, and what the cluster lets them do with it.
+//
+// Nobody has powers here but a person's own: what they do to ApiKeys and Profiles is a request of theirs to the
+// apiserver (Cluster), and what they see of the database is guarded by rights that RBAC gives them (Cluster.May).
+package session
+
+import (
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// Person is somebody who is signed in, for one request. It is an authn.Session.
+type Person struct {
+	Username string // as Kubernetes knows them
+	Groups   []string
+	// Organization that they have chosen; the zero one until they have.
+	Organization caller.Organization
+	Environment  key.Environment
+	SignedInAt   time.Time
+	// ExpiresAt is when the session ends whatever happens: after twelve hours, or with the credential.
+	ExpiresAt time.Time
+	// Cluster is what they reach with their own credential.
+	Cluster *Cluster
+
+	ended func() bool // they have signed out, as far as this process knows; nil: they have not
+}
+
+// Caller returns the person as rooms above admission know them, with all scopes: what they may do is asked of RBAC for
+// each page (Cluster.May), and not written into their session.
+func (p *Person) Caller() caller.Caller {
+	return caller.Caller{
+		Organization: p.Organization, Environment: p.Environment, Scopes: caller.AllScopes,
+		Actor: caller.PersonActor(p.Username, p.ExpiresAt),
+	}
+}
+
+// Refusal says why the session is not good at now; nil: it is.
+func (p *Person) Refusal(now time.Time) error {
+	if !now.Before(p.ExpiresAt) || p.ended != nil && p.ended() {
+		return authn.Expired
+	}
+	return nil
+}
