@@ -32,7 +32,7 @@ type Apiserver struct {
 	parameters runtime.ParameterCodec
 }
 
-// NewApiserver takes from config where the apiserver is and whom it is certified by, and nothing else. It dials nothing.
+// NewApiserver takes from config where the apiserver is and whom it is certified by, and nothing else. It does not dial.
 func NewApiserver(config *rest.Config) (*Apiserver, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{

@@ -145,6 +145,11 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/dashboard", reason: "a page acts with a person's credential alone, and never sees a key that is stored",
+		never: []string{"os", clientGo + "/kubernetes", clientGo + "/rest"},
+		nowhere: []string{controller, module + "/internal/controller", module + "/internal/keysecret"},
+	},
+	{
 		room: "internal/session", reason: "who is signed in has their own credential, and nothing of a Secret or a page",
 		never: []string{"os"},
 		nowhere: []string{

@@ -1,0 +1,40 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"net/http"
+
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// CookieName is the session's cookie. It names the environment, because cookies ignore ports: the sessions of both must
+// not take each other's place where they share a host. "__Host-" lets no other host set or see it.
+func CookieName(e key.Environment) string { return "__Host-letmepost-" + string(e) }
+
+// SessionToken returns the token of a session that a request shows; "": none, or more than one, of which one would be
+// somebody else's idea.
+func SessionToken(e key.Environment, r *http.Request) string {
+	cookies := r.CookiesNamed(CookieName(e))
+	if len(cookies) != 1 {
+		return ""
+	}
+	return cookies[0].Value
+}
+
+func (d *Dashboard) sessionToken(r *http.Request) string {
+	return SessionToken(d.config.Environment, r)
+}
+
+// setCookie has the browser show a session's token from now on; "": no more.
+func (d *Dashboard) setCookie(w http.ResponseWriter, token string) {
+	c := &http.Cookie{
+		Name: CookieName(d.config.Environment), Value: token, Path: "/", HttpOnly: true, Secure: true,
+		SameSite: http.SameSiteLaxMode,
+	}
+	if token == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}

@@ -1,0 +1,101 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dashboard is a web page for people: it mints, lists and revokes keys, and shows what they are used for.
+//
+// It has no powers of its own. What it changes in the cluster is a request of the person's to the apiserver, and what
+// it shows of the database is guarded by rights that RBAC gives them. It works without JavaScript: each screen is a
+// page, and each action is a form. It never sees a key that is stored; the one that it mints to be shown once is in
+// one response and nowhere else.
+package dashboard
+
+import (
+	"embed"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/session"
+)
+
+// Base is where the dashboard is.
+const Base = "/dashboard"
+
+// Config is what a Dashboard is made of. All fields are required except where they say otherwise.
+type Config struct {
+	Sessions  *session.Manager
+	Admission *admission.Admission
+	// Organizations are those that the index knows, for people who may not list namespaces.
+	Organizations func() []caller.Organization
+
+	Environment key.Environment
+	KeyFormat   key.Format
+	// OtherURL is the other environment's dashboard. Optional.
+	OtherURL string
+
+	// ClientAddress is where a request comes from.
+	ClientAddress func(*http.Request) netip.Addr
+	NewRequestID  func() string
+	Clock         clock.PassiveClock
+	Logger        *slog.Logger
+	Audit         *slog.Logger
+}
+
+// Dashboard is the handler of all that is below Base. It is safe for concurrent use, and holds nothing that has to be
+// closed.
+type Dashboard struct {
+	config Config
+	mux    *http.ServeMux
+	pages  *pages
+	guard  *http.CrossOriginProtection
+}
+
+//go:embed templates static texts.yaml
+var files embed.FS
+
+// New returns the dashboard. The error says what is missing.
+func New(c Config) (*Dashboard, error) {
+	if c.Sessions == nil || c.Admission == nil || c.Clock == nil || c.Logger == nil || c.NewRequestID == nil {
+		return nil, errors.New("dashboard: Sessions, Admission, Clock, Logger and NewRequestID are required")
+	}
+	pages, err := newPages(c.Clock)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dashboard{config: c, mux: http.NewServeMux(), pages: pages, guard: http.NewCrossOriginProtection()}
+	for _, s := range d.screens() {
+		d.mux.Handle(s.Method+" "+Base+s.Path, d.serve(s))
+	}
+	if err := d.serveStatic(); err != nil {
+		return nil, err
+	}
+	d.mux.Handle(Base+"/", d.serve(screen{Method: "", Path: "/", Access: anyone, Show: notFound}))
+	return d, nil
+}
+
+// ServeHTTP answers one request.
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	setSafeHead(w.Header())
+	if err := d.guard.Check(r); err != nil {
+		d.serve(screen{Access: anyone, Show: func(*request) (view, error) { return view{}, errCrossOrigin }}).ServeHTTP(w, r)
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+// setSafeHead sets what holds for everything here: nothing runs or is shown but what this server sends, and nobody
+// frames it or keeps it.
+func setSafeHead(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "+
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+}

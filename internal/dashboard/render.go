@@ -1,0 +1,106 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/session"
+)
+
+// pages are all templates, each with the layout around it.
+type pages struct {
+	byName map[string]*template.Template
+	texts  map[string]string
+}
+
+// frame is what the layout shows around a page.
+type frame struct {
+	Title       string
+	Environment string
+	OtherURL    string
+	Path        string
+	Person      *session.Person
+	Data        any
+}
+
+// newPages reads texts.yaml and the templates. A text that is missing is an error of the program, which tests find.
+func newPages(c clock.PassiveClock) (*pages, error) {
+	text, err := files.ReadFile("texts.yaml")
+	if err != nil {
+		return nil, err
+	}
+	p := &pages{byName: map[string]*template.Template{}, texts: map[string]string{}}
+	if err := yaml.Unmarshal(text, &p.texts); err != nil {
+		return nil, fmt.Errorf("texts.yaml: %w", err)
+	}
+	functions := template.FuncMap{
+		"t":     p.text,
+		"time":  func(t time.Time) timeShown { return showTime(t, c.Now()) },
+		"under": func(prefix, path string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") },
+		"base":  func() string { return Base },
+	}
+	shared, err := template.New("").Funcs(functions).ParseFS(files, "templates/shared/*.html")
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		one, err := template.Must(shared.Clone()).ParseFS(files, name)
+		if err != nil {
+			return nil, err
+		}
+		p.byName[strings.TrimSuffix(path.Base(name), ".html")] = one
+	}
+	return p, nil
+}
+
+// text returns a text by its key, with values put in where it has {} for them, in their order. A key that is not there
+// is returned in ⟦⟧, for tests to find.
+func (p *pages) text(key string, values ...any) string {
+	text, ok := p.texts[key]
+	if !ok {
+		return "⟦" + key + "⟧"
+	}
+	for _, v := range values {
+		text = strings.Replace(text, "{}", fmt.Sprint(v), 1)
+	}
+	return text
+}
+
+// answer sends what a screen came to.
+func (d *Dashboard) answer(r *request, v view) {
+	if v.Redirect != "" {
+		http.Redirect(r.writer, r.http, Base+v.Redirect, http.StatusSeeOther)
+		return
+	}
+	var page bytes.Buffer
+	f := frame{
+		Title: d.pages.text(v.Title), Environment: string(d.config.Environment), OtherURL: d.config.OtherURL,
+		Path: strings.TrimPrefix(r.http.URL.Path, Base), Person: r.person, Data: v.Data,
+	}
+	if err := d.pages.byName[v.Page].ExecuteTemplate(&page, "layout", f); err != nil {
+		d.config.Logger.Error("A page can't be shown", "requestId", r.id, "page", v.Page, "error", err)
+		http.Error(r.writer, "The page can't be shown. Request "+r.id, http.StatusInternalServerError)
+		return
+	}
+	r.writer.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if v.Status != 0 {
+		r.writer.WriteHeader(v.Status)
+	}
+	_, _ = r.writer.Write(page.Bytes()) // a browser that has gone away is nobody's error
+}

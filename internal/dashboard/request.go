@@ -1,0 +1,126 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/session"
+)
+
+// maxForm is how large a form may be: enough for the longest token of a cluster and a page of boxes to tick.
+const maxForm = 64 << 10
+
+// request is one request on its way to a screen. It is one goroutine's.
+type request struct {
+	dashboard *Dashboard
+	http      *http.Request
+	writer    http.ResponseWriter
+	id        string
+	now       time.Time
+
+	token    string             // of the session; "": there is none
+	person   *session.Person    // nil: nobody is signed in
+	admitted admission.Admitted // the zero one unless somebody is
+	form     url.Values         // of a POST
+}
+
+// Context ends when the request does, or the person's session, or when this replica can't be sure of what it knows.
+func (r *request) Context() context.Context {
+	if r.person == nil {
+		return r.http.Context()
+	}
+	return r.admitted.Context()
+}
+
+// Organization is the active one.
+func (r *request) Organization() caller.Organization { return r.person.Organization }
+
+// Caller is the person, as rooms below know them.
+func (r *request) Caller() *caller.Caller { return r.admitted.Caller() }
+
+// Address says where the request comes from, as admission.Origin.
+func (r *request) Address() netip.Addr { return r.dashboard.config.ClientAddress(r.http) }
+
+// may asks whether the person has a right in the active organization: an error that says what is missing, or nil.
+func (r *request) may(verb, resource string) error {
+	right := session.Right{Verb: verb, Resource: resource, Namespace: r.Organization().Name}
+	switch allowed, err := r.person.Cluster.May(r.Context(), r.now, right); {
+	case err != nil:
+		return err
+	case !allowed:
+		return &forbiddenError{right}
+	}
+	return nil
+}
+
+// serve makes a handler of a screen.
+func (d *Dashboard) serve(s screen) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		r := &request{dashboard: d, http: hr, writer: w, id: d.config.NewRequestID(), now: d.config.Clock.Now()}
+		w.Header().Set("X-Request-Id", r.id)
+		v, err := r.run(s)
+		if err != nil {
+			v = r.problem(err)
+		}
+		d.answer(r, v)
+	})
+}
+
+// run finds out who it is, reads the form, and shows the screen. A panic becomes an error, so that somebody sees a page
+// with the request's id.
+func (r *request) run(s screen) (v view, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+		if cut := r.admitted.End(); cut != nil {
+			v, err = view{}, cut
+		}
+	}()
+	if s.Access != anyone {
+		if err := r.admit(); err != nil {
+			return view{}, err
+		}
+		if s.Access == inOrganization && r.person.Organization.ID == "" {
+			return goTo("/organizations?next=" + url.QueryEscape(r.http.URL.RequestURI()))
+		}
+	}
+	if r.http.Method == http.MethodPost {
+		r.http.Body = http.MaxBytesReader(r.writer, r.http.Body, maxForm)
+		if err := r.http.ParseForm(); err != nil {
+			return view{}, errors.Join(errBadForm, err)
+		}
+		r.form = r.http.PostForm
+	}
+	return s.Show(r)
+}
+
+// admit lets in whoever is signed in, in the order that holds for all callers. A key is not looked at: it would be
+// whoever made the browser send it that decides.
+func (r *request) admit() error {
+	if r.token = r.dashboard.sessionToken(r.http); r.token == "" {
+		return errSignedOut
+	}
+	credentials := admission.Credentials{Session: r.token, From: r}
+	need := admission.Need{Access: admission.KeyOrSession}
+	if err := r.dashboard.config.Admission.Admit(r.http.Context(), r.now, credentials, need, &r.admitted); err != nil {
+		return err
+	}
+	person, err := r.dashboard.config.Sessions.Find(r.http.Context(), r.token)
+	if err != nil {
+		return err
+	}
+	r.person = person
+	return nil
+}

@@ -1,0 +1,47 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"net/http"
+	"slices"
+)
+
+// access says who is shown a screen.
+type access uint8
+
+const (
+	inOrganization access = iota // the zero value: who is signed in, and has chosen an organization
+	signedIn                     // who is signed in
+	anyone
+)
+
+// screen is one page or one action of the dashboard.
+type screen struct {
+	Method string
+	Path   string // below Base, as http.ServeMux has it
+	Access access
+	Show   func(*request) (view, error)
+}
+
+// screens is all there is: one table for the server and for the tests that go through all of them.
+func (d *Dashboard) screens() []screen {
+	return slices.Concat(d.personScreens(), d.overviewScreens())
+}
+
+func notFound(*request) (view, error) { return view{}, errNotFound }
+
+// view is what a screen comes to: a page, or where to go on.
+type view struct {
+	// Page is a template, which is called with Data; Title is the key of a text.
+	Page, Title string
+	Data        any
+	Status      int // 0: 200
+	// Redirect is a path below Base to go on at; "": stay. After a form that changed something, nobody stays: to load the
+	// page again must not do it again.
+	Redirect string
+}
+
+// goTo sends the browser on.
+func goTo(path string) (view, error) { return view{Redirect: path, Status: http.StatusSeeOther}, nil }

@@ -1,0 +1,271 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
+	"github.com/letmepost/letmepost-operator/internal/session"
+	"github.com/letmepost/letmepost-operator/test/kube"
+)
+
+func TestMain(m *testing.M) {
+	kube.Main(m, kube.Options{Manifests: []string{"config/crd", "config/rbac"}})
+}
+
+// system is the namespace of the processes.
+const system = "letmepost-system"
+
+// world is a dashboard over a real apiserver, with a real controller: made once, for all tests of the package.
+type world struct {
+	cluster *kube.Cluster
+	admin   client.Client
+	index   *authn.Index
+	server  *httptest.Server // over TLS, as browsers want it for the cookie
+}
+
+// newWorld makes a dashboard, and runs a controller and what follows the cluster for as long as the test.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{cluster: kube.Shared(t), index: authn.NewIndex()}
+	scheme := runtime.NewScheme()
+	check(t, clientgoscheme.AddToScheme(scheme))
+	check(t, v1alpha1.AddToScheme(scheme))
+	var err error
+	w.admin, err = client.New(w.cluster.AdminConfig(), client.Options{Scheme: scheme})
+	check(t, err)
+	w.runController(t)
+
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	config := w.processConfig(t, "letmepost-api-live")
+	feed := authn.NewFeed(w.index, resources(t, config, scheme), clock.RealClock{})
+	leases, err := coordinationclient.NewForConfig(config)
+	check(t, err)
+	replica := revocation.NewReplica(revocation.ReplicaOptions{
+		Leases: leases.Leases(system), Store: feed, Name: "letmepost-api-live-" + strings.ToLower(rand.Text()[:8]),
+		Holder: t.Name(), Environment: v1alpha1.EnvironmentLive, Duration: time.Minute,
+		Cut: func() { w.index.CutAll(authn.ErrUnavailable) }, Clock: clock.RealClock{}, Logger: logger,
+	})
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { feed.Run(ctx) })
+	running.Go(func() { replica.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+
+	limits, err := limit.NewCallers(limit.Options{})
+	check(t, err)
+	apiserver, err := session.NewApiserver(w.cluster.AdminConfig()) // of which it takes the address alone
+	check(t, err)
+	sessions, err := session.New(session.Options{
+		Apiserver: apiserver, Environment: key.Live, NewToken: rand.Text, Clock: clock.RealClock{},
+	})
+	check(t, err)
+	format := authntest.Format(t)
+	admitted, err := admission.New(admission.Options{
+		Authenticator: authn.NewAuthenticator(authn.Options{
+			Index: w.index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
+			Serving: replica.Serving, CommitTimeout: time.Minute,
+		}),
+		Sessions: people{sessions}, Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: 1000, Window: time.Second}),
+	})
+	check(t, err)
+	d, err := dashboard.New(dashboard.Config{
+		Sessions: sessions, Admission: admitted, Organizations: w.organizations,
+		Environment: key.Live, KeyFormat: format,
+		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
+		NewRequestID:  uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Audit: logger,
+	})
+	check(t, err)
+	w.server = httptest.NewTLSServer(d)
+	t.Cleanup(w.server.Close)
+	eventually(t, "the replica serves", func() bool { return replica.Serving(time.Now()) })
+	return w
+}
+
+// people are sessions as admission asks for them.
+type people struct{ *session.Manager }
+
+func (p people) Find(ctx context.Context, token string) (authn.Session, error) {
+	person, err := p.Manager.Find(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return person, nil
+}
+
+// organizations are the namespaces of the cluster: a test's own has no key at first, and so is not in the index.
+func (w *world) organizations() (all []caller.Organization) {
+	var list corev1.NamespaceList
+	if err := w.admin.List(context.Background(), &list); err != nil {
+		return nil
+	}
+	for _, n := range list.Items {
+		all = append(all, caller.Organization{ID: string(n.UID), Name: n.Name})
+	}
+	return all
+}
+
+func (w *world) runController(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	check(t, w.cluster.ServiceAccountKubeconfig(t.Context(), system, "letmepost-controller", kubeconfig))
+	p, err := kube.Run(kube.Command{
+		Name: "controller", Path: kube.Path("bin/controller"), Env: kube.MinimalEnv(), Log: filepath.Join(dir, "controller.log"),
+		Args: []string{"--kubeconfig", kubeconfig, "--leader-elect=false", "--metrics-bind-address", "0", "--health-probe-bind-address", "0"},
+	})
+	check(t, err)
+	t.Cleanup(func() { p.Kill(); <-p.Done() })
+}
+
+func (w *world) processConfig(t *testing.T, account string) *rest.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	check(t, w.cluster.ServiceAccountKubeconfig(t.Context(), system, account, path))
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	check(t, err)
+	return config
+}
+
+func resources(t *testing.T, config *rest.Config, scheme *runtime.Scheme) rest.Interface {
+	t.Helper()
+	config = rest.CopyConfig(config)
+	config.APIPath, config.GroupVersion = "/apis", &v1alpha1.GroupVersion
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	c, err := rest.RESTClientFor(config)
+	check(t, err)
+	return c
+}
+
+// credential makes a ServiceAccount in a namespace with these ClusterRoles there, and returns a token for it.
+func (w *world) credential(t *testing.T, namespace, name string, roles ...string) string {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	check(t, w.admin.Create(t.Context(), account))
+	for _, role := range roles {
+		check(t, w.admin.Create(t.Context(), &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-" + role},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
+		}))
+	}
+	request := &authenticationv1.TokenRequest{}
+	check(t, w.admin.SubResource("token").Create(t.Context(), account, request))
+	return request.Status.Token
+}
+
+// visitor is somebody with a browser of their own.
+type visitor struct {
+	t      *testing.T
+	base   string
+	client *http.Client
+}
+
+// page is what a browser is shown in the end.
+type page struct {
+	status int
+	path   string // where it ended up, with its query
+	body   string
+	header http.Header
+}
+
+func (w *world) visitor(t *testing.T) *visitor {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	check(t, err)
+	transport := w.server.Client().Transport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: transport.TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &visitor{t, w.server.URL + dashboard.Base, &http.Client{Jar: jar, Transport: transport}}
+}
+
+// signedIn is somebody who has signed in with a token, and chosen an organization.
+func (w *world) signedIn(t *testing.T, token, organization string) *visitor {
+	t.Helper()
+	v := w.visitor(t)
+	if p := v.post("/sign-in", url.Values{"token": {token}}); p.status != http.StatusOK {
+		t.Fatalf("sign in: %d at %s\n%s", p.status, p.path, p.body)
+	}
+	if p := v.post("/organizations", url.Values{"name": {organization}}); p.status != http.StatusOK {
+		t.Fatalf("choose an organization: %d at %s\n%s", p.status, p.path, p.body)
+	}
+	return v
+}
+
+func (v *visitor) get(path string) page { return v.do(http.MethodGet, path, "") }
+
+func (v *visitor) post(path string, form url.Values) page {
+	return v.do(http.MethodPost, path, form.Encode())
+}
+
+func (v *visitor) do(method, path, body string) page {
+	v.t.Helper()
+	r, err := http.NewRequestWithContext(v.t.Context(), method, v.base+path, strings.NewReader(body))
+	check(v.t, err)
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	resp, err := v.client.Do(r)
+	check(v.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	check(v.t, err)
+	return page{resp.StatusCode, resp.Request.URL.RequestURI(), string(text), resp.Header}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for what comes by a watch.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not in a minute: " + what)
+		}
+	}
+}

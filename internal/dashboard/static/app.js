@@ -1,0 +1,18 @@
+// All that needs a script is a comfort: each page works without it.
+"use strict";
+
+// Copy what stands in the element that data-copy names.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const from = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(from.textContent);
+    button.textContent = button.dataset.copied;
+  } catch {
+    const range = document.createRange();
+    range.selectNodeContents(from);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+  }
+});
