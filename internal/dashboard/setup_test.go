@@ -57,10 +57,11 @@ const system = "letmepost-system"
 
 // world is a dashboard over a real apiserver, with a real controller: made once, for all tests of the package.
 type world struct {
-	cluster *kube.Cluster
-	admin   client.Client
-	index   *authn.Index
-	server  *httptest.Server // over TLS, as browsers want it for the cookie
+	cluster   *kube.Cluster
+	admin     client.Client
+	index     *authn.Index
+	dashboard *dashboard.Dashboard
+	server    *httptest.Server // over TLS, as browsers want it for the cookie
 }
 
 // newWorld makes a dashboard, and runs a controller and what follows the cluster for as long as the test.
@@ -115,7 +116,7 @@ func newWorld(t *testing.T) *world {
 		NewRequestID:  uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Audit: logger,
 	})
 	check(t, err)
-	w.server = httptest.NewTLSServer(d)
+	w.dashboard, w.server = d, httptest.NewTLSServer(d)
 	t.Cleanup(w.server.Close)
 	eventually(t, "the replica serves", func() bool { return replica.Serving(time.Now()) })
 	return w

@@ -23,7 +23,7 @@ type Browser struct {
 var names = []string{"chromium", "chromium-browser", "google-chrome"}
 
 // Start starts a browser with a profile of its own, which knows nothing and is thrown away.
-func Start(ctx context.Context) (*Browser, error) {
+func Start(ctx context.Context, more ...chromedp.ExecAllocatorOption) (*Browser, error) {
 	path, err := find()
 	if err != nil {
 		return nil, err
@@ -32,6 +32,7 @@ func Start(ctx context.Context) (*Browser, error) {
 		chromedp.NoSandbox, // it may run as root, and in a container; it is shown nothing but tests' own pages
 		chromedp.DisableGPU,
 	)
+	options = append(options, more...)
 	process, stopProcess := chromedp.NewExecAllocator(ctx, options...)
 	first, stopFirst := chromedp.NewContext(process)
 	b := &Browser{context: first, stop: []context.CancelFunc{stopFirst, stopProcess}}

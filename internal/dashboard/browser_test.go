@@ -1,0 +1,210 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
+	"github.com/letmepost/letmepost-operator/test/browser"
+	"github.com/letmepost/letmepost-operator/test/kube"
+)
+
+// Budgets of a page: somebody may be on a train.
+const (
+	maxPageBytes    = 60 << 10 // with all that it loads, compressed
+	maxPageRequests = 5
+)
+
+// examples are the pages that have a name in their path, and what is shown of them here.
+var examples = map[string]string{}
+
+// TestEveryPageInABrowser goes through all screens that are pages, as a reader, in Chromium: nothing that axe-core
+// finds, no error in the console, nothing wider than a telephone, within the budgets. What they look like is kept in
+// bin/screens, in light and dark, wide and narrow.
+func TestEveryPageInABrowser(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	w.furnish(t, acme)
+	token := w.credential(t, acme, "ada", "letmepost-apikey-minter", "letmepost-apikey-revoker", "letmepost-profile-editor", "view")
+	axe, err := os.ReadFile(kube.Path("bin/axe/node_modules/axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal("axe-core is missing: run hack/axe/build.sh first (make test does)")
+	}
+	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
+	check(t, err)
+	t.Cleanup(chromium.Stop)
+	ada := &reader{axe: string(axe), visitor: w.signedIn(t, token, acme)}
+	var done context.CancelFunc
+	ada.tab, done = chromium.Person()
+	t.Cleanup(done)
+	ada.signIn(token, acme)
+	for _, s := range dashboard.Screens(w.dashboard) {
+		if s.Method != http.MethodGet {
+			continue
+		}
+		path := s.Path
+		if strings.Contains(strings.ReplaceAll(path, "{$}", ""), "{") {
+			if path = examples[s.Path]; path == "" {
+				t.Errorf("%s: examples has no page of it to look at", s.Path)
+				continue
+			}
+		}
+		t.Run(path, func(t *testing.T) { ada.look(t, strings.ReplaceAll(path, "{$}", "")) })
+	}
+}
+
+// furnish fills an organization with what there is to see.
+func (w *world) furnish(t *testing.T, namespace string) {
+	t.Helper()
+}
+
+// reader is somebody who looks at pages in a browser.
+type reader struct {
+	*visitor // who is signed in as well, and asks for the same without a browser
+	axe      string
+	tab      context.Context
+}
+
+func (r *reader) signIn(token, organization string) {
+	r.t.Helper()
+	check(r.t, chromedp.Do(r.tab,
+		chromedp.Navigate(r.base+"/sign-in"),
+		chromedp.SetValue(chromedp.CSS("#token"), token),
+		chromedp.Submit(chromedp.CSS("#token")),
+		chromedp.WaitVisible(chromedp.CSS("#name")),
+		chromedp.SetValue(chromedp.CSS("#name"), organization),
+		chromedp.Submit(chromedp.CSS("#name")),
+		chromedp.WaitVisible(chromedp.CSS("nav.rooms")),
+	))
+}
+
+// look goes to a page and finds fault with it.
+func (r *reader) look(t *testing.T, path string) {
+	listening, stop := context.WithCancel(r.tab)
+	defer stop()
+	var complaints complaints
+	check(t, chromedp.Listen(listening, complaints.note))
+	check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(r.base+path)))
+	for _, scheme := range []string{"light", "dark"} {
+		_, err := chromedp.Call(r.tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		check(t, err)
+		for _, width := range []int64{1280, 360} {
+			check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(width, 900)))
+			for _, fault := range r.faults(t) {
+				t.Errorf("%s, %d px: %s", scheme, width, fault)
+			}
+			r.keep(t, fmt.Sprintf("%s-%s-%d.png", nameOf(path), scheme, width))
+		}
+	}
+	r.weigh(t)
+	for _, said := range complaints.all() {
+		t.Errorf("the browser complains: %s", said)
+	}
+}
+
+// faults are those that axe-core finds, and what is wider than the window.
+func (r *reader) faults(t *testing.T) (found []string) {
+	t.Helper()
+	check(t, chromedp.Do(r.tab, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Run(ctx, chromedp.Evaluate[any](r.axe+";null", chromedp.EvalIgnoreExceptions))
+		if errors.Is(err, chromedp.ErrJSNull) {
+			err = nil
+		}
+		return err
+	})))
+	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](`axe.run().then(r => JSON.stringify(r.violations.map(
+v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200)).join(" | "))))`, chromedp.EvalAwaitPromise))
+	check(t, err)
+	check(t, json.Unmarshal([]byte(text), &found))
+	wide, err := chromedp.Run(r.tab, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`))
+	check(t, err)
+	if wide > 0 {
+		found = append(found, fmt.Sprintf("the page is %d px wider than the window", wide))
+	}
+	return found
+}
+
+// weigh compares a page, with all that it loads, with its budgets.
+func (r *reader) weigh(t *testing.T) {
+	t.Helper()
+	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](
+		`JSON.stringify([location.href, ...performance.getEntriesByType("resource").map(e => e.name)])`))
+	check(t, err)
+	var loaded []string
+	check(t, json.Unmarshal([]byte(text), &loaded))
+	total := 0
+	for _, address := range loaded {
+		var compressed bytes.Buffer
+		z := gzip.NewWriter(&compressed)
+		_, err := io.WriteString(z, r.get(strings.TrimPrefix(address, r.base)).body)
+		check(t, err)
+		check(t, z.Close())
+		total += compressed.Len()
+	}
+	if len(loaded) > maxPageRequests || total > maxPageBytes {
+		t.Errorf("%d requests, %d bytes compressed: the budget is %d and %d. %q",
+			len(loaded), total, maxPageRequests, maxPageBytes, loaded)
+	}
+}
+
+// keep keeps a picture of the page as it is now.
+func (r *reader) keep(t *testing.T, name string) {
+	t.Helper()
+	picture, err := chromedp.Run(r.tab, chromedp.FullScreenshot(100))
+	check(t, err)
+	dir := kube.Path("bin/screens")
+	check(t, os.MkdirAll(dir, 0o755))
+	check(t, os.WriteFile(filepath.Join(dir, name), picture, 0o644))
+}
+
+func nameOf(path string) string {
+	if name := strings.ReplaceAll(strings.Trim(path, "/"), "/", "-"); name != "" {
+		return name
+	}
+	return "overview"
+}
+
+// complaints are what a browser has to say of a page.
+type complaints struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (c *complaints) note(event any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch e := event.(type) {
+	case *log.EventEntryAdded:
+		c.said = append(c.said, string(e.Entry.Level)+": "+e.Entry.Text)
+	case *runtime.EventExceptionThrown:
+		c.said = append(c.said, e.ExceptionDetails.Text)
+	}
+}
+
+func (c *complaints) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.said)
+}

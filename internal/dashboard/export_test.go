@@ -1,0 +1,18 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+// Screen is a screen, for tests that go through all of them.
+type Screen struct {
+	Method, Path string
+	Anyone       bool // also who is not signed in
+}
+
+// Screens are all screens of a dashboard.
+func Screens(d *Dashboard) (all []Screen) {
+	for _, s := range d.screens() {
+		all = append(all, Screen{s.Method, s.Path, s.Access == anyone})
+	}
+	return all
+}
