@@ -49,6 +49,7 @@ const (
 type Need struct {
 	Access Access
 	Scope  v1alpha1.Scope // "": every caller has it
+	Also   []v1alpha1.Scope
 }
 
 // Credentials are what a request shows of whom it comes from.
@@ -144,6 +145,12 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	if n.Scope != "" && !r.who.Scopes.Has(n.Scope) {
 		_ = r.flight.End() // nothing runs of it; End of r says again whether it was cut
 		return a.scopes[n.Scope]
+	}
+	for _, scope := range n.Also {
+		if !r.who.Scopes.Has(scope) {
+			_ = r.flight.End()
+			return a.scopes[scope]
+		}
 	}
 	r.Allowance = a.o.Limits.Take(ctx, &r.who, now)
 	if !r.Allowance.Allowed {

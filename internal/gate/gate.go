@@ -1,0 +1,153 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gate answers what proxies ask before they let a request through to somebody's own service: may whoever holds
+// this key pass, and who is it?
+//
+// The answer depends on the key, and on what the route demands, and on nothing else that came with the request: proxies
+// forward addresses and paths that clients have made up. What the route demands stands in the question, which is the
+// proxy's configuration. Package admission decides, as it does for the API: fence, key, environment, scope and rate.
+package gate
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// Demand is what a route asks of a key.
+type Demand struct {
+	Environment  key.Environment
+	Scopes       []v1alpha1.Scope // all of them; none: any key will do
+	Organization string           // a namespace; "": any
+	// Profile is the name of the Profile that the key must be pinned to; "": any, or none.
+	Profile string
+	// Plain asks for refusals of 401 and 403 alone, for proxies that carry no others.
+	Plain bool
+}
+
+// Errors of a question that makes no sense. They are mistakes in a proxy's configuration, so nobody passes.
+var (
+	errParameter    = errors.New("the question has a parameter that there is not, or one several times")
+	errQuestion     = errors.New("the question's query is malformed")
+	errScope        = errors.New("the question asks for a scope that there is not")
+	errEnvironment  = errors.New("the question's environment is neither live nor test, or not served here")
+	errRefuse       = errors.New("the question's refuse is not 403")
+	errOrganization = errors.New("the question's organization or profile is empty")
+)
+
+// maxScopes bounds a question.
+const maxScopes = 8
+
+// ParseDemand reads what a route asks for out of a query: environment (live without it), scope (may be repeated, or
+// hold several with spaces or commas between them), organization, profile and refuse=403.
+func ParseDemand(query string) (Demand, error) {
+	d := Demand{Environment: key.Live}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return d, errQuestion
+	}
+	for name, list := range values {
+		if name != "scope" && len(list) > 1 {
+			return d, errParameter
+		}
+		if err := d.take(name, list); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// take takes in one parameter.
+func (d *Demand) take(name string, values []string) error {
+	switch value := values[0]; name {
+	case "environment":
+		if d.Environment = key.Environment(value); d.Environment != key.Live && d.Environment != key.Test {
+			return errEnvironment
+		}
+	case "scope":
+		return d.takeScopes(values)
+	case "organization", "profile":
+		if value == "" {
+			return errOrganization
+		}
+		if name == "profile" {
+			d.Profile = value
+		} else {
+			d.Organization = value
+		}
+	case "refuse":
+		if d.Plain = value == "403"; !d.Plain {
+			return errRefuse
+		}
+	default:
+		return errParameter
+	}
+	return nil
+}
+
+// takeScopes refuses what is no scope: a key could never have it, and whoever misspells one must not open a route.
+func (d *Demand) takeScopes(values []string) error {
+	for _, value := range values {
+		for _, name := range strings.FieldsFunc(value, func(c rune) bool { return c == ' ' || c == ',' }) {
+			scope := v1alpha1.Scope(name)
+			if !slices.Contains(v1alpha1.Scopes[:], scope) || len(d.Scopes) == maxScopes {
+				return errScope
+			}
+			d.Scopes = append(d.Scopes, scope)
+		}
+	}
+	if len(d.Scopes) == 0 {
+		return errScope
+	}
+	return nil
+}
+
+// Admitter lets keys of one environment in; *admission.Admission is one.
+type Admitter interface {
+	Admit(ctx context.Context, now time.Time, c admission.Credentials, n admission.Need, r *admission.Admitted) error
+	Of(err error) *admission.Refusal
+}
+
+// Refused is why a request must not pass.
+type Refused struct {
+	// Refusal by admission; nil: see Foreign.
+	*admission.Refusal
+	// Foreign tells that the key is good, and of another organization or profile than the route is for.
+	Foreign bool
+}
+
+// ask lets a key in, and out again at once: what the request does at the service, this process does not see. The Caller
+// is the zero one if nobody was recognised.
+func (d *Demand) ask(
+	ctx context.Context, by Admitter, now time.Time, c admission.Credentials,
+) (caller.Caller, *Refused) {
+	var admitted admission.Admitted
+	need := admission.Need{Access: admission.KeyOnly}
+	if len(d.Scopes) > 0 {
+		need.Scope, need.Also = d.Scopes[0], d.Scopes[1:]
+	}
+	err := by.Admit(ctx, now, c, need, &admitted)
+	if cut := admitted.End(); err == nil {
+		err = cut
+	}
+	who := *admitted.Caller()
+	switch refusal := by.Of(err); {
+	case refusal != nil:
+		return who, &Refused{Refusal: refusal}
+	case err != nil: // nothing that is known: nobody passes
+		return who, &Refused{Refusal: &admission.Refusal{Code: admission.Unavailable}}
+	case d.Organization != "" && d.Organization != who.Organization.Name,
+		d.Profile != "" && (who.Profile == nil || d.Profile != who.Profile.Name):
+		return who, &Refused{Foreign: true}
+	}
+	return who, nil
+}
