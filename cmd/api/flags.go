@@ -26,7 +26,7 @@ import (
 // part that has a file of its own are in that file.
 type options struct {
 	environment    key.Environment
-	kubeconfig     string // "": see clusterConfig
+	kubeconfig     string // "": see keyring.ClusterConfig
 	listenAddress  string
 	metricsAddress string
 	keyFormat      key.Format

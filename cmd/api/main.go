@@ -22,7 +22,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,11 +33,11 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/keyring"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/process"
-	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
 
@@ -95,18 +94,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	cluster, err := connect(o.kubeconfig, getenv("KUBECONFIG"), o.namespace)
+	keys, err := newKeyring(o, getenv("KUBECONFIG"), logger, audit)
 	if err != nil {
 		return err
 	}
-	// What this process knows of keys, whom it knows it from, and whether it may rely on that.
-	index := newIndex(o.environment, o.quotas.keys, audit)
-	feed := authn.NewFeed(index, cluster.resources, clock.RealClock{}, o.namespaces...)
-	replica := newReplica(o, cluster, feed, index, logger)
-	// The fence goes by both readings of time.Now, the wall clock's and the monotonic one, so the time must not be
-	// stripped.
-	serving := func() bool { return replica.Serving(time.Now()) }
-	registry := newRegistry(index, feed, serving)
+	registry := newRegistry(keys)
 	// Before all whose work is traced.
 	traces, err := o.startTraces(ctx, logger)
 	if err != nil {
@@ -120,8 +112,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// Deferred calls run when all parts have ended: the database is needed until the last attempt is recorded.
 	defer publishing.close()
 	// Before the feed runs: a deletion that is seen while nobody can cancel what the key has queued would wait for ever.
-	index.OnWithdraw(publishing.withdraw)
-	admitted, err := newAdmission(o, index, replica, publishing)
+	keys.OnWithdraw(publishing.withdraw)
+	admitted, err := newAdmission(o, keys, publishing)
 	if err != nil {
 		return err
 	}
@@ -129,9 +121,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	draining := new(atomic.Bool)
 	// Everything that the API needs has been made by now, and none of it runs.
 	config := o.apiConfig()
-	config.Admission, config.Directory = admitted, index
+	config.Admission, config.Directory = admitted, keys
 	// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
-	config.Ready = func() bool { return serving() && publishing.ready() }
+	config.Ready = func() bool { return keys.Serving() && publishing.ready() }
 	config.Draining = draining.Load
 	config.Store, config.Library = publishing.store, publishing.library
 	config.Publisher, config.Platforms = publishing.publisher, publishing.platforms
@@ -150,7 +142,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Admin:        adminHandler(api, registry),
 		AdminAddress: o.metricsAddress,
 		// They run until the last request is answered: until then, each has to hear of revocations and to store its end.
-		Background:   together(feed.Run, replica.Run, publishing.run, certificate.Run),
+		Background:   together(keys.Run, publishing.run, certificate.Run),
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
@@ -198,23 +190,13 @@ func listening(o options, tls bool, logger *slog.Logger) func(api, admin net.Add
 	}
 }
 
-// newAdmission says who may come in: keys that index knows, while replica may rely on it, each at its own rate. The
+// newAdmission says who may come in: keys that are known, while they may be relied on, each at its own rate. The
 // limits are asked last, so that what is refused anyway uses up nobody's rate; see package admission for the order.
-func newAdmission(
-	o options, index *authn.Index, replica *revocation.Replica, p *publishing,
-) (*admission.Admission, error) {
+func newAdmission(o options, keys *keyring.Keyring, p *publishing) (*admission.Admission, error) {
 	return admission.New(admission.Options{
-		Authenticator: authn.NewAuthenticator(authn.Options{
-			Index:       index,
-			Format:      o.keyFormat,
-			Environment: o.environment,
-			Clock:       clock.RealClock{},
-			Serving:     replica.Serving,
-			// A write that takes longer could still run when this process is counted out.
-			CommitTimeout: revocation.CommitWithin(o.leaseDuration),
-		}),
-		Limits:   p.limits,
-		Failures: limit.NewAddresses(o.failureRate),
+		Authenticator: keys.Authenticator(o.environment),
+		Limits:        p.limits,
+		Failures:      limit.NewAddresses(o.failureRate),
 	})
 }
 
@@ -230,56 +212,29 @@ func together(parts ...func(context.Context)) func(context.Context) {
 	}
 }
 
-// newReplica gives this process its place in the barrier that a revocation passes. Its Lease has a name that no process
-// has had before. With a fixed one, a process that starts would take over what the one before it has confirmed. The
-// name begins with the environment, because an admission policy holds this process' ServiceAccount to such Leases.
-func newReplica(o options, c *cluster, feed *authn.Feed, index *authn.Index, logger *slog.Logger) *revocation.Replica {
-	return revocation.NewReplica(revocation.ReplicaOptions{
-		Leases: c.leases,
-		Store:  feed,
-		Name:   fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
-		Holder: process.Hostname(),
+// newKeyring makes what this process knows of keys. The name of its Lease begins with the environment, because an
+// admission policy holds its ServiceAccount to such Leases.
+func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*keyring.Keyring, error) {
+	return keyring.New(keyring.Options{
+		Kubeconfig: o.kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.namespace, Watched: o.namespaces,
+		UserAgent: "letmepost-api",
+		Lease:     fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
+		Holder:    process.Hostname(),
 		// A deletion asks which replicas serve the key's environment: with none, its queued posts can't be canceled.
-		Environment: v1alpha1.Environment(o.environment),
-		Duration:    o.leaseDuration,
-		// When the fence shuts, so do the requests that were let in before it: they could be a revoked key's by now.
-		Cut:       func() { index.CutAll(authn.ErrUnavailable) },
-		Reconnect: c.reconnect,
-		Clock:     clock.RealClock{},
-		Logger:    logger,
+		Serves:        v1alpha1.Environment(o.environment),
+		LeaseDuration: o.leaseDuration,
+		Format:        o.keyFormat, Audited: []key.Environment{o.environment}, Most: o.quotas.keys,
+		Clock: clock.RealClock{}, Logger: logger, Audit: audit,
 	})
 }
 
-// newRegistry has the metrics of what only this package sees all of. All other metrics stand in the room of what they
-// count, and docs/observability.md has a row for each. The registry is not Prometheus's global one, into which any
+// newRegistry has the metrics of the process itself. All others stand in the room of what they count, and
+// docs/observability.md has a row for each. The registry is not Prometheus's global one, into which any
 // linked package could put its own.
-func newRegistry(index *authn.Index, feed *authn.Feed, serving func() bool) *prometheus.Registry {
+func newRegistry(keys *keyring.Keyring) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
-	}
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		gauge("lmp_index_keys", "Keys that this process knows, of all environments, served or not.",
-			func() float64 { return float64(index.Size()) }),
-		gauge("lmp_index_organizations_crowded",
-			"Organizations that have more keys than this process serves of one.",
-			func() float64 { return float64(index.Crowded()) }),
-		gauge("lmp_cache_staleness_seconds",
-			"Time since the apiserver was last heard of by the watches of keys and profiles. "+
-				"A quiet watch has a bookmark a minute.",
-			func() float64 { return time.Since(feed.Heard()).Seconds() }),
-		gauge("lmp_fenced",
-			"1 while this process accepts no request, "+
-				"because it has just started or can't be sure to know of every revocation; else 0.",
-			func() float64 {
-				if serving() {
-					return 0
-				}
-				return 1
-			}),
-	)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(keys.Collectors()...)
 	return registry
 }
 

@@ -12,8 +12,6 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/internal/authn"
-	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
@@ -56,19 +54,4 @@ func (l *lines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(line)
-}
-
-// newIndex makes an index of so many keys of each organization, which writes an audit line when it begins to refuse a
-// key because its ApiKey is being deleted. The index holds the keys of both environments; those of the other one are
-// refused anyway, and their own replicas write that line.
-func newIndex(environment key.Environment, keys int, audit *slog.Logger) *authn.Index {
-	index := authn.NewIndex()
-	index.LimitKeys(keys)
-	index.OnRevoked(func(k *authn.Key, running int) {
-		if k.Environment() == environment {
-			audit.Info("Key refused from now on", "event", "key.refused", "keyId", string(k.ID()),
-				"key", k.Organization.Name+"/"+k.Name, "environment", string(environment), "runningRequests", running)
-		}
-	})
-	return index
 }

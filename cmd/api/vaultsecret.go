@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
 
+	"github.com/letmepost/letmepost-operator/internal/keyring"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
@@ -30,7 +31,7 @@ func (c *vaultCommand) createSecret(ctx context.Context, k *vault.Keyset) error 
 	if err != nil {
 		return err
 	}
-	config, err := clusterConfig(c.kubeconfig, c.getenv("KUBECONFIG"))
+	config, err := keyring.ClusterConfig(c.kubeconfig, c.getenv("KUBECONFIG"))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package keyring
 
 import (
 	"fmt"
@@ -19,10 +19,10 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// clusterConfig finds the cluster: in the file given, else in the files of $KUBECONFIG, else around the process. Unlike
+// ClusterConfig finds the cluster: in the file given, else in the files of $KUBECONFIG, else around the process. Unlike
 // kubectl it does not fall back on ~/.kube/config: which cluster's keys are served is said, and not found. $KUBECONFIG
 // may list several files, which are merged as kubectl merges them.
-func clusterConfig(file, kubeconfigEnv string) (*rest.Config, error) {
+func ClusterConfig(file, kubeconfigEnv string) (*rest.Config, error) {
 	if file == "" && kubeconfigEnv == "" {
 		config, err := rest.InClusterConfig()
 		if err != nil {
@@ -57,18 +57,17 @@ const (
 	keepAlive   = 30 * time.Second // of TCP, as client-go has it
 )
 
-// connect finds the cluster as clusterConfig does. It dials nothing yet. So the process starts while the apiserver is
+// connect finds the cluster as ClusterConfig does. It dials nothing yet. So the process starts while the apiserver is
 // away, and is not ready until it has heard of it.
-func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
-	config, err := clusterConfig(file, kubeconfigEnv)
+func connect(o Options) (*cluster, error) {
+	config, err := ClusterConfig(o.Kubeconfig, o.KubeconfigEnv)
 	if err != nil {
 		return nil, err
 	}
 	// The one dialer of all connections, so that reconnect reaches each of them.
 	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext)
 	config.Dial = dialer.DialContext
-	// By the name, the apiserver's audit log tells this process from the controller.
-	config.UserAgent = "letmepost-api"
+	config.UserAgent = o.UserAgent
 	config.QPS = -1 // the apiserver's priority and fairness decides, not a guess made here
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -90,5 +89,5 @@ func connect(file, kubeconfigEnv, namespace string) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of letmepost.dev: %w", err)
 	}
-	return &cluster{resources: resources, leases: leases.Leases(namespace), reconnect: dialer.CloseAll}, nil
+	return &cluster{resources: resources, leases: leases.Leases(o.Namespace), reconnect: dialer.CloseAll}, nil
 }
