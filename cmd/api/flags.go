@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,8 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/keyring"
 	"github.com/letmepost/letmepost-operator/internal/process"
-	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/serve"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
@@ -26,20 +25,16 @@ import (
 // part that has a file of its own are in that file.
 type options struct {
 	environment    key.Environment
-	kubeconfig     string // "": see keyring.ClusterConfig
 	listenAddress  string
 	metricsAddress string
-	keyFormat      key.Format
 	docsBaseURL    string
 	accessLog      endpoint.AccessLog
 	logLevel       slog.Level
-	namespace      string
-	leaseDuration  time.Duration
 	drainDelay     time.Duration
 	drainTimeout   time.Duration
-	namespaces     []string // to watch; none: all
 	maxConnections int
-	tls            tlsFiles
+	keys           keyring.Flags
+	tls            serve.CertificateFlags
 	traces         tracing.Flags
 	quotas         quotas
 	platforms      platformFlags
@@ -51,7 +46,7 @@ type options struct {
 // texts are the flags that are more than a text, as they were given. They are apart from options so that what comes
 // after check can't use one that was not looked at.
 type texts struct {
-	environment, word, accessLog, logLevel, namespaces string
+	environment, accessLog, logLevel string
 }
 
 // Defaults of flags that belong to no other room.
@@ -68,12 +63,6 @@ const (
 	// defaultDrainTimeout is as long as one attempt to publish may take: a request that has just begun one gets its
 	// answer.
 	defaultDrainTimeout = 20 * time.Second
-)
-
-// Bounds of --lease-duration.
-const (
-	minLease = 3 * time.Second // a shorter one would not survive one slow answer of the apiserver
-	maxLease = time.Minute     // as long as that, deletions wait for a process that has crashed
 )
 
 // usageError is a wrong call of the program. The process ends with 2 then, and with 1 for whatever else goes wrong.
@@ -99,7 +88,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	flags := pflag.NewFlagSet("api", pflag.ContinueOnError)
 	flags.SortFlags = false // help has them in the order below: what everybody needs comes first
 	o.addFlags(flags, &t)
-	o.tls.addFlags(flags)
+	o.keys.Add(flags)
+	o.tls.Add(flags)
 	o.storage.addFlags(flags)
 	o.vault.addFlags(flags)
 	o.quotas.addFlags(flags)
@@ -128,8 +118,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.traces.Check(); err != nil {
 		return o, usageError{err.Error()}
 	}
-	if err := o.tls.check(); err != nil {
-		return o, err
+	if err := o.tls.Check(); err != nil {
+		return o, usageError{err.Error()}
 	}
 	if err := o.vault.check(); err != nil {
 		return o, err
@@ -148,15 +138,9 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 	// There is no default: a process that served live keys by mistake would publish what was meant as a test.
 	flags.StringVar(&t.environment, "environment", "",
 		"Environment to serve, live or test; keys of the other one are refused. Required.")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "",
-		"Kubeconfig file of the cluster. "+
-			"Default: the files in $KUBECONFIG; without it, the cluster that the process runs in.")
 	flags.StringVar(&o.listenAddress, "listen-address", defaultListenAddress, "Address that the API listens on.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", defaultMetricsAddress,
 		"Address that /metrics, /healthz and /readyz listen on.")
-	// A key with another prefix is refused before it is looked up.
-	flags.StringVar(&t.word, "key-prefix", key.DefaultWord,
-		"First part of every key: 1 to 16 letters and digits. It must be the controller's.")
 	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL,
 		"Base URL of the error documentation, for docUrl in error responses.")
 	// Failures are what somebody asks about. A line for each success would be most of what the process does at full load.
@@ -164,14 +148,6 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 		"Requests to log: errors (those that fail, at most 100 a second), all, or none. "+
 			"Internal errors are logged always, and refusals in the audit log.")
 	flags.StringVar(&t.logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
-	// Its own and not that of the keys: RBAC lets this process write in one namespace only.
-	flags.StringVar(&o.namespace, "namespace", "",
-		"Namespace of the release, where this process has its Lease. "+
-			"Default: the pod's own; outside a pod, "+process.DefaultNamespace+".")
-	// It is what a crash costs (a deletion waits that long) against what an absence of the apiserver may last.
-	flags.DurationVar(&o.leaseDuration, "lease-duration", revocation.DefaultLeaseDuration,
-		"How long a deletion waits for this process when it has crashed, in whole seconds from 3s to 60s. "+
-			"When it can't renew its Lease for two thirds of that, it answers 503 until it can.")
 	flags.DurationVar(&o.drainDelay, "drain-delay", defaultDrainDelay,
 		"How long to go on taking requests after SIGTERM, with /readyz at 503. "+
 			"Behind a load balancer, make it longer than that takes to notice, such as 5s.")
@@ -181,15 +157,12 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 	flags.IntVar(&o.maxConnections, "max-connections", serve.DefaultConnections,
 		"Connections, and requests, at once. Beyond it, idle connections are closed for new ones, "+
 			"then those whose header does not come to its end; then new ones get 503.")
-	// Were they others than the controller's, keys would be minted and never served, or deletions never confirmed.
-	flags.StringVar(&t.namespaces, "watch-namespaces", "",
-		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
 }
 
 // check takes in the flags that are more than a text or a duration. The error is a usageError. Nothing is connected to:
 // a wrong call is to fail at once, wherever it is made. The first mistake is told, and no list of them: one often
 // follows from another.
-func (o *options) check(t texts) (err error) {
+func (o *options) check(t texts) error {
 	switch o.environment = key.Environment(t.environment); o.environment {
 	case key.Live, key.Test:
 	case "":
@@ -197,8 +170,8 @@ func (o *options) check(t texts) (err error) {
 	default:
 		return usageError{fmt.Sprintf("--environment: want live or test, not %q", t.environment)}
 	}
-	if o.keyFormat, err = key.NewFormat(t.word); err != nil {
-		return usageError{"--key-prefix: " + err.Error()}
+	if err := o.keys.Check(); err != nil {
+		return usageError{err.Error()}
 	}
 	// Callers follow docUrl: what is no URL would be found out by them.
 	if u, err := url.Parse(o.docsBaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
@@ -209,20 +182,11 @@ func (o *options) check(t texts) (err error) {
 	default:
 		return usageError{fmt.Sprintf("--access-log: want errors, all or none, not %q", t.accessLog)}
 	}
-	// The four levels have names of ours: slog's own parser takes "INFO+2", which the chart's schema does not know.
-	level, ok := map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
-	}[strings.ToLower(t.logLevel)]
-	if !ok {
-		return usageError{fmt.Sprintf("--log-level: want debug, info, warn or error, not %q", t.logLevel)}
+	level, err := process.ParseLevel(t.logLevel)
+	if err != nil {
+		return usageError{"--log-level: " + err.Error()}
 	}
 	o.logLevel = level
-	if o.namespace == "" {
-		o.namespace = process.Namespace()
-	}
-	if o.namespaces, err = process.ParseNamespaces(t.namespaces); err != nil {
-		return usageError{"--watch-namespaces: " + err.Error()}
-	}
 	return o.checkNumbers()
 }
 
@@ -231,11 +195,6 @@ func (o *options) checkNumbers() error {
 	// With fewer, a probe of a load balancer would push out callers.
 	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
 		return usageError{"--max-connections: want 10 to 1000000"}
-	}
-	// A Lease holds whole seconds (spec.leaseDurationSeconds): a part of one would be lost, and both ends would count
-	// differently.
-	if o.leaseDuration < minLease || o.leaseDuration > maxLease || o.leaseDuration%time.Second != 0 {
-		return usageError{"--lease-duration: want whole seconds, from 3s to 60s"}
 	}
 	if o.drainDelay < 0 || o.drainTimeout <= 0 {
 		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}

@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	logger, audit := newLoggers(stderr, o.logLevel)
+	logger, audit := process.NewLoggers(stderr, o.logLevel)
 	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
 	klogOnce.Do(func() { klog.SetSlogLogger(logger.With("component", "client-go")) })
 
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	go process.TuneCollector(ctx, getenv)
 	go memory.Watch(ctx)
 	// Files come before the cluster: what is wrong on this machine is told even while the cluster is away.
-	certificate, err := o.tls.load(logger)
+	certificate, err := o.tls.Load(logger)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (o options) apiConfig() httpapi.Config {
 	return httpapi.Config{
 		TrustedProxies: o.trustedProxies,
 		Environment:    o.environment,
-		KeyFormat:      o.keyFormat,
+		KeyFormat:      o.keys.Format,
 		DocsBaseURL:    o.docsBaseURL,
 		PublicURL:      o.publicURL,
 		ReturnTo:       o.platforms.returnTo,
@@ -186,7 +186,7 @@ func (o options) apiConfig() httpapi.Config {
 func listening(o options, tls bool, logger *slog.Logger) func(api, admin net.Addr) {
 	return func(api, admin net.Addr) {
 		logger.Info("listening", "environment", o.environment, "api", api.String(), "metrics", admin.String(),
-			"tls", tls, "watching", process.Watched(o.namespaces))
+			"tls", tls, "watching", process.Watched(o.keys.Watched))
 	}
 }
 
@@ -216,14 +216,14 @@ func together(parts ...func(context.Context)) func(context.Context) {
 // admission policy holds its ServiceAccount to such Leases.
 func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*keyring.Keyring, error) {
 	return keyring.New(keyring.Options{
-		Kubeconfig: o.kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.namespace, Watched: o.namespaces,
+		Kubeconfig: o.keys.Kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.keys.Namespace, Watched: o.keys.Watched,
 		UserAgent: "letmepost-api",
 		Lease:     fmt.Sprintf("letmepost-api-%s-%s", o.environment, strings.ToLower(rand.Text()[:10])),
 		Holder:    process.Hostname(),
 		// A deletion asks which replicas serve the key's environment: with none, its queued posts can't be canceled.
 		Serves:        v1alpha1.Environment(o.environment),
-		LeaseDuration: o.leaseDuration,
-		Format:        o.keyFormat, Audited: []key.Environment{o.environment}, Most: o.quotas.keys,
+		LeaseDuration: o.keys.LeaseDuration,
+		Format:        o.keys.Format, Audited: []key.Environment{o.environment}, Most: o.quotas.keys,
 		Clock: clock.RealClock{}, Logger: logger, Audit: audit,
 	})
 }

@@ -58,9 +58,9 @@ func (s *storage) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.redisURL, "redis-url", "",
 		"Redis or Valkey, redis://… or rediss://…, that makes the rate limits of keys exact across replicas. "+
 			"Default: $LMP_REDIS_URL; without it, each replica limits by itself.")
-	flags.StringVar(&s.given.keyRate, "default-rate-limit", defaultRate,
+	flags.StringVar(&s.given.keyRate, "default-rate-limit", rate.DefaultText,
 		"Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.")
-	flags.StringVar(&s.given.failureRate, "failed-auth-limit", defaultRate,
+	flags.StringVar(&s.given.failureRate, "failed-auth-limit", rate.DefaultText,
 		"Rate at which one client address may send requests without a valid key until it gets 429: "+
 			"REQUESTS/WINDOW, or none.")
 	// Nobody is trusted by default: X-Forwarded-For of a stranger would let them choose the address that is limited.
@@ -105,10 +105,10 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 		return usageError{fmt.Sprintf("--max-bytes-in-flight: want bytes, such as %s, at least 8Mi, not %q",
 			mebibytes(endpoint.DefaultBytesInFlight), s.given.maxBytesInFlight)}
 	}
-	if s.keyRate, err = parseRate(s.given.keyRate); err != nil {
+	if s.keyRate, err = rate.Parse(s.given.keyRate); err != nil {
 		return usageError{"--default-rate-limit: " + err.Error()}
 	}
-	if s.failureRate, err = parseRate(s.given.failureRate); err != nil {
+	if s.failureRate, err = rate.Parse(s.given.failureRate); err != nil {
 		return usageError{"--failed-auth-limit: " + err.Error()}
 	}
 	// A single address is refused as well: it is not clear whether /32 or the network around it was meant.

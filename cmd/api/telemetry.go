@@ -5,9 +5,7 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
-	"sync"
 
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
@@ -31,27 +29,4 @@ func (o *options) startTraces(ctx context.Context, logger *slog.Logger) (*tracin
 	return o.traces.Start(ctx, tracing.Options{
 		Service: "letmepost-api", Instance: process.Hostname(), Clock: clock.RealClock{}, Logger: logger,
 	})
-}
-
-// newLoggers makes the log, and the audit log, which is written at every --log-level: who was refused is not to depend
-// on how much an operator wants to read. Both write JSON to one stream, told apart by "logger":"audit". Standard error
-// and no file: the kubelet keeps what containers write, and rotates it.
-func newLoggers(stderr io.Writer, level slog.Level) (logger, audit *slog.Logger) {
-	w := &lines{w: stderr}
-	logger = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-	return logger, slog.New(slog.NewJSONHandler(w, nil)).With("logger", "audit")
-}
-
-// lines keeps the lines of two loggers apart: each locks only against itself, and they share the writer. A line that
-// another one cuts in two is no JSON, and a collector of logs drops both.
-type lines struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-// Write writes one line. slog's handlers hand each line over in one call.
-func (l *lines) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(line)
 }

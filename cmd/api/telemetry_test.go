@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/letmepost/letmepost-operator/internal/process"
 )
 
 func TestWrongTelemetryFlags(t *testing.T) {
@@ -25,7 +27,7 @@ func TestWrongTelemetryFlags(t *testing.T) {
 // The audit log is written at every level.
 func TestAuditHasNoLevel(t *testing.T) {
 	var stderr bytes.Buffer
-	logger, audit := newLoggers(&stderr, slog.LevelError)
+	logger, audit := process.NewLoggers(&stderr, slog.LevelError)
 	logger.Warn("left out")
 	audit.Info("kept")
 	if got := stderr.String(); strings.Contains(got, "left out") || !strings.Contains(got, `"logger":"audit"`) {

@@ -241,3 +241,6 @@ func write(w http.ResponseWriter, p reply) {
 
 // seconds rounds up: who waits as long as it says has waited long enough.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// Busy is the body of the answer to whoever there is no room for.
+var Busy = []byte(`{"error":{"code":"unavailable","message":"This server has as many requests as it has room for."}}` + "\n")

@@ -1,20 +1,18 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package rate
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
-// defaultRate limits floods, and not those who ask often: a thousand requests a second, for a minute. It is the default
+// DefaultText limits floods, and not those who ask often: a thousand requests a second, for a minute. It is the default
 // for keys and for addresses without a valid key, which have no reason to ask more often than those with one.
-const defaultRate = "60000/1m"
+const DefaultText = "60000/1m"
 
 // Bounds of rates. They are those of spec.rateLimit (api/v1alpha1): what can be said of one key can be said of all.
 const (
@@ -23,18 +21,18 @@ const (
 	maxWindow   = 24 * time.Hour
 )
 
-// parseRate reads "REQUESTS/WINDOW", or "none", which is the zero Rate. The error is for people, and does not name the
+// Parse reads "REQUESTS/WINDOW", or "none", which is the zero Rate. The error is for people, and does not name the
 // flag. A window is a Go duration, such as 1m or 90s.
-func parseRate(text string) (rate.Rate, error) {
+func Parse(text string) (Rate, error) {
 	if text == "none" {
-		return rate.Rate{}, nil
+		return Rate{}, nil
 	}
 	requests, window, _ := strings.Cut(text, "/")
 	n, err := strconv.ParseInt(requests, 10, 64)
 	d, windowErr := time.ParseDuration(window)
 	if err != nil || windowErr != nil || n < 1 || n > maxRequests || d < minWindow || d > maxWindow {
-		return rate.Rate{}, fmt.Errorf("want REQUESTS/WINDOW, such as 60000/1m, "+
+		return Rate{}, fmt.Errorf("want REQUESTS/WINDOW, such as 60000/1m, "+
 			"with 1 to 1000000 requests and a window of 1s to 24h, or none; not %q", text)
 	}
-	return rate.Rate{Requests: n, Window: d}, nil
+	return Rate{Requests: n, Window: d}, nil
 }

@@ -1,0 +1,129 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/process"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+	"github.com/letmepost/letmepost-operator/internal/serve"
+)
+
+// options are the flags, checked.
+type options struct {
+	environments   []key.Environment
+	listenAddress  string
+	metricsAddress string
+	logLevel       slog.Level
+	drainDelay     time.Duration
+	drainTimeout   time.Duration
+	maxConnections int
+	mostKeys       int
+	keyRate        rate.Rate
+	redisURL       string
+	keys           keyring.Flags
+	tls            serve.CertificateFlags
+}
+
+// usageError is a wrong call of the program.
+type usageError struct{ message string }
+
+func (e usageError) Error() string { return e.message + " (see --help)" }
+
+const usage = "Tells proxies who may pass, by the keys of ApiKey resources: Envoy, nginx, Caddy, Traefik, HAProxy.\n" +
+	"See docs/guard.md for what to configure there.\n\n" +
+	"Usage: gate [flags]\n\n"
+
+// helpColumns is the width to which --help wraps the usages of flags, whatever the terminal.
+const helpColumns = 120
+
+// parse reads the flags. Asked for help or the version it writes that to stdout and returns pflag.ErrHelp; all other
+// errors are usageErrors.
+func parse(args []string, getenv func(string) string, stdout io.Writer) (o options, err error) {
+	var environment, logLevel, keyRate, most string
+	flags := pflag.NewFlagSet("gate", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.StringVar(&environment, "environment", "live", "Environments whose keys may pass: live, test or both.")
+	flags.StringVar(&o.listenAddress, "listen-address", ":8080", "Address that proxies ask at.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090",
+		"Address that /metrics, /healthz and /readyz listen on.")
+	flags.StringVar(&logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
+	o.keys.Add(flags)
+	o.tls.Add(flags)
+	flags.StringVar(&keyRate, "default-rate-limit", rate.DefaultText,
+		"Rate of keys that have none of their own and whose Profile has none: REQUESTS/WINDOW, or none.")
+	flags.StringVar(&o.redisURL, "redis-url", "",
+		"Redis or Valkey, which makes rate limits exact across replicas. Default: $LMP_REDIS_URL; without it, each replica "+
+			"limits by itself.")
+	flags.StringVar(&most, "max-organization-keys", "10000",
+		"Keys of one organization that are served, or none; the controller must have the same.")
+	flags.DurationVar(&o.drainDelay, "drain-delay", 0,
+		"How long to go on answering after SIGTERM, with /readyz at 503.")
+	flags.DurationVar(&o.drainTimeout, "drain-timeout", 5*time.Second,
+		"How long running requests may then take before they are cut off.")
+	flags.IntVar(&o.maxConnections, "max-connections", serve.DefaultConnections, "Connections, and requests, at once.")
+	showVersion := flags.Bool("version", false, "Print the version and end.")
+	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
+	if err := flags.Parse(args); err != nil {
+		if err == pflag.ErrHelp { //nolint:errorlint // pflag returns it bare.
+			return o, err
+		}
+		return o, usageError{err.Error()}
+	}
+	if *showVersion {
+		fmt.Fprint(stdout, process.VersionLine("gate"))
+		return o, pflag.ErrHelp
+	}
+	if flags.NArg() > 0 {
+		return o, usageError{fmt.Sprintf("unexpected argument %q", flags.Arg(0))}
+	}
+	switch environment {
+	case string(key.Live), string(key.Test):
+		o.environments = []key.Environment{key.Environment(environment)}
+	case "both":
+		o.environments = []key.Environment{key.Live, key.Test}
+	default:
+		return o, usageError{fmt.Sprintf("--environment: want live, test or both, not %q", environment)}
+	}
+	if o.redisURL == "" {
+		o.redisURL = getenv("LMP_REDIS_URL")
+	}
+	return o, o.check(logLevel, keyRate, most)
+}
+
+// check takes in the flags that are more than a text. The error is a usageError.
+func (o *options) check(logLevel, keyRate, most string) (err error) {
+	if o.logLevel, err = process.ParseLevel(logLevel); err != nil {
+		return usageError{"--log-level: " + err.Error()}
+	}
+	if err := o.keys.Check(); err != nil {
+		return usageError{err.Error()}
+	}
+	if err := o.tls.Check(); err != nil {
+		return usageError{err.Error()}
+	}
+	if o.keyRate, err = rate.Parse(keyRate); err != nil {
+		return usageError{"--default-rate-limit: " + err.Error()}
+	}
+	n, err := process.ParseQuota(most)
+	if err != nil {
+		return usageError{"--max-organization-keys: " + err.Error()}
+	}
+	o.mostKeys = int(n)
+	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
+		return usageError{"--max-connections: want 10 to 1000000"}
+	}
+	if o.drainDelay < 0 || o.drainTimeout <= 0 {
+		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}
+	}
+	return nil
+}

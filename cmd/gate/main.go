@@ -1,0 +1,191 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command gate tells proxies who may pass: it lets the keys of ApiKey resources guard any service, and publishes
+// nothing.
+//
+// It reads ApiKeys and Profiles from the apiserver, and writes nothing but a Lease of its own. Deletions of keys wait
+// for it as they do for the API: when one returns, no gate lets the key pass.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/gate"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/process"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+	"github.com/letmepost/letmepost-operator/internal/serve"
+)
+
+func main() {
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal drains. The second one has its default effect, for whoever does not want to wait.
+	context.AfterFunc(ctx, restore)
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// exitCode reports err in one line. 0: no error; 1: the process failed; 2: it was called wrongly.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "gate:", err)
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
+}
+
+// run is the process: it wires the parts together and returns when ctx has ended and all is drained.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	o, err := parse(args, getenv, stdout)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	logger, audit := process.NewLoggers(stderr, o.logLevel)
+	// client-go says through klog what is wrong with a watch. Without this it would write lines that are no JSON.
+	klog.SetSlogLogger(logger.With("component", "client-go"))
+	// Before anything large is held: the list of all keys is when the heap grows most.
+	memory := process.LimitMemory(getenv)
+	go process.TuneCollector(ctx, getenv)
+	go memory.Watch(ctx)
+	certificate, err := o.tls.Load(logger)
+	if err != nil {
+		return err
+	}
+	keys, err := newKeyring(o, getenv("KUBECONFIG"), logger, audit)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(keys.Collectors()...)
+	admissions, err := newAdmissions(o, keys, registry, logger)
+	if err != nil {
+		return err
+	}
+	forward, err := gate.NewForward(gate.Options{Admissions: admissions, Clock: clock.RealClock{}})
+	if err != nil {
+		return err
+	}
+	draining := new(atomic.Bool)
+	ready := func() bool { return keys.Serving() && !draining.Load() }
+	return serve.Run(ctx, serve.Options{
+		API: handler(forward, ready), APIAddress: o.listenAddress, Certificate: certificate,
+		Admin: adminHandler(ready, registry), AdminAddress: o.metricsAddress,
+		Background: together(keys.Run, certificate.Run),
+		Draining:   draining, DrainDelay: o.drainDelay, DrainTimeout: o.drainTimeout,
+		Limits: serve.Limits{
+			Connections: o.maxConnections, Clock: clock.RealClock{}, Overloaded: memory.Short,
+			Busy: gate.Busy, Registerer: registry,
+		},
+		Logger: logger,
+		Listening: func(address, admin net.Addr) {
+			logger.Info("listening", "environments", o.environments, "gate", address.String(), "metrics", admin.String(),
+				"tls", certificate != nil, "watching", process.Watched(o.keys.Watched))
+		},
+	})
+}
+
+// newKeyring makes what this process knows of keys. An admission policy holds its ServiceAccount to Leases of this
+// name.
+func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*keyring.Keyring, error) {
+	return keyring.New(keyring.Options{
+		Kubeconfig: o.keys.Kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.keys.Namespace, Watched: o.keys.Watched,
+		UserAgent: "letmepost-gate",
+		Lease:     "letmepost-gate-" + strings.ToLower(rand.Text()[:10]),
+		Holder:    process.Hostname(),
+		// No environment: there are no posts here that a deletion could have canceled.
+		Serves:        "gate",
+		LeaseDuration: o.keys.LeaseDuration,
+		Format:        o.keys.Format, Audited: o.environments, Most: o.mostKeys,
+		Clock: clock.RealClock{}, Logger: logger, Audit: audit,
+	})
+}
+
+// newAdmissions says who may come in, for each environment. Rates are counted for both together, as keys are of one.
+func newAdmissions(
+	o options, keys *keyring.Keyring, registry prometheus.Registerer, logger *slog.Logger,
+) (map[key.Environment]*admission.Admission, error) {
+	limits, err := limit.NewCallers(limit.Options{
+		Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := map[key.Environment]*admission.Admission{}
+	for _, environment := range o.environments {
+		all[environment], err = admission.New(admission.Options{
+			Authenticator: keys.Authenticator(environment), Limits: limits,
+			// All questions come from proxies, so there is no address to count failed attempts against.
+			Failures: limit.NewAddresses(rate.Rate{}),
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// handler answers questions, and probes of load balancers.
+func handler(forward http.Handler, ready func() bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/check", forward)
+	addProbes(mux, ready)
+	return mux
+}
+
+// adminHandler serves metrics and, once more, the probes: a kubelet need not speak TLS for them.
+func adminHandler(ready func() bool, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	addProbes(mux, ready)
+	return mux
+}
+
+func addProbes(mux *http.ServeMux, ready func() bool) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// together runs parts side by side, and returns when all have.
+func together(parts ...func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		var running sync.WaitGroup
+		for _, part := range parts {
+			running.Go(func() { part(ctx) })
+		}
+		running.Wait()
+	}
+}
