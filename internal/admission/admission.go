@@ -48,8 +48,8 @@ const (
 // Need is what an operation asks of its caller.
 type Need struct {
 	Access Access
-	Scope  v1alpha1.Scope // "": every caller has it
-	Also   []v1alpha1.Scope
+	Scope  v1alpha1.Scope   // "": every caller has it
+	Also   []v1alpha1.Scope // further ones, for operations of others' that need several
 }
 
 // Credentials are what a request shows of whom it comes from.

@@ -54,13 +54,7 @@ type Options struct {
 // ForwardAuth, HAProxy, and the HTTP filter of the Gateway API. It takes any method, and reads no body.
 type Forward struct {
 	o       Options
-	demands *lru.Cache[string, asked]
-}
-
-// asked is a question that was read before.
-type asked struct {
-	demand Demand
-	err    error
+	demands *lru.Cache[string, question]
 }
 
 // maxDemands is how many questions are remembered. There is one for each route of a proxy; whoever asks others makes
@@ -75,48 +69,45 @@ func NewForward(o Options) (*Forward, error) {
 	if len(o.Admissions) == 0 || o.Clock == nil {
 		return nil, errors.New("gate: Admissions and Clock are required")
 	}
-	demands, err := lru.New[string, asked](maxDemands)
+	demands, err := lru.New[string, question](maxDemands)
 	if err != nil {
 		return nil, err
 	}
 	return &Forward{o: o, demands: demands}, nil
 }
 
-// demandOf reads a question, or remembers it.
-func (f *Forward) demandOf(query string) (Demand, error) {
+// questionOf reads a query, or remembers it.
+func (f *Forward) questionOf(query string) question {
 	if len(query) > maxQuestion {
-		return Demand{}, errQuestion
+		return question{err: errQuestion}
 	}
 	if known, ok := f.demands.Get(query); ok {
-		return known.demand, known.err
+		return known
 	}
-	d, err := ParseDemand(query)
-	if _, served := f.o.Admissions[d.Environment]; err == nil && !served {
-		err = errEnvironment
+	var q question
+	if q.Demand, q.err = ParseDemand(query); q.err == nil {
+		if q.Admission = f.o.Admissions[q.Environment]; q.Admission == nil {
+			q.err = errEnvironment
+		}
 	}
-	f.demands.Add(strings.Clone(query), asked{d, err})
-	return d, err
+	f.demands.Add(strings.Clone(query), q)
+	return q
 }
 
 // ServeHTTP answers one question.
 func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	demand, err := f.demandOf(r.URL.RawQuery)
-	if err != nil {
-		answerQuestion(w, err)
+	q := f.questionOf(r.URL.RawQuery)
+	if q.err != nil {
+		answerQuestion(w, q.err)
 		return
 	}
 	if bringsIdentity(r.Header) {
 		setIdentity(h, nil)
-		refuse(w, reply{http.StatusForbidden, "identity_headers", "A request must not bring headers of the gate's own."}, demand)
+		refuse(w, bringing, q.Demand)
 		return
 	}
-	by := f.o.Admissions[demand.Environment]
-	// Failed attempts are counted for nobody: they all come from the proxy, and the addresses that it forwards prove
-	// nothing.
-	who, refused := demand.ask(r.Context(), by, f.o.Clock.Now(), admission.Credentials{
-		Authorization: r.Header["Authorization"],
-	})
+	who, refused := q.ask(r.Context(), f.o.Clock.Now(), r.Header["Authorization"])
 	if refused != nil {
 		setIdentity(h, nil)
 		if refused.Refusal != nil {
@@ -127,7 +118,7 @@ func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				h["Retry-After"] = []string{strconv.FormatInt(seconds(refused.RetryAfter), 10)}
 			}
 		}
-		refuse(w, replyOf(refused), demand)
+		refuse(w, replyOf(refused), q.Demand)
 		return
 	}
 	setIdentity(h, &who)
@@ -213,6 +204,11 @@ func replyOf(r *Refused) reply {
 	}
 }
 
+// bringing is the answer to who says themselves who they are.
+var bringing = reply{
+	http.StatusForbidden, "identity_headers", "A request must not bring headers of the gate's own.",
+}
+
 // refuse answers a refusal. To a route that wants 401 and 403 alone, the code in the header tells what it is.
 func refuse(w http.ResponseWriter, p reply, d Demand) {
 	h := w.Header()
@@ -243,4 +239,5 @@ func write(w http.ResponseWriter, p reply) {
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // Busy is the body of the answer to whoever there is no room for.
-var Busy = []byte(`{"error":{"code":"unavailable","message":"This server has as many requests as it has room for."}}` + "\n")
+var Busy = []byte(`{"error":{"code":"unavailable",` +
+	`"message":"This server has as many requests as it has room for."}}` + "\n")

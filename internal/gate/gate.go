@@ -111,10 +111,11 @@ func (d *Demand) takeScopes(values []string) error {
 	return nil
 }
 
-// Admitter lets keys of one environment in; *admission.Admission is one.
-type Admitter interface {
-	Admit(ctx context.Context, now time.Time, c admission.Credentials, n admission.Need, r *admission.Admitted) error
-	Of(err error) *admission.Refusal
+// question is a Demand, and who can answer it.
+type question struct {
+	Demand
+	Admission *admission.Admission // of the Demand's environment
+	err       error                // the question makes no sense; nothing else is set
 }
 
 // Refused is why a request must not pass.
@@ -127,26 +128,26 @@ type Refused struct {
 
 // ask lets a key in, and out again at once: what the request does at the service, this process does not see. The Caller
 // is the zero one if nobody was recognised.
-func (d *Demand) ask(
-	ctx context.Context, by Admitter, now time.Time, c admission.Credentials,
-) (caller.Caller, *Refused) {
+func (q *question) ask(ctx context.Context, now time.Time, authorization []string) (caller.Caller, *Refused) {
 	var admitted admission.Admitted
 	need := admission.Need{Access: admission.KeyOnly}
-	if len(d.Scopes) > 0 {
-		need.Scope, need.Also = d.Scopes[0], d.Scopes[1:]
+	if len(q.Scopes) > 0 {
+		need.Scope, need.Also = q.Scopes[0], q.Scopes[1:]
 	}
-	err := by.Admit(ctx, now, c, need, &admitted)
+	// Failed attempts are counted for nobody: they all come from the proxy, and the addresses that it forwards prove
+	// nothing.
+	err := q.Admission.Admit(ctx, now, admission.Credentials{Authorization: authorization}, need, &admitted)
 	if cut := admitted.End(); err == nil {
 		err = cut
 	}
 	who := *admitted.Caller()
-	switch refusal := by.Of(err); {
+	switch refusal := q.Admission.Of(err); {
 	case refusal != nil:
 		return who, &Refused{Refusal: refusal}
 	case err != nil: // nothing that is known: nobody passes
 		return who, &Refused{Refusal: &admission.Refusal{Code: admission.Unavailable}}
-	case d.Organization != "" && d.Organization != who.Organization.Name,
-		d.Profile != "" && (who.Profile == nil || d.Profile != who.Profile.Name):
+	case q.Organization != "" && q.Organization != who.Organization.Name,
+		q.Profile != "" && (who.Profile == nil || q.Profile != who.Profile.Name):
 		return who, &Refused{Foreign: true}
 	}
 	return who, nil

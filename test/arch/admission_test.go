@@ -25,7 +25,8 @@ var verifierUsers = map[string]struct {
 	"internal/write":     {"a write passes its commit point with the request's flight", []string{"Commit"}},
 	"internal/session":   {"it says why somebody is not signed in", []string{"Session", "Expired", "Unknown", "ErrUnavailable"}},
 	"internal/httpapi":   {"it shows which keys there are", []string{"Key", "Index"}},
-	"cmd/api":            {"it puts the parts together", []string{"NewFeed", "Feed", "NewIndex", "Index", "Key", "NewAuthenticator", "Options", "ErrUnavailable"}},
+	"cmd/api":            {"it has the publisher withdraw what a key has queued", []string{"Key"}},
+	"internal/keyring":   {"it has the index fed, and makes what admission recognises keys by", []string{"NewFeed", "Feed", "NewIndex", "Index", "Key", "NewAuthenticator", "Authenticator", "Options", "ErrUnavailable"}},
 }
 
 // TestNobodyButAdmissionAdmits looks at what the rooms above package authn name of it. A method needs no import, so the

@@ -146,7 +146,7 @@ var rules = []rule{
 	},
 	{
 		room: "internal/dashboard", reason: "a page acts with a person's credential alone, and never sees a key that is stored",
-		never: []string{"os", clientGo + "/kubernetes", clientGo + "/rest"},
+		never:   []string{"os", clientGo + "/kubernetes", clientGo + "/rest"},
 		nowhere: []string{controller, module + "/internal/controller", module + "/internal/keysecret"},
 	},
 	{
@@ -264,6 +264,30 @@ var rules = []rule{
 	{
 		room: "cmd/api", reason: "the process that faces the network must not even contain the code that handles Secrets",
 		nowhere: []string{module + "/internal/controller", module + "/internal/keysecret", controller},
+	},
+	{
+		room: "cmd/gate", reason: "the process that proxies ask publishes nothing, stores nothing, and handles no Secret",
+		nowhere: []string{
+			module + "/internal/controller", module + "/internal/keysecret", controller, module + "/internal/httpapi",
+			module + "/internal/dashboard", module + "/internal/session", module + "/internal/posting",
+			module + "/internal/publish", module + "/internal/store", module + "/internal/vault", tink,
+		},
+	},
+	{
+		room: "internal/gate", reason: "what proxies are told depends on the key alone, whatever the key is else good for",
+		never: []string{"os", clientGo, coreTypes, module + "/internal/authn"},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/endpoint",
+			module + "/internal/httpapi", module + "/internal/store", module + "/internal/publish", module + "/internal/posting",
+		},
+	},
+	{
+		room: "internal/keyring", reason: "what a process knows of keys is the same whatever it lets them do",
+		never: []string{"net/http", "os", coreTypes},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/admission",
+			module + "/internal/endpoint", module + "/internal/httpapi", module + "/internal/store", module + "/internal/gate",
+		},
 	},
 	{
 		room: "cmd/controller", reason: "the process that may create Secrets faces no network, and opens no account",
