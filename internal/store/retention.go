@@ -24,6 +24,9 @@ const (
 	// processRetention, and ten times DeadAfter, is how long the row of a process is kept that is silent. Without a row it
 	// counts as dead, so this is only to be much longer than a silence that is taken for death.
 	processRetention = time.Hour
+
+	// SessionIdle is how long a session lasts that nobody uses.
+	SessionIdle = 30 * time.Minute
 )
 
 var (
@@ -44,7 +47,7 @@ func (c claimed) expired(now time.Time) bool {
 }
 
 // Purge deletes answers that are older than IdempotencyRetention at now, at most limit, and returns how many there
-// were. What dead processes have left unanswered for as long goes with them.
+// were. What dead processes have left unanswered for as long goes with them, and so do sessions that are over.
 func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	then := micros(now.Add(-IdempotencyRetention))
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
@@ -58,7 +61,11 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 			return err
 		}
 		late := micros(now.Add(-connectingRetention))
-		_, err = s.exec(ctx, purgeConnecting.text(w.db.engine), []any{late, limit})
+		if _, err = s.exec(ctx, purgeConnecting.text(w.db.engine), []any{late, limit}); err != nil {
+			return err
+		}
+		_, err = s.exec(ctx, purgeSessions.text(w.db.engine),
+			[]any{micros(now), micros(now.Add(-SessionIdle)), limit})
 		return err
 	})
 	if err != nil {

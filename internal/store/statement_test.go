@@ -140,11 +140,12 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Attach", "DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
-		"Work.BeginRenewal", "Work.CancelQueuedBy", "Work.Connection", "Work.CountConnections", "Work.CountSweep",
-		"Work.DueRenewals", "Work.EndRenewal", "Work.Finish", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
-		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Reseal", "Work.SealedBy",
-		"Work.SealedByOthers", "Work.SettleLost", "Work.Stamp", "Work.Start", "Work.StartLook", "Work.TakeConnecting",
-		"Work.Unreferenced", "Work.VaultKeys",
+		"Work.AddSession", "Work.BeginRenewal", "Work.BeginSessionRenewal", "Work.CancelQueuedBy",
+		"Work.ChooseOrganization", "Work.Connection", "Work.CountConnections", "Work.CountSweep", "Work.DueRenewals",
+		"Work.EndRenewal", "Work.EndSession", "Work.EndSessionRenewal", "Work.Finish", "Work.MeasureUsage",
+		"Work.MediaOf", "Work.Overdue", "Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect",
+		"Work.Reseal", "Work.SealedBy", "Work.SealedByOthers", "Work.Session", "Work.SettleLost", "Work.Stamp",
+		"Work.Start", "Work.StartLook", "Work.TakeConnecting", "Work.Unreferenced", "Work.UseSession", "Work.VaultKeys",
 	}
 	var got []string
 	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {

@@ -30,9 +30,11 @@ type SealedRow struct {
 
 var (
 	vaultKeys = declareGlobal(`SELECT id, vault_keys FROM processes WHERE seen_at > {now} - ? ORDER BY id`)
-	// Connections that wait for a browser are not sealed again: they are over in minutes.
+	// Connections that wait for a browser are not sealed again: they are over in minutes. Sessions are by whoever uses
+	// them, and the others end.
 	sealedBy = declareGlobal(`SELECT key_id, COUNT(*) FROM (
-SELECT key_id FROM account_secrets UNION ALL SELECT key_id FROM connecting) AS sealed GROUP BY key_id`)
+SELECT key_id FROM account_secrets UNION ALL SELECT key_id FROM connecting
+UNION ALL SELECT key_id FROM sessions WHERE key_id > 0) AS sealed GROUP BY key_id`)
 	// By the index (key_id, account_id, name), on both sides of the key that is left out.
 	sealedByOthers = declareGlobal(`SELECT organization_id, account_id, name, key_id, sealed FROM account_secrets
 WHERE (key_id < ? OR key_id > ?) AND (account_id > ? OR account_id = ? AND name > ?)
