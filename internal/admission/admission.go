@@ -45,11 +45,14 @@ const (
 	Anyone
 )
 
-// Need is what an operation asks of its caller.
+// Need is what an operation asks of its caller: of a key a scope, of a person a right.
 type Need struct {
 	Access Access
 	Scope  v1alpha1.Scope   // "": every caller has it
 	Also   []v1alpha1.Scope // further ones, for operations of others' that need several
+	// Verb and Resource, of group letmepost.dev, are the right that a person needs in the organization. Without a
+	// resource, they need none: then the operation asks itself for whatever it shows.
+	Verb, Resource string
 }
 
 // Credentials are what a request shows of whom it comes from.
@@ -58,6 +61,8 @@ type Credentials struct {
 	Authorization []string
 	// Session is the token of a session; "": there is none.
 	Session string
+	// Organization is the name or the id of the one that a person means; "": their active one. A key has its own.
+	Organization string
 	// From is where the request comes from. It is asked only when somebody was not recognised.
 	From Origin
 }
@@ -78,9 +83,11 @@ type Authenticator interface {
 	Known(authorization []string) *authn.Key
 }
 
-// Sessions finds the session of a token. The error of a token that is nobody's is an authn.Refusal.
+// Sessions finds the session that is shown, of somebody who may do what is needed in the organization. The error of a
+// session that is nobody's is an authn.Refusal. Others, as of somebody who has not the right, are no refusal of this
+// room's, and returned as they are.
 type Sessions interface {
-	Find(ctx context.Context, token string) (authn.Session, error)
+	Find(ctx context.Context, shown Credentials, n Need) (authn.Session, error)
 }
 
 // Options are what an Admission is made of. All are required except where they say otherwise.
@@ -120,6 +127,9 @@ type Admitted struct {
 // Caller returns who it is, also if they were recognised and refused all the same: that is to be logged. It is the zero
 // Caller, who reaches nothing, if nobody was recognised. It must not be changed.
 func (a *Admitted) Caller() *caller.Caller { return &a.who }
+
+// Session is that of the person who was let in; nil: it is a key's request.
+func (a *Admitted) Session() authn.Session { return a.flight.Session() }
 
 // Context returns the context for whatever is done for the request that takes time. It ends, too, when the caller
 // ceases to be good, with that as its cause. Package write commits in it. Only a request that was let in has one.
@@ -196,7 +206,7 @@ func (a *Admission) Failed(now time.Time, from Origin) error {
 func (a *Admission) recognise(ctx context.Context, c Credentials, n Need, f *authn.Flight) error {
 	if len(c.Authorization) == 0 && c.Session != "" && n.Access == KeyOrSession && a.o.Sessions != nil {
 		return a.o.Authenticator.AdmitSession(ctx, func(ctx context.Context) (authn.Session, error) {
-			return a.o.Sessions.Find(ctx, c.Session)
+			return a.o.Sessions.Find(ctx, c, n)
 		}, f)
 	}
 	return a.o.Authenticator.Admit(ctx, c.Authorization, f)

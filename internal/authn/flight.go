@@ -111,6 +111,9 @@ func (f *Flight) Caller() caller.Caller {
 	return f.identity.Caller()
 }
 
+// Session is what it was admitted with; nil: a key.
+func (f *Flight) Session() Session { return f.session }
+
 // Err says why the flight is cut: a Refusal, the session's own error, or ErrUnavailable. It looks at key, session and
 // clock itself, and does not depend on a watch or a timer to have told. Nil: it is not cut, or it was not accepted.
 func (f *Flight) Err() error {

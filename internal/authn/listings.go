@@ -4,6 +4,7 @@
 package authn
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,13 @@ func (x *Index) Keys(c *caller.Caller) []*Key {
 		t.keyListings[profileID] = listing
 	}
 	return listing
+}
+
+// Organizations returns those that have keys or profiles, in no order.
+func (x *Index) Organizations() []caller.Organization {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Collect(maps.Keys(x.organizations))
 }
 
 // keyOf returns a key of an organization by its UID; nil: there is none. It is for what happens seldom, and goes

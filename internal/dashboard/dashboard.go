@@ -19,7 +19,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
-	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/session"
 )
@@ -31,8 +30,6 @@ const Base = "/dashboard"
 type Config struct {
 	Sessions  *session.Manager
 	Admission *admission.Admission
-	// Organizations are those that the index knows, for people who may not list namespaces.
-	Organizations func() []caller.Organization
 
 	Environment key.Environment
 	KeyFormat   key.Format

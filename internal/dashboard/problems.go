@@ -71,9 +71,12 @@ func isForbidden(err error) bool { return errors.As(err, new(*forbiddenError)) }
 
 // problem is the page of an error. Whoever is not signed in is asked to, and led back to where they were going.
 func (r *request) problem(err error) view {
-	var refusal *admission.Refusal
+	refusal := r.dashboard.config.Admission.Of(err)
+	if refusal != nil {
+		err = refusal // also of what ended the request while it ran
+	}
 	if errors.Is(err, errSignedOut) || apierrors.IsUnauthorized(err) ||
-		errors.As(err, &refusal) && refusal.Code == admission.Unauthenticated {
+		refusal != nil && refusal.Code == admission.Unauthenticated {
 		to := "/sign-in"
 		if r.http.Method == http.MethodGet {
 			to += "?next=" + url.QueryEscape(r.http.URL.RequestURI())

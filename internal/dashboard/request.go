@@ -117,10 +117,9 @@ func (r *request) admit() error {
 	if err := r.dashboard.config.Admission.Admit(r.http.Context(), r.now, credentials, need, &r.admitted); err != nil {
 		return err
 	}
-	person, err := r.dashboard.config.Sessions.Find(r.http.Context(), r.token)
-	if err != nil {
-		return err
+	r.person, _ = r.admitted.Session().(*session.Person)
+	if r.person == nil {
+		return errSignedOut
 	}
-	r.person = person
 	return nil
 }

@@ -45,6 +45,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/session"
+	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -97,7 +98,8 @@ func newWorld(t *testing.T) *world {
 	apiserver, err := session.NewApiserver(w.cluster.AdminConfig()) // of which it takes the address alone
 	check(t, err)
 	sessions, err := session.New(session.Options{
-		Apiserver: apiserver, Environment: key.Live, NewToken: rand.Text, Clock: clock.RealClock{},
+		Apiserver: apiserver, Environment: key.Live, Store: database(t), Known: w.organizations, NewToken: rand.Text,
+		Clock: clock.RealClock{}, Logger: logger,
 	})
 	check(t, err)
 	format := authntest.Format(t)
@@ -106,11 +108,11 @@ func newWorld(t *testing.T) *world {
 			Index: w.index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
 			Serving: replica.Serving, CommitTimeout: time.Minute,
 		}),
-		Sessions: people{sessions}, Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: 1000, Window: time.Second}),
+		Sessions: sessions.Admitting(), Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: 1000, Window: time.Second}),
 	})
 	check(t, err)
 	d, err := dashboard.New(dashboard.Config{
-		Sessions: sessions, Admission: admitted, Organizations: w.organizations,
+		Sessions: sessions, Admission: admitted,
 		Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		NewRequestID:  uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Audit: logger,
@@ -122,15 +124,24 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// people are sessions as admission asks for them.
-type people struct{ *session.Manager }
-
-func (p people) Find(ctx context.Context, token string) (authn.Session, error) {
-	person, err := p.Manager.Find(ctx, token)
-	if err != nil {
-		return nil, err
+// database is one with nothing in it.
+func database(t *testing.T) *store.DB {
+	t.Helper()
+	db, err := store.Open(store.Options{
+		URL: "sqlite:" + filepath.Join(t.TempDir(), "live.db"), Environment: key.Live, Clock: clock.RealClock{},
+		NewID: uuid.NewString, Logger: slog.New(slog.DiscardHandler),
+	})
+	check(t, err)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() { defer close(done); db.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done; _ = db.Close() })
+	select {
+	case <-db.Migrated():
+	case <-time.After(time.Minute):
+		t.Fatal("the database is not migrated in a minute")
 	}
-	return person, nil
+	return db
 }
 
 // organizations are the namespaces of the cluster: a test's own has no key at first, and so is not in the index.

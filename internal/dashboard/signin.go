@@ -4,14 +4,15 @@
 package dashboard
 
 import (
+	"errors"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/session"
 )
 
 // personScreens are about who is signed in, and where they work.
@@ -19,7 +20,7 @@ func (d *Dashboard) personScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/sign-in", Access: anyone, Show: d.signInForm},
 		{Method: http.MethodPost, Path: "/sign-in", Access: anyone, Show: d.signIn},
-		{Method: http.MethodPost, Path: "/sign-out", Access: signedIn, Show: d.signOut},
+		{Method: http.MethodPost, Path: "/sign-out", Access: anyone, Show: d.signOut},
 		{Method: http.MethodGet, Path: "/organizations", Access: signedIn, Show: d.organizations},
 		{Method: http.MethodPost, Path: "/organizations", Access: signedIn, Show: d.chooseOrganization},
 	}
@@ -53,9 +54,13 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 	return goTo(next(r.form.Get("next")))
 }
 
+// signOut works whoever shows the session, and while nobody is let in: to end it does no harm, and it ends the request
+// too that somebody would have been let in with.
 func (d *Dashboard) signOut(r *request) (view, error) {
-	if err := d.config.Sessions.SignOut(r.Context(), r.token); err != nil {
-		return view{}, err
+	if token := d.sessionToken(r.http); token != "" {
+		if err := d.config.Sessions.SignOut(r.Context(), token); err != nil {
+			return view{}, err
+		}
 	}
 	d.setCookie(r.writer, "")
 	return goTo("/sign-in")
@@ -74,9 +79,6 @@ func next(wanted string) string {
 	return file
 }
 
-// maxOrganizations is how many are listed; others are typed in.
-const maxOrganizations = 500
-
 type organizationsData struct {
 	Next  string
 	Names []string
@@ -89,16 +91,13 @@ func (d *Dashboard) organizations(r *request) (view, error) {
 }
 
 func (d *Dashboard) organizationsView(r *request, data organizationsData, status int) (view, error) {
-	namespaces, err := r.person.Cluster.Namespaces(r.Context(), maxOrganizations)
-	switch {
-	case err == nil:
-		for _, n := range namespaces {
-			data.Names = append(data.Names, n.Name)
-		}
-	case !apierrors.IsForbidden(err):
+	list, err := d.config.Sessions.Organizations(r.Context(), r.person)
+	if err != nil {
 		return view{}, err
 	}
-	slices.Sort(data.Names)
+	for _, o := range list {
+		data.Names = append(data.Names, o.Name)
+	}
 	return view{Page: "organizations", Title: "organizations.title", Data: data, Status: status}, nil
 }
 
@@ -106,14 +105,28 @@ func (d *Dashboard) organizationsView(r *request, data organizationsData, status
 // like one that is none of theirs.
 func (d *Dashboard) chooseOrganization(r *request) (view, error) {
 	name := r.form.Get("name")
-	i := slices.IndexFunc(d.config.Organizations(), func(o caller.Organization) bool { return o.Name == name })
-	if i < 0 {
+	chosen, err := d.config.Sessions.Organization(r.Context(), r.person, name)
+	if err == nil {
+		err = d.mayWorkIn(r, chosen)
+	}
+	switch {
+	case errors.Is(err, session.ErrNoOrganization):
 		data := organizationsData{Next: next(r.form.Get("next")), Wrong: name}
 		return d.organizationsView(r, data, http.StatusNotFound)
+	case err != nil:
+		return view{}, err
 	}
-	chosen := d.config.Organizations()[i]
 	if err := d.config.Sessions.Choose(r.Context(), r.token, chosen); err != nil {
 		return view{}, err
 	}
 	return goTo(next(r.form.Get("next")))
+}
+
+func (d *Dashboard) mayWorkIn(r *request, o caller.Organization) error {
+	right := session.Right{Verb: "list", Resource: "apikeys", Namespace: o.Name}
+	may, err := r.person.Cluster.May(r.Context(), r.now, right)
+	if err == nil && !may {
+		err = session.ErrNoOrganization
+	}
+	return err
 }

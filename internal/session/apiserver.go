@@ -6,7 +6,6 @@ package session
 import (
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -32,7 +31,8 @@ type Apiserver struct {
 	parameters runtime.ParameterCodec
 }
 
-// NewApiserver takes from config where the apiserver is and whom it is certified by, and nothing else. It does not dial.
+// NewApiserver takes from config where the apiserver is and whom it is certified by, and nothing else. It dials
+// nothing.
 func NewApiserver(config *rest.Config) (*Apiserver, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -58,7 +58,7 @@ func NewApiserver(config *rest.Config) (*Apiserver, error) {
 // As returns the cluster as whoever has this bearer token reaches it. Nothing is asked yet.
 func (a *Apiserver) As(token string) (*Cluster, error) {
 	c := &Cluster{parameters: a.parameters, rights: rights{known: map[Right]answer{}}}
-	client := &http.Client{Transport: &person{a.transport, "Bearer " + token, &c.calls}, Timeout: askTimeout}
+	client := &http.Client{Transport: &person{a.transport, "Bearer " + token, c}, Timeout: askTimeout}
 	for _, of := range []struct {
 		group schema.GroupVersion
 		to    *rest.Interface
@@ -82,16 +82,20 @@ func (a *Apiserver) As(token string) (*Cluster, error) {
 	return c, nil
 }
 
-// person makes each request theirs, and counts it.
+// person makes each request theirs, counts it, and notes whether they are still known.
 type person struct {
 	transport     http.RoundTripper
 	authorization string
-	calls         *atomic.Int64
+	of            *Cluster
 }
 
 func (p *person) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", p.authorization)
-	p.calls.Add(1)
-	return p.transport.RoundTrip(r)
+	p.of.calls.Add(1)
+	response, err := p.transport.RoundTrip(r)
+	if err == nil && response.StatusCode == http.StatusUnauthorized {
+		p.of.refused.Store(true)
+	}
+	return response, err
 }

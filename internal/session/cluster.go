@@ -25,12 +25,18 @@ type Cluster struct {
 	letmepost, core, authorization, authentication rest.Interface
 	parameters                                     runtime.ParameterCodec
 
-	rights rights
-	calls  atomic.Int64
+	rights        rights
+	organizations organizations
+	calls         atomic.Int64
+	refused       atomic.Bool
 }
 
 // Calls is how many requests have been made: a page has a budget of them.
 func (c *Cluster) Calls() int64 { return c.calls.Load() }
+
+// Refused tells whether the apiserver has refused the credential: it has expired or was taken back, and the session
+// that stands on it is over. It does not heal.
+func (c *Cluster) Refused() bool { return c.refused.Load() }
 
 // WhoAmI returns what Kubernetes calls the person. The error of a credential that is good for nobody is Unauthorized.
 func (c *Cluster) WhoAmI(ctx context.Context) (authenticationv1.UserInfo, error) {

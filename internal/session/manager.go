@@ -6,48 +6,92 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
-	"sync"
+	"fmt"
+	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
-// absolute is how long a session lasts at most.
-const absolute = 12 * time.Hour
+const (
+	// absolute is how long a session lasts at most; store.SessionIdle is how long without being used.
+	absolute = 12 * time.Hour
+	// useEvery is how often it is written that a session is used, at most.
+	useEvery = time.Minute
+	// maxCredential is more than the token of any provider that puts groups into it, and less than what a server takes as
+	// a header: the apiserver is shown it with each request.
+	maxCredential = 16 << 10
+)
 
-// Options are what a Manager is made of. All are required.
+// bounds is how many sessions there may be. Whoever signs in is never refused for them: the longest unused one ends.
+var bounds = store.SessionBounds{Person: 20, All: 10_000}
+
+// Options are what a Manager is made of. All are required except where they say otherwise.
 type Options struct {
 	Apiserver   *Apiserver
 	Environment key.Environment
-	NewToken    func() string // of at least 128 random bits
-	Clock       clock.PassiveClock
+	Store       *store.DB
+	// Vault seals sessions, beside what each is sealed with by its own token. Optional: nil where this process has no
+	// keyset.
+	Vault *vault.Vault
+	// Known are the organizations that have keys or profiles, for people who may not list namespaces. Optional.
+	Known    func() []caller.Organization
+	NewToken func() string // of at least 128 random bits
+	Clock    clock.PassiveClock
+	Logger   *slog.Logger
 }
 
-// Manager has everybody's sessions. It is safe for concurrent use.
+// Manager has everybody's sessions. They are in the database, which is asked for each request: who has signed out is
+// signed out at every replica at once. It is safe for concurrent use.
 type Manager struct {
-	o Options
-
-	mu       sync.Mutex
-	sessions map[[sha256.Size]byte]*Person
+	o    Options
+	work *store.Work
+	here people
 }
 
-// New returns a Manager that nobody has signed in with.
+// New returns a Manager. The error says what is missing.
 func New(o Options) (*Manager, error) {
-	if o.Apiserver == nil || o.NewToken == nil || o.Clock == nil {
-		return nil, errors.New("session: Apiserver, NewToken and Clock are required")
+	if o.Apiserver == nil || o.Store == nil || o.NewToken == nil || o.Clock == nil || o.Logger == nil {
+		return nil, errors.New("session: Apiserver, Store, NewToken, Clock and Logger are required")
 	}
-	return &Manager{o: o, sessions: map[[sha256.Size]byte]*Person{}}, nil
+	if o.Known == nil {
+		o.Known = func() []caller.Organization { return nil }
+	}
+	return &Manager{o: o, work: o.Store.Work(), here: newPeople()}, nil
 }
+
+// idOf is by which a session is stored: the token can't be made of it. To find a row by it tells nothing of the token
+// by how long it takes.
+func idOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// ErrCredential says that a text is no credential, whoever is asked.
+var ErrCredential = errors.New("this is no bearer token")
 
 // SignIn begins a session for whoever has this bearer token of the cluster. token is what their browser is to show from
-// now on. An error of the apiserver says that the credential is good for nobody (Unauthorized), or why it can't tell.
+// now on, another one each time. An error of the apiserver says that the credential is good for nobody (Unauthorized),
+// or why it can't tell; others are ErrCredential, or those of the database and of the vault.
 func (m *Manager) SignIn(ctx context.Context, credential string) (token string, p *Person, err error) {
-	cluster, err := m.o.Apiserver.As(credential)
+	return m.begin(ctx, Credential{Token: credential})
+}
+
+// begin is SignIn, also for a credential that can be renewed.
+func (m *Manager) begin(ctx context.Context, c Credential) (string, *Person, error) {
+	if !c.wellFormed() {
+		return "", nil, ErrCredential
+	}
+	cluster, err := m.o.Apiserver.As(c.Token)
 	if err != nil {
 		return "", nil, err
 	}
@@ -56,43 +100,134 @@ func (m *Manager) SignIn(ctx context.Context, credential string) (token string, 
 		return "", nil, err
 	}
 	now := m.o.Clock.Now()
-	p = &Person{
-		Username: who.Username, Groups: who.Groups, Environment: m.o.Environment,
-		SignedInAt: now, ExpiresAt: now.Add(absolute), Cluster: cluster,
+	is := contents{
+		Credential: c, Username: who.Username, Groups: who.Groups, SignedInAt: now.UTC(), ExpiresAt: now.Add(absolute).UTC(),
 	}
-	token = m.o.NewToken()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sessions[sha256.Sum256([]byte(token))] = p
-	return token, p, nil
+	if until := c.until(); !until.IsZero() && until.Before(is.ExpiresAt) && c.Refresh == "" {
+		is.ExpiresAt = until.UTC()
+	}
+	token := m.o.NewToken()
+	row := store.SignedIn{
+		ID: idOf(token), Person: is.person(), Version: 1, UsedAt: now, ExpiresAt: is.ExpiresAt,
+	}
+	if row.Sealed, row.KeyID, err = m.seal(token, row.ID, is); err != nil {
+		return "", nil, err
+	}
+	if err := m.work.AddSession(ctx, row, bounds); err != nil {
+		return "", nil, err
+	}
+	return token, m.person(row, is, m.here.put(row, cluster)), nil
 }
 
-// Find returns who shows this token; the error of one that is nobody's is an authn.Refusal.
-func (m *Manager) Find(_ context.Context, token string) (*Person, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	p := m.sessions[sha256.Sum256([]byte(token))]
-	if p == nil {
-		return nil, authn.Unknown
+// Find returns who shows this token; the error of one that is nobody's, or not any more, is an authn.Refusal. Others
+// are those of the database, of the vault, and ErrCluster: nobody can tell at the moment.
+//
+// The active organization is that of the namespace as it is now: of one that was deleted and made again under its name,
+// nobody sees what was there before.
+func (m *Manager) Find(ctx context.Context, token string) (*Person, error) {
+	p, row, err := m.find(ctx, token)
+	if err != nil || p.Organization.ID == "" {
+		return p, err
 	}
-	current := *p
-	return &current, p.Refusal(m.o.Clock.Now())
+	now, err := m.organization(ctx, p.Cluster, p.Organization.Name)
+	switch {
+	case p.Cluster.Refused():
+		return nil, m.end(ctx, row.ID, authn.Revoked)
+	case errors.Is(err, ErrNoOrganization), err == nil && now != p.Organization:
+		p.Organization = caller.Organization{}
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrCluster, err)
+	}
+	return p, nil
 }
 
-// SignOut ends a session, if there is one.
-func (m *Manager) SignOut(_ context.Context, token string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.sessions, sha256.Sum256([]byte(token)))
-	return nil
+// ErrCluster says that the apiserver can't be asked what somebody may do.
+var ErrCluster = errors.New("the cluster can't be asked")
+
+// find is Find, with the organization as it was chosen.
+func (m *Manager) find(ctx context.Context, token string) (*Person, store.SignedIn, error) {
+	id := idOf(token)
+	row, err := m.work.Session(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		m.here.drop(id)
+		return nil, row, authn.Unknown
+	case err != nil:
+		return nil, row, err
+	}
+	now := m.o.Clock.Now()
+	if !now.Before(row.ExpiresAt) || now.Sub(row.UsedAt) >= store.SessionIdle {
+		return nil, row, m.end(ctx, id, authn.Expired)
+	}
+	is, err := m.open(token, row)
+	if errors.Is(err, vault.ErrTampered) {
+		m.o.Logger.Error("a session does not open: it was changed", "error", err)
+		return nil, row, m.end(ctx, id, authn.Unknown)
+	}
+	if err != nil {
+		return nil, row, err
+	}
+	if until := is.Credential.until(); !until.IsZero() && !now.Before(until) {
+		return nil, row, m.end(ctx, id, authn.Expired)
+	}
+	h, err := m.here.of(row, func() (*Cluster, error) { return m.o.Apiserver.As(is.Credential.Token) })
+	if err != nil {
+		return nil, row, err
+	}
+	if h.cluster.Refused() { // by the apiserver, whatever was asked
+		return nil, row, m.end(ctx, id, authn.Revoked)
+	}
+	m.noteUse(ctx, row, now)
+	return m.person(row, is, h), row, nil
 }
 
-// Choose makes an organization the active one of a session.
-func (m *Manager) Choose(_ context.Context, token string, o caller.Organization) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if p := m.sessions[sha256.Sum256([]byte(token))]; p != nil {
-		p.Organization = o
+// noteUse writes that a session is used, and has it sealed under the vault's present key. What goes wrong with it must
+// not keep anybody from what they want: their session ends earlier.
+func (m *Manager) noteUse(ctx context.Context, row store.SignedIn, now time.Time) {
+	if now.Sub(row.UsedAt) < useEvery {
+		return
 	}
-	return nil
+	row = m.sealAgain(row)
+	if err := m.work.UseSession(ctx, row, now); err != nil && ctx.Err() == nil {
+		m.o.Logger.Warn("could not note that a session is used: it ends earlier", "error", err)
+	}
+}
+
+// end ends a session, and returns why. Whoever else finds it in between is told the same by what they find.
+func (m *Manager) end(ctx context.Context, id string, why authn.Refusal) error {
+	m.here.drop(id)
+	if err := m.work.EndSession(ctx, id); err != nil && ctx.Err() == nil {
+		m.o.Logger.Warn("a session that is over could not be deleted yet", "error", err)
+	}
+	return why
+}
+
+// SignOut ends a session at every replica, if there is one. An error says that it may not have ended.
+func (m *Manager) SignOut(ctx context.Context, token string) error {
+	m.here.drop(idOf(token))
+	return m.work.EndSession(ctx, idOf(token))
+}
+
+// Choose makes an organization the active one of a session. Whether the person may see anything of it is asked of the
+// cluster for each thing that they want to see.
+func (m *Manager) Choose(ctx context.Context, token string, o caller.Organization) error {
+	done, err := m.work.ChooseOrganization(ctx, idOf(token), o)
+	if err == nil && !done {
+		return authn.Unknown
+	}
+	return err
+}
+
+// wellFormed tells whether a text may be a bearer token (RFC 6750, section 2.1), so that nobody puts a header of their
+// own into a request to the apiserver.
+func (c Credential) wellFormed() bool {
+	if c.Token == "" || len(c.Token) > maxCredential || !utf8.ValidString(c.Token) {
+		return false
+	}
+	for _, b := range []byte(c.Token) {
+		if b <= ' ' || b >= 0x7f {
+			return false
+		}
+	}
+	return true
 }

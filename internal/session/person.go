@@ -13,22 +13,31 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // Person is somebody who is signed in, for one request. It is an authn.Session.
 type Person struct {
 	Username string // as Kubernetes knows them
 	Groups   []string
-	// Organization that they have chosen; the zero one until they have.
+	// Organization that they have chosen; the zero one until they have, and if it is not there any more.
 	Organization caller.Organization
 	Environment  key.Environment
 	SignedInAt   time.Time
-	// ExpiresAt is when the session ends whatever happens: after twelve hours, or with the credential.
+	// ExpiresAt is when the session ends whatever happens: after twelve hours, or with a credential that nobody renews.
 	ExpiresAt time.Time
 	// Cluster is what they reach with their own credential.
 	Cluster *Cluster
 
-	ended func() bool // they have signed out, as far as this process knows; nil: they have not
+	here  *here     // what this process knows of their session
+	until time.Time // when the credential expires that Cluster has; zero: that is not known
+}
+
+func (m *Manager) person(row store.SignedIn, is contents, h *here) *Person {
+	return &Person{
+		Username: is.Username, Groups: is.Groups, Organization: row.Organization, Environment: m.o.Environment,
+		SignedInAt: is.SignedInAt, ExpiresAt: row.ExpiresAt, Cluster: h.cluster, here: h, until: is.Credential.until(),
+	}
 }
 
 // Caller returns the person as rooms above admission know them, with all scopes: what they may do is asked of RBAC for
@@ -36,14 +45,19 @@ type Person struct {
 func (p *Person) Caller() caller.Caller {
 	return caller.Caller{
 		Organization: p.Organization, Environment: p.Environment, Scopes: caller.AllScopes,
-		Actor: caller.PersonActor(p.Username, p.ExpiresAt),
+		Actor: caller.PersonActor(p.Username, p.ExpiresAt), Meter: p.here.meter,
 	}
 }
 
 // Refusal says why the session is not good at now; nil: it is.
 func (p *Person) Refusal(now time.Time) error {
-	if !now.Before(p.ExpiresAt) || p.ended != nil && p.ended() {
+	switch {
+	case !now.Before(p.ExpiresAt), !p.until.IsZero() && !now.Before(p.until):
 		return authn.Expired
+	case p.here.ended.Load():
+		return authn.Expired // they have signed out, as far as this process knows
+	case p.Cluster.Refused():
+		return authn.Revoked
 	}
 	return nil
 }

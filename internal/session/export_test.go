@@ -1,0 +1,7 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+// IDOf is by which the row of a session is found.
+func IDOf(token string) string { return idOf(token) }

@@ -1,0 +1,170 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/vault"
+)
+
+// Credential is what a person acts with in the cluster.
+type Credential struct {
+	Token   string `json:"token"`             // a bearer token
+	Refresh string `json:"refresh,omitempty"` // by which the provider renews it; "": it is not renewed
+	Subject string `json:"subject,omitempty"` // whom the provider has named; "": it is not of one
+}
+
+// until is when the token says itself that it expires; zero: it does not. Nothing of it is verified here: the apiserver
+// does that with each request, and a session that is told a wrong time is refused there.
+func (c Credential) until() time.Time {
+	parts := strings.Split(c.Token, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	var claims struct {
+		Expires *float64 `json:"exp"` // NumericDate of RFC 7519, section 2
+	}
+	const farAway = 1 << 40 // more seconds than any calendar has
+	if json.Unmarshal(text, &claims) != nil || claims.Expires == nil || *claims.Expires < 0 || *claims.Expires > farAway {
+		return time.Time{}
+	}
+	return time.Unix(int64(*claims.Expires), 0)
+}
+
+// contents is what is sealed of a session.
+type contents struct {
+	Credential Credential `json:"credential"`
+	Username   string     `json:"username"`
+	Groups     []string   `json:"groups,omitempty"`
+	SignedInAt time.Time  `json:"signedInAt"`
+	ExpiresAt  time.Time  `json:"expiresAt"`
+}
+
+func (c *contents) person() string {
+	a := caller.PersonActor(c.Username, c.ExpiresAt)
+	return a.Ref()
+}
+
+// A session is sealed twice. Its own token seals it first: that is stored nowhere, so that whoever has the database,
+// with the vault's keyset or without, opens no session that its browser does not show. The vault seals it once more, if
+// there is one: who has a stolen cookie's token and a copy of the database opens nothing either.
+
+// ownKey makes of a token what its session is sealed with. It is bound to the environment, and to the row by its id.
+func ownKey(token string, environment key.Environment) (cipher.AEAD, error) {
+	secret, err := hkdf.Key(sha256.New, []byte(token), nil, "letmepost/session/1/"+string(environment), 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func (m *Manager) vaultOf(id string) vault.Of {
+	return vault.Of{Organization: string(m.o.Environment), Account: id, Name: "session"}
+}
+
+// seal returns what is stored of a session, and the vault's key; 0 without a vault.
+func (m *Manager) seal(token, id string, is contents) ([]byte, uint32, error) {
+	text, err := json.Marshal(is)
+	if err != nil {
+		return nil, 0, errors.New("a session can't be encoded") // json's error may hold some of it
+	}
+	own, err := ownKey(token, m.o.Environment)
+	if err != nil {
+		return nil, 0, fmt.Errorf("seal a session: %w", err)
+	}
+	sealed := own.Seal(nil, nil, text, []byte(id)) //nolint:gosec // G407: it takes no nonce, and makes a random one itself
+	return m.sealByVault(id, sealed)
+}
+
+func (m *Manager) sealByVault(id string, text []byte) ([]byte, uint32, error) {
+	if m.o.Vault == nil {
+		return text, 0, nil
+	}
+	sealed, err := m.o.Vault.Seal(text, m.vaultOf(id))
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrVault, err)
+	}
+	by, _ := vault.KeyID(sealed)
+	return sealed, by, nil
+}
+
+// ErrVault says that sessions can't be opened or begun at the moment.
+var ErrVault = errors.New("the vault is not in order")
+
+func (m *Manager) openByVault(row store.SignedIn) ([]byte, error) {
+	switch {
+	case row.KeyID == 0:
+		return row.Sealed, nil
+	case m.o.Vault == nil:
+		return nil, fmt.Errorf("%w: this process has none, and another one has sealed the session with one", ErrVault)
+	}
+	text, err := m.o.Vault.Open(row.Sealed, m.vaultOf(row.ID))
+	if err != nil && !errors.Is(err, vault.ErrTampered) {
+		err = fmt.Errorf("%w: %w", ErrVault, err)
+	}
+	return text, err
+}
+
+// open is the way back. The error is vault.ErrTampered for what was never sealed as this session, or ErrVault.
+func (m *Manager) open(token string, row store.SignedIn) (is contents, err error) {
+	text, err := m.openByVault(row)
+	if err != nil {
+		return is, err
+	}
+	own, err := ownKey(token, m.o.Environment)
+	if err != nil {
+		return is, fmt.Errorf("open a session: %w", err)
+	}
+	if text, err = own.Open(nil, nil, text, []byte(row.ID)); err != nil {
+		return is, fmt.Errorf("session: %w", vault.ErrTampered)
+	}
+	if json.Unmarshal(text, &is) != nil {
+		return is, errors.New("a session can't be decoded")
+	}
+	if is.person() != row.Person || is.ExpiresAt.Before(row.ExpiresAt.Truncate(time.Microsecond)) {
+		return is, fmt.Errorf("session: its row has been changed: %w", vault.ErrTampered)
+	}
+	return is, nil
+}
+
+// sealAgain returns the row sealed under the vault's primary key: so the keys of the vault can be exchanged while
+// people are signed in.
+func (m *Manager) sealAgain(row store.SignedIn) store.SignedIn {
+	if m.o.Vault == nil {
+		return row
+	}
+	keys, err := m.o.Vault.Keyset()
+	if err != nil || keys.Primary() == row.KeyID {
+		return row
+	}
+	text, err := m.openByVault(row)
+	if err != nil {
+		return row
+	}
+	if sealed, by, err := m.sealByVault(row.ID, text); err == nil {
+		row.Sealed, row.KeyID = sealed, by
+	}
+	return row
+}
