@@ -98,7 +98,7 @@ func newWorld(t *testing.T) *world {
 	apiserver, err := session.NewApiserver(w.cluster.AdminConfig()) // of which it takes the address alone
 	check(t, err)
 	sessions, err := session.New(session.Options{
-		Apiserver: apiserver, Environment: key.Live, Store: database(t), Known: w.organizations, NewToken: rand.Text,
+		Apiserver: apiserver, Environment: key.Live, Store: database(t), Listed: w.organizations, NewToken: rand.Text,
 		Clock: clock.RealClock{}, Logger: logger,
 	})
 	check(t, err)

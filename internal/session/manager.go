@@ -43,8 +43,8 @@ type Options struct {
 	// Vault seals sessions, beside what each is sealed with by its own token. Optional: nil where this process has no
 	// keyset.
 	Vault *vault.Vault
-	// Known are the organizations that have keys or profiles, for people who may not list namespaces. Optional.
-	Known    func() []caller.Organization
+	// Listed are the organizations that have keys or profiles, for people who may not list namespaces. Optional.
+	Listed func() []caller.Organization
 	NewToken func() string // of at least 128 random bits
 	Clock    clock.PassiveClock
 	Logger   *slog.Logger
@@ -63,8 +63,8 @@ func New(o Options) (*Manager, error) {
 	if o.Apiserver == nil || o.Store == nil || o.NewToken == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("session: Apiserver, Store, NewToken, Clock and Logger are required")
 	}
-	if o.Known == nil {
-		o.Known = func() []caller.Organization { return nil }
+	if o.Listed == nil {
+		o.Listed = func() []caller.Organization { return nil }
 	}
 	return &Manager{o: o, work: o.Store.Work(), here: newPeople()}, nil
 }

@@ -44,7 +44,7 @@ type found struct {
 func (m *Manager) Organizations(ctx context.Context, p *Person) ([]caller.Organization, error) {
 	namespaces, err := p.Cluster.Namespaces(ctx, maxNamespaces)
 	if apierrors.IsForbidden(err) {
-		return m.tryKnown(ctx, p)
+		return m.tryListed(ctx, p)
 	}
 	if err != nil {
 		return nil, err
@@ -56,8 +56,8 @@ func (m *Manager) Organizations(ctx context.Context, p *Person) ([]caller.Organi
 	return byName(list), nil
 }
 
-func (m *Manager) tryKnown(ctx context.Context, p *Person) (list []caller.Organization, _ error) {
-	known := byName(m.o.Known())
+func (m *Manager) tryListed(ctx context.Context, p *Person) (list []caller.Organization, _ error) {
+	known := byName(m.o.Listed())
 	for _, o := range known[:min(maxTried, len(known))] {
 		may, err := p.Cluster.May(ctx, m.o.Clock.Now(), Right{Verb: "list", Resource: "apikeys", Namespace: o.Name})
 		if err != nil {
@@ -82,7 +82,7 @@ func byName(list []caller.Organization) []caller.Organization {
 // neither the namespace nor its keys.
 func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) (caller.Organization, error) {
 	name, id := nameOrID, ""
-	for _, o := range m.o.Known() {
+	for _, o := range m.o.Listed() {
 		if o.ID == nameOrID {
 			name, id = o.Name, o.ID
 		}
@@ -125,7 +125,7 @@ func (m *Manager) organizationNow(ctx context.Context, c *Cluster, name string) 
 		return caller.Organization{}, err
 	}
 	var known []caller.Organization
-	for _, o := range m.o.Known() {
+	for _, o := range m.o.Listed() {
 		if o.Name == name {
 			known = append(known, o)
 		}

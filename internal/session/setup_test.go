@@ -103,7 +103,7 @@ func (w *world) replica(mods ...func(*session.Options)) *session.Manager {
 	w.check(err)
 	o := session.Options{
 		Apiserver: apiserver, Environment: key.Live, Vault: w.vault, NewToken: rand.Text, Clock: w.clock,
-		Known: func() []caller.Organization { return w.known }, Logger: slog.New(slog.NewTextHandler(w.Output(), nil)),
+		Listed: func() []caller.Organization { return w.known }, Logger: slog.New(slog.NewTextHandler(w.Output(), nil)),
 	}
 	for _, mod := range mods {
 		mod(&o)

@@ -329,8 +329,8 @@ var importers = []struct {
 		allowed: []string{"internal/vault", "cmd/api"},
 	},
 	{
-		of: module + "/internal/vault", reason: "who may open an account's secrets is counted on one hand",
-		allowed: []string{"internal/vault", "internal/connection", "cmd/api", "hack/up", "test"},
+		of: module + "/internal/vault", reason: "who may open what is sealed, of accounts or of people, is counted on one hand",
+		allowed: []string{"internal/vault", "internal/connection", "internal/session", "cmd/api", "hack/up", "test"},
 	},
 }
 
