@@ -79,6 +79,17 @@ func (k *Key) LastUsedAt() time.Time {
 	return time.Time{}
 }
 
+// State says what may be done with the key at now, as lifecycle decides it. One that is gone is as one that is being
+// deleted.
+func (k *Key) State(now time.Time) lifecycle.State {
+	s := k.slot.Load()
+	if s == nil {
+		return lifecycle.State{}
+	}
+	state, _ := s.standing(now)
+	return state
+}
+
 // refusal says why the key is not served at now; nil: it is. Without a time, expiry is left out of account: that is for
 // whoever has no clock and asks only whether somebody ended the key. It follows the pointer to the slot each time,
 // since a rebuild moves keys.

@@ -76,6 +76,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 // furnish fills an organization with what there is to see.
 func (w *world) furnish(t *testing.T, namespace string) {
 	t.Helper()
+	w.furnishKeys(t, namespace)
 }
 
 // reader is somebody who looks at pages in a browser.

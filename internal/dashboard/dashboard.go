@@ -10,15 +10,19 @@
 package dashboard
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/session"
 )
@@ -30,6 +34,10 @@ const Base = "/dashboard"
 type Config struct {
 	Sessions  *session.Manager
 	Admission *admission.Admission
+	// Directory is what this replica knows of keys and Profiles.
+	Directory Directory
+	// Use is what keys are used for. Without it, pages show what this replica has seen. Optional.
+	Use Use
 
 	Environment key.Environment
 	KeyFormat   key.Format
@@ -42,6 +50,20 @@ type Config struct {
 	Clock         clock.PassiveClock
 	Logger        *slog.Logger
 	Audit         *slog.Logger
+}
+
+// Directory has what there is of an organization, newest first. It answers from memory; the slices are shared and not
+// changed here. authn.Index is one.
+type Directory interface {
+	Keys(*caller.Caller) []*authn.Key
+	Profiles(*caller.Caller) []*caller.Profile
+}
+
+// Use is what keys are used for, as all replicas of this environment have counted it.
+type Use interface {
+	// LastUsed returns when keys were used last, by their UIDs: of those given, or of all that the caller sees. A key that
+	// is not in it was never used. With an error, it is what this replica has seen.
+	LastUsed(ctx context.Context, c *caller.Caller, ids ...string) (map[string]time.Time, error)
 }
 
 // Dashboard is the handler of all that is below Base. It is safe for concurrent use, and holds nothing that has to be
@@ -58,8 +80,9 @@ var files embed.FS
 
 // New returns the dashboard. The error says what is missing.
 func New(c Config) (*Dashboard, error) {
-	if c.Sessions == nil || c.Admission == nil || c.Clock == nil || c.Logger == nil || c.NewRequestID == nil {
-		return nil, errors.New("dashboard: Sessions, Admission, Clock, Logger and NewRequestID are required")
+	if c.Sessions == nil || c.Admission == nil || c.Directory == nil || c.Clock == nil || c.Logger == nil ||
+		c.NewRequestID == nil {
+		return nil, errors.New("dashboard: Sessions, Admission, Directory, Clock, Logger and NewRequestID are required")
 	}
 	pages, err := newPages(c.Clock)
 	if err != nil {

@@ -65,8 +65,9 @@ type world struct {
 	server    *httptest.Server // over TLS, as browsers want it for the cookie
 }
 
-// newWorld makes a dashboard, and runs a controller and what follows the cluster for as long as the test.
-func newWorld(t *testing.T) *world {
+// newWorld makes a dashboard, and runs a controller and what follows the cluster for as long as the test. mods change
+// what the dashboard is made of.
+func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	t.Helper()
 	w := &world{cluster: kube.Shared(t), index: authn.NewIndex()}
 	scheme := runtime.NewScheme()
@@ -111,12 +112,16 @@ func newWorld(t *testing.T) *world {
 		Sessions: sessions.Admitting(), Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: 1000, Window: time.Second}),
 	})
 	check(t, err)
-	d, err := dashboard.New(dashboard.Config{
-		Sessions: sessions, Admission: admitted,
+	c := dashboard.Config{
+		Sessions: sessions, Admission: admitted, Directory: w.index,
 		Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		NewRequestID:  uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Audit: logger,
-	})
+	}
+	for _, mod := range mods {
+		mod(&c)
+	}
+	d, err := dashboard.New(c)
 	check(t, err)
 	w.dashboard, w.server = d, httptest.NewTLSServer(d)
 	t.Cleanup(w.server.Close)

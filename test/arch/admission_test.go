@@ -25,6 +25,7 @@ var verifierUsers = map[string]struct {
 	"internal/write":     {"a write passes its commit point with the request's flight", []string{"Commit"}},
 	"internal/session":   {"it says why somebody is not signed in", []string{"Session", "Refusal", "Expired", "Revoked", "Unknown"}},
 	"internal/httpapi":   {"it shows which keys there are", []string{"Key", "Index"}},
+	"internal/dashboard": {"it lists keys, and how each stands", []string{"Key"}},
 	"cmd/api":            {"it has the publisher withdraw what a key has queued", []string{"Key"}},
 	"internal/keyring":   {"it has the index fed, and makes what admission recognises keys by", []string{"NewFeed", "Feed", "NewIndex", "Index", "Key", "NewAuthenticator", "Authenticator", "Options", "ErrUnavailable"}},
 }

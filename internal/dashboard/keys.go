@@ -1,0 +1,153 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// keysPage is how many keys a page lists, and so how many are revoked at once. The names of so many fit in a URL,
+// whatever they are called.
+const keysPage = 25
+
+// keysScreens are about API keys. What is no key's name ("-") is no key's page.
+func (d *Dashboard) keysScreens() []screen {
+	return []screen{
+		{Method: http.MethodGet, Path: "/keys", Show: d.keys},
+	}
+}
+
+// keysData is the list.
+type keysData struct {
+	Query keysQuery
+	Rows  []keyRow
+	Head  []sortable
+	// From and To are the numbers of the first and the last row among Found; All is how many keys there are.
+	From, To, Found, All int
+	Previous, Next       string   // pages; "": there is none
+	Profiles             []string // to choose from
+	States               []stateOption
+	MayRevoke, MayMint   bool
+	UsePartly            bool // last used is what this replica alone has seen
+}
+
+// maxProfileChoices is how many Profiles a list to choose from has. A link may name any.
+const maxProfileChoices = 200
+
+// keys lists them from memory, so that it costs the same however many there are.
+func (d *Dashboard) keys(r *request) (view, error) {
+	if err := r.may("list", "apikeys"); err != nil {
+		return view{}, err
+	}
+	q := parseKeysQuery(r.http.URL.Query())
+	if _, err := d.config.KeyFormat.Parse(q.Search); err == nil {
+		// Somebody has pasted a whole key, which is not to stay in the browser's address and history: its end finds it.
+		q.Search = d.config.KeyFormat.Hint(q.Search)
+		return goTo(strings.TrimPrefix(q.link(), Base))
+	}
+	data := keysData{Query: q, Head: q.head(), States: stateOptions}
+	// What may be done is only shown: the apiserver decides when it is done. An answer that fails shows nothing.
+	data.MayRevoke = r.may("delete", "apikeys") == nil
+	data.MayMint = r.may("create", "apikeys") == nil
+
+	profiles := d.config.Directory.Profiles(r.Caller())
+	all := d.list(r, profiles)
+	data.All = len(all)
+	if q.needsUse() {
+		data.UsePartly = d.addUse(r, all)
+	}
+	found := q.of(all, r.now)
+	data.Found = len(found)
+	pages := max(1, (len(found)+keysPage-1)/keysPage)
+	q.Page = min(q.Page, pages)
+	data.Query.Page = q.Page
+	shown := found[(q.Page-1)*keysPage : min(q.Page*keysPage, len(found))]
+	if !q.needsUse() {
+		data.UsePartly = d.addUse(r, shown)
+	}
+	for _, k := range shown {
+		data.Rows = append(data.Rows, d.rowOf(k))
+	}
+	data.From, data.To = min((q.Page-1)*keysPage+1, len(found)), (q.Page-1)*keysPage+len(shown)
+	if q.Page > 1 {
+		data.Previous = q.page(q.Page - 1)
+	}
+	if q.Page < pages {
+		data.Next = q.page(q.Page + 1)
+	}
+	data.Profiles = profileChoices(profiles, q.Profile)
+	return view{Page: "keys", Title: "keys.title", Data: data}, nil
+}
+
+// list returns all keys of the organization, newest first.
+func (d *Dashboard) list(r *request, profiles []*caller.Profile) []*listed {
+	names := make(map[string]string, len(profiles))
+	for _, p := range profiles {
+		names[p.ID] = p.Name
+	}
+	keys := d.config.Directory.Keys(r.Caller())
+	block := make([]listed, len(keys)) // one piece of memory for ten thousand of them
+	all := make([]*listed, len(keys))
+	for i, k := range keys {
+		block[i] = listed{
+			name: k.Name, id: string(k.ID()), environment: k.Environment(), last4: k.Last4(), scopes: k.Scopes,
+			profileID: string(k.ProfileID()), created: k.CreatedAt(), expires: k.ExpiresAt(),
+			reason: k.State(r.now).Reason, used: k.LastUsedAt(),
+		}
+		block[i].profile = names[block[i].profileID]
+		all[i] = &block[i]
+	}
+	return all
+}
+
+// addUse tells of keys when they were used last. partly: it is what this replica alone has seen.
+func (d *Dashboard) addUse(r *request, keys []*listed) (partly bool) {
+	if d.config.Use == nil {
+		return true
+	}
+	var ids []string
+	if len(keys) <= keysPage {
+		for _, k := range keys {
+			ids = append(ids, k.id)
+		}
+	}
+	if len(keys) == 0 {
+		return false
+	}
+	used, err := d.config.Use.LastUsed(r.Context(), r.Caller(), ids...)
+	for _, k := range keys {
+		k.used = used[k.id]
+	}
+	return err != nil
+}
+
+// rowOf shows a key.
+func (d *Dashboard) rowOf(k *listed) keyRow {
+	row := keyRow{
+		Name: k.name, ID: k.id, Ref: refOf(k.name, k.id), Environment: string(k.environment),
+		Hint: d.config.KeyFormat.Prefix(k.environment) + "…" + k.last4, Scopes: k.scopes.Names(),
+		AllScopes: k.scopes == caller.AllScopes, Profile: k.profile, ProfileGone: k.profileID != "" && k.profile == "",
+		Created: k.created, Expires: k.expires, Used: k.used, Elsewhere: k.environment != d.config.Environment,
+		State: stateOf(k.reason),
+	}
+	return row
+}
+
+// profileChoices are the Profiles to choose from, by name, and the one that is chosen.
+func profileChoices(profiles []*caller.Profile, chosen string) []string {
+	var names []string
+	for _, p := range profiles {
+		names = append(names, p.Name)
+	}
+	slices.SortFunc(names, strings.Compare)
+	names = names[:min(len(names), maxProfileChoices)]
+	if chosen != "" && chosen != withoutProfile && !slices.Contains(names, chosen) {
+		names = append(names, chosen)
+	}
+	return names
+}
