@@ -113,7 +113,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	defer publishing.close()
 	// Before the feed runs: a deletion that is seen while nobody can cancel what the key has queued would wait for ever.
 	keys.OnWithdraw(publishing.withdraw)
-	admitted, err := newAdmission(o, keys, publishing)
+	admitted, uses, err := newCallers(o, keys, publishing, registry, logger)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	draining := new(atomic.Bool)
 	// Everything that the API needs has been made by now, and none of it runs.
 	config := o.apiConfig()
-	config.Admission, config.Directory = admitted, keys
+	config.Admission, config.Directory, config.Uses = admitted, keys, uses
 	// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
 	config.Ready = func() bool { return keys.Serving() && publishing.ready() }
 	config.Draining = draining.Load
@@ -142,7 +142,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Admin:        adminHandler(api, registry),
 		AdminAddress: o.metricsAddress,
 		// They run until the last request is answered: until then, each has to hear of revocations and to store its end.
-		Background:   together(keys.Run, publishing.run, certificate.Run),
+		Background:   together(keys.Run, publishing.run, uses.Run, certificate.Run),
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,

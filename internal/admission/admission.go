@@ -153,6 +153,7 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	}
 	r.who = r.flight.Caller()
 	if n.Scope != "" && !r.who.Scopes.Has(n.Scope) {
+		r.flight.CountRefused()
 		_ = r.flight.End() // nothing runs of it; End of r says again whether it was cut
 		return a.scopes[n.Scope]
 	}
@@ -164,6 +165,7 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	}
 	r.Allowance = a.o.Limits.Take(ctx, &r.who, now)
 	if !r.Allowance.Allowed {
+		r.flight.CountRefused()
 		_ = r.flight.End()
 		return &Refusal{Code: RateLimited, RetryAfter: r.Allowance.RetryAfter}
 	}
@@ -185,6 +187,7 @@ func (a *Admission) AdmitAgain(
 	}
 	r.who = r.flight.Caller()
 	if scope != "" && !r.who.Scopes.Has(scope) {
+		r.flight.CountRefused()
 		_ = r.flight.End()
 		return a.scopes[scope]
 	}

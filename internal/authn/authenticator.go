@@ -143,6 +143,7 @@ func (a *Authenticator) AdmitKey(
 	if err != nil {
 		return err
 	}
+	a.index.noteUse(s, now)
 	return f.begin(parent, a, identity, nil, now)
 }
 
@@ -162,7 +163,11 @@ func (a *Authenticator) recognise(authorization []string, now time.Time) (Identi
 	if err != nil {
 		return Identity{}, err
 	}
-	return s.recognise(now)
+	id, err := s.recognise(now)
+	if err == nil {
+		a.index.noteUse(s, now)
+	}
+	return id, err
 }
 
 // find returns the slot of the key that was presented, whether it is served or not. The error is a Refusal.
@@ -197,7 +202,6 @@ func (s *slot) recognise(now time.Time) (Identity, error) {
 	if !state.Served() {
 		return Identity{}, refusalFor(state.Reason)
 	}
-	s.noteUse(now)
 	return Identity{Key: s.key, Profile: profile}, nil
 }
 

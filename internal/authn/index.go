@@ -5,6 +5,7 @@ package authn
 
 import (
 	"sync"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,6 +21,9 @@ import (
 type Index struct {
 	keys    *table
 	flights flights
+	used    atomic.Pointer[Key] // the first of a list of keys whose use is to be taken; see TakeUsed
+	// countsUse: somebody takes what is counted. It is set before the first request.
+	countsUse bool
 	// commitsOver is called, without a lock held, whenever a write is over that had passed its commit point before its key
 	// ceased to be served. It is set before the first request.
 	commitsOver func()

@@ -36,6 +36,7 @@ type Key struct {
 	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
 	rate      compactRate          // its own
 	meter     rate.Meter
+	tally     tally // what it was used for
 }
 
 // ID returns the UID of the ApiKey.

@@ -216,11 +216,3 @@ func (s *slot) standing(now time.Time) (lifecycle.State, *Profile) {
 	}
 	return lifecycle.Of(life, &profile.life, now), profile
 }
-
-// noteUse notes that the key was used, once a minute, so that cores do not fight for a busy key's line. Two cores may
-// both store it, with the same value.
-func (s *slot) noteUse(now time.Time) {
-	if minute := uint32(now.Unix() / 60); s.lastUsed.Load() != minute {
-		s.lastUsed.Store(minute)
-	}
-}

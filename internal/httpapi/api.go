@@ -9,6 +9,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +54,11 @@ type Directory interface {
 	Keys(*caller.Caller) []*authn.Key
 }
 
+// Uses knows when keys were used; *use.Keeper is one. With an error, it says what this replica knows alone.
+type Uses interface {
+	LastUsed(ctx context.Context, c *caller.Caller, ids ...string) (map[string]time.Time, error)
+}
+
 // Config is what an API is made of. All fields are required except where they say otherwise. The API closes none of it:
 // whoever made it does, after the last request was answered.
 type Config struct {
@@ -60,6 +66,8 @@ type Config struct {
 	// what they have left of their rates.
 	Admission *admission.Admission
 	Directory Directory
+	// Uses says when keys were used last, by any replica. Optional: without it, it is what this one knows.
+	Uses Uses
 	// Ready tells whether requests should be sent here. It makes /readyz 503 while it is false, and changes nothing else:
 	// whether a request is let in is for Admission to say, at the moment at which it comes.
 	Ready func() bool

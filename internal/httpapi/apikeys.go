@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"context"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
@@ -24,7 +25,7 @@ type apiKey struct {
 	Scopes     []string   `json:"scopes" doc:"What the key may do."`
 	ProfileID  *string    `json:"profileId" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
 	CreatedAt  time.Time  `json:"createdAt"`
-	LastUsedAt *time.Time `json:"lastUsedAt" doc:"When this replica last accepted the key, to the minute; null: not since the replica started."`
+	LastUsedAt *time.Time `json:"lastUsedAt" doc:"When the key was last accepted, by any replica, to the minute; a use shows within about a minute. null: never, or it is a key of the other environment, whose API knows."`
 	ExpiresAt  *time.Time `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
 }
 
@@ -32,14 +33,43 @@ type apiKey struct {
 // minted a moment ago may not be there yet. Those of the other environment are, because the two belong to one
 // organization. Keys without a hash are not in the index, and so not in the list.
 func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
-	return endpoint.Listed[*authn.Key, apiKey]{
+	page, err := endpoint.Listed[*authn.Key, apiKey]{
 		Position: func(k *authn.Key) store.Position { return store.Position{At: k.CreatedAt(), ID: string(k.ID())} },
 		Show:     a.apiKeyOf,
 	}.Items(r, a.config.Directory.Keys(r.Caller()))
+	if err == nil {
+		a.showLastUse(r, page.Data)
+	}
+	return page, err
 }
 
-// apiKeyOf shows a key. LastUsedAt is this replica's own knowledge: to share it would take a write for each request.
-// With several replicas, it is the latest of all their answers that counts.
+// lastUseWithin bounds how long a list of keys waits for the database, which it could do without.
+const lastUseWithin = 2 * time.Second
+
+// showLastUse adds what other replicas, and this one before it was started, have seen of keys. While the database is
+// away, the list stays what it is: which keys there are is worth more to whoever asks then than when they were used.
+func (a *API) showLastUse(r *endpoint.Request, keys []apiKey) {
+	if a.config.Uses == nil || len(keys) == 0 {
+		return
+	}
+	ids := make([]string, len(keys))
+	for i := range keys {
+		ids[i] = keys[i].ID
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lastUseWithin)
+	defer cancel()
+	last, err := a.config.Uses.LastUsed(ctx, r.Caller(), ids...)
+	if err != nil {
+		a.config.Logger.Warn("keys are listed with what this replica knows of their use", "error", err)
+	}
+	for i := range keys {
+		if at, ok := last[keys[i].ID]; ok {
+			keys[i].LastUsedAt = timeOrNull(at)
+		}
+	}
+}
+
+// apiKeyOf shows a key as this replica knows it.
 func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	return apiKey{
 		ID:     string(k.ID()),

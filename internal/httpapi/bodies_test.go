@@ -5,6 +5,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -90,6 +92,41 @@ func TestLastUsedIsShown(t *testing.T) {
 	}
 	if used := keys[1].LastUsedAt; used != nil {
 		t.Errorf("lastUsedAt of a key that was never used: %v", used)
+	}
+}
+
+// usesOf is what other replicas have seen, for all who ask.
+type usesOf func(ids []string) (map[string]time.Time, error)
+
+func (u usesOf) LastUsed(_ context.Context, _ *caller.Caller, ids ...string) (map[string]time.Time, error) {
+	return u(ids)
+}
+
+// TestLastUsedElsewhere: the list shows what all replicas have seen of the keys on it, and does without while the
+// database is away.
+func TestLastUsedElsewhere(t *testing.T) {
+	k, plaintext := live(t)
+	second, _ := live(t, authntest.CreatedAt(authntest.Epoch.Add(-time.Hour)))
+	third, _ := live(t, authntest.CreatedAt(authntest.Epoch.Add(-2*time.Hour)))
+	elsewhere := now.Add(-time.Hour)
+	var asked []string
+	uses := usesOf(func(ids []string) (map[string]time.Time, error) {
+		asked = ids
+		return map[string]time.Time{string(k.UID): now, string(second.UID): elsewhere}, nil
+	})
+	f := newFixture(t, []any{k, second, third}, func(c *parts) { c.Uses = uses })
+	keys := decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys?limit=2", plaintext)).Data
+	if used := keys[1].LastUsedAt; used == nil || !used.Equal(elsewhere) {
+		t.Errorf("lastUsedAt of a key that another replica has seen: %v, want %v", used, elsewhere)
+	}
+	if diff := cmp.Diff([]string{string(k.UID), string(second.UID)}, asked); diff != "" {
+		t.Errorf("it asks for what it does not show (-want +got):\n%s", diff)
+	}
+	away := usesOf(func([]string) (map[string]time.Time, error) { return nil, store.ErrUnavailable })
+	f = newFixture(t, []any{k, second, third}, func(c *parts) { c.Uses = away })
+	keys = decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys", plaintext)).Data
+	if used := keys[0].LastUsedAt; len(keys) != 3 || used == nil || !used.Equal(now) {
+		t.Errorf("while the database is away: %d keys, the one in use last used at %v", len(keys), used)
 	}
 }
 

@@ -110,6 +110,9 @@ func (k *Keyring) Run(ctx context.Context) {
 	both.Wait()
 }
 
+// ShownName is how people are told of this process: its Lease, and the pod or host in parentheses.
+func (k *Keyring) ShownName() string { return k.replica.ShownName() }
+
 // Serving tells whether keys may be accepted at this moment.
 func (k *Keyring) Serving() bool { return k.replica.Serving(k.o.Clock.Now()) }
 

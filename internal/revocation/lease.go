@@ -134,5 +134,10 @@ func (w word) patch() ([]byte, error) {
 
 // replicaName is how people are told of the replica that holds a Lease: the Lease, and the pod or host in parentheses.
 func replicaName(l *coordinationv1.Lease) string {
-	return l.Name + " (" + ptr.Deref(l.Spec.HolderIdentity, "") + ")"
+	return shownName(l.Name, ptr.Deref(l.Spec.HolderIdentity, ""))
 }
+
+// ShownName is how people are told of this replica, wherever they are.
+func (r *Replica) ShownName() string { return shownName(r.Name, r.Holder) }
+
+func shownName(lease, holder string) string { return lease + " (" + holder + ")" }

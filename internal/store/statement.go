@@ -17,6 +17,7 @@ import (
 //	{lock …}          FOR …, where rows are locked one by one; nothing in SQLite, where a transaction that writes has
 //	                  the database to itself
 //	{quick}           makes PostgreSQL commit this statement without waiting for the disk
+//	{uses}, {texts}   the rows, and the texts, of one parameter, which is JSON
 //
 // and, in those of a View, exactly one of
 //
@@ -194,6 +195,14 @@ var dialects = map[string][2]string{
 	// true: for this transaction only. Anything that comes next on the connection waits for the disk again. SQLite knows
 	// no such thing within a statement; DB.atOnce sets it around.
 	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
+	// The rows of one parameter, which encodeUses has written, as a table u. So one text takes any number of them.
+	"uses": {
+		"(SELECT value ->> 'o' AS o, value ->> 'e' AS e, value ->> 'k' AS k, value ->> 'b' AS b, value ->> 'at' AS at, " +
+			"value ->> 'n' AS n, value ->> 'r' AS r FROM json_each(?)) AS u",
+		"json_to_recordset(CAST(? AS json)) AS u (o TEXT, e TEXT, k TEXT, b BIGINT, at BIGINT, n BIGINT, r BIGINT)",
+	},
+	// The texts of one parameter, which is a list in JSON.
+	"texts": {"(SELECT value FROM json_each(?))", "(SELECT json_array_elements_text(CAST(? AS json)))"},
 }
 
 // bind returns a statement's text for an engine and a scope, with its arguments: those given, and those of the scope

@@ -65,6 +65,11 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	countConnecting: {"organization", "a bound of the whole organization's, of which only that it is reached is told"},
 	addConnecting:   {"owner", "what it leads to is asked again when the browser is back: keepAccount of package httpapi"},
 
+	lastUses:   {"organization", "keys are the index's, which knows the caller's: package use shows no other key's use"},
+	lastUsesOf: {"organization", "as lastUses"},
+	periodsOf:  {"organization", "as lastUses"},
+	recentUse:  {"organization", "as lastUses"},
+
 	lockClaim:          {"actor", "a claim is of one key, which is less than a profile"},
 	peekClaim:          {"actor", "as lockClaim"},
 	takeClaim:          {"actor", "as lockClaim"},
@@ -140,12 +145,13 @@ func TestBindPutsArgumentsInTheirPlaces(t *testing.T) {
 func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Attach", "DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
-		"Work.AddSession", "Work.BeginRenewal", "Work.BeginSessionRenewal", "Work.CancelQueuedBy",
+		"Work.AddSession", "Work.AddUse", "Work.BeginRenewal", "Work.BeginSessionRenewal", "Work.CancelQueuedBy",
 		"Work.ChooseOrganization", "Work.Connection", "Work.CountConnections", "Work.CountSweep", "Work.DueRenewals",
-		"Work.EndRenewal", "Work.EndSession", "Work.EndSessionRenewal", "Work.Finish", "Work.MeasureUsage",
-		"Work.MediaOf", "Work.Overdue", "Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect",
-		"Work.Reseal", "Work.SealedBy", "Work.SealedByOthers", "Work.Session", "Work.SettleLost", "Work.Stamp",
-		"Work.Start", "Work.StartLook", "Work.TakeConnecting", "Work.Unreferenced", "Work.UseSession", "Work.VaultKeys",
+		"Work.EndRenewal", "Work.EndSession", "Work.EndSessionRenewal", "Work.Finish", "Work.FoldUse",
+		"Work.ForgetUse", "Work.LastUses", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
+		"Work.PostponeRenewal", "Work.Purge", "Work.Recount", "Work.RequireReconnect", "Work.Reseal",
+		"Work.SealedBy", "Work.SealedByOthers", "Work.Session", "Work.SettleLost", "Work.Stamp", "Work.Start",
+		"Work.StartLook", "Work.TakeConnecting", "Work.Unreferenced", "Work.UseSession", "Work.VaultKeys",
 	}
 	var got []string
 	for _, kind := range []reflect.Type{reflect.TypeFor[*DB](), reflect.TypeFor[*Work]()} {

@@ -28,6 +28,7 @@ var verifierUsers = map[string]struct {
 	"internal/dashboard": {"it lists keys, and how each stands", []string{"Key"}},
 	"cmd/api":            {"it has the publisher withdraw what a key has queued", []string{"Key"}},
 	"internal/keyring":   {"it has the index fed, and makes what admission recognises keys by", []string{"NewFeed", "Feed", "NewIndex", "Index", "Key", "NewAuthenticator", "Authenticator", "Options", "ErrUnavailable"}},
+	"internal/use":       {"it takes the counts of keys, which are theirs", []string{"Index", "Key", "Use"}},
 }
 
 // TestNobodyButAdmissionAdmits looks at what the rooms above package authn name of it. A method needs no import, so the

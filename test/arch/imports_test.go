@@ -193,7 +193,7 @@ var rules = []rule{
 		never: []string{"net/http", clientGo, coreTypes},
 		nowhere: []string{
 			controller, clientGo, module + "/internal/controller", module + "/internal/authn", module + "/internal/admission",
-			module + "/internal/endpoint", module + "/internal/httpapi", module + "/internal/publish",
+			module + "/internal/endpoint", module + "/internal/httpapi", module + "/internal/publish", module + "/internal/use",
 		},
 	},
 	{
@@ -229,6 +229,14 @@ var rules = []rule{
 		nowhere: []string{
 			controller, module + "/internal/controller", module + "/internal/authn", module + "/internal/publish",
 			module + "/internal/posting", module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
+		room: "internal/use", reason: "what keys are used for is written down and asked whatever asks, and how",
+		never: append([]string{"net/http"}, clusterClients...),
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/admission", module + "/internal/endpoint",
+			module + "/internal/httpapi", module + "/internal/publish",
 		},
 	},
 	{

@@ -1,0 +1,33 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/use"
+)
+
+// newCallers makes what lets callers in, and what writes down the use of their keys: as the keyring counts it, under
+// the name by which a revocation tells of this process. While the process may rely on its keyring, a key that is not in
+// that is gone.
+func newCallers(
+	o options, keys *keyring.Keyring, p *publishing, registry prometheus.Registerer, logger *slog.Logger,
+) (*admission.Admission, *use.Keeper, error) {
+	admitted, err := newAdmission(o, keys, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	uses, err := use.New(use.Options{
+		Index: keys.Index, Store: p.store, Environment: o.environment, Replica: keys.ShownName(),
+		Complete: keys.Serving, Partial: len(o.keys.Watched) > 0,
+		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
+	})
+	return admitted, uses, err
+}
