@@ -14,8 +14,8 @@ func (k *Keeper) Forget(ctx context.Context) error { return k.forget(ctx) }
 // Fold makes longer periods of what is older.
 func (k *Keeper) Fold(ctx context.Context) error { return k.fold(ctx) }
 
-// Batch is how many keys one transaction writes, and Batches how many of those follow one another.
-const (
-	Batch   = batch
-	Batches = batches
-)
+// WriteAtOnce has n keys written in one transaction.
+func (k *Keeper) WriteAtOnce(n int) { k.batch = n }
+
+// Batches is how many transactions follow one another.
+const Batches = batches

@@ -68,6 +68,7 @@ type Keeper struct {
 	o       Options
 	work    *store.Work
 	waiting []waiter // Run's own
+	batch   int      // batch, but in tests
 	metrics metrics
 }
 
@@ -84,7 +85,7 @@ func New(o Options) (*Keeper, error) {
 		o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("use: Index, Store, Environment, Replica, Complete, Clock and Logger are required")
 	}
-	k := &Keeper{o: o, work: o.Store.Work(), metrics: newMetrics()}
+	k := &Keeper{o: o, work: o.Store.Work(), batch: batch, metrics: newMetrics()}
 	if o.Registerer != nil {
 		if err := k.metrics.register(o.Registerer); err != nil {
 			return nil, fmt.Errorf("register the metrics of use: %w", err)
@@ -155,7 +156,7 @@ func (k *Keeper) write(ctx context.Context, most int, all bool) error {
 	}
 	var err error
 	for n := 0; len(due) > 0 && err == nil && (most == 0 || n < most); n++ {
-		size := min(batch, len(due))
+		size := min(k.batch, len(due))
 		err = k.writeBatch(ctx, due[:size], now)
 		due = due[size:]
 	}

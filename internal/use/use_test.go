@@ -345,9 +345,11 @@ func TestLastWord(t *testing.T) {
 
 // TestManyKeys: so many are written at a time, and the others later.
 func TestManyKeys(t *testing.T) {
-	const keys = use.Batch*use.Batches + 10
+	const atOnce = 5
+	const keys = atOnce*use.Batches + 10
 	clk := clocktesting.NewFakePassiveClock(now)
 	a := newReplica(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), "a", clk, nil)
+	a.WriteAtOnce(atOnce)
 	var c *caller.Caller
 	for range keys {
 		k, plaintext := minted(t)
