@@ -138,6 +138,8 @@ test: controlplane build spin services pds oauth axe browser helm promtool ## Ru
 	@$(GO) test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/vault -run NONE -fuzz FuzzParseKeyset -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/gate -run NONE -fuzz FuzzParseDemand -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/gate -run NONE -fuzz FuzzCheck -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzMarks -fuzztime $(FUZZTIME) -fuzzminimizetime 10x

@@ -22,6 +22,7 @@ import (
 type options struct {
 	environments   []key.Environment
 	listenAddress  string
+	grpcAddress    string
 	metricsAddress string
 	logLevel       slog.Level
 	drainDelay     time.Duration
@@ -53,7 +54,10 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	flags := pflag.NewFlagSet("gate", pflag.ContinueOnError)
 	flags.SortFlags = false
 	flags.StringVar(&environment, "environment", "live", "Environments whose keys may pass: live, test or both.")
-	flags.StringVar(&o.listenAddress, "listen-address", ":8080", "Address that proxies ask at.")
+	flags.StringVar(&o.listenAddress, "listen-address", ":8080",
+		"Address that proxies ask at over HTTP, at /check.")
+	flags.StringVar(&o.grpcAddress, "grpc-listen-address", ":9000",
+		"Address that Envoy asks at over gRPC (ext_authz, version 3).")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090",
 		"Address that /metrics, /healthz and /readyz listen on.")
 	flags.StringVar(&logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")

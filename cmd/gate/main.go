@@ -91,14 +91,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	forward, err := gate.NewForward(gate.Options{Admissions: admissions, Clock: clock.RealClock{}})
+	answers, err := gate.New(gate.Options{
+		Admissions: admissions, Clock: clock.RealClock{}, Audit: audit, Registerer: registry,
+	})
 	if err != nil {
 		return err
 	}
 	draining := new(atomic.Bool)
 	ready := func() bool { return keys.Serving() && !draining.Load() }
+	envoy, err := new(net.ListenConfig).Listen(ctx, "tcp", o.grpcAddress)
+	if err != nil {
+		return fmt.Errorf("listen for Envoy: %w", err)
+	}
 	return serve.Run(ctx, serve.Options{
-		API: handler(forward, ready), APIAddress: o.listenAddress, Certificate: certificate,
+		Also: gate.NewServer(answers, gate.ServerOptions{
+			Listener: envoy, TLS: certificate.Config(), Connections: o.maxConnections, Ready: ready,
+		}),
+		API: handler(gate.NewForward(answers), ready), APIAddress: o.listenAddress, Certificate: certificate,
 		Admin: adminHandler(ready, registry), AdminAddress: o.metricsAddress,
 		Background: together(keys.Run, certificate.Run),
 		Draining:   draining, DrainDelay: o.drainDelay, DrainTimeout: o.drainTimeout,
@@ -108,8 +117,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		},
 		Logger: logger,
 		Listening: func(address, admin net.Addr) {
-			logger.Info("listening", "environments", o.environments, "gate", address.String(), "metrics", admin.String(),
-				"tls", certificate != nil, "watching", process.Watched(o.keys.Watched))
+			logger.Info("listening", "environments", o.environments, "gate", address.String(),
+				"grpc", envoy.Addr().String(), "metrics", admin.String(), "tls", certificate != nil, "watching", process.Watched(o.keys.Watched))
 		},
 	})
 }

@@ -7,126 +7,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	testclock "k8s.io/utils/clock/testing"
 
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
-	"github.com/letmepost/letmepost-operator/internal/admission"
-	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/gate"
 	"github.com/letmepost/letmepost-operator/internal/key"
-	"github.com/letmepost/letmepost-operator/internal/limit"
-	"github.com/letmepost/letmepost-operator/internal/rate"
 )
-
-var now = authntest.Epoch.AddDate(0, 1, 0)
-
-type fixture struct {
-	*gate.Forward
-	index   *authn.Index
-	serving atomic.Bool
-}
-
-// newFixture serves both environments.
-func newFixture(t testing.TB, objects ...any) *fixture {
-	t.Helper()
-	f := &fixture{index: authntest.Index(t, objects...)}
-	f.serving.Store(true)
-	clock := testclock.NewFakePassiveClock(now)
-	admissions := map[key.Environment]*admission.Admission{}
-	for _, environment := range []key.Environment{key.Live, key.Test} {
-		limits, err := limit.NewCallers(limit.Options{Registerer: prometheus.NewRegistry()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		admissions[environment], err = admission.New(admission.Options{
-			Authenticator: authntest.Authenticator(t, f.index, environment, clock, authntest.Serving(&f.serving)),
-			Limits:        limits, Failures: limit.NewAddresses(rate.Rate{}),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	var err error
-	if f.Forward, err = gate.NewForward(gate.Options{Admissions: admissions, Clock: clock}); err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-func (f *fixture) ask(query string, header http.Header) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/check?"+query, strings.NewReader("a body that nobody reads"))
-	r.Header = header
-	w := httptest.NewRecorder()
-	f.ServeHTTP(w, r)
-	return w
-}
-
-func bearer(key string) http.Header { return http.Header{"Authorization": {"Bearer " + key}} }
 
 // TestForward: what a route demands, what a key is, and what comes of the two.
 func TestForward(t *testing.T) {
-	shop := authntest.Profile()
-	format := authntest.Format(t)
-	minted := func(env key.Environment, mods ...func(*v1alpha1.ApiKey)) (*v1alpha1.ApiKey, string) {
-		return authntest.Minted(t, format, env, mods...)
-	}
-	org, orgKey := minted(key.Live)
-	pinned, pinnedKey := minted(key.Live, authntest.PinnedTo(shop))
-	test, testKey := minted(key.Test)
-	reader, readerKey := minted(key.Live, authntest.Scoped(v1alpha1.ScopePostsRead))
-	expired, expiredKey := minted(key.Live, authntest.ExpiringAt(now.Add(-time.Second)))
-	slow, slowKey := minted(key.Live, func(k *v1alpha1.ApiKey) {
-		k.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 1}
-		k.Spec.RateLimit.Window.Duration = time.Hour
-	})
-	_, unknownKey := minted(key.Live)
-	f := newFixture(t, shop, org, pinned, test, reader, expired, slow)
-	f.ask("", bearer(slowKey)) // uses its rate up
-	for _, c := range []struct {
-		reason, query, key string
-		status             int
-		code               string
-	}{
-		{"any key of live", "", orgKey, 200, ""},
-		{"a pinned one", "", pinnedKey, 200, ""},
-		{"a scope that it has", "scope=posts:read", readerKey, 200, ""},
-		{"several", "scope=posts:read+posts:write&scope=media:read,media:write", orgKey, 200, ""},
-		{"its organization", "organization=" + org.Namespace, orgKey, 200, ""},
-		{"its profile", "profile=" + shop.Name, pinnedKey, 200, ""},
-		{"its environment", "environment=test", testKey, 200, ""},
-		{"no key", "", "", 401, "unauthenticated"},
-		{"an unknown one", "", unknownKey, 401, "unauthenticated"},
-		{"an expired one", "", expiredKey, 401, "unauthenticated"},
-		{"one of the other environment", "", testKey, 401, "unauthenticated"},
-		{"the same", "environment=test", orgKey, 401, "unauthenticated"},
-		{"no such scope of its", "scope=posts:write", readerKey, 403, "unauthorized"},
-		{"one of two", "scope=posts:read&scope=posts:write", readerKey, 403, "unauthorized"},
-		{"of another organization", "organization=globex", orgKey, 404, "not_found"},
-		{"of another profile", "profile=other", pinnedKey, 404, "not_found"},
-		{"of no profile", "profile=" + shop.Name, orgKey, 404, "not_found"},
-		{"too often", "", slowKey, 429, "rate_limited"},
-		{"for nginx: of another organization", "refuse=403&organization=globex", orgKey, 403, "not_found"},
-		{"for nginx: too often", "refuse=403", slowKey, 403, "rate_limited"},
-		{"for nginx: no key", "refuse=403", "", 401, "unauthenticated"},
-		{"a scope that there is not", "scope=posts:raed", orgKey, 400, ""},
-		{"an empty scope", "scope=", orgKey, 400, ""},
-		{"an empty organization", "organization=", orgKey, 400, ""},
-		{"an empty profile", "profile=", orgKey, 400, ""},
-		{"an environment that there is not", "environment=prod", orgKey, 400, ""},
-		{"two of them", "environment=live&environment=test", orgKey, 400, ""},
-		{"another parameter", "scopes=posts:read", orgKey, 400, ""},
-		{"another refusal", "refuse=404", orgKey, 400, ""},
-		{"a query that is none", "%zz", orgKey, 400, ""},
-		{"a long one", "scope=posts:read&" + strings.Repeat("scope=posts:read&", 1000), orgKey, 400, ""},
-	} {
+	f := newWorld(t)
+	for _, c := range f.questions {
 		header := bearer(c.key)
 		if c.key == "" {
 			header = http.Header{}
@@ -151,11 +44,11 @@ func TestForward(t *testing.T) {
 			t.Errorf("%s: Retry-After %q", c.reason, got.Header().Get("Retry-After"))
 		}
 	}
-	got := f.ask("", bearer(pinnedKey)).Header()
+	got := f.ask("", bearer(f.pinnedKey)).Header()
 	want := map[string]string{
-		"X-Letmepost-Organization": pinned.Namespace, "X-Letmepost-Organization-Id": pinned.Status.OrganizationID,
-		"X-Letmepost-Profile": shop.Name, "X-Letmepost-Profile-Id": string(shop.UID), "X-Letmepost-Environment": "live",
-		"X-Letmepost-Key": pinned.Name, "X-Letmepost-Key-Id": string(pinned.UID), "X-Letmepost-Refused": "",
+		"X-Letmepost-Organization": f.pinned.Namespace, "X-Letmepost-Organization-Id": f.pinned.Status.OrganizationID,
+		"X-Letmepost-Profile": f.shop.Name, "X-Letmepost-Profile-Id": string(f.shop.UID), "X-Letmepost-Environment": "live",
+		"X-Letmepost-Key": f.pinned.Name, "X-Letmepost-Key-Id": string(f.pinned.UID), "X-Letmepost-Refused": "",
 		"X-Letmepost-Scopes": "posts:read posts:write media:read media:write accounts:read accounts:write",
 	}
 	for name, value := range want {
@@ -164,12 +57,12 @@ func TestForward(t *testing.T) {
 		}
 	}
 
-	f.index.RemoveKey(org)
-	if got := f.ask("", bearer(orgKey)); got.Code != http.StatusUnauthorized {
+	f.index.RemoveKey(f.org)
+	if got := f.ask("", bearer(f.orgKey)); got.Code != http.StatusUnauthorized {
 		t.Errorf("revoked: %d", got.Code)
 	}
 	f.serving.Store(false)
-	if got := f.ask("", bearer(pinnedKey)); got.Code != http.StatusServiceUnavailable {
+	if got := f.ask("", bearer(f.pinnedKey)); got.Code != http.StatusServiceUnavailable {
 		t.Errorf("fenced: %d", got.Code)
 	}
 }

@@ -12,10 +12,13 @@ package gate
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
@@ -46,6 +49,30 @@ var (
 
 // maxScopes bounds a question.
 const maxScopes = 8
+
+// extensionNames are the entries of context_extensions, by what they are in a query.
+var extensionNames = map[string]string{
+	"environment": "environment", "scopes": "scope", "organization": "organization", "profile": "profile",
+}
+
+// DemandOf reads what a route asks for out of context_extensions: environment (live without it), scopes (with spaces or
+// commas between them), organization and profile.
+func DemandOf(extensions map[string]string) (Demand, error) {
+	d := Demand{Environment: key.Live}
+	if len(extensions) > len(extensionNames) {
+		return d, errParameter
+	}
+	for name, value := range extensions {
+		parameter, ok := extensionNames[name]
+		if !ok || len(value) > maxQuestion {
+			return d, errParameter
+		}
+		if err := d.take(parameter, []string{value}); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
 
 // ParseDemand reads what a route asks for out of a query: environment (live without it), scope (may be repeated, or
 // hold several with spaces or commas between them), organization, profile and refuse=403.
@@ -111,6 +138,34 @@ func (d *Demand) takeScopes(values []string) error {
 	return nil
 }
 
+// Options are what a Gate is made of. All are required.
+type Options struct {
+	// Admissions by environment. A question for an environment that is missing is refused.
+	Admissions map[key.Environment]*admission.Admission
+	Clock      clock.PassiveClock
+	// Audit is told of each refusal of a key, at most 100 a second of each kind.
+	Audit      *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Gate answers questions, whatever carries them.
+type Gate struct {
+	o       Options
+	answers *answers
+}
+
+// New returns a Gate. The error says what is missing.
+func New(o Options) (*Gate, error) {
+	if len(o.Admissions) == 0 || o.Clock == nil || o.Audit == nil || o.Registerer == nil {
+		return nil, errors.New("gate: Admissions, Clock, Audit and Registerer are required")
+	}
+	noted, err := newAnswers(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Gate{o: o, answers: noted}, nil
+}
+
 // question is a Demand, and who can answer it.
 type question struct {
 	Demand
@@ -118,17 +173,21 @@ type question struct {
 	err       error                // the question makes no sense; nothing else is set
 }
 
-// Refused is why a request must not pass.
-type Refused struct {
-	// Refusal by admission; nil: see Foreign.
-	*admission.Refusal
-	// Foreign tells that the key is good, and of another organization or profile than the route is for.
-	Foreign bool
+// questionOf finds who can answer a Demand.
+func (g *Gate) questionOf(d Demand, err error) question {
+	by := g.o.Admissions[d.Environment]
+	switch {
+	case err != nil:
+		return question{err: err}
+	case by == nil:
+		return question{err: errEnvironment}
+	}
+	return question{Demand: d, Admission: by}
 }
 
 // ask lets a key in, and out again at once: what the request does at the service, this process does not see. The Caller
-// is the zero one if nobody was recognised.
-func (q *question) ask(ctx context.Context, now time.Time, authorization []string) (caller.Caller, *Refused) {
+// is the zero one if nobody was recognised; nil for a reply: the request may pass.
+func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (caller.Caller, *reply) {
 	var admitted admission.Admitted
 	need := admission.Need{Access: admission.KeyOnly}
 	if len(q.Scopes) > 0 {
@@ -136,6 +195,7 @@ func (q *question) ask(ctx context.Context, now time.Time, authorization []strin
 	}
 	// Failed attempts are counted for nobody: they all come from the proxy, and the addresses that it forwards prove
 	// nothing.
+	now := g.o.Clock.Now()
 	err := q.Admission.Admit(ctx, now, admission.Credentials{Authorization: authorization}, need, &admitted)
 	if cut := admitted.End(); err == nil {
 		err = cut
@@ -143,12 +203,14 @@ func (q *question) ask(ctx context.Context, now time.Time, authorization []strin
 	who := *admitted.Caller()
 	switch refusal := q.Admission.Of(err); {
 	case refusal != nil:
-		return who, &Refused{Refusal: refusal}
+		g.answers.audit(q, refusal, &who, authorization, now)
+		p := replyOf(refusal)
+		return who, &p
 	case err != nil: // nothing that is known: nobody passes
-		return who, &Refused{Refusal: &admission.Refusal{Code: admission.Unavailable}}
+		return who, &unavailable
 	case q.Organization != "" && q.Organization != who.Organization.Name,
 		q.Profile != "" && (who.Profile == nil || q.Profile != who.Profile.Name):
-		return who, &Refused{Foreign: true}
+		return who, &foreign
 	}
 	return who, nil
 }

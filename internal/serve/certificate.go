@@ -101,9 +101,12 @@ func (c *Certificate) read() (changed bool, err error) {
 	return true, nil
 }
 
-// config is what the API is served with. net/http adds HTTP/2 to it: there, too, a request can be cut off without its
+// Config is what the API is served with; nil: no TLS. net/http adds HTTP/2 to it: there, too, a request can be cut off without its
 // connection, so that a revoked key takes nobody else's requests with it.
-func (c *Certificate) config() *tls.Config {
+func (c *Certificate) Config() *tls.Config {
+	if c == nil {
+		return nil
+	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {

@@ -34,6 +34,9 @@ type Options struct {
 	// request: a key that is revoked while the process drains is refused like any other.
 	Background func(context.Context)
 
+	// Also serves the API's callers by another protocol. It lives and drains with the API. Optional.
+	Also Sibling
+
 	// Draining is set when the process begins to stop. Readiness is to follow it: whoever made the handlers reads it.
 	Draining *atomic.Bool
 	// DrainDelay is how long requests are still taken after that, so that load balancers can notice. Each answer then
@@ -48,6 +51,14 @@ type Options struct {
 	Logger *slog.Logger
 	// Listening is told the addresses once both listeners are bound. Optional.
 	Listening func(api, admin net.Addr)
+}
+
+// Sibling is a server that is not of this package, such as one of gRPC. Its listener is bound already.
+type Sibling interface {
+	// Serve answers until Stop, of which it says nothing.
+	Serve() error
+	// Stop takes no more requests, and returns when those that run have ended, or were cut off after the timeout.
+	Stop(timeout time.Duration)
 }
 
 // Run serves until ctx ends or a listener fails, then stops. Stopping is two lifecycles, one within the other:
@@ -85,9 +96,16 @@ func Run(ctx context.Context, o Options) error {
 	var background sync.WaitGroup
 	// Before the listeners are served: what comes first is refused until the Background has what it needs.
 	background.Go(func() { o.Background(life) })
-	failed := make(chan error, 2) // one for each, so that the second one to fail does not wait for ever
+	failed := make(chan error, 3) // one for each, so that the second one to fail does not wait for ever
 	go api.serve(failed)
 	go admin.serve(failed)
+	if o.Also != nil {
+		go func() {
+			if err := o.Also.Serve(); err != nil {
+				failed <- fmt.Errorf("serve the API: %w", err)
+			}
+		}()
+	}
 
 	var failure error
 	select {
@@ -98,7 +116,12 @@ func Run(ctx context.Context, o Options) error {
 	case failure = <-failed:
 		o.Draining.Store(true)
 	}
+	var both sync.WaitGroup
+	if o.Also != nil {
+		both.Go(func() { o.Also.Stop(o.DrainTimeout) })
+	}
 	failure = errors.Join(failure, api.stop(o.DrainTimeout))
+	both.Wait()
 	endLife()
 	background.Wait()
 	failure = errors.Join(failure, admin.stop(adminTimeout))
@@ -122,9 +145,7 @@ func listen(
 	if err != nil {
 		return nil, fmt.Errorf("serve %s: %w", name, err)
 	}
-	if tls != nil {
-		s.TLSConfig = tls.config()
-	}
+	s.TLSConfig = tls.Config()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", name, err)

@@ -1,0 +1,169 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// identityPrefix is what the headers begin with that tell a service who it is. Nothing else sends such headers, and
+// what a client sends of them is refused.
+const identityPrefix = "X-Letmepost-"
+
+// The headers of an answer. All of them are in every answer, empty where there is nothing: a proxy that copies them
+// then overwrites what a client may have sent.
+const (
+	headerOrganization   = identityPrefix + "Organization"
+	headerOrganizationID = identityPrefix + "Organization-Id"
+	headerProfile        = identityPrefix + "Profile"
+	headerProfileID      = identityPrefix + "Profile-Id"
+	headerEnvironment    = identityPrefix + "Environment"
+	headerScopes         = identityPrefix + "Scopes"
+	headerKey            = identityPrefix + "Key"
+	headerKeyID          = identityPrefix + "Key-Id"
+	// headerRefused says why, in a word of the API's, for routes that ask for 403 alone.
+	headerRefused = identityPrefix + "Refused"
+)
+
+// identityNames are those that say who it is.
+var identityNames = [...]string{
+	headerOrganization, headerOrganizationID, headerProfile, headerProfileID, headerEnvironment, headerScopes, headerKey,
+	headerKeyID,
+}
+
+// IdentityHeaders lists all of them, for documentation and for whoever tests that none is forgotten.
+var IdentityHeaders = append(identityNames[:], headerRefused)
+
+// identity is what they say of somebody, in the order of IdentityHeaders but for the last one.
+func identity(who *caller.Caller) [len(identityNames)]string {
+	profile := caller.Profile{}
+	if who.Profile != nil {
+		profile = *who.Profile
+	}
+	return [...]string{
+		who.Organization.Name, who.Organization.ID, profile.Name, profile.ID, string(who.Environment), who.Scopes.String(),
+		who.Actor.Name, who.Actor.ID,
+	}
+}
+
+// isIdentity tells whether a header is one that only an answer of this process may have, or its twin with underscores,
+// which CGI and its heirs take for the same.
+func isIdentity(name string) bool {
+	if len(name) < len(identityPrefix) {
+		return false
+	}
+	for i := range len(identityPrefix) {
+		c := name[i]
+		if c == '_' {
+			c = '-'
+		}
+		if lower(c) != lower(identityPrefix[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// reply is how a question is answered that is refused.
+type reply struct {
+	status        int
+	code, message string
+	challenge     string        // of RFC 6750; "": none
+	retryAfter    time.Duration // 0: it is not known
+}
+
+// allowed is the code of an answer that lets a request through, in the metric.
+const allowed = "allowed"
+
+// The replies that depend on nothing else. Their codes are the API's.
+var (
+	bringing = reply{
+		status: http.StatusForbidden, code: "identity_headers", message: "A request must not bring headers of the gate's own.",
+	}
+	foreign = reply{ // a 403 would tell that there is something
+		status: http.StatusNotFound, code: "not_found", message: "There is nothing here for this key.",
+	}
+	unauthenticated = reply{
+		status: http.StatusUnauthorized, code: "unauthenticated",
+		message: "The request has no API key that is valid here.",
+	}
+	unauthorized = reply{status: http.StatusForbidden, code: "unauthorized"}
+	rateLimited  = reply{
+		status: http.StatusTooManyRequests, code: "rate_limited", message: "The key's requests are used up for the moment.",
+	}
+	unavailable = reply{
+		status: http.StatusServiceUnavailable, code: "unavailable",
+		message: "This server can't say at the moment who may pass.",
+	}
+	senseless = reply{status: http.StatusBadRequest, code: "validation_failed"}
+)
+
+// answerCodes are those of all answers, for the metric.
+var answerCodes = []string{
+	allowed, bringing.code, foreign.code, unauthenticated.code, unauthorized.code, rateLimited.code, unavailable.code,
+	senseless.code,
+}
+
+// replyOf is what the API would say.
+func replyOf(r *admission.Refusal) reply {
+	p := unavailable
+	switch r.Code {
+	case admission.Unauthenticated:
+		p = unauthenticated
+	case admission.InsufficientScope:
+		p = unauthorized
+		p.message = "The key does not have the scope " + string(r.Scope) + "."
+	case admission.RateLimited:
+		p = rateLimited
+	}
+	p.challenge, p.retryAfter = r.Challenge, r.RetryAfter
+	return p
+}
+
+// replyToQuestion is for a proxy whose configuration makes no sense: nobody passes.
+func replyToQuestion(err error) reply {
+	p := senseless
+	p.message = "The question can't be answered: " + err.Error() + "."
+	return p
+}
+
+// plain makes it one of 401 and 403, for proxies that carry no others.
+func (p reply) plain() reply {
+	if p.status != http.StatusUnauthorized {
+		p.status = http.StatusForbidden
+	}
+	return p
+}
+
+func (p reply) body() string {
+	return `{"error":{"code":` + strconv.Quote(p.code) + `,"message":` + strconv.Quote(p.message) + "}}\n"
+}
+
+// headers calls set for each header of the reply, beside those of identity.
+func (p reply) headers(set func(name, value string)) {
+	set("Content-Type", "application/json")
+	set("Cache-Control", "no-store")
+	set(headerRefused, p.code)
+	if p.challenge != "" {
+		set("Www-Authenticate", p.challenge)
+	}
+	if p.retryAfter > 0 { // rounded up: who waits as long as it says has waited long enough
+		set("Retry-After", strconv.FormatInt(int64((p.retryAfter+time.Second-1)/time.Second), 10))
+	}
+}
+
+// Busy is the body of the answer to whoever there is no room for.
+var Busy = []byte(reply{code: unavailable.code, message: "This server has as many requests as it has room for."}.body())

@@ -1,0 +1,153 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"context"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// Envoy answers the questions of Envoy's filter ext_authz, version 3, over gRPC. What a route demands stands in its
+// context_extensions. Nothing is read of a request but its headers.
+//
+// Of a gate that can't say who may pass, the answer is an ErrorResponse: the proxy's failure_mode_allow decides, which is
+// to be off. An Envoy that is too old to know it takes it for a denial: nobody passes either.
+type Envoy struct {
+	authv3.UnimplementedAuthorizationServer
+	*Gate
+}
+
+// NewEnvoy returns an Envoy that answers as a Gate does.
+func NewEnvoy(g *Gate) Envoy { return Envoy{Gate: g} }
+
+// Check answers one question.
+func (e Envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	attributes := r.GetAttributes()
+	q := e.questionOf(DemandOf(attributes.GetContextExtensions()))
+	if q.err != nil {
+		return e.refuse(replyToQuestion(q.err)), nil
+	}
+	authorization, brings := headersOf(attributes.GetRequest().GetHttp())
+	if brings {
+		return e.refuse(bringing), nil
+	}
+	who, refused := e.ask(ctx, &q, authorization)
+	if refused != nil {
+		return e.refuse(*refused), nil
+	}
+	e.answers.count(overGRPC, allowed)
+	return &authv3.CheckResponse{
+		Status:          &statuspb.Status{Code: int32(codes.OK)},
+		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: admittedAs(&who)},
+		DynamicMetadata: metadata(&who),
+	}, nil
+}
+
+// headersOf returns the values of Authorization, and whether there is a header that only a gate may set. Envoy has the
+// headers in a map, in which values of one name are joined with commas; or, with encode_raw_headers, in a list.
+func headersOf(r *authv3.AttributeContext_HttpRequest) (authorization []string, brings bool) {
+	for name, value := range r.GetHeaders() {
+		brings = brings || isIdentity(name)
+		if strings.EqualFold(name, "authorization") {
+			authorization = append(authorization, value)
+		}
+	}
+	for _, header := range r.GetHeaderMap().GetHeaders() {
+		brings = brings || isIdentity(header.GetKey())
+		if !strings.EqualFold(header.GetKey(), "authorization") {
+			continue
+		}
+		if raw := header.GetRawValue(); len(raw) > 0 {
+			authorization = append(authorization, string(raw))
+		} else {
+			authorization = append(authorization, header.GetValue())
+		}
+	}
+	return authorization, brings
+}
+
+// setting is a header that takes the place of one that is there.
+func setting(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// twins are the names of identity headers with underscores, in which a client's would survive a proxy that was told to
+// show the gate a part of the headers only.
+var twins = func() (names []string) {
+	for _, name := range IdentityHeaders {
+		names = append(names, strings.ReplaceAll(strings.ToLower(name), "-", "_"))
+	}
+	return names
+}()
+
+// admittedAs tells the service who it is. A header that is empty is removed: Envoy does not say what becomes of one that
+// is set so.
+func admittedAs(who *caller.Caller) *authv3.OkHttpResponse {
+	ok := &authv3.OkHttpResponse{
+		Headers:         make([]*corev3.HeaderValueOption, 0, len(identityNames)),
+		HeadersToRemove: append(make([]string, 0, 2*len(IdentityHeaders)), twins...),
+	}
+	ok.HeadersToRemove = append(ok.HeadersToRemove, headerRefused)
+	for i, value := range identity(who) {
+		if value == "" {
+			ok.HeadersToRemove = append(ok.HeadersToRemove, identityNames[i])
+		} else {
+			ok.Headers = append(ok.Headers, setting(identityNames[i], value))
+		}
+	}
+	return ok
+}
+
+// metadata is who it is for other filters of the proxy, such as one that limits rates or writes a log.
+func metadata(who *caller.Caller) *structpb.Struct {
+	fields := make(map[string]*structpb.Value, len(identityNames))
+	for i, value := range identity(who) {
+		if value != "" {
+			fields[metadataNames[i]] = structpb.NewStringValue(value)
+		}
+	}
+	return &structpb.Struct{Fields: fields}
+}
+
+// metadataNames are the names of the headers without their beginning, as in X-Letmepost-Key-Id: key_id.
+var metadataNames = func() (names [len(identityNames)]string) {
+	for i, name := range identityNames {
+		names[i] = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, identityPrefix)), "-", "_")
+	}
+	return names
+}()
+
+// grpcCodes are what refusals are called in gRPC, by their status in HTTP. Envoy looks at no more than that it is not OK.
+var grpcCodes = map[int]codes.Code{
+	400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.NotFound,
+	429: codes.ResourceExhausted, 503: codes.Unavailable,
+}
+
+func (e Envoy) refuse(p reply) *authv3.CheckResponse {
+	e.answers.count(overGRPC, p.code)
+	denied := &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode(p.status)}, Body: p.body(), //nolint:gosec // G115: three digits
+	}
+	p.headers(func(name, value string) { denied.Headers = append(denied.Headers, setting(name, value)) })
+	response := &authv3.CheckResponse{
+		Status:       &statuspb.Status{Code: int32(grpcCodes[p.status]), Message: p.code}, //nolint:gosec // G115: below 17
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
+	}
+	if p.code == unavailable.code {
+		response.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied}
+	}
+	return response
+}

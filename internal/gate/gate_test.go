@@ -1,0 +1,172 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gate_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	testclock "k8s.io/utils/clock/testing"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/gate"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+)
+
+var now = authntest.Epoch.AddDate(0, 1, 0)
+
+type fixture struct {
+	*gate.Forward
+	*gate.Server
+	gate.Envoy
+	conn     *grpc.ClientConn
+	log      *bytes.Buffer
+	registry *prometheus.Registry
+
+	index   *authn.Index
+	serving atomic.Bool
+}
+
+// newFixture serves both environments.
+func newFixture(t testing.TB, objects ...any) *fixture {
+	t.Helper()
+	f := &fixture{index: authntest.Index(t, objects...), log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
+	f.serving.Store(true)
+	clock := testclock.NewFakePassiveClock(now)
+	admissions := map[key.Environment]*admission.Admission{}
+	for _, environment := range []key.Environment{key.Live, key.Test} {
+		limits, err := limit.NewCallers(limit.Options{Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		admissions[environment], err = admission.New(admission.Options{
+			Authenticator: authntest.Authenticator(t, f.index, environment, clock, authntest.Serving(&f.serving)),
+			Limits:        limits, Failures: limit.NewAddresses(rate.Rate{}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := gate.New(gate.Options{
+		Admissions: admissions, Clock: clock, Registerer: f.registry, Audit: slog.New(slog.NewJSONHandler(f.log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Forward, f.Envoy = gate.NewForward(g), gate.NewEnvoy(g)
+	f.serveGRPC(t, g)
+	return f
+}
+
+func (f *fixture) ask(query string, header http.Header) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/check?"+query, strings.NewReader("a body that nobody reads"))
+	r.Header = header
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, r)
+	return w
+}
+
+func bearer(key string) http.Header { return http.Header{"Authorization": {"Bearer " + key}} }
+
+// ask is one question, and what is to come of it.
+type ask struct {
+	reason, query, key string
+	status             int
+	code               string
+}
+
+// world is a fixture with keys of all kinds, and questions about them.
+type world struct {
+	*fixture
+	org, pinned       *v1alpha1.ApiKey
+	shop              *v1alpha1.Profile
+	orgKey, pinnedKey string
+	questions         []ask
+}
+
+func newWorld(t *testing.T) world {
+	t.Helper()
+	shop := authntest.Profile()
+	format := authntest.Format(t)
+	minted := func(env key.Environment, mods ...func(*v1alpha1.ApiKey)) (*v1alpha1.ApiKey, string) {
+		return authntest.Minted(t, format, env, mods...)
+	}
+	org, orgKey := minted(key.Live)
+	pinned, pinnedKey := minted(key.Live, authntest.PinnedTo(shop))
+	test, testKey := minted(key.Test)
+	reader, readerKey := minted(key.Live, authntest.Scoped(v1alpha1.ScopePostsRead))
+	expired, expiredKey := minted(key.Live, authntest.ExpiringAt(now.Add(-time.Second)))
+	slow, slowKey := minted(key.Live, func(k *v1alpha1.ApiKey) {
+		k.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 1}
+		k.Spec.RateLimit.Window.Duration = time.Hour
+	})
+	_, unknownKey := minted(key.Live)
+	f := newFixture(t, shop, org, pinned, test, reader, expired, slow)
+	f.ask("", bearer(slowKey)) // uses its rate up
+	return world{fixture: f, org: org, pinned: pinned, shop: shop, orgKey: orgKey, pinnedKey: pinnedKey, questions: []ask{
+		{"any key of live", "", orgKey, 200, ""},
+		{"a pinned one", "", pinnedKey, 200, ""},
+		{"a scope that it has", "scope=posts:read", readerKey, 200, ""},
+		{"several", "scope=posts:read+posts:write&scope=media:read,media:write", orgKey, 200, ""},
+		{"its organization", "organization=" + org.Namespace, orgKey, 200, ""},
+		{"its profile", "profile=" + shop.Name, pinnedKey, 200, ""},
+		{"its environment", "environment=test", testKey, 200, ""},
+		{"no key", "", "", 401, "unauthenticated"},
+		{"an unknown one", "", unknownKey, 401, "unauthenticated"},
+		{"an expired one", "", expiredKey, 401, "unauthenticated"},
+		{"one of the other environment", "", testKey, 401, "unauthenticated"},
+		{"the same", "environment=test", orgKey, 401, "unauthenticated"},
+		{"no such scope of its", "scope=posts:write", readerKey, 403, "unauthorized"},
+		{"one of two", "scope=posts:read&scope=posts:write", readerKey, 403, "unauthorized"},
+		{"of another organization", "organization=globex", orgKey, 404, "not_found"},
+		{"of another profile", "profile=other", pinnedKey, 404, "not_found"},
+		{"of no profile", "profile=" + shop.Name, orgKey, 404, "not_found"},
+		{"too often", "", slowKey, 429, "rate_limited"},
+		{"for nginx: of another organization", "refuse=403&organization=globex", orgKey, 403, "not_found"},
+		{"for nginx: too often", "refuse=403", slowKey, 403, "rate_limited"},
+		{"for nginx: no key", "refuse=403", "", 401, "unauthenticated"},
+		{"a scope that there is not", "scope=posts:raed", orgKey, 400, "validation_failed"},
+		{"an empty scope", "scope=", orgKey, 400, "validation_failed"},
+		{"an empty organization", "organization=", orgKey, 400, "validation_failed"},
+		{"an empty profile", "profile=", orgKey, 400, "validation_failed"},
+		{"an environment that there is not", "environment=prod", orgKey, 400, "validation_failed"},
+		{"two of them", "environment=live&environment=test", orgKey, 400, "validation_failed"},
+		{"another parameter", "scopes=posts:read", orgKey, 400, "validation_failed"},
+		{"another refusal", "refuse=404", orgKey, 400, "validation_failed"},
+		{"a query that is none", "%zz", orgKey, 400, "validation_failed"},
+		{"a long one", "scope=posts:read&" + strings.Repeat("scope=posts:read&", 1000), orgKey, 400, "validation_failed"},
+	}}
+}
+
+// counted is how often an answer was given.
+func (f *fixture) counted(t *testing.T, protocol, answer string) float64 {
+	t.Helper()
+	families, err := f.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			l := m.GetLabel() // by name: answer, protocol
+			if family.GetName() == "lmp_gate_checks_total" && l[0].GetValue() == answer && l[1].GetValue() == protocol {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no counter of %s over %s", answer, protocol)
+	return 0
+}
