@@ -118,7 +118,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Logger: logger,
 		Listening: func(address, admin net.Addr) {
 			logger.Info("listening", "environments", o.environments, "gate", address.String(),
-				"grpc", envoy.Addr().String(), "metrics", admin.String(), "tls", certificate != nil, "watching", process.Watched(o.keys.Watched))
+				"grpc", envoy.Addr().String(), "metrics", admin.String(), "tls", certificate != nil,
+				"watching", process.Watched(o.keys.Watched))
 		},
 	})
 }

@@ -91,7 +91,8 @@ const allowed = "allowed"
 // The replies that depend on nothing else. Their codes are the API's.
 var (
 	bringing = reply{
-		status: http.StatusForbidden, code: "identity_headers", message: "A request must not bring headers of the gate's own.",
+		status: http.StatusForbidden, code: "identity_headers",
+		message: "A request must not bring headers of the gate's own.",
 	}
 	foreign = reply{ // a 403 would tell that there is something
 		status: http.StatusNotFound, code: "not_found", message: "There is nothing here for this key.",

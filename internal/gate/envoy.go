@@ -20,8 +20,8 @@ import (
 // Envoy answers the questions of Envoy's filter ext_authz, version 3, over gRPC. What a route demands stands in its
 // context_extensions. Nothing is read of a request but its headers.
 //
-// Of a gate that can't say who may pass, the answer is an ErrorResponse: the proxy's failure_mode_allow decides, which is
-// to be off. An Envoy that is too old to know it takes it for a denial: nobody passes either.
+// Of a gate that can't say who may pass, the answer is an ErrorResponse: the proxy's failure_mode_allow decides, which
+// is to be off. An Envoy that is too old to know it takes it for a denial: nobody passes either.
 type Envoy struct {
 	authv3.UnimplementedAuthorizationServer
 	*Gate
@@ -93,8 +93,8 @@ var twins = func() (names []string) {
 	return names
 }()
 
-// admittedAs tells the service who it is. A header that is empty is removed: Envoy does not say what becomes of one that
-// is set so.
+// admittedAs tells the service who it is. A header that is empty is removed: Envoy does not say what becomes of one
+// that is set so.
 func admittedAs(who *caller.Caller) *authv3.OkHttpResponse {
 	ok := &authv3.OkHttpResponse{
 		Headers:         make([]*corev3.HeaderValueOption, 0, len(identityNames)),
@@ -130,7 +130,7 @@ var metadataNames = func() (names [len(identityNames)]string) {
 	return names
 }()
 
-// grpcCodes are what refusals are called in gRPC, by their status in HTTP. Envoy looks at no more than that it is not OK.
+// grpcCodes are what refusals are called in gRPC, by their status in HTTP. Envoy looks only at whether it is OK.
 var grpcCodes = map[int]codes.Code{
 	400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.NotFound,
 	429: codes.ResourceExhausted, 503: codes.Unavailable,
@@ -139,11 +139,11 @@ var grpcCodes = map[int]codes.Code{
 func (e Envoy) refuse(p reply) *authv3.CheckResponse {
 	e.answers.count(overGRPC, p.code)
 	denied := &authv3.DeniedHttpResponse{
-		Status: &typev3.HttpStatus{Code: typev3.StatusCode(p.status)}, Body: p.body(), //nolint:gosec // G115: three digits
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode(p.status)}, Body: p.body(),
 	}
 	p.headers(func(name, value string) { denied.Headers = append(denied.Headers, setting(name, value)) })
 	response := &authv3.CheckResponse{
-		Status:       &statuspb.Status{Code: int32(grpcCodes[p.status]), Message: p.code}, //nolint:gosec // G115: below 17
+		Status:       &statuspb.Status{Code: int32(grpcCodes[p.status]), Message: p.code},
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
 	}
 	if p.code == unavailable.code {

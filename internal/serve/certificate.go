@@ -101,8 +101,8 @@ func (c *Certificate) read() (changed bool, err error) {
 	return true, nil
 }
 
-// Config is what the API is served with; nil: no TLS. net/http adds HTTP/2 to it: there, too, a request can be cut off without its
-// connection, so that a revoked key takes nobody else's requests with it.
+// Config is what the API is served with; nil: no TLS. net/http adds HTTP/2 to it: there, too, a request can be cut off
+// without its connection, so that a revoked key takes nobody else's requests with it.
 func (c *Certificate) Config() *tls.Config {
 	if c == nil {
 		return nil
