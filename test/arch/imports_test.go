@@ -298,6 +298,22 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/plugin", reason: "it acts as a person, by client-go alone: it decides nothing of keys, and reads no Secret",
+		never: []string{"os", "net"},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/authn",
+			module + "/internal/admission", module + "/internal/session", module + "/internal/store",
+			module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
+		room: "cmd/kubectl-letmepost", reason: "people install it on their machines: what serves, watches or mints in a cluster is not in it",
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/authn",
+			module + "/internal/serve", module + "/internal/store",
+		},
+	},
+	{
 		room: "cmd/controller", reason: "the process that may create Secrets faces no network, and opens no account",
 		nowhere: []string{
 			module + "/internal/authn", module + "/internal/httpapi", module + "/internal/dashboard", module + "/internal/vault", tink,

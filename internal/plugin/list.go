@@ -1,0 +1,166 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// listOptions are those of list.
+type listOptions struct {
+	output
+	all      bool
+	selector string
+	apiURL   string
+}
+
+func (p *plugin) list() *cobra.Command {
+	o := &listOptions{}
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List keys: what they may do now, when they expire, and which Pods have them",
+		Long: "List the keys of a namespace: what each may do now, its hint, when it expires, and how many Pods have its Secret.\n\n" +
+			"When a key was last used only the API knows, and it tells who has a key of that organization: give --api-url,\n" +
+			"and the key in the environment variable " + envKey + ".",
+		Example: "  kubectl letmepost list -n acme\n  kubectl letmepost list -A -o wide",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.cluster()
+			if err != nil {
+				return err
+			}
+			return p.runList(cmd.Context(), c, o)
+		},
+	}
+	o.addFlags(cmd)
+	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "of all namespaces")
+	cmd.Flags().StringVarP(&o.selector, "selector", "l", "", "only keys with these `labels`, such as team=web")
+	cmd.Flags().StringVar(&o.apiURL, "api-url", "", "`URL` of an API to ask when keys were last used, with the key in "+envKey)
+	return cmd
+}
+
+func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error {
+	printer, err := o.objects()
+	if err != nil {
+		return err
+	}
+	namespace := c.namespace
+	if o.all {
+		namespace = ""
+	}
+	if printer != nil {
+		keys, err := c.list(ctx, namespace, o.selector)
+		if err != nil {
+			return err
+		}
+		return o.printKeys(printer, keys, p.Out)
+	}
+	var keys *v1alpha1.ApiKeyList
+	var have users
+	var unseen error // why it is not known which Pods have keys
+	var used map[types.UID]time.Time
+	group, within := errgroup.WithContext(ctx)
+	group.Go(func() (err error) { keys, err = c.list(within, namespace, o.selector); return err })
+	group.Go(func() error { have, unseen = c.users(within, namespace); return nil })
+	if o.apiURL != "" {
+		group.Go(func() (err error) { used, err = p.lastUsed(within, o.apiURL); return err })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if len(keys.Items) == 0 {
+		p.tell("No keys found in %s.", cmp.Or(namespace, "any namespace"))
+		return nil
+	}
+	if err := o.table(p.Out, o.headings(), o.rows(keys.Items, have, used, p.Clock.Now())); err != nil {
+		return err
+	}
+	if unseen != nil {
+		p.tell("Which Pods have keys is not known: %v", unseen)
+	}
+	return nil
+}
+
+func (o *listOptions) headings() []string {
+	h := []string{"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Secret"}
+	if o.apiURL != "" {
+		h = slices.Insert(h, 4, "Last used")
+	}
+	if o.all {
+		h = slices.Insert(h, 0, "Namespace")
+	}
+	return h
+}
+
+func (o *listOptions) rows(keys []v1alpha1.ApiKey, have users, used map[types.UID]time.Time, now time.Time) [][]any {
+	rows := make([][]any, 0, len(keys))
+	for i := range keys {
+		k := &keys[i]
+		row := []any{
+			k.Name, string(k.Spec.Environment), stateOf(k, now), cmp.Or(k.Status.Hint, none), until(expiryOf(k), now),
+			usedBy(k, have), ago(k.CreationTimestamp.Time, now), profileOf(k), scopesOf(k), cmp.Or(k.SecretName(), none),
+		}
+		if o.apiURL != "" {
+			last := unknown
+			if at, ok := used[k.UID]; ok {
+				last = ago(at, now) + " ago"
+			}
+			row = slices.Insert(row, 4, any(last))
+		}
+		if o.all {
+			row = slices.Insert(row, 0, any(k.Namespace))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// usedBy says how many Pods have the key. Whoever has it elsewhere is not seen, and a key that was brought by its hash
+// stands in no Secret that is known.
+func usedBy(k *v1alpha1.ApiKey, have users) string {
+	if have == nil || k.SecretName() == "" {
+		return unknown
+	}
+	switch n := len(have[types.NamespacedName{Namespace: k.Namespace, Name: k.SecretName()}]); n {
+	case 0:
+		return "no Pod"
+	case 1:
+		return "1 Pod"
+	default:
+		return strconv.Itoa(n) + " Pods"
+	}
+}
+
+func profileOf(k *v1alpha1.ApiKey) string {
+	if k.Spec.ProfileRef == nil {
+		return none
+	}
+	return k.Spec.ProfileRef.Name
+}
+
+// scopesOf are the scopes of a key; "all" is shorter than all of them.
+func scopesOf(k *v1alpha1.ApiKey) string {
+	if len(k.Spec.Scopes) == len(v1alpha1.Scopes) {
+		return "all"
+	}
+	names := make([]string, len(k.Spec.Scopes))
+	for i, s := range k.Spec.Scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ",")
+}
+
+// nameOf is a key as people write it after kubectl.
+func nameOf(k *v1alpha1.ApiKey) string { return fmt.Sprintf("%s.%s/%s", resource, v1alpha1.GroupVersion.Group, k.Name) }

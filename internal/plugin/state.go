@@ -1,0 +1,43 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+)
+
+// stateOf is what a key may do now, in one word: the reason of Ready, but for what is newer than the controller's last
+// look at the key.
+func stateOf(k *v1alpha1.ApiKey, now time.Time) string {
+	reason := v1alpha1.ReasonPending
+	if ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		reason = ready.Reason
+	}
+	switch {
+	case !k.DeletionTimestamp.IsZero() && reason != v1alpha1.ReasonRevoked && reason != v1alpha1.ReasonUnconfirmed:
+		return v1alpha1.ReasonRevoking
+	case reason == v1alpha1.ReasonActive && expired(k, now):
+		return v1alpha1.ReasonExpired
+	default:
+		return reason
+	}
+}
+
+func expired(k *v1alpha1.ApiKey, now time.Time) bool {
+	end := expiryOf(k)
+	return !end.IsZero() && !now.Before(end)
+}
+
+// expiryOf is when a key ends, or is to end; zero: never.
+func expiryOf(k *v1alpha1.ApiKey) time.Time { return lifecycle.KeyOf(k).ExpiresAt }
+
+// isServed tells whether the controller says that the key is served.
+func isServed(k *v1alpha1.ApiKey) bool {
+	return k.DeletionTimestamp.IsZero() && meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
+}
