@@ -56,7 +56,7 @@ chart: helm ## Lint the chart and package it into bin/charts
 	@bin/tools/helm package charts/letmepost-operator --destination bin/charts
 
 .PHONY: build
-build: ## Build the controller, the API and the launcher into bin
+build: ## Build the controller, the API, the plugin of kubectl and the launcher into bin
 	@mkdir -p bin/log
 	@source hack/gobuild.sh; began=$$SECONDS; \
 	echo "building controller, api and up (first time about 2 min on two cores)"; \

@@ -23,7 +23,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)    // the first signal ends it in order; a second one, no longer caught, at once
+	context.AfterFunc(ctx, stop)   // the first signal ends it in order; a second one, no longer caught, at once
 	klog.SetLogger(logr.Discard()) // client-go's remarks are for operators; what people are to know comes as an error
 	os.Exit(plugin.Run(ctx, os.Args[1:], plugin.Options{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -201,7 +200,7 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	}
 	waited := v.Waited.Round(time.Millisecond).String()
 	ctrl.LoggerFrom(ctx).Info("Revocation waits", "awaited", v.Awaited, "waited", waited)
-	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", awaitingMessage(v))
+	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", v.Message())
 	return nil
 }
 
@@ -229,7 +228,7 @@ func (r *revocations) tellFailure(ctx context.Context, k *v1alpha1.ApiKey, failu
 // deriveRevoking makes k's conditions of a verdict. It is pure. Ready is False from the first time that a deletion is
 // told of, even while no replica has confirmed it: the key is refused by all that have seen the deletion.
 func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
-	setRevoking(k, now, awaitingReason(v), awaitingMessage(v))
+	setRevoking(k, now, awaitingReason(v), v.Message())
 }
 
 // setRevoking says that k is being deleted, and what that waits for.
@@ -244,30 +243,13 @@ func setRevoking(k *v1alpha1.ApiKey, now time.Time, reason, message string) {
 	})
 }
 
-// awaitingReason is awaitingMessage as a condition's reason. Replicas come first: what is queued can only be canceled
-// when no replica queues any more.
+// awaitingReason is the verdict's message as a condition's reason. Replicas come first: what is queued can only be
+// canceled when no replica queues any more.
 func awaitingReason(v revocation.Verdict) string {
 	if len(v.Awaited) == 0 {
 		return v1alpha1.ReasonAwaitingCancellation
 	}
 	return v1alpha1.ReasonAwaitingReplicas
-}
-
-// awaitingMessage says whom a deletion waits for. It names a few replicas only: a condition's message is for people.
-// Each is a Lease and its pod, which is where an operator looks next.
-func awaitingMessage(v revocation.Verdict) string {
-	const most = 8
-	if len(v.Awaited) == 0 {
-		return fmt.Sprintf("No API replica accepts the key. Waiting for one of the %s environment to cancel "+
-			"what the key has queued; to delete it without that, remove its annotation %s",
-			v.Uncanceled, v1alpha1.AnnotationCancelScheduled)
-	}
-	names := v.Awaited
-	if len(names) > most {
-		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(v.Awaited)-most))
-	}
-	return fmt.Sprintf("Waiting for %d of %d API replicas to confirm that they refuse the key: %s",
-		len(v.Awaited), v.Replicas, strings.Join(names, ", "))
 }
 
 // beingDeleted lets through ApiKeys that are being deleted, and of their changes those that may end the deletion: of

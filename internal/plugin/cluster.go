@@ -6,6 +6,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -84,25 +85,17 @@ func (c *cluster) connect() error {
 	ours.APIPath, ours.GroupVersion = "/apis", &v1alpha1.GroupVersion
 	ours.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	client, err := rest.HTTPClientFor(c.config) // one for all, so that they share a connection
-	if err == nil {
-		c.keys, err = rest.RESTClientForConfigAndClient(ours, client)
-	}
-	if err == nil {
-		c.core, err = coreclient.NewForConfigAndClient(c.config, client)
-	}
-	if err == nil {
-		c.leases, err = coordinationclient.NewForConfigAndClient(c.config, client)
-	}
-	if err == nil {
-		c.authentication, err = authenticationclient.NewForConfigAndClient(c.config, client)
-	}
-	if err == nil {
-		c.authorization, err = authorizationclient.NewForConfigAndClient(c.config, client)
-	}
-	if err == nil {
-		c.discovery, err = discovery.NewDiscoveryClientForConfigAndClient(c.config, client)
-	}
 	if err != nil {
+		return fmt.Errorf("make a client of the cluster: %w", err)
+	}
+	var errs [6]error
+	c.keys, errs[0] = rest.RESTClientForConfigAndClient(ours, client)
+	c.core, errs[1] = coreclient.NewForConfigAndClient(c.config, client)
+	c.leases, errs[2] = coordinationclient.NewForConfigAndClient(c.config, client)
+	c.authentication, errs[3] = authenticationclient.NewForConfigAndClient(c.config, client)
+	c.authorization, errs[4] = authorizationclient.NewForConfigAndClient(c.config, client)
+	c.discovery, errs[5] = discovery.NewDiscoveryClientForConfigAndClient(c.config, client)
+	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}
 	c.codec = runtime.NewParameterCodec(scheme)

@@ -32,7 +32,8 @@ func (p *plugin) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List keys: what they may do now, when they expire, and which Pods have them",
-		Long: "List the keys of a namespace: what each may do now, its hint, when it expires, and how many Pods have its Secret.\n\n" +
+		Long: "List the keys of a namespace: what each may do now, its hint, when it expires, and how many Pods have its\n" +
+			"Secret.\n\n" +
 			"When a key was last used only the API knows, and it tells who has a key of that organization: give --api-url,\n" +
 			"and the key in the environment variable " + envKey + ".",
 		Example: "  kubectl letmepost list -n acme\n  kubectl letmepost list -A -o wide",
@@ -47,7 +48,8 @@ func (p *plugin) list() *cobra.Command {
 	o.addFlags(cmd)
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "of all namespaces")
 	cmd.Flags().StringVarP(&o.selector, "selector", "l", "", "only keys with these `labels`, such as team=web")
-	cmd.Flags().StringVar(&o.apiURL, "api-url", "", "`URL` of an API to ask when keys were last used, with the key in "+envKey)
+	cmd.Flags().StringVar(&o.apiURL, "api-url", "",
+		"`URL` of an API to ask when keys were last used, with the key in "+envKey)
 	return cmd
 }
 
@@ -163,4 +165,6 @@ func scopesOf(k *v1alpha1.ApiKey) string {
 }
 
 // nameOf is a key as people write it after kubectl.
-func nameOf(k *v1alpha1.ApiKey) string { return fmt.Sprintf("%s.%s/%s", resource, v1alpha1.GroupVersion.Group, k.Name) }
+func nameOf(k *v1alpha1.ApiKey) string {
+	return fmt.Sprintf("%s.%s/%s", resource, v1alpha1.GroupVersion.Group, k.Name)
+}

@@ -38,8 +38,7 @@ func (o *output) isWide() bool { return *o.flags.OutputFormat == wide }
 
 // objects returns the printer of the objects themselves; nil: a table is asked for.
 func (o *output) objects() (printers.ResourcePrinter, error) {
-	if *o.flags.OutputFormat == "" && !o.flags.OutputFlagSpecified() && *o.flags.TemplatePrinterFlags.TemplateArgument == "" ||
-		o.isWide() {
+	if o.isWide() || *o.flags.OutputFormat == "" && *o.flags.TemplatePrinterFlags.TemplateArgument == "" {
 		return nil, nil
 	}
 	p, err := o.flags.ToPrinter()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,8 +21,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
-
-	"github.com/go-logr/logr"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/plugin"
@@ -62,7 +61,7 @@ var roles = map[string][]string{
 	"viewer":  {"letmepost-apikey-viewer"},
 	"minter":  {"letmepost-apikey-minter", "letmepost-apikey-viewer"},
 	"revoker": {"letmepost-apikey-revoker"},
-	"editor":  {"letmepost-apikey-minter", "letmepost-apikey-revoker", "pods-reader"},
+	"editor":  {"letmepost-apikey-minter", "letmepost-apikey-revoker", "rest-of-edit"},
 	"nobody":  {},
 }
 
@@ -76,12 +75,13 @@ func (w *world) as(role string) string {
 	}
 	for _, name := range roles[role] {
 		ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
-		if name == "pods-reader" {
+		if name == "rest-of-edit" {
 			ref.Kind = "Role"
 			w.must(w.core.RbacV1().Roles(w.namespace).Create(w.t.Context(), &rbacv1.Role{
 				ObjectMeta: metav1.ObjectMeta{Name: name},
 				Rules: []rbacv1.PolicyRule{
 					{APIGroups: []string{""}, Resources: []string{"pods", "serviceaccounts"}, Verbs: []string{"get", "list", "watch"}},
+					{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
 					{APIGroups: []string{"apps", "batch"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}},
 				},
 			}, metav1.CreateOptions{}))
@@ -187,4 +187,14 @@ func (w *world) get(name string) *v1alpha1.ApiKey {
 		return nil
 	}
 	return k
+}
+
+// eventually waits until something is so.
+func (w *world) eventually(what string, is func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("it does not come to this: %s", what)
+		}
+	}
 }

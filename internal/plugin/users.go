@@ -49,42 +49,53 @@ func (u users) add(pod *corev1.Pod) {
 	}
 }
 
-// secretsOf are the Secrets that a Pod is given, and how.
-func secretsOf(spec *corev1.PodSpec) map[string][]string {
-	found := map[string][]string{}
-	add := func(secret, how string) {
-		if secret != "" && !slices.Contains(found[secret], how) {
-			found[secret] = append(found[secret], how)
-		}
-	}
+// given are the Secrets that a Pod is given, and how.
+type given map[string][]string
+
+func secretsOf(spec *corev1.PodSpec) given {
+	g := given{}
 	for i := range spec.Volumes {
-		v := &spec.Volumes[i]
-		if v.Secret != nil {
-			add(v.Secret.SecretName, "volume "+v.Name)
-		}
-		if v.Projected != nil {
-			for _, s := range v.Projected.Sources {
-				if s.Secret != nil {
-					add(s.Secret.Name, "volume "+v.Name)
-				}
-			}
-		}
+		g.byVolume(&spec.Volumes[i])
 	}
 	containers := slices.Concat(spec.InitContainers, spec.Containers)
-	for i := range spec.EphemeralContainers { // they have all fields of a container but a name of their type
+	for i := range spec.EphemeralContainers { // they have all fields of a container, by a type of their own
 		containers = append(containers, corev1.Container(spec.EphemeralContainers[i].EphemeralContainerCommon))
 	}
 	for i := range containers {
-		for _, from := range containers[i].EnvFrom {
-			if from.SecretRef != nil {
-				add(from.SecretRef.Name, "envFrom of "+containers[i].Name)
-			}
-		}
-		for _, env := range containers[i].Env {
-			if env.ValueFrom != nil && env.ValueFrom.SecretKeyRef != nil {
-				add(env.ValueFrom.SecretKeyRef.Name, "env of "+containers[i].Name)
-			}
+		g.byEnvironment(&containers[i])
+	}
+	return g
+}
+
+func (g given) byVolume(v *corev1.Volume) {
+	if v.Secret != nil {
+		g.add(v.Secret.SecretName, "volume "+v.Name)
+	}
+	if v.Projected == nil {
+		return
+	}
+	for _, s := range v.Projected.Sources {
+		if s.Secret != nil {
+			g.add(s.Secret.Name, "volume "+v.Name)
 		}
 	}
-	return found
+}
+
+func (g given) byEnvironment(c *corev1.Container) {
+	for _, from := range c.EnvFrom {
+		if from.SecretRef != nil {
+			g.add(from.SecretRef.Name, "envFrom of "+c.Name)
+		}
+	}
+	for _, env := range c.Env {
+		if env.ValueFrom != nil && env.ValueFrom.SecretKeyRef != nil {
+			g.add(env.ValueFrom.SecretKeyRef.Name, "env of "+c.Name)
+		}
+	}
+}
+
+func (g given) add(secret, how string) {
+	if !slices.Contains(g[secret], how) {
+		g[secret] = append(g[secret], how)
+	}
 }

@@ -13,7 +13,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 )
 
 // deed is something that people do with keys, what it takes, and which role gives that.
@@ -77,7 +76,8 @@ func (p *plugin) runWhoami(ctx context.Context, c *cluster, o *output) error {
 		return err
 	}
 	u := who.Status.UserInfo
-	fmt.Fprintf(p.Out, "%s (%s)\ncontext %s, namespace %s\n\n", u.Username, strings.Join(u.Groups, ", "), c.context, c.namespace)
+	fmt.Fprintf(p.Out, "%s (%s)\ncontext %s, namespace %s\n\n",
+		u.Username, strings.Join(u.Groups, ", "), c.context, c.namespace)
 	rows := make([][]any, len(deeds))
 	for i, d := range deeds {
 		rows[i] = []any{d.name, yesNo(may[i]), strings.TrimSuffix(d.resource+"/"+d.subresource, "/"), d.verb, d.role}
@@ -114,4 +114,3 @@ func (c *cluster) rights(ctx context.Context, of []deed) ([]bool, error) {
 	}
 	return may, asking.Wait()
 }
-

@@ -299,7 +299,7 @@ var rules = []rule{
 	},
 	{
 		room: "internal/plugin", reason: "it acts as a person, by client-go alone: it decides nothing of keys, and reads no Secret",
-		never: []string{"os", "net"},
+		never: []string{"net"},
 		nowhere: []string{
 			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/authn",
 			module + "/internal/admission", module + "/internal/session", module + "/internal/store",
