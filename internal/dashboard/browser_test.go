@@ -36,7 +36,12 @@ const (
 )
 
 // examples are the pages that have a name in their path, and what is shown of them here.
-var examples = map[string]string{}
+var examples = map[string]string{
+	"/posts/{id}": "/posts/" + shownPost, "/profiles/{name}": "/profiles/shop", "/profiles/{name}/delete": "/profiles/shop/delete",
+}
+
+// shownPost is the post that there is to see.
+const shownPost = "01900000-0000-7000-8000-000000000001"
 
 // TestEveryPageInABrowser goes through all screens that are pages, as a reader, in Chromium: nothing that axe-core
 // finds, no error in the console, nothing wider than a telephone, within the budgets. What they look like is kept in
@@ -46,6 +51,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 	acme := w.cluster.Namespace(t)
 	w.furnish(t, acme)
 	token := w.credential(t, acme, "ada", "letmepost-apikey-minter", "letmepost-apikey-revoker", "letmepost-profile-editor", "view")
+	w.right(t, acme, "ada", all, "posts", "accounts", "media")
 	axe, err := os.ReadFile(kube.Path("bin/axe/node_modules/axe-core/axe.min.js"))
 	if err != nil {
 		t.Fatal("axe-core is missing: run hack/axe/build.sh first (make test does)")
@@ -77,6 +83,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 func (w *world) furnish(t *testing.T, namespace string) {
 	t.Helper()
 	w.furnishKeys(t, namespace)
+	w.furnishDatabase(t, namespace)
 }
 
 // reader is somebody who looks at pages in a browser.

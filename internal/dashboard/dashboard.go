@@ -24,7 +24,10 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/session"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // Base is where the dashboard is.
@@ -38,6 +41,10 @@ type Config struct {
 	Directory Directory
 	// Use is what keys are used for. Without it, pages show what this replica has seen. Optional.
 	Use Use
+	// What lies in the database, and how it is changed.
+	Store   *store.DB
+	Writes  *write.Protocol
+	Posting *posting.Posting
 
 	Environment key.Environment
 	KeyFormat   key.Format
@@ -80,9 +87,8 @@ var files embed.FS
 
 // New returns the dashboard. The error says what is missing.
 func New(c Config) (*Dashboard, error) {
-	if c.Sessions == nil || c.Admission == nil || c.Directory == nil || c.Clock == nil || c.Logger == nil ||
-		c.NewRequestID == nil {
-		return nil, errors.New("dashboard: Sessions, Admission, Directory, Clock, Logger and NewRequestID are required")
+	if err := c.complete(); err != nil {
+		return nil, err
 	}
 	pages, err := newPages(c.Clock)
 	if err != nil {
@@ -97,6 +103,17 @@ func New(c Config) (*Dashboard, error) {
 	}
 	d.mux.Handle(Base+"/", d.serve(screen{Method: "", Path: "/", Access: anyone, Show: notFound}))
 	return d, nil
+}
+
+// complete says what is missing.
+func (c *Config) complete() error {
+	switch {
+	case c.Sessions == nil, c.Admission == nil, c.Clock == nil, c.Logger == nil, c.NewRequestID == nil:
+		return errors.New("dashboard: Sessions, Admission, Clock, Logger and NewRequestID are required")
+	case c.Directory == nil, c.Store == nil, c.Writes == nil, c.Posting == nil:
+		return errors.New("dashboard: Directory, Store, Writes and Posting are required")
+	}
+	return nil
 }
 
 // ServeHTTP answers one request.

@@ -7,11 +7,16 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/posting"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/session"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 var (
@@ -19,6 +24,7 @@ var (
 	errNotFound    = errors.New("there is no such page")
 	errCrossOrigin = errors.New("the request was made by another site")
 	errBadForm     = errors.New("the form can't be read")
+	errRunning     = errors.New("the form was sent before, and that is not done yet")
 )
 
 // forbiddenError is a right that RBAC does not give.
@@ -46,6 +52,15 @@ var kinds = []struct {
 	{refusedAs(admission.Unavailable), http.StatusServiceUnavailable, "problem.unavailable"},
 	{isError(errCrossOrigin), http.StatusForbidden, "problem.crossOrigin"},
 	{isError(errBadForm), http.StatusBadRequest, "problem.badForm"},
+	{isError(errRunning), http.StatusConflict, "problem.running"},
+	{isError(store.ErrNotFound), http.StatusNotFound, "problem.notFound"},
+	{isError(store.ErrUnavailable), http.StatusServiceUnavailable, "problem.database"},
+	{isProblem(problem.NotFound), http.StatusNotFound, "problem.notFound"},
+	{isProblem(problem.Unavailable, problem.Upstream), http.StatusServiceUnavailable, "problem.refused"},
+	{isProblem(problem.RateLimited), http.StatusTooManyRequests, "problem.refused"},
+	{isProblem(problem.Forbidden), http.StatusForbidden, "problem.refused"},
+	{isProblem(problem.Conflict), http.StatusConflict, "problem.refused"},
+	{isProblem(problem.Invalid, problem.TooLarge, problem.Unsupported), http.StatusUnprocessableEntity, "problem.refused"},
 	{isError(errNotFound), http.StatusNotFound, "problem.notFound"},
 	{apierrors.IsNotFound, http.StatusNotFound, "problem.notFound"},
 	{isForbidden, http.StatusForbidden, "problem.forbidden"},
@@ -67,6 +82,14 @@ func refusedAs(code admission.Code) func(error) bool {
 	}
 }
 
+// isProblem tells whether a room below has found something wrong of one of these kinds, and has words for it.
+func isProblem(kinds ...problem.Kind) func(error) bool {
+	return func(err error) bool {
+		var p *problem.Problem
+		return errors.As(err, &p) && slices.Contains(kinds, p.Kind)
+	}
+}
+
 func isForbidden(err error) bool { return errors.As(err, new(*forbiddenError)) }
 
 // problem is the page of an error. Whoever is not signed in is asked to, and led back to where they were going.
@@ -83,6 +106,10 @@ func (r *request) problem(err error) view {
 		}
 		v, _ := goTo(to)
 		return v
+	}
+	var quota *store.QuotaError
+	if errors.As(err, &quota) {
+		err = posting.ErrQuota(quota)
 	}
 	for _, k := range kinds {
 		if k.is(err) {
@@ -104,6 +131,10 @@ func wordsOf(err error) string {
 	var forbidden *forbiddenError
 	if errors.As(err, &forbidden) {
 		return "You " + forbidden.Error() + "."
+	}
+	var wrong *problem.Problem
+	if errors.As(err, &wrong) && wrong.Kind != problem.NotFound { // whose words are for programs: they name routes
+		return strings.TrimSpace(wrong.Message + "\n" + wrong.Remediation)
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/session"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // pages are all templates, each with the layout around it.
@@ -50,6 +51,8 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"time":  func(t time.Time) timeShown { return showTime(t, c.Now()) },
 		"under": func(prefix, path string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") },
 		"base":  func() string { return Base },
+		// status is the word for what has become of a post.
+		"status": func(s store.Status) string { return p.text(statusTexts[s]) },
 	}
 	shared, err := template.New("").Funcs(functions).ParseFS(files, "templates/shared/*.html")
 	if err != nil {

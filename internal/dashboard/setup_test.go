@@ -45,7 +45,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 	"github.com/letmepost/letmepost-operator/internal/session"
-	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -63,6 +62,7 @@ type world struct {
 	index     *authn.Index
 	dashboard *dashboard.Dashboard
 	server    *httptest.Server // over TLS, as browsers want it for the cookie
+	publishing
 }
 
 // newWorld makes a dashboard, and runs a controller and what follows the cluster for as long as the test. mods change
@@ -94,12 +94,13 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	running.Go(func() { replica.Run(ctx) })
 	t.Cleanup(func() { stop(); running.Wait() })
 
+	w.openDatabase(t, logger)
 	limits, err := limit.NewCallers(limit.Options{})
 	check(t, err)
 	apiserver, err := session.NewApiserver(w.cluster.AdminConfig()) // of which it takes the address alone
 	check(t, err)
 	sessions, err := session.New(session.Options{
-		Apiserver: apiserver, Environment: key.Live, Store: database(t), Listed: w.organizations, NewToken: rand.Text,
+		Apiserver: apiserver, Environment: key.Live, Store: w.store, Listed: w.organizations, NewToken: rand.Text,
 		Clock: clock.RealClock{}, Logger: logger,
 	})
 	check(t, err)
@@ -114,6 +115,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	check(t, err)
 	c := dashboard.Config{
 		Sessions: sessions, Admission: admitted, Directory: w.index,
+		Store: w.store, Writes: w.writes, Posting: w.posting,
 		Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		NewRequestID:  uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Audit: logger,
@@ -127,26 +129,6 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	t.Cleanup(w.server.Close)
 	eventually(t, "the replica serves", func() bool { return replica.Serving(time.Now()) })
 	return w
-}
-
-// database is one with nothing in it.
-func database(t *testing.T) *store.DB {
-	t.Helper()
-	db, err := store.Open(store.Options{
-		URL: "sqlite:" + filepath.Join(t.TempDir(), "live.db"), Environment: key.Live, Clock: clock.RealClock{},
-		NewID: uuid.NewString, Logger: slog.New(slog.DiscardHandler),
-	})
-	check(t, err)
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan struct{})
-	go func() { defer close(done); db.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done; _ = db.Close() })
-	select {
-	case <-db.Migrated():
-	case <-time.After(time.Minute):
-		t.Fatal("the database is not migrated in a minute")
-	}
-	return db
 }
 
 // organizations are the namespaces of the cluster: a test's own has no key at first, and so is not in the index.
@@ -256,11 +238,17 @@ func (v *visitor) post(path string, form url.Values) page {
 
 func (v *visitor) do(method, path, body string) page {
 	v.t.Helper()
+	return v.send(method, path, body, "same-origin")
+}
+
+// send sends what a page of a site has asked the browser for.
+func (v *visitor) send(method, path, body, site string) page {
+	v.t.Helper()
 	r, err := http.NewRequestWithContext(v.t.Context(), method, v.base+path, strings.NewReader(body))
 	check(v.t, err)
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		r.Header.Set("Sec-Fetch-Site", site)
 	}
 	resp, err := v.client.Do(r)
 	check(v.t, err)

@@ -38,7 +38,7 @@ func (d *Dashboard) signInForm(r *request) (view, error) {
 
 func (d *Dashboard) signIn(r *request) (view, error) {
 	token, _, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
-	if apierrors.IsUnauthorized(err) {
+	if apierrors.IsUnauthorized(err) || errors.Is(err, session.ErrCredential) {
 		if err := d.config.Admission.Failed(r.now, r); err != nil {
 			return view{}, err
 		}

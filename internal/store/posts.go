@@ -121,6 +121,7 @@ func (o Outcome) Status() Status {
 // PostFilter narrows a listing. Empty fields do not.
 type PostFilter struct {
 	Platforms, Statuses, ErrorCodes []string
+	Accounts                        []string  // by their ids
 	Query                           string    // part of the text, in any case
 	After, Before                   time.Time // of creation: from After on, and before Before
 }

@@ -198,7 +198,12 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 	for _, list := range []struct {
 		column string
 		values []string
-	}{{"p.platform", f.Platforms}, {"p.status", f.Statuses}, {"p.error_code", f.ErrorCodes}} {
+	}{
+		{"p.platform", f.Platforms},
+		{"p.status", f.Statuses},
+		{"p.error_code", f.ErrorCodes},
+		{"p.account_id", f.Accounts},
+	} {
 		n := 0
 		for _, value := range list.values {
 			if isID(value) { // what is none of our words is no post's, and may be what PostgreSQL refuses

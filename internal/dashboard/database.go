@@ -1,0 +1,96 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
+)
+
+// rows are what the person reaches of the database: all of the active organization in this environment. What of it they
+// may see, and do, is asked by may before.
+func (r *request) rows() *store.View { return r.dashboard.config.Store.View(r.Caller()) }
+
+// can tells whether the person has a right, for what is shown to those alone who have it.
+func (r *request) can(verb, resource string) (bool, error) {
+	err := r.may(verb, resource)
+	if isForbidden(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// maxOnce is how long the id of a form may be. Ours are UUIDs.
+const maxOnce = 64
+
+// change runs a write once for each form that was shown: a browser that sends a form twice, by a double click or by
+// going back, does not do it twice. The form has an id for that, which stands where a program has its Idempotency-Key.
+// Whoever sends it again is answered like the first time: it was done.
+func (r *request) change(do func(op *write.Operation) error) error {
+	once := r.form.Get("once")
+	if once == "" || len(once) > maxOnce {
+		return errBadForm
+	}
+	op := r.dashboard.config.Writes.Start(r.rows(), r.id)
+	answered, err := op.Claim(r.Context(), store.Request{
+		IdempotencyKey: once, Method: r.http.Method, Path: r.http.URL.EscapedPath(),
+	})
+	switch {
+	case errors.Is(err, store.ErrInProgress): // it has been waited for, and takes longer
+		return errRunning
+	case err != nil:
+		return err
+	case answered != nil:
+		return nil
+	}
+	err = do(&op)
+	if op.Pending(err != nil) {
+		// Given up, so that the form can be sent again: what was wrong may be right by then.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endWithin)
+		defer cancel()
+		op.End(ctx, nil)
+	}
+	return err
+}
+
+// endWithin bounds what is left to do for a form that was not taken.
+const endWithin = 5 * time.Second
+
+// done is the answer that is kept for a form: whoever sends it again is told nothing but that it was done.
+func done[T any](T) (store.Stored, error) { return store.Stored{Status: 303}, nil }
+
+// maxCursor is how long a cursor may be: an id has 128 characters at most.
+const maxCursor = 256
+
+// cursorOf is a position in a list, as addresses have it. It is no secret: who changes it sees their own rows from
+// another place on.
+func cursorOf(p store.Position) string {
+	if p == (store.Position{}) {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(p.At.UTC().Format(time.RFC3339Nano) + "|" + p.ID))
+}
+
+// positionOf reads a cursor. One that is none is the beginning: it is an address that somebody has typed in.
+func positionOf(cursor string) (p store.Position) {
+	if len(cursor) > maxCursor {
+		return p
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return p
+	}
+	at, id, _ := strings.Cut(string(text), "|")
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil || id == "" {
+		return p
+	}
+	return store.Position{At: t, ID: id}
+}

@@ -1,0 +1,192 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// postsScreens are about what is published.
+func (d *Dashboard) postsScreens() []screen {
+	return []screen{
+		{Method: http.MethodGet, Path: "/posts", Show: d.posts},
+		{Method: http.MethodGet, Path: "/posts/{id}", Show: d.post},
+		{Method: http.MethodPost, Path: "/posts/{id}/cancel", Show: d.cancelPost},
+		{Method: http.MethodPost, Path: "/posts/{id}/retry", Show: d.retryPost},
+	}
+}
+
+const (
+	postsOnPage = 50
+	// maxQuery is how many characters may be searched for: as many as GET /v1/posts takes.
+	maxQuery = 200
+	// maxNamed is how long the id of a profile or an account may be that a filter names.
+	maxNamed = 128
+)
+
+// postStatuses are what a post can be, in the order in which it becomes so.
+var postStatuses = []store.Status{
+	store.Queued, store.Publishing, store.Published, store.Failed, store.Rejected, store.Canceled,
+}
+
+// statusTexts are what people read of them.
+var statusTexts = map[store.Status]string{
+	store.Queued: "status.queued", store.Publishing: "status.publishing", store.Published: "status.published",
+	store.Failed: "status.failed", store.Rejected: "status.rejected", store.Canceled: "status.canceled",
+}
+
+// postFilter is what the list is narrowed to, as the form has it. What is none of our words narrows to nothing of it:
+// the form shows what counts.
+type postFilter struct {
+	Status, Platform, Profile, Account, Query string
+	From, Until                               string // days, in UTC; both are part of it
+}
+
+const day = "2006-01-02"
+
+func postFilterOf(q url.Values) postFilter {
+	f := postFilter{
+		Status: q.Get("status"), Platform: q.Get("platform"), Profile: q.Get("profile"), Account: q.Get("account"),
+		Query: q.Get("q"), From: q.Get("from"), Until: q.Get("until"),
+	}
+	if !slices.Contains(postStatuses, store.Status(f.Status)) {
+		f.Status = ""
+	}
+	if !slices.Contains(catalog.All.Names(), f.Platform) {
+		f.Platform = ""
+	}
+	if len(f.Profile) > maxNamed || len(f.Account) > maxNamed {
+		f.Profile, f.Account = cut(f.Profile, maxNamed), cut(f.Account, maxNamed)
+	}
+	f.Query = strings.ReplaceAll(cut(strings.ToValidUTF8(f.Query, ""), maxQuery), "\x00", "")
+	for _, d := range []*string{&f.From, &f.Until} {
+		if _, err := time.Parse(day, *d); err != nil {
+			*d = ""
+		}
+	}
+	return f
+}
+
+// cut is a text without what is beyond so many characters.
+func cut(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most])
+}
+
+// stored is the filter as the database has it, but for the profile, which narrows the view.
+func (f postFilter) stored() (s store.PostFilter) {
+	for _, one := range []struct {
+		value string
+		to    *[]string
+	}{{f.Status, &s.Statuses}, {f.Platform, &s.Platforms}, {f.Account, &s.Accounts}} {
+		if one.value != "" {
+			*one.to = []string{one.value}
+		}
+	}
+	s.Query = f.Query
+	s.After, _ = time.Parse(day, f.From)
+	if until, err := time.Parse(day, f.Until); err == nil {
+		s.Before = until.AddDate(0, 0, 1)
+	}
+	return s
+}
+
+// values are the filter as addresses have it.
+func (f postFilter) values() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{
+		"status": f.Status, "platform": f.Platform, "profile": f.Profile, "account": f.Account, "q": f.Query,
+		"from": f.From, "until": f.Until,
+	} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return q
+}
+
+// postsData is what the list shows.
+type postsData struct {
+	Filter    postFilter
+	Filtered  bool
+	Statuses  []store.Status
+	Platforms []string
+	Profiles  []*caller.Profile
+	Posts     []postRow
+	First     string // query of the first page; "": this is it
+	Next      string // of the next one; "": there is none
+	// Searching tells that the search has not come to the end of the list, and the page is not full for that.
+	Searching bool
+}
+
+// postRow is one line of the list.
+type postRow struct {
+	store.Post
+	Excerpt string
+	Profile string
+}
+
+func (d *Dashboard) posts(r *request) (view, error) {
+	if err := r.may("list", "posts"); err != nil {
+		return view{}, err
+	}
+	query := r.http.URL.Query()
+	f := postFilterOf(query)
+	profiles := d.config.Directory.Profiles(r.Caller())
+	of := r.rows()
+	if f.Profile != "" {
+		of = of.Within(f.Profile)
+	}
+	after := positionOf(query.Get("after"))
+	posts, next, err := of.Posts(r.Context(), f.stored(), store.Page{After: after, Limit: postsOnPage})
+	if err != nil {
+		return view{}, err
+	}
+	values := f.values()
+	data := postsData{
+		Filter: f, Filtered: len(values) > 0, Statuses: postStatuses, Platforms: catalog.All.Names(), Profiles: profiles,
+		Searching: f.Query != "" && next != (store.Position{}) && len(posts) < postsOnPage,
+	}
+	for _, p := range posts {
+		data.Posts = append(data.Posts, postRow{p, excerptOf(p.Text), profileName(profiles, p.ProfileID)})
+	}
+	if after != (store.Position{}) {
+		data.First = "?" + values.Encode()
+	}
+	if cursor := cursorOf(next); cursor != "" {
+		values.Set("after", cursor)
+		data.Next = "?" + values.Encode()
+	}
+	return view{Page: "posts", Title: "posts.title", Data: data}, nil
+}
+
+// excerptOf is the beginning of a text, in one line.
+func excerptOf(text string) string {
+	const most = 90
+	line := strings.Join(strings.Fields(cut(text, 4*most)), " ")
+	if short := cut(line, most); short != line || len(text) > 4*most*utf8.UTFMax {
+		return short + "…"
+	}
+	return line
+}
+
+// profileName is what people call a profile; its id, if it is gone.
+func profileName(of []*caller.Profile, id string) string {
+	i := slices.IndexFunc(of, func(p *caller.Profile) bool { return p.ID == id })
+	if i < 0 {
+		return id
+	}
+	return of[i].DisplayName
+}
