@@ -101,10 +101,12 @@ func New(o Options) (*Publisher, error) {
 		withdrawals: workqueue.NewTyped[*withdrawal](),
 		records:     workqueue.NewTyped[*record](),
 		requests:    newUnderway(),
-		turns:       newTurns(),
 		started:     make(chan struct{}),
 		throttled:   slog.New(newThrottled(o.Logger.Handler())),
 	}
+	p.turns = newTurns(o.Clock, func(ctx context.Context, organization string) ([]string, error) {
+		return p.work.Ready(ctx, organization, o.Environment)
+	})
 	var err error
 	if p.metrics, err = newMetrics(o.Registerer); err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ const (
 	maxAttempts = 2000
 	// retryAtMost is the longest time between two of them. A post is late by as much after an outage.
 	retryAtMost = 30 * time.Second
+	// fetchCooldown is the time between two looks at the queue while it has more to give out. Where many posts were due at
+	// once, most jobs find theirs published by another one, and those should not take longer to end than the posts did.
+	fetchCooldown = 20 * time.Millisecond
 	// besideAttempt is what a job may take before and after its attempt.
 	besideAttempt = 15 * time.Second
 	// rescueAfter is how long, after a job should have ended, until it counts as abandoned and is given to another
@@ -60,7 +63,7 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		// LISTEN needs a connection of pgx's own, and SQLite has nothing like it: through database/sql, polling is all.
 		PollOnly:          true,
 		FetchPollInterval: p.o.PollInterval,
-		FetchCooldown:     min(p.o.PollInterval, river.FetchCooldownDefault),
+		FetchCooldown:     min(p.o.PollInterval, fetchCooldown),
 
 		MaxAttempts:          maxAttempts,
 		RetryPolicy:          retries{p},
@@ -187,12 +190,16 @@ type worker struct {
 	p *Publisher
 }
 
-// drainFor is how long one job goes on with what else its account has due. The queue gives jobs out a few at a time; an
-// account with a thousand posts would otherwise wait for it a thousand times.
+// drainFor is how long one job goes on with what else there is to do. The queue gives jobs out a few at a time, and
+// those of one account together: an account with a thousand posts would otherwise wait for it a thousand times, and the
+// workers would wait for that account.
 const drainFor = 2 * time.Second
 
 // Work publishes what the post's account has due, if anything: a job is a reminder that there is something. An error
 // has it tried again: it is returned only if no attempt was begun.
+//
+// Where the account has nothing to do, or is busy, the worker goes on with others of the organization. Their posts keep
+// their jobs, as the account keeps this one.
 //
 // One that makes up for a lost job waits for nothing that is far away, since no other is made while it waits: a post
 // that is held until its account is connected again would be held for as long as it sleeps. Upkeep makes another in
@@ -202,17 +209,40 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
-	leave, err := w.p.turns.take(j.Args.Organization)
+	turn, leave, err := w.p.turns.take(ctx, j.Args.Organization)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	for began, done := w.p.o.Clock.Now(), 0; ; done++ {
-		more, err := w.next(ctx, j.Args.PostID, done > 0)
-		if snooze := new(river.JobSnoozeError); j.Args.Overdue && errors.As(err, &snooze) && snooze.Duration > retryAtMost {
-			return nil
+	until := w.p.o.Clock.Now().Add(drainFor)
+	err = w.drain(ctx, j.Args.PostID, until)
+	snooze := new(river.JobSnoozeError)
+	switch {
+	case err != nil && !errors.As(err, &snooze):
+		return err
+	case err != nil && j.Args.Overdue && snooze.Duration > retryAtMost:
+		err = nil
+	}
+	for w.goesOn(until) {
+		other := w.p.turns.another(ctx, turn)
+		if other == "" {
+			break
 		}
-		if err != nil || !more || w.p.o.Clock.Since(began) > drainFor || w.p.requests.isEnding() {
+		_ = w.drain(ctx, other, until) // whatever it is, its own job finds it
+	}
+	return err
+}
+
+// goesOn tells whether a job may begin another attempt.
+func (w *worker) goesOn(until time.Time) bool {
+	return w.p.o.Clock.Now().Before(until) && !w.p.requests.isEnding()
+}
+
+// drain publishes what a post's account has due, one after another. The error is next's.
+func (w *worker) drain(ctx context.Context, postID string, until time.Time) error {
+	for done := 0; ; done++ {
+		more, err := w.next(ctx, postID, done > 0)
+		if err != nil || !more || !w.goesOn(until) {
 			return err
 		}
 	}

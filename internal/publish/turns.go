@@ -4,10 +4,12 @@
 package publish
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
+	"k8s.io/utils/clock"
 )
 
 // Organizations take turns in the queue, in two ways: who has little queued comes before who has much, and nobody has
@@ -16,9 +18,12 @@ import (
 const (
 	// workersOfOne is how many of the workers one organization has at most: what is left is for others.
 	workersOfOne = workers * 6 / 10
-	// notYourTurn is how long a job goes back for whose organization has all of its workers. Others' are fetched
-	// meanwhile. It is much shorter than the time between two fetches of a replica, so that mostly another replica
-	// fetches before this one does so again: with that very time, the job would come back here again and again.
+	// turnWithin is how long a job waits for a worker of its organization. It is on one of the others' meanwhile: longer,
+	// and theirs would wait for it; at once, and it would come back as fast as the queue gives jobs out.
+	turnWithin = 100 * time.Millisecond
+	// notYourTurn is how long a job goes back that has waited in vain, or whose account is busy. It is much shorter than
+	// the time between two fetches of a replica that is idle, so that mostly another replica fetches before this one does
+	// so again: with that very time, the job would come back here again and again.
 	notYourTurn = 200 * time.Millisecond
 )
 
@@ -39,27 +44,89 @@ func priority(queued int) int {
 	return lastPriority
 }
 
-// turns counts the workers of each organization. Jobs that do not say whose they are count as of one.
+// turns gives each organization its workers. Jobs that do not say whose they are count as of one.
 type turns struct {
-	mu  sync.Mutex
-	has map[string]int
+	clock clock.PassiveClock
+	// look finds posts that an organization has due, one of each account that is not busy.
+	look func(ctx context.Context, organization string) ([]string, error)
+
+	mu sync.Mutex
+	of map[string]*organization // of those with a job that has a worker, or waits for one
 }
 
-func newTurns() *turns { return &turns{has: map[string]int{}} }
+// organization is what is known of one while it has jobs here.
+type organization struct {
+	id    string
+	taken chan struct{} // as many as it holds are taken
+	jobs  int           // that have a worker, or wait for one
+
+	mu     sync.Mutex
+	due    []string // posts that look has found and nobody has taken
+	looked time.Time
+}
+
+func newTurns(c clock.PassiveClock, look func(context.Context, string) ([]string, error)) *turns {
+	return &turns{clock: c, look: look, of: map[string]*organization{}}
+}
 
 // take gives an organization a worker, which leave takes back; the error has the job come again later.
-func (t *turns) take(organization string) (leave func(), err error) {
+func (t *turns) take(ctx context.Context, id string) (o *organization, leave func(), err error) {
+	o = t.enter(id)
+	patience := time.NewTimer(turnWithin)
+	defer patience.Stop()
+	select {
+	case o.taken <- struct{}{}:
+		return o, func() {
+			<-o.taken
+			t.exit(o)
+		}, nil
+	case <-ctx.Done():
+	case <-patience.C:
+	}
+	t.exit(o)
+	return nil, nil, river.JobSnooze(notYourTurn)
+}
+
+// enter finds an organization, or makes it.
+func (t *turns) enter(id string) *organization {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.has[organization] >= workersOfOne {
-		return nil, river.JobSnooze(notYourTurn)
+	o := t.of[id]
+	if o == nil {
+		o = &organization{id: id, taken: make(chan struct{}, workersOfOne)}
+		t.of[id] = o
 	}
-	t.has[organization]++
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.has[organization]--; t.has[organization] == 0 {
-			delete(t.has, organization)
-		}
-	}, nil
+	o.jobs++
+	return o
+}
+
+// exit forgets who has no jobs here any more.
+func (t *turns) exit(o *organization) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o.jobs--; o.jobs == 0 {
+		delete(t.of, o.id)
+	}
+}
+
+// another returns a post that an organization has due; "": it seems to have none. Somebody may have begun it meanwhile.
+//
+// It is looked for no more often than jobs come back: most jobs of who has much queued find their post done by another
+// one.
+func (t *turns) another(ctx context.Context, o *organization) string {
+	if o.id == "" {
+		return ""
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.due) == 0 && t.clock.Since(o.looked) >= notYourTurn {
+		o.looked = t.clock.Now()
+		o.due, _ = t.look(ctx, o.id) // the next job, or the next look, finds what this one does not
+	}
+	if len(o.due) == 0 {
+		return ""
+	}
+	next := o.due[0]
+	o.due = o.due[1:]
+	return next
 }

@@ -55,3 +55,43 @@ func TestOrganizationsTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// TestBusyAccountsKeepNoWorkerWaiting: a worker whose account is busy goes on with what the organization has due for
+// others. That it is not their jobs which bring them is shown by there being none.
+func TestBusyAccountsKeepNoWorkerWaiting(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		who := admitted(t)
+		began, answer := make(chan struct{}, 1000), make(chan struct{})
+		to := faulty(func(ctx context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
+			if c.Text == "slow" {
+				began <- struct{}{}
+				select {
+				case <-answer:
+				case <-ctx.Done():
+				}
+			}
+			return platform.Receipt{URI: "at://did:test:alice/app.bsky.feed.post/1", CID: "c"}, nil
+		})
+		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = patience })
+		p.Hurry(time.Hour, time.Hour, time.Second) // no job that is gone is made again
+		var quick []store.Post
+		for _, name := range []string{"did:test:bob", "did:test:carol", "did:test:dan"} {
+			quick = append(quick, draft(who, connectAs(t, p.db.View(who), name), time.Time{}, "quick", "quick")...)
+		}
+		p.add(t, who, quick)
+		p.exec(t, "DELETE FROM river_job")
+		slow := p.queue(t, who, time.Time{}, "slow", "slow", "slow", "slow")
+		p.run(t)
+		<-began
+		for _, post := range quick {
+			p.await(t, who, post.ID, store.Published)
+		}
+		if len(began) > 0 {
+			t.Error("an account had two of its posts sent at a time")
+		}
+		close(answer)
+		for _, post := range slow { // whose jobs are still theirs
+			p.await(t, who, post.ID, store.Published)
+		}
+	})
+}

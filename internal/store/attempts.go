@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
@@ -56,6 +57,13 @@ RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
 	// What keeps whatever else the account has to do from being started.
 	obstacle = declareGlobal(`SELECT h.not_before FROM posts AS h WHERE h.id = (` + firstOfAccount + `)
 AND EXISTS (SELECT 1 FROM posts AS q WHERE q.account_id = h.account_id AND q.status = 'queued' AND q.due_at <= ?)`)
+	// One post of each account that has one to start: the accounts first, and no more of them than one look may cost. The
+	// jobs of the others' posts are not needed less for that.
+	ready = declareGlobal(`SELECT p.id
+FROM (SELECT id FROM accounts WHERE organization_id = ? AND environment = ? ORDER BY created_at, id LIMIT ?) AS a
+JOIN posts AS p ON p.id = (SELECT n.id FROM posts AS n WHERE n.account_id = a.id
+AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1)
+WHERE p.status = 'queued' AND p.scheduled_at <= ? AND p.not_before <= ? ORDER BY p.due_at, p.id LIMIT ?`)
 	anyPost           = declareGlobal(selectPosts + ` WHERE p.id = ?`)
 	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure,
 p.platform, p.first_sent_at, p.ask_token
@@ -219,6 +227,20 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, t Try, err err
 		return Post{}, Try{}, fmt.Errorf("start post %s: %w", postID, err)
 	}
 	return p, t, nil
+}
+
+// How many accounts Ready looks at, and how many posts it returns.
+const (
+	readyAmong = 1000
+	readyMost  = 100
+)
+
+// Ready returns the ids of posts of an organization that Start would begin now, the oldest first and one of each
+// account. It is no list of all: it looks at so many accounts, and returns so many posts.
+func (w *Work) Ready(ctx context.Context, organization string, environment key.Environment) ([]string, error) {
+	now := micros(w.db.now())
+	return readAll(ctx, w.db, session{pool: w.db.reader}, ready, scanID,
+		organization, string(environment), readyAmong, now, now, now, readyMost)
 }
 
 // whyNot says why nothing was started for a post.

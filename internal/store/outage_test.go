@@ -83,6 +83,7 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, _, _, got["StartLook"] = w.StartLook(t.Context(), newID())
 	_, got["Unsettled"] = v.Unsettled(t.Context(), newID())
 	_, got["SettleLost"] = w.SettleLost(t.Context(), failed)
+	_, got["Ready"] = w.Ready(t.Context(), newID(), "live")
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)
 	_, got["CancelQueuedBy"] = w.CancelQueuedBy(t.Context(), "k")

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -322,6 +324,60 @@ func TestPostsOfAnAccountKeepTheirOrder(t *testing.T) {
 		finish(store.Outcome{Attempt: start(second, third).Attempt})
 		if _, _, err := w.Start(t.Context(), third.ID); !errors.Is(err, store.ErrState) {
 			t.Errorf("nothing is left: %v", err)
+		}
+	})
+}
+
+// TestReady: of each account, the post that Start would begin now, the oldest first; of no other organization.
+func TestReady(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, clk := opened(t, url)
+		who := admitted(t, key.Live, nil)
+		v, w := db.View(who), db.Work()
+		foreign := db.View(admitted(t, key.Live, nil, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f")))
+		on := func(a store.Account, after time.Duration) store.Post {
+			return post(a, func(p *store.Post) { p.ScheduledAt = now.Add(after) })
+		}
+		busy, idle, waiting, late := put(t, v, account("")), put(t, v, account("")), put(t, v, account("")), put(t, v, account(""))
+		under := on(busy, time.Second)
+		older, newer := on(idle, 2*time.Second), on(idle, 3*time.Second)
+		held := on(waiting, time.Second)
+		oldest := on(late, time.Second)
+		add(t, v, under, on(busy, 2*time.Second), newer, older, held, on(waiting, 2*time.Second), oldest)
+		add(t, v, on(put(t, v, account("")), time.Hour))
+		add(t, foreign, on(put(t, foreign, account("")), time.Second))
+		ready := func() []string {
+			t.Helper()
+			ids, err := w.Ready(t.Context(), who.Organization.ID, key.Live)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		if ids := ready(); len(ids) > 0 {
+			t.Errorf("nothing is due: %v", ids)
+		}
+		clk.Step(5 * time.Second)
+		if _, _, err := w.Start(t.Context(), under.ID); err != nil {
+			t.Fatal(err)
+		}
+		_, try, err := w.Start(t.Context(), held.ID)
+		if err == nil {
+			err = w.Finish(t.Context(), []store.Outcome{{Attempt: try.Attempt, Failure: &failure, Again: clk.Now().Add(time.Minute)}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{oldest.ID, older.ID}, ready()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		for _, id := range ready() {
+			if p, _, err := w.Start(t.Context(), id); err != nil || p.ID != id {
+				t.Errorf("it was to be ready: %v", err)
+			}
+		}
+		if ids := ready(); len(ids) > 0 {
+			t.Errorf("all are busy: %v", ids)
 		}
 	})
 }
