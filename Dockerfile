@@ -2,6 +2,7 @@
 #
 #   docker build --target api -t letmepost/api:VERSION .
 #   docker build --target controller -t letmepost/controller:VERSION .
+#   docker build --target gate -t letmepost/gate:VERSION .
 #
 # VERSION is the appVersion of charts/letmepost-operator/Chart.yaml: the tag that the chart asks for.
 # The files are those of `make image`: the same program writes them, with its flags and its checks. hack/image has a test
@@ -15,7 +16,7 @@ RUN go mod download
 COPY . .
 ARG TARGETOS=linux
 ARG TARGETARCH
-RUN for image in controller api; do \
+RUN for image in controller api gate; do \
         go run ./hack/image -image $image -platform $TARGETOS/$TARGETARCH -rootfs /var/build/$image || exit 1; \
     done
 
@@ -42,3 +43,15 @@ USER 65532:65532
 WORKDIR /
 EXPOSE 8080/tcp 9090/tcp
 ENTRYPOINT ["/api"]
+
+FROM scratch AS gate
+COPY --from=build /var/build/gate/ /
+LABEL org.opencontainers.image.title="letmepost gate" \
+      org.opencontainers.image.description="Tells proxies who may pass, by letmepost's API keys." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/letmepost/letmepost-operator" \
+      org.opencontainers.image.documentation="https://docs.letmepost.dev"
+USER 65532:65532
+WORKDIR /
+EXPOSE 8080/tcp 9000/tcp 9090/tcp
+ENTRYPOINT ["/gate"]

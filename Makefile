@@ -56,13 +56,13 @@ chart: helm ## Lint the chart and package it into bin/charts
 	@bin/tools/helm package charts/letmepost-operator --destination bin/charts
 
 .PHONY: build
-build: ## Build the controller, the API, the plugin of kubectl and the launcher into bin
+build: ## Build the controller, the API, the gate, the plugin of kubectl and the launcher into bin
 	@mkdir -p bin/log
 	@source hack/gobuild.sh; began=$$SECONDS; \
-	echo "building controller, api and up (first time about 2 min on two cores)"; \
-	tick "controller, api and up" bin/log/build.log env $(GO) build -buildvcs=false -o bin/ ./cmd/... ./hack/up \
-		|| { cat bin/log/build.log >&2; echo "building controller, api and up failed, see above" >&2; exit 1; }; \
-	echo "built controller, api and up in $$((SECONDS - began)) s"
+	echo "building controller, api, gate and up (first time about 2 min on two cores)"; \
+	tick "controller, api, gate and up" bin/log/build.log env $(GO) build -buildvcs=false -o bin/ ./cmd/... ./hack/up \
+		|| { cat bin/log/build.log >&2; echo "building controller, api, gate and up failed, see above" >&2; exit 1; }; \
+	echo "built controller, api, gate and up in $$((SECONDS - began)) s"
 
 .PHONY: image
 image: ## Build the container images into bin/images, for amd64 and arm64

@@ -27,7 +27,7 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 `
 	kustomizationHead = fileHead + `#
-#     kubectl apply --server-side -k config
+#     kubectl apply --server-side -k config%s
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
@@ -36,16 +36,21 @@ resources:
 
 // generated are the folders of config/ that writeConfig owns, and empties first: an object that the chart has no more
 // must not stay. config/crd is controller-gen's, config/samples is people's.
-var generated = []string{"rbac", "policies", "deploy"}
+var generated = []string{"rbac", "policies", "deploy", "gate"}
 
 // writeConfig writes the chart's output to a folder: a file for each of the chart's own, with a kustomization.yaml that
-// names them all. What is Helm's alone is left out.
-func writeConfig(dir string, rendered []byte) error {
+// names them all. What is Helm's alone is left out. What withGate has more stands in a folder of its own, with a
+// kustomization.yaml of its own: who wants no gate is to grant it nothing.
+func writeConfig(dir string, rendered, withGate []byte) error {
 	files, err := split(string(rendered))
 	if err != nil {
 		return err
 	}
 	files["rbac/namespace.yaml"] = namespaceFile
+	more, err := gateFiles(files, withGate)
+	if err != nil {
+		return err
+	}
 	for _, folder := range generated {
 		if err := os.RemoveAll(filepath.Join(dir, folder)); err != nil {
 			return err
@@ -54,12 +59,16 @@ func writeConfig(dir string, rendered []byte) error {
 			return err
 		}
 	}
-	names := []string{}
-	for name, text := range files {
-		names = append(names, name)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	names, err := writeFiles(dir, files)
+	if err != nil {
+		return err
+	}
+	gateNames, err := writeFiles(filepath.Join(dir, "gate"), more)
+	if err != nil {
+		return err
+	}
+	if err := writeKustomization(filepath.Join(dir, "gate"), "/gate", gateNames); err != nil {
+		return err
 	}
 	definitions, err := filepath.Glob(filepath.Join(dir, "crd", "*.yaml"))
 	if err != nil {
@@ -68,8 +77,44 @@ func writeConfig(dir string, rendered []byte) error {
 	for _, file := range definitions {
 		names = append(names, "crd/"+filepath.Base(file))
 	}
+	return writeKustomization(dir, "", names)
+}
+
+// gateFiles are those that the chart has only with a gate, by their names in config/gate.
+func gateFiles(without map[string]string, rendered []byte) (map[string]string, error) {
+	with, err := split(string(rendered))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for name, text := range with {
+		switch before, there := without[name]; {
+		case there && before != text:
+			return nil, fmt.Errorf("%s differs with a gate: what the gate adds belongs in a template of its own", name)
+		case !there:
+			folder, file := path.Split(name)
+			if folder != "deploy/" {
+				file = strings.TrimSuffix(folder, "/") + ".yaml"
+			}
+			files[file] = text
+		}
+	}
+	return files, nil
+}
+
+func writeFiles(dir string, files map[string]string) (names []string, err error) {
+	for name, text := range files {
+		names = append(names, name)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+func writeKustomization(dir, below string, names []string) error {
 	slices.Sort(names)
-	kustomization := kustomizationHead
+	kustomization := fmt.Sprintf(kustomizationHead, below)
 	for _, name := range names {
 		kustomization += "  - " + name + "\n"
 	}

@@ -6,6 +6,7 @@
 //	config/crd          → charts/letmepost-operator/files/crds
 //	values.yaml         → values.schema.json, and the table of values in README.md
 //	the default output  → config/, for those who install without Helm
+//	gate.enabled        → config/gate, with what the gate adds to that
 //
 // It runs Helm, which hack/helm/build.sh builds: only Helm knows for certain what its templates give. All that is
 // written is checked in, so that people can read and install it without building anything; make verify finds what is
@@ -69,7 +70,11 @@ func run(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	return writeConfig(filepath.Join(root, configDir), rendered)
+	withGate, err := render(ctx, root, "gate.enabled=true")
+	if err != nil {
+		return err
+	}
+	return writeConfig(filepath.Join(root, configDir), rendered, withGate)
 }
 
 // copyDefinitions makes the files of to those of from. The chart needs its own copies: Helm takes no file from
@@ -84,11 +89,14 @@ func copyDefinitions(from, to string) error {
 	return nil
 }
 
-// render returns what the chart makes of its default values.
-func render(ctx context.Context, root string) ([]byte, error) {
+// render returns what the chart makes of its default values, and of those that are set.
+func render(ctx context.Context, root string, set ...string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(ctx, filepath.Join(root, helm),
-		"template", release, filepath.Join(root, chartDir), "--namespace", namespace)
+	args := []string{"template", release, filepath.Join(root, chartDir), "--namespace", namespace}
+	for _, value := range set {
+		args = append(args, "--set", value)
+	}
+	command := exec.CommandContext(ctx, filepath.Join(root, helm), args...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
 		return nil, errors.Join(fmt.Errorf("helm template: %w", err), errors.New(stderr.String()))

@@ -29,6 +29,12 @@ var images = []image{
 		description: "Serves letmepost's HTTP API for one environment, to the keys of that environment.",
 		ports:       []string{"8080/tcp", "9090/tcp"},
 	},
+	{
+		name:        "gate",
+		title:       "letmepost gate",
+		description: "Tells proxies who may pass, by letmepost's API keys.",
+		ports:       []string{"8080/tcp", "9000/tcp", "9090/tcp"},
+	},
 }
 
 // platforms of every image, in the order of its index.

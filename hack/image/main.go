@@ -1,7 +1,7 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command image builds the container images of the controller and the API, without a container engine.
+// Command image builds the container images of the controller, the API and the gate, without a container engine.
 //
 // For each of them it writes into -out an archive NAME.tar, an OCI image layout with one index of all platforms, and
 // NAME.cdx.json, the software bill of materials. The same source, Go version and -version give the same bytes, on every
@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	out := flags.String("out", "bin/images", "`folder` for the archives and the bills of materials")
 	version := flags.String("version", "", "version of the images; empty: appVersion of "+chartFile)
 	rootfs := flags.String("rootfs", "", "write the files of one image into this `folder` instead; it must not exist")
-	name := flags.String("image", "", "with -rootfs: controller or api")
+	name := flags.String("image", "", "with -rootfs: controller, api or gate")
 	platform := flags.String("platform", "", "with -rootfs: such as linux/amd64")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -160,5 +160,5 @@ func writeRootfs(ctx context.Context, src source, name, platform, dir string) er
 		}
 		return copyFiles(dir, files)
 	}
-	return fmt.Errorf("-image: want controller or api, not %q", name)
+	return fmt.Errorf("-image: want controller, api or gate, not %q", name)
 }

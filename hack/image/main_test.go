@@ -42,7 +42,7 @@ func program(umask string, env []string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// checkout writes a small project into dir that has what the program needs of the real one: two processes, one of them
+// checkout writes a small project into dir that has what the program needs of the real one: three processes, one of them
 // with a dependency, and licences. The processes print their version.
 func checkout(dir string) error {
 	const module = "github.com/letmepost/letmepost-operator"
@@ -58,6 +58,7 @@ func checkout(dir string) error {
 		"dependency/COPYING":  "Permission is hereby granted, free of charge, to any person obtaining a copy of this\nsoftware and associated documentation files\n",
 		"dependency/NOTICE":   "A notice to pass on.\n",
 		"cmd/controller/a.go": process("", ""),
+		"cmd/gate/main.go":    process("", ""),
 		// The variable is where the real one is: see TestVersionIsSet.
 		"internal/process/version.go": "package process\n\nvar version = \"devel\"\n\nfunc Version() string { return version }\n",
 		chartFile:                     "apiVersion: v2\nversion: 9.9.9\nappVersion: 1.2.3\n",
@@ -119,7 +120,7 @@ func TestSameInputSameBytes(t *testing.T) {
 	if out, err := program("022", nil, "-dir", dir, "-out", third, "-version", "1.2.4"); err != nil {
 		t.Fatal(err, out)
 	}
-	for _, name := range []string{"api.tar", "api.cdx.json", "controller.tar", "controller.cdx.json"} {
+	for _, name := range []string{"api.tar", "api.cdx.json", "controller.tar", "controller.cdx.json", "gate.tar", "gate.cdx.json"} {
 		one, another, changed := read(t, first, name), read(t, second, name), read(t, third, name)
 		if !bytes.Equal(one, another) {
 			t.Errorf("%s: other bytes the second time", name)

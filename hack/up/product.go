@@ -48,6 +48,19 @@ func (s *session) api(name, account, environment string, port, metricsPort int) 
 	}
 }
 
+// gate is what proxies ask, for the keys of both environments.
+func (s *session) gate() child {
+	return child{
+		name: gateName, program: "gate", account: gateAccount, readyPort: s.gatePort(),
+		args: []string{
+			"--environment", "both",
+			"--listen-address", kube.Address(s.gatePort()),
+			"--grpc-listen-address", kube.Address(s.gateGRPCPort()),
+			"--metrics-bind-address", kube.Address(s.gateMetricsPort()),
+		},
+	}
+}
+
 func (s *session) children() []child {
 	children := []child{s.controller()}
 	for replica := range s.liveReplicas {
@@ -56,7 +69,8 @@ func (s *session) children() []child {
 		live.args = append(live.args, "--vault-keyset", s.keysetPath())
 		children = append(children, live)
 	}
-	return append(children, s.api(testName, testAccount, "test", s.testPort(), s.testMetricsPort()))
+	children = append(children, s.api(testName, testAccount, "test", s.testPort(), s.testMetricsPort()))
+	return append(children, s.gate())
 }
 
 // child finds a process of the product by its name.

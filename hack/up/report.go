@@ -21,6 +21,10 @@ func (s *session) writeEnv() error {
 		"LMP_TEST_URL=" + httpURL(s.testPort()),
 		"LMP_CONTROLLER_METRICS_URL=" + httpURL(s.controllerMetricsPort()) + "/metrics",
 		"LMP_API_METRICS_URL=" + httpURL(s.liveMetricsPort(0)) + "/metrics",
+		"LMP_GATE_URL=" + httpURL(s.gatePort()),
+		"LMP_GATE_URLS=" + httpURL(s.gatePort()),
+		"LMP_GATE_GRPC=" + kube.Address(s.gateGRPCPort()),
+		"LMP_GATE_GRPCS=" + kube.Address(s.gateGRPCPort()),
 		"LMP_PIDS_DIR=" + s.state.path("pids"),
 	}
 	return kube.WriteFile(s.state.path("env"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
@@ -38,11 +42,13 @@ func (s *session) printTour() {
 		tour = append(tour,
 			fmt.Sprintf("KEY=$(kubectl -n %s get secret %s -o jsonpath='{.data.LMP_API_KEY}' | base64 -d)", namespace, secret),
 			fmt.Sprintf("curl -H \"Authorization: Bearer $KEY\" %s/v1/whoami", httpURL(s.livePort(0))),
+			fmt.Sprintf("curl -i -H \"Authorization: Bearer $KEY\" '%s/check?scope=posts:read'    # what a proxy is told",
+				httpURL(s.gatePort())),
 			fmt.Sprintf("kubectl -n %s delete apikeys.letmepost.dev %s", namespace, name),
 			fmt.Sprintf("curl -i -H \"Authorization: Bearer $KEY\" %s/v1/whoami    # 401", httpURL(s.livePort(0))))
 	}
-	fmt.Fprintf(s.out, "\nready. In another terminal:\n\n%s\n\nlive API %s, test API %s; logs in %s, addresses in %s\n"+
+	fmt.Fprintf(s.out, "\nready. In another terminal:\n\n%s\n\nlive API %s, test API %s, gate %s; logs in %s, addresses in %s\n"+
 		"Ctrl-C stops everything and keeps the state; `make down` removes it.\n",
-		indent(strings.Join(tour, "\n")), httpURL(s.livePort(0)), httpURL(s.testPort()),
+		indent(strings.Join(tour, "\n")), httpURL(s.livePort(0)), httpURL(s.testPort()), httpURL(s.gatePort()),
 		s.state.path("log"), s.state.path("env"))
 }

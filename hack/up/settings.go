@@ -72,6 +72,9 @@ func (s settings) kubePorts() kube.Ports {
 
 func (s settings) controllerMetricsPort() int      { return s.portBase + 20 }
 func (s settings) controllerHealthPort() int       { return s.portBase + 21 }
+func (s settings) gatePort() int                   { return s.portBase + 14 }
+func (s settings) gateGRPCPort() int               { return s.portBase + 15 }
+func (s settings) gateMetricsPort() int            { return s.portBase + 22 }
 func (s settings) testMetricsPort() int            { return s.portBase + 29 }
 func (s settings) liveMetricsPort(replica int) int { return s.portBase + 30 + replica }
 
@@ -90,6 +93,7 @@ func (s settings) portUses() []portUse {
 		{ports.ControllerManager, kube.ControllerManager},
 		{s.controllerMetricsPort(), "controller (metrics)"},
 		{s.controllerHealthPort(), "controller (health)"},
+		{s.gatePort(), gateName}, {s.gateGRPCPort(), gateName + " (gRPC)"}, {s.gateMetricsPort(), gateName + " (metrics)"},
 	}
 	for replica := range s.liveReplicas {
 		uses = append(uses, portUse{s.livePort(replica), liveName(replica)},

@@ -18,9 +18,11 @@ const (
 	controllerAccount = "letmepost-controller"
 	liveAccount       = "letmepost-api-live"
 	testAccount       = "letmepost-api-test"
+	gateAccount       = "letmepost-gate"
 
 	controllerName = "controller"
 	testName       = "api-test-0"
+	gateName       = "gate-0"
 
 	startBound = 2 * time.Minute
 	stopBound  = time.Minute // an API has half a minute to record what it is publishing
@@ -74,7 +76,7 @@ func (s *session) start(ctx context.Context) error {
 			"control plane (etcd, kube-apiserver, kube-controller-manager), with config/crd, config/rbac and config/policies",
 			s.startControlPlane,
 		},
-		{"controller, live API, test API, each under its own ServiceAccount", s.startProduct},
+		{"controller, live API, test API, gate, each under its own ServiceAccount", s.startProduct},
 		{"samples (config/samples)", s.loadSamples},
 	}
 	for _, step := range steps {
@@ -95,7 +97,9 @@ func (s *session) start(ctx context.Context) error {
 func (s *session) startControlPlane(ctx context.Context) error {
 	cluster, err := kube.Start(ctx, kube.Options{
 		Dir: s.dir, Ports: s.kubePorts(), ControllerManager: true,
-		Manifests: []string{"config/crd", "config/rbac", "config/policies"},
+		Manifests: []string{
+			"config/crd", "config/rbac", "config/policies", "config/gate/rbac.yaml", "config/gate/policies.yaml",
+		},
 	})
 	if err != nil {
 		return err
@@ -108,7 +112,7 @@ func (s *session) startControlPlane(ctx context.Context) error {
 // makeCredentials makes those that the processes run with: ServiceAccounts with the rules of config/rbac, so that a
 // permission that is missing shows here and not in somebody's cluster.
 func (s *session) makeCredentials(ctx context.Context) error {
-	for _, account := range []string{controllerAccount, liveAccount, testAccount} {
+	for _, account := range []string{controllerAccount, liveAccount, testAccount, gateAccount} {
 		err := s.cluster.ServiceAccountKubeconfig(ctx, systemNamespace, account, s.accountKubeconfig(account))
 		if err != nil {
 			return err

@@ -34,7 +34,7 @@ func TestUp(t *testing.T) {
 	}
 	pids := pidFiles(t, env["LMP_PIDS_DIR"])
 	want := []string{
-		"api-live-0", "api-live-1", "api-test-0", "controller", "etcd", "kube-apiserver", "kube-controller-manager",
+		"api-live-0", "api-live-1", "api-test-0", "controller", "etcd", "gate-0", "kube-apiserver", "kube-controller-manager",
 	}
 	if got := names(pids); !slices.Equal(got, want) {
 		t.Errorf("pid files: got %v, want %v", got, want)
@@ -206,6 +206,10 @@ func checkEnv(t *testing.T, s settings, env map[string]string) {
 		"LMP_TEST_URL":               httpURL(s.testPort()),
 		"LMP_CONTROLLER_METRICS_URL": httpURL(s.controllerMetricsPort()) + "/metrics",
 		"LMP_API_METRICS_URL":        httpURL(s.liveMetricsPort(0)) + "/metrics",
+		"LMP_GATE_URL":               httpURL(s.gatePort()),
+		"LMP_GATE_URLS":              httpURL(s.gatePort()),
+		"LMP_GATE_GRPC":              kube.Address(s.gateGRPCPort()),
+		"LMP_GATE_GRPCS":             kube.Address(s.gateGRPCPort()),
 		"LMP_PIDS_DIR":               filepath.Join(s.dir, "pids"),
 	}
 	for name, value := range want {

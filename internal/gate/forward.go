@@ -113,5 +113,6 @@ func (f *Forward) refuse(w http.ResponseWriter, p reply) {
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	f.answers.count(overHTTP, p.code)
 	w.WriteHeader(p.status)
-	_, _ = w.Write([]byte(body)) // the proxy has gone: there is nobody left to tell
+	// An error: the proxy has gone, and there is nobody left to tell.
+	_, _ = w.Write([]byte(body)) //nolint:gosec // G705: it holds nothing of the request, and is JSON
 }

@@ -49,7 +49,7 @@ func command(object map[string]any) (program string, given []string) {
 	for _, argument := range list {
 		given = append(given, argument.(string))
 	}
-	return map[string]string{"controller": "controller", "release": "controller", "api": "api"}[name], given
+	return map[string]string{"controller": "controller", "release": "controller", "api": "api", "gate": "gate"}[name], given
 }
 
 // understands runs a program with arguments, and without a cluster.
@@ -76,6 +76,7 @@ func TestArgumentsAreUnderstood(t *testing.T) {
 	t.Parallel()
 	for program, wrong := range map[string][]string{
 		"api": {"--environment=live", "--max-media-size=5Gi"}, "controller": {"--secret-recheck-interval=0s"},
+		"gate": {"--environment=none"},
 	} {
 		if err := understands(t, program, t.TempDir(), wrong); err == nil || !strings.Contains(err.Error(), "exit status 2") {
 			t.Errorf("%s %v: got %v, want exit status 2", program, wrong, err)

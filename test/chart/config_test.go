@@ -22,7 +22,44 @@ import (
 // object, but for hooks, which nobody would run, and for what Helm writes on objects to know its own.
 func TestConfigIsTheChart(t *testing.T) {
 	t.Parallel()
-	want := helm(t, settings{})
+	want := unhelmed(t, settings{})
+	// Helm makes the namespace only if it is told to (--create-namespace), and then without labels.
+	want["Namespace/letmepost-system"] = map[string]any{
+		"apiVersion": "v1", "kind": "Namespace",
+		"metadata": map[string]any{"name": "letmepost-system", "labels": map[string]any{"pod-security.kubernetes.io/enforce": "restricted"}},
+	}
+	var files []string
+	for _, file := range kustomized(t) {
+		files = append(files, "config/"+file)
+	}
+	if diff := cmp.Diff(want, loaded(t, files)); diff != "" {
+		t.Errorf("config/ differs from the chart (-chart +config): run make generate.\n%s", diff)
+	}
+}
+
+// TestConfigOfTheGate says that config/gate is what gate.enabled adds, and nothing else.
+func TestConfigOfTheGate(t *testing.T) {
+	t.Parallel()
+	want := unhelmed(t, gateOn)
+	for name := range unhelmed(t, settings{}) {
+		delete(want, name)
+	}
+	files, err := filepath.Glob(kube.Path("config/gate/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, file := range files {
+		files[i] = "config/gate/" + filepath.Base(file)
+	}
+	if diff := cmp.Diff(want, loaded(t, files)); diff != "" || len(want) < 8 {
+		t.Errorf("config/gate differs from what the chart adds (-chart +config): run make generate.\n%s", diff)
+	}
+}
+
+// unhelmed is what Helm makes of settings, without what is Helm's alone.
+func unhelmed(t *testing.T, s settings) objects {
+	t.Helper()
+	want := helm(t, s)
 	for name, object := range want {
 		if dig(object, "metadata annotations helm.sh/hook") != nil {
 			delete(want, name)
@@ -30,18 +67,19 @@ func TestConfigIsTheChart(t *testing.T) {
 		}
 		withoutHelm(object)
 	}
-	// Helm makes the namespace only if it is told to (--create-namespace), and then without labels.
-	want["Namespace/letmepost-system"] = map[string]any{
-		"apiVersion": "v1", "kind": "Namespace",
-		"metadata": map[string]any{"name": "letmepost-system", "labels": map[string]any{"pod-security.kubernetes.io/enforce": "restricted"}},
-	}
+	return want
+}
+
+// loaded are the objects of files.
+func loaded(t *testing.T, files []string) objects {
+	t.Helper()
 	got := objects{}
-	for _, file := range kustomized(t) {
-		loaded, err := kube.LoadManifests(kube.Path("config/" + file))
+	for _, file := range files {
+		read, err := kube.LoadManifests(kube.Path(file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, object := range loaded {
+		for _, object := range read {
 			decoded := plain(object.Object).(map[string]any)
 			if name := nameOf(decoded); got[name] != nil {
 				t.Errorf("%s is in config/ twice", name)
@@ -49,9 +87,7 @@ func TestConfigIsTheChart(t *testing.T) {
 			got[nameOf(decoded)] = decoded
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("config/ differs from the chart (-chart +config): run make generate.\n%s", diff)
-	}
+	return got
 }
 
 // withoutHelm takes off what Helm alone needs.
@@ -69,7 +105,7 @@ func withoutHelm(object map[string]any) {
 }
 
 // kustomized are the files that kustomization.yaml names: each file of config/ but the samples, which are no part of an
-// installation.
+// installation, and the gate, which has one of its own.
 func kustomized(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(kube.Path("config/kustomization.yaml"))
@@ -87,7 +123,7 @@ func kustomized(t *testing.T) []string {
 	files := []string{}
 	for _, path := range there {
 		folder, file := filepath.Split(path)
-		if folder = filepath.Base(folder); folder != "samples" {
+		if folder = filepath.Base(folder); folder != "samples" && folder != "gate" {
 			files = append(files, folder+"/"+file)
 		}
 	}

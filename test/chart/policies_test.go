@@ -27,6 +27,7 @@ const (
 	controllerUser = "system:serviceaccount:letmepost-system:letmepost-controller"
 	liveUser       = "system:serviceaccount:letmepost-system:letmepost-api-live"
 	testUser       = "system:serviceaccount:letmepost-system:letmepost-api-test"
+	gateUser       = "system:serviceaccount:letmepost-system:letmepost-gate"
 	oldUser        = "system:serviceaccount:letmepost-system:letmepost-api" // of pods before 0.2.0
 	masters        = "one of system:masters"
 	clusterAdmin   = "cluster-admin"
@@ -187,7 +188,7 @@ func newStage(ctx context.Context) string {
 var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	BeforeAll(func(ctx context.Context) {
-		install(ctx, renderRules(ctx, nil))
+		install(ctx, renderRules(ctx, gateOn))
 		namespace = newStage(ctx)
 		awaitPolicies(ctx, namespace)
 	}, NodeTimeout(2*patience))
@@ -254,14 +255,21 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		for _, who := range []struct {
 			user string
 			own  []string
-		}{{liveUser, []string{"live"}}, {testUser, []string{"test"}}, {oldUser, []string{"live", "test"}}} {
-			for _, environment := range []string{"live", "test"} {
-				replica := lease("letmepost-api-" + environment + "-" + rand.String(5))
+		}{
+			{liveUser, []string{"live"}},
+			{testUser, []string{"test"}},
+			{oldUser, []string{"live", "test"}},
+			{gateUser, []string{"gate"}},
+		} {
+			for environment, prefix := range map[string]string{
+				"live": "letmepost-api-live-", "test": "letmepost-api-test-", "gate": "letmepost-gate-",
+			} {
+				replica := lease(prefix + rand.String(5))
 				replica.Labels = map[string]string{v1alpha1.LabelReplica: environment}
 				Expect(admin.Create(ctx, replica)).To(Succeed())
 				DeferCleanup(func(ctx context.Context) { Expect(admin.Delete(ctx, replica)).To(Succeed()) })
 				other := replica.DeepCopy()
-				other.Name, other.ResourceVersion = "letmepost-api-"+environment+"-"+rand.String(5), ""
+				other.Name, other.ResourceVersion = prefix+rand.String(5), ""
 				confirm := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationRevoked+`":"x"}}}`))
 				for verb, err := range map[string]error{
 					"create": as(who.user).Create(ctx, other, client.DryRunAll),
@@ -281,11 +289,13 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		disguised := lease("letmepost-api-test-disguised")
 		disguised.Labels = map[string]string{v1alpha1.LabelReplica: "live"}
 		Expect(as(testUser).Create(ctx, disguised, client.DryRunAll)).To(MatchError(ContainSubstring("may write no Leases")))
+		disguised.Name = "letmepost-gate-disguised"
+		Expect(as(gateUser).Create(ctx, disguised, client.DryRunAll)).To(MatchError(ContainSubstring("may write no Leases")))
 	})
 
 	It("are written out as the apiserver keeps them, so that two managers of one manifest agree", func(ctx context.Context) {
 		policies := 0
-		for _, object := range renderRules(ctx, nil) {
+		for _, object := range renderRules(ctx, gateOn) {
 			if object.GetKind() != "ValidatingAdmissionPolicy" {
 				continue
 			}

@@ -113,6 +113,10 @@ var allowed = map[string][]string{
 		"list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",
 		"list profiles.letmepost.dev", "watch profiles.letmepost.dev",
 	},
+	gateAccount: {
+		"list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",
+		"list profiles.letmepost.dev", "watch profiles.letmepost.dev",
+	},
 	controllerAccount: {
 		"get apikeys.letmepost.dev", "list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",
 		"patch apikeys.letmepost.dev", "patch apikeys/status.letmepost.dev",
@@ -125,7 +129,8 @@ var allowed = map[string][]string{
 
 // allowedAtHome is what they may do besides, in letmepost-system. An admission policy narrows the API's Leases further.
 var allowedAtHome = map[string][]string{
-	apiAccount: {"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io"},
+	apiAccount:  {"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io"},
+	gateAccount: {"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io"},
 	controllerAccount: {
 		"create leases.coordination.k8s.io", "list leases.coordination.k8s.io", "watch leases.coordination.k8s.io",
 		"patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io", "create events",

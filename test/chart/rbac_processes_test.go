@@ -33,6 +33,7 @@ import (
 const (
 	controllerAccount = "letmepost-controller"
 	apiAccount        = "letmepost-api-live" // the test API's has the same permissions, and Leases of its own
+	gateAccount       = "letmepost-gate"
 	releaseAccount    = "letmepost-release"
 	vaultAccount      = "letmepost-vault"
 )

@@ -5,6 +5,7 @@ package chart_test
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
 // Where permissions are compared with what was used: an organization, one that is nobody's business when
@@ -71,6 +73,33 @@ var _ = Describe("The processes, with the chart's rules", func() {
 			}
 		}
 	}, SpecTimeout(6*patience))
+
+	It("let the gate do what it does, and nothing else", func(ctx SpecContext) {
+		org, other := newOrganization(ctx), newOrganization(ctx)
+		install(ctx, renderRules(ctx, gateOn))
+		since := auditEnd()
+		for _, client := range [][]string{nil, {asForOldServers}} {
+			ports, err := kube.FreePorts(3)
+			Expect(err).NotTo(HaveOccurred())
+			p := start(ctx, "gate", gateAccount, append(client, "--namespace", systemNamespace, "--lease-duration", "3s",
+				"--listen-address", kube.Address(ports[0]), "--grpc-listen-address", kube.Address(ports[1]),
+				"--metrics-bind-address", kube.Address(ports[2]))...)
+			Expect(kube.WaitReady(ctx, http.DefaultClient, "http://"+kube.Address(ports[0])+"/readyz", p)).To(Succeed())
+			Eventually(ctx, func() []string { // the Lease is renewed
+				uses, _ := asked(gateAccount, since)
+				return deserved(uses, place{systemNamespace, anything}, true)
+			}).Should(ContainElement("patch leases.coordination.k8s.io"))
+			Expect(p.Stop(ctx)).To(Succeed())
+		}
+		uses, forbidden := asked(gateAccount, since)
+		Expect(forbidden).To(BeEmpty(), "a missing permission")
+		for _, where := range places(org, other) {
+			may, err := permissions(ctx, account(gateAccount), allResources(), where)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(may).To(Equal(deserved(uses, where, true)), "what it may do, and what it has done, on %v", where)
+			Expect(may).To(ConsistOf(meant(gateAccount, where)), "what it may do, and what it is meant to, on %v", where)
+		}
+	}, SpecTimeout(2*patience))
 
 	It("do not collide when the release's namespace is one of watchNamespaces", func(ctx SpecContext) {
 		install(ctx, renderRules(ctx, settings{"watchNamespaces": []string{systemNamespace}}))

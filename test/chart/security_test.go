@@ -18,7 +18,7 @@ var everything = with(postgres, with(public, settings{
 	"ingress.enabled": true, "httpRoute.enabled": true, "httpRoute.parentRefs": []any{map[string]any{"name": "gw"}},
 	"httpRoute.caConfigMap": "ca", "networkPolicy.egress.restrict": true, "networkPolicy.egress.rules": []any{map[string]any{"ports": tcp(5432)}}, "watchNamespaces": []any{"a"},
 	"metrics.serviceMonitor.enabled": true, "metrics.prometheusRule.enabled": true, "metrics.dashboard.enabled": true,
-	"otlp.endpoint": "http://otel:4318",
+	"otlp.endpoint": "http://otel:4318", "gate.enabled": true, "gate.autoscaling.enabled": true, "gate.tlsSecret": "cert",
 }))
 
 // TestPodsAreRestricted looks at every pod and container: PodSecurity "restricted", and more than that. That the
@@ -27,9 +27,11 @@ func TestPodsAreRestricted(t *testing.T) {
 	t.Parallel()
 	accounts := map[string]string{
 		controller: "letmepost-controller", liveAPI: "letmepost-api-live", testAPI: "letmepost-api-test",
-		releaseJob: "letmepost-release", vaultJob: "letmepost-vault",
+		releaseJob: "letmepost-release", vaultJob: "letmepost-vault", gate: "letmepost-gate",
 	}
-	for reason, s := range map[string]settings{"by default": {}, "with everything": everything, "without a user": {"runAsUser": nil}} {
+	for reason, s := range map[string]settings{
+		"by default": gateOn, "with everything": everything, "without a user": with(gateOn, settings{"runAsUser": nil}),
+	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
 			pods := 0
@@ -66,7 +68,7 @@ func TestPodsAreRestricted(t *testing.T) {
 func TestSelectorsMatch(t *testing.T) {
 	t.Parallel()
 	found := helm(t, with(settings{"crds.install": false}, everything))
-	deployments := []string{controller, liveAPI, testAPI}
+	deployments := []string{controller, liveAPI, testAPI, gate}
 	for selecting, want := range map[string][]string{
 		"Service/letmepost-api-live spec selector":                                     {liveAPI},
 		"Service/letmepost-api-test spec selector":                                     {testAPI},
@@ -76,6 +78,11 @@ func TestSelectorsMatch(t *testing.T) {
 		"PodDisruptionBudget/letmepost-controller spec selector matchLabels":           {controller},
 		"NetworkPolicy/letmepost-api spec podSelector matchLabels":                     {liveAPI, testAPI},
 		"NetworkPolicy/letmepost-controller spec podSelector matchLabels":              {controller},
+		"Service/letmepost-gate spec selector":                                         {gate},
+		"Service/letmepost-gate-metrics spec selector":                                 {gate},
+		"PodDisruptionBudget/letmepost-gate spec selector matchLabels":                 {gate},
+		"NetworkPolicy/letmepost-gate spec podSelector matchLabels":                    {gate},
+		gate + " spec selector matchLabels":                                            {gate},
 		controller + " spec selector matchLabels":                                      {controller},
 		liveAPI + " spec selector matchLabels":                                         {liveAPI},
 		testAPI + " " + pod + " topologySpreadConstraints 0 labelSelector matchLabels": {testAPI},

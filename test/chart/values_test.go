@@ -72,7 +72,7 @@ func (tc valueCase) base() settings {
 }
 
 // valueCases are all that say what values do: files add theirs.
-var valueCases = slices.Concat(generalCases, storageCases, controllerCases, apiCases, edgeCases, textCases)
+var valueCases = slices.Concat(generalCases, storageCases, controllerCases, apiCases, gateCases, edgeCases, textCases)
 
 // TestValues renders each case: values do what values.yaml says.
 func TestValues(t *testing.T) {

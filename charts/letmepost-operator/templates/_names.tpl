@@ -39,6 +39,11 @@ letmepost.dev/environment: {{ index . 1 }}
 app.kubernetes.io/component: controller
 {{- end }}
 
+{{- define "letmepost.gate.selector" -}}
+{{ include "letmepost.selector" . }}
+app.kubernetes.io/component: gate
+{{- end }}
+
 {{/* Call with (list . .Values.api.image). */}}
 {{- define "letmepost.image" -}}
 {{- $ := index . 0 -}}
