@@ -37,6 +37,16 @@ const (
 	// Unconfirmed is the one value of AnnotationUnconfirmed.
 	Unconfirmed = "true"
 
+	// LabelShownTo is on an ApiKey that the dashboard has minted to be shown once, until the person that it was shown to
+	// has said that they have the key. Its value stands for that person. A key that still has it may be nobody's: the
+	// answer may not have reached them.
+	LabelShownTo = "letmepost.dev/shown-to"
+	// LabelRotates is on an ApiKey that was minted to take the place of another one, whose UID it is.
+	LabelRotates = "letmepost.dev/rotates"
+	// AnnotationForm is on an ApiKey that was minted in the dashboard: the id of the form, which is good for one key. It
+	// is how a form that is sent again is told from a name that is taken.
+	AnnotationForm = "letmepost.dev/form"
+
 	// LabelReplica is on the Lease of every API replica; its value is the environment that the replica serves.
 	LabelReplica = "letmepost.dev/replica"
 	// AnnotationApplied, on a replica's Lease, is the resourceVersion up to which the replica has applied ApiKeys.

@@ -23,7 +23,9 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/test/browser"
 	"github.com/letmepost/letmepost-operator/test/kube"
@@ -37,7 +39,8 @@ const (
 
 // examples are the pages that have a name in their path, and what is shown of them here.
 var examples = map[string]string{
-	"/posts/{id}": "/posts/" + shownPost, "/profiles/{name}": "/profiles/shop", "/profiles/{name}/delete": "/profiles/shop/delete",
+	"/keys/{name}/secret": "/keys/into-the-cluster/secret",
+	"/posts/{id}":         "/posts/" + shownPost, "/profiles/{name}": "/profiles/shop", "/profiles/{name}/delete": "/profiles/shop/delete",
 }
 
 // shownPost is the post that there is to see.
@@ -84,6 +87,10 @@ func (w *world) furnish(t *testing.T, namespace string) {
 	t.Helper()
 	w.furnishKeys(t, namespace)
 	w.furnishDatabase(t, namespace)
+	check(t, w.admin.Create(t.Context(), &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "into-the-cluster"},
+		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive},
+	}))
 }
 
 // reader is somebody who looks at pages in a browser.

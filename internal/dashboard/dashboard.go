@@ -13,6 +13,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -48,6 +49,11 @@ type Config struct {
 
 	Environment key.Environment
 	KeyFormat   key.Format
+	// Random is a CSPRNG, which keys are made of.
+	Random io.Reader
+	// PublicURL is where callers reach this API, for what they are told to copy. Optional: without it, it is where the
+	// person has reached this page.
+	PublicURL string
 	// OtherURL is the other environment's dashboard. Optional.
 	OtherURL string
 
@@ -110,8 +116,8 @@ func (c *Config) complete() error {
 	switch {
 	case c.Sessions == nil, c.Admission == nil, c.Clock == nil, c.Logger == nil, c.NewRequestID == nil:
 		return errors.New("dashboard: Sessions, Admission, Clock, Logger and NewRequestID are required")
-	case c.Directory == nil, c.Store == nil, c.Writes == nil, c.Posting == nil:
-		return errors.New("dashboard: Directory, Store, Writes and Posting are required")
+	case c.Directory == nil, c.Random == nil, c.Store == nil, c.Writes == nil, c.Posting == nil:
+		return errors.New("dashboard: Directory, Random, Store, Writes and Posting are required")
 	}
 	return nil
 }

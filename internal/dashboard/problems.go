@@ -127,7 +127,6 @@ func (r *request) trouble(status int, heading, said string) view {
 // wordsOf are what whoever said no says to the person: the apiserver, or RBAC by this page. They are bounded: an
 // admission webhook may say anything.
 func wordsOf(err error) string {
-	const most = 2048
 	var forbidden *forbiddenError
 	if errors.As(err, &forbidden) {
 		return "You " + forbidden.Error() + "."
@@ -140,9 +139,14 @@ func wordsOf(err error) string {
 	if !errors.As(err, &status) {
 		return ""
 	}
-	message := status.Status().Message
-	if len(message) > most {
-		message = message[:most] + "…"
+	return bounded(status.Status().Message)
+}
+
+// bounded is a text of others, as much of it as is shown.
+func bounded(text string) string {
+	const most = 2048
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
 	}
-	return message
+	return text
 }

@@ -253,7 +253,7 @@ func wrongFields(err error, fields map[string]string) map[string]string {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Details != nil && apierrors.IsInvalid(err) {
 		for _, c := range status.Status().Details.Causes {
-			add(fields[c.Field], c.Message)
+			add(fieldOf(c.Field, fields), c.Message)
 		}
 	}
 	if len(wrong) == 0 {

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -36,6 +37,12 @@ type frame struct {
 	Data        any
 }
 
+// fieldShown is a field of a form, with what is wrong with all of them.
+type fieldShown struct {
+	Wrong map[string]string
+	Field string
+}
+
 // newPages reads texts.yaml and the templates. A text that is missing is an error of the program, which tests find.
 func newPages(c clock.PassiveClock) (*pages, error) {
 	text, err := files.ReadFile("texts.yaml")
@@ -53,6 +60,9 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"base":  func() string { return Base },
 		// status is the word for what has become of a post.
 		"status": func(s store.Status) string { return p.text(statusTexts[s]) },
+		"field":  func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
+		// Where a key is revoked, with a look at it first.
+		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },
 	}
 	shared, err := template.New("").Funcs(functions).ParseFS(files, "templates/shared/*.html")
 	if err != nil {

@@ -60,6 +60,8 @@ type world struct {
 	cluster   *kube.Cluster
 	admin     client.Client
 	index     *authn.Index
+	admits    *admission.Admission
+	log       writings // of the dashboard, and of the controller
 	dashboard *dashboard.Dashboard
 	server    *httptest.Server // over TLS, as browsers want it for the cookie
 	publishing
@@ -78,7 +80,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	check(t, err)
 	w.runController(t)
 
-	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	logger := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &w.log), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	config := w.processConfig(t, "letmepost-api-live")
 	feed := authn.NewFeed(w.index, resources(t, config, scheme), clock.RealClock{})
 	leases, err := coordinationclient.NewForConfig(config)
@@ -113,8 +115,9 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 		Sessions: sessions.Admitting(), Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: 1000, Window: time.Second}),
 	})
 	check(t, err)
+	w.admits = admitted
 	c := dashboard.Config{
-		Sessions: sessions, Admission: admitted, Directory: w.index,
+		Sessions: sessions, Admission: admitted, Directory: w.index, Random: rand.Reader,
 		Store: w.store, Writes: w.writes, Posting: w.posting,
 		Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
@@ -149,7 +152,7 @@ func (w *world) runController(t *testing.T) {
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	check(t, w.cluster.ServiceAccountKubeconfig(t.Context(), system, "letmepost-controller", kubeconfig))
 	p, err := kube.Run(kube.Command{
-		Name: "controller", Path: kube.Path("bin/controller"), Env: kube.MinimalEnv(), Log: filepath.Join(dir, "controller.log"),
+		Name: "controller", Path: kube.Path("bin/controller"), Env: kube.MinimalEnv(), Log: w.log.also(filepath.Join(dir, "controller.log")),
 		Args: []string{"--kubeconfig", kubeconfig, "--leader-elect=false", "--metrics-bind-address", "0", "--health-probe-bind-address", "0"},
 	})
 	check(t, err)

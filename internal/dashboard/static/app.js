@@ -16,3 +16,11 @@ document.addEventListener("click", async (event) => {
     getSelection().addRange(range);
   }
 });
+
+// What is shown once does not stay in a page that the browser keeps for the way back.
+addEventListener("pagehide", () => {
+  for (const shown of document.querySelectorAll("[data-once]")) {
+    shown.remove();
+    for (const note of document.querySelectorAll("[data-gone]")) note.hidden = false;
+  }
+});

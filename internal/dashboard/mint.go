@@ -1,0 +1,244 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// mintScreens make keys. An ApiKey is one request of the person's to the apiserver, which is asked once: it checks and
+// creates in one go, and the name being unique is what keeps a form from making two.
+func (d *Dashboard) mintScreens() []screen {
+	return []screen{
+		{Method: http.MethodGet, Path: "/keys/new", Show: d.mintForm},
+		{Method: http.MethodPost, Path: "/keys/new", Show: d.mint},
+		{Method: http.MethodGet, Path: "/keys/{name}/secret", Show: d.keySecret},
+		{Method: http.MethodPost, Path: "/keys/{name}/have-it", Show: d.haveIt},
+	}
+}
+
+// mintData is what the form shows.
+type mintData struct {
+	mintForm
+	*checks
+	Said     string // by the apiserver, of the key as a whole
+	Old      bool   // the form that was sent is no good any more
+	YAML     string
+	MayNot   string // why the person may not mint; "": they may, or it is not known
+	Profiles []*caller.Profile
+	AllKnown bool // Profiles are all there are; otherwise the person may not see them
+	Pending  []pendingKey
+	Today    string // in UTC
+	Same     int    // days that the key lasts which is rotated; 0: it is not said
+}
+
+// AllScopes is for the template.
+func (*mintData) AllScopes() []v1alpha1.Scope { return v1alpha1.Scopes[:] }
+
+// Expiries is for the template.
+func (*mintData) Expiries() any { return expiries }
+
+// minting is one form that mints, as it was sent.
+type minting struct {
+	form   mintForm
+	checks *checks
+	key    *v1alpha1.ApiKey
+	// again shows the form with what was typed, what is wrong with it, and what the apiserver says.
+	again func(status int, said, yaml string) (view, error)
+	// rotates is the name of the key whose place this one takes; "": none.
+	rotates string
+}
+
+// mintForm shows the form, with what a link may have filled in.
+func (d *Dashboard) mintForm(r *request) (view, error) {
+	c := d.checks()
+	f := c.readMintForm(r.http.URL.Query())
+	if f.Environment == "" {
+		f.Environment = string(d.config.Environment)
+	}
+	f.Expiry, f.Window, f.Way = expiries[1].Value, "1m", once
+	for _, s := range v1alpha1.Scopes {
+		f.Scopes = append(f.Scopes, string(s))
+	}
+	return d.mintView(r, f, d.checks(), mintData{}, 0)
+}
+
+// mintView shows the form. It gets a new id where it has none that may be sent.
+func (d *Dashboard) mintView(r *request, f mintForm, c *checks, data mintData, status int) (view, error) {
+	if !isForm(f.ID, r.now) {
+		data.Old = r.http.Method == http.MethodPost
+		id, err := newForm(d.config.Random, r.now)
+		if err != nil {
+			return view{}, err
+		}
+		f.ID = id
+	}
+	data.mintForm, data.checks, data.Today = f, c, r.now.UTC().Format(time.DateOnly)
+	data.Profiles, data.AllKnown = d.profilesOf(r)
+	if err := r.may("create", "apikeys"); isForbidden(err) {
+		data.MayNot = wordsOf(err)
+	} else if err != nil {
+		return view{}, err
+	}
+	var err error
+	if data.Pending, err = r.pendingKeys(); err != nil {
+		return view{}, err
+	}
+	return view{Page: "mint", Title: "mint.title", Data: &data, Status: status}, nil
+}
+
+// profilesOf are those that the index knows, if the person may see which there are.
+func (d *Dashboard) profilesOf(r *request) (all []*caller.Profile, known bool) {
+	if r.may("list", "profiles") != nil {
+		return nil, false
+	}
+	all = append([]*caller.Profile{}, d.config.Directory.Profiles(r.Caller())...) // the index's own slice is shared
+	slices.SortFunc(all, func(a, b *caller.Profile) int { return strings.Compare(a.Name, b.Name) })
+	return all, true
+}
+
+// mint makes the key that a form asks for, or shows it as YAML.
+func (d *Dashboard) mint(r *request) (view, error) {
+	c := d.checks()
+	f := c.readMintForm(r.form)
+	profiles, _ := d.profilesOf(r)
+	k := &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Organization().Name, Name: f.Name},
+		Spec:       c.spec(&f, profiles, r.now),
+	}
+	return d.make(r, &minting{form: f, checks: c, key: k, again: func(status int, said, yaml string) (view, error) {
+		return d.mintView(r, f, c, mintData{Said: said, YAML: yaml}, status)
+	}})
+}
+
+// make does what a form that mints asks for.
+func (d *Dashboard) make(r *request, m *minting) (view, error) {
+	switch {
+	case !isForm(m.form.ID, r.now):
+		return m.again(http.StatusConflict, "", "")
+	case slices.Contains(r.usedForms(), m.form.ID):
+		return d.sentAgain(r, m)
+	case len(m.checks.Wrong) > 0:
+		return m.again(http.StatusUnprocessableEntity, "", "")
+	case r.form.Get("do") == "yaml":
+		return d.asYAML(r, m)
+	}
+	plaintext, err := d.create(r, m)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return d.sentAgain(r, m)
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err):
+		return m.refused(err)
+	case err != nil:
+		return view{}, err
+	}
+	r.useForm(m.form.ID)
+	if m.form.Way == intoCluster {
+		return m.goToSecret()
+	}
+	return d.shownOnce(r, m, plaintext)
+}
+
+// goToSecret is where whoever has minted into the cluster goes on.
+func (m *minting) goToSecret() (view, error) {
+	to := "/keys/" + m.key.Name + "/secret"
+	if m.rotates != "" {
+		to += "?rotates=" + url.QueryEscape(m.rotates)
+	}
+	return goTo(to)
+}
+
+// create makes the ApiKey. plaintext is that of the key if it is to be shown; it is in this process' memory for as long
+// as the answer is being written.
+func (d *Dashboard) create(r *request, m *minting) (plaintext string, err error) {
+	k := m.key.DeepCopy()
+	metav1.SetMetaDataAnnotation(&k.ObjectMeta, v1alpha1.AnnotationForm, m.form.ID)
+	if m.form.Way == once {
+		if plaintext, err = d.config.KeyFormat.Mint(d.config.Random, key.Environment(k.Spec.Environment)); err != nil {
+			return "", err
+		}
+		k.Spec.SecretHash = key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(k.Namespace)).String()
+		metav1.SetMetaDataLabel(&k.ObjectMeta, v1alpha1.LabelShownTo, shownTo(r.person.Username))
+	}
+	made, err := r.person.Cluster.CreateKey(r.Context(), k, false)
+	if err != nil {
+		return "", err
+	}
+	m.key = made
+	return plaintext, nil
+}
+
+// refused shows the form again, with what the apiserver says of it.
+func (m *minting) refused(err error) (view, error) {
+	status := http.StatusUnprocessableEntity
+	if apierrors.IsForbidden(err) {
+		status = http.StatusForbidden
+	}
+	wrong := wrongFields(err, fieldsOfKeys)
+	said := wrong[""]
+	delete(wrong, "")
+	maps.Copy(m.checks.Wrong, wrong)
+	return m.again(status, said, "")
+}
+
+// sentAgain is for a form that was used, or whose name is taken: which of the two, the key itself says.
+func (d *Dashboard) sentAgain(r *request, m *minting) (view, error) {
+	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, m.key.Name)
+	switch {
+	case err == nil && k.Annotations[v1alpha1.AnnotationForm] == m.form.ID:
+		r.useForm(m.form.ID)
+		if k.Spec.SecretHash == "" {
+			return m.goToSecret() // nobody was shown anything, and nothing is lost
+		}
+		return shownAlready(k, m.rotates)
+	case slices.Contains(r.usedForms(), m.form.ID):
+		return shownAlready(nil, m.rotates)
+	case err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
+		return view{}, err
+	case err == nil && m.rotates != "" && k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
+		return goTo("/keys/" + m.rotates + "/rotate") // somebody else was faster
+	}
+	m.checks.say("name", "mint.nameTaken")
+	return m.again(http.StatusConflict, "", "")
+}
+
+// asYAML shows what would be created, for Git, after the apiserver has checked it. It has no key in it: one minted into
+// the cluster needs none, and one that is to be shown comes with its YAML when it is.
+func (d *Dashboard) asYAML(r *request, m *minting) (view, error) {
+	_, err := r.person.Cluster.CreateKey(r.Context(), m.key, true)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		m.checks.say("name", "mint.nameTaken")
+		return m.again(http.StatusConflict, "", "")
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err):
+		return m.refused(err)
+	case err != nil:
+		return view{}, err
+	}
+	text, err := manifestOf(m.key)
+	if err != nil {
+		return view{}, err
+	}
+	return m.again(http.StatusOK, "", text)
+}
+
+// shownTo stands for a person in a label, which takes no username.
+func shownTo(username string) string {
+	sum := sha256.Sum256([]byte(username))
+	return hex.EncodeToString(sum[:16])
+}

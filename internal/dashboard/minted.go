@@ -1,0 +1,214 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+)
+
+// A key that is shown once may never have been seen: the process may die before it has answered, or the connection
+// may break. So such a key has a label until the person says that they have it; those that still have it are listed
+// for that person, and to revoke them is the step that is offered.
+
+// mintedData is the one answer that has the key in it.
+type mintedData struct {
+	Key          *v1alpha1.ApiKey
+	Plaintext    string
+	Curl         string
+	CreateSecret string
+	YAML         string // with the hash, which may be in Git
+	Rotates      string
+}
+
+// shownOnce shows the key. What it returns must go nowhere but into the answer.
+func (d *Dashboard) shownOnce(r *request, m *minting, plaintext string) (view, error) {
+	text, err := manifestOf(m.key)
+	if err != nil {
+		return view{}, err
+	}
+	base := d.baseURL(r, key.Environment(m.key.Spec.Environment))
+	return view{Page: "minted", Title: "minted.title", Status: http.StatusCreated, Data: mintedData{
+		Key: m.key, Plaintext: plaintext, YAML: text, Rotates: m.rotates,
+		Curl: "curl --header 'Authorization: Bearer " + plaintext + "' " + shell(base+"/v1/whoami"),
+		CreateSecret: strings.Join([]string{
+			"kubectl create secret generic " + m.key.Name + " --namespace " + m.key.Namespace,
+			"  --from-literal=" + v1alpha1.SecretKeyAPIKey + "=" + plaintext,
+			"  --from-literal=" + v1alpha1.SecretKeyBaseURL + "=" + shell(base),
+		}, " \\\n"),
+	}}, nil
+}
+
+// shownAlreadyData is for a form that was sent again.
+type shownAlreadyData struct {
+	Key     *v1alpha1.ApiKey // nil: it is gone
+	Rotates string
+}
+
+func shownAlready(k *v1alpha1.ApiKey, rotates string) (view, error) {
+	return view{
+		Page: "shownalready", Title: "shownalready.title", Status: http.StatusConflict, Data: shownAlreadyData{k, rotates},
+	}, nil
+}
+
+// baseURL is where the API of an environment is, as far as this process knows; else something to put it in place of.
+func (d *Dashboard) baseURL(r *request, e key.Environment) string {
+	switch other := strings.TrimSuffix(strings.TrimSuffix(d.config.OtherURL, "/"), Base); {
+	case e == d.config.Environment && d.config.PublicURL != "":
+		return strings.TrimSuffix(d.config.PublicURL, "/")
+	case e == d.config.Environment:
+		return scheme(r.http) + "://" + r.http.Host
+	case other != "":
+		return other
+	}
+	return "https://ADDRESS-OF-THE-" + strings.ToUpper(string(e)) + "-API"
+}
+
+// scheme is how the person has come here. Nobody signs in by plain HTTP but on the machine itself.
+func scheme(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	address, err := netip.ParseAddr(host)
+	if loopback := host == "localhost" || err == nil && address.IsLoopback(); r.TLS == nil && loopback {
+		return "http"
+	}
+	return "https"
+}
+
+// shell quotes a word for a shell.
+func shell(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
+// manifest is an ApiKey as it is written down, in the order in which people read it.
+type manifest struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string
+	Metadata   struct {
+		Name, Namespace string
+		Labels          map[string]string `yaml:",omitempty"`
+	}
+	Spec struct {
+		Environment string
+		ProfileRef  *v1alpha1.ProfileReference `yaml:"profileRef,omitempty"`
+		Scopes      []string                   `yaml:",flow"`
+		SecretName  string                     `yaml:"secretName,omitempty"`
+		SecretHash  string                     `yaml:"secretHash,omitempty"`
+		ExpiresAt   string                     `yaml:"expiresAt,omitempty"`
+		RateLimit   *manifestRate              `yaml:"rateLimit,omitempty"`
+	}
+}
+
+type manifestRate struct {
+	Requests int32
+	Window   string
+}
+
+// manifestOf writes down what is asked for by an ApiKey, for Git.
+func manifestOf(k *v1alpha1.ApiKey) (string, error) {
+	m := manifest{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"}
+	m.Metadata.Name, m.Metadata.Namespace = k.Name, k.Namespace
+	if of := k.Labels[v1alpha1.LabelRotates]; of != "" {
+		m.Metadata.Labels = map[string]string{v1alpha1.LabelRotates: of}
+	}
+	m.Spec.Environment, m.Spec.ProfileRef = string(k.Spec.Environment), k.Spec.ProfileRef
+	m.Spec.SecretName, m.Spec.SecretHash = k.Spec.SecretName, k.Spec.SecretHash
+	for _, s := range k.Spec.Scopes {
+		m.Spec.Scopes = append(m.Spec.Scopes, string(s))
+	}
+	if k.Spec.ExpiresAt != nil {
+		m.Spec.ExpiresAt = k.Spec.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	if l := k.Spec.RateLimit; l != nil {
+		m.Spec.RateLimit = &manifestRate{l.Requests, l.Window.Duration.String()}
+	}
+	text, err := yaml.Marshal(m)
+	return string(text), err
+}
+
+// keySecretData is where a key's Secret is, and how an app takes it.
+type keySecretData struct {
+	Key     *v1alpha1.ApiKey
+	Secret  string // "": the key was brought by its hash
+	State   *metav1.Condition
+	Pending bool
+	Served  bool
+	Rotates string // the name of the key whose place this one takes; "": none that is known
+}
+
+// keySecret says where a key's Secret is. It is where whoever has minted into the cluster goes on, and it may be loaded
+// as often as one likes: there is no key on it.
+func (d *Dashboard) keySecret(r *request) (view, error) {
+	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, r.http.PathValue("name"))
+	if err != nil {
+		return view{}, err
+	}
+	data := keySecretData{
+		Key: k, Secret: k.SecretName(), State: meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady),
+		Rotates: rotating(r.http.URL.Query().Get("rotates")),
+	}
+	data.Served = data.State != nil && data.State.Status == metav1.ConditionTrue
+	data.Pending = data.State == nil || data.State.Reason == v1alpha1.ReasonPending
+	if data.Pending {
+		r.writer.Header().Set("Refresh", "2") // it is a moment's matter; without a script, too
+	}
+	return view{Page: "keysecret", Title: "keysecret.title", Data: data}, nil
+}
+
+// rotating is the name of a key to go back to the rotation of; "" for what can be none.
+func rotating(name string) string {
+	if len(name) > longest["name"] {
+		return ""
+	}
+	return name
+}
+
+// haveIt takes note that the person has the key that they were shown.
+func (d *Dashboard) haveIt(r *request) (view, error) {
+	name := r.http.PathValue("name")
+	err := r.person.Cluster.UnlabelKey(
+		r.Context(), r.Organization().Name, name, types.UID(r.form.Get("uid")), v1alpha1.LabelShownTo,
+	)
+	if err != nil {
+		return view{}, err
+	}
+	return goTo(next(r.form.Get("next")))
+}
+
+// pendingKey is one that somebody was shown, and has not said that they have it.
+type pendingKey struct {
+	Name, ID  string
+	CreatedAt time.Time
+}
+
+// maxPending is how many of them are listed.
+const maxPending = 20
+
+// pendingKeys are those of the person, the newest first, as far as they may see them.
+func (r *request) pendingKeys() (pending []pendingKey, err error) {
+	keys, err := r.person.Cluster.KeysLabeled(
+		r.Context(), r.Organization().Name, v1alpha1.LabelShownTo, shownTo(r.person.Username), maxPending,
+	)
+	if apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	for i := range keys {
+		if k := &keys[i]; k.DeletionTimestamp == nil {
+			pending = append(pending, pendingKey{k.Name, string(k.UID), k.CreationTimestamp.Time})
+		}
+	}
+	return pending, err
+}

@@ -1,0 +1,198 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// mintForm is what somebody has typed, as it is shown to them again. All of it is bounded.
+type mintForm struct {
+	ID          string // see newForm
+	Name        string
+	Environment string
+	Profile     string // "": none
+	Scopes      []string
+	Expiry      string // a key of expiries, or one of those below
+	Date        string // YYYY-MM-DD
+	Requests    string
+	Window      string
+	Way         string
+	Secret      string // the name of the minted Secret; "": the key's own
+}
+
+// Ways to hand a key over.
+const (
+	once        = "once"    // it is shown, and stored nowhere
+	intoCluster = "cluster" // it is minted into a Secret, and nobody sees it
+)
+
+// Expiries that are no number of days.
+const (
+	onDate = "date"
+	never  = "never"
+	same   = "same" // as long as that of the key that is rotated
+)
+
+// expiries are how long a key may last, as a choice.
+var expiries = []struct {
+	Value, Text string
+	Days        int
+}{{"30", "mint.expiryMonth", 30}, {"90", "mint.expiryQuarter", 90}, {"365", "mint.expiryYear", 365}}
+
+// Has tells whether the box of a scope is ticked.
+func (f *mintForm) Has(scope string) bool { return slices.Contains(f.Scopes, scope) }
+
+// checks are what is wrong with a form.
+type checks struct {
+	Wrong map[string]string // by the name of the field, for people
+	text  func(key string, values ...any) string
+}
+
+func (d *Dashboard) checks() *checks { return &checks{map[string]string{}, d.pages.text} }
+
+// say puts a text beside a field, unless there is one already.
+func (c *checks) say(field, key string, values ...any) {
+	if c.Wrong[field] == "" {
+		c.Wrong[field] = c.text(key, values...)
+	}
+}
+
+// longest is how many characters a field may have, as the apiserver has it or more: it is to say what is wrong itself,
+// and nothing is sent to it that is only long.
+var longest = map[string]int{
+	"form": 64, "name": 253, "environment": 16, "profile": 253, "expiry": 16, "date": 10, "requests": 16, "window": 32,
+	"way": 16, "secret": 253,
+}
+
+// How many boxes may be ticked, and how long their names are: more than there are, so that the apiserver says which is
+// none.
+const (
+	maxScopes = 4 * len(v1alpha1.Scopes)
+	maxScope  = 32
+)
+
+// readMintForm takes a form as it comes. What is too long is cut where it is shown again.
+func (c *checks) readMintForm(sent url.Values) mintForm {
+	field := func(name string) string {
+		text := strings.TrimSpace(sent.Get(name))
+		if most := longest[name]; len(text) > most {
+			c.say(name, "mint.tooLong", most)
+			text = strings.ToValidUTF8(text[:most], "")
+		}
+		return text
+	}
+	f := mintForm{
+		ID: field("form"), Name: field("name"), Environment: field("environment"), Profile: field("profile"),
+		Expiry: field("expiry"), Date: field("date"), Requests: field("requests"), Window: field("window"),
+		Way: field("way"), Secret: field("secret"),
+	}
+	scopes := sent["scope"]
+	if len(scopes) > maxScopes {
+		c.say("scope", "mint.scopesWrong")
+		scopes = nil
+	}
+	for _, s := range scopes {
+		switch {
+		case len(s) > maxScope:
+			c.say("scope", "mint.scopesWrong")
+		case !slices.Contains(f.Scopes, s): // to the apiserver, they are a set
+			f.Scopes = append(f.Scopes, s)
+		}
+	}
+	return f
+}
+
+// spec makes of a form what is asked of the apiserver. What can't even be asked is said here; the apiserver knows the
+// rest better, and says it in its own words. profiles are nil if the person may not see which there are.
+func (c *checks) spec(f *mintForm, profiles []*caller.Profile, now time.Time) v1alpha1.ApiKeySpec {
+	spec := v1alpha1.ApiKeySpec{Environment: v1alpha1.Environment(f.Environment)}
+	if f.Name == "" {
+		c.say("name", "mint.nameWrong")
+	}
+	if f.Environment == "" {
+		c.say("environment", "mint.environmentWrong")
+	}
+	if f.Profile != "" {
+		spec.ProfileRef = &v1alpha1.ProfileReference{Name: f.Profile}
+		named := func(p *caller.Profile) bool { return p.Name == f.Profile }
+		if profiles != nil && !slices.ContainsFunc(profiles, named) {
+			c.say("profile", "mint.profileWrong")
+		}
+	}
+	for _, s := range f.Scopes {
+		spec.Scopes = append(spec.Scopes, v1alpha1.Scope(s))
+	}
+	if len(f.Scopes) == 0 { // which the apiserver takes for all of them
+		c.say("scope", "mint.scopesNone")
+	}
+	spec.ExpiresAt = c.expiresAt(f, now)
+	spec.RateLimit = c.rateLimit(f)
+	spec.SecretName = c.secretName(f)
+	return spec
+}
+
+// secretName is the Secret to mint into; "": the key's own name, or none.
+func (c *checks) secretName(f *mintForm) string {
+	switch f.Way {
+	case once:
+	case intoCluster:
+		return f.Secret
+	default:
+		c.say("way", "mint.wayWrong")
+	}
+	return ""
+}
+
+// expiresAt is when the key is to end; nil: never.
+func (c *checks) expiresAt(f *mintForm, now time.Time) *metav1.Time {
+	for _, e := range expiries {
+		if f.Expiry == e.Value {
+			return &metav1.Time{Time: now.UTC().Truncate(time.Second).AddDate(0, 0, e.Days)}
+		}
+	}
+	switch f.Expiry {
+	case never:
+		return nil
+	case onDate:
+	default:
+		c.say("expiry", "mint.expiryWrong")
+		return nil
+	}
+	day, err := time.Parse(time.DateOnly, f.Date)
+	end := day.AddDate(0, 0, 1) // the whole day is still the key's
+	switch {
+	case err != nil:
+		c.say("date", "mint.dateWrong", now.UTC().AddDate(0, 0, 30).Format(time.DateOnly))
+		return nil
+	case !end.After(now):
+		c.say("date", "mint.dateOver")
+	}
+	return &metav1.Time{Time: end}
+}
+
+// rateLimit is the key's own; nil: that of its Profile, or the server's.
+func (c *checks) rateLimit(f *mintForm) *v1alpha1.RateLimit {
+	if f.Requests == "" {
+		return nil
+	}
+	requests, err := strconv.ParseInt(f.Requests, 10, 32)
+	if err != nil {
+		c.say("requests", "mint.requestsWrong")
+	}
+	window, err := time.ParseDuration(f.Window)
+	if err != nil {
+		c.say("window", "mint.windowWrong")
+	}
+	return &v1alpha1.RateLimit{Requests: int32(requests), Window: metav1.Duration{Duration: window}}
+}

@@ -1,0 +1,39 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"encoding/json"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// KeysLabeled returns at most limit ApiKeys that have this label with this value. The apiserver picks them out, so that
+// an organization with many keys costs it little to send.
+func (c *Cluster) KeysLabeled(
+	ctx context.Context, namespace, label, value string, limit int64,
+) ([]v1alpha1.ApiKey, error) {
+	list := new(v1alpha1.ApiKeyList)
+	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").VersionedParams(&metav1.ListOptions{
+		LabelSelector: labels.SelectorFromSet(labels.Set{label: value}).String(), Limit: limit,
+	}, c.parameters).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// UnlabelKey takes a label off the ApiKey with this UID.
+func (c *Cluster) UnlabelKey(ctx context.Context, namespace, name string, id types.UID, label string) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": id, "labels": map[string]any{label: nil}},
+	})
+	if err != nil {
+		return err
+	}
+	return c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+}
