@@ -3,13 +3,175 @@
 
 package dashboard
 
-import "net/http"
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/connection"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/use"
+)
 
 // overviewScreens are about what needs attention.
 func (d *Dashboard) overviewScreens() []screen {
 	return []screen{{Method: http.MethodGet, Path: "/{$}", Show: d.overview}}
 }
 
-func (d *Dashboard) overview(*request) (view, error) {
-	return view{Page: "overview", Title: "overview.title"}, nil
+const (
+	// aheadFor is how long before its end something needs attention: long enough for somebody to be on holiday. It is that
+	// of connection.Expiring.
+	aheadFor = 14 * 24 * time.Hour
+	// lateFor is how late a post may be until somebody is told: what a queue makes up for by itself is nobody's concern.
+	lateFor = 2 * time.Minute
+	// mostNamed is how many things of one kind the overview names. A list has the rest.
+	mostNamed = 5
+)
+
+// overviewData is what the overview shows. What the person may not see is not there.
+type overviewData struct {
+	Keys     *keysSeen
+	Overdue  *store.Count
+	Accounts []accountSeen // that need somebody
+	// AccountsMore tells that there are more of them; AccountsSeen, that the person may see accounts at all.
+	AccountsMore, AccountsSeen bool
+}
+
+// Attention tells whether anything needs somebody.
+func (o overviewData) Attention() bool {
+	return o.Overdue != nil && o.Overdue.N > 0 || len(o.Accounts) > 0 || o.Keys != nil && o.Keys.attention()
+}
+
+// Blind tells that nothing here is the person's to see.
+func (o overviewData) Blind() bool { return o.Keys == nil && o.Overdue == nil && !o.AccountsSeen }
+
+// accountSeen is an account that needs somebody.
+type accountSeen struct {
+	store.Account
+	State connection.State
+}
+
+// keysSeen is how the keys of this environment stand, and what they were used for.
+type keysSeen struct {
+	States []stateCount // of all states that there are keys in
+	All    int
+
+	Ending    []keySeen // that expire soon, the first of them
+	EndingAll int
+
+	// Busy are the keys that most requests came with in the last hour; nil: that is not known now.
+	Busy              []keySeen
+	Requests, Refused int64
+	Counted           bool
+}
+
+func (k *keysSeen) attention() bool {
+	return k.EndingAll > 0 || slices.ContainsFunc(k.States, func(s stateCount) bool { return s.Lost() })
+}
+
+// stateCount is how many keys are in a state.
+type stateCount struct {
+	keyState
+	Reason string
+	N      int
+}
+
+// Lost tells of a state whose keys are refused though nobody has revoked them, and they have not expired.
+func (s stateCount) Lost() bool {
+	return s.Reason == v1alpha1.ReasonProfileNotFound || s.Reason == v1alpha1.ReasonDuplicateHash
+}
+
+// keySeen is one key.
+type keySeen struct {
+	Name, Ref string
+	Expires   time.Time
+	use.Count
+}
+
+// overview asks for each part whether the person may see it: three questions, of which the answers are kept.
+func (d *Dashboard) overview(r *request) (view, error) {
+	var data overviewData
+	may, err := r.can("list", "apikeys")
+	if err != nil {
+		return view{}, err
+	}
+	if may {
+		data.Keys = d.keysSeen(r)
+	}
+	if data.Overdue, err = r.counted("posts", func(ctx context.Context) (store.Count, error) {
+		return r.rows().CountOverdue(ctx, r.now.Add(-lateFor))
+	}); err != nil {
+		return view{}, err
+	}
+	if data.AccountsSeen, err = r.can("list", "accounts"); err != nil {
+		return view{}, err
+	}
+	if data.AccountsSeen {
+		ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
+		if err != nil {
+			return view{}, err
+		}
+		data.AccountsMore = len(ending) > mostNamed
+		for _, a := range ending[:min(len(ending), mostNamed)] {
+			state, _ := connection.StateOf(a, r.now)
+			data.Accounts = append(data.Accounts, accountSeen{a, state})
+		}
+	}
+	return view{Page: "overview", Title: "overview.title", Data: data}, nil
+}
+
+// keysSeen goes through the keys of this environment, in memory. Those of the other one are its dashboard's.
+func (d *Dashboard) keysSeen(r *request) *keysSeen {
+	seen, states := &keysSeen{}, map[string]int{}
+	var requests map[string]use.Count
+	if d.config.Use != nil {
+		var err error
+		requests, err = d.config.Use.Recent(r.Context(), r.Caller())
+		// That it can't be counted now is no reason to show nothing else.
+		seen.Counted = err == nil
+	}
+	var ending []keySeen
+	for _, k := range d.config.Directory.Keys(r.Caller()) {
+		if k.Environment() != d.config.Environment {
+			continue
+		}
+		seen.All++
+		reason := k.State(r.now).Reason
+		states[reason]++
+		one := seenOf(k, requests)
+		if reason == v1alpha1.ReasonActive && !one.Expires.IsZero() && one.Expires.Before(r.now.Add(aheadFor)) {
+			ending = append(ending, one)
+		}
+		if one.Requests > 0 {
+			seen.Busy = append(seen.Busy, one)
+			seen.Requests += one.Requests
+			seen.Refused += one.Refused
+		}
+	}
+	for reason, state := range keyStates {
+		if n := states[reason]; n > 0 || reason == v1alpha1.ReasonActive {
+			seen.States = append(seen.States, stateCount{state, reason, n})
+		}
+	}
+	slices.SortFunc(seen.States, func(a, b stateCount) int {
+		return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortFunc(ending, func(a, b keySeen) int {
+		return cmp.Or(a.Expires.Compare(b.Expires), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortFunc(seen.Busy, func(a, b keySeen) int {
+		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(a.Name, b.Name))
+	})
+	seen.EndingAll, seen.Ending = len(ending), ending[:min(len(ending), mostNamed)]
+	seen.Busy = seen.Busy[:min(len(seen.Busy), mostNamed)]
+	return seen
+}
+
+func seenOf(k *authn.Key, requests map[string]use.Count) keySeen {
+	id := string(k.ID())
+	return keySeen{Name: k.Name, Ref: refOf(k.Name, id), Expires: k.ExpiresAt(), Count: requests[id]}
 }

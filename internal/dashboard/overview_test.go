@@ -1,0 +1,118 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/use"
+)
+
+// Recent of keys whose use is counted in vain.
+func (u used) Recent(context.Context, *caller.Caller) (map[string]use.Count, error) {
+	return nil, errors.New("nobody counts here")
+}
+
+// minted makes a key, and returns it once the index serves it.
+func (w *world) minted(t *testing.T, organization, name string, mods ...func(*v1alpha1.ApiKey)) string {
+	t.Helper()
+	k := &v1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: organization, Name: name},
+		Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: []v1alpha1.Scope{v1alpha1.ScopePostsRead}},
+	}
+	for _, mod := range mods {
+		mod(k)
+	}
+	check(t, w.admin.Create(t.Context(), k))
+	var plaintext string
+	eventually(t, name+" is minted and served", func() bool {
+		var secrets corev1.SecretList
+		check(t, w.admin.List(t.Context(), &secrets, client.InNamespace(organization)))
+		for _, s := range secrets.Items {
+			for _, value := range s.Data {
+				if metav1.IsControlledBy(&s, k) && strings.HasPrefix(string(value), "lmp_live_") {
+					plaintext = string(value)
+				}
+			}
+		}
+		return plaintext != "" && w.comes(t, plaintext, admission.Need{}) == nil
+	})
+	return plaintext
+}
+
+// comes is a request with a key.
+func (w *world) comes(t *testing.T, plaintext string, need admission.Need) error {
+	t.Helper()
+	var r admission.Admitted
+	err := w.admits.Admit(t.Context(), time.Now(), admission.Credentials{Authorization: []string{"Bearer " + plaintext}}, need, &r)
+	_ = r.End()
+	return err
+}
+
+// TestOverview: what needs somebody comes first, each with where to do something about it, and what the person may not
+// see is not told.
+func TestOverview(t *testing.T) {
+	w := newWorld(t, func(c *dashboard.Config) {
+		k, err := use.New(use.Options{
+			Index: c.Directory.(*authn.Index), Store: c.Store, Environment: key.Live, Replica: "this", Complete: func() bool { return true },
+			Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler),
+		})
+		check(t, err)
+		c.Use = k
+	})
+	acme := w.cluster.Namespace(t)
+	owner := w.owner(t, acme)
+	keyViewer := w.member(t, acme, "key-viewer", nil)
+	poster := w.member(t, acme, "poster", read, "posts")
+
+	owner.get("/").shows(t, http.StatusOK, []string{"All is well", "Make the first one", "It accepts requests"}, []string{"Needs attention"})
+
+	a := w.account(t, acme, "", "alice", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(48 * time.Hour) })
+	b := w.account(t, acme, "", "b<b>ob", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(60 * 24 * time.Hour) })
+	c, err := w.store.Work().Connection(t.Context(), b.ID)
+	check(t, err)
+	_, err = w.store.Work().RequireReconnect(t.Context(), b.ID, c.Version, platform.Failure{Code: platform.CodeAuthFailed, Message: "revoked"})
+	check(t, err)
+	w.post(t, acme, a, "late", func(p *store.Post) { p.ScheduledAt = time.Now().Add(-time.Hour) })
+	w.post(t, acme, a, "in time")
+	busy := w.minted(t, acme, "busy")
+	w.minted(t, acme, "ending", func(k *v1alpha1.ApiKey) {
+		k.Spec.ExpiresAt = new(metav1.NewTime(time.Now().Add(5 * 24 * time.Hour).Truncate(time.Second)))
+	})
+	for range 3 {
+		if w.comes(t, busy, admission.Need{Scope: v1alpha1.ScopePostsWrite}) == nil {
+			t.Fatal("it has no such scope")
+		}
+	}
+	needs := []string{"Needs attention", "One post should have gone out", "alice (bluesky) ends", "b&lt;b&gt;ob (bluesky) has to be connected again"}
+	keys := []string{"One key expires within 14 days:", ">ending<", ">busy<", "2 Active", "3 of them refused"}
+	owner.get("/").shows(t, http.StatusOK, append(needs, keys...), []string{"All is well", "b<b>ob"})
+	keyViewer.get("/").shows(t, http.StatusOK, append(keys, "Needs attention"), append(needs[1:], "All is well"))
+	poster.get("/").shows(t, http.StatusOK, append(keys, needs[:2]...), needs[2:])
+
+	t.Run("nobody's business", func(t *testing.T) {
+		other := w.cluster.Namespace(t)
+		token := w.credential(t, other, "stranger", "letmepost-apikey-viewer")
+		w.signedIn(t, token, other).get("/").shows(t, http.StatusOK, []string{"All is well"}, append(needs, keys...))
+	})
+}
