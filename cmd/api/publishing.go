@@ -120,7 +120,12 @@ func (p *publishing) connections() *connection.Keeper {
 // requests are answered 503 one by one, by whichever replica they reach. One that has become read-only is this
 // replica's alone, when others have found where writes are taken now. Media and Redis are not asked: most requests need
 // neither, and a bucket that is away would take all replicas out at once.
-func (p *publishing) ready() bool { return p.store.Writable() }
+//
+// Once the database is there the vault takes in its keyset, and whoever comes before that could connect no account. A
+// keyset that is missing or broken is not waited for: all else goes on without it.
+func (p *publishing) ready() bool {
+	return p.store.Writable() && (p.connections() == nil || p.vault.Settled())
+}
 
 // run works until ctx ends, and then until the last attempt to publish has been recorded.
 func (p *publishing) run(ctx context.Context) {

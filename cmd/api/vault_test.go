@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -133,6 +135,43 @@ func TestKeysetFaults(t *testing.T) {
 				t.Errorf("said %d times, want once", said)
 			}
 		})
+	}
+}
+
+// TestReadyWithItsVault: nobody is sent here who could connect no account yet, and a keyset that is not in order is not
+// waited for.
+func TestReadyWithItsVault(t *testing.T) {
+	dir := t.TempDir()
+	keyset := filepath.Join(dir, "keyset.json")
+	_, whole := newKeyset(t)
+	if err := os.WriteFile(keyset, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, _ := openStore(t, "sqlite:"+filepath.Join(dir, "live.db"))
+	for name, tc := range map[string]struct {
+		environment key.Environment
+		path        string
+		before      bool // the vault runs
+	}{
+		"live":          {key.Live, keyset, false},
+		"no keyset":     {key.Live, "", false},
+		"broken keyset": {key.Live, dir, false},
+		"test":          {key.Test, "", true}, // has no use for it
+	} {
+		p := &publishing{environment: tc.environment, store: db, accounts: new(connection.Keeper)}
+		o := options{environment: tc.environment, vault: vaultFlags{keyset: tc.path}}
+		if err := p.newVault(o, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		if p.ready() != tc.before {
+			t.Errorf("%s: ready is %v before the vault runs", name, p.ready())
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		p.vault.Run(ctx) // reads once
+		if !p.ready() {
+			t.Errorf("%s: not ready", name)
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ var (
 	ErrTampered = errors.New("what opens it is not what was sealed for it")
 )
 
+var errNotCompared = errors.New("compare it with the database")
+
 const (
 	// rereadEvery is how soon a process knows a keyset that has changed. A kubelet takes up to a minute before.
 	rereadEvery = 5 * time.Second
@@ -156,6 +158,13 @@ func (v *Vault) Keyset() (*Keyset, error) {
 	return now.keyset, nil
 }
 
+// Settled tells whether it is known by now if the vault has a keyset: from then on, that it has none is for the operator
+// to mend. Before that, as while the database that it is compared with is away, it is only a matter of time.
+func (v *Vault) Settled() bool {
+	now := v.now()
+	return now.keyset != nil || !now.readAt.IsZero() && !errors.Is(now.reason, errNotCompared)
+}
+
 func (v *Vault) now() *view { return v.current.Load() }
 
 func (now *view) none() error { return fmt.Errorf("%w: %w", ErrNoKeyset, now.reason) }
@@ -220,7 +229,7 @@ func (v *Vault) read(last *Keyset) ([]byte, *Keyset, error) {
 	}
 	needs, err := v.options.Needs()
 	if err != nil {
-		return nil, nil, fmt.Errorf("compare it with the database: %w", err)
+		return nil, nil, fmt.Errorf("%w: %w", errNotCompared, err)
 	}
 	if err := taken.serves(needs, last); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", v.options.Path, err)

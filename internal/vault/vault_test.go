@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -262,19 +263,26 @@ func TestKeysetOfAnotherInstallation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replace(t, v.options.Path, encode(t, first, nil))
 	for _, tc := range []struct {
-		reason string
-		do     func()
-		want   error // nil: it is usable
+		reason  string
+		do      func()
+		want    error // nil: it is usable
+		settled bool
 	}{
-		{"nothing is read before the database is there", func() {}, ErrNoKeyset},
-		{"the database is away", func() { v.refresh() }, away},
-		{"it is back", func() { needs = nil; v.refresh() }, nil},
-		{"it goes away again: what was compared stays", func() { needs = away; v.refresh() }, nil},
-		{"a foreign keyset is put in place", func() { needs = nil; replace(t, v.options.Path, encode(t, foreign, nil)); v.refresh() }, nil},
+		{"nothing is read before the database is there", func() {}, ErrNoKeyset, false},
+		{"there is no file", func() { v.refresh() }, fs.ErrNotExist, true},
+		{"the database is away", func() { replace(t, v.options.Path, encode(t, first, nil)); v.refresh() }, away, false},
+		{"it is back", func() { needs = nil; v.refresh() }, nil, true},
+		{"it goes away again: what was compared stays", func() { needs = away; v.refresh() }, nil, true},
+		{
+			"a foreign keyset is put in place",
+			func() { needs = nil; replace(t, v.options.Path, encode(t, foreign, nil)); v.refresh() },
+			nil, true,
+		},
 	} {
-		tc.do()
+		if tc.do(); v.Settled() != tc.settled {
+			t.Errorf("%s: settled is %v", tc.reason, v.Settled())
+		}
 		if _, err := v.Seal(nil, Of{}); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.reason, err, tc.want)
 		}
