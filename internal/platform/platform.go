@@ -44,7 +44,14 @@ type Platform struct {
 	// clients. It is served beside the callback, as ClientMetadataName: its own address is what it is known by. The error
 	// is a *Failure: at that address this server can't be known. Nil: the platform fetches none.
 	ClientMetadata func(callback *url.URL) (json.RawMessage, error)
+	// Waits says which posts wait for whoever runs this server to set something else. Nil: none do.
+	Waits *Wait
 }
+
+// Wait is a rule of failures that only another setting of this server mends, so that posts are tried again seldom under
+// it. Setting is how such failures name the one that this process has, in their message: a process with another one
+// lets these posts go at once.
+type Wait struct{ Rule, Setting string }
 
 // ClientMetadataName is the last part of the address of a ClientMetadata, where the callback has "callback". Platforms
 // know this server by that address, so it never changes.

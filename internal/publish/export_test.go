@@ -15,7 +15,7 @@ func (p *Publisher) Hurry(overdueAfter, orphanAfter, recordWithin time.Duration)
 
 // HurryUpkeep does all upkeep that often. It is called before Run.
 func (p *Publisher) HurryUpkeep(every time.Duration) {
-	p.pace.lost, p.pace.overdue, p.pace.purge = every, every, every
+	p.pace.lost, p.pace.overdue, p.pace.release, p.pace.purge = every, every, every, every
 }
 
 // HurryPauses makes the pauses short between attempts, for all publishers, until the test ends.
@@ -30,6 +30,9 @@ func (p *Publisher) HurryEnd(grace time.Duration) { p.pace.recordingGrace = grac
 
 // RequeueOverdue is what Run does every so often.
 func (p *Publisher) RequeueOverdue(ctx context.Context) error { return p.requeueOverdue(ctx) }
+
+// Release is what Run does every so often.
+func (p *Publisher) Release(ctx context.Context) error { return p.release(ctx) }
 
 // DeleteOrphans is what Run does every so often.
 func (p *Publisher) DeleteOrphans(ctx context.Context) error { return p.deleteOrphans(ctx) }

@@ -16,7 +16,7 @@ import (
 // pace is how often things are looked after, and how long they may take. Every process does all of it: together they do
 // too much, and never any harm.
 type pace struct {
-	lost, overdue, purge, usage, recount time.Duration
+	lost, overdue, release, purge, usage, recount time.Duration
 	// overdueAfter is how late a post may be until its job counts as lost. A queue whose leader has died is so for 20 s.
 	overdueAfter time.Duration
 	// orphanAfter is how old a file must be until, without a medium that it is of, it counts as left behind. An upload
@@ -34,6 +34,7 @@ func paceOf(poll time.Duration) pace {
 	return pace{
 		lost:           5 * poll,
 		overdue:        10 * poll,
+		release:        time.Minute,
 		purge:          time.Hour,
 		usage:          time.Minute,
 		recount:        24 * time.Hour,
@@ -63,6 +64,7 @@ func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
 		{"end abandoned attempts", p.pace.lost, p.SettleLost},
 		{"queue overdue posts again", p.pace.overdue, p.requeueOnceStarted},
+		{"let go what waited for another setting", p.pace.release, p.release},
 		{"purge old idempotency records", p.pace.purge, p.purge},
 		{"delete files that belong to nothing", p.pace.purge, p.deleteOrphans},
 		{"measure what organizations have", p.pace.usage, p.work.MeasureUsage},
@@ -125,6 +127,25 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	}
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {
 		return fmt.Errorf("queue %d overdue posts: %w", len(ids), err)
+	}
+	return nil
+}
+
+// release lets posts go that wait for a setting which this process has. At the start, for one that was started with it;
+// and every so often, as replicas that have the old one may still be there and find such a post first.
+func (p *Publisher) release(ctx context.Context) error {
+	for _, to := range p.o.Platforms {
+		if to.Waits == nil {
+			continue
+		}
+		n, err := p.work.Release(ctx, to.Name, *to.Waits)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			p.o.Logger.Info("posts are tried again that waited for another setting",
+				"platform", to.Name, "posts", n, "with", to.Waits.Setting)
+		}
 	}
 	return nil
 }

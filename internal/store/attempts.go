@@ -69,6 +69,11 @@ WHERE p.status = 'queued' AND p.scheduled_at <= ? AND p.not_before <= ? ORDER BY
 p.platform, p.first_sent_at, p.ask_token
 FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
 WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
+	// What is held because of a setting that this process does not have. Its jobs come again with the overdue.
+	releaseWaiting = declareGlobal(`UPDATE posts SET not_before = 0
+WHERE not_before > 0 AND status = 'queued' AND id IN (` + inOrder(`p.status = 'queued' AND p.due_at <= ?
+AND p.not_before > ? AND p.platform = ? AND EXISTS (SELECT 1 FROM attempts AS c
+WHERE c.id = p.attempt_id AND c.failure LIKE ? AND c.failure NOT LIKE ?)`) + `)`)
 	overdue = declareGlobal(`SELECT id FROM posts
 WHERE status = 'queued' AND due_at < ? AND not_before < ? ORDER BY due_at, id LIMIT ?`)
 )
@@ -241,6 +246,21 @@ func (w *Work) Ready(ctx context.Context, organization string, environment key.E
 	now := micros(w.db.now())
 	return readAll(ctx, w.db, session{pool: w.db.reader}, ready, scanID,
 		organization, string(environment), readyAmong, now, now, now, readyMost)
+}
+
+// Release lets posts of a platform go whose last attempt has failed under a wait's rule with another setting than its
+// own. It returns how many there were.
+func (w *Work) Release(ctx context.Context, name platform.Name, waits platform.Wait) (n int, err error) {
+	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		now := micros(w.db.now())
+		n, err = s.exec(ctx, releaseWaiting.text(w.db.engine),
+			[]any{now, now, string(name), "%\"" + waits.Rule + "\"%", "%" + waits.Setting + "%"})
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("release what waits under %s: %w", waits.Rule, err)
+	}
+	return n, nil
 }
 
 // whyNot says why nothing was started for a post.

@@ -17,6 +17,7 @@ import (
 
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/test/postgres"
 )
@@ -84,6 +85,7 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, got["Unsettled"] = v.Unsettled(t.Context(), newID())
 	_, got["SettleLost"] = w.SettleLost(t.Context(), failed)
 	_, got["Ready"] = w.Ready(t.Context(), newID(), "live")
+	_, got["Release"] = w.Release(t.Context(), "bluesky", platform.Wait{})
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)
 	_, got["CancelQueuedBy"] = w.CancelQueuedBy(t.Context(), "k")

@@ -142,7 +142,7 @@ func (s *service) common(err error) *platform.Failure {
 		s.complain()
 		return said(r, &platform.Failure{
 			Code: platform.CodeUnavailable, Rule: ruleSunset,
-			Message:     "LinkedIn does not take the version of its API any more that this server uses.",
+			Message:     "LinkedIn does not take " + s.Version.named() + " any more, which this server uses.",
 			Remediation: "Tell whoever runs the server: it needs a newer --linkedin-version.",
 		})
 	case duplicate:

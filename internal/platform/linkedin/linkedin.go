@@ -136,5 +136,6 @@ func New(c Config) (platform.Platform, error) {
 	s.watchSunset()
 	p := Platform
 	p.Connector, p.Publisher, p.Asker, p.Refresher = s, s, s, s
+	p.Waits = &platform.Wait{Rule: ruleSunset, Setting: c.Version.named()}
 	return p, nil
 }

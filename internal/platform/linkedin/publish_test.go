@@ -217,6 +217,12 @@ func TestOldVersion(t *testing.T) {
 		t.Errorf("%+v", o.Failure)
 	}
 	contains(t, "the log", log.String(), "--linkedin-version")
+	if waits := w.Waits; waits == nil || waits.Rule != o.Failure.Rule {
+		t.Errorf("nothing lets it go: %+v", waits)
+	} else {
+		contains(t, "the failure", o.Failure.Message, waits.Setting)
+		contains(t, "the setting", waits.Setting, "202306")
+	}
 }
 
 func TestUnreachable(t *testing.T) {

@@ -43,6 +43,9 @@ func (v Version) Sunset() time.Time {
 	return month.AddDate(1, 0, 14)
 }
 
+// named is how failures call the version.
+func (v Version) named() string { return "version " + string(v) + " of its API" }
+
 // warnFor is how long before a sunset it is spoken of: long enough for an upgrade that waits for its turn.
 const warnFor = 60 * 24 * time.Hour
 
