@@ -92,7 +92,7 @@ func TestCraftedForms(t *testing.T) {
 		"identifier": {"crafted.example.com"}, "appPassword": {"abcd-efgh-ijkl-mnop"}, "confirm": {"yes"},
 	}
 	for _, k := range keys.Items {
-		form.Add("key", k.Name)
+		form.Add("key", k.Name+"."+string(k.UID))
 	}
 	viewer := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)
 	w.right(t, acme, "viewer", read, "posts", "accounts", "media")

@@ -15,10 +15,11 @@ import (
 // whatever they are called.
 const keysPage = 25
 
-// keysScreens are about API keys. What is no key's name ("-") is no key's page.
+// keysScreens are about API keys.
 func (d *Dashboard) keysScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/keys", Show: d.keys},
+		{Method: http.MethodGet, Path: "/keys/{name}", Show: d.key},
 	}
 }
 

@@ -77,6 +77,14 @@ func (w *world) furnishKeys(t *testing.T, namespace string) {
 	}
 	o := caller.Caller{Organization: caller.Organization{ID: w.organizationID(t, namespace), Name: namespace}}
 	eventually(t, "the keys are minted", func() bool { return len(w.index.Keys(&o)) == 3 })
+	query := url.Values{}
+	for _, k := range w.index.Keys(&o) {
+		query.Add("key", k.Name+"."+string(k.ID()))
+	}
+	examples["/keys/{name}"] = "/keys/website"
+	examples["/keys/-/revoke"] = "/keys/-/revoke?" + query.Encode()
+	examples["/keys/-/revoked"] = "/keys/-/revoked?" + query.Encode()
+	w.pods(t, namespace, "website")
 }
 
 // TestKeysList: what is searched for, filtered and sorted by, on the server and in the URL alone.

@@ -49,6 +49,3 @@ var stateOptions = func() (all []stateOption) {
 	slices.SortFunc(all, func(a, b stateOption) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }()
-
-// refOf names a key and its UID, so that another one that was made under the name since is not meant.
-func refOf(name, id string) string { return name + "." + id }

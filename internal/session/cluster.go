@@ -5,10 +5,13 @@ package session
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync/atomic"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -80,8 +83,21 @@ func (c *Cluster) AnnotateKey(
 	if err != nil {
 		return err
 	}
-	return c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
+	err = c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
 		Body(patch).Do(ctx).Error()
+	// To a patch, a UID is a field like others, which can't be changed; to people it is that somebody was faster.
+	if apierrors.IsInvalid(err) && isAboutUID(err) {
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("apikeys").GroupResource(), name, err)
+	}
+	return err
+}
+
+func isAboutUID(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Details != nil &&
+		slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
+			return c.Field == "metadata.uid"
+		})
 }
 
 // DeleteKey revokes the ApiKey with this UID. It returns before the revocation is confirmed: the controller lets the

@@ -24,3 +24,19 @@ addEventListener("pagehide", () => {
     for (const note of document.querySelectorAll("[data-gone]")) note.hidden = false;
   }
 });
+
+// Load again what changes by itself, for as long as it says so; without this, the whole page is.
+const refresh = async (live) => {
+  try {
+    const answer = await fetch(location.href);
+    if (!answer.ok || answer.redirected) return location.reload();
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+    if (!next) return location.reload();
+    if (next.innerHTML !== live.innerHTML) live.replaceChildren(...next.childNodes);
+    if (next.dataset.refresh) setTimeout(refresh, next.dataset.refresh, live);
+  } catch {
+    setTimeout(refresh, 5000, live); // the server is away for a moment
+  }
+};
+const live = document.querySelector("#live[data-refresh]");
+if (live) setTimeout(refresh, live.dataset.refresh, live);

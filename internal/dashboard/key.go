@@ -1,0 +1,236 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+)
+
+// How much of what others have written a page shows.
+const (
+	maxPods      = 500 // that are looked at
+	maxPodsShown = 50
+	maxEvents    = 50
+	maxManagers  = 20
+	maxManifest  = 32 << 10
+)
+
+// keyData is one key.
+type keyData struct {
+	Name, ID, Ref            string
+	State                    keyState
+	Environment, Hint        string
+	Profile, ProfileID       string
+	Scopes                   []string
+	AllScopes, Brought       bool
+	Secret                   string // "": nothing is minted for it
+	Rate                     *v1alpha1.RateLimit
+	Created, Minted, Expires time.Time
+	Wanted                   time.Time // to expire; zero, or what the Profile has made of it is Expires
+	Used                     time.Time
+	UsePartly, Elsewhere     bool
+	Deleting, Cancels        bool
+	MayRevoke                bool
+	Git                      *gitOwner
+	Conditions               []metav1.Condition
+	Managers                 []manager
+	Events                   happenings
+	Pods                     whereUsed
+	Manifest                 string
+}
+
+// manager is who has written what of the object.
+type manager struct {
+	Name, Operation, Part string
+	At                    time.Time
+}
+
+// happenings are the events of a key, the latest first. Forbidden and Failed say why there are none.
+type happenings struct {
+	Forbidden, Failed bool
+	List              []happening
+}
+
+type happening struct {
+	At                          time.Time
+	Warning                     bool
+	Reason, Message, Controller string
+}
+
+// whereUsed is who has the key's Secret in hand.
+type whereUsed struct {
+	Forbidden, Failed bool
+	List              []podUse
+	More              int  // are not shown
+	Partly            bool // there are more Pods than were looked at
+}
+
+// key shows one key, as the apiserver has it and as this replica goes by it.
+func (d *Dashboard) key(r *request) (view, error) {
+	name := r.http.PathValue("name")
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return view{}, errNotFound
+	}
+	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, name)
+	if err != nil {
+		return view{}, err
+	}
+	data := d.keyData(r, k)
+	var asking sync.WaitGroup // what follows is asked of the apiserver at once, and not one after the other
+	asking.Go(func() { data.MayRevoke = r.may("delete", "apikeys") == nil })
+	asking.Go(func() { data.Events = r.eventsOf(k) })
+	asking.Go(func() { data.Pods = r.podsWith(k.SecretName()) })
+	asking.Wait()
+	return view{Page: "key", Title: "key.title", Data: data}, nil
+}
+
+// keyData reads an ApiKey, with what is known of it here.
+func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
+	data := &keyData{
+		Name: k.Name, ID: string(k.UID), Ref: refOf(k.Name, string(k.UID)), State: d.stateOf(r, k),
+		Environment: string(k.Spec.Environment), Hint: k.Status.Hint, ProfileID: k.Status.ProfileID,
+		AllScopes: caller.ScopesOf(k.Spec.Scopes) == caller.AllScopes, Brought: k.Spec.SecretHash != "",
+		Secret: k.SecretName(), Rate: k.Spec.RateLimit, Created: k.CreationTimestamp.Time,
+		Minted: timeOf(k.Status.MintedAt), Expires: timeOf(k.Status.ExpiresAt), Wanted: timeOf(k.Spec.ExpiresAt),
+		Elsewhere: string(k.Spec.Environment) != string(d.config.Environment),
+		Deleting:  !k.DeletionTimestamp.IsZero(), Cancels: v1alpha1.CancelsScheduled(k.Annotations),
+		Git: gitOwnerOf(&k.ObjectMeta), Conditions: k.Status.Conditions, Managers: managersOf(k), Manifest: wholeOf(k),
+	}
+	if k.Spec.ProfileRef != nil {
+		data.Profile = k.Spec.ProfileRef.Name
+	}
+	for _, s := range k.Spec.Scopes {
+		data.Scopes = append(data.Scopes, string(s))
+	}
+	if k.Status.MintedAt == nil {
+		data.Expires = data.Wanted
+	}
+	one := &listed{id: data.ID}
+	for _, known := range d.config.Directory.Keys(r.Caller()) {
+		if string(known.ID()) == data.ID {
+			one.used = known.LastUsedAt()
+		}
+	}
+	data.UsePartly = d.addUse(r, []*listed{one})
+	data.Used = one.used
+	return data
+}
+
+// stateOf says how an ApiKey stands. This replica's own idea comes first: it is what requests are decided by. Of a key
+// that it does not know, the controller says why.
+func (d *Dashboard) stateOf(r *request, k *v1alpha1.ApiKey) keyState {
+	if !k.DeletionTimestamp.IsZero() {
+		s := stateOf("")
+		if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionRevoking); c != nil {
+			s.Said = c.Message
+		}
+		return s
+	}
+	for _, known := range d.config.Directory.Keys(r.Caller()) {
+		if known.ID() == k.UID {
+			return stateOf(known.State(r.now).Reason)
+		}
+	}
+	s := stateOf(v1alpha1.ReasonPending)
+	if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		s.Said = c.Message
+		if c.Status == metav1.ConditionFalse {
+			s.Class = "bad"
+		}
+	}
+	return s
+}
+
+func timeOf(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}
+
+// managersOf are who has written the object, the first one first.
+func managersOf(k *v1alpha1.ApiKey) (all []manager) {
+	for _, m := range k.ManagedFields {
+		part := "key.partObject"
+		if m.Subresource != "" {
+			part = "key.partStatus"
+		}
+		all = append(all, manager{m.Manager, string(m.Operation), part, timeOf(m.Time)})
+	}
+	slices.SortStableFunc(all, func(a, b manager) int { return a.At.Compare(b.At) })
+	return all[:min(len(all), maxManagers)]
+}
+
+// wholeOf is the object as kubectl shows it, without what stands elsewhere on the page, or is only for programs.
+func wholeOf(k *v1alpha1.ApiKey) string {
+	k = k.DeepCopy()
+	k.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"}
+	k.ManagedFields = nil
+	delete(k.Annotations, corev1.LastAppliedConfigAnnotation)
+	text, err := yaml.Marshal(k)
+	if err != nil {
+		return ""
+	}
+	return string(text[:min(len(text), maxManifest)])
+}
+
+// eventsOf are what the cluster says has happened to an ApiKey.
+func (r *request) eventsOf(k *v1alpha1.ApiKey) (h happenings) {
+	events, err := r.person.Cluster.Events(r.Context(), k.Namespace, k.UID, maxEvents)
+	if err != nil {
+		h.Forbidden = apierrors.IsForbidden(err)
+		h.Failed = !h.Forbidden
+		return h
+	}
+	for i := range events {
+		e := &events[i]
+		at := cmp.Or(e.EventTime.Time, e.LastTimestamp.Time, e.CreationTimestamp.Time)
+		if e.Series != nil {
+			at = e.Series.LastObservedTime.Time
+		}
+		by := cmp.Or(e.ReportingController, e.Source.Component)
+		h.List = append(h.List, happening{at, e.Type == corev1.EventTypeWarning, e.Reason, e.Message, by})
+	}
+	slices.SortStableFunc(h.List, func(a, b happening) int { return b.At.Compare(a.At) })
+	return h
+}
+
+// podsWith are the Pods that have a Secret in hand, as far as the person may see Pods.
+func (r *request) podsWith(secret string) (w whereUsed) {
+	if secret == "" {
+		return w
+	}
+	pods, err := r.person.Cluster.Pods(r.Context(), r.Organization().Name, maxPods)
+	if err != nil {
+		w.Forbidden = apierrors.IsForbidden(err)
+		w.Failed = !w.Forbidden
+		return w
+	}
+	w.Partly = len(pods) == maxPods
+	for i := range pods {
+		reads := usesOf(&pods[i], secret)
+		switch {
+		case len(reads) == 0:
+		case len(w.List) == maxPodsShown:
+			w.More++
+		default:
+			p := &pods[i]
+			w.List = append(w.List, podUse{p.Name, string(p.Status.Phase), ownerOf(p), reads[:min(len(reads), maxPodsShown)]})
+		}
+	}
+	return w
+}

@@ -1,0 +1,159 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// podViewer is a ClusterRole of whoever may see Pods and events.
+const podViewer = "test-pod-viewer"
+
+// pods makes Pods that have a Secret in hand, in all ways that there are, and one that has not.
+func (w *world) pods(t *testing.T, namespace, secret string) {
+	t.Helper()
+	// What of the role view matters here. Nobody adds the parts of that one up where no controllers of Kubernetes run.
+	view := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: podViewer}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"pods", "events"}, Verbs: []string{"get", "list", "watch"}},
+	}}
+	check(t, client.IgnoreAlreadyExists(w.admin.Create(t.Context(), view)))
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app"}}
+	check(t, w.admin.Create(t.Context(), account))
+	of := corev1.LocalObjectReference{Name: secret}
+	entry := &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: of, Key: "LMP_API_KEY"}}
+	all := []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: of}}}
+	projected := corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+		{Secret: &corev1.SecretProjection{LocalObjectReference: of}},
+	}}}
+	files := corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}
+	mount := []corev1.VolumeMount{{Name: "v", MountPath: "/etc/key"}}
+	for name, spec := range map[string]corev1.PodSpec{
+		"by-env":       {Containers: []corev1.Container{{Name: "main", Env: []corev1.EnvVar{{Name: "TOKEN", ValueFrom: entry}}}}},
+		"by-envfrom":   {Containers: []corev1.Container{{Name: "main", EnvFrom: all}}},
+		"by-init":      {InitContainers: []corev1.Container{{Name: "first", EnvFrom: all}}},
+		"by-volume":    {Containers: []corev1.Container{{Name: "main", VolumeMounts: mount}}, Volumes: []corev1.Volume{{Name: "v", VolumeSource: files}}},
+		"by-projected": {Containers: []corev1.Container{{Name: "main", VolumeMounts: mount}}, Volumes: []corev1.Volume{{Name: "v", VolumeSource: projected}}},
+		"by-nobody":    {Volumes: []corev1.Volume{{Name: "idle", VolumeSource: files}}},
+		"without":      {Containers: []corev1.Container{{Name: "main"}}},
+	} {
+		if len(spec.Containers) == 0 {
+			spec.Containers = []corev1.Container{{Name: "main"}}
+		}
+		for i := range spec.Containers {
+			spec.Containers[i].Image = "app"
+		}
+		for i := range spec.InitContainers {
+			spec.InitContainers[i].Image = "app"
+		}
+		spec.ServiceAccountName = account.Name
+		check(t, w.admin.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: spec}))
+	}
+}
+
+// keyOf returns the ApiKey as it is.
+func (w *world) keyOf(t *testing.T, namespace, name string) *v1alpha1.ApiKey {
+	t.Helper()
+	k := new(v1alpha1.ApiKey)
+	check(t, w.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, k))
+	return k
+}
+
+// TestOneKey: what there is to know of a key, as far as somebody may see it.
+func TestOneKey(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	w.furnishKeys(t, acme)
+	all := []string{podViewer, "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker"}
+	ada := w.signedIn(t, w.credential(t, acme, "ada", all...), acme)
+	viewer := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)
+	website := w.keyOf(t, acme, "website")
+
+	p := ada.get("/keys/website")
+	if p.status != http.StatusOK {
+		t.Fatalf("%d\n%s", p.status, p.body)
+	}
+	for _, said := range []string{
+		website.Status.Hint, string(website.UID), "Active", "whole organization", "SecretCreated", "Minted",
+		"variable TOKEN of container main", "all of it as variables * of container main", "all of it as variables * of container first",
+		"files below /etc/key in container main", "by-projected", "volume idle, which no container mounts",
+		`href="/dashboard/keys/website/rotate"`, `href="/dashboard/keys/-/revoke?key=website.` + string(website.UID),
+		"dashboard.test", "its status", "apiVersion: letmepost.dev/v1alpha1",
+	} {
+		if !strings.Contains(p.body, said) {
+			t.Errorf("the page does not say %q", said)
+		}
+	}
+	if strings.Contains(p.body, "⟦") || strings.Contains(p.body, "<strong class=\"breakable\">without<") || t.Failed() {
+		t.Errorf("%s", p.body)
+	}
+	if p := ada.get("/keys/nightly-report"); !strings.Contains(p.body, "No Pod of this namespace reads the Secret nightly-report") ||
+		!strings.Contains(p.body, "in 19 days") {
+		t.Errorf("%d\n%s", p.status, p.body)
+	}
+	if p := viewer.get("/keys/website"); p.status != http.StatusOK || strings.Contains(p.body, "/keys/-/revoke") ||
+		strings.Contains(p.body, "/rotate") || strings.Contains(p.body, "by-env") ||
+		!strings.Contains(p.body, "You may not list the Pods") || !strings.Contains(p.body, "You may not list the events") {
+		t.Errorf("somebody who may look alone: %d\n%s", p.status, p.body)
+	}
+	for _, name := range []string{"nothing", "UPPER", "a%2Fb", "%3Cb%3E", strings.Repeat("x", 64<<10)} {
+		if p := ada.get("/keys/" + name); p.status != http.StatusNotFound || strings.Contains(p.body, "<b>") {
+			t.Errorf("%.20s: %d\n%s", name, p.status, p.body)
+		}
+	}
+	t.Run("brought by its hash, with what others write", func(t *testing.T) {
+		k := &v1alpha1.ApiKey{
+			ObjectMeta: metav1.ObjectMeta{Namespace: acme, Name: "brought", Annotations: map[string]string{
+				"example.com/note": "<script>alert(1)</script>" + strings.Repeat("<b>", 60<<10),
+			}},
+			Spec: v1alpha1.ApiKeySpec{
+				Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:],
+				SecretHash: "bound:" + strings.Repeat("0", 32) + ":" + strings.Repeat("1", 32),
+			},
+		}
+		check(t, w.admin.Create(t.Context(), k))
+		p := ada.get("/keys/brought")
+		if p.status != http.StatusOK || strings.Contains(p.body, "<script>alert") || strings.Contains(p.body, "<b>") ||
+			!strings.Contains(p.body, "never seen this key") || len(p.body) > 512<<10 {
+			t.Errorf("%d, %d bytes", p.status, len(p.body))
+		}
+	})
+	t.Run("GitOps", func(t *testing.T) {
+		for name, tc := range map[string]struct {
+			labels, annotations map[string]string
+			want                string
+		}{
+			"argo":     {nil, map[string]string{"argocd.argoproj.io/tracking-id": "shop:letmepost.dev/ApiKey:acme/argo"}, "Argo CD owns this key (<code>shop</code>)"},
+			"argo-old": {map[string]string{"argocd.argoproj.io/instance": "shop"}, nil, "Argo CD owns this key"},
+			"flux": {map[string]string{
+				"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+			}, nil, "Flux owns this key (<code>flux-system/apps</code>)"},
+			"flux-helm": {map[string]string{"helm.toolkit.fluxcd.io/name": "shop", "app.kubernetes.io/managed-by": "Helm"}, nil, "Flux owns this key"},
+			"helm":      {map[string]string{"app.kubernetes.io/managed-by": "Helm"}, map[string]string{"meta.helm.sh/release-name": "shop"}, "Helm owns this key (<code>shop</code>)"},
+			"by-hand":   {map[string]string{"app.kubernetes.io/instance": "shop"}, nil, ""},
+		} {
+			k := &v1alpha1.ApiKey{
+				ObjectMeta: metav1.ObjectMeta{Namespace: acme, Name: name, Labels: tc.labels, Annotations: tc.annotations},
+				Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:]},
+			}
+			check(t, w.admin.Create(t.Context(), k))
+			query := url.Values{"key": {name + "." + string(k.UID)}}
+			for _, path := range []string{"/keys/" + name, "/keys/-/revoke?" + query.Encode()} {
+				p := ada.get(path)
+				if tc.want == "" && strings.Contains(p.body, "owns this key") || !strings.Contains(p.body, tc.want) {
+					t.Errorf("%s: want %q\n%s", path, tc.want, p.body)
+				}
+			}
+		}
+	})
+}
