@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
-	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/keyring"
 	"github.com/letmepost/letmepost-operator/internal/process"
@@ -27,7 +25,7 @@ type options struct {
 	environment    key.Environment
 	listenAddress  string
 	metricsAddress string
-	docsBaseURL    string
+	docs           docsFlags
 	accessLog      endpoint.AccessLog
 	logLevel       slog.Level
 	drainDelay     time.Duration
@@ -141,8 +139,7 @@ func (o *options) addFlags(flags *pflag.FlagSet, t *texts) {
 	flags.StringVar(&o.listenAddress, "listen-address", defaultListenAddress, "Address that the API listens on.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", defaultMetricsAddress,
 		"Address that /metrics, /healthz and /readyz listen on.")
-	flags.StringVar(&o.docsBaseURL, "docs-base-url", httpapi.DefaultDocsBaseURL,
-		"Base URL of the error documentation, for docUrl in error responses.")
+	o.docs.addFlags(flags)
 	// Failures are what somebody asks about. A line for each success would be most of what the process does at full load.
 	flags.StringVar(&t.accessLog, "access-log", string(endpoint.AccessLogErrors),
 		"Requests to log: errors (those that fail, at most 100 a second), all, or none. "+
@@ -173,9 +170,8 @@ func (o *options) check(t texts) error {
 	if err := o.keys.Check(); err != nil {
 		return usageError{err.Error()}
 	}
-	// Callers follow docUrl: what is no URL would be found out by them.
-	if u, err := url.Parse(o.docsBaseURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return usageError{fmt.Sprintf("--docs-base-url: want an http or https URL, not %q", o.docsBaseURL)}
+	if err := o.docs.check(); err != nil {
+		return err
 	}
 	switch o.accessLog = endpoint.AccessLog(t.accessLog); o.accessLog {
 	case endpoint.AccessLogErrors, endpoint.AccessLogAll, endpoint.AccessLogNone:

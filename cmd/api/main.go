@@ -136,7 +136,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.
 	return serve.Run(ctx, serve.Options{
-		API:          api,
+		API:          o.docs.before(api, o.publicURL),
 		APIAddress:   o.listenAddress,
 		Certificate:  certificate,
 		Admin:        adminHandler(api, registry),
@@ -170,7 +170,7 @@ func (o options) apiConfig() httpapi.Config {
 		TrustedProxies: o.trustedProxies,
 		Environment:    o.environment,
 		KeyFormat:      o.keys.Format,
-		DocsBaseURL:    o.docsBaseURL,
+		DocsBaseURL:    o.docs.base(o.publicURL),
 		PublicURL:      o.publicURL,
 		ReturnTo:       o.platforms.returnTo,
 		BytesInFlight:  o.maxBytesInFlight,

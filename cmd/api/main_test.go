@@ -91,7 +91,7 @@ func TestHelp(t *testing.T) {
 		t.Errorf("exit code %d, stderr %q", code, &stderr)
 	}
 	for _, flag := range []string{
-		"environment", "kubeconfig", "listen-address", "metrics-bind-address", "key-prefix", "docs-base-url", "access-log",
+		"environment", "kubeconfig", "listen-address", "metrics-bind-address", "key-prefix", "docs", "docs-base-url", "access-log",
 		"log-level", "namespace", "lease-duration", "drain-delay", "drain-timeout", "data-dir", "database-url", "media-url",
 		"max-media-size", "redis-url", "default-rate-limit", "failed-auth-limit", "trusted-proxies", "public-url",
 		"vault-keyset", "vault-kms-key",

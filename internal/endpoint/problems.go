@@ -316,12 +316,11 @@ func (e *Engine) Busy() []byte {
 	return bytes.Clone(b.buffer.Bytes())
 }
 
-// envelope shows p. ruleUrl is made of the rule, since the documentation has a page for each, named after it:
-// "mode_conflict" at /preflight/mode_conflict, "media.type" at /preflight/media-type.
+// envelope shows p. ruleUrl is made of the rule, since the documentation has a place for each, named after it.
 func (ps problems) envelope(p reply, requestID string) ErrorEnvelope {
 	ruleURL := ""
 	if p.Rule != "" {
-		ruleURL = ps.docs + "/preflight/" + strings.ToLower(strings.ReplaceAll(p.Rule, ".", "-"))
+		ruleURL = ps.docs + problem.RulePath(p.Rule)
 	}
 	return ErrorEnvelope{ErrorBody{
 		Code:        p.Code,
@@ -329,7 +328,7 @@ func (ps problems) envelope(p reply, requestID string) ErrorEnvelope {
 		Rule:        p.Rule,
 		Platform:    p.Platform,
 		Remediation: p.Remediation,
-		DocURL:      ps.docs + "/errors/" + p.Code,
+		DocURL:      ps.docs + problem.DocPath(p.Code),
 		RuleURL:     ruleURL,
 		RequestID:   requestID,
 	}}

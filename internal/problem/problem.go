@@ -7,7 +7,10 @@
 // status and an envelope of it, a page a sentence. It knows neither.
 package problem
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Kind is what sort of problem it is. It decides how an answer is marked: HTTP has a status for each.
 type Kind uint8
@@ -60,6 +63,13 @@ type Problem struct {
 	// Class is how the audit log names a refusal; "": it is no refusal, or package admission has named it.
 	Class string
 }
+
+// DocPath is where a code is documented, below the base of the documentation.
+func DocPath(code string) string { return "/errors/" + code }
+
+// RulePath is where a rule is, alike: "mode_conflict" at /preflight/mode_conflict, "media.type" at
+// /preflight/media-type.
+func RulePath(rule string) string { return "/preflight/" + strings.ToLower(strings.ReplaceAll(rule, ".", "-")) }
 
 // Error implements error. It is for logs, and says no more than the caller is told.
 func (p *Problem) Error() string { return p.Code + ": " + p.Message }
