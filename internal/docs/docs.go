@@ -239,7 +239,7 @@ func (s *Site) files(folder fs.FS) (map[string]*file, error) {
 	pages := s.pages(texts)
 	for _, p := range pages {
 		add(Root+"/"+p.name, "text/html; charset=utf-8", p.html(pages)).anchors = p.anchors
-		texts[p.name+".md"] = append([]byte(s.notice("> ")), texts[p.name+".md"]...)
+		texts[p.name+".md"] = append([]byte(s.notice()), texts[p.name+".md"]...)
 	}
 	for p, text := range texts {
 		add(Root+"/"+p, types[path.Ext(p)], text)

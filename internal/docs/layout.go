@@ -38,7 +38,7 @@ var layout = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 </ul>
 </nav>
 <main id="content" tabindex="-1">
-<p class="notice">{{.Notice}}</p>
+<p class="notice">Documentation index: <a href="{{.Up}}../llms.txt">{{.Index}}</a> lists all pages.</p>
 {{.Body}}
 </main>
 </body>
@@ -64,7 +64,7 @@ func (p *page) html(pages []*page) []byte {
 	}
 	var b bytes.Buffer
 	if err := layout.Execute(&b, map[string]any{
-		"Title": p.title, "Summary": p.summary, "Up": up, "Source": source, "Pages": list, "Notice": p.notice,
+		"Title": p.title, "Summary": p.summary, "Up": up, "Source": source, "Pages": list, "Index": p.index,
 		"Body": p.body,
 	}); err != nil {
 		panic(err) // the template is a constant, and memory takes all: a mistake that every test sees
@@ -72,13 +72,9 @@ func (p *page) html(pages []*page) []byte {
 	return b.Bytes()
 }
 
-// notice tells machines where they find all pages, at the beginning of each, in lines that begin with a mark.
-func (s *Site) notice(mark string) string {
-	text := "Documentation index: " + s.base + index + " lists all pages. Read it before you look further."
-	if mark == "" {
-		return text
-	}
-	return mark + text + "\n\n"
+// notice tells machines where they find all pages, at the beginning of each that is Markdown.
+func (s *Site) notice() string {
+	return "> Documentation index: " + s.base + index + " lists all pages. Read it before you look further.\n\n"
 }
 
 // contents is the page that lists all pages.
@@ -91,7 +87,7 @@ func (s *Site) contents(pages []*page) *page {
 	}
 	b.WriteString("</dl>\n")
 	return &page{
-		title: "Docs", notice: s.notice(""),
+		title: "Docs", index: s.base + index,
 		body: template.HTML(b.String()), //nolint:gosec // G203: escaped above
 	}
 }
@@ -104,6 +100,7 @@ func (s *Site) index(pages []*page) []byte {
 	for _, p := range pages {
 		fmt.Fprintf(&b, "- [%s](%s%s/%s.md): %s\n", p.title, s.base, Root, p.name, p.summary)
 	}
-	fmt.Fprintf(&b, "\n## API\n\n- [OpenAPI](%s/v1/openapi.json): every endpoint, with the types of what it takes and answers\n", s.base)
+	fmt.Fprintf(&b, "\n## API\n\n- [OpenAPI](%s/v1/openapi.json): every endpoint, with all types\n",
+		s.base)
 	return b.Bytes()
 }

@@ -146,7 +146,9 @@ func parse(answer *httptest.ResponseRecorder) *parsed {
 // TestEveryLink follows every link of every page and of llms.txt, and docUrl and ruleUrl of each code and rule.
 func TestEveryLink(t *testing.T) {
 	w := &walker{pages: map[string]*parsed{}, outside: map[string]bool{}}
-	start := func(link string) { w.follow(t, &url.URL{Scheme: "https", Host: "api.example.com", Path: "/test"}, link) }
+	start := func(link string) {
+		w.follow(t, &url.URL{Scheme: "https", Host: "api.example.com", Path: "/test"}, link)
+	}
 	start("/llms.txt")
 	start("/docs")
 	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))

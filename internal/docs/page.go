@@ -41,7 +41,7 @@ type page struct {
 	title   string
 	summary string // its first sentences
 	body    template.HTML
-	notice  string
+	index   string // where all pages are listed, for machines
 	anchors map[string]bool
 }
 
@@ -73,7 +73,7 @@ func (s *Site) pages(texts map[string][]byte) (pages []*page) {
 
 // page renders one text. texts are all that there are, for what it links to.
 func (s *Site) page(name string, source []byte, texts map[string][]byte) *page {
-	p := &page{name: name, title: name, notice: s.notice(""), anchors: map[string]bool{}}
+	p := &page{name: name, title: name, index: s.base + index, anchors: map[string]bool{}}
 	md, ids := markdown(), &headingIDs{seen: p.anchors}
 	document := md.Parser().Parse(text.NewReader(source), parser.WithContext(parser.NewContext(parser.WithIDs(ids))))
 	titled := false
@@ -102,8 +102,8 @@ func (s *Site) page(name string, source []byte, texts map[string][]byte) *page {
 	var b bytes.Buffer
 	_ = md.Renderer().Render(&b, source, document) // to memory, which takes all
 	html := b.String()
-	// Whatever is wider than the page scrolls by itself, and by the keyboard too. Only the renderer writes these tags: in a
-	// text, they are escaped.
+	// Whatever is wider than the page scrolls by itself, and by the keyboard too. Only the renderer writes these tags: in
+	// a text, they are escaped.
 	html = strings.ReplaceAll(html, "<pre>", `<pre tabindex="0">`)
 	html = strings.ReplaceAll(html, "<table>", `<div class="table" tabindex="0"><table>`)
 	html = strings.ReplaceAll(html, "</table>", "</table></div>")

@@ -69,7 +69,9 @@ func DocPath(code string) string { return "/errors/" + code }
 
 // RulePath is where a rule is, alike: "mode_conflict" at /preflight/mode_conflict, "media.type" at
 // /preflight/media-type.
-func RulePath(rule string) string { return "/preflight/" + strings.ToLower(strings.ReplaceAll(rule, ".", "-")) }
+func RulePath(rule string) string {
+	return "/preflight/" + strings.ToLower(strings.ReplaceAll(rule, ".", "-"))
+}
 
 // Error implements error. It is for logs, and says no more than the caller is told.
 func (p *Problem) Error() string { return p.Code + ": " + p.Message }

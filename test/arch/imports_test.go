@@ -232,6 +232,14 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/docs", reason: "pages are texts: whoever may see them is everybody",
+		never: []string{"os", clientGo, coreTypes},
+		nowhere: []string{
+			controller, clientGo, module + "/internal/authn", module + "/internal/admission", module + "/internal/store",
+			module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
 		room: "internal/use", reason: "what keys are used for is written down and asked whatever asks, and how",
 		never: append([]string{"net/http"}, clusterClients...),
 		nowhere: []string{

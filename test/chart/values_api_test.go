@@ -34,12 +34,12 @@ var apiCases = []valueCase{
 	{
 		"flags of the API",
 		settings{
-			"api.logLevel": "warn", "api.accessLog": "all", "api.docsBaseURL": "https://docs.example", "api.leaseDuration": "30s",
+			"api.logLevel": "warn", "api.accessLog": "all", "api.docs": false, "api.docsBaseURL": "https://docs.example", "api.leaseDuration": "30s",
 			"api.defaultRateLimit": "10/1s", "api.failedAuthLimit": "none", "api.maxMediaSize": "1Gi", "api.maxConnections": 500, "api.maxBytesInFlight": "128Mi",
 			"api.trustedProxies": []any{"10.0.0.0/8", "fd00::/8"}, "api.extraArgs": []any{"--listen-address=:8080"},
 		},
 		all(
-			has(liveAPI, args, "--log-level=warn"), has(liveAPI, args, "--access-log=all"), has(liveAPI, args, "--docs-base-url=https://docs.example"),
+			has(liveAPI, args, "--log-level=warn"), has(liveAPI, args, "--access-log=all"), has(liveAPI, args, "--docs-base-url=https://docs.example"), has(liveAPI, args, "--docs=false"), has(testAPI, args, "--docs=false"),
 			has(liveAPI, args, "--lease-duration=30s"), has(liveAPI, args, "--default-rate-limit=10/1s"), has(liveAPI, args, "--failed-auth-limit=none"),
 			has(liveAPI, args, "--max-media-size=1Gi"), has(liveAPI, args, "--max-connections=500"), has(liveAPI, args, "--max-bytes-in-flight=128Mi"), has(liveAPI, args, "--trusted-proxies=10.0.0.0/8,fd00::/8"), has(testAPI, args, "--listen-address=:8080"),
 			hasNot(controller, args, "--listen-address=:8080"),

@@ -64,6 +64,9 @@ next one begins.
 - {{ printf "--linkedin-version=%s" . | quote }}
 {{- end }}
 {{- end }}
+{{- if eq (toString $api.docs) "false" }}
+- --docs=false
+{{- end }}
 {{- with $api.docsBaseURL }}
 - {{ printf "--docs-base-url=%s" . | quote }}
 {{- end }}
