@@ -17,8 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/discovery"
+	appsclient "k8s.io/client-go/kubernetes/typed/apps/v1"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	batchclient "k8s.io/client-go/kubernetes/typed/batch/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -44,6 +46,8 @@ type cluster struct {
 	codec     runtime.ParameterCodec
 
 	core           coreclient.CoreV1Interface
+	apps           appsclient.AppsV1Interface
+	batch          batchclient.BatchV1Interface
 	leases         coordinationclient.LeasesGetter
 	authentication authenticationclient.AuthenticationV1Interface
 	authorization  authorizationclient.AuthorizationV1Interface
@@ -88,13 +92,15 @@ func (c *cluster) connect() error {
 	if err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}
-	var errs [6]error
+	var errs [8]error
 	c.keys, errs[0] = rest.RESTClientForConfigAndClient(ours, client)
 	c.core, errs[1] = coreclient.NewForConfigAndClient(c.config, client)
-	c.leases, errs[2] = coordinationclient.NewForConfigAndClient(c.config, client)
-	c.authentication, errs[3] = authenticationclient.NewForConfigAndClient(c.config, client)
-	c.authorization, errs[4] = authorizationclient.NewForConfigAndClient(c.config, client)
-	c.discovery, errs[5] = discovery.NewDiscoveryClientForConfigAndClient(c.config, client)
+	c.apps, errs[2] = appsclient.NewForConfigAndClient(c.config, client)
+	c.batch, errs[3] = batchclient.NewForConfigAndClient(c.config, client)
+	c.leases, errs[4] = coordinationclient.NewForConfigAndClient(c.config, client)
+	c.authentication, errs[5] = authenticationclient.NewForConfigAndClient(c.config, client)
+	c.authorization, errs[6] = authorizationclient.NewForConfigAndClient(c.config, client)
+	c.discovery, errs[7] = discovery.NewDiscoveryClientForConfigAndClient(c.config, client)
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}

@@ -34,7 +34,7 @@ func (o *output) addFlags(cmd *cobra.Command) {
 }
 
 // isWide tells whether the table is to have all its columns.
-func (o *output) isWide() bool { return *o.flags.OutputFormat == wide }
+func (o *output) isWide() bool { return o.flags != nil && *o.flags.OutputFormat == wide }
 
 // objects returns the printer of the objects themselves; nil: a table is asked for.
 func (o *output) objects() (printers.ResourcePrinter, error) {

@@ -68,7 +68,7 @@ func (p *plugin) root() *cobra.Command {
 	p.flags.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&p.release, "release-namespace", process.DefaultNamespace,
 		"`namespace` that letmepost-operator is installed in")
-	root.AddCommand(p.list(), p.mint(), p.revoke(), p.whoami())
+	root.AddCommand(p.list(), p.mint(), p.revoke(), p.rotate(), p.whoami(), p.whoUses())
 	for _, c := range root.Commands() {
 		c.Args = asUsage(c.Args)
 		c.ValidArgsFunction = cobra.NoFileCompletions

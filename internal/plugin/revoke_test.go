@@ -8,19 +8,14 @@ import (
 	"syscall"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
 // mintFor mints a key and returns its plaintext.
 func (w *world) mintFor(name string, args ...string) string {
 	w.t.Helper()
 	w.run("editor", append([]string{"mint", name, "-e", "test"}, args...)...).expect(w.t, 0)
-	secret, err := w.core.CoreV1().Secrets(w.namespace).Get(w.t.Context(), name, metav1.GetOptions{})
-	w.must(nil, err)
-	return string(secret.Data[v1alpha1.SecretKeyAPIKey])
+	return w.secretOf(name)
 }
 
 // TestRevoke: with three real replicas, one of which is stopped.

@@ -71,7 +71,7 @@ func (w *world) startAPI() (*kube.Process, string) {
 	return w.start("bin/api", "letmepost-api-test", ports[0],
 		"--environment", "test", "--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]),
 		"--data-dir", filepath.Join(w.dir, "data"), "--default-rate-limit", "none", "--failed-auth-limit", "none",
-		"--drain-delay", "0s", "--lease-duration", "30s", // a stopped one is awaited for longer than a slow test takes
+		"--drain-delay", "0s", "--lease-duration", "60s", // a stopped one is awaited for longer than a slow test takes
 	), "http://" + kube.Address(ports[0])
 }
 

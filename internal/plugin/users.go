@@ -4,21 +4,28 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// user is a Pod that has a Secret, and how it comes to it.
+// user is something that is given a Secret, and how.
 type user struct {
-	pod *corev1.Pod
-	how []string // volume NAME, envFrom of CONTAINER, env of CONTAINER
+	what    string // as kubectl has it: pod/NAME
+	account string // its ServiceAccount
+	how     []string
 }
 
-// users are the Pods that have Secrets, by Secret.
+// users are what is given Secrets, by Secret.
 type users map[types.NamespacedName][]user
 
 // users looks at the Pods of a namespace, "" for all. Those that have ended are none: nothing runs in them.
@@ -31,7 +38,9 @@ func (c *cluster) users(ctx context.Context, namespace string) (users, error) {
 			return nil, err
 		}
 		for i := range pods.Items {
-			all.add(&pods.Items[i])
+			if p := &pods.Items[i]; p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+				all.add("pod", &p.ObjectMeta, &p.Spec)
+			}
 		}
 		if options.Continue = pods.Continue; options.Continue == "" {
 			return all, nil
@@ -39,14 +48,80 @@ func (c *cluster) users(ctx context.Context, namespace string) (users, error) {
 	}
 }
 
-func (u users) add(pod *corev1.Pod) {
-	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return
+func (u users) add(kind string, object *metav1.ObjectMeta, spec *corev1.PodSpec) {
+	for secret, how := range secretsOf(spec) {
+		name := types.NamespacedName{Namespace: object.Namespace, Name: secret}
+		account := cmp.Or(spec.ServiceAccountName, "default")
+		u[name] = append(u[name], user{kind + "/" + object.Name, account, how})
 	}
-	for secret, how := range secretsOf(&pod.Spec) {
-		name := types.NamespacedName{Namespace: pod.Namespace, Name: secret}
-		u[name] = append(u[name], user{pod, how})
+}
+
+// addApps adds what Pods are made of, now and after the next rollout.
+func (u users) addApps(ctx context.Context, c *cluster, namespace string) error {
+	all := metav1.ListOptions{}
+	deployments, err := c.apps.Deployments(namespace).List(ctx, all)
+	if err != nil {
+		return err
 	}
+	for i := range deployments.Items {
+		u.add("deployment", &deployments.Items[i].ObjectMeta, &deployments.Items[i].Spec.Template.Spec)
+	}
+	stateful, err := c.apps.StatefulSets(namespace).List(ctx, all)
+	if err != nil {
+		return err
+	}
+	for i := range stateful.Items {
+		u.add("statefulset", &stateful.Items[i].ObjectMeta, &stateful.Items[i].Spec.Template.Spec)
+	}
+	daemons, err := c.apps.DaemonSets(namespace).List(ctx, all)
+	if err != nil {
+		return err
+	}
+	for i := range daemons.Items {
+		u.add("daemonset", &daemons.Items[i].ObjectMeta, &daemons.Items[i].Spec.Template.Spec)
+	}
+	return nil
+}
+
+// addJobs adds what Pods are yet to be made of: a Secret that only the CronJob of the night names is in no Pod by day.
+func (u users) addJobs(ctx context.Context, c *cluster, namespace string) error {
+	cron, err := c.batch.CronJobs(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for i := range cron.Items {
+		u.add("cronjob", &cron.Items[i].ObjectMeta, &cron.Items[i].Spec.JobTemplate.Spec.Template.Spec)
+	}
+	jobs, err := c.batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for i := range jobs.Items {
+		if jobs.Items[i].Status.CompletionTime == nil {
+			u.add("job", &jobs.Items[i].ObjectMeta, &jobs.Items[i].Spec.Template.Spec)
+		}
+	}
+	return nil
+}
+
+// usersOf are what is given the Secret of a key, sorted by name. What the caller may not look at is in unseen, and is
+// not an error: many may see no more than their own Pods. With an error, nothing is known.
+func (c *cluster) usersOf(ctx context.Context, k *v1alpha1.ApiKey) (found []user, unseen, err error) {
+	all, err := c.users(ctx, k.Namespace)
+	if err != nil {
+		all = users{}
+	}
+	for _, failure := range []error{err, all.addApps(ctx, c, k.Namespace), all.addJobs(ctx, c, k.Namespace)} {
+		switch {
+		case apierrors.IsForbidden(failure):
+			unseen = errors.Join(unseen, failure)
+		case failure != nil:
+			return nil, nil, failure
+		}
+	}
+	found = all[types.NamespacedName{Namespace: k.Namespace, Name: k.SecretName()}]
+	slices.SortFunc(found, func(a, b user) int { return strings.Compare(a.what, b.what) })
+	return found, unseen, nil
 }
 
 // given are the Secrets that a Pod is given, and how.
