@@ -5,7 +5,6 @@ package plugin_test
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -54,10 +53,10 @@ func TestRevoke(t *testing.T) {
 	})
 	t.Run("it shows who is awaited", func(t *testing.T) {
 		w := w.of(t)
-		w.must(nil, api.Signal(syscall.SIGSTOP))
+		w.pause(api)
 		p := w.launch("revoker", nil, nil, "revoke", "-l", "team=web")
 		p.await("refused by 2 of 3 replicas; waiting for letmepost-api-test-")
-		w.must(nil, api.Signal(syscall.SIGCONT))
+		w.goOn(api)
 		p.end().expect(t, 0, "apikeys.letmepost.dev/web revoked", "apikeys.letmepost.dev/web-2 revoked")
 		if got := statusOf(t, url, web); got != 401 || w.get("web") != nil {
 			t.Errorf("the API answers %d to a key whose revocation is confirmed", got)
@@ -66,14 +65,14 @@ func TestRevoke(t *testing.T) {
 	t.Run("one that is not confirmed in time is not confirmed", func(t *testing.T) {
 		w := w.of(t)
 		w.mintFor("late")
-		w.must(nil, api.Signal(syscall.SIGSTOP))
+		w.pause(api)
 		w.run("revoker", "revoke", "late", "--timeout", "1500ms").
 			expect(t, 4, "late: it is being deleted, and that is not confirmed", "the time of --timeout is up")
 		p := w.launch("revoker", nil, nil, "revoke", "late")
 		p.await("refused by 2 of 3 replicas")
 		p.interrupt()
 		p.end().expect(t, 130, "the deletion goes on")
-		w.must(nil, api.Signal(syscall.SIGCONT))
+		w.goOn(api)
 		w.run("revoker", "revoke", "late", "--timeout", "1m")
 		if w.get("late") != nil {
 			t.Error("it is still there")

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,13 +30,13 @@ func TestRotate(t *testing.T) {
 
 	t.Run("step 1", func(t *testing.T) {
 		w := w.of(t)
-		w.must(nil, controller.Signal(syscall.SIGSTOP)) // so that the new key is not served
+		w.pause(controller) // so that the new key is not served
 		p := w.launch("editor", nil, nil, "rotate", "backend", "--switched")
 		p.await("step 1 of 3: minting")
 		w.eventually("the new key is there", func() bool { return w.get("backend-2") != nil })
 		p.interrupt()
 		p.end().expect(t, 130, "to go on: kubectl letmepost rotate backend")
-		w.must(nil, controller.Signal(syscall.SIGCONT))
+		w.goOn(controller)
 
 		k := w.get("backend-2")
 		if k.Labels[v1alpha1.LabelRotates] != string(w.get("backend").UID) || k.Labels["team"] != "web" || len(k.Labels) != 2 {
@@ -82,7 +81,7 @@ func TestRotate(t *testing.T) {
 	})
 	t.Run("step 3", func(t *testing.T) {
 		w := w.of(t)
-		w.must(nil, api.Signal(syscall.SIGSTOP)) // so that the revocation is not confirmed
+		w.pause(api) // so that the revocation is not confirmed
 		screen, theirs := terminal(t)
 		p := w.launch("editor", theirs, nil, "rotate", "backend")
 		p.await("Type yes to revoke")
@@ -94,7 +93,7 @@ func TestRotate(t *testing.T) {
 
 		p = w.launch("editor", nil, nil, "rotate", "backend") // it needs no word any more
 		p.await("refused by 0 of 1 replicas")
-		w.must(nil, api.Signal(syscall.SIGCONT))
+		w.goOn(api)
 		p.end().expect(t, 0, "backend revoked: no replica accepts it any more")
 	})
 	t.Run("over", func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -75,6 +76,21 @@ func (w *world) startAPI() (*kube.Process, string) {
 	), "http://" + kube.Address(ports[0])
 }
 
+// pause stops a process, for as long as the test lasts at most.
+func (w *world) pause(p *kube.Process) {
+	w.t.Helper()
+	w.must(nil, p.Signal(syscall.SIGSTOP))
+	w.t.Cleanup(func() { _ = p.Signal(syscall.SIGCONT) })
+}
+
+func (w *world) goOn(p *kube.Process) {
+	w.t.Helper()
+	w.must(nil, p.Signal(syscall.SIGCONT))
+}
+
+// asking waits for no answer for ever: a process that is stopped gives none.
+var asking = http.Client{Timeout: patience}
+
 // statusOf is what an API answers to a key.
 func statusOf(t *testing.T, url, key string) int {
 	t.Helper()
@@ -83,7 +99,7 @@ func statusOf(t *testing.T, url, key string) int {
 		t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+key)
-	response, err := http.DefaultClient.Do(request)
+	response, err := asking.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +132,8 @@ func (w *world) launch(role string, stdin, stdout *os.File, args ...string) *pro
 	errs, err := r.cmd.StderrPipe()
 	w.must(nil, err)
 	w.must(nil, r.cmd.Start())
-	w.t.Cleanup(func() { _ = r.cmd.Process.Kill() })
+	bound := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() }) // a test that waits for it then fails
+	w.t.Cleanup(func() { bound.Stop(); _ = r.cmd.Process.Kill() })
 	go func() {
 		defer close(r.lines)
 		for s := bufio.NewScanner(errs); s.Scan(); {
