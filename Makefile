@@ -124,8 +124,12 @@ axe: # What looks for pages that some people can't use, from npm
 browser: # Chromium for the tests, from the distribution's packages
 	@hack/browser.sh
 
+.PHONY: proxies
+proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packages
+	@hack/proxies.sh
+
 .PHONY: test
-test: controlplane build spin services pds oauth axe browser helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services proxies pds oauth axe browser helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@CGO_ENABLED=1 go test -race -timeout 45m -p $(TESTJOBS) ./test/integration \

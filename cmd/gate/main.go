@@ -169,7 +169,14 @@ func handler(forward http.Handler, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/check", forward)
 	addProbes(mux, ready)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Past the mux, which would clean the path, and send the proxy elsewhere.
+		if strings.HasPrefix(r.URL.EscapedPath(), gate.PathPrefix) {
+			forward.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // adminHandler serves metrics and, once more, the probes: a kubelet need not speak TLS for them.

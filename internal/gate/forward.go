@@ -49,9 +49,24 @@ func (f *Forward) questionOf(query string) question {
 	return q
 }
 
+// PathPrefix is where a question stands in the path, up to the next slash, for proxies that append the path and the
+// query of the client's request to what they are told to ask: Envoy over HTTP, and the Gateway API's filter. What they
+// append is not read, or a client could ask its own question.
+const PathPrefix = "/demand/"
+
+// queryOf is the question as its proxy was told to ask it. The path must not have been cleaned: a client's could have
+// dots that take back what stands before it.
+func queryOf(r *http.Request) string {
+	if asked, ok := strings.CutPrefix(r.URL.EscapedPath(), PathPrefix); ok {
+		query, _, _ := strings.Cut(asked, "/")
+		return query
+	}
+	return r.URL.RawQuery
+}
+
 // ServeHTTP answers one question.
 func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := f.questionOf(r.URL.RawQuery)
+	q := f.questionOf(queryOf(r))
 	if q.err != nil {
 		f.refuse(w, replyToQuestion(q.err))
 		return

@@ -85,6 +85,33 @@ func TestForwardDependsOnTheKeyAlone(t *testing.T) {
 	}
 }
 
+// TestForwardByPath: a question in the path is the proxy's, whatever the client's path and query are.
+func TestForwardByPath(t *testing.T) {
+	f := newWorld(t)
+	for _, c := range []struct {
+		reason, target string
+		status         int
+	}{
+		{"as it was configured", "/demand/scope=posts:read&organization=acme/any/path", 200},
+		{"for every live key", "/demand//any", 200},
+		{"another environment", "/demand/environment=test/any", 401},
+		{"and the client's query says which", "/demand/environment=test/any?environment=live", 401},
+		{"and the client's path says which", "/demand/environment=test/demand/environment=live/", 401},
+		{"and the client's path takes it back", "/demand/environment=test/../environment=live/", 401},
+		{"the same, hidden", "/demand/environment=test/%2e%2e/environment=live/", 401},
+		{"a client without a path", "/demand/scope=posts:read*", 400},
+		{"a query that the client goes on with", "/check?scope=posts:read/any&environment=test", 400},
+	} {
+		r := httptest.NewRequest(http.MethodGet, c.target, nil)
+		r.Header = bearer(f.orgKey)
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, r)
+		if w.Code != c.status {
+			t.Errorf("%s: %s is answered %d, want %d", c.reason, c.target, w.Code, c.status)
+		}
+	}
+}
+
 // TestForwardRefusesIdentity: headers that only this process may set are refused however they are written.
 func TestForwardRefusesIdentity(t *testing.T) {
 	org, orgKey := authntest.Minted(t, authntest.Format(t), key.Live)

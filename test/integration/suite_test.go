@@ -34,6 +34,7 @@ const (
 	controllerAccount = "letmepost-controller"
 	liveAccount       = "letmepost-api-live"
 	testAccount       = "letmepost-api-test"
+	gateAccount       = "letmepost-gate"
 
 	// patience is how long anything that should happen may take. On a loaded machine with two cores, things take long.
 	patience = time.Minute
@@ -51,7 +52,9 @@ var (
 
 // The controller manager runs as well: a garbage collector that deleted a minted Secret would be noticed.
 func TestMain(m *testing.M) {
-	kube.Main(m, kube.Options{Manifests: []string{"config/crd", "config/rbac", "config/policies"}, ControllerManager: true})
+	kube.Main(m, kube.Options{Manifests: []string{
+		"config/crd", "config/rbac", "config/policies", "config/gate/rbac.yaml", "config/gate/policies.yaml",
+	}, ControllerManager: true})
 }
 
 func TestIntegration(t *testing.T) {
@@ -62,7 +65,7 @@ func TestIntegration(t *testing.T) {
 	if admin, err = client.NewWithWatch(cluster.AdminConfig(), client.Options{Scheme: scheme(t)}); err != nil {
 		t.Fatal(err)
 	}
-	for _, account := range []string{controllerAccount, liveAccount, testAccount} {
+	for _, account := range []string{controllerAccount, liveAccount, testAccount, gateAccount} {
 		if err := cluster.ServiceAccountKubeconfig(t.Context(), systemNamespace, account, credentials(account)); err != nil {
 			t.Fatal(err)
 		}
