@@ -58,5 +58,13 @@ var names = func() (lists [AllScopes + 1][]string) {
 // shared and must not be changed.
 func (s Scopes) Names() []string { return names[s&AllScopes] }
 
+// joined are the names of each set as one text, made once like them.
+var joined = func() (texts [AllScopes + 1]string) {
+	for set, list := range names {
+		texts[set] = strings.Join(list, " ")
+	}
+	return texts
+}()
+
 // String lists the scopes as RFC 6749 section 3.3 writes them: separated by spaces.
-func (s Scopes) String() string { return strings.Join(s.Names(), " ") }
+func (s Scopes) String() string { return joined[s&AllScopes] }

@@ -10,11 +10,10 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	lru "github.com/hashicorp/golang-lru/v2"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/structpb"
-
-	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
 // Envoy answers the questions of Envoy's filter ext_authz, version 3, over gRPC. What a route demands stands in its
@@ -25,10 +24,22 @@ import (
 type Envoy struct {
 	authv3.UnimplementedAuthorizationServer
 	*Gate
+
+	// passes are answers that let somebody pass, by who it is: each is some sixty pieces of memory, and stays as it is.
+	passes *lru.Cache[[len(identityNames)]string, *authv3.CheckResponse]
 }
 
+// maxPasses is how many of them are kept, at some 4 KB each.
+const maxPasses = 4096
+
 // NewEnvoy returns an Envoy that answers as a Gate does.
-func NewEnvoy(g *Gate) Envoy { return Envoy{Gate: g} }
+func NewEnvoy(g *Gate) Envoy {
+	passes, err := lru.New[[len(identityNames)]string, *authv3.CheckResponse](maxPasses)
+	if err != nil {
+		panic(err) // it has a size
+	}
+	return Envoy{Gate: g, passes: passes}
+}
 
 // Check answers one question.
 func (e Envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
@@ -46,11 +57,21 @@ func (e Envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Check
 		return e.refuse(*refused), nil
 	}
 	e.answers.count(overGRPC, allowed)
-	return &authv3.CheckResponse{
+	return e.pass(identity(&who)), nil
+}
+
+// pass is the answer that lets somebody pass.
+func (e Envoy) pass(who [len(identityNames)]string) *authv3.CheckResponse {
+	if known, ok := e.passes.Get(who); ok {
+		return known
+	}
+	made := &authv3.CheckResponse{
 		Status:          &statuspb.Status{Code: int32(codes.OK)},
-		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: admittedAs(&who)},
-		DynamicMetadata: metadata(&who),
-	}, nil
+		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: admittedAs(who)},
+		DynamicMetadata: metadata(who),
+	}
+	e.passes.Add(who, made)
+	return made
 }
 
 // headersOf returns the values of Authorization, and whether there is a header that only a gate may set. Envoy has the
@@ -95,13 +116,13 @@ var twins = func() (names []string) {
 
 // admittedAs tells the service who it is. A header that is empty is removed: Envoy does not say what becomes of one
 // that is set so.
-func admittedAs(who *caller.Caller) *authv3.OkHttpResponse {
+func admittedAs(who [len(identityNames)]string) *authv3.OkHttpResponse {
 	ok := &authv3.OkHttpResponse{
 		Headers:         make([]*corev3.HeaderValueOption, 0, len(identityNames)),
 		HeadersToRemove: append(make([]string, 0, 2*len(IdentityHeaders)), twins...),
 	}
 	ok.HeadersToRemove = append(ok.HeadersToRemove, headerRefused)
-	for i, value := range identity(who) {
+	for i, value := range who {
 		if value == "" {
 			ok.HeadersToRemove = append(ok.HeadersToRemove, identityNames[i])
 		} else {
@@ -112,9 +133,9 @@ func admittedAs(who *caller.Caller) *authv3.OkHttpResponse {
 }
 
 // metadata is who it is for other filters of the proxy, such as one that limits rates or writes a log.
-func metadata(who *caller.Caller) *structpb.Struct {
+func metadata(who [len(identityNames)]string) *structpb.Struct {
 	fields := make(map[string]*structpb.Value, len(identityNames))
-	for i, value := range identity(who) {
+	for i, value := range who {
 		if value != "" {
 			fields[metadataNames[i]] = structpb.NewStringValue(value)
 		}

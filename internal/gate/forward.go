@@ -4,11 +4,12 @@
 package gate
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
-
-	lru "github.com/hashicorp/golang-lru/v2"
+	"sync"
+	"sync/atomic"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
 )
@@ -17,11 +18,14 @@ import (
 // ForwardAuth, HAProxy, and the HTTP filter of the Gateway API. It takes any method, and reads no body.
 type Forward struct {
 	*Gate
-	questions *lru.Cache[string, question]
+
+	// questions are those that were read before. The map is never changed, but replaced, so that readers need no lock.
+	questions atomic.Pointer[map[string]question]
+	adding    sync.Mutex
 }
 
-// maxQuestions is how many questions are remembered. There is one for each route of a proxy; whoever asks others makes
-// work for nobody but this process.
+// maxQuestions is how many questions are remembered. There is one for each route of a proxy, and all further ones are
+// read anew each time.
 const maxQuestions = 1024
 
 // maxQuestion is how long a query may be, in bytes.
@@ -29,11 +33,9 @@ const maxQuestion = 2048
 
 // NewForward returns a Forward that answers as a Gate does.
 func NewForward(g *Gate) *Forward {
-	questions, err := lru.New[string, question](maxQuestions)
-	if err != nil {
-		panic(err) // it has a size
-	}
-	return &Forward{Gate: g, questions: questions}
+	f := &Forward{Gate: g}
+	f.questions.Store(&map[string]question{})
+	return f
 }
 
 // questionOf reads a query, or remembers it.
@@ -41,12 +43,24 @@ func (f *Forward) questionOf(query string) question {
 	if len(query) > maxQuestion {
 		return question{err: errQuestion}
 	}
-	if known, ok := f.questions.Get(query); ok {
+	if known, ok := (*f.questions.Load())[query]; ok {
 		return known
 	}
 	q := f.Gate.questionOf(ParseDemand(query))
-	f.questions.Add(strings.Clone(query), q)
+	f.remember(strings.Clone(query), q)
 	return q
+}
+
+func (f *Forward) remember(query string, q question) {
+	f.adding.Lock()
+	defer f.adding.Unlock()
+	known := *f.questions.Load()
+	if len(known) >= maxQuestions {
+		return
+	}
+	more := maps.Clone(known)
+	more[query] = q
+	f.questions.Store(&more)
 }
 
 // PathPrefix is where a question stands in the path, up to the next slash, for proxies that append the path and the
@@ -106,17 +120,16 @@ var (
 
 // setIdentity sets who it is; nil: nobody.
 func setIdentity(h http.Header, who *caller.Caller) {
-	for _, name := range IdentityHeaders {
-		h[name] = nothing
-	}
+	h[headerRefused] = nothing
 	if who == nil {
+		for _, name := range identityNames {
+			h[name] = nothing
+		}
 		return
 	}
 	values := identity(who) // one piece of memory for all
-	for i := range values {
-		if values[i] != "" {
-			h[identityNames[i]] = values[i : i+1 : i+1]
-		}
+	for i, name := range identityNames {
+		h[name] = values[i : i+1 : i+1]
 	}
 }
 

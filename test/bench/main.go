@@ -35,6 +35,7 @@ type section struct {
 var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
+	{"gate", benchGate},
 	{"attacks", benchAttacks},
 	{"share", benchShare},
 	{"posts", benchPosts},
@@ -68,7 +69,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, attacks, share, posts, upload, vault, bluesky, apply, revoke, coldstart, memory")
+		"authenticate, whoami, gate, attacks, share, posts, upload, vault, bluesky, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
