@@ -39,8 +39,8 @@ const (
 
 // examples are the pages that have a name in their path, and what is shown of them here.
 var examples = map[string]string{
-	"/keys/{name}/secret": "/keys/into-the-cluster/secret",
-	"/posts/{id}":         "/posts/" + shownPost, "/profiles/{name}": "/profiles/shop", "/profiles/{name}/delete": "/profiles/shop/delete",
+	"/keys/{name}/secret": "/keys/into-the-cluster/secret", "/keys/{name}/rotate": "/keys/into-the-cluster/rotate",
+	"/posts/{id}": "/posts/" + shownPost, "/profiles/{name}": "/profiles/shop", "/profiles/{name}/delete": "/profiles/shop/delete",
 }
 
 // shownPost is the post that there is to see.

@@ -25,10 +25,15 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/use"
 )
 
 // used is when keys were used last, by UID.
 type used map[string]time.Time
+
+func (u used) Of(context.Context, *caller.Caller, string) (use.Series, error) {
+	return use.Series{}, nil
+}
 
 func (u used) LastUsed(_ context.Context, _ *caller.Caller, ids ...string) (map[string]time.Time, error) {
 	last := map[string]time.Time{}

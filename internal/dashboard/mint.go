@@ -37,7 +37,7 @@ type mintData struct {
 	mintForm
 	*checks
 	Said     string // by the apiserver, of the key as a whole
-	Old      bool   // the form that was sent is no good any more
+	Stale    bool   // the form that was sent is no good any more
 	YAML     string
 	MayNot   string // why the person may not mint; "": they may, or it is not known
 	Profiles []*caller.Profile
@@ -78,28 +78,37 @@ func (d *Dashboard) mintForm(r *request) (view, error) {
 	return d.mintView(r, f, d.checks(), mintData{}, 0)
 }
 
-// mintView shows the form. It gets a new id where it has none that may be sent.
+// mintView shows the form.
 func (d *Dashboard) mintView(r *request, f mintForm, c *checks, data mintData, status int) (view, error) {
-	if !isForm(f.ID, r.now) {
-		data.Old = r.http.Method == http.MethodPost
-		id, err := newForm(d.config.Random, r.now)
-		if err != nil {
-			return view{}, err
-		}
-		f.ID = id
-	}
-	data.mintForm, data.checks, data.Today = f, c, r.now.UTC().Format(time.DateOnly)
-	data.Profiles, data.AllKnown = d.profilesOf(r)
-	if err := r.may("create", "apikeys"); isForbidden(err) {
-		data.MayNot = wordsOf(err)
-	} else if err != nil {
+	data, err := d.formOf(r, &f, data)
+	if err != nil {
 		return view{}, err
 	}
-	var err error
+	data.mintForm, data.checks = f, c
+	data.Profiles, data.AllKnown = d.profilesOf(r)
 	if data.Pending, err = r.pendingKeys(); err != nil {
 		return view{}, err
 	}
 	return view{Page: "mint", Title: "mint.title", Data: &data, Status: status}, nil
+}
+
+// formOf completes what every form that mints shows. It gets a new id where it has none that may be sent.
+func (d *Dashboard) formOf(r *request, f *mintForm, data mintData) (mintData, error) {
+	if !isForm(f.ID, r.now) {
+		data.Stale = r.http.Method == http.MethodPost
+		id, err := newForm(d.config.Random, r.now)
+		if err != nil {
+			return data, err
+		}
+		f.ID = id
+	}
+	data.Today = r.now.UTC().Format(time.DateOnly)
+	if err := r.may("create", "apikeys"); isForbidden(err) {
+		data.MayNot = wordsOf(err)
+	} else if err != nil {
+		return data, err
+	}
+	return data, nil
 }
 
 // profilesOf are those that the index knows, if the person may see which there are.

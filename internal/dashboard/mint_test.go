@@ -483,3 +483,10 @@ func (l *writings) read(t *testing.T) string {
 	}
 	return all
 }
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	check(t, err)
+	return string(text)
+}

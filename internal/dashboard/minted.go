@@ -106,6 +106,7 @@ type manifest struct {
 		ProfileRef  *v1alpha1.ProfileReference `yaml:"profileRef,omitempty"`
 		Scopes      []string                   `yaml:",flow"`
 		SecretName  string                     `yaml:"secretName,omitempty"`
+		Template    *manifestTemplate          `yaml:"secretTemplate,omitempty"`
 		SecretHash  string                     `yaml:"secretHash,omitempty"`
 		ExpiresAt   string                     `yaml:"expiresAt,omitempty"`
 		RateLimit   *manifestRate              `yaml:"rateLimit,omitempty"`
@@ -115,6 +116,11 @@ type manifest struct {
 type manifestRate struct {
 	Requests int32
 	Window   string
+}
+
+type manifestTemplate struct {
+	Labels      map[string]v1alpha1.LabelValue      `yaml:",omitempty"`
+	Annotations map[string]v1alpha1.AnnotationValue `yaml:",omitempty"`
 }
 
 // manifestOf writes down what is asked for by an ApiKey, for Git.
@@ -131,6 +137,9 @@ func manifestOf(k *v1alpha1.ApiKey) (string, error) {
 	}
 	if k.Spec.ExpiresAt != nil {
 		m.Spec.ExpiresAt = k.Spec.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	if t := k.Spec.SecretTemplate; t != nil {
+		m.Spec.Template = &manifestTemplate{t.Labels, t.Annotations}
 	}
 	if l := k.Spec.RateLimit; l != nil {
 		m.Spec.RateLimit = &manifestRate{l.Requests, l.Window.Duration.String()}

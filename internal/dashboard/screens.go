@@ -28,7 +28,7 @@ type screen struct {
 // screens is all there is: one table for the server and for the tests that go through all of them.
 func (d *Dashboard) screens() []screen {
 	return slices.Concat(
-		d.personScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(), d.mintScreens(),
+		d.personScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(), d.mintScreens(), d.rotateScreens(),
 		d.profilesScreens(), d.postsScreens(),
 	)
 }
