@@ -36,6 +36,7 @@ type options struct {
 	traces         tracing.Flags
 	quotas         quotas
 	platforms      platformFlags
+	dashboard      dashboardFlags
 
 	storage
 	vault vaultFlags
@@ -92,6 +93,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.vault.addFlags(flags)
 	o.quotas.addFlags(flags)
 	o.platforms.addFlags(flags)
+	o.dashboard.addFlags(flags)
 	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
@@ -126,6 +128,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, err
 	}
 	if err := o.platforms.check(getenv); err != nil {
+		return o, err
+	}
+	if err := o.dashboard.check(); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

@@ -39,6 +39,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/serve"
+	"github.com/letmepost/letmepost-operator/internal/session"
 )
 
 func main() {
@@ -113,7 +114,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	defer publishing.close()
 	// Before the feed runs: a deletion that is seen while nobody can cancel what the key has queued would wait for ever.
 	keys.OnWithdraw(publishing.withdraw)
-	admitted, uses, err := newCallers(o, keys, publishing, registry, logger)
+	sessions, err := newSessions(o, getenv("KUBECONFIG"), keys, publishing, logger)
+	if err != nil {
+		return err
+	}
+	admitted, uses, err := newCallers(o, keys, publishing, sessions, registry, logger)
 	if err != nil {
 		return err
 	}
@@ -134,9 +139,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	pages := o.dashboardConfig()
+	pages.Sessions, pages.Admission, pages.Directory = sessions, admitted, keys
+	pages.Use, pages.Logger, pages.Audit = uses, logger, audit
+	handler, err := withDashboard(api, pages)
+	if err != nil {
+		return err
+	}
 	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.
 	return serve.Run(ctx, serve.Options{
-		API:          o.docs.before(api, o.publicURL),
+		API:          o.docs.before(handler, o.publicURL),
 		APIAddress:   o.listenAddress,
 		Certificate:  certificate,
 		Admin:        adminHandler(api, registry),
@@ -173,6 +185,7 @@ func (o options) apiConfig() httpapi.Config {
 		DocsBaseURL:    o.docs.base(o.publicURL),
 		PublicURL:      o.publicURL,
 		ReturnTo:       o.platforms.returnTo,
+		SessionToken:   o.sessionTokenOf(),
 		BytesInFlight:  o.maxBytesInFlight,
 		NewRequestID:   newRequestID,
 		NewID:          newID,
@@ -192,12 +205,19 @@ func listening(o options, tls bool, logger *slog.Logger) func(api, admin net.Add
 
 // newAdmission says who may come in: keys that are known, while they may be relied on, each at its own rate. The
 // limits are asked last, so that what is refused anyway uses up nobody's rate; see package admission for the order.
-func newAdmission(o options, keys *keyring.Keyring, p *publishing) (*admission.Admission, error) {
-	return admission.New(admission.Options{
+// Without sessions, nobody is let in by one.
+func newAdmission(
+	o options, keys *keyring.Keyring, p *publishing, sessions *session.Manager,
+) (*admission.Admission, error) {
+	of := admission.Options{
 		Authenticator: keys.Authenticator(o.environment),
 		Limits:        p.limits,
 		Failures:      limit.NewAddresses(o.failureRate),
-	})
+	}
+	if sessions != nil {
+		of.Sessions = sessions.Admitting()
+	}
+	return admission.New(of)
 }
 
 // together runs parts side by side, and returns when all have: the process must not end before each has said what it

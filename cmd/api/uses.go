@@ -11,6 +11,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/use"
 )
 
@@ -18,9 +19,10 @@ import (
 // the name by which a revocation tells of this process. While the process may rely on its keyring, a key that is not in
 // that is gone.
 func newCallers(
-	o options, keys *keyring.Keyring, p *publishing, registry prometheus.Registerer, logger *slog.Logger,
+	o options, keys *keyring.Keyring, p *publishing, sessions *session.Manager, registry prometheus.Registerer,
+	logger *slog.Logger,
 ) (*admission.Admission, *use.Keeper, error) {
-	admitted, err := newAdmission(o, keys, p)
+	admitted, err := newAdmission(o, keys, p, sessions)
 	if err != nil {
 		return nil, nil, err
 	}

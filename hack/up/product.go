@@ -35,6 +35,17 @@ func (s *session) controller() child {
 	}
 }
 
+// dashboardURL is that of an API.
+func (s *session) dashboardURL(port int) string { return httpURL(port) + "/dashboard" }
+
+// otherPort is where the other environment's API is.
+func (s *session) otherPort(environment string) int {
+	if environment == "live" {
+		return s.testPort()
+	}
+	return s.livePort(0)
+}
+
 func (s *session) api(name, account, environment string, port, metricsPort int) child {
 	return child{
 		name: name, program: "api", account: account, readyPort: port,
@@ -43,6 +54,7 @@ func (s *session) api(name, account, environment string, port, metricsPort int) 
 			"--listen-address", kube.Address(port),
 			"--metrics-bind-address", kube.Address(metricsPort),
 			"--public-url", httpURL(port), // where browsers come back to that have connected an account
+			"--dashboard-other-url", s.dashboardURL(s.otherPort(environment)),
 			"--data-dir", s.state.path("data"), // one for all: the processes of one machine can share a SQLite file
 		},
 	}

@@ -25,6 +25,7 @@ func (s *session) writeEnv() error {
 		"LMP_GATE_URLS=" + httpURL(s.gatePort()),
 		"LMP_GATE_GRPC=" + kube.Address(s.gateGRPCPort()),
 		"LMP_GATE_GRPCS=" + kube.Address(s.gateGRPCPort()),
+		"LMP_DASHBOARD_URL=" + s.dashboardURL(s.livePort(0)),
 		"LMP_PIDS_DIR=" + s.state.path("pids"),
 	}
 	return kube.WriteFile(s.state.path("env"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
@@ -47,8 +48,11 @@ func (s *session) printTour() {
 			fmt.Sprintf("kubectl -n %s delete apikeys.letmepost.dev %s", namespace, name),
 			fmt.Sprintf("curl -i -H \"Authorization: Bearer $KEY\" %s/v1/whoami    # 401", httpURL(s.livePort(0))))
 	}
+	// One line gives a token to sign in with; who it is of decides what they may.
+	tour = append(tour, "kubectl -n acme create token minter    # to sign in with, at "+s.dashboardURL(s.livePort(0)))
 	fmt.Fprintf(s.out, "\nready. In another terminal:\n\n%s\n\nlive API %s, test API %s, gate %s; logs in %s, addresses in %s\n"+
+		"Dashboards %s (live) and %s (test): sign in as viewer or minter of acme, or as owner of globex.\n"+
 		"Ctrl-C stops everything and keeps the state; `make down` removes it.\n",
 		indent(strings.Join(tour, "\n")), httpURL(s.livePort(0)), httpURL(s.testPort()), httpURL(s.gatePort()),
-		s.state.path("log"), s.state.path("env"))
+		s.state.path("log"), s.state.path("env"), s.dashboardURL(s.livePort(0)), s.dashboardURL(s.testPort()))
 }

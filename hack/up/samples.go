@@ -27,8 +27,11 @@ var resources = map[string]schema.GroupVersionResource{
 
 func (s *session) loadSamples(ctx context.Context) error {
 	samples := kube.Path("config/samples")
-	if err := kube.InstallManifests(ctx, s.cluster.AdminConfig(), samples); err != nil {
-		return err
+	// People come second: they are in the samples' namespaces.
+	for _, path := range []string{samples, kube.Path("hack/up/people.yaml")} {
+		if err := kube.InstallManifests(ctx, s.cluster.AdminConfig(), path); err != nil {
+			return err
+		}
 	}
 	objects, err := kube.LoadManifests(samples)
 	if err != nil {

@@ -77,7 +77,7 @@ func (s *session) start(ctx context.Context) error {
 			s.startControlPlane,
 		},
 		{"controller, live API, test API, gate, each under its own ServiceAccount", s.startProduct},
-		{"samples (config/samples)", s.loadSamples},
+		{"samples (config/samples), and people to sign in as (hack/up/people.yaml)", s.loadSamples},
 	}
 	for _, step := range steps {
 		fmt.Fprintf(s.out, "%s ...\n", step.what)

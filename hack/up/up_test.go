@@ -210,6 +210,7 @@ func checkEnv(t *testing.T, s settings, env map[string]string) {
 		"LMP_GATE_URLS":              httpURL(s.gatePort()),
 		"LMP_GATE_GRPC":              kube.Address(s.gateGRPCPort()),
 		"LMP_GATE_GRPCS":             kube.Address(s.gateGRPCPort()),
+		"LMP_DASHBOARD_URL":          httpURL(s.livePort(0)) + "/dashboard",
 		"LMP_PIDS_DIR":               filepath.Join(s.dir, "pids"),
 	}
 	for name, value := range want {

@@ -83,9 +83,20 @@ type Authenticator interface {
 	Known(authorization []string) *authn.Key
 }
 
-// Sessions finds the session that is shown, of somebody who may do what is needed in the organization. The error of a
-// session that is nobody's is an authn.Refusal. Others, as of somebody who has not the right, are no refusal of this
-// room's, and returned as they are.
+// Errors of Sessions that are no refusals: who it is, is known or can't be told.
+var (
+	// ErrNoOrganization says that there is no such organization, or none in which the person has the right that is needed:
+	// whoever tries names is not told which.
+	ErrNoOrganization = errors.New("there is no such organization that the person sees")
+	// ErrNoneChosen says that a request names no organization, and that its person has not chosen any.
+	ErrNoneChosen = errors.New("no organization is named or chosen")
+	// ErrUndecided says that nobody can tell at the moment who is signed in, or what they may.
+	ErrUndecided = errors.New("it can't be told who is signed in, or what they may do")
+)
+
+// Sessions finds the session that is shown, of somebody who may do what is needed in the organization that they mean.
+// The error of a session that is nobody's is an authn.Refusal. Others (those above, or the database's) are returned as
+// they are.
 type Sessions interface {
 	Find(ctx context.Context, shown Credentials, n Need) (authn.Session, error)
 }

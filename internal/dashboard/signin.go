@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/session"
 )
@@ -110,7 +111,7 @@ func (d *Dashboard) chooseOrganization(r *request) (view, error) {
 		err = d.mayWorkIn(r, chosen)
 	}
 	switch {
-	case errors.Is(err, session.ErrNoOrganization):
+	case errors.Is(err, admission.ErrNoOrganization):
 		data := organizationsData{Next: next(r.form.Get("next")), Wrong: name}
 		return d.organizationsView(r, data, http.StatusNotFound)
 	case err != nil:
@@ -126,7 +127,7 @@ func (d *Dashboard) mayWorkIn(r *request, o caller.Organization) error {
 	right := session.Right{Verb: "list", Resource: "apikeys", Namespace: o.Name}
 	may, err := r.person.Cluster.May(r.Context(), r.now, right)
 	if err == nil && !may {
-		err = session.ErrNoOrganization
+		err = admission.ErrNoOrganization
 	}
 	return err
 }

@@ -46,7 +46,7 @@ func TestClientAddress(t *testing.T) {
 		if c.forwarded != nil {
 			r.Header["X-Forwarded-For"] = c.forwarded
 		}
-		if got := clientAddress(r, c.trusted).String(); got != c.want {
+		if got := ClientAddress(r, c.trusted).String(); got != c.want {
 			t.Errorf("%s: %s, want %s", c.reason, got, c.want)
 		}
 	}
@@ -61,7 +61,7 @@ func TestForwardedForIsReadNoFurtherThanTrust(t *testing.T) {
 			r.RemoteAddr = peer
 			r.Header["X-Forwarded-For"] = []string{strings.Repeat("10.0.0.9,", commas) + "192.0.2.7, 10.0.0.3, 10.0.0.2"}
 			return testing.AllocsPerRun(10, func() {
-				if got := clientAddress(r, trusted).String(); got != "192.0.2.1" && got != "192.0.2.7" {
+				if got := ClientAddress(r, trusted).String(); got != "192.0.2.1" && got != "192.0.2.7" {
 					t.Errorf("%s: %s", peer, got)
 				}
 			})

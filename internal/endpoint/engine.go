@@ -80,12 +80,16 @@ type Engine struct {
 	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see setRateLimit
 }
 
-// New returns the engine of routes. The error says that a route asks for a scope that nobody can have, or that the
+// New returns the engine of routes. The error says that a route asks for what nobody can have, or that the
 // registerer has its metrics already.
 func New(c Config, routes []Route) (*Engine, error) {
 	for i := range routes {
 		if scope := routes[i].Scope; scope != "" && !slices.Contains(v1alpha1.Scopes[:], scope) {
 			return nil, fmt.Errorf("%s %s: there is no scope %q", routes[i].Method, routes[i].Path, scope)
+		}
+		// Without a resource, whoever is signed in would be let in, whatever RBAC says.
+		if (routes[i].Access == admission.KeyOrSession) != (routes[i].Resource != "") {
+			return nil, fmt.Errorf("%s %s: a route has a resource if it takes a session", routes[i].Method, routes[i].Path)
 		}
 	}
 	m, err := newMetrics(c.Registerer)
@@ -269,10 +273,15 @@ func (e *Engine) admit(r *Request) error {
 	// All values of the header: two of them are refused. Get would take the first, and a proxy may have looked at the
 	// second.
 	credentials := admission.Credentials{Authorization: r.http.Header["Authorization"], From: r}
-	if e.config.SessionToken != nil {
-		credentials.Session = e.config.SessionToken(r.http)
-	}
 	need := admission.Need{Access: r.route.Access, Scope: r.route.Scope}
+	// A key decides if there is one, whatever a browser adds to it.
+	if len(credentials.Authorization) == 0 && r.route.Access == admission.KeyOrSession && e.config.SessionToken != nil {
+		credentials.Session = e.config.SessionToken(r.http)
+		if credentials.Session != "" && r.http.URL.RawQuery != "" {
+			credentials.Organization = r.http.URL.Query().Get(organizationParam)
+		}
+		need.Verb, need.Resource = r.route.verb(), r.route.Resource
+	}
 	return e.config.Admission.Admit(r.http.Context(), r.start, credentials, need, &r.admitted)
 }
 

@@ -133,6 +133,21 @@ var (
 		Message:     "This server is about to stop.",
 		Remediation: "Send new requests to another replica.",
 	}
+	// What is answered to people alone, who are signed in. That an organization is not theirs is not told from that it is
+	// not there.
+	errNoOrganization = &problem.Problem{
+		Kind: problem.NotFound, Code: problem.CodeNotFound, Rule: organizationParam,
+		Message:     "There is no such organization, or not for you: you may not read this in it.",
+		Remediation: "Check the name, or have somebody who administers the namespace give you the role view there.",
+	}
+	errNoneChosen = problem.NewInvalid(organizationParam, "Whose organization is meant is not said.",
+		"Choose one in the dashboard, or name it: ?organization=NAME.")
+	errUndecided = &problem.Problem{
+		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+		Message:     "This server can't tell at the moment who is signed in, or what they may do.",
+		Remediation: "Try again in a few seconds. With an API key, requests are answered all the same.",
+		RetryAfter:  5 * time.Second,
+	}
 	// errInternal is whatever is a mistake of ours. Its reason stays in the log: texts of errors may hold anything.
 	errInternal = &problem.Problem{
 		Kind: problem.Internal, Code: problem.CodeInternalError,
@@ -219,6 +234,12 @@ func (ps problems) of(err error) reply {
 		return reply{Problem: p}
 	}
 	switch {
+	case errors.Is(err, admission.ErrNoOrganization):
+		return reply{Problem: errNoOrganization}
+	case errors.Is(err, admission.ErrNoneChosen):
+		return reply{Problem: errNoneChosen}
+	case errors.Is(err, admission.ErrUndecided):
+		return reply{Problem: errUndecided}
 	case errors.Is(err, store.ErrBusy): // before what it is one of
 		return reply{Problem: errShare}
 	// What has a deadline here is what goes over the network: the database, the media, a platform.

@@ -66,8 +66,7 @@ func (q *queries) check(sent url.Values) error {
 		case !known:
 			return q.unknown(name)
 		case !list && len(sent[name]) > 1:
-			return problem.NewInvalid(name, "The query has "+name+" several times.",
-				"Send it once: which of its values is meant, nobody can know.")
+			return errSeveral(name)
 		}
 	}
 	return nil
@@ -109,7 +108,33 @@ func (r *Request) readQuery() (err error) {
 	if r.route.page != nil {
 		return nil
 	}
+	if r.admitted.Session() != nil {
+		if err := takeOrganization(r.query); err != nil {
+			return err
+		}
+	}
 	return r.route.queries.check(r.query)
+}
+
+// organizationParam is what a person names the organization by that they mean. Keys have one, and no such parameter.
+const organizationParam = "organization"
+
+// takeOrganization takes the parameter out that admission has gone by.
+func takeOrganization(query url.Values) error {
+	switch values := query[organizationParam]; {
+	case len(values) > 1:
+		return errSeveral(organizationParam)
+	case len(values) == 1 && values[0] == "":
+		return problem.NewInvalid(organizationParam, "The query has organization without a value.",
+			"Name an organization, by its name or its id, or leave it out for the active one.")
+	}
+	delete(query, organizationParam)
+	return nil
+}
+
+func errSeveral(name string) error {
+	return problem.NewInvalid(name, "The query has "+name+" several times.",
+		"Send it once: which of its values is meant, nobody can know.")
 }
 
 // Query returns the parameters of the request: those that its route takes, and no others. It must not be changed.

@@ -21,16 +21,19 @@ import (
 // Route is one method of one path. The OpenAPI document is made of the same value that requests are answered by, so
 // that the two can't disagree on what is asked of a caller.
 type Route struct {
-	Method  string
-	Path    string // may hold one parameter, as its last segment or the one before it
-	Access  admission.Access
-	Scope   v1alpha1.Scope // that the caller must have; "": every caller may
-	ID      string         // operationId, which is the name of the method in generated clients
-	Summary string
-	Detail  string      // the rest of the description; may be ""
-	Paged   bool        // takes limit and cursor
-	Unpaged bool        // without limit, all there is: up to unpagedLimit
-	Query   []Parameter // others that it takes
+	Method string
+	Path   string // may hold one parameter, as its last segment or the one before it
+	Access admission.Access
+	Scope  v1alpha1.Scope // that a key must have; "": every key may
+	// Resource, of group letmepost.dev, is what a person must be allowed to list or to get in the organization. Every
+	// route that takes a session has one.
+	Resource string
+	ID       string // operationId, which is the name of the method in generated clients
+	Summary  string
+	Detail   string      // the rest of the description; may be ""
+	Paged    bool        // takes limit and cursor
+	Unpaged  bool        // without limit, all there is: up to unpagedLimit
+	Query    []Parameter // others that it takes
 	// ParamValues are what the path's parameter may be; nil: anything.
 	ParamValues []string
 	Success     []int  // statuses of a success; nil: 200
@@ -70,6 +73,14 @@ type Endpoint struct {
 
 	contentType string // of what stream writes; "": the handler says so before it writes
 	stream      func(*Request, io.Writer) error
+}
+
+// verb is what a person must be allowed to do to the route's resource.
+func (t *Route) verb() string {
+	if t.Paged {
+		return "list"
+	}
+	return "get"
 }
 
 // Succeeds tells whether there is a success.

@@ -39,7 +39,7 @@ func (a *API) postRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/posts", ID: "listPosts",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead, Resource: "posts",
 			Summary: "List posts",
 			Detail:  "The posts that the key reaches, newest first.",
 			// 404 is for a profile that is not there, as for all lists with profileId: an empty list would hide a mistake.
@@ -48,7 +48,7 @@ func (a *API) postRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/posts/{id}", ID: "getPost",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopePostsRead, Resource: "posts",
 			Summary:  "Get a post",
 			Detail:   "With every attempt to publish it.",
 			Endpoint: endpoint.Returns(a.getPost),
@@ -92,7 +92,7 @@ func (a *API) mediaRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/media", ID: "listMedia",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead, Resource: "media",
 			Summary: "List media",
 			Detail:  "The files that the key reaches, newest first.",
 			Paged:   true, Query: []endpoint.Parameter{profileParam}, Refuses: []int{http.StatusNotFound},
@@ -100,13 +100,13 @@ func (a *API) mediaRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/media/{id}", ID: "getMedia",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead, Resource: "media",
 			Summary:  "Get a media file's description",
 			Endpoint: endpoint.Returns(a.getMedia),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/media/{id}/content", ID: "getMediaContent",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeMediaRead, Resource: "media",
 			Summary: "Get a media file's bytes",
 			// Streamed: a file is never in memory as a whole.
 			Endpoint: endpoint.Streams("", a.mediaContent), // each file has a type of its own
@@ -127,7 +127,7 @@ func (a *API) accountRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
 			Method: http.MethodGet, Path: "/v1/accounts", ID: "listAccounts",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead, Resource: "accounts",
 			Summary: "List accounts",
 			Detail:  "The connected accounts that the key reaches, newest first.",
 			// Unpaged, as profiles and keys are: see endpoint.Route, and who expects it.
@@ -136,7 +136,7 @@ func (a *API) accountRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/accounts/{id}", ID: "getAccount",
-			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead,
+			Access: admission.KeyOrSession, Scope: v1alpha1.ScopeAccountsRead, Resource: "accounts",
 			Summary:  "Get an account",
 			Endpoint: endpoint.Returns(a.getAccount),
 		},
@@ -206,20 +206,21 @@ func (a *API) keyRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/profiles", ID: "listProfiles",
-			Access: admission.KeyOrSession, Paged: true, Unpaged: true,
+			Access: admission.KeyOrSession, Resource: "profiles", Paged: true, Unpaged: true,
 			Summary: "List profiles",
 			Detail: "The profiles that the key reaches, newest first: those of its organization, or its own if it is " +
 				"pinned to one.",
 			Endpoint: endpoint.Returns(a.listProfiles),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/profiles/{id}", ID: "getProfile", Access: admission.KeyOrSession,
+			Method: http.MethodGet, Path: "/v1/profiles/{id}", ID: "getProfile",
+			Access: admission.KeyOrSession, Resource: "profiles",
 			Summary:  "Get a profile",
 			Endpoint: endpoint.Returns(a.getProfile),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/api-keys", ID: "listApiKeys",
-			Access: admission.KeyOrSession, Paged: true, Unpaged: true,
+			Access: admission.KeyOrSession, Resource: "apikeys", Paged: true, Unpaged: true,
 			Summary: "List API keys",
 			Detail: "The keys that the key reaches, newest first, of both environments: those of its organization, or " +
 				"those pinned to its profile if it is pinned to one. Expired keys are listed until they are deleted.",

@@ -15,16 +15,13 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
-// ErrNoneChosen says that a request names no organization, and that its person has not chosen any.
-var ErrNoneChosen = errors.New("no organization is named or chosen")
-
 // Admitting returns the sessions as package admission asks for them: by what a request shows, in the organization that
 // it names, and with the right that it needs there.
 func (m *Manager) Admitting() admission.Sessions { return admitting{m} }
 
 type admitting struct{ m *Manager }
 
-// Find returns the person in the organization that they mean. ErrNoOrganization is for one that is not there, and alike
+// Find returns the person in the organization that they mean. admission.ErrNoOrganization is for one that is not there, and alike
 // for one in which they have not the right: whoever tries names learns nothing.
 func (a admitting) Find(
 	ctx context.Context, shown admission.Credentials, n admission.Need,
@@ -42,12 +39,12 @@ func (a admitting) Find(
 		return p, nil
 	case p.Cluster.Refused():
 		return nil, a.m.end(ctx, idOf(shown.Session), authn.Revoked)
-	case errors.Is(err, ErrNoneChosen), errors.Is(err, ErrNoOrganization):
+	case errors.Is(err, admission.ErrNoneChosen), errors.Is(err, admission.ErrNoOrganization):
 		return nil, err
 	case apierrors.IsForbidden(err): // who may not even ask
-		return nil, ErrNoOrganization
+		return nil, admission.ErrNoOrganization
 	}
-	return nil, fmt.Errorf("%w: %w", ErrCluster, err)
+	return nil, fmt.Errorf("%w: the cluster can't be asked: %w", admission.ErrUndecided, err)
 }
 
 // enter makes the named organization, or else the chosen one, the person's for this request, if they have the right.
@@ -60,13 +57,13 @@ func (m *Manager) enter(ctx context.Context, p *Person, nameOrID string, n admis
 		}
 	}
 	if in == (caller.Organization{}) {
-		return ErrNoneChosen
+		return admission.ErrNoneChosen
 	}
 	if n.Resource != "" {
 		right := Right{Verb: n.Verb, Resource: n.Resource, Namespace: in.Name}
 		may, err := p.Cluster.May(ctx, m.o.Clock.Now(), right)
 		if err == nil && !may {
-			err = ErrNoOrganization
+			err = admission.ErrNoOrganization
 		}
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -44,7 +45,7 @@ type Options struct {
 	// keyset.
 	Vault *vault.Vault
 	// Listed are the organizations that have keys or profiles, for people who may not list namespaces. Optional.
-	Listed func() []caller.Organization
+	Listed   func() []caller.Organization
 	NewToken func() string // of at least 128 random bits
 	Clock    clock.PassiveClock
 	Logger   *slog.Logger
@@ -81,7 +82,7 @@ var ErrCredential = errors.New("this is no bearer token")
 
 // SignIn begins a session for whoever has this bearer token of the cluster. token is what their browser is to show from
 // now on, another one each time. An error of the apiserver says that the credential is good for nobody (Unauthorized),
-// or why it can't tell; others are ErrCredential, or those of the database and of the vault.
+// or why it can't tell; others are ErrCredential, those of the database, and admission.ErrUndecided.
 func (m *Manager) SignIn(ctx context.Context, credential string) (token string, p *Person, err error) {
 	return m.begin(ctx, Credential{Token: credential})
 }
@@ -120,7 +121,7 @@ func (m *Manager) begin(ctx context.Context, c Credential) (string, *Person, err
 }
 
 // Find returns who shows this token; the error of one that is nobody's, or not any more, is an authn.Refusal. Others
-// are those of the database, of the vault, and ErrCluster: nobody can tell at the moment.
+// are those of the database, and admission.ErrUndecided.
 //
 // The active organization is that of the namespace as it is now: of one that was deleted and made again under its name,
 // nobody sees what was there before.
@@ -133,16 +134,13 @@ func (m *Manager) Find(ctx context.Context, token string) (*Person, error) {
 	switch {
 	case p.Cluster.Refused():
 		return nil, m.end(ctx, row.ID, authn.Revoked)
-	case errors.Is(err, ErrNoOrganization), err == nil && now != p.Organization:
+	case errors.Is(err, admission.ErrNoOrganization), err == nil && now != p.Organization:
 		p.Organization = caller.Organization{}
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrCluster, err)
+		return nil, fmt.Errorf("%w: the cluster can't be asked: %w", admission.ErrUndecided, err)
 	}
 	return p, nil
 }
-
-// ErrCluster says that the apiserver can't be asked what somebody may do.
-var ErrCluster = errors.New("the cluster can't be asked")
 
 // find is Find, with the organization as it was chosen.
 func (m *Manager) find(ctx context.Context, token string) (*Person, store.SignedIn, error) {

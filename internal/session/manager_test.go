@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/session"
@@ -194,11 +195,11 @@ func TestStolen(t *testing.T) {
 	}
 	// Another vault opens nothing, and takes nobody's session away.
 	other := w.replica(func(o *session.Options) { o.Vault = newVault(t) })
-	if _, err := other.Find(t.Context(), ann); !errors.Is(err, session.ErrVault) {
+	if _, err := other.Find(t.Context(), ann); !errors.Is(err, admission.ErrUndecided) {
 		t.Errorf("with another keyset: %v", err)
 	}
 	none := w.replica(func(o *session.Options) { o.Vault = nil })
-	if _, err := none.Find(t.Context(), ann); !errors.Is(err, session.ErrVault) {
+	if _, err := none.Find(t.Context(), ann); !errors.Is(err, admission.ErrUndecided) {
 		t.Errorf("without a vault: %v", err)
 	}
 	w.find(m, ann, "")

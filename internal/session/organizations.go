@@ -6,7 +6,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
@@ -23,9 +23,6 @@ const (
 	// maxTried is how many organizations are tried for somebody who may not list namespaces: each is a request.
 	maxTried = 50
 )
-
-// ErrNoOrganization says that there is no such organization, or none that the person sees: they are not told which.
-var ErrNoOrganization = errors.New("there is no such organization that the person sees")
 
 // organizations are those that were found for one person, for as long as rights are gone by.
 type organizations struct {
@@ -78,7 +75,7 @@ func byName(list []caller.Organization) []caller.Organization {
 	return list
 }
 
-// Organization returns the one with a name or an id, as it is now. ErrNoOrganization: there is none, or the person sees
+// Organization returns the one with a name or an id, as it is now. admission.ErrNoOrganization: there is none, or the person sees
 // neither the namespace nor its keys.
 func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) (caller.Organization, error) {
 	name, id := nameOrID, ""
@@ -92,7 +89,7 @@ func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) 
 	}
 	o, err := m.organization(ctx, p.Cluster, name)
 	if err == nil && id != "" && o.ID != id { // the namespace was deleted, and made again
-		return caller.Organization{}, ErrNoOrganization
+		return caller.Organization{}, admission.ErrNoOrganization
 	}
 	return o, err
 }
@@ -101,7 +98,7 @@ func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) 
 // not, the one that the keys and profiles there have.
 func (m *Manager) organization(ctx context.Context, c *Cluster, name string) (caller.Organization, error) {
 	if len(validation.IsDNS1123Label(name)) > 0 { // a name that would be another path of the apiserver's
-		return caller.Organization{}, ErrNoOrganization
+		return caller.Organization{}, admission.ErrNoOrganization
 	}
 	now := m.o.Clock.Now()
 	if o, ok := c.organizations.of(name, now); ok {
@@ -120,7 +117,7 @@ func (m *Manager) organizationNow(ctx context.Context, c *Cluster, name string) 
 	case err == nil:
 		return caller.Organization{ID: string(namespace.UID), Name: name}, nil
 	case apierrors.IsNotFound(err):
-		return caller.Organization{}, ErrNoOrganization
+		return caller.Organization{}, admission.ErrNoOrganization
 	case !apierrors.IsForbidden(err):
 		return caller.Organization{}, err
 	}
@@ -131,7 +128,7 @@ func (m *Manager) organizationNow(ctx context.Context, c *Cluster, name string) 
 		}
 	}
 	if len(known) != 1 { // two of a name: the namespace was made again just now, and nobody can say which it is
-		return caller.Organization{}, ErrNoOrganization
+		return caller.Organization{}, admission.ErrNoOrganization
 	}
 	return known[0], nil
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
-	"github.com/letmepost/letmepost-operator/internal/session"
 )
 
 // TestOrganizations: who may list namespaces sees them, who may not sees those whose keys they may list, by name or id;
@@ -44,7 +43,7 @@ func TestOrganizations(t *testing.T) {
 	} {
 		got, err := m.Organization(t.Context(), ann, c.nameOrID)
 		none := c.want == caller.Organization{}
-		if got != c.want || none != errors.Is(err, session.ErrNoOrganization) || !none && err != nil {
+		if got != c.want || none != errors.Is(err, admission.ErrNoOrganization) || !none && err != nil {
 			t.Errorf("%s: %v, %v", c.reason, got, err)
 		}
 	}
@@ -61,7 +60,7 @@ func TestOrganizations(t *testing.T) {
 	// Two of a name: the namespace was made again, and who may not read it can't be told which one it is.
 	w.known = append(w.known, caller.Organization{ID: "610be000-0000-4000-8000-000000000000", Name: acme})
 	w.clock.SetTime(w.clock.Now().Add(time.Minute))
-	if got, err := m.Organization(t.Context(), ann, acme); !errors.Is(err, session.ErrNoOrganization) {
+	if got, err := m.Organization(t.Context(), ann, acme); !errors.Is(err, admission.ErrNoOrganization) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -103,12 +102,12 @@ func TestRights(t *testing.T) {
 		need       admission.Need
 		want       error
 	}{
-		{"none is chosen", "", list, session.ErrNoneChosen},
+		{"none is chosen", "", list, admission.ErrNoneChosen},
 		{"nothing is needed", "", admission.Need{}, nil},
 		{"the one named", acme, list, nil},
-		{"somebody else's", globex, list, session.ErrNoOrganization},
-		{"nobody's", "nowhere", list, session.ErrNoOrganization},
-		{"another verb", acme, admission.Need{Verb: "delete", Resource: "apikeys"}, session.ErrNoOrganization},
+		{"somebody else's", globex, list, admission.ErrNoOrganization},
+		{"nobody's", "nowhere", list, admission.ErrNoOrganization},
+		{"another verb", acme, admission.Need{Verb: "delete", Resource: "apikeys"}, admission.ErrNoOrganization},
 	} {
 		found, err := sessions.Find(t.Context(), admission.Credentials{Session: token, Organization: c.in}, c.need)
 		if !errors.Is(err, c.want) || (err == nil) != (found != nil) {
@@ -126,7 +125,7 @@ func TestRights(t *testing.T) {
 	eventually(t, func() bool { // the apiserver's own RBAC goes by a watch
 		_, err := sessions.Find(t.Context(), shown, list)
 		w.clock.SetTime(w.clock.Now().Add(30 * time.Second))
-		return errors.Is(err, session.ErrNoOrganization)
+		return errors.Is(err, admission.ErrNoOrganization)
 	})
 	shown.Session = "nobody's"
 	if found, err := sessions.Find(t.Context(), shown, list); !errors.Is(err, authn.Unknown) || found != nil {

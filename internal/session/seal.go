@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -104,30 +105,31 @@ func (m *Manager) sealByVault(id string, text []byte) ([]byte, uint32, error) {
 	}
 	sealed, err := m.o.Vault.Seal(text, m.vaultOf(id))
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrVault, err)
+		return nil, 0, fmt.Errorf("%w: %w", errVault, err)
 	}
 	by, _ := vault.KeyID(sealed)
 	return sealed, by, nil
 }
 
-// ErrVault says that sessions can't be opened or begun at the moment.
-var ErrVault = errors.New("the vault is not in order")
+// errVault says that sessions can't be opened or begun at the moment.
+var errVault = fmt.Errorf("%w: the vault is not in order", admission.ErrUndecided)
 
 func (m *Manager) openByVault(row store.SignedIn) ([]byte, error) {
 	switch {
 	case row.KeyID == 0:
 		return row.Sealed, nil
 	case m.o.Vault == nil:
-		return nil, fmt.Errorf("%w: this process has none, and another one has sealed the session with one", ErrVault)
+		return nil, fmt.Errorf("%w: this process has none, and another one has sealed the session with one", errVault)
 	}
 	text, err := m.o.Vault.Open(row.Sealed, m.vaultOf(row.ID))
 	if err != nil && !errors.Is(err, vault.ErrTampered) {
-		err = fmt.Errorf("%w: %w", ErrVault, err)
+		err = fmt.Errorf("%w: %w", errVault, err)
 	}
 	return text, err
 }
 
-// open is the way back. The error is vault.ErrTampered for what was never sealed as this session, or ErrVault.
+// open is the way back. The error is vault.ErrTampered for what was never sealed as this session, or
+// admission.ErrUndecided.
 func (m *Manager) open(token string, row store.SignedIn) (is contents, err error) {
 	text, err := m.openByVault(row)
 	if err != nil {

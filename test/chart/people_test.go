@@ -19,6 +19,14 @@ var (
 		"get apikeys.letmepost.dev", "list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",
 		"get profiles.letmepost.dev", "list profiles.letmepost.dev", "watch profiles.letmepost.dev",
 	}
+	reading = []string{
+		"get posts.letmepost.dev", "list posts.letmepost.dev", "get media.letmepost.dev", "list media.letmepost.dev",
+		"get accounts.letmepost.dev", "list accounts.letmepost.dev",
+	}
+	editing = slices.Concat(reading, []string{
+		"create posts.letmepost.dev", "delete posts.letmepost.dev", "create media.letmepost.dev", "delete media.letmepost.dev",
+		"create accounts.letmepost.dev", "delete accounts.letmepost.dev",
+	})
 	minting = []string{
 		"create apikeys.letmepost.dev", "create apikeys/live.letmepost.dev",
 		"update apikeys.letmepost.dev", "patch apikeys.letmepost.dev",
@@ -35,9 +43,11 @@ var (
 
 // peopleMay is all that who has one of the roles in a namespace may do with our resources there.
 var peopleMay = map[string][]string{
-	"view":                         viewing,
-	"edit":                         slices.Concat(viewing, minting, revoking),
-	"admin":                        slices.Concat(viewing, minting, revoking, profiling),
+	"view":                         slices.Concat(viewing, reading),
+	"edit":                         slices.Concat(viewing, editing, minting, revoking),
+	"admin":                        slices.Concat(viewing, editing, minting, revoking, profiling),
+	"letmepost-content-viewer":     reading,
+	"letmepost-content-editor":     editing,
 	"letmepost-apikey-viewer":      viewing,
 	"letmepost-apikey-minter":      minting,
 	"letmepost-apikey-revoker":     revoking,
@@ -49,6 +59,7 @@ var peopleMay = map[string][]string{
 var ours = []string{
 	"apikeys.letmepost.dev", "apikeys/status.letmepost.dev", "apikeys/live.letmepost.dev", "apikeys/secrets.letmepost.dev", "apikeys/finalizers.letmepost.dev", "apikeys/anything.letmepost.dev",
 	"profiles.letmepost.dev", "profiles/status.letmepost.dev", "profiles/anything.letmepost.dev", "anything.letmepost.dev",
+	"posts.letmepost.dev", "media.letmepost.dev", "accounts.letmepost.dev",
 }
 
 var _ = Describe("Roles for people", func() {
@@ -87,9 +98,9 @@ var _ = Describe("Roles for people", func() {
 		install(ctx, renderRules(ctx, settings{"rbac.people.aggregateLiveKeys": false}))
 		namespace := newOrganization(ctx)
 		invite(ctx, namespace)
-		edit := slices.Concat(viewing, []string{"create apikeys.letmepost.dev"}, revoking)
+		edit := slices.Concat(viewing, editing, []string{"create apikeys.letmepost.dev"}, revoking)
 		for who, want := range map[string][]string{
-			"view": viewing, "edit": edit, "admin": slices.Concat(edit, profiling),
+			"view": slices.Concat(viewing, reading), "edit": edit, "admin": slices.Concat(edit, profiling),
 			"letmepost-apikey-minter": minting, "letmepost-apikey-test-minter": {"create apikeys.letmepost.dev"},
 		} {
 			Eventually(ctx, func() ([]string, error) {

@@ -37,6 +37,7 @@ const (
 var people = []string{
 	"view", "edit", "admin",
 	"letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-test-minter", "letmepost-apikey-revoker", "letmepost-profile-editor",
+	"letmepost-content-viewer", "letmepost-content-editor",
 }
 
 // invite binds people to their roles in a namespace, and cluster-admin to its role everywhere.

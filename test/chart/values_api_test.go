@@ -46,6 +46,19 @@ var apiCases = []valueCase{
 		),
 	},
 	{
+		"dashboard.enabled, and where each environment's is",
+		settings{"api.live.publicURL": "https://api.example.com", "api.test.publicURL": "https://test.example.com"},
+		all(
+			hasNot(liveAPI, args, "--dashboard=false"), has(liveAPI, args, "--dashboard-other-url=https://test.example.com/dashboard"),
+			has(testAPI, args, "--dashboard-other-url=https://api.example.com/dashboard"),
+		),
+	},
+	{
+		"dashboard.enabled off: there is none",
+		settings{"dashboard.enabled": false},
+		all(has(liveAPI, args, "--dashboard=false"), has(testAPI, args, "--dashboard=false")),
+	},
+	{
 		"flags of the API at their bounds, which the process takes, too",
 		settings{
 			"api.leaseDuration": "1m", "api.defaultRateLimit": "1000000/24h", "api.failedAuthLimit": "1/1s", "api.maxMediaSize": "2000Mi", "api.maxBytesInFlight": "8Mi",

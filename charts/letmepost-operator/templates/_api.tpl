@@ -67,6 +67,16 @@ next one begins.
 {{- if eq (toString $api.docs) "false" }}
 - --docs=false
 {{- end }}
+{{- if $.Values.dashboard.enabled }}
+{{- $other := ternary "test" "live" (eq $environment "live") }}
+{{- with index $api $other }}
+{{- if and .enabled .publicURL }}
+- {{ printf "--dashboard-other-url=%s/dashboard" .publicURL | quote }}
+{{- end }}
+{{- end }}
+{{- else }}
+- --dashboard=false
+{{- end }}
 {{- with $api.docsBaseURL }}
 - {{ printf "--docs-base-url=%s" . | quote }}
 {{- end }}
