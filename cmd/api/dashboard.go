@@ -17,6 +17,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/keyring"
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/vault"
@@ -86,16 +87,20 @@ func (o options) dashboardConfig() dashboard.Config {
 	}
 }
 
-// withDashboard puts the dashboard beside the API; without sessions, there is none of its routes.
-func withDashboard(api http.Handler, c dashboard.Config) (http.Handler, error) {
-	if c.Sessions == nil {
-		return api, nil
+// newHandler makes the API, and puts the dashboard beside it; without sessions, there is none of its routes.
+func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Handler, error) {
+	api, err := httpapi.New(c)
+	if err != nil || who.sessions == nil {
+		return api, api, err
 	}
-	pages, err := dashboard.New(c)
+	of := o.dashboardConfig()
+	of.Sessions, of.Admission, of.Directory, of.Use = who.sessions, who.admission, c.Directory, who.uses
+	of.Logger, of.Audit = c.Logger, c.Audit
+	pages, err := dashboard.New(of)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return api, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == dashboard.Base || strings.HasPrefix(r.URL.Path, dashboard.Base+"/") {
 			pages.ServeHTTP(w, r)
 			return

@@ -114,11 +114,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	defer publishing.close()
 	// Before the feed runs: a deletion that is seen while nobody can cancel what the key has queued would wait for ever.
 	keys.OnWithdraw(publishing.withdraw)
-	sessions, err := newSessions(o, getenv("KUBECONFIG"), keys, publishing, logger)
-	if err != nil {
-		return err
-	}
-	admitted, uses, err := newCallers(o, keys, publishing, sessions, registry, logger)
+	who, err := newCallers(o, getenv("KUBECONFIG"), keys, publishing, registry, logger)
 	if err != nil {
 		return err
 	}
@@ -126,7 +122,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	draining := new(atomic.Bool)
 	// Everything that the API needs has been made by now, and none of it runs.
 	config := o.apiConfig()
-	config.Admission, config.Directory, config.Uses = admitted, keys, uses
+	config.Admission, config.Directory, config.Uses = who.admission, keys, who.uses
 	// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
 	config.Ready = func() bool { return keys.Serving() && publishing.ready() }
 	config.Draining = draining.Load
@@ -135,14 +131,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	config.Connections = publishing.connections()
 	config.Logger, config.Audit = logger, audit
 	config.Registerer, config.Tracer = registry, traces.Tracer()
-	api, err := httpapi.New(config)
-	if err != nil {
-		return err
-	}
-	pages := o.dashboardConfig()
-	pages.Sessions, pages.Admission, pages.Directory = sessions, admitted, keys
-	pages.Use, pages.Logger, pages.Audit = uses, logger, audit
-	handler, err := withDashboard(api, pages)
+	api, handler, err := newHandler(o, config, who)
 	if err != nil {
 		return err
 	}
@@ -154,7 +143,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Admin:        adminHandler(api, registry),
 		AdminAddress: o.metricsAddress,
 		// They run until the last request is answered: until then, each has to hear of revocations and to store its end.
-		Background:   together(keys.Run, publishing.run, uses.Run, certificate.Run),
+		Background:   together(keys.Run, publishing.run, who.uses.Run, certificate.Run),
 		Draining:     draining,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,

@@ -15,21 +15,30 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/use"
 )
 
+// callers is what lets callers in, and what is known of them.
+type callers struct {
+	admission *admission.Admission
+	uses      *use.Keeper
+	sessions  *session.Manager // nil: the dashboard is switched off
+}
+
 // newCallers makes what lets callers in, and what writes down the use of their keys: as the keyring counts it, under
 // the name by which a revocation tells of this process. While the process may rely on its keyring, a key that is not in
 // that is gone.
 func newCallers(
-	o options, keys *keyring.Keyring, p *publishing, sessions *session.Manager, registry prometheus.Registerer,
+	o options, kubeconfigEnv string, keys *keyring.Keyring, p *publishing, registry prometheus.Registerer,
 	logger *slog.Logger,
-) (*admission.Admission, *use.Keeper, error) {
-	admitted, err := newAdmission(o, keys, p, sessions)
-	if err != nil {
-		return nil, nil, err
+) (who callers, err error) {
+	if who.sessions, err = newSessions(o, kubeconfigEnv, keys, p, logger); err != nil {
+		return who, err
 	}
-	uses, err := use.New(use.Options{
+	if who.admission, err = newAdmission(o, keys, p, who.sessions); err != nil {
+		return who, err
+	}
+	who.uses, err = use.New(use.Options{
 		Index: keys.Index, Store: p.store, Environment: o.environment, Replica: keys.ShownName(),
 		Complete: keys.Serving, Partial: len(o.keys.Watched) > 0,
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	})
-	return admitted, uses, err
+	return who, err
 }

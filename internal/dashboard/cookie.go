@@ -23,8 +23,8 @@ func SessionToken(e key.Environment, r *http.Request) string {
 	return cookies[0].Value
 }
 
-// APISessionToken is SessionToken for the HTTP API. There, a session is for pages of this very origin: what another site
-// has a browser fetch, or leads it to, is answered as if nobody were signed in. Browsers say which it is.
+// APISessionToken is SessionToken for the HTTP API. There, a session is for pages of this very origin: what another
+// site has a browser fetch, or leads it to, is answered as if nobody were signed in. Browsers say which it is.
 func APISessionToken(e key.Environment, r *http.Request) string {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return ""

@@ -21,8 +21,8 @@ func (m *Manager) Admitting() admission.Sessions { return admitting{m} }
 
 type admitting struct{ m *Manager }
 
-// Find returns the person in the organization that they mean. admission.ErrNoOrganization is for one that is not there, and alike
-// for one in which they have not the right: whoever tries names learns nothing.
+// Find returns the person in the organization that they mean. admission.ErrNoOrganization is for one that is not there,
+// and alike for one in which they have not the right: whoever tries names learns nothing.
 func (a admitting) Find(
 	ctx context.Context, shown admission.Credentials, n admission.Need,
 ) (authn.Session, error) {

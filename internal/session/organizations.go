@@ -75,8 +75,8 @@ func byName(list []caller.Organization) []caller.Organization {
 	return list
 }
 
-// Organization returns the one with a name or an id, as it is now. admission.ErrNoOrganization: there is none, or the person sees
-// neither the namespace nor its keys.
+// Organization returns the one with a name or an id, as it is now. admission.ErrNoOrganization: there is none, or the
+// person sees neither the namespace nor its keys.
 func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) (caller.Organization, error) {
 	name, id := nameOrID, ""
 	for _, o := range m.o.Listed() {
