@@ -50,7 +50,8 @@ func (s *session) printTour() {
 	}
 	// One line gives a token to sign in with; who it is of decides what they may.
 	tour = append(tour, "kubectl -n acme create token minter    # to sign in with, at "+s.dashboardURL(s.livePort(0)))
-	fmt.Fprintf(s.out, "\nready. In another terminal:\n\n%s\n\nlive API %s, test API %s, gate %s; logs in %s, addresses in %s\n"+
+	fmt.Fprintf(s.out, "\nready. In another terminal:\n\n%s\n\n"+
+		"live API %s, test API %s, gate %s; logs in %s, addresses in %s\n"+
 		"Dashboards %s (live) and %s (test): sign in as viewer or minter of acme, or as owner of globex.\n"+
 		"Ctrl-C stops everything and keeps the state; `make down` removes it.\n",
 		indent(strings.Join(tour, "\n")), httpURL(s.livePort(0)), httpURL(s.testPort()), httpURL(s.gatePort()),

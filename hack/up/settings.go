@@ -93,7 +93,9 @@ func (s settings) portUses() []portUse {
 		{ports.ControllerManager, kube.ControllerManager},
 		{s.controllerMetricsPort(), "controller (metrics)"},
 		{s.controllerHealthPort(), "controller (health)"},
-		{s.gatePort(), gateName}, {s.gateGRPCPort(), gateName + " (gRPC)"}, {s.gateMetricsPort(), gateName + " (metrics)"},
+		{s.gatePort(), gateName},
+		{s.gateGRPCPort(), gateName + " (gRPC)"},
+		{s.gateMetricsPort(), gateName + " (metrics)"},
 	}
 	for replica := range s.liveReplicas {
 		uses = append(uses, portUse{s.livePort(replica), liveName(replica)},
