@@ -157,7 +157,7 @@ soak: controlplane build services ## The hostile tenant and the fault schedules,
 		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed'
 
 .PHONY: bench
-bench: controlplane build pds ## Run the benchmarks, one line a figure
+bench: controlplane build pds proxies ## Run the benchmarks, one line a figure
 	@$(GO) run ./test/bench
 
 .PHONY: node

@@ -46,6 +46,9 @@ func benchGate(ctx context.Context, r *report) error {
 			if err := benchEnvoy(ctx, r, g, plaintext); err != nil {
 				return err
 			}
+			if err := benchNginx(ctx, r, g, plaintext); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -154,7 +157,9 @@ type same struct {
 	answer *authv3.CheckResponse
 }
 
-func (s same) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) { return s.answer, nil }
+func (s same) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return s.answer, nil
+}
 
 // benchEnvoy is over gRPC.
 func benchEnvoy(ctx context.Context, r *report, g *gate.Gate, plaintext string) error {

@@ -20,13 +20,14 @@ const (
 	memoryKeys             = 100_000
 	controllerMemoryTarget = 250
 	apiMemoryTarget        = 150
+	gateMemoryTarget       = 100
 )
 
 // memoryRest is how long a process has nothing to do before it is said to be at rest: what it has freed goes back to
 // the machine little by little.
 const memoryRest = 30 * time.Second
 
-// benchMemory measures the resident memory of a controller and of an API process, each freshly started: without keys,
+// benchMemory measures the resident memory of a controller, of an API process and of a gate, each freshly started: without keys,
 // and with 100,000 that were minted before, as after an upgrade.
 func benchMemory(ctx context.Context, r *report, b *bed) error {
 	if err := b.benchMemoryOf(ctx, r, 0); err != nil {
@@ -42,7 +43,7 @@ func benchMemory(ctx context.Context, r *report, b *bed) error {
 	return b.benchMemoryOf(ctx, r, memoryKeys)
 }
 
-// benchMemoryOf measures both, one after the other.
+// benchMemoryOf measures all of them, one after the other.
 func (b *bed) benchMemoryOf(ctx context.Context, r *report, keys int) error {
 	for _, p := range []struct {
 		name   string
@@ -50,6 +51,7 @@ func (b *bed) benchMemoryOf(ctx context.Context, r *report, keys int) error {
 		target float64
 	}{
 		{"API", b.startAPI, apiMemoryTarget},
+		{"gate", b.startGate, gateMemoryTarget},
 		{"controller", b.startController, controllerMemoryTarget},
 	} {
 		m, err := b.memoryOf(ctx, p.start, keys)
@@ -128,6 +130,16 @@ func (b *bed) startAPI(ctx context.Context, _ int) (*kube.Process, error) {
 		"--data-dir",
 		filepath.Join(b.dir, "data"),
 	)
+}
+
+func (b *bed) startGate(ctx context.Context, _ int) (*kube.Process, error) {
+	ports, err := kube.FreePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	return b.run(ctx, "gate", "letmepost-gate", "http://"+kube.Address(ports[0])+"/readyz",
+		"--listen-address", kube.Address(ports[0]), "--grpc-listen-address", kube.Address(ports[1]),
+		"--metrics-bind-address", kube.Address(ports[2]))
 }
 
 // startController returns when the controller has looked at all keys.
