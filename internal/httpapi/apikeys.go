@@ -25,7 +25,7 @@ type apiKey struct {
 	Scopes     []string   `json:"scopes" doc:"What the key may do."`
 	ProfileID  *string    `json:"profileId" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
 	CreatedAt  time.Time  `json:"createdAt"`
-	LastUsedAt *time.Time `json:"lastUsedAt" doc:"When the key was last accepted, by any replica, to the minute; a use shows within about a minute. null: never, or it is a key of the other environment, whose API knows."`
+	LastUsedAt *time.Time `json:"lastUsedAt" doc:"When the API last accepted the key, on any replica, to the minute; a use shows within about a minute. null: never, or it is a key of the other environment, whose API knows."`
 	ExpiresAt  *time.Time `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
 }
 

@@ -44,7 +44,7 @@ const (
 	// the index of any process is behind another's.
 	unusedFor = time.Hour
 	// lastWordWithin bounds what is still to be written when the process ends.
-	lastWordWithin = 5 * time.Second
+	lastWordWithin = 15 * time.Second
 )
 
 // Options are what a Keeper is made of. All are required except where they say otherwise.

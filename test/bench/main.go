@@ -38,6 +38,7 @@ var sections = []section{
 	{"gate", benchGate},
 	{"attacks", benchAttacks},
 	{"share", benchShare},
+	{"use", benchUse},
 	{"posts", benchPosts},
 	{"upload", benchUpload},
 	{"vault", benchVault},
@@ -69,7 +70,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, gate, attacks, share, posts, upload, vault, bluesky, apply, revoke, coldstart, memory")
+		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, apply, revoke, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
