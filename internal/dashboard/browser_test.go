@@ -55,14 +55,10 @@ func TestEveryPageInABrowser(t *testing.T) {
 	w.furnish(t, acme)
 	token := w.credential(t, acme, "ada", "letmepost-apikey-minter", "letmepost-apikey-revoker", "letmepost-profile-editor", podViewer)
 	w.right(t, acme, "ada", all, "posts", "accounts", "media")
-	axe, err := os.ReadFile(kube.Path("bin/axe/node_modules/axe-core/axe.min.js"))
-	if err != nil {
-		t.Fatal("axe-core is missing: run hack/axe/build.sh first (make test does)")
-	}
 	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
 	check(t, err)
 	t.Cleanup(chromium.Stop)
-	ada := &reader{axe: string(axe), visitor: w.signedIn(t, token, acme)}
+	ada := &reader{axe: axe(t), visitor: w.signedIn(t, token, acme)}
 	var done context.CancelFunc
 	ada.tab, done = chromium.Person()
 	t.Cleanup(done)
@@ -81,6 +77,15 @@ func TestEveryPageInABrowser(t *testing.T) {
 		}
 		t.Run(path, func(t *testing.T) { ada.look(t, strings.ReplaceAll(path, "{$}", "")) })
 	}
+}
+
+func axe(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile(kube.Path("bin/axe/node_modules/axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal("axe-core is missing: run hack/axe/build.sh first (make test does)")
+	}
+	return string(script)
 }
 
 // furnish fills an organization with what there is to see.

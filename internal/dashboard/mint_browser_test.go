@@ -1,0 +1,99 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	navigation "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"github.com/letmepost/letmepost-operator/test/browser"
+)
+
+// TestMintInABrowser: a real browser shows a key once, whether pages may run scripts there or not: neither the way back
+// nor another tab shows it again, and there is no other key.
+func TestMintInABrowser(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	token := w.credential(t, acme, "ada", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	chromium, err := browser.Start(ctx, chromedp.IgnoreCertErrors)
+	check(t, err)
+	t.Cleanup(chromium.Stop)
+	ada := &reader{axe: axe(t), visitor: w.signedIn(t, token, acme)}
+	var done context.CancelFunc
+	ada.tab, done = chromium.Person()
+	t.Cleanup(done)
+	ada.signIn(token, acme)
+	for _, name := range []string{"with-scripts", "without"} {
+		_, err := chromedp.Call(ada.tab, emulation.SetScriptExecutionDisabled,
+			emulation.SetScriptExecutionDisabledParams{Value: name == "without"})
+		check(t, err)
+		check(t, chromedp.Do(ada.tab,
+			chromedp.Navigate(ada.base+"/keys/new"),
+			chromedp.SendKeys(chromedp.CSS("#name"), name),
+			chromedp.Click(chromedp.CSS("button[value=mint]")),
+			chromedp.WaitVisible(chromedp.CSS("#key")),
+		))
+		shown := plaintexts.FindString(ada.html())
+		if shown == "" {
+			t.Fatalf("%s: no key is shown:\n%s", name, ada.html())
+		}
+		w.opens(t, shown)
+		if name == "with-scripts" { // which finding fault takes
+			ada.lookAtKey(t)
+		}
+		check(t, chromedp.Do(ada.tab, chromedp.Navigate(ada.base+"/profiles")))
+		ada.back(t)
+		if html := ada.html(); plaintexts.MatchString(html) {
+			t.Errorf("%s: the way back shows the key:\n%s", name, html)
+		}
+	}
+	if n := w.keys(t, acme); n != 2 {
+		t.Errorf("there are %d keys", n)
+	}
+}
+
+// lookAtKey finds fault with the one page that no address leads to.
+func (r *reader) lookAtKey(t *testing.T) {
+	t.Helper()
+	for _, width := range []int64{360, 1280} {
+		check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(width, 900)))
+		for _, fault := range r.faults(t) {
+			t.Errorf("%d px: %s", width, fault)
+		}
+		r.keep(t, fmt.Sprintf("minted-light-%d.png", width))
+	}
+}
+
+// back goes one page back, and returns when the page that was there is not shown any more. What comes in its place may
+// be a page of the browser's own, which no navigation ends with.
+func (r *reader) back(t *testing.T) {
+	t.Helper()
+	history, err := chromedp.Run(r.tab, chromedp.NavigationEntries())
+	check(t, err)
+	before, err := chromedp.Run(r.tab, chromedp.Title())
+	check(t, err)
+	_, err = chromedp.Call(r.tab, navigation.NavigateToHistoryEntry,
+		navigation.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
+	check(t, err)
+	eventually(t, "another page is shown", func() bool {
+		now, err := chromedp.Run(r.tab, chromedp.Title())
+		return err != nil || now != before
+	})
+}
+
+// html is the page as it is now.
+func (r *reader) html() string {
+	r.t.Helper()
+	text, err := chromedp.Run(r.tab, chromedp.OuterHTML(chromedp.CSS("html")))
+	check(r.t, err)
+	return text
+}
