@@ -4,7 +4,11 @@
 package dashboard
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
@@ -30,6 +34,29 @@ func APISessionToken(e key.Environment, r *http.Request) string {
 		return ""
 	}
 	return SessionToken(e, r)
+}
+
+// private tells whether nobody on the way reads what the browser sends: by HTTPS, also where a proxy has ended it, or to
+// a loopback address. There alone browsers keep the cookie. They say it themselves, because a proxy may not: by Origin,
+// and by Sec-Fetch-Site, which they send to such places only.
+func private(r *http.Request) bool {
+	if origin := r.Header.Get("Origin"); origin != "" && origin != "null" {
+		u, err := url.Parse(origin)
+		return err == nil && (u.Scheme == "https" || loopback(u.Hostname()))
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	return r.TLS != nil || r.Header.Get("Sec-Fetch-Site") != "" || loopback(strings.Trim(host, "[]"))
+}
+
+func loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
 }
 
 func (d *Dashboard) sessionToken(r *http.Request) string {

@@ -31,13 +31,25 @@ func (d *Dashboard) personScreens() []screen {
 type signInData struct {
 	Next   string
 	Failed bool // the token is nobody's
+	// Insecure tells that the browser would send the token in clear text, and would not keep the cookie.
+	Insecure bool
 }
 
 func (d *Dashboard) signInForm(r *request) (view, error) {
-	return view{Page: "signin", Title: "signin.title", Data: signInData{Next: next(r.http.URL.Query().Get("next"))}}, nil
+	return view{Page: "signin", Title: "signin.title", Data: signInData{
+		Next: next(r.http.URL.Query().Get("next")), Insecure: !private(r.http),
+	}}, nil
 }
 
+// signIn begins a session with a token that nobody has had before. The one that the browser has shown is over: whoever
+// had put it there is not signed in as somebody else.
 func (d *Dashboard) signIn(r *request) (view, error) {
+	if !private(r.http) {
+		return view{
+			Page: "signin", Title: "signin.title", Status: http.StatusForbidden,
+			Data: signInData{Next: next(r.form.Get("next")), Insecure: true},
+		}, nil
+	}
 	token, _, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
 	if apierrors.IsUnauthorized(err) || errors.Is(err, session.ErrCredential) {
 		if err := d.config.Admission.Failed(r.now, r); err != nil {
@@ -50,6 +62,11 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 	}
 	if err != nil {
 		return view{}, err
+	}
+	if old := d.sessionToken(r.http); old != "" {
+		if err := d.config.Sessions.SignOut(r.http.Context(), old); err != nil {
+			d.config.Logger.Warn("the session that a browser had before goes on until it ends by itself", "error", err)
+		}
 	}
 	d.setCookie(r.writer, token)
 	return goTo(next(r.form.Get("next")))
