@@ -78,10 +78,10 @@ type Use interface {
 	// LastUsed returns when keys were used last, by their UIDs: of those given, or of all that the caller sees. A key that
 	// is not in it was never used. With an error, it is what this replica has seen.
 	LastUsed(ctx context.Context, c *caller.Caller, ids ...string) (map[string]time.Time, error)
-	// Recent returns what keys were used for in the last hour, by their UIDs. Keys that were not used are not in it.
-	Recent(ctx context.Context, c *caller.Caller) (map[string]use.Count, error)
 	// Of returns what one key was used for, by its UID.
 	Of(ctx context.Context, c *caller.Caller, id string) (use.Series, error)
+	// Recent returns what keys were used for in the last hour, by their UIDs. Keys that were not used are not in it.
+	Recent(ctx context.Context, c *caller.Caller) (map[string]use.Count, error)
 }
 
 // Dashboard is the handler of all that is below Base. It is safe for concurrent use, and holds nothing that has to be

@@ -42,7 +42,7 @@ type keyData struct {
 	Created, Minted, Expires time.Time
 	Wanted                   time.Time // to expire; zero, or what the Profile has made of it is Expires
 	Used                     time.Time
-	UsePartly, Elsewhere     bool
+	Use                      useShown
 	Deleting, Cancels        bool
 	MayRevoke                bool
 	Git                      *gitOwner
@@ -106,8 +106,7 @@ func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 		AllScopes: caller.ScopesOf(k.Spec.Scopes) == caller.AllScopes, Brought: k.Spec.SecretHash != "",
 		Secret: k.SecretName(), Rate: k.Spec.RateLimit, Created: k.CreationTimestamp.Time,
 		Minted: timeOf(k.Status.MintedAt), Expires: timeOf(k.Status.ExpiresAt), Wanted: timeOf(k.Spec.ExpiresAt),
-		Elsewhere: string(k.Spec.Environment) != string(d.config.Environment),
-		Deleting:  !k.DeletionTimestamp.IsZero(), Cancels: v1alpha1.CancelsScheduled(k.Annotations),
+		Deleting: !k.DeletionTimestamp.IsZero(), Cancels: v1alpha1.CancelsScheduled(k.Annotations),
 		Git: gitOwnerOf(&k.ObjectMeta), Conditions: k.Status.Conditions, Managers: managersOf(k), Manifest: wholeOf(k),
 	}
 	if k.Spec.ProfileRef != nil {
@@ -119,14 +118,7 @@ func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 	if k.Status.MintedAt == nil {
 		data.Expires = data.Wanted
 	}
-	one := &listed{id: data.ID}
-	for _, known := range d.config.Directory.Keys(r.Caller()) {
-		if string(known.ID()) == data.ID {
-			one.used = known.LastUsedAt()
-		}
-	}
-	data.UsePartly = d.addUse(r, []*listed{one})
-	data.Used = one.used
+	d.addUseOf(r, k, data)
 	return data
 }
 
@@ -140,10 +132,8 @@ func (d *Dashboard) stateOf(r *request, k *v1alpha1.ApiKey) keyState {
 		}
 		return s
 	}
-	for _, known := range d.config.Directory.Keys(r.Caller()) {
-		if known.ID() == k.UID {
-			return stateOf(known.State(r.now).Reason)
-		}
+	if known := d.knownKey(r, k); known != nil {
+		return stateOf(known.State(r.now).Reason)
 	}
 	s := stateOf(v1alpha1.ReasonPending)
 	if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); c != nil {

@@ -4,10 +4,12 @@
 package dashboard_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -15,6 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/use"
 )
 
 // podViewer is a ClusterRole of whoever may see Pods and events.
@@ -69,9 +75,23 @@ func (w *world) keyOf(t *testing.T, namespace, name string) *v1alpha1.ApiKey {
 	return k
 }
 
+// sometimes is what keys are used for, if the database answers.
+type sometimes struct {
+	used
+	answers *bool
+}
+
+func (s sometimes) Of(ctx context.Context, c *caller.Caller, id string) (use.Series, error) {
+	if !*s.answers {
+		return use.Series{}, store.ErrUnavailable
+	}
+	return s.used.Of(ctx, c, id)
+}
+
 // TestOneKey: what there is to know of a key, as far as somebody may see it.
 func TestOneKey(t *testing.T) {
-	w := newWorld(t)
+	uses, known := used{}, false
+	w := newWorld(t, func(c *dashboard.Config) { c.Use = sometimes{uses, &known} })
 	acme := w.cluster.Namespace(t)
 	w.furnishKeys(t, acme)
 	all := []string{podViewer, "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker"}
@@ -110,6 +130,27 @@ func TestOneKey(t *testing.T) {
 		if p := ada.get("/keys/" + name); p.status != http.StatusNotFound || strings.Contains(p.body, "<b>") {
 			t.Errorf("%.20s: %d\n%s", name, p.status, p.body)
 		}
+	}
+	if strings.Contains(p.body, "<rect") || !strings.Contains(p.body, "Last used is what this replica has seen") {
+		t.Errorf("of what nobody knows, there is a chart\n%s", p.body)
+	}
+	uses[string(website.UID)] = time.Now().Add(-3 * time.Hour)
+	known = true
+	p = ada.get("/keys/website")
+	for _, said := range []string{
+		"3 hours ago", "7 in the last hour, of which 3 were refused", "Last 24 hours: 70007 requests, 3 refused",
+		"Last 30 days: 70008 requests, 3 refused", `<td class="number">70000</td>`, "letmepost-api-live-one (pod-one)",
+		`<rect class="refused"`, `height="2"`, `role="img" aria-labelledby="chart-day"`,
+	} {
+		if !strings.Contains(p.body, said) {
+			t.Errorf("the page does not say %q", said)
+		}
+	}
+	if n := strings.Count(p.body, `<rect class="all"`); n != 4 || strings.Contains(p.body, "⟦") || t.Failed() {
+		t.Errorf("%d bars\n%s", n, p.body)
+	}
+	if p := ada.get("/keys/ci"); !strings.Contains(p.body, "counted by the test environment") {
+		t.Errorf("%d\n%s", p.status, p.body)
 	}
 	t.Run("brought by its hash, with what others write", func(t *testing.T) {
 		k := &v1alpha1.ApiKey{

@@ -31,10 +31,6 @@ import (
 // used is when keys were used last, by UID.
 type used map[string]time.Time
 
-func (u used) Of(context.Context, *caller.Caller, string) (use.Series, error) {
-	return use.Series{}, nil
-}
-
 func (u used) LastUsed(_ context.Context, _ *caller.Caller, ids ...string) (map[string]time.Time, error) {
 	last := map[string]time.Time{}
 	for id, at := range u {
@@ -43,6 +39,24 @@ func (u used) LastUsed(_ context.Context, _ *caller.Caller, ids ...string) (map[
 		}
 	}
 	return last, nil
+}
+
+func (u used) Of(_ context.Context, _ *caller.Caller, id string) (use.Series, error) {
+	now := time.Now().UTC()
+	s := use.Series{LastUsedAt: u[id], Hours: make([]use.Period, 24), Days: make([]use.Period, 30)}
+	for i := range s.Hours {
+		s.Hours[i].Begins = now.Truncate(time.Hour).Add(time.Duration(i-23) * time.Hour)
+	}
+	for i := range s.Days {
+		s.Days[i].Begins = now.Truncate(24*time.Hour).AddDate(0, 0, i-29)
+	}
+	if _, ok := u[id]; ok {
+		s.LastHour = use.Count{Requests: 7, Refused: 3}
+		s.Hours[23].Count, s.Hours[20].Count = use.Count{Requests: 7, Refused: 3}, use.Count{Requests: 70_000}
+		s.Days[29].Count, s.Days[3].Count = use.Count{Requests: 70_007, Refused: 3}, use.Count{Requests: 1}
+		s.Replicas = []use.Replica{{Name: "letmepost-api-live-one (pod-one)", LastUsedAt: u[id]}}
+	}
+	return s, nil
 }
 
 // keyLink is the name of a key in a row.
@@ -94,8 +108,8 @@ func (w *world) furnishKeys(t *testing.T, namespace string) {
 
 // TestKeysList: what is searched for, filtered and sorted by, on the server and in the URL alone.
 func TestKeysList(t *testing.T) {
-	index, use := authn.NewIndex(), used{}
-	w := newWorld(t, func(c *dashboard.Config) { c.Directory, c.Use = index, use })
+	index, uses := authn.NewIndex(), used{}
+	w := newWorld(t, func(c *dashboard.Config) { c.Directory, c.Use = index, uses })
 	acme, globex := w.cluster.Namespace(t), w.cluster.Namespace(t)
 	v := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)
 
@@ -125,7 +139,7 @@ func TestKeysList(t *testing.T) {
 	put("foxtrot", key.Live, 6, authntest.Deleting)
 	golf := put("golf", key.Live, 7, authntest.ExpiringAt(now.AddDate(1, 0, 0)))
 	put("theirs", key.Live, 0, authntest.In(globex, w.organizationID(t, globex)))
-	use[string(bravo.UID)], use[string(golf.UID)] = now.Add(-time.Hour), now.Add(-2*time.Hour)
+	uses[string(bravo.UID)], uses[string(golf.UID)] = now.Add(-time.Hour), now.Add(-2*time.Hour)
 
 	for _, tc := range []struct{ query, want string }{
 		{"", "alpha bravo charlie delta echo foxtrot golf"},
