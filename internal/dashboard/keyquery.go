@@ -24,6 +24,9 @@ type listed struct {
 	created            time.Time
 	expires, used      time.Time // zero: never
 	reason             string    // of lifecycle.State
+	// Of a key that is not minted: what the controller says, and that nothing gets better by itself.
+	said    string
+	stalled bool
 }
 
 // keyRow is a key as a line shows it.

@@ -8,7 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 // keysPage is how many keys a page lists, and so how many are revoked at once. The names of so many fit in a URL,
@@ -35,6 +42,7 @@ type keysData struct {
 	States               []stateOption
 	MayRevoke, MayMint   bool
 	UsePartly            bool // last used is what this replica alone has seen
+	MintedOnly           bool // keys that are not minted are not in the list
 }
 
 // maxProfileChoices is how many Profiles a list to choose from has. A link may name any.
@@ -42,9 +50,6 @@ const maxProfileChoices = 200
 
 // keys lists them from memory, so that it costs the same however many there are.
 func (d *Dashboard) keys(r *request) (view, error) {
-	if err := r.may("list", "apikeys"); err != nil {
-		return view{}, err
-	}
 	q := parseKeysQuery(r.http.URL.Query())
 	if _, err := d.config.KeyFormat.Parse(q.Search); err == nil {
 		// Somebody has pasted a whole key, which is not to stay in the browser's address and history: its end finds it.
@@ -58,6 +63,11 @@ func (d *Dashboard) keys(r *request) (view, error) {
 
 	profiles := d.config.Directory.Profiles(r.Caller())
 	all := d.list(r, profiles)
+	unminted, complete, err := d.unminted(r, len(all))
+	if err != nil {
+		return view{}, err
+	}
+	all, data.MintedOnly = append(unminted, all...), !complete
 	data.All = len(all)
 	if q.needsUse() {
 		data.UsePartly = d.addUse(r, all)
@@ -106,6 +116,54 @@ func (d *Dashboard) list(r *request, profiles []*caller.Profile) []*listed {
 	return all
 }
 
+// smallOrganization is how many keys an organization has at most of which the apiserver is asked for all: they hold
+// those that are not minted, which the directory does not know. They are few, and the ones that somebody looks for.
+const smallOrganization = 200
+
+// unminted returns the keys that are not minted, the newest first. complete is false if there may be others: then they
+// are on their own pages alone. The error of somebody who may not list keys is Forbidden: that is asked here,
+// in one way or the other.
+func (d *Dashboard) unminted(r *request, minted int) (keys []*listed, complete bool, err error) {
+	if minted > smallOrganization {
+		return nil, false, r.may("list", "apikeys")
+	}
+	objects, err := r.person.Cluster.Keys(r.Context(), r.Organization().Name, smallOrganization+1)
+	if err != nil {
+		return nil, false, err
+	}
+	known := map[types.UID]bool{}
+	for _, k := range d.config.Directory.Keys(r.Caller()) {
+		known[k.ID()] = true
+	}
+	for i := range objects {
+		if k := &objects[i]; k.Status.Hash == "" && !known[k.UID] {
+			keys = append(keys, d.unmintedOf(r, k))
+		}
+	}
+	slices.SortStableFunc(keys, func(a, b *listed) int { return b.created.Compare(a.created) })
+	return keys, len(objects) <= smallOrganization, nil
+}
+
+func (d *Dashboard) unmintedOf(r *request, k *v1alpha1.ApiKey) *listed {
+	state := lifecycle.Of(lifecycle.KeyOf(k), nil, r.now)
+	l := &listed{
+		name: k.Name, id: string(k.UID), environment: key.Environment(k.Spec.Environment),
+		scopes: caller.ScopesOf(k.Spec.Scopes), created: k.CreationTimestamp.Time, expires: timeOf(k.Spec.ExpiresAt),
+		reason: v1alpha1.ReasonPending,
+	}
+	if state.Reason == "" || state.Reason == v1alpha1.ReasonExpired { // what else keeps it, the controller says
+		l.reason = state.Reason
+		return l
+	}
+	if k.Spec.ProfileRef != nil {
+		l.profile, l.profileID = k.Spec.ProfileRef.Name, k.Spec.ProfileRef.Name
+	}
+	if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		l.said, l.stalled = c.Message, c.Status == metav1.ConditionFalse
+	}
+	return l
+}
+
 // addUse tells of keys when they were used last. partly: it is what this replica alone has seen.
 func (d *Dashboard) addUse(r *request, keys []*listed) (partly bool) {
 	if d.config.Use == nil {
@@ -135,6 +193,9 @@ func (d *Dashboard) rowOf(k *listed) keyRow {
 		AllScopes: k.scopes == caller.AllScopes, Profile: k.profile, ProfileGone: k.profileID != "" && k.profile == "",
 		Created: k.created, Expires: k.expires, Used: k.used, Elsewhere: k.environment != d.config.Environment,
 		State: stateOf(k.reason),
+	}
+	if row.State.Said = k.said; k.stalled {
+		row.State.Class = "bad"
 	}
 	return row
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -192,6 +193,25 @@ func TestKeysList(t *testing.T) {
 		}
 	}
 
+	t.Run("not minted", func(t *testing.T) {
+		for name, profile := range map[string]string{"waiting": "nowhere", "waiting-too": "nowhere"} {
+			check(t, w.admin.Create(t.Context(), &v1alpha1.ApiKey{
+				ObjectMeta: metav1.ObjectMeta{Namespace: acme, Name: name},
+				Spec: v1alpha1.ApiKeySpec{
+					Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:],
+					ProfileRef: &v1alpha1.ProfileReference{Name: profile},
+				},
+			}))
+		}
+		var p page
+		eventually(t, "the controller says why", func() bool {
+			p = v.get("/keys?state=pending&sort=name")
+			return strings.Count(p.body, "Profile nowhere") >= 2
+		})
+		if got := strings.Join(p.keys(), " "); got != "waiting waiting-too" || strings.Contains(p.body, "once they are minted") {
+			t.Errorf("%q\n%s", got, p.body)
+		}
+	})
 	t.Run("ten thousand", func(t *testing.T) {
 		for i := range 10_000 {
 			k := authntest.Resource(format, i, fmt.Sprint(i))
@@ -200,7 +220,8 @@ func TestKeysList(t *testing.T) {
 			index.PutKey(k)
 		}
 		first := v.get("/keys?q=some-backend&sort=name")
-		if got := first.keys(); len(got) != 25 || got[0] != "some-backend-0" || !strings.Contains(first.body, "10000 of 10007") {
+		if got := first.keys(); len(got) != 25 || got[0] != "some-backend-0" || !strings.Contains(first.body, "10000 of 10007") ||
+			!strings.Contains(first.body, "Keys are listed once they are minted") {
 			t.Fatalf("%d keys: %v\n%s", len(got), got, first.body)
 		}
 		seen, pages := map[string]bool{}, 0
@@ -224,6 +245,19 @@ func TestKeysList(t *testing.T) {
 		p := w.signedIn(t, token, acme).get("/keys?q=bravo")
 		if !strings.Contains(p.body, `href="/dashboard/keys/new"`) ||
 			!strings.Contains(p.body, `name="key" value="bravo.`+string(bravo.UID)+`"`) {
+			t.Errorf("%d\n%s", p.status, p.body)
+		}
+	})
+	t.Run("who may not look any more", func(t *testing.T) {
+		v := w.signedIn(t, w.credential(t, globex, "leaver", "letmepost-apikey-viewer"), globex)
+		if p := v.get("/keys"); strings.Join(p.keys(), " ") != "theirs" {
+			t.Fatalf("%d\n%s", p.status, p.body)
+		}
+		check(t, w.admin.Delete(t.Context(), &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: globex, Name: "leaver-letmepost-apikey-viewer"},
+		}))
+		eventually(t, "the list is refused", func() bool { return v.get("/keys").status == http.StatusForbidden })
+		if p := v.get("/keys"); strings.Contains(p.body, "theirs") || !strings.Contains(p.body, "cannot list resource") {
 			t.Errorf("%d\n%s", p.status, p.body)
 		}
 	})

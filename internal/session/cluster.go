@@ -68,6 +68,14 @@ func (c *Cluster) Key(ctx context.Context, namespace, name string) (*v1alpha1.Ap
 	return k, c.letmepost.Get().Namespace(namespace).Resource("apikeys").Name(name).Do(ctx).Into(k)
 }
 
+// Keys returns at most limit ApiKeys of a namespace.
+func (c *Cluster) Keys(ctx context.Context, namespace string, limit int64) ([]v1alpha1.ApiKey, error) {
+	list := new(v1alpha1.ApiKeyList)
+	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").
+		VersionedParams(&metav1.ListOptions{Limit: limit}, c.parameters).Do(ctx).Into(list)
+	return list.Items, err
+}
+
 // CreateKey creates an ApiKey; with dryRun it is only checked, by the schema and by every admission policy.
 func (c *Cluster) CreateKey(ctx context.Context, k *v1alpha1.ApiKey, dryRun bool) (*v1alpha1.ApiKey, error) {
 	made := new(v1alpha1.ApiKey)
