@@ -66,7 +66,9 @@ func onBed(measure func(context.Context, *report, *bed) error) func(context.Cont
 func newBed(ctx context.Context, dir string) (*bed, error) {
 	cluster, err := kube.Start(
 		ctx,
-		kube.Options{Dir: dir, UnsafeNoFsync: true, Manifests: []string{"config/crd", "config/rbac", "config/gate/rbac.yaml"}},
+		kube.Options{
+			Dir: dir, UnsafeNoFsync: true, Manifests: []string{"config/crd", "config/rbac", "config/gate/rbac.yaml"},
+		},
 	)
 	if err != nil {
 		return nil, err

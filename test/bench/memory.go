@@ -27,8 +27,8 @@ const (
 // the machine little by little.
 const memoryRest = 30 * time.Second
 
-// benchMemory measures the resident memory of a controller, of an API process and of a gate, each freshly started: without keys,
-// and with 100,000 that were minted before, as after an upgrade.
+// benchMemory measures the resident memory of a controller, of an API process and of a gate, each freshly started:
+// without keys, and with 100,000 that were minted before, as after an upgrade.
 func benchMemory(ctx context.Context, r *report, b *bed) error {
 	if err := b.benchMemoryOf(ctx, r, 0); err != nil {
 		return err

@@ -45,8 +45,9 @@ func benchNginx(ctx context.Context, r *report, g *gate.Gate, plaintext string) 
 	if err != nil {
 		return err
 	}
-	guarded := strings.NewReplacer("letmepost-gate.letmepost-system.svc:80", asked.address, "your-service:80", service.address).
-		Replace(string(example))
+	guarded := strings.NewReplacer(
+		"letmepost-gate.letmepost-system.svc:80", asked.address, "your-service:80", service.address,
+	).Replace(string(example))
 	with, err := runNginx(ctx, filepath.Join(dir, "with"), guarded)
 	if err != nil {
 		return err
@@ -96,10 +97,12 @@ func runNginx(ctx context.Context, dir, http string) (*server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	text := "daemon off; pid " + dir + "/pid; error_log stderr; worker_processes 1;\nevents {}\nhttp {\naccess_log off;\n" +
-		"keepalive_requests 1000000;\nclient_body_temp_path " + dir + "/1; proxy_temp_path " + dir + "/2; fastcgi_temp_path " + dir +
-		"/3; uwsgi_temp_path " + dir + "/4; scgi_temp_path " + dir + "/5;\n" +
-		strings.Replace(http, "listen 80;", "listen "+address+";", 1) + "}\n"
+	text := "daemon off; pid " + dir + "/pid; error_log stderr; worker_processes 1;\nevents {}\n" +
+		"http {\naccess_log off;\nkeepalive_requests 1000000;\n"
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		text += kind + "_temp_path " + dir + "/" + kind + ";\n"
+	}
+	text += strings.Replace(http, "listen 80;", "listen "+address+";", 1) + "}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
