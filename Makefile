@@ -68,6 +68,11 @@ build: ## Build the controller, the API, the gate, the plugin of kubectl and the
 image: ## Build the container images into bin/images, for amd64 and arm64
 	@$(GO) run ./hack/image
 
+.PHONY: plugin
+plugin: ## Build kubectl letmepost: bin/kubectl-letmepost, archives for all platforms and a krew manifest in bin/plugin
+	@$(GO) build -buildvcs=false -o bin/ ./cmd/kubectl-letmepost
+	@$(GO) run ./hack/plugin -out bin/plugin
+
 .PHONY: image-again
 image-again: image # The same input gives the same digest: builds the images from a copy elsewhere, and compares
 	@hack/image/again.sh

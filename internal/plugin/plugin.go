@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -68,10 +69,14 @@ func (p *plugin) root() *cobra.Command {
 	p.flags.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&p.release, "release-namespace", process.DefaultNamespace,
 		"`namespace` that letmepost-operator is installed in")
-	root.AddCommand(p.list(), p.mint(), p.revoke(), p.rotate(), p.whoami(), p.whoUses())
+	root.AddCommand(p.list(), p.mint(), p.revoke(), p.rotate(), p.whoami(), p.whoUses(), p.doctor(), p.dashboard(),
+		p.completion())
 	for _, c := range root.Commands() {
 		c.Args = asUsage(c.Args)
 		c.ValidArgsFunction = cobra.NoFileCompletions
+		if strings.Contains(c.Use, "NAME") && c.Name() != "mint" {
+			c.ValidArgsFunction = p.completeNames
+		}
 	}
 	return root
 }

@@ -68,6 +68,9 @@ var roles = map[string][]string{
 // as returns the kubeconfig of somebody with a role here.
 func (w *world) as(role string) string {
 	w.t.Helper()
+	if role == "admin" {
+		return w.cluster.KubeconfigPath()
+	}
 	path := filepath.Join(w.dir, role)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: role}}
 	if _, err := w.core.CoreV1().ServiceAccounts(w.namespace).Create(w.t.Context(), account, metav1.CreateOptions{}); err != nil {

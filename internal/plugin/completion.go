@@ -1,0 +1,49 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// completionScript is what kubectl runs to complete the words after `kubectl letmepost`: a program of that name.
+const completionScript = `#!/bin/sh
+# As kubectl_complete-letmepost on your PATH, it completes the words after "kubectl letmepost".
+exec kubectl letmepost __complete "$@"
+`
+
+func (p *plugin) completion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion",
+		Short: "Print the program by which kubectl completes words after kubectl letmepost",
+		Example: "  kubectl letmepost completion > ~/bin/kubectl_complete-letmepost\n" +
+			"  chmod +x ~/bin/kubectl_complete-letmepost",
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprint(p.Out, completionScript)
+			return err
+		},
+	}
+}
+
+// completeNames completes the names of keys.
+func (p *plugin) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if cmd.Name() != "revoke" && len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := p.cluster()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	keys, err := c.list(cmd.Context(), c.namespace, "")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]string, len(keys.Items))
+	for i := range keys.Items {
+		names[i] = keys.Items[i].Name
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

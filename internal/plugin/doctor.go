@@ -1,0 +1,189 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// How a finding is. Only what is wrong decides the exit status: what could not be looked at may be in order.
+const (
+	fine    = "ok"
+	note    = "note"
+	unseen  = "can't look"
+	isWrong = "WRONG"
+)
+
+// finding is something that doctor has seen.
+type finding struct {
+	how, what string
+	mend      string // a command, or what to do
+}
+
+func (p *plugin) doctor() *cobra.Command {
+	all := false
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what is wrong with an installation, and what mends it",
+		Long: "Look at the resources, the controller, the API replicas, your permissions and the keys of a namespace, and\n" +
+			"say what is wrong and the command that mends it. It changes nothing. Exit status 5: something is wrong.",
+		Example: "  kubectl letmepost doctor\n  kubectl letmepost doctor -A",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.cluster()
+			if err != nil {
+				return err
+			}
+			if all {
+				c.namespace = ""
+			}
+			return p.runDoctor(cmd.Context(), c)
+		},
+	}
+	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "look at the keys of all namespaces")
+	return cmd
+}
+
+func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
+	wrong := 0
+	for _, check := range []func(context.Context, *cluster) []finding{
+		p.checkServed, p.checkRights, p.checkKeys, p.checkLeases, // the last one may take as long as a Lease lasts
+	} {
+		for _, f := range check(ctx, c) {
+			fmt.Fprintf(p.Out, "%-10s  %s\n", f.how, f.what)
+			if f.mend != "" {
+				fmt.Fprintf(p.Out, "%-10s  -> %s\n", "", f.mend)
+			}
+			if f.how == isWrong {
+				wrong++
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if wrong > 0 {
+		return unhealthyError{fmt.Errorf("%d findings are wrong", wrong)}
+	}
+	return nil
+}
+
+// checkServed looks whether the resources are there, and whether others have their names.
+func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
+	const install = "helm upgrade --install letmepost-operator charts/letmepost-operator -n letmepost-system"
+	served, err := c.discovery.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+	switch {
+	case apierrors.IsNotFound(err):
+		return []finding{{isWrong, v1alpha1.GroupVersion.String() + " is not served: its definitions are missing", install}}
+	case err != nil:
+		return []finding{{unseen, fmt.Sprintf("which resources are served: %v", err), ""}}
+	}
+	var found []finding
+	for _, name := range []string{resource, "profiles"} {
+		is := func(r string) bool { return r == name }
+		names := make([]string, len(served.APIResources))
+		for i := range served.APIResources {
+			names[i] = served.APIResources[i].Name
+		}
+		if slices.ContainsFunc(names, is) {
+			found = append(found, finding{fine, name + "." + group + " are served", ""})
+		} else {
+			found = append(found, finding{isWrong, name + "." + group + " are not served", install})
+		}
+	}
+	_, lists, _ := c.discovery.ServerGroupsAndResources() // what can't be discovered has no names that are in the way
+	for _, l := range lists {
+		for i := range l.APIResources {
+			of, _, _ := strings.Cut(l.GroupVersion, "/")
+			if r := &l.APIResources[i]; r.Name == resource && of != group {
+				found = append(found, finding{
+					note, "there are also " + resource + "." + of,
+					"kubectl get apikeys.letmepost.dev, and never only the first word",
+				})
+			}
+		}
+	}
+	return found
+}
+
+// checkRights says what the caller may not do with keys here. That may well be as it is meant.
+func (p *plugin) checkRights(ctx context.Context, c *cluster) []finding {
+	others := func(d deed) bool { return d.group != group || d.subresource == "secrets" }
+	of := slices.DeleteFunc(slices.Clone(deeds), others)
+	may, err := c.rights(ctx, of)
+	if err != nil {
+		return []finding{{unseen, err.Error(), ""}}
+	}
+	var found []finding
+	for i, d := range of {
+		if !may[i] {
+			found = append(found, finding{note, "you may not " + d.name, fmt.Sprintf(
+				"an administrator: kubectl create rolebinding NAME -n %s --clusterrole=%s --user=YOU",
+				cmp.Or(c.namespace, "NAMESPACE"), strings.Fields(d.role)[0])})
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, finding{fine, "you may see, mint and revoke keys", ""})
+	}
+	return found
+}
+
+// checkKeys looks for keys that wait for a person, or for somebody who does not come.
+func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
+	list, err := c.list(ctx, c.namespace, "")
+	if err != nil {
+		return []finding{{unseen, fmt.Sprintf("keys: %v", err), ""}}
+	}
+	var found []finding
+	for i := range list.Items {
+		if f := checkKey(&list.Items[i]); f.how != "" {
+			found = append(found, f)
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, finding{fine, fmt.Sprintf("%d keys, and none waits for anybody", len(list.Items)), ""})
+	}
+	return found
+}
+
+// checkKey is pure. The zero finding is of a key that is in order.
+func checkKey(k *v1alpha1.ApiKey) finding {
+	name := k.Namespace + "/" + k.Name
+	held := slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
+	switch {
+	case !k.DeletionTimestamp.IsZero() && held && progressOf(k) != "":
+		return finding{
+			isWrong, name + " is being deleted: " + progressOf(k),
+			"a replica that is stopped is counted out after its Lease; otherwise see docs/revocation.md",
+		}
+	case !k.DeletionTimestamp.IsZero() && !held:
+		return finding{
+			isWrong, name + " is revoked, and held by finalizers of others: " + strings.Join(k.Finalizers, ", "),
+			"ask whoever has put them on it",
+		}
+	case !k.DeletionTimestamp.IsZero():
+		return finding{note, name + " is being deleted", ""}
+	case meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionStalled):
+		return finding{
+			isWrong, name + " is not served: " + whyNot(k),
+			fmt.Sprintf("kubectl describe %s -n %s", nameOf(k), k.Namespace),
+		}
+	case k.Status.Hash != "" && !held:
+		return finding{
+			isWrong, name + " lacks the finalizer " + v1alpha1.FinalizerRevocation + ": its revocation can't be confirmed",
+			"a running controller puts it back: kubectl get pods -n letmepost-system",
+		}
+	default:
+		return finding{}
+	}
+}
