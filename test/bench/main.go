@@ -45,6 +45,7 @@ var sections = []section{
 	{"bluesky", benchBluesky},
 	{"apply", onBed(benchApply)},
 	{"revoke", onBed(benchRevoke)},
+	{"list", onBed(benchList)},
 	{"coldstart", onBed(benchColdStart)},
 	{"memory", onBed(benchMemory)},
 }
@@ -70,7 +71,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, apply, revoke, coldstart, memory")
+		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, apply, revoke, list, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
