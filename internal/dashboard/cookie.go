@@ -36,9 +36,9 @@ func APISessionToken(e key.Environment, r *http.Request) string {
 	return SessionToken(e, r)
 }
 
-// private tells whether nobody on the way reads what the browser sends: by HTTPS, also where a proxy has ended it, or to
-// a loopback address. There alone browsers keep the cookie. They say it themselves, because a proxy may not: by Origin,
-// and by Sec-Fetch-Site, which they send to such places only.
+// private tells whether nobody on the way reads what the browser sends: by HTTPS, also where a proxy has ended it, or
+// to a loopback address. There alone browsers keep the cookie. They say it themselves, because a proxy may not: by
+// Origin, and by Sec-Fetch-Site, which they send to such places only.
 func private(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "null" {
 		u, err := url.Parse(origin)
