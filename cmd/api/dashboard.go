@@ -96,6 +96,9 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	of := o.dashboardConfig()
 	of.Sessions, of.Admission, of.Directory, of.Use = who.sessions, who.admission, c.Directory, who.uses
 	of.Logger, of.Audit = c.Logger, c.Audit
+	rooms := api.Rooms()
+	of.Store, of.Writes, of.Posting = c.Store, rooms.Writes, rooms.Posting
+	of.Connecting, of.Connections = rooms.Connecting, c.Connections
 	pages, err := dashboard.New(of)
 	if err != nil {
 		return nil, nil, err

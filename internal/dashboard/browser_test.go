@@ -40,11 +40,17 @@ const (
 // examples are the pages that have a name in their path, and what is shown of them here.
 var examples = map[string]string{
 	"/keys/{name}/secret": "/keys/into-the-cluster/secret", "/keys/{name}/rotate": "/keys/into-the-cluster/rotate",
+	"/accounts/-/connect/{platform}":          "/accounts/-/connect/bluesky",
+	"/accounts/-/connect/{platform}/returned": "/accounts?connected=1", // which is where it leads
+	"/accounts/{id}":                          "/accounts/" + shownAccount, "/accounts/{id}/disconnect": "/accounts/" + shownAccount + "/disconnect",
 	"/posts/{id}": "/posts/" + shownPost, "/profiles/{name}": "/profiles/shop", "/profiles/{name}/delete": "/profiles/shop/delete",
 }
 
-// shownPost is the post that there is to see.
-const shownPost = "01900000-0000-7000-8000-000000000001"
+// shownPost and shownAccount are those that there are to see.
+const (
+	shownPost    = "01900000-0000-7000-8000-000000000001"
+	shownAccount = "01900000-0000-7000-8000-000000000002"
+)
 
 // TestEveryPageInABrowser goes through all screens that are pages, as a reader, in Chromium: nothing that axe-core
 // finds, no error in the console, nothing wider than a telephone, within the budgets. What they look like is kept in

@@ -26,7 +26,7 @@ var ownForms = []string{"/sign-out", "/organizations"}
 func (w *world) aim(t *testing.T, organization, path string) string {
 	t.Helper()
 	for _, of := range []struct{ room, name string }{
-		{"/profiles/", "shop"}, {"/posts/", shownPost}, {"/accounts/", w.shownAccount(t, organization)}, {"/keys/", "website"},
+		{"/profiles/", "shop"}, {"/posts/", shownPost}, {"/accounts/", shownAccount}, {"/keys/", "website"},
 	} {
 		if strings.HasPrefix(path, of.room) {
 			for _, parameter := range []string{"{name}", "{id}", "{key}"} {
@@ -36,16 +36,6 @@ func (w *world) aim(t *testing.T, organization, path string) string {
 	}
 	path = strings.ReplaceAll(path, "{platform}", "bluesky")
 	return strings.ReplaceAll(path, "{$}", "")
-}
-
-func (w *world) shownAccount(t *testing.T, organization string) string {
-	t.Helper()
-	accounts, _, err := w.reaching(t, organization).Accounts(t.Context(), store.Page{Limit: 1})
-	check(t, err)
-	if len(accounts) == 0 {
-		t.Fatal("furnish made no account")
-	}
-	return accounts[0].ID
 }
 
 // everything is all that an organization has, as text: what it is and how it stands.

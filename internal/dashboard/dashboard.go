@@ -24,6 +24,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/session"
@@ -47,6 +49,10 @@ type Config struct {
 	Store   *store.DB
 	Writes  *write.Protocol
 	Posting *posting.Posting
+	// Connecting connects accounts.
+	Connecting *connecting.Connecting
+	// Connections keep what opens accounts. Optional: without it nothing is kept, as in the sandbox.
+	Connections *connection.Keeper
 
 	Environment key.Environment
 	KeyFormat   key.Format

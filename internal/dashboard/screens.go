@@ -29,7 +29,7 @@ type screen struct {
 func (d *Dashboard) screens() []screen {
 	return slices.Concat(
 		d.personScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(), d.mintScreens(), d.rotateScreens(),
-		d.profilesScreens(), d.postsScreens(),
+		d.profilesScreens(), d.accountsScreens(), d.connectScreens(), d.postsScreens(),
 	)
 }
 

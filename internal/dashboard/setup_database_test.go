@@ -5,10 +5,12 @@ package dashboard_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +26,8 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -33,16 +37,52 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/vault"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // publishing is what lies in SQL, sessions too, and what publishes: to platforms that are played.
 type publishing struct {
-	store     *store.DB
-	publisher *publish.Publisher
-	platforms platform.List
-	writes    *write.Protocol
-	posting   *posting.Posting
+	store      *store.DB
+	publisher  *publish.Publisher
+	platforms  platform.List
+	writes     *write.Protocol
+	posting    *posting.Posting
+	keeper     *connection.Keeper
+	connecting *connecting.Connecting
+	browser    *browsed
+}
+
+// browsed is Bluesky, played: it takes what is filled in, or sends browsers away as real platforms do. What it is given
+// to go on with comes back.
+type browsed struct {
+	platform.Connector
+	given platform.ConnectionAnswer // the last
+}
+
+func (b *browsed) Begin(ctx context.Context, in platform.ConnectionRequest) (platform.Begun, error) {
+	if in.Method != platform.ByOAuth {
+		return b.Connector.Begin(ctx, in)
+	}
+	return platform.Begun{
+		State: platform.ConnectionStable, Descriptor: platform.Descriptor{Kind: platform.ByOAuth}, Resume: []byte("verifier"),
+		AuthorizationURL: &url.URL{Scheme: "https", Host: "platform.example", RawQuery: url.Values{"state": {in.State}}.Encode()},
+	}, nil
+}
+
+func (b *browsed) Complete(ctx context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
+	b.given = in
+	if in.Callback == nil {
+		c, err := b.Connector.Complete(ctx, in)
+		c.Secrets = platform.Secrets{platform.SecretAppPassword: in.Credentials["appPassword"]}
+		return c, err
+	}
+	if in.Callback.Get("code") != "good" || string(in.Resume) != "verifier" {
+		return platform.Connection{}, &platform.Failure{Code: platform.CodeAuthFailed, Message: "The person has <b>refused</b>."}
+	}
+	return platform.Connection{
+		PlatformAccountID: "did:test:browsed", DisplayName: "browsed", Secrets: platform.Secrets{platform.SecretAppPassword: "a-token"},
+	}, nil
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
@@ -60,6 +100,21 @@ func (w *world) openDatabase(t *testing.T, logger *slog.Logger) {
 	library, err := media.Open(ctx, (&url.URL{Scheme: "file", Path: filepath.Join(dir, "media")}).String(), media.DefaultMaxSize)
 	check(t, err)
 	w.platforms = sandbox.OfAll(catalog.All, newID, clock.RealClock{})
+	played, _ := w.platforms.Get(bluesky.Name)
+	w.browser = &browsed{Connector: played.Connector}
+	played.Connector, played.InBrowser = w.browser, true
+	w.platforms[slices.IndexFunc(w.platforms, func(p platform.Platform) bool { return p.Name == bluesky.Name })] = played
+	keyset, err := vault.NewKeyset()
+	check(t, err)
+	w.keeper, err = connection.New(connection.Options{
+		Store: w.store, Vault: vault.Fixed(keyset), Platforms: w.platforms, Clock: clock.RealClock{}, Logger: logger,
+		Registerer: prometheus.NewRegistry(),
+	})
+	check(t, err)
+	w.connecting = connecting.New(connecting.Options{
+		Platforms: w.platforms, Connections: w.keeper, Public: &url.URL{Scheme: "https", Host: "api.example.com"},
+		NewID: newID, Random: rand.Reader, Clock: clock.RealClock{},
+	})
 	w.publisher, err = publish.New(publish.Options{
 		Store: w.store, Media: library, Environment: key.Live, Platforms: w.platforms, Clock: clock.RealClock{},
 		Logger: logger, Registerer: prometheus.NewRegistry(),
@@ -195,7 +250,7 @@ func (w *world) furnishDatabase(t *testing.T, organization string) {
 	check(t, w.admin.Patch(t.Context(), &profile, client.MergeFrom(before)))
 	a := w.account(t, organization, string(profile.UID), "shop.example.com")
 	b := w.account(t, organization, "", "news.example.com", func(a *store.Account) {
-		a.Platform, a.TokenExpiresAt = "linkedin", time.Now().Add(72*time.Hour)
+		a.ID, a.Platform, a.TokenExpiresAt = shownAccount, "linkedin", time.Now().Add(72*time.Hour)
 	})
 	w.tried(t, organization, a, strings.Repeat("A post that its platform did not take, because it says too much. ", 4), platform.Failure{
 		Code: platform.CodeRejected, Message: "The platform rejected the post.", Rule: "bluesky.text.length",

@@ -67,16 +67,15 @@ type offer struct {
 // offers are this server's, the same for everybody.
 func (a *API) offers() []offer {
 	all := make([]offer, 0, len(catalog.All))
-	for i := range catalog.All {
-		p, _ := a.config.Platforms.Get(catalog.All[i].Name)
-		o := offer{Platform: catalog.All[i].Name, Enabled: p.Connector != nil, Methods: []string{}}
-		if o.Enabled && len(p.Fields) > 0 {
-			o.Methods = append(o.Methods, platform.ByCredentials)
+	for _, o := range a.connecting.Offers() {
+		shown := offer{Platform: o.Name, Enabled: o.Connector != nil, Methods: []string{}}
+		if o.ByCredentials {
+			shown.Methods = append(shown.Methods, platform.ByCredentials)
 		}
-		if o.Enabled && (p.InBrowser || len(p.Fields) == 0) && a.isKnownTo(p) {
-			o.Methods = append(o.Methods, platform.ByOAuth)
+		if o.ByBrowser {
+			shown.Methods = append(shown.Methods, platform.ByOAuth)
 		}
-		all = append(all, o)
+		all = append(all, shown)
 	}
 	return all
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -124,13 +125,25 @@ type Config struct {
 // requests at once.
 type API struct {
 	*endpoint.Engine
-	config   Config
-	posting  *posting.Posting
-	writes   *write.Protocol
-	public   *url.URL // PublicURL; nil: it is not known
-	uploads  uploads
-	document json.RawMessage // the OpenAPI document
+	config     Config
+	posting    *posting.Posting
+	connecting *connecting.Connecting
+	writes     *write.Protocol
+	public     *url.URL // PublicURL; nil: it is not known
+	uploads    uploads
+	document   json.RawMessage // the OpenAPI document
 }
+
+// Rooms are what the API changes things by. Whatever else serves callers in this process shares them, and with them
+// what they bound.
+type Rooms struct {
+	Writes     *write.Protocol
+	Posting    *posting.Posting
+	Connecting *connecting.Connecting
+}
+
+// Rooms returns those of this API.
+func (a *API) Rooms() Rooms { return Rooms{a.writes, a.posting, a.connecting} }
 
 // New returns the API. The error says what is missing in c, or that c.Registerer has its metrics already. Nothing runs
 // before the first request, so what New returns need not be closed.
@@ -166,6 +179,10 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	a := &API{config: c, public: public, writes: writes, posting: posting.New(posting.Options{
 		Store: c.Store, Publisher: c.Publisher, Profiles: c.Directory, NewID: c.NewID, Clock: c.Clock,
 	})}
+	a.connecting = connecting.New(connecting.Options{
+		Platforms: c.Platforms, Connections: c.Connections, Public: public, ReturnTo: c.ReturnTo,
+		NewID: c.NewID, Random: c.Random, Clock: c.Clock,
+	})
 	// The routes are made twice, for the engine and the document, and both times of one table: see endpoint.Route.
 	if a.Engine, err = endpoint.New(endpoint.Config{
 		Admission:      c.Admission,

@@ -4,43 +4,29 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/url"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
-	"github.com/letmepost/letmepost-operator/internal/store"
-	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // The browser of somebody who connects an account comes back from the platform with a state, and with nothing else that
 // says who they are. The state leads to who began: it was made for them, is good once and for ten minutes, and stands
 // in the database as a hash alone. Whoever began must be as good as they were then.
 
-var (
-	errNoneBegun = &problem.Problem{
-		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.state",
-		Message:     "No connection waits for this browser: it was made already, or was never begun here.",
-		Remediation: "Begin to connect the account once more.",
-	}
-	errReturnedLate = &problem.Problem{
-		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.expired",
-		Message:     "It took longer than ten minutes to come back from the platform.",
-		Remediation: "Begin to connect the account once more.",
-	}
-	errBeginnerGone = &problem.Problem{
-		Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: "oauth.beginner",
-		Message:     "The key that began this connection is not valid any more.",
-		Remediation: "Begin to connect the account once more, with another key.",
-	}
-)
+var errBeginnerGone = &problem.Problem{
+	Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: "oauth.beginner",
+	Message:     "The key that began this connection is not valid any more.",
+	Remediation: "Begin to connect the account once more, with another key.",
+}
 
 // The parameters that tell where a browser is sent in the end what came of it.
 const (
@@ -50,12 +36,15 @@ const (
 
 // connectionReturned is where a platform sends the browser back to.
 func (a *API) connectionReturned(r *endpoint.Request) (endpoint.WebPage, error) {
-	to, err := a.connectable(r.Param())
+	to, err := a.connecting.Connectable(r.Param())
 	if err != nil {
 		return endpoint.WebPage{}, err
 	}
 	if a.config.Connections == nil {
-		return endpoint.WebPage{}, errNotEnabled
+		return endpoint.WebPage{}, connecting.ErrNotEnabled
+	}
+	if states := r.Query()["state"]; len(states) == 1 && connecting.OfPerson(states[0]) {
+		return endpoint.WebPage{Location: connecting.PersonReturnsTo(to.Name) + "?" + r.Query().Encode()}, nil
 	}
 	begun, err := a.takeBegun(r, to.Name)
 	var id string
@@ -96,25 +85,19 @@ func sentOn(begun connection.Begun, param, value string) endpoint.WebPage {
 	return endpoint.WebPage{Location: u.String()}
 }
 
-// takeBegun finds what the browser has come back to. With errReturnedLate comes what began, so that the browser
-// can still be sent on.
+// takeBegun finds what the browser has come back to. With connecting.ErrReturnedLate comes what began, so that the
+// browser can still be sent on.
 func (a *API) takeBegun(r *endpoint.Request, of platform.Name) (connection.Begun, error) {
 	states := r.Query()["state"]
 	if len(states) != 1 || states[0] == "" {
-		return connection.Begun{}, errNoneBegun
+		return connection.Begun{}, connecting.ErrNoneBegun
 	}
-	begun, err := a.config.Connections.TakeBegun(r.Context(), of, states[0])
-	switch {
-	case errors.Is(err, connection.ErrNoneBegun):
+	begun, err := a.connecting.Take(r.Context(), of, states[0])
+	if errors.Is(err, connecting.ErrNoneBegun) {
 		// Nobody comes twice, or with a state of nobody's, but by mistake. Who does it often is guessing.
 		if limited := a.config.Admission.Failed(r.Start(), r); limited != nil {
 			return begun, limited
 		}
-		return begun, errNoneBegun
-	case errors.Is(err, connection.ErrReturnedLate):
-		return begun, errReturnedLate
-	case errors.Is(err, connection.ErrUnusable):
-		return begun, errVault
 	}
 	return begun, err
 }
@@ -139,37 +122,9 @@ func (a *API) finishConnection(
 	if profile != "" && admitted.Caller().FindProfile(a.config.Directory, profile) == nil {
 		return "", posting.ErrNoProfile
 	}
-	callback, err := url.Parse(begun.CallbackURL)
-	if err != nil {
-		return "", errors.New("the address of the callback is none")
-	}
-	ctx, cancel := context.WithTimeout(admitted.Context(), connectWithin)
-	defer cancel()
-	c, err := to.Connector.Complete(ctx, platform.ConnectionAnswer{
-		Callback: r.Query(), CallbackURL: callback, Resume: begun.Resume,
-	})
-	if err == nil {
-		c, err = c.Bounded()
-	}
-	if err != nil {
-		return "", connectFailed(to.Name, err)
-	}
-	return a.keepReturned(r, &admitted, to.Name, profile, c)
-}
-
-// keepReturned stores the account.
-func (a *API) keepReturned(
-	r *endpoint.Request, admitted *admission.Admitted, of platform.Name, profileID string, c platform.Connection,
-) (string, error) {
-	now := a.now()
 	operation := a.writes.Start(a.config.Store.View(admitted.Caller()), r.ID())
-	// Nobody repeats it: a browser that comes twice finds that its state is gone.
-	none := func(connected) (store.Stored, error) { return store.Stored{}, nil }
-	put, err := write.Commit(admitted.Context(), &operation, none,
-		func(_ context.Context, tx *store.Tx) (connected, error) {
-			return a.keepAccount(tx, of, profileID, c, now)
-		})
-	return put.ID, posting.OrNotFound(err, posting.ErrNoProfile)
+	put, err := a.connecting.Return(admitted.Context(), &operation, to, begun, r.Query())
+	return put.ID, err
 }
 
 // beginnerGone says of a key that is refused that it is the one that began: there is no other in the request.

@@ -5,8 +5,8 @@ package httpapi
 
 import (
 	"encoding/json"
-	"net/url"
 
+	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
@@ -33,25 +33,11 @@ func (a *API) clientMetadata(r *endpoint.Request) (json.RawMessage, error) {
 	case p.ClientMetadata == nil:
 		return nil, errNoMetadata
 	case a.public == nil:
-		return nil, errNoAddress
+		return nil, connecting.ErrNoAddress
 	}
-	document, err := p.ClientMetadata(a.callbackURL(name))
+	document, err := p.ClientMetadata(a.connecting.CallbackURL(name))
 	if err != nil {
-		return nil, connectFailed(name, err)
+		return nil, connecting.Failed(name, err)
 	}
 	return append(document, '\n'), nil // as every answer ends
-}
-
-// isKnownTo tells whether browsers find back here from a platform: one that fetches metadata takes not every address.
-func (a *API) isKnownTo(p platform.Platform) bool {
-	if a.public == nil || p.ClientMetadata == nil {
-		return a.public != nil
-	}
-	_, err := p.ClientMetadata(a.callbackURL(p.Name))
-	return err == nil
-}
-
-// callbackURL is where a platform sends browsers back to. The public URL must be known.
-func (a *API) callbackURL(of platform.Name) *url.URL {
-	return a.public.JoinPath("v1", "accounts", "oauth", string(of), "callback")
 }

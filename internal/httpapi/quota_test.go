@@ -26,7 +26,7 @@ type filling struct {
 	give func(key string, answer string) sent
 }
 
-func connecting(key, _ string, n int) sent {
+func completing(key, _ string, n int) sent {
 	return sent{
 		method: http.MethodPost, target: "/v1/accounts/connect/bluesky/complete", key: key,
 		body: fmt.Sprintf(`{"identifier":"quota-%d.test","appPassword":"hunter2"}`, n),
@@ -70,7 +70,7 @@ func fillings(t testing.TB) map[store.Resource][]filling {
 				return publication(key, `{"accountId":"`+account+`"}`, fmt.Sprintf(`,"text":"%s%d"`, text[1:], n))
 			}, nil},
 		},
-		store.Accounts: {{3, connecting, deleting("/v1/accounts/")}},
+		store.Accounts: {{3, completing, deleting("/v1/accounts/")}},
 	}
 }
 

@@ -63,7 +63,7 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	addSecret:     {"owner", "as deleteSecrets"},
 
 	countConnecting: {"organization", "a bound of the whole organization's, of which only that it is reached is told"},
-	addConnecting:   {"owner", "what it leads to is asked again when the browser is back: keepAccount of package httpapi"},
+	addConnecting:   {"owner", "what it leads to is asked again when the browser is back, by whoever calls Return of package connecting"},
 
 	lastUses:   {"organization", "keys are the index's, which knows the caller's: package use shows no other key's use"},
 	lastUsesOf: {"organization", "as lastUses"},

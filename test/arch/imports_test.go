@@ -173,6 +173,13 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/connecting", reason: "a form connects accounts as a route does",
+		never: []string{"net/http", clientGo, coreTypes, module + "/internal/authn", module + "/internal/vault"},
+		nowhere: []string{
+			controller, module + "/internal/admission", module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
 		room: "internal/endpoint", reason: "what an endpoint is does not depend on which there are",
 		never: []string{
 			clientGo, controller, coreTypes, "os", module + "/internal/authn",

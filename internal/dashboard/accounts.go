@@ -1,0 +1,183 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
+	"github.com/letmepost/letmepost-operator/internal/connection"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/write"
+)
+
+// accountsScreens are about what is published to.
+func (d *Dashboard) accountsScreens() []screen {
+	return []screen{
+		{Method: http.MethodGet, Path: "/accounts", Show: d.accounts},
+		{Method: http.MethodGet, Path: "/accounts/{id}", Show: d.account},
+		{Method: http.MethodGet, Path: "/accounts/{id}/disconnect", Show: d.accountToDisconnect},
+		{Method: http.MethodPost, Path: "/accounts/{id}/disconnect", Show: d.disconnectAccount},
+	}
+}
+
+const accountsOnPage = 50
+
+// accountStates are how an account stands, for people.
+var accountStates = map[connection.State]struct{ Class, Text, Next string }{
+	connection.Active:            {"good", "accounts.active", "accounts.activeNext"},
+	connection.Expiring:          {"warn", "accounts.expiring", "accounts.expiringNext"},
+	connection.ReconnectRequired: {"bad", "accounts.reconnect", "accounts.reconnectNext"},
+}
+
+// accountRow is an account, and how it stands.
+type accountRow struct {
+	store.Account
+	Name              string
+	Profile           string
+	Class, Text, Next string
+	Why               *platform.Failure // why it has to be connected again; nil: it has not
+}
+
+func (r *request) accountRow(a store.Account, profiles []*caller.Profile) accountRow {
+	state, why := connection.StateOf(a, r.now)
+	shown := accountStates[state]
+	row := accountRow{
+		Account: a, Name: a.DisplayName, Profile: profileName(profiles, a.ProfileID),
+		Class: shown.Class, Text: shown.Text, Next: shown.Next, Why: why,
+	}
+	if row.Name == "" {
+		row.Name = a.PlatformAccountID
+	}
+	return row
+}
+
+type accountsData struct {
+	Profile      string // that the list is narrowed to; ""
+	Profiles     []*caller.Profile
+	Accounts     []accountRow
+	First, Next  string // queries of other pages; ""
+	Disconnected bool   // one has just been
+	Connected    bool
+	// Offers are the platforms that the person may connect an account of here.
+	Offers []connecting.Offer
+}
+
+func (d *Dashboard) accounts(r *request) (view, error) {
+	if err := r.may("list", "accounts"); err != nil {
+		return view{}, err
+	}
+	query := r.http.URL.Query()
+	data := accountsData{
+		Profile: cut(query.Get("profile"), maxNamed), Profiles: d.config.Directory.Profiles(r.Caller()),
+		Disconnected: query.Has("disconnected"), Connected: query.Has("connected"),
+	}
+	switch may, err := r.can("create", "accounts"); {
+	case err != nil:
+		return view{}, err
+	case may:
+		data.Offers = slices.DeleteFunc(d.config.Connecting.Offers(), func(o connecting.Offer) bool {
+			return !o.ByCredentials && !o.ByBrowser
+		})
+	}
+	of, values := r.rows(), url.Values{}
+	if data.Profile != "" {
+		of = of.Within(data.Profile)
+		values.Set("profile", data.Profile)
+	}
+	after := positionOf(query.Get("after"))
+	accounts, more, err := of.Accounts(r.Context(), store.Page{After: after, Limit: accountsOnPage})
+	if err != nil {
+		return view{}, err
+	}
+	for _, a := range accounts {
+		data.Accounts = append(data.Accounts, r.accountRow(a, data.Profiles))
+	}
+	if after != (store.Position{}) {
+		data.First = "?" + values.Encode()
+	}
+	if more {
+		last := accounts[len(accounts)-1]
+		values.Set("after", cursorOf(store.Position{At: last.CreatedAt, ID: last.ID}))
+		data.Next = "?" + values.Encode()
+	}
+	return view{Page: "accounts", Title: "accounts.title", Data: data}, nil
+}
+
+// accountData is what the page of one account shows, and the one that asks whether it is to be disconnected.
+type accountData struct {
+	accountRow
+	Queued        *store.Count // posts that would be canceled; nil: the person may not see them
+	Disconnecting bool         // the person may do that
+	Connecting    bool         // they may connect it again
+	Once          string
+}
+
+func (r *request) accountData() (data accountData, err error) {
+	if err = r.may("get", "accounts"); err != nil {
+		return data, err
+	}
+	a, err := r.rows().Account(r.Context(), r.http.PathValue("id"))
+	if err != nil {
+		return data, err
+	}
+	data.accountRow = r.accountRow(a, r.dashboard.config.Directory.Profiles(r.Caller()))
+	data.Once = r.dashboard.config.NewRequestID()
+	if data.Disconnecting, err = r.can("delete", "accounts"); err != nil {
+		return data, err
+	}
+	if data.Connecting, err = r.can("create", "accounts"); err != nil {
+		return data, err
+	}
+	data.Queued, err = r.counted("posts", func(ctx context.Context) (store.Count, error) {
+		return r.rows().CountQueuedOf(ctx, a.ID)
+	})
+	return data, err
+}
+
+func (d *Dashboard) account(r *request) (view, error) {
+	data, err := r.accountData()
+	return view{Page: "account", Title: "account.title", Data: data}, err
+}
+
+// accountToDisconnect shows what goes with an account before it does.
+func (d *Dashboard) accountToDisconnect(r *request) (view, error) {
+	data, err := r.accountData()
+	if err == nil && !data.Disconnecting {
+		err = r.may("delete", "accounts")
+	}
+	return view{Page: "account-disconnect", Title: "accountDisconnect.title", Data: data}, err
+}
+
+// disconnectAccount takes the account's queued posts along, and has its platform told that what opened it is not used
+// any more. Nobody waits for that.
+func (d *Dashboard) disconnectAccount(r *request) (view, error) {
+	if err := r.may("delete", "accounts"); err != nil {
+		return view{}, err
+	}
+	id := r.http.PathValue("id")
+	err := r.change(func(op *write.Operation) error {
+		tell := func() {}
+		// Only of an account that the person reaches: for all others there is nothing to prepare.
+		if _, err := r.rows().Account(r.Context(), id); err == nil && d.config.Connections != nil {
+			tell = d.config.Connections.Disconnecting(r.Context(), id)
+		}
+		_, err := write.Commit(r.Context(), op, done, func(_ context.Context, tx *store.Tx) (string, error) {
+			return id, tx.DeleteAccount(id)
+		})
+		if err == nil {
+			tell()
+		}
+		return err
+	})
+	if err != nil {
+		return view{}, err
+	}
+	return goTo("/accounts?disconnected=1")
+}

@@ -1,0 +1,70 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/store"
+)
+
+// TestAccounts: each says how it stands and what to do; to disconnect one cancels what is queued for it, which is told
+// first.
+func TestAccounts(t *testing.T) {
+	w := newWorld(t)
+	acme, globex := w.cluster.Namespace(t), w.cluster.Namespace(t)
+	editor := w.member(t, acme, "editor", all, "accounts", "posts")
+	viewer := w.member(t, acme, "viewer", read, "accounts")
+	nobody := w.member(t, acme, "nobody", nil)
+	stranger := w.member(t, globex, "stranger", all, "accounts", "posts")
+
+	editor.get("/accounts").shows(t, http.StatusOK, []string{"No accounts yet"}, nil)
+	nobody.get("/accounts").shows(t, http.StatusForbidden, []string{"list accounts.letmepost.dev"}, nil)
+	const profile = "b0000000-0000-4000-8000-000000000001"
+	a := w.account(t, acme, "", "al<b>ice")
+	soon := w.account(t, acme, profile, "bob", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(48 * time.Hour) })
+	lost := w.account(t, acme, "", "carol")
+	c, err := w.store.Work().Connection(t.Context(), lost.ID)
+	check(t, err)
+	_, err = w.store.Work().RequireReconnect(t.Context(), lost.ID, c.Version, platform.Failure{
+		Code: platform.CodeAuthFailed, Message: "It was <i>revoked</i>.", Rule: "bluesky.session",
+	})
+	check(t, err)
+	one, two := w.post(t, acme, a, "one"), w.post(t, acme, a, "two")
+
+	viewer.get("/accounts").shows(t, http.StatusOK,
+		[]string{"al&lt;b&gt;ice", ">active<", ">expiring<", ">connect again<"}, []string{"al<b>ice"})
+	viewer.get("/accounts?profile="+profile).shows(t, http.StatusOK, []string{"bob"}, []string{"ice<", "carol"})
+	viewer.get("/accounts?profile=%00").shows(t, http.StatusOK, []string{"No account belongs"}, []string{"carol"})
+	stranger.get("/accounts").shows(t, http.StatusOK, []string{"No accounts yet"}, []string{"carol"})
+
+	viewer.get("/accounts/"+lost.ID).shows(t, http.StatusOK,
+		[]string{"Connect it again; it keeps its id", "It was &lt;i&gt;revoked", "bluesky.session"}, []string{"Disconnect…"})
+	viewer.get("/accounts/"+soon.ID).shows(t, http.StatusOK, []string{"Connect it again before", "You may not see them."}, nil)
+	stranger.get("/accounts/"+lost.ID).shows(t, http.StatusNotFound, nil, []string{"carol"})
+	editor.get("/accounts/"+a.ID).shows(t, http.StatusOK, []string{"Disconnect…", "2 queued", "does not end"}, nil)
+	viewer.get("/accounts/"+a.ID+"/disconnect").shows(t, http.StatusForbidden, nil, []string{"<form method=\"post\" action=\"/dashboard/accounts"})
+
+	p := editor.get("/accounts/" + a.ID + "/disconnect")
+	p.shows(t, http.StatusOK, []string{"Posts that are queued for it: 2"}, nil)
+	form := url.Values{"once": {p.once(t)}}
+	stranger.post("/accounts/"+a.ID+"/disconnect", form).shows(t, http.StatusNotFound, nil, nil)
+	if _, err := w.reaching(t, acme).Account(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // sent twice, done once
+		editor.post("/accounts/"+a.ID+"/disconnect", form).shows(t, http.StatusOK, []string{"The account is disconnected"}, []string{"ice<"})
+	}
+	for _, of := range []store.Post{one, two} {
+		post, err := w.reaching(t, acme).Post(t.Context(), of.ID)
+		if err != nil || post.Status != store.Canceled || post.AccountID != "" {
+			t.Errorf("%+v %v", post, err)
+		}
+	}
+	editor.get("/posts/"+one.ID).shows(t, http.StatusOK, []string{"It is disconnected."}, []string{"Try again now"})
+}
