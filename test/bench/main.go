@@ -71,7 +71,8 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, apply, revoke, list, coldstart, memory")
+		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, "+
+		"apply, revoke, list, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
