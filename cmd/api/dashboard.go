@@ -83,7 +83,7 @@ func (o options) dashboardConfig() dashboard.Config {
 	return dashboard.Config{
 		Environment: o.environment, KeyFormat: o.keys.Format, OtherURL: o.dashboard.otherURL,
 		ClientAddress: func(r *http.Request) netip.Addr { return endpoint.ClientAddress(r, o.trustedProxies) },
-		NewRequestID:  newRequestID, Clock: clock.RealClock{},
+		NewRequestID:  newRequestID, Clock: clock.RealClock{}, Random: rand.Reader, PublicURL: o.publicURL,
 	}
 }
 

@@ -127,8 +127,8 @@ func (c *Config) complete() error {
 	switch {
 	case c.Sessions == nil, c.Admission == nil, c.Clock == nil, c.Logger == nil, c.NewRequestID == nil:
 		return errors.New("dashboard: Sessions, Admission, Clock, Logger and NewRequestID are required")
-	case c.Directory == nil, c.Random == nil, c.Store == nil, c.Writes == nil, c.Posting == nil:
-		return errors.New("dashboard: Directory, Random, Store, Writes and Posting are required")
+	case c.Directory == nil, c.Random == nil, c.Store == nil, c.Writes == nil, c.Posting == nil, c.Connecting == nil:
+		return errors.New("dashboard: Directory, Random, Store, Writes, Posting and Connecting are required")
 	}
 	return nil
 }
