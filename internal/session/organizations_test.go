@@ -24,7 +24,7 @@ func TestOrganizations(t *testing.T) {
 	m := w.replica()
 	acme, globex, bare := w.cluster.Namespace(t), w.cluster.Namespace(t), w.cluster.Namespace(t)
 	w.known = []caller.Organization{w.organization(acme), w.organization(globex)} // bare has no keys
-	_, ann := w.signIn(m, w.credential(acme, "ann", "letmepost-apikey-revoker")) // who may not read the namespace
+	_, ann := w.signIn(m, w.credential(acme, "ann", "letmepost-apikey-revoker"))  // who may not read the namespace
 	list, err := m.Organizations(t.Context(), ann)
 	if err != nil || !slices.Equal(list, []caller.Organization{w.organization(acme)}) {
 		t.Errorf("%v, %v", list, err)
