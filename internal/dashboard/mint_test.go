@@ -410,7 +410,9 @@ func TestMintByThoseWhoMayNot(t *testing.T) {
 			t.Logf("shown last: %d\n%s", p.status, p.body)
 		}
 	})
-	form := tester.form("probe", url.Values{"do": {"yaml"}}) // which may be sent many times
+	// It may be sent many times; and by its name, only one of the policies has something against it: the apiserver tells
+	// of one denial alone.
+	form := tester.form("lmp-probe", url.Values{"do": {"yaml"}})
 	eventually(t, "the policy of live keys is at work", func() bool {
 		p = tester.post("/keys/new", form)
 		return strings.Contains(p.body, "may not create live keys")

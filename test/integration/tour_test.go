@@ -39,7 +39,7 @@ var _ = Describe("make up", func() {
 		By("the tour")
 		dev.up(ctx)
 		Expect(dev.env["LMP_LIVE_URLS"]).To(Equal(dev.env["LMP_LIVE_URL"]))
-		Expect(dev.pidNames()).To(ConsistOf("etcd", "kube-apiserver", "kube-controller-manager", "controller", "api-live-0", "api-test-0"))
+		Expect(dev.pidNames()).To(ConsistOf("etcd", "kube-apiserver", "kube-controller-manager", "controller", "api-live-0", "api-test-0", "gate-0"))
 		Expect(checkTour(steps, dev.bash(ctx, script(steps)))).To(Succeed())
 		By("the examples of the API's documentation")
 		DeferCleanup(func() { _ = os.Remove(kube.Path("pixel.png")) }) // which they make, and remove if all goes well
@@ -52,7 +52,7 @@ var _ = Describe("make up", func() {
 		By("the same state, with three live API processes")
 		dev.up(ctx, "LIVE_REPLICAS=3")
 		Expect(dev.pidNames()).To(ConsistOf("etcd", "kube-apiserver", "kube-controller-manager", "controller",
-			"api-live-0", "api-live-1", "api-live-2", "api-test-0"))
+			"api-live-0", "api-live-1", "api-live-2", "api-test-0", "gate-0"))
 		urls := strings.Split(dev.env["LMP_LIVE_URLS"], ",")
 		Expect(urls).To(HaveLen(3))
 		Expect(slices.Compact(slices.Sorted(slices.Values(urls)))).To(HaveLen(3), "three different ones")
