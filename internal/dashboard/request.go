@@ -4,6 +4,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type request struct {
 	now       time.Time
 
 	token    string             // of the session; "": there is none
+	username string             // of whoever has shown that they are somebody; "": nobody has
 	person   *session.Person    // nil: nobody is signed in
 	admitted admission.Admitted // the zero one unless somebody is
 	form     url.Values         // of a POST
@@ -73,8 +75,24 @@ func (d *Dashboard) serve(s screen) http.Handler {
 		if err != nil {
 			v = r.problem(err)
 		}
+		r.audit(s, v)
 		d.answer(r, v)
 	})
+}
+
+// audit says who has sent a form, and what came of it: of those whom the cluster knows, so that nobody else writes lines
+// here. What they typed is not in it.
+func (r *request) audit(s screen, v view) {
+	if s.Method != http.MethodPost || r.username == "" || r.dashboard.config.Audit == nil {
+		return
+	}
+	organization := ""
+	if r.person != nil {
+		organization = r.Organization().Name
+	}
+	r.dashboard.config.Audit.Info("Form sent", "event", "form.sent", "requestId", r.id, "person", r.username,
+		"organization", organization, "screen", s.Path, "status", cmp.Or(v.Status, http.StatusOK),
+		"client", r.Address().String())
 }
 
 // run finds out who it is, reads the form, and shows the screen. A panic becomes an error, so that somebody sees a page
@@ -121,5 +139,6 @@ func (r *request) admit() error {
 	if r.person == nil {
 		return errSignedOut
 	}
+	r.username = r.person.Username
 	return nil
 }

@@ -67,6 +67,9 @@ type world struct {
 	publishing
 }
 
+// maxFailures is how often one address may fail to be recognised, in an hour: more often than any test but one does.
+const maxFailures = 100
+
 // newWorld makes a dashboard, and runs a controller and what follows the cluster for as long as the test. mods change
 // what the dashboard is made of.
 func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
@@ -112,7 +115,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 			Index: w.index, Format: format, Environment: key.Live, Clock: clock.RealClock{},
 			Serving: replica.Serving, CommitTimeout: time.Minute,
 		}),
-		Sessions: sessions.Admitting(), Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: 1000, Window: time.Second}),
+		Sessions: sessions.Admitting(), Limits: limits, Failures: limit.NewAddresses(rate.Rate{Requests: maxFailures, Window: time.Hour}),
 	})
 	check(t, err)
 	w.admits = admitted

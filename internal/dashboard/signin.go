@@ -50,7 +50,7 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 			Data: signInData{Next: next(r.form.Get("next")), Insecure: true},
 		}, nil
 	}
-	token, _, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
+	token, person, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
 	if apierrors.IsUnauthorized(err) || errors.Is(err, session.ErrCredential) {
 		if err := d.config.Admission.Failed(r.now, r); err != nil {
 			return view{}, err
@@ -63,6 +63,7 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
+	r.username = person.Username
 	if old := d.sessionToken(r.http); old != "" {
 		if err := d.config.Sessions.SignOut(r.http.Context(), old); err != nil {
 			d.config.Logger.Warn("the session that a browser had before goes on until it ends by itself", "error", err)

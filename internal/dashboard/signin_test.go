@@ -4,11 +4,74 @@
 package dashboard_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
 )
+
+// TestAudit: who has sent which form, and what came of it; of those whom the cluster knows alone, and nothing of what
+// they typed.
+func TestAudit(t *testing.T) {
+	said := &writings{}
+	w := newWorld(t, func(c *dashboard.Config) { c.Audit = slog.New(slog.NewJSONHandler(said, nil)) })
+	acme := w.cluster.Namespace(t)
+	token := w.credential(t, acme, "viewer", "letmepost-apikey-viewer")
+	w.visitor(t).post("/sign-in", url.Values{"token": {"guessed-by-nobody"}})
+	v := w.signedIn(t, token, acme)
+	v.post("/profiles/-/new", url.Values{"name": {"typed-by-somebody"}})
+	v.get("/keys")
+	v.post("/sign-out", nil)
+	said.mu.Lock()
+	text := said.text.String()
+	said.mu.Unlock()
+	var got []string
+	for line := range strings.Lines(text) {
+		var entry struct{ Event, Person, Organization, Screen, Client, RequestID string }
+		var status struct{ Status int }
+		check(t, json.Unmarshal([]byte(line), &entry))
+		check(t, json.Unmarshal([]byte(line), &status))
+		if entry.Event != "form.sent" || entry.Client != "127.0.0.1" || entry.RequestID == "" ||
+			entry.Person != "system:serviceaccount:"+acme+":viewer" {
+			t.Errorf("%s", line)
+		}
+		got = append(got, fmt.Sprint(entry.Screen, " ", entry.Organization == acme, " ", status.Status))
+	}
+	want := []string{"/sign-in false 303", "/organizations false 303", "/profiles/-/new true 403"}
+	if len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+		t.Errorf("%q, want %q first", got, want)
+	}
+	for _, typed := range []string{token, "guessed-by-nobody", "typed-by-somebody"} {
+		if strings.Contains(text, typed) {
+			t.Errorf("%s is in the audit log", typed)
+		}
+	}
+}
+
+// TestGuessing: whoever tries tokens one after another is only told to wait; a neighbour at the same address is let in.
+func TestGuessing(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	token := w.credential(t, acme, "viewer", "letmepost-apikey-viewer")
+	guesser := w.visitor(t)
+	for i := range maxFailures {
+		if p := guesser.post("/sign-in", url.Values{"token": {fmt.Sprint("guess-", i)}}); p.status != http.StatusUnauthorized {
+			t.Fatalf("guess %d: %d", i, p.status)
+		}
+	}
+	if p := guesser.post("/sign-in", url.Values{"token": {"one-more"}}); p.status != http.StatusTooManyRequests {
+		t.Errorf("one more: %d\n%s", p.status, p.body)
+	}
+	if p := w.signedIn(t, token, acme).get("/keys"); p.status != http.StatusOK {
+		t.Errorf("a neighbour: %d at %s", p.status, p.path)
+	}
+}
 
 // TestSignIn: with a token of the cluster, to where somebody was going, and out again.
 func TestSignIn(t *testing.T) {
