@@ -80,8 +80,8 @@ func (d *Dashboard) serve(s screen) http.Handler {
 	})
 }
 
-// audit says who has sent a form, and what came of it: of those whom the cluster knows, so that nobody else writes lines
-// here. What they typed is not in it.
+// audit says who has sent a form, and what came of it: of those whom the cluster knows, so that nobody else writes
+// lines here. What they typed is not in it.
 func (r *request) audit(s screen, v view) {
 	if s.Method != http.MethodPost || r.username == "" || r.dashboard.config.Audit == nil {
 		return
