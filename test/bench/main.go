@@ -46,6 +46,7 @@ var sections = []section{
 	{"apply", onBed(benchApply)},
 	{"revoke", onBed(benchRevoke)},
 	{"list", onBed(benchList)},
+	{"dashboard", onBed(benchDashboard)},
 	{"coldstart", onBed(benchColdStart)},
 	{"memory", onBed(benchMemory)},
 }
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
 		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, "+
-		"apply, revoke, list, coldstart, memory")
+		"apply, revoke, list, dashboard, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
