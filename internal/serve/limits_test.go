@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -144,12 +145,34 @@ func TestVictims(t *testing.T) {
 func TestConnectionsMakeRoom(t *testing.T) {
 	handler, running, release := blocking()
 	registry := prometheus.NewRegistry()
-	p := start(t, handler, few(registry))
+	var asked sync.Map // connections by which requests came
+	p := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Context().Value(connectionKey{}), true)
+		handler.ServeHTTP(w, r)
+	}), few(registry))
+	// A client has its answer before the server has noted that the connection is idle: before that, it makes no room.
+	idleOnes := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprint(n, " connections are idle"), func() bool {
+			found := 0
+			asked.Range(func(c, _ any) bool {
+				if activity(c.(*connection).state.Load()&3) == idle {
+					found++
+				}
+				return true
+			})
+			return found == n
+		})
+	}
 	slow := func() *caller {
 		t.Helper()
 		c := dial(t, p.api)
 		_, _ = io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		<-running
+		select {
+		case <-running:
+		case <-time.After(patience):
+			t.Fatal("there was no room")
+		}
 		return c
 	}
 	serving := []*caller{slow()}
@@ -161,7 +184,8 @@ func TestConnectionsMakeRoom(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	closed := make(chan *caller)
+	idleOnes(2)
+	closed := make(chan *caller, 3)
 	for _, c := range []*caller{old, young, header} {
 		go func() {
 			if n, err := c.Read(make([]byte, 1)); err == nil {
@@ -172,7 +196,7 @@ func TestConnectionsMakeRoom(t *testing.T) {
 	}
 	for i := range 3 {
 		serving = append(serving, slow())
-		// A client has its answer before the server has noted that the connection is idle: either may be the first.
+		// Either of the two may have been noted first.
 		if first := <-closed; (first == header) != (i == 2) {
 			t.Errorf("connection %d of those that made room was an idle one: %t", i, first != header)
 		}
@@ -192,6 +216,7 @@ func TestConnectionsMakeRoom(t *testing.T) {
 			t.Errorf("%d, which was being answered: %d", i, got)
 		}
 	}
+	idleOnes(len(serving))
 	if got := dial(t, p.api).get("/"); got != http.StatusOK {
 		t.Errorf("afterwards: %d", got)
 	}
