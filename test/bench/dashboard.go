@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
@@ -181,7 +182,7 @@ func (p *person) ask(ctx context.Context, method, path string, form url.Values) 
 		err = fmt.Errorf("%s %s: %s", method, path, answer.Status)
 	}
 	for _, c := range answer.Cookies() {
-		if strings.HasPrefix(c.Name, "__Host-letmepost-live") && !strings.Contains(c.Name, "form") {
+		if c.Name == dashboard.CookieName(key.Live) {
 			p.cookie = c.Name + "=" + c.Value
 		}
 	}
