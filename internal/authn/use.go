@@ -15,7 +15,7 @@ type tally struct {
 	refused  atomic.Uint64
 	listed   atomic.Bool // it stands in Index.used, or was taken from there and its count was not
 	next     *Key        // in Index.used; whoever lists the key writes it
-	takenAt  time.Time   // only who takes counts has it; zero: never, or it was put back
+	takenAt  int64       // Unix nanoseconds; only who takes counts has it; 0: never, or it was put back
 }
 
 // Use is what a key was used for since that was taken last.
@@ -71,11 +71,16 @@ func (x *Index) TakeUsed() (keys []*Key) {
 
 // UseTakenAt returns when the count of a key was taken last; zero: never, or it was put back. It is for the goroutine
 // that takes counts, as all below is.
-func (k *Key) UseTakenAt() time.Time { return k.tally.takenAt }
+func (k *Key) UseTakenAt() time.Time {
+	if k.tally.takenAt == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, k.tally.takenAt)
+}
 
 // TakeUse takes the count of a key that TakeUsed has returned, at now. Use.LastUsedAt is zero if the key is gone since.
 func (k *Key) TakeUse(now time.Time) Use {
-	k.tally.takenAt = now
+	k.tally.takenAt = now.UnixNano()
 	// In this order: what is counted in between is either taken here, or lists the key again.
 	k.tally.listed.Store(false)
 	return Use{
@@ -85,7 +90,7 @@ func (k *Key) TakeUse(now time.Time) Use {
 
 // ReturnUse puts back a count that was taken and could not be kept: it is part of the next one.
 func (x *Index) ReturnUse(u Use) {
-	u.Key.tally.takenAt = time.Time{}
+	u.Key.tally.takenAt = 0
 	u.Key.tally.requests.Add(u.Requests)
 	u.Key.tally.refused.Add(u.Refused)
 	x.list(u.Key)

@@ -141,7 +141,7 @@ func (k *Keeper) write(ctx context.Context, most int, all bool) error {
 	now := k.o.Clock.Now()
 	for _, used := range k.o.Index.TakeUsed() {
 		w := waiter{key: used}
-		if taken := used.UseTakenAt(); !taken.IsZero() {
+		if taken := used.UseTakenAt(); !taken.IsZero() && !taken.After(now) { // or the clock was set back since
 			w.due = taken.Add(apart)
 		}
 		k.waiting = append(k.waiting, w)
