@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -44,16 +46,17 @@ const (
 // Proxy stands between a client and the apiserver. It ends TLS on either side, with the apiserver's own certificate,
 // and leaves alone what the client says of itself.
 type Proxy struct {
-	cluster  *Cluster
-	url      string
-	server   *http.Server
-	upstream *http.Transport
-	running  sync.WaitGroup // the accept loop, connections and requests
+	cluster   *Cluster
+	url       string
+	server    *http.Server
+	transport *http.Transport
+	running   sync.WaitGroup // the accept loop, connections and requests
 
 	mu          sync.Mutex
 	mode        Mode
 	changed     chan struct{} // closed, and replaced, when the mode changes
 	connections map[*connection]bool
+	upstreams   map[*upstream]bool
 	swallowed   int
 }
 
@@ -74,16 +77,18 @@ func (c *Cluster) StartProxy() (*Proxy, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(c.ca)
 	p := &Proxy{
-		cluster: c,
-		url:     "https://" + listener.Addr().String(),
-		upstream: &http.Transport{
-			TLSClientConfig:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:  true,
-			DisableCompression: true,
-		},
+		cluster:     c,
+		url:         "https://" + listener.Addr().String(),
 		mode:        Pass,
 		changed:     make(chan struct{}),
 		connections: map[*connection]bool{},
+		upstreams:   map[*upstream]bool{},
+	}
+	p.transport = &http.Transport{
+		DialContext:        p.dial,
+		TLSClientConfig:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:  true,
+		DisableCompression: true,
 	}
 	p.server = &http.Server{
 		Handler:   p.handler(target),
@@ -109,7 +114,7 @@ func (p *Proxy) count(_ net.Conn, state http.ConnState) {
 // handler passes requests on, each event of a watch as soon as it comes.
 func (p *Proxy) handler(target *url.URL) http.Handler {
 	proxy := &httputil.ReverseProxy{
-		Transport:     p.upstream,
+		Transport:     p.transport,
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -206,11 +211,54 @@ func (p *Proxy) Close() error {
 	p.SetMode(closed)
 	err := p.server.Close()
 	p.running.Wait()
-	p.upstream.CloseIdleConnections()
+	p.closeUpstreams()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("close a proxy: %w", err)
 	}
 	return nil
+}
+
+// upstream is a connection with the apiserver, below TLS.
+type upstream struct {
+	net.Conn
+	proxy *Proxy
+}
+
+func (u *upstream) Close() error {
+	u.proxy.mu.Lock()
+	delete(u.proxy.upstreams, u)
+	u.proxy.mu.Unlock()
+	return u.Conn.Close()
+}
+
+// dial connects to the apiserver. A transport dials on when the request that wanted the connection is over, so one may
+// come after the end: it is closed at once.
+func (p *Proxy) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mode == closed {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	u := &upstream{Conn: conn, proxy: p}
+	p.upstreams[u] = true
+	return u, nil
+}
+
+// closeUpstreams closes all connections with the apiserver, and not the idle ones alone: a request that was canceled
+// returns before its stream is cleared away, and until then its connection does not count as idle.
+func (p *Proxy) closeUpstreams() {
+	p.mu.Lock()
+	open := slices.Collect(maps.Keys(p.upstreams))
+	p.mu.Unlock()
+	for _, u := range open {
+		_ = u.Close()
+	}
+	p.transport.CloseIdleConnections()
 }
 
 // faultyListener makes connections of a Proxy of those that it accepts.
