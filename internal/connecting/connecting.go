@@ -121,6 +121,9 @@ func (c *Connecting) Offers() []Offer {
 	return all
 }
 
+// Notices are what is to be known of a platform now, whichever account of it is looked at.
+func (c *Connecting) Notices(of platform.Name) []platform.Warning { return c.o.Platforms.Notices(of) }
+
 // Connected is an account that has been connected, and whether it is a new one. Only the transaction knows.
 type Connected struct {
 	store.Account

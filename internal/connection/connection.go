@@ -27,14 +27,17 @@ import (
 // State is how far a connection is from its end.
 type State string
 
-// The states. Disconnected accounts are gone, and have none.
+// The states of accounts.
 const (
 	Active            State = "active"
 	Expiring          State = "expiring"           // it ends soon unless its person connects it again
 	ReconnectRequired State = "reconnect_required" // nothing can be published to it until its person has done so
 )
 
-// States lists them all, for whoever documents them.
+// Disconnected is the state of an account that is gone: told to whoever has disconnected it, and shown of none.
+const Disconnected State = "disconnected"
+
+// States lists those of accounts that are there, for whoever documents them.
 var States = []State{Active, Expiring, ReconnectRequired}
 
 // expiringWithin is how long before its end a connection is expiring: long enough for somebody to be on holiday.

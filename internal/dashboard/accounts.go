@@ -43,6 +43,7 @@ type accountRow struct {
 	Profile           string
 	Class, Text, Next string
 	Why               *platform.Failure // why it has to be connected again; nil: it has not
+	Notices           []platform.Warning
 }
 
 func (r *request) accountRow(a store.Account, profiles []*caller.Profile) accountRow {
@@ -51,6 +52,7 @@ func (r *request) accountRow(a store.Account, profiles []*caller.Profile) accoun
 	row := accountRow{
 		Account: a, Name: a.DisplayName, Profile: profileName(profiles, a.ProfileID),
 		Class: shown.Class, Text: shown.Text, Next: shown.Next, Why: why,
+		Notices: r.dashboard.config.Connecting.Notices(a.Platform),
 	}
 	if row.Name == "" {
 		row.Name = a.PlatformAccountID
@@ -62,8 +64,9 @@ type accountsData struct {
 	Profile      string // that the list is narrowed to; ""
 	Profiles     []*caller.Profile
 	Accounts     []accountRow
-	First, Next  string // queries of other pages; ""
-	Disconnected bool   // one has just been
+	Notices      []platform.Warning // of the platforms that they are of
+	First, Next  string             // queries of other pages; ""
+	Disconnected bool               // one has just been
 	Connected    bool
 	// Offers are the platforms that the person may connect an account of here.
 	Offers []connecting.Offer
@@ -97,7 +100,13 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 		return view{}, err
 	}
 	for _, a := range accounts {
-		data.Accounts = append(data.Accounts, r.accountRow(a, data.Profiles))
+		row := r.accountRow(a, data.Profiles)
+		data.Accounts = append(data.Accounts, row)
+		for _, n := range row.Notices {
+			if !slices.Contains(data.Notices, n) {
+				data.Notices = append(data.Notices, n)
+			}
+		}
 	}
 	if after != (store.Position{}) {
 		data.First = "?" + values.Encode()

@@ -6,12 +6,42 @@ package dashboard_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/linkedin"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
+
+// TestNoticesOfAPlatform: what everybody with an account of a platform should know stands on each of its accounts, and
+// once above the list.
+func TestNoticesOfAPlatform(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	viewer := w.member(t, acme, "viewer", read, "accounts")
+	said := []platform.Warning{{Code: "linkedin.soon", Message: "LinkedIn is <b>about</b> to go."}}
+	of := slices.IndexFunc(w.platforms, func(p platform.Platform) bool { return p.Name == linkedin.Name })
+	w.platforms[of].Notices = func() []platform.Warning { return said }
+	const shown = "LinkedIn is &lt;b&gt;about&lt;/b&gt; to go."
+
+	other := w.account(t, acme, "", "alice")
+	viewer.get("/accounts").shows(t, http.StatusOK, []string{"alice"}, []string{shown})
+	ofLinkedIn := func(a *store.Account) { a.Platform = linkedin.Name }
+	one := w.account(t, acme, "", "bob", ofLinkedIn)
+	w.account(t, acme, "", "carol", ofLinkedIn)
+	list := viewer.get("/accounts")
+	list.shows(t, http.StatusOK, []string{"carol", shown, "linkedin.soon"}, nil)
+	if n := strings.Count(list.body, shown); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
+	viewer.get("/accounts/"+one.ID).shows(t, http.StatusOK, []string{shown, "linkedin.soon"}, nil)
+	viewer.get("/accounts/"+other.ID).shows(t, http.StatusOK, []string{"alice"}, []string{shown})
+	said = nil
+	viewer.get("/accounts").shows(t, http.StatusOK, []string{"carol"}, []string{shown, "linkedin.soon"})
+}
 
 // TestAccounts: each says how it stands and what to do; to disconnect one cancels what is queued for it, which is told
 // first.

@@ -29,25 +29,26 @@ type account struct {
 	// State is no word of the reference's; see docs/accounts.md for what leads from one to another.
 	State     connection.State   `json:"state" doc:"Whether posts go out by it. expiring: connect it again before tokenExpiresAt. reconnect_required: connect it again; what is queued for it waits for that."`
 	Problem   *platform.Failure  `json:"problem,omitempty" doc:"Why the account has to be connected again."`
-	Warnings  []platform.Warning `json:"warnings,omitempty" doc:"What the platform's part of this server noticed when the account was connected. In the answer to that alone."`
+	Warnings  []platform.Warning `json:"warnings,omitempty" doc:"What is to be known of the platform now, such as that it is about to end what this server uses; see docs/accounts.md. In the answer to whoever connects the account, also what was noticed then."`
 	CreatedAt time.Time          `json:"createdAt"`
 	UpdatedAt time.Time          `json:"updatedAt"`
 }
 
 // accountOf shows an account as it is at a time. Times that the database has are in UTC already.
-func accountOf(a store.Account, now time.Time) account {
-	state, why := connection.StateOf(a, now)
+func (a *API) accountOf(row store.Account, now time.Time) account {
+	state, why := connection.StateOf(row, now)
 	return account{
-		ID:                a.ID,
-		ProfileID:         stringOrNull(a.ProfileID),
-		Platform:          a.Platform,
-		PlatformAccountID: a.PlatformAccountID,
-		DisplayName:       stringOrNull(a.DisplayName),
-		TokenExpiresAt:    timeOrNull(a.TokenExpiresAt),
+		ID:                row.ID,
+		ProfileID:         stringOrNull(row.ProfileID),
+		Platform:          row.Platform,
+		PlatformAccountID: row.PlatformAccountID,
+		DisplayName:       stringOrNull(row.DisplayName),
+		TokenExpiresAt:    timeOrNull(row.TokenExpiresAt),
 		State:             state,
 		Problem:           why,
-		CreatedAt:         a.CreatedAt,
-		UpdatedAt:         a.UpdatedAt,
+		Warnings:          a.config.Platforms.Notices(row.Platform),
+		CreatedAt:         row.CreatedAt,
+		UpdatedAt:         row.UpdatedAt,
 	}
 }
 
@@ -86,7 +87,7 @@ func (a *API) listAccounts(r *endpoint.Request) (accounts, error) {
 	var view *store.View
 	page, err := endpoint.Listed[store.Account, account]{
 		Position: func(a store.Account) store.Position { return store.Position{At: a.CreatedAt, ID: a.ID} },
-		Show:     func(row store.Account) account { return accountOf(row, a.now()) },
+		Show:     func(row store.Account) account { return a.accountOf(row, a.now()) },
 	}.Rows(r, func(query url.Values) (err error) {
 		view, err = a.viewOfQuery(r, query)
 		return err
@@ -101,7 +102,7 @@ func (a *API) getAccount(r *endpoint.Request) (account, error) {
 	if err != nil {
 		return account{}, posting.OrNotFound(err, posting.ErrNoAccount)
 	}
-	return accountOf(found, a.now()), nil
+	return a.accountOf(found, a.now()), nil
 }
 
 // deleted is what is left of a thing that was deleted. It is a 200 with a body and no 204: the reference's SDK reads
@@ -111,17 +112,28 @@ type deleted struct {
 	Deleted bool   `json:"deleted" enum:"true"`
 }
 
+func deletedOf(id string) deleted { return deleted{id, true} }
+
+// disconnected is what is left of an account that was disconnected. From here on it is in no list, and its id leads
+// nowhere: so the last state of its life is told here.
+type disconnected struct {
+	deleted
+	State string `json:"state" enum:"disconnected"`
+}
+
 // disconnectAccount takes the account's queued posts along: without an account they could only fail, one after the
 // other, when their time comes. What it has published stays.
 //
 // The platform is told afterwards, and nobody waits for that: what opened the account is deleted here either way.
-func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
+func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (disconnected, error) {
 	done := func() {}
 	// Only of an account that the caller reaches: for all others there is nothing to prepare.
 	if _, err := r.View().Account(r.Context(), r.Param()); err == nil && a.config.Connections != nil {
 		done = a.config.Connections.Disconnecting(r.Context(), r.Param())
 	}
-	gone, err := deleteNamed(r, (*store.Tx).DeleteAccount)
+	gone, err := deleteNamed(r, func(id string) disconnected {
+		return disconnected{deletedOf(id), string(connection.Disconnected)}
+	}, (*store.Tx).DeleteAccount)
 	if err == nil {
 		done()
 	}
@@ -130,10 +142,12 @@ func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (delete
 
 // deleteNamed deletes what the path's parameter names. A second request finds nothing and says so; whoever is not sure
 // that the first one arrived sends an Idempotency-Key.
-func deleteNamed(r *endpoint.Request, remove func(tx *store.Tx, id string) error) (deleted, error) {
-	show := func(d deleted) deleted { return d }
+func deleteNamed[T any](
+	r *endpoint.Request, left func(id string) T, remove func(tx *store.Tx, id string) error,
+) (T, error) {
+	show := func(left T) T { return left }
 	return write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(show)),
-		func(_ context.Context, tx *store.Tx) (deleted, error) {
-			return deleted{r.Param(), true}, remove(tx, r.Param())
+		func(_ context.Context, tx *store.Tx) (T, error) {
+			return left(r.Param()), remove(tx, r.Param())
 		})
 }

@@ -98,7 +98,7 @@ func TestDisconnect(t *testing.T) {
 	gone, stays := f.connect(t, key), f.connect(t, key)
 	queued, published, other := f.schedule(t, key, gone, ""), f.publish(t, key, gone, "x").Results[0].PostID, f.schedule(t, key, stays, "")
 	s := sent{method: http.MethodDelete, target: "/v1/accounts/" + gone, key: key}
-	if got := ok[deleted](t, f, s); got != (deleted{gone, true}) {
+	if got := ok[disconnected](t, f, s); got != (disconnected{deleted{gone, true}, "disconnected"}) {
 		t.Errorf("%+v", got)
 	}
 	checkStatus(t, "again", f.send(s), http.StatusNotFound)

@@ -30,9 +30,9 @@ func (completeConnection) MaxBytes(name string) int {
 }
 
 // connectedOf is the account as whoever has connected it is told.
-func connectedOf(c connecting.Connected) account {
-	shown := accountOf(c.Account, c.At)
-	shown.Warnings = c.Warnings
+func (a *API) connectedOf(c connecting.Connected) account {
+	shown := a.accountOf(c.Account, c.At)
+	shown.Warnings = append(shown.Warnings, c.Warnings...)
 	return shown
 }
 
@@ -57,18 +57,18 @@ func (a *API) completeConnection(r *endpoint.Request, in completeConnection) (ac
 	if err := checkFields(to.Fields, in); err != nil {
 		return account{}, err
 	}
-	put, err := a.connecting.Complete(r.Context(), r.Operation(), to, profileID, in, endpoint.Answer(r, connectedAnswer))
-	return connectedOf(put), err
+	put, err := a.connecting.Complete(r.Context(), r.Operation(), to, profileID, in, endpoint.Answer(r, a.connectedAnswer))
+	return a.connectedOf(put), err
 }
 
 // connectedAnswer tells a new account (201) from one whose credentials were renewed (200): to connect again is how
 // people mend an account whose token was taken back, and its posts must stay its own. What is stored for the
 // Idempotency-Key is this status too, so a request that is sent again does not say that it was renewed.
-func connectedAnswer(c connecting.Connected) (int, account) {
+func (a *API) connectedAnswer(c connecting.Connected) (int, account) {
 	if c.Created {
-		return http.StatusCreated, connectedOf(c)
+		return http.StatusCreated, a.connectedOf(c)
 	}
-	return http.StatusOK, connectedOf(c)
+	return http.StatusOK, a.connectedOf(c)
 }
 
 // checkFields tells which field is missing, or is none. The first one in order counts, so that the answer to one

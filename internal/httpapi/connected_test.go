@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,49 @@ func TestConnectedWithSecrets(t *testing.T) {
 		if strings.Contains(first.Body.String()+again.Body.String()+f.log.String(), secret) {
 			t.Errorf("%s is shown or logged", secret)
 		}
+	}
+}
+
+// TestNoticesOfAPlatform: what is to be known of a platform stands on each of its accounts, on whichever way it is shown,
+// and before what was noticed when it was connected.
+func TestNoticesOfAPlatform(t *testing.T) {
+	k, err := vault.NewKeyset()
+	check(t, err)
+	said := []platform.Warning{{Code: "a.notice", Message: "It is about to end."}}
+	var keeper *connection.Keeper
+	f := newFixture(t, nil, keeping(t, k, &keeper), func(c *parts) {
+		c.Platforms[0].Notices = func() []platform.Warning { return slices.Clone(said) }
+	})
+	key := f.newKey(t)
+	codes := func(a account) (codes []string) {
+		for _, w := range a.Warnings {
+			codes = append(codes, w.Code)
+		}
+		return codes
+	}
+	connect := sent{method: http.MethodPost, target: "/v1/accounts/connect/bluesky/complete", key: key, body: hers}
+	first := f.send(connect)
+	checkStatus(t, "connected", first, http.StatusCreated)
+	a := decode[account](t, first.Body.String())
+	shown := func() (one, listed account) {
+		one = ok[account](t, f, sent{method: http.MethodGet, target: "/v1/accounts/" + a.ID, key: key})
+		return one, ok[accounts](t, f, sent{method: http.MethodGet, target: "/v1/accounts", key: key}).Data[0]
+	}
+	again := decode[account](t, f.send(connect).Body.String())
+	one, listed := shown()
+	for what, got := range map[string][2][]string{
+		"connected":       {codes(a), {"a.notice", "a.warning"}},
+		"connected again": {codes(again), {"a.notice", "a.warning"}},
+		"asked for":       {codes(one), {"a.notice"}},
+		"listed":          {codes(listed), {"a.notice"}},
+	} {
+		if !slices.Equal(got[0], got[1]) {
+			t.Errorf("%s: warnings %v, want %v", what, got[0], got[1])
+		}
+	}
+	said = nil
+	if one, listed = shown(); one.Warnings != nil || listed.Warnings != nil {
+		t.Errorf("what is over is still said: %+v %+v", one.Warnings, listed.Warnings)
 	}
 }
 

@@ -112,7 +112,7 @@ func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
 	// Set in the transaction, which may run more than once; the last run counts, and is the one that was committed.
 	needed := false // by a post that the caller does not reach
-	gone, err := deleteNamed(r, func(tx *store.Tx, id string) (err error) {
+	gone, err := deleteNamed(r, deletedOf, func(tx *store.Tx, id string) (err error) {
 		needed, err = tx.DeleteMedia(id)
 		return err
 	})

@@ -46,6 +46,9 @@ type Platform struct {
 	ClientMetadata func(callback *url.URL) (json.RawMessage, error)
 	// Waits says which posts wait for whoever runs this server to set something else. Nil: none do.
 	Waits *Wait
+	// Notices say what everybody with an account of the platform should know now, whichever account it is: that this
+	// server is about to lose it, above all. Nil: there never is anything.
+	Notices func() []Warning
 }
 
 // Wait is a rule of failures that only another setting of this server mends, so that posts are tried again seldom under
@@ -110,6 +113,15 @@ func (l List) Get(name Name) (Platform, bool) {
 		}
 	}
 	return Platform{}, false
+}
+
+// Notices are those of a platform now; none of one that is not in the list.
+func (l List) Notices(of Name) []Warning {
+	p, _ := l.Get(of)
+	if p.Notices == nil {
+		return nil
+	}
+	return p.Notices()
 }
 
 // Names returns the names as text, for the values of an enum or of a filter. The caller may change what it gets.

@@ -302,7 +302,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestSunsetIsNear: from 60 days before, the log says so, and whoever connects an account.
+// TestSunsetIsNear: from 60 days before, the log says so, and every account of it.
 func TestSunsetIsNear(t *testing.T) {
 	s := authorizationServer(t)
 	for left, warned := range map[time.Duration]bool{61 * 24 * time.Hour: false, 59 * 24 * time.Hour: true, -time.Hour: true} {
@@ -311,12 +311,16 @@ func TestSunsetIsNear(t *testing.T) {
 		p := newPlatform(t, at(s, oauth.Plain, func(c *linkedin.Config) {
 			c.Clock, c.Logger = clocktesting.NewFakePassiveClock(now), slog.New(slog.NewTextHandler(&log, nil))
 		}))
-		c, err := connect(t, s, p, "dave")
-		if err != nil {
+		if _, err := connect(t, s, p, "dave"); err != nil {
 			t.Fatal(err)
 		}
-		if (len(c.Warnings) == 1) != warned || strings.Contains(log.String(), "2027-07-15") != warned {
-			t.Errorf("%s before: %+v, the log: %s", left, c.Warnings, &log)
+		said := p.Notices()
+		if (len(said) == 1) != warned || warned && (said[0].Code != "linkedin.version.sunset" ||
+			!strings.Contains(said[0].Message, "2027-07-15") || strings.Contains(said[0].Message, "no more") != (left < 0)) {
+			t.Errorf("%s before, whoever has an account is told %+v", left, said)
+		}
+		if strings.Contains(log.String(), "2027-07-15") != warned {
+			t.Errorf("%s before, the log: %s", left, &log)
 		}
 		if n := strings.Count(log.String(), "\n"); n > 1 {
 			t.Errorf("it is said %d times", n)

@@ -137,5 +137,6 @@ func New(c Config) (platform.Platform, error) {
 	p := Platform
 	p.Connector, p.Publisher, p.Asker, p.Refresher = s, s, s, s
 	p.Waits = &platform.Wait{Rule: ruleSunset, Setting: c.Version.named()}
+	p.Notices = s.notices
 	return p, nil
 }

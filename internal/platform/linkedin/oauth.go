@@ -144,13 +144,6 @@ func (s *service) whose(ctx context.Context, t *oauth2.Token) (platform.Connecti
 		Secrets:           secrets,
 	}
 	s.watchSunset()
-	if _, soon := s.sunsetIn(); soon {
-		c.Warnings = []platform.Warning{{
-			Code: ruleSunset,
-			Message: fmt.Sprintf("LinkedIn stops taking what this server sends around %s, unless the server is brought "+
-				"up to date before. Tell whoever runs it.", s.Version.Sunset().Format(time.DateOnly)),
-		}}
-	}
 	return c, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
 // Version is one of LinkedIn's API, such as "202607". There is one a month, which every request names, and about a year
@@ -63,6 +65,22 @@ func Collector(v Version) prometheus.Collector {
 func (s *service) sunsetIn() (days int, soon bool) {
 	left := s.Version.Sunset().Sub(s.Clock.Now())
 	return int(left / (24 * time.Hour)), left < warnFor
+}
+
+// notices tell everybody with an account of a sunset that is near, or past: it is none of theirs to mend, and their
+// posts wait for it.
+func (s *service) notices() []platform.Warning {
+	if _, soon := s.sunsetIn(); !soon {
+		return nil
+	}
+	day := s.Version.Sunset().Format(time.DateOnly)
+	message := "LinkedIn stops taking what this server sends around " + day +
+		", unless the server is brought up to date before. Tell whoever runs it."
+	if !s.Clock.Now().Before(s.Version.Sunset()) {
+		message = "LinkedIn takes what this server sends no more since about " + day +
+			". Posts wait until the server is brought up to date. Tell whoever runs it."
+	}
+	return []platform.Warning{{Code: ruleSunset, Message: message}}
 }
 
 // watchSunset logs a sunset that is near, once in a while. It is called when LinkedIn is about to be used.

@@ -36,8 +36,9 @@ func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platfo
 	p.Fields = fieldsOf(p.Fields)
 	s := &player{platform: p, newID: newID, clock: clock}
 	p.Connector, p.Publisher = s, s
-	// Nothing is kept: no secret, that could expire, and no post, that could be asked about.
-	p.Refresher, p.Revoker, p.Asker, p.Looker = nil, nil, nil, nil
+	// Nothing is kept: no secret, that could expire, and no post, that could be asked about. Nor is there anything to be
+	// known of a platform that is not there.
+	p.Refresher, p.Revoker, p.Asker, p.Looker, p.Notices = nil, nil, nil, nil, nil
 	return p
 }
 
