@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -70,7 +71,7 @@ var _ = Describe("Deleting keys while replicas fail", func() {
 	It("never returns while one accepts the key, and always returns", func(ctx SpecContext) {
 		stepsEach, keys := soaking(16, 200), soaking(300, 2000)
 		startController(ctx)
-		replicas := seats(ctx, 3, leaseArgs...)
+		replicas := slices.Concat(seats(ctx, 3, leaseArgs...), gateSeats(ctx, 2, leaseArgs...))
 		subjects := mintMany(ctx, newNamespace(ctx), keys)
 		awaitServed(ctx, urlsOf(replicas), subjects)
 		t := &trial{inquest: investigate(ctx, urlsOf(replicas), subjects), stays: subjects[0]}
@@ -174,7 +175,7 @@ func (t *trial) play(ctx context.Context, replica *seat, steps []mishap) error {
 			err = replica.serves(ctx, t.stays)
 		}
 		if err != nil {
-			return fmt.Errorf("replica %d, step %d of %d (%s, after %v): %w", replica.number, i, len(steps), s, steps[max(0, i-2):i], err)
+			return fmt.Errorf("%s, step %d of %d (%s, after %v): %w", replica, i, len(steps), s, steps[max(0, i-2):i], err)
 		}
 	}
 	return nil

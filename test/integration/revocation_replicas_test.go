@@ -24,53 +24,81 @@ import (
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
-// seat is where a live API replica runs. Processes come and go; the addresses, and the proxy before the apiserver,
-// stay.
+// seat is where a replica runs, of the live API or a gate. Processes come and go; the addresses, and the proxy before
+// the apiserver, stay.
 type seat struct {
-	number       int
-	proxy        *kube.Proxy
-	args         []string
-	url, metrics string
+	number           int
+	proxy            *kube.Proxy
+	program, account string
+	args             []string
+	url, metrics     string
 
 	mu      sync.Mutex
 	process process
 }
 
-// seats makes places for n replicas and starts them.
+// seats makes places for n replicas of the API and starts them.
 func seats(ctx SpecContext, n int, args ...string) []*seat {
 	GinkgoHelper()
 	var all []*seat
 	for i := range n {
-		proxy, err := cluster.StartProxy()
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(proxy.Close)
-		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
-		Expect(proxy.ServiceAccountKubeconfig(ctx, systemNamespace, liveAccount, kubeconfig)).To(Succeed())
 		ports := freePorts(2)
-		s := &seat{
-			number: i, proxy: proxy,
+		all = append(all, seatOf(ctx, &seat{
+			number: i, program: "bin/api", account: liveAccount,
 			url:     "http://" + kube.Address(ports[0]),
 			metrics: "http://" + kube.Address(ports[1]) + "/metrics",
 			args: append([]string{
-				"--kubeconfig", kubeconfig, "--environment", "live", "--access-log", "none",
+				"--environment", "live", "--access-log", "none",
 				"--listen-address", kube.Address(ports[0]), "--metrics-bind-address", kube.Address(ports[1]),
 				"--data-dir", filepath.Join(logDir, "..", "data"),
 				// These ask as often as they can, and want to be told why not.
 				"--default-rate-limit", "none", "--failed-auth-limit", "none",
 			}, args...),
-		}
-		Expect(s.start()).To(Succeed())
-		DeferCleanup(s.kill)
-		all = append(all, s)
+		}))
 	}
 	return all
+}
+
+// gateSeats makes places for n gates and starts them. Their URL is what a proxy asks at that appends the client's path:
+// so whoever asks the API's paths there asks what such a proxy would.
+func gateSeats(ctx SpecContext, n int, args ...string) []*seat {
+	GinkgoHelper()
+	var all []*seat
+	for i := range n {
+		ports := freePorts(3)
+		all = append(all, seatOf(ctx, &seat{
+			number: i, program: "bin/gate", account: gateAccount,
+			url:     "http://" + kube.Address(ports[0]) + "/demand/scope=posts:read",
+			metrics: "http://" + kube.Address(ports[1]) + "/metrics",
+			args: append([]string{
+				"--environment", "live", "--listen-address", kube.Address(ports[0]),
+				"--metrics-bind-address", kube.Address(ports[1]), "--grpc-listen-address", kube.Address(ports[2]),
+				"--default-rate-limit", "none",
+			}, args...),
+		}))
+	}
+	return all
+}
+
+// seatOf starts a replica with a proxy of its own before the apiserver.
+func seatOf(ctx SpecContext, s *seat) *seat {
+	GinkgoHelper()
+	proxy, err := cluster.StartProxy()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(proxy.Close)
+	kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(proxy.ServiceAccountKubeconfig(ctx, systemNamespace, s.account, kubeconfig)).To(Succeed())
+	s.proxy, s.args = proxy, append([]string{"--kubeconfig", kubeconfig}, s.args...) // the last --kubeconfig counts
+	Expect(s.start()).To(Succeed())
+	DeferCleanup(s.kill)
+	return s
 }
 
 // start starts a replica. Whoever made the seat ends it.
 func (s *seat) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := start(kube.Path("bin/api"), liveAccount, s.args...) // the last --kubeconfig counts
+	p, err := start(kube.Path(s.program), s.account, s.args...)
 	if err == nil {
 		s.process = p
 	}
@@ -97,9 +125,13 @@ func (s *seat) signal(signal syscall.Signal) error { return s.current().Signal(s
 // serves waits until the replica accepts a key.
 func (s *seat) serves(ctx context.Context, key *subject) error {
 	if err := accepts(ctx, s.url, key); err != nil {
-		return fmt.Errorf("replica %d: %w; the end of its log:\n%s", s.number, err, s.current().Tail(15))
+		return fmt.Errorf("%s: %w; the end of its log:\n%s", s, err, s.current().Tail(15))
 	}
 	return nil
+}
+
+func (s *seat) String() string {
+	return fmt.Sprintf("%s, replica %d", filepath.Base(s.program), s.number)
 }
 
 func urlsOf(seats []*seat) (urls []string) {
