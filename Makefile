@@ -130,7 +130,7 @@ browser: # Chromium for the tests, from the distribution's packages
 	@hack/browser.sh
 
 .PHONY: proxies
-proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packages
+proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packages, and the newest Caddy from Go modules
 	@hack/proxies.sh
 
 .PHONY: test

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Installs the proxies that tests put before a service, nginx, HAProxy and Caddy, from the distribution's packages if
-# they are not there. Tests start them by themselves, on free ports: no service is left running.
+# Installs the proxies that tests put before a service: nginx, HAProxy and Caddy from the distribution's packages if they
+# are not there, and the newest Caddy from Go modules. Tests start them by themselves, on free ports: no service is left
+# running.
 set -euo pipefail
+"$(dirname "${BASH_SOURCE[0]}")/caddy/build.sh"
 # shellcheck source=hack/packages.sh
 source "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 

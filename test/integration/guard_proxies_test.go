@@ -28,10 +28,17 @@ const (
 
 // proxy is one of docs/examples/guard: how it is run, and where its example says that it listens.
 type proxy struct {
-	program, example, listens string
+	program, example, listens string   // the program: on the PATH, or where the repository has it
 	more                      []string // further files
 	around                    string   // what stands around the example, with %DIR and %EXAMPLE
 	args                      []string // with %DIR and %CONFIG
+}
+
+// caddy is configured in one way whatever its version.
+var caddy = proxy{
+	program: "caddy", example: "Caddyfile", listens: "http://:80",
+	around: "{\n\tadmin off\n\tauto_https off\n\tstorage file_system %DIR\n}\n%EXAMPLE",
+	args:   []string{"run", "--adapter", "caddyfile", "--config", "%CONFIG"},
 }
 
 var proxies = map[string]proxy{
@@ -42,25 +49,35 @@ var proxies = map[string]proxy{
 			"%EXAMPLE\n}\n",
 		args: []string{"-e", "stderr", "-p", "%DIR", "-c", "%CONFIG"},
 	},
-	"Caddy": {
-		program: "caddy", example: "Caddyfile", listens: "http://:80",
-		around: "{\n\tadmin off\n\tauto_https off\n\tstorage file_system %DIR\n}\n%EXAMPLE",
-		args:   []string{"run", "--adapter", "caddyfile", "--config", "%CONFIG"},
-	},
+	"Caddy of Debian":  caddy,
+	"the newest Caddy": caddy.as("bin/tools/caddy"),
 	"HAProxy": {
 		program: "haproxy", example: "haproxy.cfg", listens: "bind :80", more: []string{"letmepost.lua"}, around: "%EXAMPLE",
 		args: []string{"-db", "-C", "%DIR", "-f", "%CONFIG"},
 	},
 }
 
+// as is the same proxy by another program.
+func (p proxy) as(program string) proxy {
+	p.program = program
+	return p
+}
+
+func (p proxy) path() string {
+	if filepath.Dir(p.program) != "." {
+		return kube.Path(p.program)
+	}
+	if path, err := exec.LookPath(p.program); err == nil {
+		return path
+	}
+	return filepath.Join("/usr/sbin", p.program) // where Debian has some of them, which is not on everybody's PATH
+}
+
 // guard runs a proxy as the documentation has it before a service, and returns its URL.
 func (p proxy) guard(ctx SpecContext, gate *server, service string) string {
 	GinkgoHelper()
-	path, err := exec.LookPath(p.program)
-	if err != nil {
-		path = filepath.Join("/usr/sbin", p.program) // where Debian has some of them, which is not on everybody's PATH
-	}
-	Expect(path).To(BeAnExistingFile(), "hack/proxies.sh installs it")
+	path := p.path()
+	Expect(path).To(BeAnExistingFile(), "`make proxies` installs it")
 	dir, address := GinkgoT().TempDir(), kube.Address(freePorts(1)[0])
 	here := strings.NewReplacer(
 		gateInExamples, strings.TrimPrefix(gate.url, "http://"), serviceInExamples, strings.TrimPrefix(service, "http://"),
@@ -84,7 +101,7 @@ func (p proxy) guard(ctx SpecContext, gate *server, service string) string {
 		args = append(args, fill.Replace(arg))
 	}
 	process, err := kube.Run(kube.Command{
-		Name: p.program, Path: path, Args: args, Log: filepath.Join(dir, "log"),
+		Name: filepath.Base(path), Path: path, Args: args, Log: filepath.Join(dir, "log"),
 		Env: append(kube.MinimalEnv(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir),
 	})
 	Expect(err).NotTo(HaveOccurred())
