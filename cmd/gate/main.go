@@ -39,6 +39,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/serve"
+	"github.com/letmepost/letmepost-operator/internal/tokenreview"
 )
 
 func main() {
@@ -97,6 +98,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	introspection, err := newIntrospection(o, getenv("KUBECONFIG"), answers, logger)
+	if err != nil {
+		return err
+	}
 	draining := new(atomic.Bool)
 	ready := func() bool { return keys.Serving() && !draining.Load() }
 	envoy, err := new(net.ListenConfig).Listen(ctx, "tcp", o.grpcAddress)
@@ -107,7 +112,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Also: gate.NewServer(answers, gate.ServerOptions{
 			Listener: envoy, TLS: certificate.Config(), Connections: o.maxConnections, Ready: ready,
 		}),
-		API: handler(gate.NewForward(answers), ready), APIAddress: o.listenAddress, Certificate: certificate,
+		API: handler(gate.NewForward(answers), introspection, ready), APIAddress: o.listenAddress, Certificate: certificate,
 		Admin: adminHandler(ready, registry), AdminAddress: o.metricsAddress,
 		Background: together(keys.Run, certificate.Run),
 		Draining:   draining, DrainDelay: o.drainDelay, DrainTimeout: o.drainTimeout,
@@ -164,10 +169,33 @@ func newAdmissions(
 	return all, nil
 }
 
-// handler answers questions, and probes of load balancers.
-func handler(forward http.Handler, ready func() bool) http.Handler {
+// newIntrospection returns what answers services that hold a key; nil: nothing is to. Its connection to the apiserver is
+// one of its own: no flood of tokens stands in the way of the Lease.
+func newIntrospection(o options, kubeconfigEnv string, answers *gate.Gate, logger *slog.Logger) (http.Handler, error) {
+	if !o.introspection {
+		return nil, nil //nolint:nilnil // nothing is wrong: it is off
+	}
+	cluster, err := keyring.ClusterConfig(o.keys.Kubeconfig, kubeconfigEnv)
+	if err != nil {
+		return nil, err
+	}
+	cluster.UserAgent = "letmepost-gate-introspection"
+	accounts, err := tokenreview.New(tokenreview.Options{
+		Config: cluster, Audience: tokenreview.Audience, Clock: clock.RealClock{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return gate.NewIntrospection(answers, accounts, logger)
+}
+
+// handler answers questions, introspections if there are to be any, and probes of load balancers.
+func handler(forward, introspection http.Handler, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/check", forward)
+	if introspection != nil {
+		mux.Handle(gate.IntrospectionPath, introspection)
+	}
 	addProbes(mux, ready)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Past the mux, which would clean the path, and send the proxy elsewhere.

@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -142,6 +143,9 @@ func (a *Admitted) Caller() *caller.Caller { return &a.who }
 // Session is that of the person who was let in; nil: it is a key's request.
 func (a *Admitted) Session() authn.Session { return a.flight.Session() }
 
+// KeyMintedAt is when the key was minted, or brought, that was let in; zero: that is not known, or it is no key.
+func (a *Admitted) KeyMintedAt() time.Time { return a.flight.KeyMintedAt() }
+
 // Context returns the context for whatever is done for the request that takes time. It ends, too, when the caller
 // ceases to be good, with that as its cause. Package write commits in it. Only a request that was let in has one.
 func (a *Admitted) Context() context.Context { return a.flight.Context() }
@@ -202,6 +206,24 @@ func (a *Admission) AdmitAgain(
 		_ = r.flight.End()
 		return a.scopes[scope]
 	}
+	return nil
+}
+
+// Inspect is Admit for somebody who holds a key in their hands, asks what it is, and does nothing by it: it needs no
+// scope, and the question counts for nobody's rate. The error is a *Refusal, or none that is known. As with Admit, r
+// must be ended if there is no error.
+func (a *Admission) Inspect(ctx context.Context, presented string, r *Admitted) error {
+	err := error(authn.Malformed)
+	if !strings.HasPrefix(presented, " ") { // which a header may have there, and a key may not
+		err = a.o.Authenticator.Admit(ctx, []string{"Bearer " + presented}, &r.flight)
+	}
+	if err != nil {
+		if refusal := a.Of(err); refusal != nil {
+			return refusal
+		}
+		return err
+	}
+	r.who = r.flight.Caller()
 	return nil
 }
 

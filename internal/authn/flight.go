@@ -114,6 +114,14 @@ func (f *Flight) Caller() caller.Caller {
 // Session is what it was admitted with; nil: a key.
 func (f *Flight) Session() Session { return f.session }
 
+// KeyMintedAt is when the key that it was admitted with was minted, or brought; zero: not known, or there is no key.
+func (f *Flight) KeyMintedAt() time.Time {
+	if f.identity.Key == nil {
+		return time.Time{}
+	}
+	return fromUnixSeconds(f.identity.Key.mintedAt)
+}
+
 // Err says why the flight is cut: a Refusal, the session's own error, or ErrUnavailable. It looks at key, session and
 // clock itself, and does not depend on a watch or a timer to have told. Nil: it is not cut, or it was not accepted.
 func (f *Flight) Err() error {

@@ -33,6 +33,7 @@ type fixture struct {
 	*gate.Forward
 	*gate.Server
 	gate.Envoy
+	gate     *gate.Gate
 	conn     *grpc.ClientConn
 	log      *bytes.Buffer
 	registry *prometheus.Registry
@@ -67,7 +68,7 @@ func newFixture(t testing.TB, objects ...any) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Forward, f.Envoy = gate.NewForward(g), gate.NewEnvoy(g)
+	f.gate, f.Forward, f.Envoy = g, gate.NewForward(g), gate.NewEnvoy(g)
 	f.serveGRPC(t, g)
 	return f
 }

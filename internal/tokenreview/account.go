@@ -1,0 +1,96 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenreview
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+)
+
+// Account is a ServiceAccount that has shown a token.
+type Account struct {
+	Username  string // system:serviceaccount:NAMESPACE:NAME
+	Namespace string
+
+	id   digest // of the token
+	user authenticationv1.UserInfo
+
+	mu     sync.Mutex
+	rights map[Right]answer
+}
+
+// Right is something that RBAC allows or not, of group letmepost.dev.
+type Right struct {
+	Verb, Resource string
+	Namespace      string // "": in all of them
+}
+
+// answer is what the apiserver has said, and until when that is gone by.
+type answer struct {
+	allowed bool
+	until   time.Time
+}
+
+// May tells whether RBAC allows the account something. An error allows nothing.
+func (r *Reviewer) May(ctx context.Context, a *Account, right Right) (bool, error) {
+	now := r.o.Clock.Now()
+	if known, ok := a.known(right); ok && now.Before(known.until) {
+		return known.allowed, nil
+	}
+	what := fmt.Sprintf("%s %q", a.id[:], right)
+	found, err := r.once(ctx, what, func(ctx context.Context) (any, error) { return r.ask(ctx, a, right) })
+	if err != nil {
+		return false, err
+	}
+	allowed := found.(bool) //nolint:forcetypeassert // what ask returns
+	until := now.Add(refuseFor)
+	if allowed {
+		until = now.Add(rightFor)
+	}
+	a.remember(right, answer{allowed, until})
+	return allowed, nil
+}
+
+func (r *Reviewer) ask(ctx context.Context, a *Account, right Right) (bool, error) {
+	extra := map[string]authorizationv1.ExtraValue{}
+	for name, values := range a.user.Extra {
+		extra[name] = authorizationv1.ExtraValue(values)
+	}
+	review, err := r.rights.Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: a.user.Username, UID: a.user.UID, Groups: a.user.Groups, Extra: extra,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: right.Namespace, Verb: right.Verb, Group: v1alpha1.GroupVersion.Group, Resource: right.Resource,
+			},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("review what an account may do: %w", err)
+	}
+	return review.Status.Allowed && !review.Status.Denied, nil
+}
+
+func (a *Account) known(right Right) (answer, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known, ok := a.rights[right]
+	return known, ok
+}
+
+func (a *Account) remember(right Right, said answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rights == nil || len(a.rights) >= maxRights {
+		a.rights = map[Right]answer{}
+	}
+	a.rights[right] = said
+}
