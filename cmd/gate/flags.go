@@ -60,8 +60,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	flags.StringVar(&o.grpcAddress, "grpc-listen-address", ":9000",
 		"Address that Envoy asks at over gRPC (ext_authz, version 3).")
 	flags.BoolVar(&o.introspection, "introspection", false,
-		"Answer POST /introspect (RFC 7662): services that show a ServiceAccount's token for the audience letmepost, and may "+
-			"create introspections.letmepost.dev, learn what a key is. Needs create on tokenreviews and subjectaccessreviews.")
+		"Answer POST /introspect (RFC 7662): services that show a ServiceAccount's token for the audience letmepost, and "+
+			"may create introspections.letmepost.dev, learn what a key is. "+
+			"Needs create on tokenreviews and subjectaccessreviews.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090",
 		"Address that /metrics, /healthz and /readyz listen on.")
 	flags.StringVar(&logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")

@@ -169,8 +169,8 @@ func newAdmissions(
 	return all, nil
 }
 
-// newIntrospection returns what answers services that hold a key; nil: nothing is to. Its connection to the apiserver is
-// one of its own: no flood of tokens stands in the way of the Lease.
+// newIntrospection returns what answers services that hold a key; nil: nothing is to. Its connection to the apiserver
+// is its own: no flood of tokens stands in the way of the Lease.
 func newIntrospection(o options, kubeconfigEnv string, answers *gate.Gate, logger *slog.Logger) (http.Handler, error) {
 	if !o.introspection {
 		return nil, nil //nolint:nilnil // nothing is wrong: it is off

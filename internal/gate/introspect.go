@@ -30,9 +30,9 @@ type Accounts interface {
 
 // Introspection answers services that hold a key in their hands, and ask whose it is (RFC 7662).
 //
-// Who asks proves by a ServiceAccount's token that it may know: the right to create introspections, which are a resource
+// Who asks proves by a ServiceAccount's token that it may know: it has the right to create introspections, a resource
 // that RBAC alone knows, in the organization's namespace. That is decided before the key is looked at, so that nobody
-// learns by a refusal whether there is such a key. Every key that is not good here, for whatever reason, has one answer.
+// learns by a refusal whether there is such a key. Every key that is not good here has one answer, whatever the reason.
 type Introspection struct {
 	*Gate
 
@@ -83,11 +83,12 @@ func (i *Introspection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.Set("Www-Authenticate", refused.challenge)
 		}
 		w.WriteHeader(refused.status)
-		_, _ = io.WriteString(w, refused.body())
+		_, _ = io.WriteString(w, refused.body()) //nolint:gosec // G705: it is JSON, and whoever asks is no browser
 		return
 	}
 	i.counters[map[bool]string{true: active, false: inactive}[said.Active]].Inc()
-	_, _ = w.Write(said.encode()) // an error: who asked has gone
+	// An error: who asked has gone.
+	_, _ = w.Write(said.encode()) //nolint:gosec // G705: it is JSON, and holds nothing of the request
 }
 
 // answer decides. The order is: who asks, what it asks for, whether it may, and the key last.

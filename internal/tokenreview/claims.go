@@ -11,14 +11,16 @@ import (
 	"time"
 )
 
+// Audience is what tokens are for that prove who asks a process of this project.
+const Audience = "letmepost"
+
 // maxToken is more than a ServiceAccount's token is long, which names its pod, node and Secret beside the account.
 const maxToken = 8 << 10
 
 // usernamePrefix is what the usernames of ServiceAccounts begin with: system:serviceaccount:NAMESPACE:NAME.
 const usernamePrefix = "system:serviceaccount:"
 
-// claims are what a token says of itself. Nobody has proven them: they serve to refuse without asking, and to forget in
-// time what the apiserver has said.
+// claims are what a token says of itself. Nobody has proven them: they serve to refuse without asking.
 type claims struct {
 	Subject  string   `json:"sub"`
 	Audience audience `json:"aud"`
@@ -38,22 +40,22 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-// claimsOf reads a JSON Web Token without looking at its signature. It says false for what the apiserver could never
+// plausible reads a JSON Web Token without looking at its signature. It says false for what the apiserver could never
 // take for a ServiceAccount's token of this audience at now: noise then costs nobody a request.
-func claimsOf(token, of string, now time.Time) (claims, bool) {
-	var c claims
+func plausible(token, of string, now time.Time) bool {
 	if len(token) > maxToken {
-		return c, false
+		return false
 	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || parts[2] == "" {
-		return c, false
+		return false
 	}
+	var c claims
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil || json.Unmarshal(payload, &c) != nil {
-		return c, false
+		return false
 	}
-	return c, strings.HasPrefix(c.Subject, usernamePrefix) && slices.Contains(c.Audience, of) &&
+	return strings.HasPrefix(c.Subject, usernamePrefix) && slices.Contains(c.Audience, of) &&
 		now.Before(time.Unix(c.Expires, 0))
 }
 
@@ -63,6 +65,3 @@ func namespaceOf(username string) (string, bool) {
 	namespace, name, named := strings.Cut(rest, ":")
 	return namespace, ok && named && namespace != "" && name != ""
 }
-
-// Audience is what tokens are for that prove who asks a process of this project.
-const Audience = "letmepost"

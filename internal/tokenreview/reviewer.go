@@ -126,8 +126,7 @@ func New(o Options) (*Reviewer, error) {
 // Review tells whose token it is. The error is ErrUnauthenticated, or says why the apiserver could not be asked.
 func (r *Reviewer) Review(ctx context.Context, token string) (*Account, error) {
 	now := r.o.Clock.Now()
-	says, plausible := claimsOf(token, r.o.Audience, now)
-	if !plausible {
+	if !plausible(token, r.o.Audience, now) { // first: what is remembered of a token that has expired is nothing
 		return nil, ErrUnauthenticated
 	}
 	id := digest(sha256.Sum256([]byte(token)))
@@ -140,7 +139,7 @@ func (r *Reviewer) Review(ctx context.Context, token string) (*Account, error) {
 			return known.said()
 		}
 		account, err := r.review(ctx, id, token)
-		r.remember(id, account, err, now, time.Unix(says.Expires, 0))
+		r.remember(id, account, err, now)
 		return account, err
 	})
 	if err != nil {
@@ -160,14 +159,10 @@ func (r *Reviewer) remembered(id digest, now time.Time) (known, bool) {
 }
 
 // remember keeps what the apiserver has said at now. That it could not be asked is not kept.
-func (r *Reviewer) remember(id digest, a *Account, err error, now, expires time.Time) {
+func (r *Reviewer) remember(id digest, a *Account, err error, now time.Time) {
 	switch {
 	case err == nil:
-		until := now.Add(trustFor)
-		if expires.Before(until) {
-			until = expires
-		}
-		r.accounts.Add(id, known{a, until})
+		r.accounts.Add(id, known{a, now.Add(trustFor)})
 	case errors.Is(err, ErrUnauthenticated):
 		r.refused.Add(id, known{nil, now.Add(refuseFor)})
 	}

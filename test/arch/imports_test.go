@@ -305,6 +305,14 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/tokenreview", reason: "who asks is known before anything of a key is, and by none of its parts",
+		never: []string{"net/http", "os", coreTypes},
+		nowhere: []string{
+			controller, module + "/internal/authn", module + "/internal/admission", module + "/internal/keyring",
+			module + "/internal/gate", module + "/internal/store", module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
 		room: "internal/keyring", reason: "what a process knows of keys is the same whatever it lets them do",
 		never: []string{"net/http", "os", coreTypes},
 		nowhere: []string{

@@ -44,6 +44,28 @@ var gateCases = []valueCase{
 		),
 	},
 	{
+		"without gate.introspection.enabled, nobody is asked who holds a token",
+		gateOn,
+		all(hasNot(gate, args, "--introspection"), absent("ClusterRole/letmepost-gate-introspection", "ClusterRole/letmepost-introspector")),
+	},
+	{
+		"gate.introspection.enabled: what it takes to ask, and a role for who asks the gate",
+		with(gateOn, settings{"gate.introspection.enabled": true}),
+		all(
+			has(gate, args, "--introspection"),
+			is("ClusterRole/letmepost-gate-introspection", "rules 0", map[string]any{
+				"apiGroups": []any{"authentication.k8s.io"}, "resources": []any{"tokenreviews"}, "verbs": []any{"create"},
+			}),
+			is("ClusterRole/letmepost-gate-introspection", "rules 1", map[string]any{
+				"apiGroups": []any{"authorization.k8s.io"}, "resources": []any{"subjectaccessreviews"}, "verbs": []any{"create"},
+			}),
+			is("ClusterRole/letmepost-gate-introspection", "rules 2", nil),
+			is("ClusterRoleBinding/letmepost-gate-introspection", "subjects 0 name", "letmepost-gate"),
+			is("ClusterRole/letmepost-introspector", "rules 0 resources", []any{"introspections"}),
+			absent("ClusterRoleBinding/letmepost-introspector"),
+		),
+	},
+	{
 		"gate.image is its own",
 		with(gateOn, settings{"gate.image.repository": "mine/gate", "gate.image.tag": "v2", "gate.image.pullPolicy": "Always"}),
 		all(is(gate, container+" image", "mine/gate:v2"), is(gate, container+" imagePullPolicy", "Always")),
