@@ -31,6 +31,7 @@ func main() {
 		Random:   rand.Reader,
 		Clock:    clock.RealClock{},
 		Getenv:   os.Getenv,
+		Open:     openBrowser,
 	}))
 }
 

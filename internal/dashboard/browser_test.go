@@ -77,6 +77,9 @@ func TestEveryPageInABrowser(t *testing.T) {
 		if !ok {
 			path = s.Path
 		}
+		if s.Path == "/handover" { // whose code is good for a minute
+			_, path, _ = w.handOver(t, token)
+		}
 		if strings.Contains(strings.ReplaceAll(path, "{$}", ""), "{") {
 			t.Errorf("%s: examples has no page of it to look at", s.Path)
 			continue

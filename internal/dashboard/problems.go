@@ -50,6 +50,7 @@ var kinds = []struct {
 }{
 	{refusedAs(admission.RateLimited), http.StatusTooManyRequests, "problem.tooMany"},
 	{refusedAs(admission.Unavailable), http.StatusServiceUnavailable, "problem.unavailable"},
+	{isError(session.ErrBusy), http.StatusServiceUnavailable, "problem.busy"},
 	{isError(errCrossOrigin), http.StatusForbidden, "problem.crossOrigin"},
 	{isError(errBadForm), http.StatusBadRequest, "problem.badForm"},
 	{isError(errRunning), http.StatusConflict, "problem.running"},

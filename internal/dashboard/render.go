@@ -5,6 +5,8 @@ package dashboard
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -99,6 +101,12 @@ func (p *pages) text(key string, values ...any) string {
 func (d *Dashboard) answer(r *request, v view) {
 	if v.Redirect != "" {
 		http.Redirect(r.writer, r.http, Base+v.Redirect, http.StatusSeeOther)
+		return
+	}
+	if v.JSON != nil {
+		r.writer.Header().Set("Content-Type", "application/json")
+		r.writer.WriteHeader(cmp.Or(v.Status, http.StatusOK))
+		_ = json.NewEncoder(r.writer).Encode(v.JSON)
 		return
 	}
 	var page bytes.Buffer

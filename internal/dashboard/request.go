@@ -31,6 +31,7 @@ type request struct {
 	now       time.Time
 
 	token    string             // of the session; "": there is none
+	event    string             // of the audit log; "": a form was sent
 	username string             // of whoever has shown that they are somebody; "": nobody has
 	person   *session.Person    // nil: nobody is signed in
 	admitted admission.Admitted // the zero one unless somebody is
@@ -80,17 +81,23 @@ func (d *Dashboard) serve(s screen) http.Handler {
 	})
 }
 
-// audit says who has sent a form, and what came of it: of those whom the cluster knows, so that nobody else writes
-// lines here. What they typed is not in it.
+// eventTexts are the messages of what the audit log has.
+var eventTexts = map[string]string{
+	"form.sent": "Form sent", "session.began": "Signed in", "session.ended": "Signed out",
+}
+
+// audit says who has signed in or out, or sent another form, and what came of it: of those whom the cluster knows, so
+// that nobody else writes lines here. What they typed is not in it.
 func (r *request) audit(s screen, v view) {
-	if s.Method != http.MethodPost || r.username == "" || r.dashboard.config.Audit == nil {
+	if s.Method != http.MethodPost && r.event == "" || r.username == "" || r.dashboard.config.Audit == nil {
 		return
 	}
 	organization := ""
 	if r.person != nil {
 		organization = r.Organization().Name
 	}
-	r.dashboard.config.Audit.Info("Form sent", "event", "form.sent", "requestId", r.id, "person", r.username,
+	event := cmp.Or(r.event, "form.sent")
+	r.dashboard.config.Audit.Info(eventTexts[event], "event", event, "requestId", r.id, "person", r.username,
 		"organization", organization, "screen", s.Path, "status", cmp.Or(v.Status, http.StatusOK),
 		"client", r.Address().String())
 }

@@ -28,8 +28,8 @@ type screen struct {
 // screens is all there is: one table for the server and for the tests that go through all of them.
 func (d *Dashboard) screens() []screen {
 	return slices.Concat(
-		d.personScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(), d.mintScreens(), d.rotateScreens(),
-		d.profilesScreens(), d.accountsScreens(), d.connectScreens(), d.postsScreens(),
+		d.personScreens(), d.handoverScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(), d.mintScreens(),
+		d.rotateScreens(), d.profilesScreens(), d.accountsScreens(), d.connectScreens(), d.postsScreens(),
 	)
 }
 
@@ -40,7 +40,9 @@ type view struct {
 	// Page is a template, which is called with Data; Title is the key of a text.
 	Page, Title string
 	Data        any
-	Status      int // 0: 200
+	// JSON is the answer to a program; nil: it is a page.
+	JSON   any
+	Status int // 0: 200
 	// Redirect is a path below Base to go on at; "": stay. After a form that changed something, nobody stays: to load the
 	// page again must not do it again.
 	Redirect string

@@ -9,8 +9,6 @@ import (
 	"path"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/session"
@@ -51,7 +49,7 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 		}, nil
 	}
 	token, person, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
-	if apierrors.IsUnauthorized(err) || errors.Is(err, session.ErrCredential) {
+	if isUnknown(err) {
 		if err := d.config.Admission.Failed(r.now, r); err != nil {
 			return view{}, err
 		}
@@ -63,20 +61,26 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	r.username = person.Username
+	d.enter(r, token, person)
+	return goTo(next(r.form.Get("next")))
+}
+
+// enter has the browser show a session that has just begun. The one that it has shown is over.
+func (d *Dashboard) enter(r *request, token string, person *session.Person) {
+	r.username, r.event = person.Username, "session.began"
 	if old := d.sessionToken(r.http); old != "" {
 		if err := d.config.Sessions.SignOut(r.http.Context(), old); err != nil {
 			d.config.Logger.Warn("the session that a browser had before goes on until it ends by itself", "error", err)
 		}
 	}
 	d.setCookie(r.writer, token)
-	return goTo(next(r.form.Get("next")))
 }
 
 // signOut works whoever shows the session, and while nobody is let in: to end it does no harm, and it ends the request
 // too that somebody would have been let in with.
 func (d *Dashboard) signOut(r *request) (view, error) {
 	if token := d.sessionToken(r.http); token != "" {
+		r.username, r.event = d.config.Sessions.Username(r.http.Context(), token), "session.ended"
 		if err := d.config.Sessions.SignOut(r.Context(), token); err != nil {
 			return view{}, err
 		}

@@ -28,6 +28,11 @@ func TestAudit(t *testing.T) {
 	v.post("/profiles/-/new", url.Values{"name": {"typed-by-somebody"}})
 	v.get("/keys")
 	v.post("/sign-out", nil)
+	v.post("/sign-out", nil) // by nobody any more
+	_, link, _ := w.handOver(t, token)
+	_, code, _ := strings.Cut(link, "=")
+	v.get(link)
+	v.post("/handover/sign-in", url.Values{"code": {code}})
 	said.mu.Lock()
 	text := said.text.String()
 	said.mu.Unlock()
@@ -37,17 +42,20 @@ func TestAudit(t *testing.T) {
 		var status struct{ Status int }
 		check(t, json.Unmarshal([]byte(line), &entry))
 		check(t, json.Unmarshal([]byte(line), &status))
-		if entry.Event != "form.sent" || entry.Client != "127.0.0.1" || entry.RequestID == "" ||
+		if entry.Client != "127.0.0.1" || entry.RequestID == "" ||
 			entry.Person != "system:serviceaccount:"+acme+":viewer" {
 			t.Errorf("%s", line)
 		}
-		got = append(got, fmt.Sprint(entry.Screen, " ", entry.Organization == acme, " ", status.Status))
+		got = append(got, fmt.Sprint(entry.Event, " ", entry.Screen, " ", entry.Organization == acme, " ", status.Status))
 	}
-	want := []string{"/sign-in false 303", "/organizations false 303", "/profiles/-/new true 403"}
-	if len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
-		t.Errorf("%q, want %q first", got, want)
+	want := []string{
+		"session.began /sign-in false 303", "form.sent /organizations false 303", "form.sent /profiles/-/new true 403",
+		"session.ended /sign-out false 303", "session.began /handover/sign-in false 303",
 	}
-	for _, typed := range []string{token, "guessed-by-nobody", "typed-by-somebody"} {
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, typed := range []string{token, code, "guessed-by-nobody", "typed-by-somebody"} {
 		if strings.Contains(text, typed) {
 			t.Errorf("%s is in the audit log", typed)
 		}

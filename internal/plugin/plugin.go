@@ -31,6 +31,8 @@ type Options struct {
 	Random   io.Reader // a CSPRNG
 	Clock    clock.PassiveClock
 	Getenv   func(string) string
+	// Open shows a person an address in their browser.
+	Open func(ctx context.Context, address string) error
 }
 
 // plugin is one run.

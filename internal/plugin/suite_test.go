@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -120,12 +121,17 @@ func (w *world) run(role string, args ...string) result {
 }
 
 func runWith(ctx context.Context, env map[string]string, args ...string) result {
+	return runAt(ctx, env, func(context.Context, string) error { return errors.New("this machine has none") }, args...)
+}
+
+// runAt is runWith on a machine with a browser.
+func runAt(ctx context.Context, env map[string]string, browser func(context.Context, string) error, args ...string) result {
 	var out, errs lockedBuffer
 	status := plugin.Run(ctx, args, plugin.Options{
 		In: strings.NewReader(""), Out: &out, Err: &errs,
 		Terminal: func() (in, out bool) { return false, false },
 		Random:   rand.Reader, Clock: clock.RealClock{},
-		Getenv: func(name string) string { return env[name] },
+		Getenv: func(name string) string { return env[name] }, Open: browser,
 	})
 	return result{status, out.String(), errs.String()}
 }

@@ -5,3 +5,6 @@ package session
 
 // IDOf is by which the row of a session is found.
 func IDOf(token string) string { return idOf(token) }
+
+// MaxAsking is how many credentials are asked about at once.
+const MaxAsking = maxAsking

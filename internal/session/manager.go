@@ -33,6 +33,10 @@ const (
 	maxCredential = 16 << 10
 )
 
+// maxAsking is how many credentials of people who are not recognised yet the apiserver is asked about at once: anybody
+// may send any, and it has others to answer.
+const maxAsking = 20
+
 // bounds is how many sessions there may be. Whoever signs in is never refused for them: the longest unused one ends.
 var bounds = store.SessionBounds{Person: 20, All: 10_000}
 
@@ -57,6 +61,8 @@ type Manager struct {
 	o    Options
 	work *store.Work
 	here people
+	// asking has a place for each question about a credential that nobody has vouched for yet.
+	asking chan struct{}
 }
 
 // New returns a Manager. The error says what is missing.
@@ -67,7 +73,7 @@ func New(o Options) (*Manager, error) {
 	if o.Listed == nil {
 		o.Listed = func() []caller.Organization { return nil }
 	}
-	return &Manager{o: o, work: o.Store.Work(), here: newPeople()}, nil
+	return &Manager{o: o, work: o.Store.Work(), here: newPeople(), asking: make(chan struct{}, maxAsking)}, nil
 }
 
 // idOf is by which a session is stored: the token can't be made of it. To find a row by it tells nothing of the token
@@ -80,44 +86,69 @@ func idOf(token string) string {
 // ErrCredential says that a text is no credential, whoever is asked.
 var ErrCredential = errors.New("this is no bearer token")
 
+// ErrBusy says that as many people sign in at this moment as the apiserver is asked about at once.
+var ErrBusy = errors.New("too many sign-ins at once")
+
 // SignIn begins a session for whoever has this bearer token of the cluster. token is what their browser is to show from
 // now on, another one each time. An error of the apiserver says that the credential is good for nobody (Unauthorized),
-// or why it can't tell; others are ErrCredential, those of the database, and admission.ErrUndecided.
+// or why it can't tell; others are ErrCredential, ErrBusy, those of the database, and
+// admission.ErrUndecided.
 func (m *Manager) SignIn(ctx context.Context, credential string) (token string, p *Person, err error) {
 	return m.begin(ctx, Credential{Token: credential})
 }
 
 // begin is SignIn, also for a credential that can be renewed.
 func (m *Manager) begin(ctx context.Context, c Credential) (string, *Person, error) {
+	is, cluster, err := m.recognise(ctx, c)
+	if err != nil {
+		return "", nil, err
+	}
+	token := m.o.NewToken()
+	row, err := m.add(ctx, token, is)
+	if err != nil {
+		return "", nil, err
+	}
+	return token, m.person(row, is, m.here.put(row, cluster)), nil
+}
+
+// recognise asks the apiserver whose credential it is, and returns what a session with it is made of.
+func (m *Manager) recognise(ctx context.Context, c Credential) (is contents, _ *Cluster, err error) {
 	if !c.wellFormed() {
-		return "", nil, ErrCredential
+		return is, nil, ErrCredential
+	}
+	select {
+	case m.asking <- struct{}{}:
+		defer func() { <-m.asking }()
+	default:
+		return is, nil, ErrBusy
 	}
 	cluster, err := m.o.Apiserver.As(c.Token)
 	if err != nil {
-		return "", nil, err
+		return is, nil, err
 	}
 	who, err := cluster.WhoAmI(ctx)
 	if err != nil {
-		return "", nil, err
+		return is, nil, err
 	}
 	now := m.o.Clock.Now()
-	is := contents{
+	is = contents{
 		Credential: c, Username: who.Username, Groups: who.Groups, SignedInAt: now.UTC(), ExpiresAt: now.Add(absolute).UTC(),
 	}
 	if until := c.until(); !until.IsZero() && until.Before(is.ExpiresAt) && c.Refresh == "" {
 		is.ExpiresAt = until.UTC()
 	}
-	token := m.o.NewToken()
-	row := store.SignedIn{
-		ID: idOf(token), Person: is.person(), Version: 1, UsedAt: now, ExpiresAt: is.ExpiresAt,
+	return is, cluster, nil
+}
+
+// add stores what whoever has the token can open.
+func (m *Manager) add(ctx context.Context, token string, is contents) (row store.SignedIn, err error) {
+	row = store.SignedIn{
+		ID: idOf(token), Person: is.person(), Version: 1, UsedAt: is.SignedInAt, ExpiresAt: is.ExpiresAt,
 	}
 	if row.Sealed, row.KeyID, err = m.seal(token, row.ID, is); err != nil {
-		return "", nil, err
+		return row, err
 	}
-	if err := m.work.AddSession(ctx, row, bounds); err != nil {
-		return "", nil, err
-	}
-	return token, m.person(row, is, m.here.put(row, cluster)), nil
+	return row, m.work.AddSession(ctx, row, bounds)
 }
 
 // Find returns who shows this token; the error of one that is nobody's, or not any more, is an authn.Refusal. Others
@@ -204,6 +235,16 @@ func (m *Manager) end(ctx context.Context, id string, why authn.Refusal) error {
 func (m *Manager) SignOut(ctx context.Context, token string) error {
 	m.here.drop(idOf(token))
 	return m.work.EndSession(ctx, idOf(token))
+}
+
+// Username returns whose session a token is; "": there is none. The cluster is not asked, so that whoever only signs
+// out waits for nothing.
+func (m *Manager) Username(ctx context.Context, token string) string {
+	p, _, err := m.find(ctx, token)
+	if err != nil {
+		return ""
+	}
+	return p.Username
 }
 
 // Choose makes an organization the active one of a session. Whether the person may see anything of it is asked of the

@@ -127,6 +127,14 @@ func (w *Work) EndSession(ctx context.Context, id string) error {
 	return err
 }
 
+// TakeSession is EndSession, and tells whether it was there: of many who take one at the same moment, one does.
+func (w *Work) TakeSession(ctx context.Context, id string) (bool, error) {
+	if !isID(id) {
+		return false, nil
+	}
+	return w.touch(ctx, "take a session", endSession, id, string(w.db.environment))
+}
+
 // BeginSessionRenewal lets one process renew a session's credential, for so long; false: another one is at it, or has
 // done it since the version was read. A refresh token that is used twice may end the session at its provider.
 func (w *Work) BeginSessionRenewal(ctx context.Context, id string, version int64, within time.Duration) (bool, error) {

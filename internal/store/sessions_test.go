@@ -210,3 +210,33 @@ func signedInAgain(s store.SignedIn, sealed string) store.SignedIn {
 	s.Sealed = []byte(sealed)
 	return s
 }
+
+// TestOneTakesASession: of many who take one at the same moment, one does, and nobody after that.
+func TestOneTakesASession(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		w, s := db.Work(), addSession(t, db, signedIn("person:ann", now))
+		var taken atomic.Int32
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				done, err := w.TakeSession(t.Context(), s.ID)
+				if err != nil {
+					t.Error(err)
+				}
+				if done {
+					taken.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if taken.Load() != 1 || hasSession(t, db, s) {
+			t.Errorf("%d have taken it; it is there after that: %v", taken.Load(), hasSession(t, db, s))
+		}
+		for _, id := range badIDs {
+			if done, err := w.TakeSession(t.Context(), id); done || err != nil {
+				t.Errorf("%.20q: %v, %v", id, done, err)
+			}
+		}
+	})
+}
