@@ -39,6 +39,9 @@ const (
 	// This one takes it over when that one is gone; unless it has its hash already, which a failover of the controller
 	// may have written: then it is final.
 	ReasonDuplicateHash = "DuplicateHash"
+	// ReasonLeaked (False, Stalled): somebody has reported the key as leaked, by showing it. It is never served again,
+	// in no namespace and whatever is restored, as long as the LeakedKey of it is there. The message says what to do.
+	ReasonLeaked = "Leaked"
 	// ReasonQuotaReached (False, Stalled): the namespace has as many keys as it may, which the message says. The key is
 	// minted when another one of the namespace is gone.
 	ReasonQuotaReached = "QuotaReached"

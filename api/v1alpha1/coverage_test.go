@@ -65,6 +65,9 @@ func (r rule) String() string { return r.path + ": " + r.says }
 // refused tells whether cause is this rule's.
 func (r rule) refused(cause metav1.StatusCause) bool {
 	path := regexp.QuoteMeta(r.path)
+	if path == "" {
+		path = "(<nil>)?" // the whole object
+	}
 	path = strings.ReplaceAll(path, regexp.QuoteMeta(anyItem), `\[\d+\]`)
 	path = strings.ReplaceAll(path, regexp.QuoteMeta(anyKey), `\.[^.]+`)
 	return regexp.MustCompile("^"+path+"$").MatchString(cause.Field) && regexp.MustCompile(r.says).MatchString(cause.Message)

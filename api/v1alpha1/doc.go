@@ -27,6 +27,7 @@ var (
 
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion, &ApiKey{}, &ApiKeyList{}, &Profile{}, &ProfileList{})
+	scheme.AddKnownTypes(GroupVersion, &LeakedKey{}, &LeakedKeyList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -61,6 +61,10 @@ const (
 	// all others, separated by commas; it is there only while a full Lease leaves out what is awaited.
 	AnnotationAsked = "letmepost.dev/asked"
 
+	// AnnotationLeaked, on a replica's Lease, lists keys that were reported to the replica as leaked: the namespace that
+	// has the key, a slash, and the SHA-256 of the key in hexadecimal digits; separated by commas.
+	AnnotationLeaked = "letmepost.dev/leaked"
+
 	// LabelManagedBy is set to ManagedBy on every minted Secret, over whatever spec.secretTemplate says.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of LabelManagedBy.

@@ -36,8 +36,8 @@ func definitions(t testing.TB) map[string]apiextensionsv1.CustomResourceDefiniti
 		}
 		found[crd.Spec.Names.Plural] = crd
 	}
-	if len(found) != 2 {
-		t.Fatalf("found %d definitions in config/crd, want 2", len(found))
+	if len(found) != 3 {
+		t.Fatalf("found %d definitions in config/crd, want 3", len(found))
 	}
 	return found
 }
@@ -149,6 +149,7 @@ func TestNames(t *testing.T) {
 			Scope: "Namespaced", ShortNames: []string{"ak"}, Categories: []string{"letmepost"}, Status: true,
 			Columns: []string{"Environment", "Profile", "Scopes", "Hint", "Ready", "Reason", "Expires", "Age"},
 		},
+		"leakedkeys": {Scope: "Namespaced", Columns: []string{"Key Namespace", "Key", "Hint", "Age"}},
 		"profiles": {
 			Scope: "Namespaced", Categories: []string{"letmepost"}, Status: true,
 			Columns: []string{"Display Name", "Keys", "Ready", "Max Key Lifetime", "Age"},

@@ -35,11 +35,12 @@ const (
 	Unknown          Refusal = "unknown"           // no such key, or revoked and gone
 	Revoked          Refusal = "revoked"           // being deleted
 	Expired          Refusal = "expired"
+	Leaked           Refusal = "leaked"   // reported by somebody who has it
 	Unserved         Refusal = "unserved" // its Profile is gone, or it is a duplicate
 )
 
 // Refusals lists them all.
-var Refusals = []Refusal{Missing, Malformed, WrongEnvironment, Unknown, Revoked, Expired, Unserved}
+var Refusals = []Refusal{Missing, Malformed, WrongEnvironment, Unknown, Revoked, Expired, Leaked, Unserved}
 
 // Error makes a Refusal an error. It holds nothing of what the caller sent.
 func (r Refusal) Error() string { return "unauthenticated: " + string(r) }
@@ -233,6 +234,8 @@ func refusalFor(reason string) error {
 		return Revoked
 	case v1alpha1.ReasonExpired:
 		return Expired
+	case v1alpha1.ReasonLeaked:
+		return Leaked
 	default:
 		return Unserved
 	}

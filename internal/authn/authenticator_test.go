@@ -118,6 +118,8 @@ func TestEveryRefusalIsReached(t *testing.T) {
 		{"expired at this instant", mods(authntest.ExpiringAt(now)), nil, bearer, authn.Expired},
 		{"expired a fraction of a second ago", mods(authntest.ExpiringAt(now.Add(-time.Millisecond))), nil, bearer, authn.Expired},
 		{"expired, though the controller has not said so", mods(authntest.ExpiringAt(now.Add(-time.Hour))), nil, bearer, authn.Expired},
+		{"marked as leaked", mods(authntest.Leaked), nil, bearer, authn.Leaked},
+		{"marked as leaked, and expired", mods(authntest.Leaked, authntest.ExpiringAt(now)), nil, bearer, authn.Leaked},
 		{"a duplicate", mods(authntest.Duplicate), nil, bearer, authn.Unserved},
 		{"pinned to a Profile that is not there", mods(authntest.PinnedTo(profile)), nil, bearer, authn.Unserved},
 		{

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -123,3 +124,6 @@ func RoomMade(f *Feed) bool {
 		return false
 	}
 }
+
+// RetainLeaks does what a list of LeakedKeys with these UIDs does.
+func (x *Index) RetainLeaks(ids ...types.UID) { x.retainLeaks(setOf(ids)) }

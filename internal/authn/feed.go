@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
@@ -34,6 +36,10 @@ type Feed struct {
 	index    *Index
 	keys     []*follower[*v1alpha1.ApiKey] // one a namespace
 	profiles []*follower[*v1alpha1.Profile]
+	leaks    *follower[*v1alpha1.LeakedKey] // nil: see FollowLeaks
+
+	client rest.Interface
+	clock  clock.PassiveClock
 
 	room      chan struct{} // is sent to when there is room for keys that the index has turned away
 	roomPause time.Duration // before they are listed
@@ -55,7 +61,7 @@ type pendingRevocation struct {
 func NewFeed(index *Index, client rest.Interface, clock clock.PassiveClock, namespaces ...string) *Feed {
 	f := &Feed{
 		index: index, revoked: map[types.UID]pendingRevocation{}, changed: make(chan struct{}, 1),
-		room: make(chan struct{}, 1), roomPause: roomPause,
+		room: make(chan struct{}, 1), roomPause: roomPause, client: client, clock: clock,
 	}
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
@@ -125,11 +131,33 @@ func (f *Feed) followProfiles(
 	return profiles
 }
 
+// FollowLeaks has the LeakedKeys of a namespace followed as well, which is the release's. It is called before Run.
+// Without it, keys are ended by their ApiKeys and by what is reported here alone.
+func (f *Feed) FollowLeaks(namespace string) {
+	f.leaks = &follower[*v1alpha1.LeakedKey]{
+		listWatch: listWatch{
+			client:    f.client,
+			namespace: namespace,
+			resource:  "leakedkeys",
+			newList:   func() runtime.Object { return new(v1alpha1.LeakedKeyList) },
+		},
+		clock:  f.clock,
+		ask:    make(chan struct{}, 1),
+		put:    func(l *v1alpha1.LeakedKey) bool { f.index.PutLeak(l); return false },
+		remove: f.index.RemoveLeak,
+		retain: f.index.retainLeaks,
+		notify: f.notify,
+	}
+}
+
 // Run lists and watches until ctx ends, over and over where the connection breaks. It begins with the first Relist.
 // Profiles and keys are followed apart, so a key may be seen before its Profile, and is refused until that comes.
 func (f *Feed) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { f.fillRoom(ctx) })
+	if f.leaks != nil {
+		running.Go(func() { f.leaks.run(ctx, new(v1alpha1.LeakedKey)) })
+	}
 	for i := range f.keys {
 		running.Go(func() { f.profiles[i].run(ctx, new(v1alpha1.Profile)) })
 		running.Go(func() { f.keys[i].run(ctx, new(v1alpha1.ApiKey)) })
@@ -165,6 +193,9 @@ func (f *Feed) fillRoom(ctx context.Context) {
 // Model: step List.
 func (f *Feed) Relist(ctx context.Context) error {
 	var lists []<-chan struct{}
+	if f.leaks != nil {
+		lists = append(lists, f.leaks.relist())
+	}
 	for i := range f.keys {
 		lists = append(lists, f.profiles[i].relist(), f.keys[i].relist())
 	}
@@ -187,6 +218,11 @@ func (f *Feed) Heard() time.Time {
 			if at.Before(heard) {
 				heard = at
 			}
+		}
+	}
+	if f.leaks != nil {
+		if at := f.leaks.heardAt(); at.Before(heard) {
+			heard = at
 		}
 	}
 	return heard
@@ -257,15 +293,29 @@ func (f *Feed) notify() {
 // The index comes first: a key must not be named before it is refused and its requests have been cut.
 func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 	f.index.PutKey(k)
-	if k.DeletionTimestamp.IsZero() || !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) {
+	since, waits := awaitedSince(k)
+	if !waits {
 		f.forget(k.UID)
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, known := f.revoked[k.UID]
-	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: k.DeletionTimestamp.Time}
+	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: since}
 	return !known
+}
+
+// awaitedSince tells whether somebody waits to be told that k is refused, and since when: because it is being deleted,
+// or because it has leaked and stays.
+func awaitedSince(k *v1alpha1.ApiKey) (time.Time, bool) {
+	if !k.DeletionTimestamp.IsZero() {
+		return k.DeletionTimestamp.Time, slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
+	}
+	revoking := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionRevoking)
+	if !lifecycle.KeyOf(k).Leaked || revoking == nil {
+		return time.Time{}, false
+	}
+	return revoking.LastTransitionTime.Time, true
 }
 
 // removeKey takes out a key that is gone: its deletion is over, and nobody waits to be told of it.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 // Index holds every key that has a hash, and every Profile. Looking a key up takes no lock; all else does.
@@ -37,6 +38,7 @@ type Index struct {
 	organizations map[caller.Organization]*tenant
 	pins          map[types.UID]*pin // by Profile id
 	revoked       []*Key             // that onRevoked has not been told of yet
+	leaks         leaks
 }
 
 // tenant is what the index knows of one organization. An object that says it belongs to the organization of another
@@ -70,6 +72,7 @@ func NewIndex() *Index {
 		onRoom:        func() {},
 		organizations: map[caller.Organization]*tenant{},
 		pins:          map[types.UID]*pin{},
+		leaks:         leaks{known: map[key.Lookup][]leak{}, listed: map[types.UID]key.Digest{}},
 	}
 }
 

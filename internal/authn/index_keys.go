@@ -48,6 +48,9 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 		unserved = true
 	}
 	flags := flagsOf(o, life)
+	if x.leaks.has(hash, lifecycle.OwnerOf(o, organization.ID)) {
+		flags |= leaked
+	}
 	room, gone := x.makeRoom(organization, life)
 	unserved = unserved || gone
 	if !room {
@@ -66,17 +69,22 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 }
 
 // addFlags changes a key that is held. Nothing else of a key changes, once it has its hash. And no flag goes away
-// again: an object without one that is there already comes from the past, and must not bring the key back.
+// again: an object without one that is there already comes from the past, and must not bring the key back. The mark of
+// a leak alone does, because a leak can be forgiven; until it is, the index knows of it by itself (leaks).
 func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key) {
-	flags &= deleting | duplicate | withdrawn
-	added := flags &^ s.state.Or(flags)
-	if added&deleting != 0 {
+	if flags&marked == 0 {
+		s.state.And(^marked)
+	}
+	flags &= deleting | duplicate | withdrawn | marked
+	was := s.state.Or(flags)
+	added := flags &^ was
+	if added&(deleting|marked) != 0 && was&ended == 0 {
 		x.noteRevoked(s.key)
 	}
 	if added&withdrawn != 0 {
 		toWithdraw = s.key
 	}
-	return added&(deleting|duplicate) != 0, toWithdraw
+	return added&(deleting|duplicate|marked) != 0, toWithdraw
 }
 
 // newKey makes the entry of an ApiKey, and ties it to its Profile. A Profile that is not there yet gets its pin all the
@@ -126,6 +134,9 @@ func flagsOf(o *v1alpha1.ApiKey, life lifecycle.Key) uint32 {
 	}
 	if life.Duplicate {
 		flags |= duplicate
+	}
+	if life.Leaked {
+		flags |= marked
 	}
 	if life.Pinned {
 		flags |= pinned
@@ -192,9 +203,9 @@ func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (un
 	return unserved
 }
 
-// noteGone notes a key as revoked whose ApiKey is gone, unless it was noted when the deletion began.
+// noteGone notes a key as revoked whose ApiKey is gone, unless it was noted when it ended.
 func (x *Index) noteGone(s *slot) {
-	if s.state.Load()&deleting == 0 {
+	if s.state.Load()&ended == 0 {
 		x.noteRevoked(s.key)
 	}
 }

@@ -26,13 +26,14 @@ type listedKey struct {
 	namespace, organization, profileID unique.Handle[string] // shared by many
 
 	createdAt, deletedAt, mintedAt int64 // Unix seconds; deletedAt, mintedAt: 0 is none
+	awaitedSince                   int64 // of one that has leaked, likewise; see awaitedSince
 	expiresAt                      time.Time
 	hash                           key.Hash
 	rate                           compactRate
 	last4                          [4]byte
 	scopes                         caller.Scopes
 
-	hashed, brought, live, pinned, duplicate, cancels, finalized bool
+	hashed, brought, live, pinned, duplicate, leaked, cancels, finalized bool
 }
 
 // listedKeys is an ApiKeyList of them. The reflector's pager takes it for any other list.
@@ -61,6 +62,7 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 		createdAt: o.CreationTimestamp.Unix(), expiresAt: life.ExpiresAt,
 		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o), scopes: caller.ScopesOf(o.Spec.Scopes),
 		live: o.Spec.Environment == v1alpha1.EnvironmentLive, pinned: life.Pinned, duplicate: life.Duplicate,
+		leaked:    life.Leaked,
 		cancels:   v1alpha1.CancelsScheduled(o.Annotations),
 		finalized: slices.Contains(o.Finalizers, v1alpha1.FinalizerRevocation),
 	}
@@ -69,6 +71,9 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 	}
 	if !life.MintedAt.IsZero() {
 		l.mintedAt = life.MintedAt.Unix()
+	}
+	if since, waits := awaitedSince(o); waits && !life.Deleting {
+		l.awaitedSince = since.Unix()
 	}
 	if hash, err := lifecycle.HashOf(o); err == nil {
 		l.hash, l.hashed, l.brought = hash, true, o.Spec.SecretHash != ""
@@ -116,12 +121,23 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 	if l.duplicate {
 		o.Status.Conditions = duplicateHash
 	}
+	if l.leaked {
+		o.Status.Conditions = hasLeaked
+		if l.awaitedSince != 0 {
+			o.Status.Conditions = append(slices.Clip(hasLeaked), metav1.Condition{
+				Type: v1alpha1.ConditionRevoking, LastTransitionTime: metav1.Unix(l.awaitedSince, 0),
+			})
+		}
+	}
 	l.setDeletion(o)
 	return o
 }
 
-// duplicateHash is all that is read of conditions; one slice for all keys.
-var duplicateHash = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonDuplicateHash}}
+// duplicateHash and hasLeaked are all that is read of most conditions; one slice for all keys.
+var (
+	duplicateHash = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonDuplicateHash}}
+	hasLeaked     = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonLeaked}}
+)
 
 // setDeletion sets what says whether, and how, the ApiKey is being deleted.
 func (l *listedKey) setDeletion(o *v1alpha1.ApiKey) {

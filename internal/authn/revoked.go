@@ -4,8 +4,8 @@
 package authn
 
 // OnRevoked sets what is called with each key that the index has held and refuses from now on, because its ApiKey is
-// being deleted or is gone, and with the number of its requests that ran at that moment. It is set before the first key
-// is put.
+// being deleted or is gone, or because somebody has reported it as leaked; and with the number of its requests that ran
+// at that moment. It is set before the first key is put.
 //
 // It is called once for each, without a lock held, but by who feeds the index: it must return soon, or the next
 // revocation waits for it.

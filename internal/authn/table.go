@@ -73,6 +73,8 @@ const (
 	withdrawn        // it is being deleted together with what it has queued
 	brought          // its hash was brought, and binds it to the namespace's name
 	pinned           // to a Profile
+	leaked           // somebody has reported it, here or elsewhere
+	marked           // its ApiKey says that it has leaked
 )
 
 // minSlots keeps a small table from being rebuilt at every change.
@@ -116,6 +118,17 @@ func (t *table) find(l key.Lookup, right func(*slot) bool) *slot {
 			}
 		}
 	}
+}
+
+// all calls do with every key that has this lookup, and that d binds to its owner. There is one an organization at
+// most. Index.mu must be held.
+func (t *table) all(d key.Digest, do func(*slot)) {
+	t.find(d.Lookup(), func(s *slot) bool {
+		if d.Proves(&s.hash.Binding, s.owner()) {
+			do(s)
+		}
+		return false // go on
+	})
 }
 
 // put adds k under hash h. No key of its organization with that lookup may be there yet. state holds taken. Tombstones
@@ -203,6 +216,7 @@ func (s *slot) standing(now time.Time) (lifecycle.State, *Profile) {
 		Hashed:    true,
 		Deleting:  state&(deleting|tombstone) != 0,
 		Duplicate: state&duplicate != 0,
+		Leaked:    state&(leaked|marked) != 0,
 		ExpiresAt: fromUnixSeconds(s.expiresAt),
 	}
 	if state&pinned == 0 {

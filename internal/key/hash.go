@@ -55,6 +55,12 @@ func OwnerID(id string) Owner { return Owner{ofID, id} }
 // the namespace's UID is known.
 func OwnerNamespace(name string) Owner { return Owner{ofNamespace, name} }
 
+// Hex is the digest as 64 hexadecimal digits, by which a key that has leaked is known for good.
+func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
+
+// ParseHex reads what Digest.Hex writes.
+func ParseHex(s string) (Digest, error) { return ParseDigest(digestPrefix + s) }
+
 // BoundTo returns what is published of the key for this owner.
 func (d Digest) BoundTo(o Owner) Hash { return Hash{d.Lookup(), d.binding(o)} }
 

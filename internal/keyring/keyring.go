@@ -20,6 +20,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
@@ -59,6 +60,8 @@ type Options struct {
 // Keyring is what a process knows of keys. It accepts nothing before Run has begun, and has heard of the cluster.
 type Keyring struct {
 	*authn.Index
+	// Leaks takes reports of keys that have leaked.
+	Leaks   *leak.Reporter
 	o       Options
 	feed    *authn.Feed
 	replica *revocation.Replica
@@ -75,9 +78,13 @@ func New(o Options) (*Keyring, error) {
 	k.LimitKeys(o.Most)
 	k.OnRevoked(k.audit)
 	k.feed = authn.NewFeed(k.Index, cluster.resources, o.Clock, o.Watched...)
+	k.Leaks = leak.New(leak.Options{
+		Index: k.Index, Format: o.Format, Clock: o.Clock, Loaded: func() bool { return !k.feed.Heard().IsZero() },
+	})
 	k.replica = revocation.NewReplica(revocation.ReplicaOptions{
 		Leases:      cluster.leases,
 		Store:       k.feed,
+		Reports:     k.Leaks,
 		Name:        o.Lease,
 		Holder:      o.Holder,
 		Environment: o.Serves,

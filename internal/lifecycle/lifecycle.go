@@ -9,6 +9,7 @@
 //	Pending ──► hash written ──► Active ──► Expired
 //	                                  └──► deleted: revoked
 //
+// Leaked comes over a key in any state, and passes only when the LeakedKey of it is deleted.
 // DuplicateHash is final for a key that has its hash. One that has none yet waits for the key that has it to be gone.
 package lifecycle
 
@@ -30,6 +31,7 @@ type Key struct {
 	MintedAt  time.Time // zero: no hash has been written yet
 	Hashed    bool      // the hash is in status: the key exists
 	Deleting  bool      // deletionTimestamp is set: the key is revoked
+	Leaked    bool      // somebody has reported it, by showing it
 	Duplicate bool      // has its hash and is refused for good: another key had that first
 	Pinned    bool      // the key wants a Profile
 	ProfileID types.UID
@@ -62,6 +64,7 @@ func KeyOf(k *v1alpha1.ApiKey) Key {
 		MintedAt:  ptr.Deref(k.Status.MintedAt, metav1.Time{}).Time,
 		Hashed:    k.Status.Hash != "",
 		Deleting:  !k.DeletionTimestamp.IsZero(),
+		Leaked:    ready != nil && ready.Reason == v1alpha1.ReasonLeaked,
 		Duplicate: k.Status.Hash != "" && ready != nil && ready.Reason == v1alpha1.ReasonDuplicateHash,
 		Pinned:    k.Spec.ProfileRef != nil,
 		ProfileID: types.UID(k.Status.ProfileID),
@@ -93,6 +96,8 @@ func Of(k Key, profile *Profile, now time.Time) State {
 	switch {
 	case k.Deleting:
 		return State{}
+	case k.Leaked:
+		return State{Reason: v1alpha1.ReasonLeaked}
 	case k.Duplicate:
 		return State{Reason: v1alpha1.ReasonDuplicateHash}
 	case k.expired(now):

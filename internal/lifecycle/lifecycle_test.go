@@ -69,6 +69,9 @@ func TestOf(t *testing.T) {
 			with(bound, func(k *lifecycle.Key) { k.ProfileID = "" }), profile, epoch, state(v1alpha1.ReasonProfileNotFound, never),
 		},
 
+		{"leaked, whatever else it is", with(duplicate(expiring(bound)), leaked), nil, expiry, state(v1alpha1.ReasonLeaked, never)},
+		{"leaked before it has a hash", with(lifecycle.Key{}, leaked), nil, epoch, state(v1alpha1.ReasonLeaked, never)},
+		{"leaked and being deleted", with(served, func(k *lifecycle.Key) { k.Leaked, k.Deleting = true, true }), nil, epoch, lifecycle.State{}},
 		{"a duplicate", duplicate(served), nil, epoch, state(v1alpha1.ReasonDuplicateHash, never)},
 		{"a duplicate stays one: time changes nothing", duplicate(expiring(served)), nil, epoch, state(v1alpha1.ReasonDuplicateHash, never)},
 		{"a duplicate stays one past its expiry", duplicate(expiring(served)), nil, expiry, state(v1alpha1.ReasonDuplicateHash, never)},
@@ -311,6 +314,8 @@ func with(k lifecycle.Key, change func(*lifecycle.Key)) lifecycle.Key {
 	return k
 }
 
-func expiring(k lifecycle.Key) lifecycle.Key  { k.ExpiresAt = expiry; return k }
+func expiring(k lifecycle.Key) lifecycle.Key { k.ExpiresAt = expiry; return k }
+func leaked(k *lifecycle.Key)                { k.Leaked = true }
+
 func duplicate(k lifecycle.Key) lifecycle.Key { k.Duplicate = true; return k }
 func deleting(k lifecycle.Key) lifecycle.Key  { k.Deleting = true; return k }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 // What the two ends tell each other stands on the replica's Lease. Writers and readers of it are in this file.
@@ -90,15 +91,52 @@ func decodeIDs(text string) (ids []types.UID) {
 	return ids
 }
 
+// MaxReports is how many leaked keys a Lease tells of at most, in some 8 KB: the oldest reports that are not settled.
+const MaxReports = 64
+
+// Report says that a namespace has a key that has leaked. The digest proves that whoever reports it has seen the key.
+type Report struct {
+	Namespace string
+	Digest    key.Digest
+}
+
+// encodeReports is the value of AnnotationLeaked.
+func encodeReports(reports []Report) string {
+	texts := make([]string, len(reports))
+	for i, r := range reports {
+		texts[i] = r.Namespace + "/" + r.Digest.Hex()
+	}
+	return strings.Join(texts, ",")
+}
+
+// ReportsOn reads the reports on a Lease: MaxReports at most, and none that is not what a replica writes.
+func ReportsOn(l *coordinationv1.Lease) (reports []Report) {
+	for text := range strings.SplitSeq(l.Annotations[v1alpha1.AnnotationLeaked], ",") {
+		namespace, hex, _ := strings.Cut(text, "/")
+		digest, err := key.ParseHex(hex)
+		if err == nil && namespace != "" && len(reports) < MaxReports {
+			reports = append(reports, Report{namespace, digest})
+		}
+	}
+	return reports
+}
+
 // annotations are what the replica announces. AnnotationAwaited and AnnotationAsked are not among them: they are the
 // controller's to write, and a renewal, which is a merge patch, leaves them as they are.
-func (r *Replica) annotations() map[string]string {
+// told is to be called once they stand on the Lease.
+func (r *Replica) annotations() (all map[string]string, told func()) {
 	asked := decodeIDs(r.askedFor)
 	resourceVersion, revoked := r.Store.Applied(MaxNamed, asked[:min(maxAsked, len(asked))]...)
-	return map[string]string{
+	all = map[string]string{
 		v1alpha1.AnnotationApplied: resourceVersion,
 		v1alpha1.AnnotationRevoked: encodeIDs(revoked),
 	}
+	if r.Reports == nil {
+		return all, func() {}
+	}
+	reports, told := r.Reports.Take(MaxReports)
+	all[v1alpha1.AnnotationLeaked] = encodeReports(reports)
+	return all, told
 }
 
 // labels are written with every renewal, not only when the Lease is made: if somebody takes them off, the controller no

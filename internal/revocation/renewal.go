@@ -20,6 +20,11 @@ import (
 // thousand keys deleted at once would be a thousand writes of each replica.
 const announceEvery = 50 * time.Millisecond
 
+// reportEvery is the least time between two renewals for the sake of those who report leaked keys. They wait for one
+// whether their key exists or not, so that the time tells them nothing; and anybody may report keys, as fast as they
+// like.
+const reportEvery = 250 * time.Millisecond
+
 func (r *Replica) fenceAfter() time.Duration { return fenceAfter(r.Duration) }
 
 // renewEvery leaves room for four renewals that fail before the fence shuts.
@@ -94,8 +99,9 @@ func (r *Replica) renew(ctx context.Context) (time.Duration, error) {
 //
 // Model: step Publish.
 func (r *Replica) patch(ctx context.Context, now time.Time, within time.Duration) (*coordinationv1.Lease, error) {
+	annotations, told := r.annotations()
 	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"labels": r.labels(), "annotations": r.annotations()},
+		"metadata": map[string]any{"labels": r.labels(), "annotations": annotations},
 		"spec":     r.spec(now),
 	})
 	if err != nil {
@@ -103,24 +109,40 @@ func (r *Replica) patch(ctx context.Context, now time.Time, within time.Duration
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	return r.Leases.Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{})
+	lease, err := r.Leases.Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{})
+	if err == nil {
+		told()
+	}
+	return lease, err
 }
 
 func (r *Replica) create(ctx context.Context, now time.Time) (*coordinationv1.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.answerWithin())
 	defer cancel()
-	return r.Leases.Create(ctx, &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: r.labels(), Annotations: r.annotations()},
+	annotations, told := r.annotations()
+	lease, err := r.Leases.Create(ctx, &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: r.labels(), Annotations: annotations},
 		Spec:       r.spec(now),
 	}, metav1.CreateOptions{})
+	if err == nil {
+		told()
+	}
+	return lease, err
 }
 
-// leave gives the Lease up, so that no deletion waits for it to expire.
+// leave gives the Lease up, so that no deletion waits for it to expire. With a report on it that nobody has settled, it
+// is left to expire: the report would go with it, and the key be served on by others.
 //
 // Model: step Leave.
 func (r *Replica) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.answerWithin())
 	defer cancel()
+	if r.reports() {
+		_, err := r.patch(ctx, r.Clock.Now(), r.answerWithin())
+		r.Logger.Warn("the Lease was left to expire: leaked keys are reported on it, and deletions wait for it",
+			"lease", r.Name, "written", err == nil)
+		return
+	}
 	if err := r.Leases.Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		r.Logger.Warn("the Lease was left to expire: deletions wait for it", "lease", r.Name, "error", err.Error())
 	}

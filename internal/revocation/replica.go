@@ -34,6 +34,14 @@ type Store interface {
 	Heard() time.Time
 }
 
+// Reports are the leaked keys that the controller is to be told of. leak.Reporter is one.
+type Reports interface {
+	// Due is sent to when somebody waits to be told that a report stands on the Lease.
+	Due() <-chan struct{}
+	// Take returns the reports, at most limit, that are to stand on the Lease. told is called once they do.
+	Take(limit int) (reports []Report, told func())
+}
+
 // Leases are the Leases of the release's namespace, as far as a replica needs them. client-go's LeaseInterface has
 // more.
 type Leases interface {
@@ -48,6 +56,8 @@ type Leases interface {
 type ReplicaOptions struct {
 	Leases Leases
 	Store  Store
+	// Reports of leaked keys. Optional: without it, there are none.
+	Reports Reports
 	// Name of the Lease. No other process may ever have had it: the Barrier takes one name for one process.
 	Name string
 	// Holder says to people whose Lease it is, such as the pod's name.
@@ -188,6 +198,10 @@ func (r *Replica) hold(ctx context.Context) error {
 	due := last.Add(r.renewEvery())
 	timer := r.Clock.NewTimer(r.renewEvery())
 	defer timer.Stop()
+	var reported <-chan struct{}
+	if r.Reports != nil {
+		reported = r.Reports.Due()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -195,6 +209,8 @@ func (r *Replica) hold(ctx context.Context) error {
 		case <-timer.C():
 		case <-r.Store.Changed():
 			due = sooner(due, last.Add(announceEvery))
+		case <-reported:
+			due = sooner(due, last.Add(reportEvery))
 		case <-list.done:
 			if err := r.listed(list); err != nil {
 				return err
@@ -215,6 +231,15 @@ func (r *Replica) hold(ctx context.Context) error {
 		}
 		timer.Reset(max(due.Sub(r.Clock.Now()), 0))
 	}
+}
+
+// reports tells whether there is a leaked key that the controller has not taken note of.
+func (r *Replica) reports() bool {
+	if r.Reports == nil {
+		return false
+	}
+	reports, _ := r.Reports.Take(1)
+	return len(reports) > 0
 }
 
 func sooner(a, b time.Time) time.Time {

@@ -28,6 +28,7 @@ var verifierUsers = map[string]struct {
 	"internal/dashboard": {"it lists keys, and how each stands", []string{"Key"}},
 	"cmd/api":            {"it has the publisher withdraw what a key has queued", []string{"Key"}},
 	"internal/keyring":   {"it has the index fed, and makes what admission recognises keys by", []string{"NewFeed", "Feed", "NewIndex", "Index", "Key", "NewAuthenticator", "Authenticator", "Options", "ErrUnavailable"}},
+	"internal/leak":      {"it has keys refused that are reported, and lets nobody in", []string{"Index"}},
 	"internal/use":       {"it takes the counts of keys, which are theirs", []string{"Index", "Key", "Use"}},
 }
 

@@ -313,6 +313,14 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/leak", reason: "a key that has leaked is ended the same way, whoever reports it and how",
+		never: []string{"os", clientGo, coreTypes},
+		nowhere: []string{
+			controller, module + "/internal/controller", module + "/internal/keysecret", module + "/internal/admission",
+			module + "/internal/endpoint", module + "/internal/httpapi", module + "/internal/store", module + "/internal/gate",
+		},
+	},
+	{
 		room: "internal/keyring", reason: "what a process knows of keys is the same whatever it lets them do",
 		never: []string{"net/http", "os", coreTypes},
 		nowhere: []string{

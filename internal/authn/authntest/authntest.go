@@ -261,6 +261,12 @@ func Duplicate(k *v1alpha1.ApiKey) {
 	ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonDuplicateHash
 }
 
+// Leaked marks the ApiKey as the controller marks one that has leaked and is not deleted.
+func Leaked(k *v1alpha1.ApiKey) {
+	ready := &k.Status.Conditions[0]
+	ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonLeaked
+}
+
 // ByHash makes the ApiKey one that was brought by its hash: the controller has seen no plaintext. The hint is a prefix
 // alone, there is no Secret, and so no condition that tells of one.
 func ByHash(k *v1alpha1.ApiKey) {
