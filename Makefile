@@ -105,6 +105,10 @@ verify: tools ## Regenerate and lint, and fail if that changes a file
 promtool: # Checks and tests the alerts
 	@hack/promtool/build.sh
 
+.PHONY: gitleaks
+gitleaks: # Looks for keys by our rules, in the tests
+	@hack/gitleaks/build.sh
+
 .PHONY: spin
 spin: # The model checker, from the distribution's packages
 	@hack/spin.sh
@@ -134,7 +138,7 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 	@hack/proxies.sh
 
 .PHONY: test
-test: controlplane build spin services proxies pds oauth axe browser helm promtool ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 30 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@CGO_ENABLED=1 go test -race -timeout 45m -p $(TESTJOBS) ./test/integration \

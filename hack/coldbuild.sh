@@ -33,6 +33,7 @@ sum "of processor time before a first \`make up\`"
 
 part "helm" make helm
 part "promtool" make promtool
+part "gitleaks" make gitleaks
 # With `true` in place of each test program, go builds and vets all of them, and runs none. A command may go over several
 # lines.
 while read -r command; do
