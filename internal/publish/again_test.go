@@ -306,3 +306,40 @@ func TestPauses(t *testing.T) {
 		last = pause
 	}
 }
+
+// TestLostAttemptIsAskedAbout: a post that was being sent by a process which has died is asked about as soon as that is
+// known, and not when it is overdue: here, it never is. It is there once.
+func TestLostAttemptIsAskedAbout(t *testing.T) {
+	publish.HurryPauses(t, time.Millisecond)
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		to := newRemembering(nil)
+		a, id := start(t, databaseURL, to, withAsker(to)), admitted(t)
+		posts := draft(id, connect(t, a.db.View(id)), time.Time{}, "it got there", "it did not")
+		for i := range posts {
+			posts[i].Status = store.Publishing // by a request: it has no job
+		}
+		if err := a.db.View(id).Write(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.AddPosts(posts)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		to.posts["it got there"] = 1 // and the process dies
+		a.leave()
+
+		b := start(t, databaseURL, to, withAsker(to))
+		b.Hurry(time.Hour, time.Hour, time.Second)
+		b.run(t)
+		for _, post := range posts {
+			p, attempts := b.await(t, id, post.ID, store.Published)
+			if len(attempts) != 2 || p.Receipt.URI != "at://"+post.Text {
+				t.Errorf("%+v, attempts %+v", p, attempts)
+			}
+		}
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		if to.posts["it got there"] != 1 || to.posts["it did not"] != 1 || to.asked != 2 {
+			t.Errorf("the platform has %v, asked %d times", to.posts, to.asked)
+		}
+	})
+}

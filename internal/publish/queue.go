@@ -24,7 +24,7 @@ type job struct {
 	PostID string `json:"postId" river:"unique"`
 	// Organization is whose turn it takes. Jobs that make up for lost ones, and those of earlier versions, have none.
 	Organization string `json:"organization,omitempty"`
-	// Overdue tells jobs of requeueOverdue from a post's own one, which may seem to run for a minute after its process has
+	// Overdue tells jobs of remind from a post's own one, which may seem to run for a minute after its process has
 	// died.
 	Overdue bool `json:"overdue,omitempty" river:"unique"`
 }

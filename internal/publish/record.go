@@ -106,13 +106,44 @@ func (p *Publisher) writeLate(ctx, last context.Context, r *record) {
 // SettleLost ends the attempts of dead processes now. Whether their platforms took the posts, nobody knows: where the
 // platform can be asked, the posts stay queued for that, and otherwise they fail.
 func (p *Publisher) SettleLost(ctx context.Context) error {
-	n, err := p.work.SettleLost(ctx, p.lost)
+	again, err := p.settleLost(ctx)
+	if err != nil || !p.hasStarted() {
+		return err // without the queue, the posts are found when they are overdue
+	}
+	return p.remind(ctx, again)
+}
+
+// upkeepOfLost is SettleLost for whoever can wait until there is a queue to remind by: what the process before this one
+// has left is found before that.
+func (p *Publisher) upkeepOfLost(ctx context.Context) error {
+	again, err := p.settleLost(ctx)
+	if err != nil || len(again) == 0 {
+		return err
+	}
+	select {
+	case <-p.started:
+		return p.remind(ctx, again)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settleLost returns the posts that stay queued. Nobody reminds of them: those of requests never had a job, and that of
+// a scheduled one may seem to run for a minute after its process has died.
+func (p *Publisher) settleLost(ctx context.Context) (again []string, err error) {
+	n, err := p.work.SettleLost(ctx, func(l store.Lost) store.Outcome {
+		o := p.lost(l)
+		if !o.Again.IsZero() { // also of a transaction that is run again: a reminder too many does no harm
+			again = append(again, l.PostID)
+		}
+		return o
+	})
 	if err != nil {
-		return fmt.Errorf("end abandoned attempts: %w", err)
+		return nil, fmt.Errorf("end abandoned attempts: %w", err)
 	}
 	if n > 0 {
 		p.metrics.lost.Add(float64(n))
 		p.o.Logger.Warn("ended attempts of dead processes: their outcome is not known", "attempts", n)
 	}
-	return nil
+	return again, nil
 }

@@ -62,7 +62,7 @@ type upkeep struct {
 // upkeep is all of it. None of it is needed for a post to go out in time: each makes up for something that went wrong.
 func (p *Publisher) upkeep() []upkeep {
 	return []upkeep{
-		{"end abandoned attempts", p.pace.lost, p.SettleLost},
+		{"end abandoned attempts", p.pace.lost, p.upkeepOfLost},
 		{"queue overdue posts again", p.pace.overdue, p.requeueOnceStarted},
 		{"let go what waited for another setting", p.pace.release, p.release},
 		{"purge old idempotency records", p.pace.purge, p.purge},
@@ -114,10 +114,25 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 		return fmt.Errorf("list overdue posts: %w", err)
 	}
 	p.metrics.overdue.Set(float64(len(ids))) // also none: an alert that is over must end
+	return p.remind(ctx, ids)
+}
+
+// hasStarted tells whether the queue has.
+func (p *Publisher) hasStarted() bool {
+	select {
+	case <-p.started:
+		return true
+	default:
+		return false
+	}
+}
+
+// remind makes jobs for posts whose own are lost, or were never there. At once, and not when a post was due: that time
+// has passed, and a job that comes a little early waits.
+func (p *Publisher) remind(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	// At once, and not when the post was due: that time has passed.
 	jobs := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
 		jobs[i] = river.InsertManyParams{
@@ -126,7 +141,7 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 		}
 	}
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {
-		return fmt.Errorf("queue %d overdue posts: %w", len(ids), err)
+		return fmt.Errorf("queue %d posts without a job: %w", len(ids), err)
 	}
 	return nil
 }
