@@ -103,9 +103,10 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	if err != nil {
 		return nil, nil, err
 	}
+	observed := api.Beside(pages, pages.Pattern, pages.Patterns()...)
 	return api, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == dashboard.Base || strings.HasPrefix(r.URL.Path, dashboard.Base+"/") {
-			pages.ServeHTTP(w, r)
+			observed.ServeHTTP(w, r)
 			return
 		}
 		api.ServeHTTP(w, r)

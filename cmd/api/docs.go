@@ -50,9 +50,12 @@ func (d *docsFlags) base(publicURL string) string {
 }
 
 // before serves the documentation before the API, unless it is switched off: then its paths are none.
-func (d *docsFlags) before(api http.Handler, publicURL string) http.Handler {
+func (d *docsFlags) before(next http.Handler, publicURL string, watched watch) http.Handler {
 	if !d.served {
-		return api
+		return next
 	}
-	return docs.New(publicURL).Before(api)
+	return docs.Before(watched(docs.New(publicURL), docs.Pattern, docs.Patterns()...), next)
 }
+
+// watch has requests that are not the API's logged, counted and traced: endpoint.Engine.Beside.
+type watch func(pages http.Handler, patternOf func(*http.Request) string, patterns ...string) http.Handler

@@ -32,7 +32,8 @@ func TestDocs(t *testing.T) {
 		if got := o.docs.base(o.publicURL); got != tc.base {
 			t.Errorf("%s: errors are documented at %q, want %q", tc.reason, got, tc.base)
 		}
-		handler := o.docs.before(http.NotFoundHandler(), o.publicURL)
+		unwatched := func(pages http.Handler, _ func(*http.Request) string, _ ...string) http.Handler { return pages }
+		handler := o.docs.before(http.NotFoundHandler(), o.publicURL, unwatched)
 		for _, path := range []string{"/llms.txt", "/docs/", "/docs" + problem.DocPath(problem.CodeUnauthenticated), "/docs" + problem.RulePath("limit")} {
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))

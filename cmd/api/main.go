@@ -137,7 +137,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.
 	return serve.Run(ctx, serve.Options{
-		API:          o.docs.before(handler, o.publicURL),
+		API:          o.docs.before(handler, o.publicURL, api.Beside),
 		APIAddress:   o.listenAddress,
 		Certificate:  certificate,
 		Admin:        adminHandler(api, registry),

@@ -107,9 +107,9 @@ func (d *document) endpoints() []endpoint {
 func (d *document) markdown(magic []sandbox.MagicText) string {
 	var b strings.Builder
 	all := d.endpoints()
-	b.WriteString("| | | scope | |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| | | scope | session | |\n| --- | --- | --- | --- | --- |\n")
 	for _, e := range all {
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", e.method, e.path, e.scope(), e.Summary)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", e.method, e.path, e.scope(), e.orSession(), e.Summary)
 	}
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n### %s\n", s.title)
@@ -136,6 +136,14 @@ func (d *document) markdown(magic []sandbox.MagicText) string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Text, code, m.Means)
 	}
 	return b.String()
+}
+
+// orSession tells whether a session is as good as a key.
+func (e *endpoint) orSession() string {
+	if len(e.Security) > 1 {
+		return "yes"
+	}
+	return "no"
 }
 
 // scope is what a key needs for it. There is at most one: no endpoint of the API asks for two.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,11 +56,18 @@ func TestAttacksOnSessions(t *testing.T) {
 			}
 		}
 	}
+	patterns := w.dashboard.Patterns()
+	if p := w.dashboard.Pattern(httptest.NewRequest(http.MethodGet, dashboard.Base+"/nowhere", http.NoBody)); p != "" {
+		t.Errorf("what there is not is called %q", p)
+	}
 	for _, s := range dashboard.Screens(w.dashboard) {
 		if s.Path == "/sign-out" { // it would be
 			continue
 		}
 		path := strings.NewReplacer("{$}", "", "{namespace}", "x", "{name}", "x", "{id}", "x").Replace(s.Path)
+		if p := w.dashboard.Pattern(httptest.NewRequest(s.Method, dashboard.Base+path, http.NoBody)); !slices.Contains(patterns, p) {
+			t.Errorf("%s %s: metrics and logs have no name for it: %q", s.Method, path, p)
+		}
 		status, header, _ := w.asked(t, s.Method, path, "", with("Sec-Fetch-Site", "same-origin"))
 		if !strings.Contains(header.Get("Content-Security-Policy"), "frame-ancestors 'none'") || header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s %s: %d, %v", s.Method, path, status, header)

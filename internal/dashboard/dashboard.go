@@ -17,6 +17,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -97,6 +99,8 @@ type Dashboard struct {
 	mux    *http.ServeMux
 	pages  *pages
 	guard  *http.CrossOriginProtection
+
+	patterns []string // of mux
 }
 
 //go:embed templates static texts.yaml
@@ -113,7 +117,7 @@ func New(c Config) (*Dashboard, error) {
 	}
 	d := &Dashboard{config: c, mux: http.NewServeMux(), pages: pages, guard: http.NewCrossOriginProtection()}
 	for _, s := range d.screens() {
-		d.mux.Handle(s.Method+" "+Base+s.Path, d.serve(s))
+		d.handle(s.Method+" "+Base+s.Path, d.serve(s))
 	}
 	if err := d.serveStatic(); err != nil {
 		return nil, err
@@ -141,6 +145,35 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.mux.ServeHTTP(w, r)
+}
+
+// Pattern is which path of the dashboard a request is an example of; "": none that there is.
+func (d *Dashboard) Pattern(r *http.Request) string {
+	_, pattern := d.mux.Handler(r)
+	return pathOf(pattern)
+}
+
+// Patterns are all of them.
+func (d *Dashboard) Patterns() (all []string) {
+	for _, pattern := range d.patterns {
+		all = append(all, pathOf(pattern))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// pathOf is the path of a pattern of http.ServeMux.
+func pathOf(pattern string) string {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		return strings.TrimSuffix(path, "{$}")
+	}
+	return "" // what is for all methods is the page for what there is not
+}
+
+// handle has requests that are examples of a pattern of http.ServeMux answered.
+func (d *Dashboard) handle(pattern string, h http.Handler) {
+	d.mux.Handle(pattern, h)
+	d.patterns = append(d.patterns, pattern)
 }
 
 // setSafeHead sets what holds for everything here: nothing runs or is shown but what this server sends, and nobody

@@ -34,7 +34,7 @@ func (d *Dashboard) serveStatic() error {
 		if kind == "" {
 			return fmt.Errorf("static/%s: what type is it?", e.Name())
 		}
-		d.mux.HandleFunc("GET "+Base+"/static/"+e.Name(), func(w http.ResponseWriter, r *http.Request) {
+		d.handle("GET "+Base+"/static/"+e.Name(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
 			h.Set("Cache-Control", "no-cache") // asked for again each time, and not sent again
 			h.Set("ETag", tag)
@@ -44,7 +44,7 @@ func (d *Dashboard) serveStatic() error {
 			}
 			h.Set("Content-Type", kind)
 			_, _ = w.Write(content)
-		})
+		}))
 	}
 	return nil
 }

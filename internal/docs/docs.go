@@ -70,15 +70,32 @@ func New(publicURL string) *Site {
 }
 
 // Before serves what is the site's, and has next answer all else.
-func (s *Site) Before(next http.Handler) http.Handler {
+func (s *Site) Before(next http.Handler) http.Handler { return Before(s, next) }
+
+// Before has site, which is a Site or stands around one, answer what is a site's, and next all else.
+func Before(site, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p != Root && p != index && !strings.HasPrefix(p, Root+"/") {
+		if Pattern(r) == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		s.ServeHTTP(w, r)
+		site.ServeHTTP(w, r)
 	})
 }
+
+// Pattern is which of Patterns a request's path is an example of; "": it is none of a site's.
+func Pattern(r *http.Request) string {
+	switch p := r.URL.Path; {
+	case p == index:
+		return index
+	case p == Root, strings.HasPrefix(p, Root+"/"):
+		return Root + "/{page}"
+	}
+	return ""
+}
+
+// Patterns are the paths of a site, as logs and metrics name them.
+func Patterns() []string { return []string{index, Root + "/{page}"} }
 
 // ServeHTTP answers a request for a path that is the site's.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -197,6 +197,8 @@ func (l *accessLog) explain(failure error) []slog.Attr {
 			return nil
 		}
 		return []slog.Attr{slog.String("rule", p.Rule)}
+	case errors.As(failure, new(pageFailure)):
+		return nil // the status says it
 	case errors.As(failure, &refusal) && refusal.Code == admission.RateLimited:
 		return nil // the status says it
 	default:

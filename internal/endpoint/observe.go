@@ -93,8 +93,8 @@ func (m *metrics) count(e *Engine, r *Request, elapsed time.Duration) {
 // counter finds the counter of a request. What happens most is found without hashing three labels. Labels are checked
 // and hashed by the library each time, which is most of what counting costs.
 func (m *metrics) counter(r *Request) prometheus.Counter {
-	// Without a route, the status is never 200.
-	if r.answer.status == http.StatusOK && r.http.Method == r.route.Method {
+	// Without a route, the status is never 200, except of what is answered beside the engine.
+	if r.route != nil && r.answer.status == http.StatusOK && r.http.Method == r.route.Method {
 		return r.route.served
 	}
 	pattern := unmatchedRoute

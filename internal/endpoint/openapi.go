@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -53,10 +54,7 @@ func Describe(d Description) (json.RawMessage, error) {
 		},
 		Components: &huma.Components{
 			Schemas: registry,
-			SecuritySchemes: map[string]*huma.SecurityScheme{bearerScheme: {
-				Type: "http", Scheme: "bearer", BearerFormat: "lmp_live_… or lmp_test_…",
-				Description: "`Authorization: Bearer KEY`.",
-			}},
+			SecuritySchemes: securitySchemes(),
 		},
 	}
 	for i := range d.Routes {
@@ -72,6 +70,28 @@ func Describe(d Description) (json.RawMessage, error) {
 	}
 	return text, nil
 }
+
+// environments are those that a session may be of: the document is of every deployment.
+var environments = []key.Environment{key.Live, key.Test}
+
+// securitySchemes are the ways to say who one is.
+func securitySchemes() map[string]*huma.SecurityScheme {
+	all := map[string]*huma.SecurityScheme{bearerScheme: {
+		Type: "http", Scheme: "bearer", BearerFormat: "lmp_live_… or lmp_test_…",
+		Description: "`Authorization: Bearer KEY`.",
+	}}
+	for _, e := range environments {
+		all[sessionScheme(e)] = &huma.SecurityScheme{
+			Type: "apiKey", In: "cookie", Name: "__Host-letmepost-" + string(e), // as package dashboard sets it
+			Description: "The session of somebody who is signed in at the dashboard of the " + string(e) + " environment, for " +
+				"pages of its own origin. Where there is an `Authorization` header, no cookie is looked at. The parameter " +
+				"`organization`, a name or an id, takes the place of the organization that the person has chosen there.",
+		}
+	}
+	return all
+}
+
+func sessionScheme(e key.Environment) string { return string(e) + "Session" }
 
 // operationOf describes a route: what it asks of a caller, takes and answers. What follows from the route's fields is
 // derived here, and nowhere written twice.
@@ -90,6 +110,11 @@ func operationOf(registry huma.Registry, t *Route, example string) *huma.Operati
 			roles = append(roles, string(t.Scope))
 		}
 		op.Security = []map[string][]string{{bearerScheme: roles}}
+	}
+	if t.Access == admission.KeyOrSession { // the person's rights are RBAC's, and no scopes
+		for _, e := range environments {
+			op.Security = append(op.Security, map[string][]string{sessionScheme(e): {}})
+		}
 	}
 	op.RequestBody = requestBodyOf(registry, t)
 	// An extension that documentation tools (Redoc, for one) show as the example beside an operation.

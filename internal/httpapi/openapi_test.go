@@ -54,8 +54,21 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 		r := &routes[i]
 		want[r.Method+" "+r.Path] = true
 		op := d.Paths[r.Path][strings.ToLower(r.Method)]
-		if secured := len(op.Security) > 0; secured != (r.Access != admission.Anyone) {
-			t.Errorf("%s %s: described as secured: %t", r.Method, r.Path, secured)
+		ways := map[string]bool{}
+		for _, alternative := range op.Security {
+			for scheme := range alternative {
+				ways[scheme] = true
+			}
+		}
+		wantWays := map[string]bool{}
+		if r.Access != admission.Anyone {
+			wantWays["apiKey"] = true
+		}
+		if r.Access == admission.KeyOrSession {
+			wantWays["liveSession"], wantWays["testSession"] = true, true
+		}
+		if diff := cmp.Diff(wantWays, ways); diff != "" {
+			t.Errorf("%s %s: how one may say who one is (-table +document):\n%s", r.Method, r.Path, diff)
 		}
 		if r.Summary == "" || r.ID == "" {
 			t.Errorf("%s %s has no summary or no id", r.Method, r.Path)

@@ -83,6 +83,10 @@ var _ = Describe("The dashboard of a live API with two replicas", func() {
 		successor := minted(ctx, apiKey(namespace, "lmp-ci-2"))
 		Eventually(ctx, other.whoami(ctx, successor), patience, interval).Should(Equal(http.StatusOK))
 
+		By("being counted by the patterns of paths, which name nothing of anybody")
+		Expect(one.scrape(ctx)).To(ContainSubstring(`lmp_http_requests_total{code="200",method="GET",route="/dashboard/keys/{name}"}`))
+		Expect(one.scrape(ctx)).NotTo(ContainSubstring("/keys/shown"))
+
 		By("signing out, at every replica")
 		ada.press("header form button")
 		ada.visit(other, "/keys")
