@@ -11,7 +11,8 @@ import (
 
 // Beside has requests that are not this engine's, but are answered beside it on the same port, logged, counted and
 // traced as its own: those of pages. patternOf says what a request's path is an example of; what is none of patterns,
-// which are all that there are, counts as unmatched, so that no caller makes new time series or writes a path into a log.
+// which are all that there are, counts as unmatched, so that no caller makes new time series or writes a path into a
+// log.
 func (e *Engine) Beside(next http.Handler, patternOf func(*http.Request) string, patterns ...string) http.Handler {
 	known := map[string]*resource{}
 	for _, p := range patterns {

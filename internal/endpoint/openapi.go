@@ -53,7 +53,7 @@ func Describe(d Description) (json.RawMessage, error) {
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{
-			Schemas: registry,
+			Schemas:         registry,
 			SecuritySchemes: securitySchemes(),
 		},
 	}
