@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -110,6 +111,7 @@ func home(o Options) (string, error) {
 
 // Stop ends the server.
 func (s *Server) Stop() {
+	_ = s.Resume() // or it would not see that it is to end
 	_ = s.lifeline.Close()
 	_ = s.process.Wait()
 }
@@ -119,6 +121,12 @@ func (s *Server) Kill() {
 	_ = s.process.Process.Kill()
 	_ = s.process.Wait()
 }
+
+// Pause has the server do nothing, though the machine still takes what is sent to it, until Resume.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Resume has it go on with what it was sent meanwhile.
+func (s *Server) Resume() error { return s.process.Process.Signal(syscall.SIGCONT) }
 
 // Account is one of the server's.
 type Account struct {
