@@ -45,7 +45,15 @@ type Options struct {
 	Port   string
 	Data   string // folder
 	Newest bool   // release of the server, for what has changed since the one that most tests know
+	// Local is a name that stands for this machine to the server, and CAFile the authority that vouches for who answers
+	// there: it reaches a client on loopback by https then, as it reaches those of others.
+	Local, CAFile string
 }
+
+// localName has node find a name at this machine. A server's own resolver is nobody's business but its own.
+const localName = `import dns from 'node:dns'
+const lookup = dns.lookup, name = process.env.LMP_LOCAL
+dns.lookup = (host, ...rest) => lookup(host === name ? '127.0.0.1' : host, ...rest)`
 
 // Start starts a server, and returns when it answers.
 func Start(ctx context.Context, o Options) (*Server, error) {
@@ -64,6 +72,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.process.Dir = home
 	s.process.Env = append(os.Environ(), "LOG_ENABLED=false", "NODE_ENV=test",
 		"PDS_PLC_URL="+o.PLCURL, "PDS_PORT="+o.Port, "PDS_DATA="+o.Data)
+	if o.Local != "" {
+		s.process.Env = append(s.process.Env, "LMP_LOCAL="+o.Local, "NODE_EXTRA_CA_CERTS="+o.CAFile,
+			"NODE_OPTIONS=--import=data:text/javascript;base64,"+base64.StdEncoding.EncodeToString([]byte(localName)))
+	}
 	var complaints bytes.Buffer
 	s.process.Stderr = &complaints
 	// It ends when this end of the pipe is closed, by Stop or by the end of the test's process, however that comes about.

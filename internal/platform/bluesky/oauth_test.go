@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
@@ -27,7 +28,8 @@ import (
 // chromium is the browser of all tests, which starts when the first of them asks for it.
 var chromium = sync.OnceValues(func() (*browser.Browser, error) {
 	isShown.Store(true)
-	return browser.Start(context.Background())
+	return browser.Start(context.Background(), chromedp.Flag("host-resolver-rules", "MAP "+publicName+" 127.0.0.1"),
+		chromedp.IgnoreCertErrors)
 })
 
 var isShown atomic.Bool
@@ -63,10 +65,18 @@ func (w *world) authorize(t *testing.T, more ...string) authorization {
 	if a.callback, err = url.Parse(here.URL + "/callback"); err != nil {
 		t.Fatal(err)
 	}
+	w.beginAt(t, &a, more...)
+	return a
+}
+
+// beginAt sends an account on its way to a callback.
+func (w *world) beginAt(t *testing.T, a *authorization, more ...string) {
+	t.Helper()
 	given := map[string]string{"identifier": w.account.Handle, "pdsUrl": w.server.URL}
 	for i := 0; i+1 < len(more); i += 2 {
 		given[more[i]] = more[i+1]
 	}
+	var err error
 	a.begun, err = w.Connector.Begin(t.Context(), platform.ConnectionRequest{
 		Method: platform.ByOAuth, Credentials: given, CallbackURL: a.callback, State: uuid.NewString(),
 	})
@@ -76,7 +86,6 @@ func (w *world) authorize(t *testing.T, more ...string) authorization {
 	if a.begun.AuthorizationURL == nil || a.begun.Descriptor.Kind != platform.ByOAuth {
 		t.Fatalf("begun %+v", a.begun)
 	}
-	return a
 }
 
 // consent has the owner of an account answer in a browser, and returns what it comes back with.
