@@ -202,7 +202,8 @@ func (f *follower[T]) Replace(list []any, resourceVersion string) error {
 	}
 	f.retain(ids)
 	notify := false
-	for _, o := range list {
+	for i, o := range list {
+		list[i] = nil // it is ours, as any list is a store's, and what was taken in need not be held twice
 		t, ok := o.(T)
 		if !ok {
 			t = o.(compact[T]).object()

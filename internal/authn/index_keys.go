@@ -180,7 +180,7 @@ func (x *Index) retainKeys(namespace string, ids map[types.UID]struct{}) {
 	}
 }
 
-// dropKeysExcept is how a list takes out what was deleted while nobody watched.
+// dropKeysExcept is how a list takes out what was deleted while nobody watched. The rest of the list is put next.
 func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (unserved bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -200,6 +200,7 @@ func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (un
 			t.turnedAway = false // whoever is to be here is put next
 		}
 	}
+	x.keys.reserve(len(ids))
 	return unserved
 }
 

@@ -5,6 +5,7 @@ package authn
 
 import (
 	"slices"
+	"strings"
 	"time"
 	"unique"
 
@@ -50,7 +51,30 @@ func compactList(keys *v1alpha1.ApiKeyList) *listedKeys {
 	for i := range keys.Items {
 		l.Items[i] = listedOf(&keys.Items[i])
 	}
+	for some := range slices.Chunk(l.Items, together) {
+		pack(some)
+	}
 	return l
+}
+
+// together is how many keys of a list have their names and UIDs in one piece of memory. When a key is gone, its part
+// stays until the others are: with many more, a few keys could hold what thousands needed.
+const together = 32
+
+// pack puts names and UIDs into a piece of memory of their own. As they come, they stand scattered among what is garbage
+// soon, and keep its memory from being given back: a fifth of what a process holds at a million keys.
+func pack(keys []listedKey) {
+	var all strings.Builder
+	for i := range keys {
+		all.WriteString(keys[i].name)
+		all.WriteString(keys[i].id)
+	}
+	rest := strings.Clone(all.String()) // in no more memory than it needs
+	for i := range keys {
+		k := &keys[i]
+		k.name, rest = rest[:len(k.name)], rest[len(k.name):]
+		k.id, rest = rest[:len(k.id)], rest[len(k.id):]
+	}
 }
 
 // listedOf reads an ApiKey. What it leaves out, nobody in this room reads.

@@ -135,7 +135,7 @@ func (t *table) all(d key.Digest, do func(*slot)) {
 // count as used: with too many of them, a search for what is not there would not end soon.
 func (t *table) put(h key.Hash, k *Key, state uint32) {
 	if 4*(t.used+1) > 3*len(t.array.Load().slots) {
-		t.rebuild()
+		t.rebuild(2 * (t.size + 1)) // half full, so that the next time is far off
 	}
 	s, mark := t.freeSlot(t.array.Load(), &h.Lookup)
 	s.hash, s.key, s.organization, s.expiresAt = h, k, k.Organization, k.expiresAt
@@ -153,15 +153,23 @@ func (t *table) remove(s *slot) {
 	s.key.slot.Store(nil)
 	t.size--
 	if n := len(t.array.Load().slots); n > minSlots && 8*t.size < n {
-		t.rebuild()
+		t.rebuild(2 * (t.size + 1))
 	}
 }
 
-// rebuild makes room, gives back what is too much, and leaves the tombstones behind. Readers go on in the old slots
-// until the new ones are complete. Half full afterwards, so that the next one is far off.
-func (t *table) rebuild() {
+// reserve makes room for n keys in all, which a list is about to bring: two thirds full, and at once. Otherwise the
+// table would grow a dozen times meanwhile, and be half empty in the end if it has just grown.
+func (t *table) reserve(n int) {
+	if 4*n > 3*len(t.array.Load().slots) {
+		t.rebuild(n + n/2)
+	}
+}
+
+// rebuild moves to so many slots, and leaves the tombstones behind. Readers go on in the old slots until the new ones
+// are complete.
+func (t *table) rebuild(slots int) {
 	// Index.mu is held all the time, so nothing is put, removed or flagged meanwhile; only lastUsed may miss a minute.
-	to := newArray(max(minSlots, 2*(t.size+1)))
+	to := newArray(max(minSlots, slots))
 	old := t.array.Load().slots
 	for i := range old {
 		from := &old[i]

@@ -96,7 +96,7 @@ func TestWithdrawAtStart(t *testing.T) {
 	k, _ := minted(t, awaited, canceling("true"), authntest.Deleting)
 	other, _ := minted(t, awaited, authntest.Deleting)
 	listed := []any{authn.ListItem(k), authn.ListItem(other)}
-	must(t, keys.Replace(listed, "7"))
+	must(t, keys.Replace(slices.Clone(listed), "7"))
 	if !slices.Equal(w.keys, []types.UID{k.UID}) {
 		t.Fatalf("withdrawn: %v, want %v", w.keys, k.UID)
 	}

@@ -36,6 +36,7 @@ var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
 	{"gate", benchGate},
+	{"gatememory", benchGateMemory},
 	{"attacks", benchAttacks},
 	{"share", benchShare},
 	{"use", benchUse},
@@ -72,7 +73,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, gate, attacks, share, use, posts, upload, vault, bluesky, "+
+		"authenticate, whoami, gate, gatememory, attacks, share, use, posts, upload, vault, bluesky, "+
 		"apply, revoke, list, dashboard, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
