@@ -36,6 +36,7 @@ type options struct {
 	traces         tracing.Flags
 	quotas         quotas
 	platforms      platformFlags
+	github         githubFlags
 	dashboard      dashboardFlags
 
 	storage
@@ -93,6 +94,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.vault.addFlags(flags)
 	o.quotas.addFlags(flags)
 	o.platforms.addFlags(flags)
+	o.github.addFlags(flags)
 	o.dashboard.addFlags(flags)
 	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
@@ -128,6 +130,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		return o, err
 	}
 	if err := o.platforms.check(getenv); err != nil {
+		return o, err
+	}
+	if err := o.github.check(o.platforms.allowed); err != nil {
 		return o, err
 	}
 	if err := o.dashboard.check(); err != nil {

@@ -135,6 +135,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	if handler, err = o.beforeGitHub(handler, keys.Leaks, registry, logger, audit); err != nil {
+		return err
+	}
 	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.
 	return serve.Run(ctx, serve.Options{
 		API:          o.docs.before(handler, o.publicURL, api.Beside),

@@ -239,6 +239,14 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/github", reason: "who has found a key shows the key itself: no more of anything is needed to report it",
+		never: []string{"os", clientGo, coreTypes},
+		nowhere: []string{
+			controller, clientGo, module + "/internal/authn", module + "/internal/admission", module + "/internal/store",
+			module + "/internal/endpoint", module + "/internal/httpapi",
+		},
+	},
+	{
 		room: "internal/docs", reason: "pages are texts: whoever may see them is everybody",
 		never: []string{"os", clientGo, coreTypes},
 		nowhere: []string{

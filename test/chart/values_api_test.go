@@ -46,6 +46,16 @@ var apiCases = []valueCase{
 		),
 	},
 	{
+		"without api.githubSecretScanning, GitHub is not answered",
+		settings{},
+		all(hasNot(liveAPI, args, "--github-secret-scanning"), hasNot(testAPI, args, "--github-secret-scanning")),
+	},
+	{
+		"api.githubSecretScanning: what GitHub finds is reported as leaked",
+		settings{"api.githubSecretScanning": true},
+		all(has(liveAPI, args, "--github-secret-scanning"), has(testAPI, args, "--github-secret-scanning")),
+	},
+	{
 		"dashboard.enabled, and where each environment's is",
 		settings{"api.live.publicURL": "https://api.example.com", "api.test.publicURL": "https://test.example.com"},
 		all(

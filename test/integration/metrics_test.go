@@ -32,7 +32,7 @@ var _ = Describe("What operators see", func() {
 		controller := startController(ctx, append(traced, "--log-level", "error", "--leader-elect=true")...)
 		api := startAPI(ctx, "test", append(append(onSQLite(), traced...), "--log-level", "error", "--access-log", "none")...)
 		// With what only some have configured: their metrics are in the table, too.
-		live := launchAPIWith([]string{"LMP_LINKEDIN_CLIENT_SECRET=any"}, "live", append(onSQLite(), "--linkedin-client-id", "app")...)
+		live := launchAPIWith([]string{"LMP_LINKEDIN_CLIENT_SECRET=any"}, "live", append(onSQLite(), "--linkedin-client-id", "app", "--github-secret-scanning")...)
 		live.waitReady(ctx)
 		d := newDesk(ctx, api)
 		leaked := d.mint(ctx, api, "leaked", nil)

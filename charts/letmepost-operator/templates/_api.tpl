@@ -67,6 +67,9 @@ next one begins.
 {{- if eq (toString $api.docs) "false" }}
 - --docs=false
 {{- end }}
+{{- if $api.githubSecretScanning }}
+- --github-secret-scanning
+{{- end }}
 {{- if $.Values.dashboard.enabled }}
 {{- $other := ternary "test" "live" (eq $environment "live") }}
 {{- with index $api $other }}
