@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -132,10 +133,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.platforms.check(getenv); err != nil {
 		return o, err
 	}
-	if err := o.github.check(o.platforms.allowed); err != nil {
-		return o, err
-	}
-	if err := o.dashboard.check(); err != nil {
+	if err := cmp.Or(o.github.check(o.platforms.allowed), o.dashboard.check()); err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

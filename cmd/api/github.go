@@ -5,15 +5,14 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/github"
+	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
@@ -26,7 +25,8 @@ type githubFlags struct {
 
 func (g *githubFlags) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&g.enabled, "github-secret-scanning", false,
-		"Take what GitHub's secret scanning finds, as POST "+github.Path+": keys in public repositories are reported as leaked.")
+		"Take what GitHub's secret scanning finds, as POST "+github.Path+
+			": keys in public repositories are reported as leaked.")
 	flags.StringVar(&g.keysURL, "github-keys-url", github.DefaultKeysURL,
 		"Where the keys are by which GitHub signs that.")
 }
@@ -41,20 +41,21 @@ func (g *githubFlags) check(allowed []outbound.Exception) error {
 	return nil
 }
 
-// beforeGitHub has GitHub be answered before the API, if it is to be at all: otherwise the path is none.
-func (o options) beforeGitHub(
-	api http.Handler, leaks *leak.Reporter, registry prometheus.Registerer, logger, audit *slog.Logger,
-) (http.Handler, error) {
-	if !o.github.enabled {
-		return api, nil
+// newAnswering is newHandler, with GitHub before it if it is to be answered at all: otherwise the path is none.
+func newAnswering(
+	o options, c httpapi.Config, who callers, leaks *leak.Reporter,
+) (*httpapi.API, http.Handler, error) {
+	api, handler, err := newHandler(o, c, who)
+	if err != nil || !o.github.enabled {
+		return api, handler, err
 	}
 	receiver, err := github.New(github.Options{
 		Leaks: leaks, Format: o.keys.Format, KeysURL: o.github.keysURL,
 		Client: outbound.NewGuard(o.platforms.allowed...).Client(github.KeysBounds),
-		Clock:  clock.RealClock{}, Audit: audit, Logger: logger, Registerer: registry,
+		Clock:  clock.RealClock{}, Audit: c.Audit, Logger: c.Logger, Registerer: c.Registerer,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return receiver.Before(api), nil
+	return api, receiver.Before(handler), nil
 }

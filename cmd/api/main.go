@@ -131,11 +131,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	config.Connections = publishing.connections()
 	config.Logger, config.Audit = logger, audit
 	config.Registerer, config.Tracer = registry, traces.Tracer()
-	api, handler, err := newHandler(o, config, who)
+	api, handler, err := newAnswering(o, config, who, keys.Leaks)
 	if err != nil {
-		return err
-	}
-	if handler, err = o.beforeGitHub(handler, keys.Leaks, registry, logger, audit); err != nil {
 		return err
 	}
 	// Nothing above has begun to serve or to watch. From here on, serve has the order in which the parts live and end.

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package github takes what GitHub's secret scanning has found: keys that stand in public repositories. Each is reported
-// as leaked, as if whoever found it had reported it themselves.
+// Package github takes what GitHub's secret scanning has found: keys that stand in public repositories. Each is
+// reported as leaked, as if whoever found it had reported it themselves.
 //
 // GitHub calls one URL, with a list of findings that it has signed. Only what is signed by one of its published keys is
 // read; to be shown the same a second time harms nobody.
@@ -87,7 +87,7 @@ func New(o Options) (*Receiver, error) {
 	r := &Receiver{
 		o: o, keys: &keys{url: o.KeysURL, client: o.Client}, calls: make(chan struct{}, maxCalls),
 		anyKey: regexp.MustCompile( // of any length: half a key is half of the work of guessing it
-			"(" + regexp.QuoteMeta(o.Format.Prefix(key.Live)) + "|" + regexp.QuoteMeta(o.Format.Prefix(key.Test)) + ")[0-9A-Za-z]+"),
+			"(" + o.Format.Prefix(key.Live) + "|" + o.Format.Prefix(key.Test) + ")[0-9A-Za-z]+"),
 		answers: map[string]prometheus.Counter{}, findings: map[string]prometheus.Counter{},
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -97,7 +97,8 @@ func New(o Options) (*Receiver, error) {
 		r.answers[answer] = answers.WithLabelValues(answer)
 	}
 	findings := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "lmp_github_findings_total", Help: "What GitHub's secret scanning has found, by whether it has the shape of a key.",
+		Name: "lmp_github_findings_total",
+		Help: "What GitHub's secret scanning has found, by whether it has the shape of a key.",
 	}, []string{"outcome"})
 	for _, outcome := range []string{reported, noKey} {
 		r.findings[outcome] = findings.WithLabelValues(outcome)
@@ -127,8 +128,8 @@ type finding struct {
 	Source string `json:"source"`
 }
 
-// feedback is what GitHub is told of a finding: whether it has the shape of a key, checksum included. Nothing is said of
-// whether there is such a key.
+// feedback is what GitHub is told of a finding: whether it has the shape of a key, checksum included. Nothing is said
+// of whether there is such a key.
 type feedback struct {
 	Hash  string `json:"token_hash"` // SHA-256, of what GitHub has sent in plaintext
 	Type  string `json:"token_type"`
@@ -261,7 +262,8 @@ func (r *Receiver) note(found []finding) {
 		}
 		r.findings[reported].Inc()
 		if logged++; logged <= maxLogged {
-			r.o.Audit.Warn("GitHub has found a key", "event", "key.found", "hint", hint, "source", r.shown(f.Source), "url", r.shown(f.URL))
+			r.o.Audit.Warn("GitHub has found a key", "event", "key.found", "hint", hint,
+				"source", r.shown(f.Source), "url", r.shown(f.URL))
 		}
 	}
 }

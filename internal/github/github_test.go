@@ -200,8 +200,12 @@ func TestFindings(t *testing.T) {
 	w.check(json.Unmarshal(got.Body.Bytes(), &said))
 	var want []map[string]string
 	for _, one := range []struct{ token, label string }{
-		{live, "true_positive"}, {typo, "false_positive"}, {test, "true_positive"}, {"", "false_positive"},
-		{"lmp_live_short", "false_positive"}, {live, "true_positive"},
+		{live, "true_positive"},
+		{typo, "false_positive"},
+		{test, "true_positive"},
+		{"", "false_positive"},
+		{"lmp_live_short", "false_positive"},
+		{live, "true_positive"},
 	} {
 		sum := sha256.Sum256([]byte(one.token))
 		want = append(want, map[string]string{"token_hash": hex.EncodeToString(sum[:]), "token_type": "letmepost_key", "label": one.label})
