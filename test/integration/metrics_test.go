@@ -148,7 +148,7 @@ func metricsTable() map[string]metricRow {
 
 // Sets of values that the table names instead of listing them.
 var valueSets = map[string]*regexp.Regexp{
-	"a route":        regexp.MustCompile(`^/(v1/[a-z0-9/{}.-]+|healthz|readyz)$`),
+	"a route":        regexp.MustCompile(`^/(v1/[a-z0-9/{}.-]+|(dashboard|docs)(/[a-z0-9/{}._-]*)?|llms\.txt|healthz|readyz)$`),
 	"an HTTP method": regexp.MustCompile(`^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$`),
 	"a status code":  regexp.MustCompile(`^[1-5]\d\d$`),
 	"the apiserver":  regexp.MustCompile(`^127\.0\.0\.1:\d+$`),
