@@ -81,7 +81,7 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 		Profile: cut(query.Get("profile"), maxNamed), Profiles: d.config.Directory.Profiles(r.Caller()),
 		Disconnected: query.Has("disconnected"), Connected: query.Has("connected"),
 	}
-	switch may, err := r.can("create", "accounts"); {
+	switch may, err := r.offers("create", "accounts"); {
 	case err != nil:
 		return view{}, err
 	case may:
@@ -138,10 +138,10 @@ func (r *request) accountData() (data accountData, err error) {
 	}
 	data.accountRow = r.accountRow(a, r.dashboard.config.Directory.Profiles(r.Caller()))
 	data.Once = r.dashboard.config.NewRequestID()
-	if data.Disconnecting, err = r.can("delete", "accounts"); err != nil {
+	if data.Disconnecting, err = r.offers("delete", "accounts"); err != nil {
 		return data, err
 	}
-	if data.Connecting, err = r.can("create", "accounts"); err != nil {
+	if data.Connecting, err = r.offers("create", "accounts"); err != nil {
 		return data, err
 	}
 	data.Queued, err = r.counted("posts", func(ctx context.Context) (store.Count, error) {

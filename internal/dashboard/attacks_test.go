@@ -38,15 +38,7 @@ func TestAttacksOnSessions(t *testing.T) {
 	acme := w.cluster.Namespace(t)
 	token := w.credential(t, acme, "viewer", "letmepost-apikey-viewer")
 	v := w.signedIn(t, token, acme)
-	cookie := func() string {
-		for _, c := range v.client.Jar.Cookies(&url.URL{Scheme: "https", Host: strings.TrimPrefix(w.server.URL, "https://")}) {
-			if c.Name == dashboard.CookieName(key.Live) {
-				return c.Value
-			}
-		}
-		t.Fatal("the browser has no cookie")
-		return ""
-	}
+	cookie := func() string { return v.cookie(dashboard.CookieName(key.Live)) }
 	session := cookie()
 	with := func(headers ...string) func(*http.Request) {
 		return func(r *http.Request) {

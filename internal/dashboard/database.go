@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
@@ -17,6 +18,12 @@ import (
 // rows are what the person reaches of the database: all of the active organization in this environment. What of it they
 // may see, and do, is asked by may before.
 func (r *request) rows() *store.View { return r.dashboard.config.Store.View(r.Caller()) }
+
+// offers tells whether to show what takes a right: a button, or how many there are of something.
+func (r *request) offers(verb, resource string) (bool, error) {
+	right := session.Right{Verb: verb, Resource: resource, Namespace: r.Organization().Name}
+	return r.person.Cluster.Offers(r.Context(), r.now, right)
+}
 
 // can tells whether the person has a right, for what is shown to those alone who have it.
 func (r *request) can(verb, resource string) (bool, error) {

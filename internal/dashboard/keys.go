@@ -42,7 +42,7 @@ type keysData struct {
 	States               []stateOption
 	MayRevoke, MayMint   bool
 	UsePartly            bool // last used is what this replica alone has seen
-	MintedOnly           bool // keys that are not minted are not in the list
+	Unminted             int  // keys that are not in the list, because they are not minted
 }
 
 // maxProfileChoices is how many Profiles a list to choose from has. A link may name any.
@@ -58,16 +58,16 @@ func (d *Dashboard) keys(r *request) (view, error) {
 	}
 	data := keysData{Query: q, Head: q.head(), States: stateOptions}
 	// What may be done is only shown: the apiserver decides when it is done. An answer that fails shows nothing.
-	data.MayRevoke = r.may("delete", "apikeys") == nil
-	data.MayMint = r.may("create", "apikeys") == nil
+	data.MayRevoke, _ = r.offers("delete", "apikeys")
+	data.MayMint, _ = r.offers("create", "apikeys")
 
 	profiles := d.config.Directory.Profiles(r.Caller())
 	all := d.list(r, profiles)
-	unminted, complete, err := d.unminted(r, len(all))
+	unminted, more, err := d.unminted(r, len(all))
 	if err != nil {
 		return view{}, err
 	}
-	all, data.MintedOnly = append(unminted, all...), !complete
+	all, data.Unminted = append(unminted, all...), more
 	data.All = len(all)
 	if q.needsUse() {
 		data.UsePartly = d.addUse(r, all)
@@ -120,16 +120,21 @@ func (d *Dashboard) list(r *request, profiles []*caller.Profile) []*listed {
 // those that are not minted, which the directory does not know. They are few, and the ones that somebody looks for.
 const smallOrganization = 200
 
-// unminted returns the keys that are not minted, the newest first. complete is false if there may be others: then they
-// are on their own pages alone. The error of somebody who may not list keys is Forbidden: that is asked here,
-// in one way or the other.
-func (d *Dashboard) unminted(r *request, minted int) (keys []*listed, complete bool, err error) {
+// unminted returns the keys that are not minted, the newest first, and how many more there are, which have their own
+// pages alone. The error of somebody who may not list keys is Forbidden: that is asked here, in one way or the other.
+func (d *Dashboard) unminted(r *request, minted int) (keys []*listed, more int, err error) {
 	if minted > smallOrganization {
-		return nil, false, r.may("list", "apikeys")
+		all, err := r.person.Cluster.CountKeys(r.Context(), r.Organization().Name)
+		return nil, max(0, all-minted), err // this replica may be behind, or ahead, by some that have just come or gone
 	}
 	objects, err := r.person.Cluster.Keys(r.Context(), r.Organization().Name, smallOrganization+1)
 	if err != nil {
-		return nil, false, err
+		return nil, 0, err
+	}
+	if len(objects) > smallOrganization { // few are minted, and many are not: not all of them have come
+		if more, err = r.person.Cluster.CountKeys(r.Context(), r.Organization().Name); err != nil {
+			return nil, 0, err
+		}
 	}
 	known := map[types.UID]bool{}
 	for _, k := range d.config.Directory.Keys(r.Caller()) {
@@ -141,7 +146,7 @@ func (d *Dashboard) unminted(r *request, minted int) (keys []*listed, complete b
 		}
 	}
 	slices.SortStableFunc(keys, func(a, b *listed) int { return b.created.Compare(a.created) })
-	return keys, len(objects) <= smallOrganization, nil
+	return keys, max(0, more-minted-len(keys)), nil
 }
 
 func (d *Dashboard) unmintedOf(r *request, k *v1alpha1.ApiKey) *listed {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/problem"
@@ -85,7 +86,7 @@ func (d *Dashboard) postView(r *request, refused *problem.Problem, status int) (
 		}
 	}
 	if verb != "" {
-		switch allowed, err := r.can(verb, "posts"); {
+		switch allowed, err := r.offers(verb, "posts"); {
 		case err != nil:
 			return view{}, err
 		case !allowed:
@@ -138,9 +139,26 @@ func (d *Dashboard) cancelPost(r *request) (view, error) {
 
 func (d *Dashboard) retryPost(r *request) (view, error) {
 	return d.changePost(r, "create", func(id string, op *write.Operation) error {
-		_, err := d.config.Posting.Retry(r.Context(), r.Caller(), op, id, nil, done)
+		at, err := timeIn(r.form.Get("at"))
+		if err != nil {
+			return err
+		}
+		_, err = d.config.Posting.Retry(r.Context(), r.Caller(), op, id, at, done)
 		return err
 	})
+}
+
+// timeIn is the time of a field for it, in UTC; nil: it is empty. Browsers add seconds where there are some.
+func timeIn(text string) (*time.Time, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no time is what somebody wants
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return &at, nil
+		}
+	}
+	return nil, problem.NewInvalid("scheduledAt", "This is no time.", "Go back, and choose one, or leave it empty.")
 }
 
 // changePost does something to a post, if the person may, and shows it afterwards. What its state does not allow is

@@ -49,7 +49,9 @@ var statusTexts = map[store.Status]string{
 // the form shows what counts.
 type postFilter struct {
 	Status, Platform, Profile, Account, Query string
-	From, Until                               string // days, in UTC; both are part of it
+
+	ErrorCode   string // any: a platform's codes are its own
+	From, Until string // days, in UTC; both are part of it
 }
 
 const day = "2006-01-02"
@@ -57,7 +59,7 @@ const day = "2006-01-02"
 func postFilterOf(q url.Values) postFilter {
 	f := postFilter{
 		Status: q.Get("status"), Platform: q.Get("platform"), Profile: q.Get("profile"), Account: q.Get("account"),
-		Query: q.Get("q"), From: q.Get("from"), Until: q.Get("until"),
+		Query: q.Get("q"), From: q.Get("from"), Until: q.Get("until"), ErrorCode: textOf(q.Get("errorCode"), maxNamed),
 	}
 	if !slices.Contains(postStatuses, store.Status(f.Status)) {
 		f.Status = ""
@@ -68,13 +70,18 @@ func postFilterOf(q url.Values) postFilter {
 	if len(f.Profile) > maxNamed || len(f.Account) > maxNamed {
 		f.Profile, f.Account = cut(f.Profile, maxNamed), cut(f.Account, maxNamed)
 	}
-	f.Query = strings.ReplaceAll(cut(strings.ToValidUTF8(f.Query, ""), maxQuery), "\x00", "")
+	f.Query = textOf(f.Query, maxQuery)
 	for _, d := range []*string{&f.From, &f.Until} {
 		if _, err := time.Parse(day, *d); err != nil {
 			*d = ""
 		}
 	}
 	return f
+}
+
+// textOf is a text that the database takes, which others have typed.
+func textOf(s string, most int) string {
+	return strings.ReplaceAll(cut(strings.ToValidUTF8(s, ""), most), "\x00", "")
 }
 
 // cut is a text without what is beyond so many characters.
@@ -90,7 +97,7 @@ func (f postFilter) stored() (s store.PostFilter) {
 	for _, one := range []struct {
 		value string
 		to    *[]string
-	}{{f.Status, &s.Statuses}, {f.Platform, &s.Platforms}, {f.Account, &s.Accounts}} {
+	}{{f.Status, &s.Statuses}, {f.Platform, &s.Platforms}, {f.Account, &s.Accounts}, {f.ErrorCode, &s.ErrorCodes}} {
 		if one.value != "" {
 			*one.to = []string{one.value}
 		}
@@ -108,7 +115,7 @@ func (f postFilter) values() url.Values {
 	q := url.Values{}
 	for name, value := range map[string]string{
 		"status": f.Status, "platform": f.Platform, "profile": f.Profile, "account": f.Account, "q": f.Query,
-		"from": f.From, "until": f.Until,
+		"from": f.From, "until": f.Until, "errorCode": f.ErrorCode,
 	} {
 		if value != "" {
 			q.Set(name, value)

@@ -76,6 +76,8 @@ func TestPosts(t *testing.T) {
 			{"account", "account=" + b.ID, "second", "first&lt;"},
 			{"profile", "profile=b0000000-0000-4000-8000-000000000001", "No post fits", "first&lt;"},
 			{"text", "q=FIRST", "first&lt;", "second"},
+			{"error code", "errorCode=" + platform.CodeRejected, "second", "first&lt;"},
+			{"a code that no post has", "errorCode=%00%ff<i>", "No post fits", "<i>"},
 			{"days", "from=2001-01-01&until=2001-01-02", "No post fits", "first&lt;"},
 			{"today", "from=" + time.Now().UTC().Format("2006-01-02"), "second", "No post"},
 			{"a cursor that is none", "after=%00x", "first&lt;", "⟦"},
@@ -92,7 +94,7 @@ func TestPosts(t *testing.T) {
 		viewer.get("/posts/"+queued.ID).shows(t, http.StatusOK,
 			[]string{"&lt;b&gt;first&lt;/b&gt;", "delete posts.letmepost.dev", "disabled", "gone-key"}, nil)
 		editor.get("/posts/"+rejected.ID).shows(t, http.StatusOK,
-			[]string{"It says &lt;i&gt;no&lt;/i&gt;.", "Ask it.", "Try again now", `name="once"`, "What the platform said", "InvalidRequest"}, []string{"disabled"})
+			[]string{"It says &lt;i&gt;no&lt;/i&gt;.", "Ask it.", ">Try again<", `name="once"`, "What the platform said", "InvalidRequest"}, []string{"disabled"})
 		nobody.get("/posts/"+queued.ID).shows(t, http.StatusForbidden, nil, []string{"first"})
 		stranger.get("/posts/"+queued.ID).shows(t, http.StatusNotFound, nil, []string{"first"})
 		editor.get("/posts/nowhere").shows(t, http.StatusNotFound, nil, nil)
@@ -111,7 +113,7 @@ func TestPosts(t *testing.T) {
 		if got := status(queued.ID); got != store.Queued {
 			t.Fatalf("it is %s", got)
 		}
-		editor.post("/posts/"+queued.ID+"/cancel", form).shows(t, http.StatusOK, []string{"canceled", "Try again now"}, nil)
+		editor.post("/posts/"+queued.ID+"/cancel", form).shows(t, http.StatusOK, []string{"canceled", ">Try again<"}, nil)
 		if got := status(queued.ID); got != store.Canceled {
 			t.Errorf("it is %s", got)
 		}
@@ -120,7 +122,18 @@ func TestPosts(t *testing.T) {
 		p := editor.get("/posts/" + rejected.ID)
 		form := url.Values{"once": {p.once(t)}}
 		viewer.post("/posts/"+rejected.ID+"/retry", form).shows(t, http.StatusForbidden, []string{"create posts"}, nil)
+		for at, want := range map[string]int{
+			"soon": http.StatusUnprocessableEntity, "2001-01-01T00:00": http.StatusUnprocessableEntity,
+		} {
+			odd := url.Values{"once": {"at " + at}, "at": {at}}
+			editor.post("/posts/"+rejected.ID+"/retry", odd).shows(t, want, []string{"Nothing was changed"}, nil)
+		}
+		tomorrow := time.Now().UTC().AddDate(0, 0, 1).Truncate(time.Minute)
+		form.Set("at", tomorrow.Format("2006-01-02T15:04"))
 		editor.post("/posts/"+rejected.ID+"/retry", form).shows(t, http.StatusOK, []string{"queued"}, []string{"could not be done"})
+		if p, err := w.reaching(t, acme).Post(t.Context(), rejected.ID); err != nil || !p.ScheduledAt.Equal(tomorrow) {
+			t.Errorf("it is queued for %v, want %v; %v", p.ScheduledAt, tomorrow, err)
+		}
 		editor.post("/posts/"+rejected.ID+"/retry", form).shows(t, http.StatusOK, nil, []string{"could not be done"}) // sent twice
 		again := url.Values{"once": {"another"}}
 		editor.post("/posts/"+rejected.ID+"/retry", again).shows(t, http.StatusConflict, []string{"Only posts that are failed"}, nil)

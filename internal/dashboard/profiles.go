@@ -63,7 +63,7 @@ func (d *Dashboard) profiles(r *request) (view, error) {
 	query := r.http.URL.Query()
 	data := profilesData{Query: cut(query.Get("q"), maxQuery), Deleted: query.Has("deleted")}
 	var err error
-	if data.Creatable, err = r.can("create", "profiles"); err != nil {
+	if data.Creatable, err = r.offers("create", "profiles"); err != nil {
 		return view{}, err
 	}
 	for _, p := range d.config.Directory.Profiles(r.Caller()) {
@@ -102,7 +102,7 @@ func (d *Dashboard) profile(r *request) (view, error) {
 	if data.Queued, err = r.counted("posts", of.CountQueued); err != nil {
 		return view{}, err
 	}
-	if data.Deletable, err = r.can("delete", "profiles"); err != nil {
+	if data.Deletable, err = r.offers("delete", "profiles"); err != nil {
 		return view{}, err
 	}
 	return view{Page: "profile", Title: "profile.title", Data: data}, nil
@@ -134,7 +134,7 @@ func (d *Dashboard) profileToDelete(r *request) (view, error) {
 
 // counted counts what the person may list; nil: they may not.
 func (r *request) counted(resource string, count func(context.Context) (store.Count, error)) (*store.Count, error) {
-	if allowed, err := r.can("list", resource); !allowed {
+	if allowed, err := r.offers("list", resource); !allowed {
 		return nil, err
 	}
 	n, err := count(r.Context())

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,10 +63,20 @@ type world struct {
 	index     *authn.Index
 	admits    *admission.Admission
 	log       writings // of the dashboard, and of the controller
+	sessions  *session.Manager
+	clock     *shifted
 	dashboard *dashboard.Dashboard
 	server    *httptest.Server // over TLS, as browsers want it for the cookie
 	publishing
 }
+
+// shifted is the time, and more by as much as a test says, for sessions and pages: what they keep for some seconds is
+// kept no more then.
+type shifted struct{ by atomic.Int64 }
+
+func (s *shifted) Now() time.Time { return time.Now().Add(time.Duration(s.by.Load())) }
+
+func (s *shifted) Since(t time.Time) time.Duration { return s.Now().Sub(t) }
 
 // maxFailures is how often one address may fail to be recognised, in an hour: more often than any test but one does.
 const maxFailures = 100
@@ -74,7 +85,7 @@ const maxFailures = 100
 // what the dashboard is made of.
 func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	t.Helper()
-	w := &world{cluster: kube.Shared(t), index: authn.NewIndex()}
+	w := &world{cluster: kube.Shared(t), index: authn.NewIndex(), clock: &shifted{}}
 	scheme := runtime.NewScheme()
 	check(t, clientgoscheme.AddToScheme(scheme))
 	check(t, v1alpha1.AddToScheme(scheme))
@@ -106,7 +117,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	check(t, err)
 	sessions, err := session.New(session.Options{
 		Apiserver: apiserver, Environment: key.Live, Store: w.store, Listed: w.organizations, NewToken: rand.Text,
-		Clock: clock.RealClock{}, Logger: logger,
+		Clock: w.clock, Logger: logger,
 	})
 	check(t, err)
 	format := authntest.Format(t)
@@ -124,8 +135,9 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 		Store: w.store, Writes: w.writes, Posting: w.posting, Connecting: w.connecting, Connections: w.keeper,
 		Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
-		NewRequestID:  uuid.NewString, Clock: clock.RealClock{}, Logger: logger, Audit: logger,
+		NewRequestID:  uuid.NewString, Clock: w.clock, Logger: logger, Audit: logger,
 	}
+	w.sessions = sessions
 	for _, mod := range mods {
 		mod(&c)
 	}
@@ -234,6 +246,20 @@ func (w *world) signedIn(t *testing.T, token, organization string) *visitor {
 		t.Fatalf("choose an organization: %d at %s\n%s", p.status, p.path, p.body)
 	}
 	return v
+}
+
+// cookie is what the browser shows under a name.
+func (v *visitor) cookie(name string) string {
+	v.t.Helper()
+	at, err := url.Parse(v.base)
+	check(v.t, err)
+	for _, c := range v.client.Jar.Cookies(at) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	v.t.Fatalf("the browser has no cookie %s", name)
+	return ""
 }
 
 func (v *visitor) get(path string) page { return v.do(http.MethodGet, path, "") }

@@ -151,5 +151,8 @@ func (d *Dashboard) mayWorkIn(r *request, o caller.Organization) error {
 	if err == nil && !may {
 		err = admission.ErrNoOrganization
 	}
+	if err == nil { // so that it is known before they come to any page there
+		_, err = r.person.Cluster.Offers(r.Context(), r.now, right)
+	}
 	return err
 }

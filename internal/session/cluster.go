@@ -29,6 +29,7 @@ type Cluster struct {
 	parameters                                     runtime.ParameterCodec
 
 	rights        rights
+	rules         rules
 	organizations organizations
 	calls         atomic.Int64
 	refused       atomic.Bool
@@ -74,6 +75,18 @@ func (c *Cluster) Keys(ctx context.Context, namespace string, limit int64) ([]v1
 	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").
 		VersionedParams(&metav1.ListOptions{Limit: limit}, c.parameters).Do(ctx).Into(list)
 	return list.Items, err
+}
+
+// CountKeys returns how many ApiKeys a namespace has, without their being sent.
+func (c *Cluster) CountKeys(ctx context.Context, namespace string) (int, error) {
+	list := new(v1alpha1.ApiKeyList)
+	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").
+		VersionedParams(&metav1.ListOptions{Limit: 1}, c.parameters).Do(ctx).Into(list)
+	n := len(list.Items)
+	if more := list.RemainingItemCount; more != nil {
+		n += int(*more)
+	}
+	return n, err
 }
 
 // CreateKey creates an ApiKey; with dryRun it is only checked, by the schema and by every admission policy.

@@ -161,7 +161,7 @@ func (m *Manager) Find(ctx context.Context, token string) (*Person, error) {
 	if err != nil || p.Organization.ID == "" {
 		return p, err
 	}
-	now, err := m.organization(ctx, p.Cluster, p.Organization.Name)
+	now, err := m.present(ctx, p.Cluster, p.Organization)
 	switch {
 	case p.Cluster.Refused():
 		return nil, m.end(ctx, row.ID, authn.Revoked)

@@ -111,6 +111,31 @@ func (m *Manager) organization(ctx context.Context, c *Cluster, name string) (ca
 	return o, err
 }
 
+// present is organization for one that was chosen. As long as keys and profiles have that id and no other, the
+// namespace's is the same, and nothing is asked.
+func (m *Manager) present(ctx context.Context, c *Cluster, chosen caller.Organization) (caller.Organization, error) {
+	now := m.o.Clock.Now()
+	if o, ok := c.organizations.of(chosen.Name, now); ok {
+		return o, nil
+	}
+	if known := m.listedAs(chosen.Name); len(known) == 1 && known[0] == chosen {
+		c.organizations.put(chosen, now)
+		return chosen, nil
+	}
+	return m.organization(ctx, c, chosen.Name)
+}
+
+// listedAs are the organizations of a name that have keys or profiles. Two of a name: the namespace was made again just
+// now.
+func (m *Manager) listedAs(name string) (known []caller.Organization) {
+	for _, o := range m.o.Listed() {
+		if o.Name == name {
+			known = append(known, o)
+		}
+	}
+	return known
+}
+
 func (m *Manager) organizationNow(ctx context.Context, c *Cluster, name string) (caller.Organization, error) {
 	namespace, err := c.Namespace(ctx, name)
 	switch {
@@ -121,13 +146,8 @@ func (m *Manager) organizationNow(ctx context.Context, c *Cluster, name string) 
 	case !apierrors.IsForbidden(err):
 		return caller.Organization{}, err
 	}
-	var known []caller.Organization
-	for _, o := range m.o.Listed() {
-		if o.Name == name {
-			known = append(known, o)
-		}
-	}
-	if len(known) != 1 { // two of a name: the namespace was made again just now, and nobody can say which it is
+	known := m.listedAs(name)
+	if len(known) != 1 { // nobody can say which of several it is
 		return caller.Organization{}, admission.ErrNoOrganization
 	}
 	return known[0], nil

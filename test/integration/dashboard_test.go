@@ -35,8 +35,9 @@ var _ = Describe("The dashboard of a live API with two replicas", func() {
 		one, other := startAPI(ctx, "live", flags...), startAPI(ctx, "live", flags...)
 
 		namespace := newNamespace(ctx)
-		ada := newVisitor(ctx, one)
-		ada.signIn(tokenOf(ctx, namespace, "ada", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker"), namespace)
+		ada, token := newVisitor(ctx, one), tokenOf(ctx, namespace, "ada", "letmepost-apikey-viewer", "letmepost-apikey-minter",
+			"letmepost-apikey-revoker", "letmepost-profile-editor", "letmepost-content-editor")
+		ada.signIn(token, namespace)
 
 		By("minting a key to be shown once")
 		plaintext := ada.mint("shown", "once")
@@ -82,6 +83,18 @@ var _ = Describe("The dashboard of a live API with two replicas", func() {
 		Expect(ada.text()).To(ContainSubstring("lmp-ci-2"))
 		successor := minted(ctx, apiKey(namespace, "lmp-ci-2"))
 		Eventually(ctx, other.whoami(ctx, successor), patience, interval).Should(Equal(http.StatusOK))
+
+		By("reading every page there is, at both replicas, in search of a key")
+		for _, replica := range []*server{one, other} {
+			pages := signedIn(ctx, replica, token, namespace).crawl(ctx)
+			for _, path := range []string{
+				"/", "/keys", "/keys/new", "/keys/lmp-ci", "/keys/lmp-ci-2/secret", "/keys/lmp-ci/rotate", "/profiles", "/profiles/-/new",
+				"/accounts", "/accounts/-/connect/bluesky", "/posts",
+			} {
+				Expect(pages).To(ContainElement(HaveField("name", "page /dashboard"+path)))
+			}
+			Expect(hunt(map[string]string{plaintext: "", old: "", successor: ""}, pages)).To(BeEmpty())
+		}
 
 		By("being counted by the patterns of paths, which name nothing of anybody")
 		Expect(one.scrape(ctx)).To(ContainSubstring(`lmp_http_requests_total{code="200",method="GET",route="/dashboard/keys/{name}"}`))
