@@ -23,28 +23,22 @@ const (
 	EnvironmentTest Environment = "test"
 )
 
-// Scope is one permission of a key.
+// Scope is one permission of a key: one of those that this API knows, or one of somebody's own, for a service that a
+// gate guards: a domain, a colon and a word, such as billing.example.com:read. Those mean nothing to this API.
 //
-// +kubebuilder:validation:Enum="posts:read";"posts:write";"media:read";"media:write";"accounts:read";"accounts:write"
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="self in ['posts:read','posts:write','media:read','media:write','accounts:read','accounts:write'] || self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])+[a-z]([-a-z0-9]*[a-z0-9])?(:[a-z]([-a-z0-9._]*[a-z0-9])?)+$')",message="must be one of posts:read, posts:write, media:read, media:write, accounts:read and accounts:write, or one of your own: a domain of yours, a colon and a word, all in lower case, such as billing.example.com:read"
+// +kubebuilder:validation:XValidation:rule="!self.matches('^([-a-z0-9.]+[.])?letmepost[.]dev:')",message="scopes of letmepost.dev are reserved: take a domain of yours"
 type Scope string
 
-// The scopes. A key without spec.scopes has all of them.
-const (
-	ScopePostsRead     Scope = "posts:read"
-	ScopePostsWrite    Scope = "posts:write"
-	ScopeMediaRead     Scope = "media:read"
-	ScopeMediaWrite    Scope = "media:write"
-	ScopeAccountsRead  Scope = "accounts:read"
-	ScopeAccountsWrite Scope = "accounts:write"
-)
-
-// Scopes lists them all, in the order in which documentation does. It is the one list in Go: what a key may be given,
-// what the API checks and what it shows are derived from it. The markers above can't be: a test holds them to it.
-var Scopes = [...]Scope{
-	ScopePostsRead, ScopePostsWrite,
-	ScopeMediaRead, ScopeMediaWrite,
-	ScopeAccountsRead, ScopeAccountsWrite,
-}
+// ClaimValue is the text of one claim. It goes into a header, where it needs no quoting, and nothing that a proxy might
+// take for one of its variables is in it. It must not be null.
+//
+// +nullable
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9._~:/@+]([-A-Za-z0-9._~:/@+ ]*[-A-Za-z0-9._~:/@+])?$')",message="must be of letters, digits, and the characters - . _ ~ : / @ +, with spaces within"
+type ClaimValue string
 
 // ProfileReference names a Profile of the same namespace.
 type ProfileReference struct {
@@ -137,15 +131,30 @@ type ApiKeySpec struct {
 	// +nullable
 	ProfileRef *ProfileReference `json:"profileRef,omitempty"`
 
-	// scopes that the key holds. Default: all of them.
+	// scopes that the key holds, 32 at most: posts:read, posts:write, media:read,
+	// media:write, accounts:read, accounts:write, and any of your own for services
+	// behind a gate, such as billing.example.com:read, of 63 characters at most.
+	// Default: the six, and none of your own.
 	//
 	// +optional
 	// +nullable
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=6
+	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:default={"posts:read","posts:write","media:read","media:write","accounts:read","accounts:write"}
 	Scopes []Scope `json:"scopes,omitempty"`
+
+	// claims are up to 8 short texts that services behind a gate are told of
+	// whoever has the key, such as "plan: gold". They grant nothing here. A name is
+	// of at most 63 lower case letters, digits, '-', '_' and '.'; a text of at most
+	// 128 letters, digits, spaces and the characters - . _ ~ : / @ +
+	//
+	// +optional
+	// +nullable
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=8
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name.size() <= 63 && name.matches('^[a-z]([-a-z0-9._]*[a-z0-9])?$'))",message="each name must be of lower case letters, digits, '-', '_' and '.', begin with a letter and end with a letter or a digit, and have 63 characters at most"
+	Claims map[string]ClaimValue `json:"claims,omitempty"`
 
 	// secretName is the Secret to mint into, in the ApiKey's namespace. Default:
 	// the ApiKey's own name. A Secret that exists already is never touched.

@@ -69,7 +69,7 @@ func (r rule) refused(cause metav1.StatusCause) bool {
 		path = "(<nil>)?" // the whole object
 	}
 	path = strings.ReplaceAll(path, regexp.QuoteMeta(anyItem), `\[\d+\]`)
-	path = strings.ReplaceAll(path, regexp.QuoteMeta(anyKey), `\.[^.]+`)
+	path = strings.ReplaceAll(path, regexp.QuoteMeta(anyKey), `(\.[^.]+|\[[^]]+\])`) // the latter where a rule in CEL says so
 	return regexp.MustCompile("^"+path+"$").MatchString(cause.Field) && regexp.MustCompile(r.says).MatchString(cause.Message)
 }
 

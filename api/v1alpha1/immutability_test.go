@@ -19,6 +19,7 @@ var valuesOf = map[string][2]any{
 	"profileRef":                 {map[string]any{"name": "shop"}, map[string]any{"name": "blog"}},
 	"profileRef.name":            {"shop", "blog"},
 	"scopes":                     {[]any{"posts:read"}, []any{"posts:read", "posts:write"}},
+	"claims":                     {map[string]any{"plan": "gold"}, map[string]any{"plan": "gold", "region": "eu"}},
 	"secretName":                 {"one", "two"},
 	"secretTemplate":             {map[string]any{"labels": map[string]any{"a": "b"}}, map[string]any{"labels": map[string]any{"a": "c"}}},
 	"secretTemplate.labels":      {map[string]any{"a": "b"}, map[string]any{"a": "b", "c": "d"}},

@@ -84,6 +84,13 @@ func (in *ApiKeySpec) DeepCopyInto(out *ApiKeySpec) {
 		*out = make([]Scope, len(*in))
 		copy(*out, *in)
 	}
+	if in.Claims != nil {
+		in, out := &in.Claims, &out.Claims
+		*out = make(map[string]ClaimValue, len(*in))
+		for key, val := range *in {
+			(*out)[key] = val
+		}
+	}
 	if in.SecretTemplate != nil {
 		in, out := &in.SecretTemplate, &out.SecretTemplate
 		*out = new(SecretTemplate)

@@ -170,12 +170,13 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	if n.Scope != "" && !r.who.Scopes.Has(n.Scope) {
 		r.flight.CountRefused()
 		_ = r.flight.End() // nothing runs of it; End of r says again whether it was cut
-		return a.scopes[n.Scope]
+		return a.lacks(n.Scope)
 	}
 	for _, scope := range n.Also {
 		if !r.who.Scopes.Has(scope) {
+			r.flight.CountRefused()
 			_ = r.flight.End()
-			return a.scopes[scope]
+			return a.lacks(scope)
 		}
 	}
 	r.Allowance = a.o.Limits.Take(ctx, &r.who, now)
@@ -204,7 +205,7 @@ func (a *Admission) AdmitAgain(
 	if scope != "" && !r.who.Scopes.Has(scope) {
 		r.flight.CountRefused()
 		_ = r.flight.End()
-		return a.scopes[scope]
+		return a.lacks(scope)
 	}
 	return nil
 }

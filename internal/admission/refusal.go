@@ -97,16 +97,28 @@ func unauthenticated() map[authn.Refusal]*Refusal {
 	return all
 }
 
-// insufficientScopes are the refusals of those who lack a scope, with the challenge of RFC 6750, section 3.1.
+// insufficientScopes are the refusals of those who lack a scope of the API's, with the challenge of RFC 6750, section 3.1.
 func insufficientScopes() map[v1alpha1.Scope]*Refusal {
 	all := make(map[v1alpha1.Scope]*Refusal, len(v1alpha1.Scopes))
 	for _, scope := range v1alpha1.Scopes {
-		all[scope] = &Refusal{
-			Code: InsufficientScope, Class: ClassScope, Scope: scope,
-			Challenge: challenge + `, error="insufficient_scope", scope="` + string(scope) + `"`,
-		}
+		all[scope] = insufficientScope(scope)
 	}
 	return all
+}
+
+func insufficientScope(scope v1alpha1.Scope) *Refusal {
+	return &Refusal{
+		Code: InsufficientScope, Class: ClassScope, Scope: scope,
+		Challenge: challenge + `, error="insufficient_scope", scope="` + string(scope) + `"`,
+	}
+}
+
+// lacks is the refusal of whoever lacks a scope. Those of somebody's own are as many as routes ask for.
+func (a *Admission) lacks(scope v1alpha1.Scope) *Refusal {
+	if known := a.scopes[scope]; known != nil {
+		return known
+	}
+	return insufficientScope(scope)
 }
 
 // Of returns the Refusal that an error is: one of Admit, of Admitted's Err or End, or what ended its context. Nil: it

@@ -64,7 +64,7 @@ func stray(o *v1alpha1.ApiKey, organization caller.Organization, flags uint32) *
 
 // rank is what Outranks asks of a key.
 func (k *Key) rank() lifecycle.Key {
-	return lifecycle.Key{ID: k.id, CreatedAt: k.createdAt, MintedAt: fromUnixSeconds(k.mintedAt)}
+	return lifecycle.Key{ID: k.id, CreatedAt: k.CreatedAt(), MintedAt: fromUnixSeconds(k.mintedAt)}
 }
 
 // last returns the key that is served after all others. Only organizations that are full keep an order of their keys.

@@ -24,10 +24,11 @@ import (
 type Key struct {
 	Name         string // resource name
 	Scopes       caller.Scopes
+	Claims       caller.Claims
 	Organization *caller.Organization
 
 	id        types.UID
-	createdAt time.Time
+	createdAt int64                // Unix seconds
 	mintedAt  int64                // Unix seconds
 	expiresAt int64                // Unix seconds; 0: never
 	live      bool                 // its environment is key.Live
@@ -51,7 +52,7 @@ func (k *Key) Environment() key.Environment {
 }
 
 // CreatedAt returns when the ApiKey was created, to the second.
-func (k *Key) CreatedAt() time.Time { return k.createdAt }
+func (k *Key) CreatedAt() time.Time { return fromUnixSeconds(k.createdAt) }
 
 // Last4 returns the last four characters of the key; "" for a key brought by hash, whose plaintext was never seen.
 func (k *Key) Last4() string {
@@ -133,6 +134,7 @@ func (id Identity) Caller() caller.Caller {
 		Organization: *k.Organization,
 		Environment:  k.Environment(),
 		Scopes:       k.Scopes,
+		Claims:       k.Claims,
 		Actor:        caller.KeyActor(string(k.id), k.Name, k.ExpiresAt(), k.last4),
 		Rate:         k.rate.rate(),
 		Meter:        &k.meter,

@@ -33,6 +33,7 @@ type listedKey struct {
 	rate                           compactRate
 	last4                          [4]byte
 	scopes                         caller.Scopes
+	claims                         caller.Claims
 
 	hashed, brought, live, pinned, duplicate, leaked, cancels, finalized bool
 }
@@ -84,7 +85,8 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 		name: o.Name, id: string(o.UID), namespace: unique.Make(o.Namespace),
 		organization: unique.Make(o.Status.OrganizationID), profileID: unique.Make(o.Status.ProfileID),
 		createdAt: o.CreationTimestamp.Unix(), expiresAt: life.ExpiresAt,
-		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o), scopes: caller.ScopesOf(o.Spec.Scopes),
+		rate: rateOf(o.Spec.RateLimit), last4: last4Of(o),
+		scopes: caller.ScopesOf(o.Spec.Scopes), claims: caller.ClaimsOf(o.Spec.Claims),
 		live: o.Spec.Environment == v1alpha1.EnvironmentLive, pinned: life.Pinned, duplicate: life.Duplicate,
 		leaked:    life.Leaked,
 		cancels:   v1alpha1.CancelsScheduled(o.Annotations),
@@ -120,6 +122,12 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 	}
 	for _, name := range l.scopes.Names() {
 		o.Spec.Scopes = append(o.Spec.Scopes, v1alpha1.Scope(name))
+	}
+	for name, value := range l.claims.All() {
+		if o.Spec.Claims == nil {
+			o.Spec.Claims = map[string]v1alpha1.ClaimValue{}
+		}
+		o.Spec.Claims[name] = v1alpha1.ClaimValue(value)
 	}
 	if l.live {
 		o.Spec.Environment = v1alpha1.EnvironmentLive

@@ -30,6 +30,10 @@ func TestListed(t *testing.T) {
 		"pinned, not bound yet": {func(k *v1alpha1.ApiKey) { k.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: "p"} }},
 		"some scopes":           {authntest.Scoped(v1alpha1.ScopePostsRead, v1alpha1.ScopeMediaWrite)},
 		"no scope":              {authntest.Scoped()},
+		"scopes of one's own":   {authntest.Scoped("b.dev:x", v1alpha1.ScopePostsRead, "a.dev:y")},
+		"claims": {func(k *v1alpha1.ApiKey) {
+			k.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "4 2"}
+		}},
 		"it expires":            {authntest.ExpiringAt(now.Add(1500 * time.Millisecond))},
 		"it is to expire": {func(k *v1alpha1.ApiKey) {
 			k.Spec.ExpiresAt, k.Status.MintedAt, k.Status.Hash = &metav1.Time{Time: now}, nil, ""
@@ -72,6 +76,7 @@ type taking struct {
 	Refusal, Name, Last4, Environment, ID, ProfileID string
 	Organization                                     caller.Organization
 	Scopes                                           []string
+	Claims                                           map[string]string
 	CreatedAt, ExpiresAt                             time.Time
 	Rate                                             rate.Rate
 	Withdrawn                                        bool
@@ -96,7 +101,8 @@ func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext stri
 	}
 	seen.Name, seen.Last4, seen.Environment, seen.ID, seen.ProfileID = e.Name, e.Last4(), string(e.Environment()), string(e.ID()), string(e.ProfileID())
 	seen.Organization, seen.Scopes, seen.CreatedAt, seen.ExpiresAt = *e.Organization, e.Scopes.Names(), e.CreatedAt(), e.ExpiresAt()
-	seen.Rate = authn.Identity{Key: e}.Caller().Rate
+	c := authn.Identity{Key: e}.Caller()
+	seen.Rate, seen.Claims = c.Rate, c.Claims.Map()
 	return seen
 }
 

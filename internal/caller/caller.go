@@ -27,6 +27,7 @@ type Caller struct {
 	// Profile that the caller is confined to; nil: they reach the whole organization.
 	Profile *Profile
 	Scopes  Scopes
+	Claims  Claims // of a key; a person has none
 	Actor   Actor
 
 	// Rate is the caller's own, or their profile's; zero: the server's default counts.

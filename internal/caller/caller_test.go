@@ -17,7 +17,7 @@ const uid = "0ac3e000-0000-4000-8000-000000000000"
 // TestTheZeroCallerReachesNothing: whoever forgets to admit a request works with this one.
 func TestTheZeroCallerReachesNothing(t *testing.T) {
 	var nobody caller.Caller
-	if !nobody.Nobody() || nobody.ProfileID() != "" || nobody.Scopes != 0 || nobody.Actor.Ref() != "" || nobody.Actor.Last4() != "" {
+	if !nobody.Nobody() || nobody.ProfileID() != "" || nobody.Scopes != (caller.Scopes{}) || nobody.Actor.Ref() != "" || nobody.Actor.Last4() != "" {
 		t.Errorf("the zero Caller is somebody: %+v", nobody)
 	}
 	for _, scope := range caller.AllScopes.Names() {

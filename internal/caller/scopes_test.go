@@ -44,12 +44,46 @@ func TestScopes(t *testing.T) {
 
 // TestUnknownScopes: a scope of a later release, or a misspelt one, grants nothing.
 func TestUnknownScopes(t *testing.T) {
-	for _, name := range []v1alpha1.Scope{"", "posts", "posts:READ", "admin:write"} {
-		if got := caller.ScopesOf([]v1alpha1.Scope{name}); got != 0 {
+	for _, name := range []v1alpha1.Scope{
+		"", "posts", "posts:READ", "admin:write", "letmepost.dev:admin", "a.dev:x\r\nb: c", "a.dev:x posts:read", "a.dev:X",
+	} {
+		if got := caller.ScopesOf([]v1alpha1.Scope{name}); got != (caller.Scopes{}) {
 			t.Errorf("%q is %s", name, got)
 		}
 		if caller.AllScopes.Has(name) {
 			t.Errorf("who has all scopes has %q", name)
 		}
+	}
+}
+
+// TestOwnScopes: scopes of somebody's own stand beside the API's, and grant what they say and nothing else.
+func TestOwnScopes(t *testing.T) {
+	named := []v1alpha1.Scope{"shop.example.com:order", "a.dev:x:y", v1alpha1.ScopePostsRead, "a.dev:x", "posts:raed", "a.dev:x"}
+	s := caller.ScopesOf(named)
+	want := []string{"posts:read", "a.dev:x", "a.dev:x:y", "shop.example.com:order"}
+	if got := s.Names(); !slices.Equal(got, want) || s.String() != strings.Join(want, " ") {
+		t.Errorf("%v, and as a text %q", got, s)
+	}
+	for scope, has := range map[v1alpha1.Scope]bool{
+		"posts:read": true, "a.dev:x": true, "a.dev:x:y": true, "shop.example.com:order": true,
+		"posts:write": false, "": false, " ": false, "a.dev:x a.dev:x:y": false, "a.dev": false, "dev:x": false,
+		"a.dev:y": false, "hop.example.com:order": false, "shop.example.com:orders": false,
+	} {
+		if s.Has(scope) != has {
+			t.Errorf("Has(%q) = %t", scope, !has)
+		}
+		if own := caller.ScopesOf([]v1alpha1.Scope{"a.dev:x"}); own.Has(scope) != (scope == "a.dev:x") {
+			t.Errorf("who has a.dev:x alone: Has(%q) = %t", scope, own.Has(scope))
+		}
+		if scope != "posts:read" && scope != "posts:write" && caller.AllScopes.Has(scope) {
+			t.Errorf("who has all scopes of the API has %q", scope)
+		}
+	}
+	slices.Reverse(named)
+	if caller.ScopesOf(named) != s || caller.ScopesOf(named[1:]) == caller.ScopesOf(named[3:]) {
+		t.Error("sets are not equal exactly if they hold the same")
+	}
+	if allocated := testing.AllocsPerRun(100, func() { _, _ = s.String(), s.Has("shop.example.com:order") }); allocated > 0 {
+		t.Errorf("asking for a scope allocates %v times", allocated)
 	}
 }

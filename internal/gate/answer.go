@@ -25,6 +25,7 @@ const (
 	headerProfileID      = identityPrefix + "Profile-Id"
 	headerEnvironment    = identityPrefix + "Environment"
 	headerScopes         = identityPrefix + "Scopes"
+	headerClaims         = identityPrefix + "Claims" // a dictionary of strings (RFC 9651)
 	headerKey            = identityPrefix + "Key"
 	headerKeyID          = identityPrefix + "Key-Id"
 	// headerRefused says why, in a word of the API's, for routes that ask for 403 alone.
@@ -33,8 +34,8 @@ const (
 
 // identityNames are those that say who it is.
 var identityNames = [...]string{
-	headerOrganization, headerOrganizationID, headerProfile, headerProfileID, headerEnvironment, headerScopes, headerKey,
-	headerKeyID,
+	headerOrganization, headerOrganizationID, headerProfile, headerProfileID, headerEnvironment, headerScopes,
+	headerClaims, headerKey, headerKeyID,
 }
 
 // IdentityHeaders lists all of them, for documentation and for whoever tests that none is forgotten.
@@ -48,7 +49,7 @@ func identity(who *caller.Caller) [len(identityNames)]string {
 	}
 	return [...]string{
 		who.Organization.Name, who.Organization.ID, profile.Name, profile.ID, string(who.Environment), who.Scopes.String(),
-		who.Actor.Name, who.Actor.ID,
+		who.Claims.String(), who.Actor.Name, who.Actor.ID,
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/letmepost/letmepost-operator/internal/caller"
 )
 
 // Envoy answers the questions of Envoy's filter ext_authz, version 3, over gRPC. What a route demands stands in its
@@ -29,7 +31,7 @@ type Envoy struct {
 	passes *lru.Cache[[len(identityNames)]string, *authv3.CheckResponse]
 }
 
-// maxPasses is how many of them are kept, at some 4 KB each.
+// maxPasses is how many of them are kept, at some 4 KB each, and 8 KB with as many scopes and claims as there may be.
 const maxPasses = 4096
 
 // NewEnvoy returns an Envoy that answers as a Gate does.
@@ -57,18 +59,18 @@ func (e Envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Check
 		return e.refuse(*refused), nil
 	}
 	e.answers.count(overGRPC, allowed)
-	return e.pass(identity(&who)), nil
+	return e.pass(identity(&who), who.Claims), nil
 }
 
 // pass is the answer that lets somebody pass.
-func (e Envoy) pass(who [len(identityNames)]string) *authv3.CheckResponse {
+func (e Envoy) pass(who [len(identityNames)]string, claims caller.Claims) *authv3.CheckResponse {
 	if known, ok := e.passes.Get(who); ok {
 		return known
 	}
 	made := &authv3.CheckResponse{
 		Status:          &statuspb.Status{Code: int32(codes.OK)},
 		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: admittedAs(who)},
-		DynamicMetadata: metadata(who),
+		DynamicMetadata: metadata(who, claims),
 	}
 	e.passes.Add(who, made)
 	return made
@@ -132,16 +134,26 @@ func admittedAs(who [len(identityNames)]string) *authv3.OkHttpResponse {
 	return ok
 }
 
-// metadata is who it is for other filters of the proxy, such as one that limits rates or writes a log.
-func metadata(who [len(identityNames)]string) *structpb.Struct {
+// metadata is who it is for other filters of the proxy, such as one that limits rates or writes a log. Claims are a
+// struct there, which filters find their way in.
+func metadata(who [len(identityNames)]string, claims caller.Claims) *structpb.Struct {
 	fields := make(map[string]*structpb.Value, len(identityNames))
 	for i, value := range who {
 		if value != "" {
 			fields[metadataNames[i]] = structpb.NewStringValue(value)
 		}
 	}
+	if claims != (caller.Claims{}) {
+		each := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+		for name, value := range claims.All() {
+			each.Fields[name] = structpb.NewStringValue(value)
+		}
+		fields[claimsField] = structpb.NewStructValue(each)
+	}
 	return &structpb.Struct{Fields: fields}
 }
+
+const claimsField = "claims"
 
 // metadataNames are the names of the headers without their beginning, as in X-Letmepost-Key-Id: key_id.
 var metadataNames = func() (names [len(identityNames)]string) {

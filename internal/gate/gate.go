@@ -14,7 +14,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -121,12 +120,13 @@ func (d *Demand) take(name string, values []string) error {
 	return nil
 }
 
-// takeScopes refuses what is no scope: a key could never have it, and whoever misspells one must not open a route.
+// takeScopes refuses what is no scope: a key could never have it, and whoever misspells one must not open a route. Of
+// scopes of somebody's own, any may be meant.
 func (d *Demand) takeScopes(values []string) error {
 	for _, value := range values {
 		for _, name := range strings.FieldsFunc(value, func(c rune) bool { return c == ' ' || c == ',' }) {
 			scope := v1alpha1.Scope(name)
-			if !slices.Contains(v1alpha1.Scopes[:], scope) || len(d.Scopes) == maxScopes {
+			if !scope.Known() && !scope.Own() || len(d.Scopes) == maxScopes {
 				return errScope
 			}
 			d.Scopes = append(d.Scopes, scope)
