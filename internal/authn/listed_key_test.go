@@ -31,9 +31,7 @@ func TestListed(t *testing.T) {
 		"some scopes":           {authntest.Scoped(v1alpha1.ScopePostsRead, v1alpha1.ScopeMediaWrite)},
 		"no scope":              {authntest.Scoped()},
 		"scopes of one's own":   {authntest.Scoped("b.dev:x", v1alpha1.ScopePostsRead, "a.dev:y")},
-		"claims": {func(k *v1alpha1.ApiKey) {
-			k.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "4 2"}
-		}},
+		"claims":                {authntest.Claiming(map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "4 2"})},
 		"it expires":            {authntest.ExpiringAt(now.Add(1500 * time.Millisecond))},
 		"it is to expire": {func(k *v1alpha1.ApiKey) {
 			k.Spec.ExpiresAt, k.Status.MintedAt, k.Status.Hash = &metav1.Time{Time: now}, nil, ""

@@ -55,5 +55,12 @@ func (c Claims) All() iter.Seq2[string, string] {
 	}
 }
 
-// Map are the claims by name; never nil.
-func (c Claims) Map() map[string]string { return maps.Collect(c.All()) }
+// Map are the claims by name; never nil. It must not be changed: all who have none share one.
+func (c Claims) Map() map[string]string {
+	if c.text == "" {
+		return noClaims
+	}
+	return maps.Collect(c.All())
+}
+
+var noClaims = map[string]string{}

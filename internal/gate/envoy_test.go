@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/gate"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -177,6 +178,39 @@ func TestEnvoyIdentity(t *testing.T) {
 	}
 }
 
+// TestEnvoyClaims: claims are one header for services, and a struct for filters, which find each by its name. An answer
+// is kept for who it is, so that one with other claims is another one.
+func TestEnvoyClaims(t *testing.T) {
+	format := authntest.Format(t)
+	claiming := func(plan v1alpha1.ClaimValue) (*v1alpha1.ApiKey, string) {
+		return authntest.Minted(t, format, key.Live, authntest.Scoped("billing.example.com:read"),
+			authntest.Claiming(map[string]v1alpha1.ClaimValue{"plan": plan, "customer": "acme-42"}))
+	}
+	gold, goldKey := claiming("gold")
+	free, freeKey := claiming("free")
+	large, largeKey := authntest.Minted(t, format, key.Live, longest)
+	f := newFixture(t, gold, free, large)
+	demand := map[string]string{"scopes": "billing.example.com:read"}
+	for range 2 {
+		for plan, plaintext := range map[string]string{"gold": goldKey, "free": freeKey} {
+			ok := f.envoy(t, demand, map[string]string{"authorization": "Bearer " + plaintext})
+			got := headersOf(t, ok.GetOkResponse().GetHeaders())
+			if got["X-Letmepost-Claims"] != `customer="acme-42", plan="`+plan+`"` ||
+				got["X-Letmepost-Scopes"] != "billing.example.com:read" {
+				t.Errorf("%s: headers %v", plan, got)
+			}
+			want := map[string]any{"plan": plan, "customer": "acme-42"}
+			if claims, _ := ok.GetDynamicMetadata().AsMap()["claims"].(map[string]any); !maps.Equal(claims, want) {
+				t.Errorf("%s: metadata %v", plan, ok.GetDynamicMetadata())
+			}
+		}
+	}
+	ok := f.envoy(t, nil, map[string]string{"authorization": "Bearer " + largeKey})
+	if claims, _ := ok.GetDynamicMetadata().AsMap()["claims"].(map[string]any); len(claims) != 8 {
+		t.Errorf("%d of 8 claims", len(claims))
+	}
+}
+
 // TestEnvoyHeaders: however Envoy shows them, two keys are none, and nobody says themselves who they are.
 func TestEnvoyHeaders(t *testing.T) {
 	f := newWorld(t)
@@ -204,6 +238,8 @@ func TestEnvoyHeaders(t *testing.T) {
 		}, 401},
 		{"an identity", raw("authorization", good, "x-letmepost-organization", "globex"), 403},
 		{"its twin", raw("authorization", good, "x_letmepost_organization", "globex"), 403},
+		{"claims", raw("authorization", good, "x-letmepost-claims", `plan="gold"`), 403},
+		{"the twin of claims", raw("authorization", good, "x_letmepost_claims", `plan="gold"`), 403},
 		{"its other twin", &authv3.AttributeContext_HttpRequest{
 			Headers: map[string]string{"authorization": good, "x-letmepost_key": "k"},
 		}, 403},

@@ -110,13 +110,14 @@ func newWorld(t *testing.T) world {
 	pinned, pinnedKey := minted(key.Live, authntest.PinnedTo(shop))
 	test, testKey := minted(key.Test)
 	reader, readerKey := minted(key.Live, authntest.Scoped(v1alpha1.ScopePostsRead))
+	billing, billingKey := minted(key.Live, authntest.Scoped(v1alpha1.ScopePostsRead, "billing.example.com:read", "billing.example.com:refund"))
 	expired, expiredKey := minted(key.Live, authntest.ExpiringAt(now.Add(-time.Second)))
 	slow, slowKey := minted(key.Live, func(k *v1alpha1.ApiKey) {
 		k.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 1}
 		k.Spec.RateLimit.Window.Duration = time.Hour
 	})
 	_, unknownKey := minted(key.Live)
-	f := newFixture(t, shop, org, pinned, test, reader, expired, slow)
+	f := newFixture(t, shop, org, pinned, test, reader, billing, expired, slow)
 	f.ask("", bearer(slowKey)) // uses its rate up
 	return world{fixture: f, org: org, pinned: pinned, shop: shop, orgKey: orgKey, pinnedKey: pinnedKey, questions: []ask{
 		{"any key of live", "", orgKey, 200, ""},
@@ -126,6 +127,13 @@ func newWorld(t *testing.T) world {
 		{"its organization", "organization=" + org.Namespace, orgKey, 200, ""},
 		{"its profile", "profile=" + shop.Name, pinnedKey, 200, ""},
 		{"its environment", "environment=test", testKey, 200, ""},
+		{"a scope of its owner's own", "scope=billing.example.com:read", billingKey, 200, ""},
+		{"such ones beside the API's", "scope=posts:read+billing.example.com:refund,billing.example.com:read", billingKey, 200, ""},
+		{"such a scope, which it lacks", "scope=billing.example.com:write", billingKey, 403, "unauthorized"},
+		{"such a scope, and one of the API's that it lacks", "scope=billing.example.com:read+media:read", billingKey, 403, "unauthorized"},
+		{"one of the API's, and such a scope that it lacks", "scope=posts:read+billing.example.com:write", billingKey, 403, "unauthorized"},
+		{"of a part of its domain", "scope=example.com:read", billingKey, 403, "unauthorized"},
+		{"who has all of the API's has none such", "scope=billing.example.com:read", orgKey, 403, "unauthorized"},
 		{"no key", "", "", 401, "unauthenticated"},
 		{"an unknown one", "", unknownKey, 401, "unauthenticated"},
 		{"an expired one", "", expiredKey, 401, "unauthenticated"},
@@ -141,6 +149,11 @@ func newWorld(t *testing.T) world {
 		{"for nginx: too often", "refuse=403", slowKey, 403, "rate_limited"},
 		{"for nginx: no key", "refuse=403", "", 401, "unauthenticated"},
 		{"a scope that there is not", "scope=posts:raed", orgKey, 400, "validation_failed"},
+		{"a scope of no domain", "scope=billing:read", orgKey, 400, "validation_failed"},
+		{"a scope of a reserved domain", "scope=api.letmepost.dev:read", orgKey, 400, "validation_failed"},
+		{"a scope in capitals", "scope=Billing.example.com:read", billingKey, 400, "validation_failed"},
+		{"a scope with a port", "scope=billing.example.com:80", billingKey, 400, "validation_failed"},
+		{"nine scopes", "scope=a.dev:x" + strings.Repeat(",a.dev:x", 8), orgKey, 400, "validation_failed"},
 		{"an empty scope", "scope=", orgKey, 400, "validation_failed"},
 		{"an empty organization", "organization=", orgKey, 400, "validation_failed"},
 		{"an empty profile", "profile=", orgKey, 400, "validation_failed"},

@@ -33,15 +33,20 @@ func TestBodies(t *testing.T) {
 		authntest.Scoped(v1alpha1.ScopePostsWrite, v1alpha1.ScopePostsRead),
 		authntest.CreatedAt(authntest.Epoch.Add(time.Minute).In(elsewhere)),
 		authntest.ExpiringAt(now.AddDate(1, 0, 0).In(elsewhere)))
+	own, ownText := live(t, fixed("billing", 6, "lmp_live_…FFff"),
+		authntest.Scoped("billing.example.com:read", v1alpha1.ScopePostsRead, "api.example.com:orders:write"),
+		authntest.Claiming(map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "acme-42", "home": "https://acme.example/"}),
+		globex)
 	byHash, byHashText := live(t, authntest.ByHash, fixed("brought", 3, "lmp_live_…"))
 	expired, _ := live(t, fixed("old", 4, "lmp_live_…DDdd"), authntest.ExpiringAt(now.Add(-time.Second)))
 	lonely, lonelyText := live(t, globex, fixed("lonely", 5, "lmp_live_…EEee"))
-	f := newFixture(t, []any{first, second, org, pinned, byHash, expired, lonely})
+	f := newFixture(t, []any{first, second, org, pinned, own, byHash, expired, lonely})
 
 	for _, c := range []struct{ file, target, key string }{
 		{"whoami_organization.json", "/v1/whoami", orgText},
 		{"whoami_pinned.json", "/v1/whoami", pinnedText},
 		{"whoami_by_hash.json", "/v1/whoami", byHashText},
+		{"whoami_own_scopes.json", "/v1/whoami", ownText},
 		{"profiles.json", "/v1/profiles", orgText},
 		{"profiles_empty.json", "/v1/profiles", lonelyText},
 		{"profiles_page.json", "/v1/profiles?limit=1", orgText},
@@ -153,7 +158,9 @@ func FuzzWhoami(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b string, seconds int64, pinned bool) {
 		w := &whoami{Organization: organizationRef{a, b}, Environment: a, Scopes: []string{b, a}, Key: keyRef{b, a, b}}
+		w.Claims = map[string]string{a: b, b: a, "x": a}
 		if pinned {
+			w.Claims = map[string]string{}
 			w.Profile = &profileRef{b, a}
 			w.Scopes = []string{}
 			w.ExpiresAt = timeOrNull(time.Unix(seconds%200_000_000_000, seconds%1_000_000_000))

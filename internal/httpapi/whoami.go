@@ -4,6 +4,8 @@
 package httpapi
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
@@ -13,12 +15,13 @@ import (
 // database: it is what is measured when the price of admission is (make bench). Every member is always there, so that a
 // client needs no case for one that is missing.
 type whoami struct {
-	Organization organizationRef `json:"organization"`
-	Profile      *profileRef     `json:"profile" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
-	Environment  string          `json:"environment" enum:"live,test"`
-	Scopes       []string        `json:"scopes" doc:"What the key may do."`
-	Key          keyRef          `json:"key"`
-	ExpiresAt    *time.Time      `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
+	Organization organizationRef   `json:"organization"`
+	Profile      *profileRef       `json:"profile" doc:"The profile that the key is pinned to; null: it reaches the whole organization."`
+	Environment  string            `json:"environment" enum:"live,test"`
+	Scopes       []string          `json:"scopes" doc:"What the key may do; those of a domain are its owner's own."`
+	Claims       map[string]string `json:"claims" doc:"What the key's owner has services told of whoever has it, text by name."`
+	Key          keyRef            `json:"key"`
+	ExpiresAt    *time.Time        `json:"expiresAt" doc:"From this moment on the key is refused; null: never."`
 }
 
 // organizationRef is a namespace. Its id and not its name is what to store: a namespace that is deleted and made again
@@ -49,6 +52,7 @@ func (a *API) whoami(r *endpoint.Request) (*whoami, error) {
 		Organization: organizationRef{ID: c.Organization.ID, Name: c.Organization.Name},
 		Environment:  string(c.Environment),
 		Scopes:       c.Scopes.Names(),
+		Claims:       c.Claims.Map(),
 		Key: keyRef{
 			ID:   c.Actor.ID,
 			Name: c.Actor.Name,
@@ -83,7 +87,15 @@ func (w *whoami) AppendJSON(b []byte) []byte {
 		}
 		b = endpoint.AppendString(b, scope)
 	}
-	b = append(b, `],"key":`...)
+	b = append(b, `],"claims":{`...)
+	for i, name := range slices.Sorted(maps.Keys(w.Claims)) { // in encoding/json's order
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(endpoint.AppendString(b, name), ':')
+		b = endpoint.AppendString(b, w.Claims[name])
+	}
+	b = append(b, `},"key":`...)
 	b = appendPair(b, w.Key.ID, w.Key.Name)
 	b = append(b, `,"hint":`...)
 	b = endpoint.AppendString(b, w.Key.Hint)

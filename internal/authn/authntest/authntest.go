@@ -232,6 +232,11 @@ func Scoped(scopes ...v1alpha1.Scope) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) { k.Spec.Scopes = scopes }
 }
 
+// Claiming gives a key these claims.
+func Claiming(claims map[string]v1alpha1.ClaimValue) func(*v1alpha1.ApiKey) {
+	return func(k *v1alpha1.ApiKey) { k.Spec.Claims = claims }
+}
+
 // ExpiringAt lets the ApiKey expire at t. It is in spec and in status: the API reads the latter, which a Profile may
 // have made earlier.
 func ExpiringAt(t time.Time) func(*v1alpha1.ApiKey) {
