@@ -29,6 +29,8 @@ type introspected struct {
 	Environment    string `json:"environment"`
 	Key            string `json:"key"`
 	KeyID          string `json:"key_id"`
+
+	Claims map[string]string `json:"claims,omitempty"` // what the key's owner has services told of whoever has it
 }
 
 // notActive is all that is said of a key that is not good.
@@ -42,6 +44,9 @@ func describe(who *caller.Caller, minted time.Time) introspected {
 		TokenType: "Bearer", Expires: seconds(who.Actor.ExpiresAt), Issued: seconds(minted), Subject: who.Actor.ID,
 		Organization: who.Organization.Name, OrganizationID: who.Organization.ID, Environment: string(who.Environment),
 		Key: who.Actor.Name, KeyID: who.Actor.ID,
+	}
+	if who.Claims != (caller.Claims{}) {
+		said.Claims = who.Claims.Map()
 	}
 	if who.Profile != nil {
 		said.Profile, said.ProfileID = who.Profile.Name, who.Profile.ID

@@ -5,10 +5,12 @@ package integration_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
@@ -45,6 +48,19 @@ var _ = Describe("A service behind a proxy that asks the gate", func() {
 			Expect(seen.Get("X-Letmepost-Key")).To(Equal("good"))
 			Expect(seen.Get("X-Letmepost-Scopes")).To(ContainSubstring("posts:read"))
 			Expect(seen).NotTo(HaveKey("Authorization"), "the key stays with the proxy")
+
+			By("as many scopes and claims as a key may have, and as long")
+			large := create(ctx, crowded(apiKey(namespace, "large")))
+			crowd := minted(ctx, large)
+			Eventually(ctx, func(g Gomega) {
+				status, _, told := ask("Authorization", "Bearer "+crowd)
+				g.Expect(status).To(Equal(http.StatusOK))
+				var seen http.Header
+				g.Expect(json.Unmarshal([]byte(told), &seen)).To(Succeed())
+				g.Expect(seen["X-Letmepost-Scopes"]).To(Equal([]string{caller.ScopesOf(large.Spec.Scopes).String()}))
+				g.Expect(seen["X-Letmepost-Claims"]).To(Equal([]string{caller.ClaimsOf(large.Spec.Claims).String()}))
+			}, patience, interval).Should(Succeed())
+
 			reader := create(ctx, scoped(apiKey(namespace, "media"), v1alpha1.ScopeMediaRead))
 			slow := apiKey(namespace, "slow")
 			slow.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 1, Window: metav1.Duration{Duration: time.Hour}}
@@ -74,7 +90,8 @@ var _ = Describe("A service behind a proxy that asks the gate", func() {
 			By("a client that says who it is")
 			for _, header := range []string{
 				"X-Letmepost-Organization", "X_Letmepost_Organization", "X-Letmepost_Organization", "x_letmepost-organization",
-				"X-Letmepost-Profile", "X_Letmepost_Profile", "X-Letmepost-Refused",
+				"X-Letmepost-Profile", "X_Letmepost_Profile", "X-Letmepost-Refused", "X-Letmepost-Claims", "X_Letmepost_Claims",
+				"X-Letmepost_Claims",
 			} {
 				status, _, told := ask("Authorization", "Bearer "+good, header, "globex")
 				Expect(told).NotTo(ContainSubstring("globex"), "%s: %d", header, status)
@@ -110,6 +127,19 @@ var _ = Describe("A service behind a proxy that asks the gate", func() {
 		}, SpecTimeout(3*patience))
 	}
 })
+
+// crowded gives a key as many scopes and claims as one may have, each as long as it may be.
+func crowded(k *v1alpha1.ApiKey) *v1alpha1.ApiKey {
+	k = scoped(k, v1alpha1.ScopePostsRead)
+	for i := len(k.Spec.Scopes); i < v1alpha1.MaxScopes; i++ {
+		k.Spec.Scopes = append(k.Spec.Scopes, v1alpha1.Scope(fmt.Sprintf("%s.dev:s%02d", strings.Repeat("a", 55), i)))
+	}
+	k.Spec.Claims = map[string]v1alpha1.ClaimValue{}
+	for i := range 8 {
+		k.Spec.Claims[fmt.Sprintf("%s%d", strings.Repeat("n", 62), i)] = v1alpha1.ClaimValue(strings.Repeat("v", 128))
+	}
+	return k
+}
 
 func scoped(k *v1alpha1.ApiKey, scopes ...v1alpha1.Scope) *v1alpha1.ApiKey {
 	k.Spec.Scopes = scopes
