@@ -22,7 +22,8 @@ var _ = Describe("What the cache leaves out", func() {
 		k.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: `{"kind":"ApiKey"}`, "example.com/note": "of ours"}
 		k.Finalizers = []string{foreign}
 		k.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "app", UID: "00000000-0000-4000-8000-000000000000"}}
-		k.Spec.Scopes = []v1alpha1.Scope{v1alpha1.ScopePostsRead}
+		k.Spec.Scopes = []v1alpha1.Scope{v1alpha1.ScopePostsRead, "billing.example.com:read"}
+		k.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold"}
 		k.Spec.SecretTemplate = &v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{"example.com/mount": "yes"}}
 	}
 	// untouched are the parts of an ApiKey that are its users' own.
@@ -44,6 +45,8 @@ var _ = Describe("What the cache leaves out", func() {
 			g.Expect(cached.ResourceVersion).To(Equal(fetch(ctx, minted).ResourceVersion))
 		}).Should(Succeed())
 		Expect([]any{cached.Labels, cached.Annotations, cached.OwnerReferences, cached.ManagedFields}).To(HaveEach(BeEmpty()))
+		Expect(cached.Spec.Claims).To(BeEmpty())
+		Expect(cached.Spec.Scopes).To(Equal(made.Spec.Scopes))
 		Expect(cached.Status).To(Equal(minted.Status))
 		Expect(cached.Finalizers).To(Equal(minted.Finalizers))
 

@@ -12,6 +12,7 @@ var fieldsOfKeys = map[string]string{
 	"spec.environment":        "environment",
 	"spec.profileRef":         "profile",
 	"spec.scopes":             "scope",
+	"spec.claims":             "claims",
 	"spec.secretName":         "secret",
 	"spec.expiresAt":          "expiry",
 	"spec.rateLimit":          "requests",

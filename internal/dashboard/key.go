@@ -37,6 +37,7 @@ type keyData struct {
 	Environment, Hint        string
 	Profile, ProfileID       string
 	Scopes                   []string
+	Claims                   map[string]v1alpha1.ClaimValue
 	AllScopes, Brought       bool
 	Secret                   string // "": nothing is minted for it
 	Rate                     *v1alpha1.RateLimit
@@ -108,7 +109,7 @@ func (d *Dashboard) key(r *request) (view, error) {
 func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 	data := &keyData{
 		Name: k.Name, ID: string(k.UID), Ref: refOf(k.Name, string(k.UID)), State: d.stateOf(r, k),
-		Environment: string(k.Spec.Environment), Hint: k.Status.Hint, ProfileID: k.Status.ProfileID,
+		Environment: string(k.Spec.Environment), Hint: k.Status.Hint, Claims: k.Spec.Claims, ProfileID: k.Status.ProfileID,
 		AllScopes: caller.ScopesOf(k.Spec.Scopes) == caller.AllScopes, Brought: k.Spec.SecretHash != "",
 		Secret: k.SecretName(), Rate: k.Spec.RateLimit, Created: k.CreationTimestamp.Time,
 		Minted: timeOf(k.Status.MintedAt), Expires: timeOf(k.Status.ExpiresAt), Wanted: timeOf(k.Spec.ExpiresAt),

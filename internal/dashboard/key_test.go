@@ -158,14 +158,17 @@ func TestOneKey(t *testing.T) {
 				"example.com/note": "<script>alert(1)</script>" + strings.Repeat("<b>", 60<<10),
 			}},
 			Spec: v1alpha1.ApiKeySpec{
-				Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:],
+				Environment: v1alpha1.EnvironmentLive, Scopes: append(v1alpha1.Scopes[:], "billing.example.com:read"),
+				Claims:     map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "acme 42"},
 				SecretHash: "bound:" + strings.Repeat("0", 32) + ":" + strings.Repeat("1", 32),
 			},
 		}
 		check(t, w.admin.Create(t.Context(), k))
 		p := ada.get("/keys/brought")
 		if p.status != http.StatusOK || strings.Contains(p.body, "<script>alert") || strings.Contains(p.body, "<b>") ||
-			!strings.Contains(p.body, "never seen this key") || len(p.body) > 512<<10 {
+			!strings.Contains(p.body, "never seen this key") ||
+			!strings.Contains(p.body, `<span class="nowrap">billing.example.com:read</span>`) ||
+			!strings.Contains(p.body, "<code>customer</code> acme 42<br><code>plan</code> gold<br>") || len(p.body) > 512<<10 {
 			t.Errorf("%d, %d bytes", p.status, len(p.body))
 		}
 	})

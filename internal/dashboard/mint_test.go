@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,7 +117,9 @@ func TestMintOnce(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
 	v := w.minter(t, acme)
-	form := v.form("shop", nil)
+	form := v.form("shop", url.Values{
+		"own": {"billing.example.com:read, posts:read"}, "claims": {"plan=gold\r\n\r\n customer = acme 42\r\n"},
+	})
 
 	first := v.post("/keys/new", form)
 	shown := plaintexts.FindString(first.body)
@@ -128,7 +131,7 @@ func TestMintOnce(t *testing.T) {
 			t.Errorf("the answer does not have %q", want)
 		}
 	}
-	if got := w.opens(t, shown); fmt.Sprint(got) != "[posts:read media:read]" {
+	if got := w.opens(t, shown); fmt.Sprint(got) != "[posts:read media:read billing.example.com:read]" {
 		t.Errorf("the key has scopes %v", got)
 	}
 	k := w.key(t, acme, "shop")
@@ -137,7 +140,9 @@ func TestMintOnce(t *testing.T) {
 	}
 	again := new(v1alpha1.ApiKey)
 	check(t, yaml.UnmarshalStrict([]byte(html.UnescapeString(manifests.FindStringSubmatch(first.body)[1])), again))
-	if again.Spec.SecretHash != k.Spec.SecretHash || again.Spec.SecretHash == "" || !again.Spec.ExpiresAt.Equal(k.Spec.ExpiresAt) {
+	if again.Spec.SecretHash != k.Spec.SecretHash || again.Spec.SecretHash == "" ||
+		fmt.Sprint(k.Spec.Claims) != "map[customer:acme 42 plan:gold]" || !maps.Equal(again.Spec.Claims, k.Spec.Claims) ||
+		!slices.Equal(again.Spec.Scopes, k.Spec.Scopes) || !again.Spec.ExpiresAt.Equal(k.Spec.ExpiresAt) {
 		t.Errorf("for Git there is %+v, and the key is %+v", again.Spec, k.Spec)
 	}
 
@@ -301,6 +306,14 @@ func TestMintIntoTheCluster(t *testing.T) {
 	check(t, w.admin.Create(t.Context(), written))
 }
 
+// manyOwn are n scopes of somebody's own, as they are typed.
+func manyOwn(n int) (typed string) {
+	for i := range n {
+		typed += fmt.Sprintf(" a.dev:x%d", i)
+	}
+	return typed
+}
+
 // TestMintWrong: what is wrong is said where it is, by the apiserver where it knows better, and what was typed stays.
 func TestMintWrong(t *testing.T) {
 	w := newWorld(t)
@@ -324,8 +337,19 @@ func TestMintWrong(t *testing.T) {
 		{"HTML as an environment", url.Values{"environment": {"<b>"}}, "environment", "Unsupported value"},
 		{"a long environment", url.Values{"environment": {long}}, "environment", "at most"},
 		{"no scopes are not all scopes", url.Values{"scope": nil}, "scope", "Tick at least one"},
-		{"a scope that is none", url.Values{"scope": {"posts:delete"}}, "scope", "Unsupported value"},
-		{"HTML as a scope", url.Values{"scope": {"posts:read", "<b>"}}, "scope", "Unsupported value"},
+		{"a scope that is none", url.Values{"scope": {"posts:delete"}}, "scope", "must be one of posts:read"},
+		{"HTML as a scope", url.Values{"scope": {"posts:read", "<b>"}}, "scope", "must be one of posts:read"},
+		{"a scope of one's own that is none", url.Values{"own": {"billing:read"}}, "scope", "such as billing.example.com:read"},
+		{"HTML as one", url.Values{"own": {hostile}}, "scope", "such as billing.example.com:read"},
+		{"one of a domain that is not one's own", url.Values{"own": {"api.letmepost.dev:read"}}, "scope", "reserved"},
+		{"too many of them", url.Values{"own": {manyOwn(40)}}, "scope", "at most 32 items"},
+		{"long ones", url.Values{"own": {long}}, "own", "at most 4096"},
+		{"a claim without a text", url.Values{"claims": {"plan"}}, "claims", "such as plan=gold"},
+		{"a claim with an empty text", url.Values{"claims": {"plan="}}, "claims", "at least 1 chars long"},
+		{"a claim twice", url.Values{"claims": {"plan=gold\nplan=free"}}, "claims", "each name once"},
+		{"a claim's name that is none", url.Values{"claims": {"My Plan=gold"}}, "claims", "lower case letters"},
+		{"HTML as a claim", url.Values{"claims": {"plan=" + hostile}}, "claims", "must be of letters"},
+		{"long claims", url.Values{"claims": {long}}, "claims", "at most 4096"},
 		{"a long scope", url.Values{"scope": {long}}, "scope", "no such scope"},
 		{"a thousand scopes", url.Values{"scope": strings.Split(strings.Repeat("posts:read,", 1000), ",")}, "scope", "no such scope"},
 		{"a Profile that is none", url.Values{"profile": {"nobody"}}, "profile", "no such Profile"},

@@ -105,6 +105,7 @@ type manifest struct {
 		Environment string
 		ProfileRef  *v1alpha1.ProfileReference `yaml:"profileRef,omitempty"`
 		Scopes      []string                   `yaml:",flow"`
+		Claims      map[string]string          `yaml:",omitempty"`
 		SecretName  string                     `yaml:"secretName,omitempty"`
 		Template    *manifestTemplate          `yaml:"secretTemplate,omitempty"`
 		SecretHash  string                     `yaml:"secretHash,omitempty"`
@@ -134,6 +135,12 @@ func manifestOf(k *v1alpha1.ApiKey) (string, error) {
 	m.Spec.SecretName, m.Spec.SecretHash = k.Spec.SecretName, k.Spec.SecretHash
 	for _, s := range k.Spec.Scopes {
 		m.Spec.Scopes = append(m.Spec.Scopes, string(s))
+	}
+	for name, text := range k.Spec.Claims {
+		if m.Spec.Claims == nil {
+			m.Spec.Claims = map[string]string{}
+		}
+		m.Spec.Claims[name] = string(text)
 	}
 	if k.Spec.ExpiresAt != nil {
 		m.Spec.ExpiresAt = k.Spec.ExpiresAt.UTC().Format(time.RFC3339)

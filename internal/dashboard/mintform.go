@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -21,10 +22,12 @@ type mintForm struct {
 	ID          string // see newForm
 	Name        string
 	Environment string
-	Profile     string // "": none
-	Scopes      []string
-	Expiry      string // a key of expiries, or one of those below
-	Date        string // YYYY-MM-DD
+	Profile     string   // "": none
+	Scopes      []string // those of the API that are ticked
+	Own         string   // further ones of somebody's own, as they are typed
+	Claims      string   // as they are typed: a line each
+	Expiry      string   // a key of expiries, or one of those below
+	Date        string   // YYYY-MM-DD
 	Requests    string
 	Window      string
 	Way         string
@@ -71,7 +74,7 @@ func (c *checks) say(field, key string, values ...any) {
 // longest is how many characters a field may have, as the apiserver has it or more: it is to say what is wrong itself,
 // and nothing is sent to it that is only long.
 var longest = map[string]int{
-	"form": 64, "name": 253, "environment": 16, "profile": 253, "expiry": 16, "date": 10, "requests": 16, "window": 32,
+	"form": 64, "own": 4 << 10, "claims": 4 << 10, "name": 253, "environment": 16, "profile": 253, "expiry": 16, "date": 10, "requests": 16, "window": 32,
 	"way": 16, "secret": 253,
 }
 
@@ -94,6 +97,7 @@ func (c *checks) readMintForm(sent url.Values) mintForm {
 	}
 	f := mintForm{
 		ID: field("form"), Name: field("name"), Environment: field("environment"), Profile: field("profile"),
+		Own: field("own"), Claims: field("claims"),
 		Expiry: field("expiry"), Date: field("date"), Requests: field("requests"), Window: field("window"),
 		Way: field("way"), Secret: field("secret"),
 	}
@@ -130,16 +134,45 @@ func (c *checks) spec(f *mintForm, profiles []*caller.Profile, now time.Time) v1
 			c.say("profile", "mint.profileWrong")
 		}
 	}
-	for _, s := range f.Scopes {
-		spec.Scopes = append(spec.Scopes, v1alpha1.Scope(s))
-	}
-	if len(f.Scopes) == 0 { // which the apiserver takes for all of them
-		c.say("scope", "mint.scopesNone")
-	}
+	spec.Scopes = c.scopes(f)
+	spec.Claims = c.claims(f)
 	spec.ExpiresAt = c.expiresAt(f, now)
 	spec.RateLimit = c.rateLimit(f)
 	spec.SecretName = c.secretName(f)
 	return spec
+}
+
+// scopes are those that are ticked, and those that are typed. Which are none, the apiserver says.
+func (c *checks) scopes(f *mintForm) (scopes []v1alpha1.Scope) {
+	own := strings.FieldsFunc(f.Own, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	for _, s := range slices.Concat(f.Scopes, own) {
+		if !slices.Contains(scopes, v1alpha1.Scope(s)) { // to the apiserver, they are a set
+			scopes = append(scopes, v1alpha1.Scope(s))
+		}
+	}
+	if len(scopes) == 0 { // which the apiserver takes for all of them
+		c.say("scope", "mint.scopesNone")
+	}
+	return scopes
+}
+
+// claims are lines such as plan=gold. What is before the first equals sign is the name.
+func (c *checks) claims(f *mintForm) (claims map[string]v1alpha1.ClaimValue) {
+	for line := range strings.Lines(f.Claims) {
+		name, text, is := strings.Cut(line, "=")
+		name, text = strings.TrimSpace(name), strings.TrimSpace(text)
+		_, twice := claims[name]
+		switch {
+		case strings.TrimSpace(line) == "":
+		case !is || twice:
+			c.say("claims", "mint.claimsWrong")
+		case claims == nil:
+			claims = map[string]v1alpha1.ClaimValue{name: v1alpha1.ClaimValue(text)}
+		default:
+			claims[name] = v1alpha1.ClaimValue(text)
+		}
+	}
+	return claims
 }
 
 // secretName is the Secret to mint into; "": the key's own name, or none.

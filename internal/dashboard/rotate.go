@@ -189,7 +189,7 @@ func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 		},
 		Spec: v1alpha1.ApiKeySpec{
 			Environment: old.Spec.Environment, ProfileRef: old.Spec.ProfileRef, Scopes: old.Spec.Scopes,
-			RateLimit: old.Spec.RateLimit, SecretName: c.secretName(&f),
+			Claims: old.Spec.Claims, RateLimit: old.Spec.RateLimit, SecretName: c.secretName(&f),
 		},
 	}
 	if f.Expiry == same && lifetime(old) > 0 {

@@ -50,18 +50,22 @@ func TestRotate(t *testing.T) {
 	})
 	acme := w.cluster.Namespace(t)
 	ada := w.minter(t, acme)
-	p := ada.post("/keys/new", ada.form("shop", url.Values{"requests": {"90"}, "window": {"1m"}}))
+	p := ada.post("/keys/new", ada.form("shop", url.Values{
+		"requests": {"90"}, "window": {"1m"}, "own": {"billing.example.com:read"}, "claims": {"plan=gold"},
+	}))
 	oldKey := plaintexts.FindString(p.body)
 	w.opens(t, oldKey)
 	old := w.key(t, acme, "shop")
 
 	p = ada.get("/keys/shop/rotate")
-	if !strings.Contains(p.body, `value="shop-2"`) || !strings.Contains(p.body, "Like the old one, in 90 days") ||
+	if !strings.Contains(p.body, `value="shop-2"`) || !strings.Contains(p.body, "<code>billing.example.com:read</code>") ||
+		!strings.Contains(p.body, "<code>plan</code> gold") || !strings.Contains(p.body, "Like the old one, in 90 days") ||
 		strings.Contains(p.body, "silent") || strings.Contains(p.body, "⟦") {
 		t.Errorf("the first step: %d\n%s", p.status, p.body)
 	}
 	// Asked for more than the old key may do, as a crafted form would.
-	form := ada.rotationForm("shop", url.Values{"scope": {"posts:write"}, "environment": {"test"}, "profile": {"x"}, "requests": {"9"}})
+	form := ada.rotationForm("shop", url.Values{"scope": {"posts:write"}, "environment": {"test"}, "profile": {"x"}, "requests": {"9"},
+		"own": {"billing.example.com:write"}, "claims": {"plan=platinum"}})
 	p = ada.post("/keys/shop/rotate", form)
 	newKey := plaintexts.FindString(p.body)
 	if p.status != http.StatusCreated || newKey == "" || !strings.Contains(p.body, `value="/dashboard/keys/shop/rotate"`) {

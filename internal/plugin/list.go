@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 }
 
 func (o *listOptions) headings() []string {
-	h := []string{"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Secret"}
+	h := []string{"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret"}
 	if o.apiURL != "" {
 		h = slices.Insert(h, 4, "Last used")
 	}
@@ -112,7 +113,7 @@ func (o *listOptions) rows(keys []v1alpha1.ApiKey, have users, used map[types.UI
 		k := &keys[i]
 		row := []any{
 			k.Name, string(k.Spec.Environment), stateOf(k, now), cmp.Or(k.Status.Hint, none), until(expiryOf(k), now),
-			usedBy(k, have), ago(k.CreationTimestamp.Time, now), profileOf(k), scopesOf(k), cmp.Or(k.SecretName(), none),
+			usedBy(k, have), ago(k.CreationTimestamp.Time, now), profileOf(k), scopesOf(k), claimsOf(k), cmp.Or(k.SecretName(), none),
 		}
 		if o.apiURL != "" {
 			last := unknown
@@ -152,16 +153,29 @@ func profileOf(k *v1alpha1.ApiKey) string {
 	return k.Spec.ProfileRef.Name
 }
 
-// scopesOf are the scopes of a key; "all" is shorter than all of them.
+// scopesOf are the scopes of a key; "all" is shorter than all of the API's. Those of somebody's own are named beside it.
 func scopesOf(k *v1alpha1.ApiKey) string {
-	if len(k.Spec.Scopes) == len(v1alpha1.Scopes) {
-		return "all"
+	var known, own []string
+	for _, s := range k.Spec.Scopes {
+		if s.Known() {
+			known = append(known, string(s))
+		} else {
+			own = append(own, string(s))
+		}
 	}
-	names := make([]string, len(k.Spec.Scopes))
-	for i, s := range k.Spec.Scopes {
-		names[i] = string(s)
+	if len(known) == len(v1alpha1.Scopes) { // they are a set
+		known = []string{"all"}
 	}
-	return strings.Join(names, ",")
+	return strings.Join(append(known, own...), ",")
+}
+
+// claimsOf are the claims of a key, by name.
+func claimsOf(k *v1alpha1.ApiKey) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(k.Spec.Claims)) {
+		all = append(all, name+"="+string(k.Spec.Claims[name]))
+	}
+	return cmp.Or(strings.Join(all, ","), none)
 }
 
 // nameOf is a key as people write it after kubectl.

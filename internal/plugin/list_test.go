@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,8 +82,11 @@ func TestList(t *testing.T) {
 	pinned.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: "rockets"}
 	pinned.Spec.Scopes = []v1alpha1.Scope{v1alpha1.ScopePostsRead}
 	pinned.Spec.ExpiresAt = &metav1.Time{Time: time.Now().Add(72*time.Hour + time.Minute)}
+	pinned.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "acme 42"}
 	w.create(pinned)
-	w.create(w.keyOf("backend"))
+	backend := w.keyOf("backend")
+	backend.Spec.Scopes = append(slices.Clone(backend.Spec.Scopes), "billing.example.com:read")
+	w.create(backend)
 	w.createPod(w.podWith("web-1", "web", "backend"))
 	w.createPod(w.podWith("web-2", "web", "backend"))
 
@@ -93,7 +97,8 @@ func TestList(t *testing.T) {
 		if strings.Contains(r.out, "others-key") || strings.Contains(r.out, "SCOPES") {
 			t.Errorf("it shows too much:\n%s", r.out)
 		}
-		w.run("editor", "list", "-o", "wide").expect(t, 0, "SCOPES", "posts:read", "rockets", "all")
+		w.run("editor", "list", "-o", "wide").expect(t, 0, "SCOPES", "posts:read", "rockets",
+			"all,billing.example.com:read", "customer=acme 42,plan=gold")
 		if r := w.run("editor", "list", "-l", "team=web"); strings.Contains(r.out, "backend") || !strings.Contains(r.out, "pinned") {
 			t.Errorf("-l team=web shows:\n%s", r.out)
 		}

@@ -23,6 +23,7 @@ type mintOptions struct {
 	environment string
 	profile     string
 	scopes      []string
+	claims      map[string]string
 	expiresIn   time.Duration
 	expiresAt   string
 	rateLimit   string
@@ -56,7 +57,10 @@ func (p *plugin) mint() *cobra.Command {
 		"`live` publishes to real platforms, test reaches the sandbox; required")
 	f.StringVar(&o.profile, "profile", "",
 		"pin the key to this `Profile` of the namespace; default: it reaches the whole organization")
-	f.StringSliceVar(&o.scopes, "scopes", nil, "what the key may do, such as `posts:read,media:read`; default: everything")
+	f.StringSliceVar(&o.scopes, "scopes", nil, "what the key may do, such as `posts:read,media:read`, also scopes of\n"+
+		"your own, such as billing.example.com:read; default: all that this API knows")
+	f.StringToStringVar(&o.claims, "claims", nil,
+		"what services behind a gate are told of whoever has the key, such as `plan=gold,customer=42`")
 	f.DurationVar(&o.expiresIn, "expires-in", 0, "how long the key is to last, such as 720h; default: for ever")
 	f.StringVar(&o.expiresAt, "expires-at", "", "the `time` from which on it is refused, such as 2027-01-31T00:00:00Z")
 	f.StringVar(&o.rateLimit, "rate-limit", "",
@@ -108,6 +112,12 @@ func (o *mintOptions) key(name, namespace string, now time.Time) (*v1alpha1.ApiK
 	}
 	if len(o.scopes) == 0 { // null would be refused by the schema: a template that has lost a value means all of them
 		k.Spec.Scopes = v1alpha1.Scopes[:]
+	}
+	for name, text := range o.claims {
+		if k.Spec.Claims == nil {
+			k.Spec.Claims = map[string]v1alpha1.ClaimValue{}
+		}
+		k.Spec.Claims[name] = v1alpha1.ClaimValue(text)
 	}
 	var err error
 	if k.Spec.ExpiresAt, err = o.expiry(now); err != nil {

@@ -6,8 +6,10 @@ package plugin_test
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,11 +29,14 @@ func TestMint(t *testing.T) {
 
 	t.Run("into a Secret", func(t *testing.T) {
 		w := w.of(t)
-		r := w.run("minter", "mint", "from-flags", "-e", "test", "--scopes", "posts:read,media:read", "--expires-in", "48h",
+		r := w.run("minter", "mint", "from-flags", "-e", "test", "--scopes", "posts:read,billing.example.com:read",
+			"--claims", "plan=gold,customer=acme 42", "--expires-in", "48h",
 			"--rate-limit", "100/1m", "--secret", "lmp-elsewhere", "--labels", "team=web")
 		r.expect(t, 0, "apikeys.letmepost.dev/from-flags minted", "secretRef: {name: lmp-elsewhere}")
 		k := w.get("from-flags")
-		if len(k.Spec.Scopes) != 2 || k.Spec.RateLimit.Requests != 100 || k.Labels["team"] != "web" ||
+		if !slices.Equal(k.Spec.Scopes, []v1alpha1.Scope{"posts:read", "billing.example.com:read"}) ||
+			!maps.Equal(k.Spec.Claims, map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "acme 42"}) ||
+			k.Spec.RateLimit.Requests != 100 || k.Labels["team"] != "web" ||
 			time.Until(k.Spec.ExpiresAt.Time).Round(time.Hour) != 48*time.Hour {
 			t.Errorf("the spec is %+v", k.Spec)
 		}

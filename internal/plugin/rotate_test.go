@@ -24,7 +24,8 @@ func TestRotate(t *testing.T) {
 	w := newWorld(t)
 	controller := w.startController()
 	api, url := w.startAPI()
-	old := w.mintFor("backend", "--labels", "team=web,app.kubernetes.io/instance=argo", "--scopes", "posts:read", "--expires-in", "48h")
+	old := w.mintFor("backend", "--labels", "team=web,app.kubernetes.io/instance=argo", "--scopes", "posts:read,a.dev:x",
+		"--claims", "plan=gold", "--expires-in", "48h")
 	pod := w.podWith("web-1", "web", "backend")
 	w.createPod(pod)
 
@@ -42,7 +43,8 @@ func TestRotate(t *testing.T) {
 		if k.Labels[v1alpha1.LabelRotates] != string(w.get("backend").UID) || k.Labels["team"] != "web" || len(k.Labels) != 2 {
 			t.Errorf("its labels are %v: those of tools are theirs", k.Labels)
 		}
-		if !slices.Equal(k.Spec.Scopes, []v1alpha1.Scope{v1alpha1.ScopePostsRead}) ||
+		if !slices.Equal(k.Spec.Scopes, []v1alpha1.Scope{v1alpha1.ScopePostsRead, "a.dev:x"}) ||
+			k.Spec.Claims["plan"] != "gold" ||
 			time.Until(k.Spec.ExpiresAt.Time).Round(time.Hour) != 48*time.Hour {
 			t.Errorf("its spec is %+v", k.Spec)
 		}
