@@ -26,15 +26,15 @@ const (
 // Scope is one permission of a key: one of those that this API knows, or one of somebody's own, for a service that a
 // gate guards: a domain, a colon and a word, such as billing.example.com:read. Those mean nothing to this API.
 //
+// +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:XValidation:rule="self in ['posts:read','posts:write','media:read','media:write','accounts:read','accounts:write'] || self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])+[a-z]([-a-z0-9]*[a-z0-9])?(:[a-z]([-a-z0-9._]*[a-z0-9])?)+$')",message="must be one of posts:read, posts:write, media:read, media:write, accounts:read and accounts:write, or one of your own: a domain of yours, a colon and a word, all in lower case, such as billing.example.com:read"
 // +kubebuilder:validation:XValidation:rule="!self.matches('^([-a-z0-9.]+[.])?letmepost[.]dev:')",message="scopes of letmepost.dev are reserved: take a domain of yours"
 type Scope string
 
 // ClaimValue is the text of one claim. It goes into a header, where it needs no quoting, and nothing that a proxy might
-// take for one of its variables is in it. It must not be null.
+// take for one of its variables is in it.
 //
-// +nullable
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9._~:/@+]([-A-Za-z0-9._~:/@+ ]*[-A-Za-z0-9._~:/@+])?$')",message="must be of letters, digits, and the characters - . _ ~ : / @ +, with spaces within"

@@ -37,14 +37,15 @@ const (
 )
 
 var (
-	ownScope   = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])+[a-z]([-a-z0-9]*[a-z0-9])?(:[a-z]([-a-z0-9._]*[a-z0-9])?)+$`)
+	ownScope = regexp.MustCompile(
+		`^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])+[a-z]([-a-z0-9]*[a-z0-9])?(:[a-z]([-a-z0-9._]*[a-z0-9])?)+$`)
 	reserved   = regexp.MustCompile(`^([-a-z0-9.]+[.])?letmepost[.]dev:`)
 	claimName  = regexp.MustCompile(`^[a-z]([-a-z0-9._]*[a-z0-9])?$`)
 	claimValue = regexp.MustCompile(`^[-A-Za-z0-9._~:/@+]([-A-Za-z0-9._~:/@+ ]*[-A-Za-z0-9._~:/@+])?$`)
 )
 
-// Known tells whether the scope is one of Scopes.
-func (s Scope) Known() bool { return slices.Contains(Scopes[:], s) }
+// BuiltIn tells whether the scope is one of Scopes, which this API knows.
+func (s Scope) BuiltIn() bool { return slices.Contains(Scopes[:], s) }
 
 // Own tells whether the scope is somebody's own: it names a domain, and not this project's.
 func (s Scope) Own() bool {

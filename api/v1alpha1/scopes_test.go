@@ -41,7 +41,7 @@ var scopeCases = []scopeCase{
 	{"a star", "*", noScope},
 	{"a star for a word", "example.com:*", noScope},
 	{"a star for a name", "*.example.com:read", noScope},
-	{"nothing", "", noScope},
+	{"nothing", "", "should be at least 1 chars long"},
 	{"no domain", ":read", noScope},
 	{"no dot", "billing:read", noScope},
 	{"no word", "billing.example.com", noScope},
@@ -170,12 +170,12 @@ var (
 // TestScopesAndClaims: what Go takes for a scope or a claim is what the schema lets in, case by case.
 func TestScopesAndClaims(t *testing.T) {
 	for _, c := range scopeCases {
-		if got := v1alpha1.Scope(c.text).Own(); got != (c.phrase == "") || v1alpha1.Scope(c.text).Known() {
+		if got := v1alpha1.Scope(c.text).Own(); got != (c.phrase == "") || v1alpha1.Scope(c.text).BuiltIn() {
 			t.Errorf("%s: %q is a scope of somebody's own: %t", c.reason, c.text, got)
 		}
 	}
 	for _, scope := range v1alpha1.Scopes {
-		if scope.Own() || !scope.Known() {
+		if scope.Own() || !scope.BuiltIn() {
 			t.Errorf("%s is somebody's own: %t", scope, scope.Own())
 		}
 	}

@@ -97,7 +97,8 @@ func unauthenticated() map[authn.Refusal]*Refusal {
 	return all
 }
 
-// insufficientScopes are the refusals of those who lack a scope of the API's, with the challenge of RFC 6750, section 3.1.
+// insufficientScopes are the refusals of those who lack a scope of the API's, made once, with the challenge of RFC
+// 6750, section 3.1.
 func insufficientScopes() map[v1alpha1.Scope]*Refusal {
 	all := make(map[v1alpha1.Scope]*Refusal, len(v1alpha1.Scopes))
 	for _, scope := range v1alpha1.Scopes {

@@ -12,15 +12,15 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// Claims are what a key's owner has services told of it: names with texts. They decide nothing here. Those that are the
-// same are equal by ==. They don't share their memory as Scopes do: most say of each key something else, and looking for
-// what is shared would take several times the text.
+// Claims are what a key's owner has services told of it: names with texts. They decide nothing here. Those that are
+// the same are equal by ==. They don't share their memory as Scopes do: most say of each key something else, and to
+// keep account of what is shared would take several times the text.
 type Claims struct {
 	text string // as String has it
 }
 
-// ClaimsOf returns the claims of an ApiKey. What the schema would not have let in is left out: an object from before it,
-// or past it, must not write a header of its choice.
+// ClaimsOf returns the claims of an ApiKey. What the schema would not have let in is left out: an object that has got
+// past it must not write a header of its choice.
 func ClaimsOf(claims map[string]v1alpha1.ClaimValue) Claims {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(claims)) {

@@ -22,7 +22,8 @@ func TestClaims(t *testing.T) {
 		{"none", nil, "", map[string]string{}},
 		{"one", map[string]v1alpha1.ClaimValue{"plan": "gold"}, `plan="gold"`, map[string]string{"plan": "gold"}},
 		{
-			"several, by name", map[string]v1alpha1.ClaimValue{"plan": "a b", "customer": "42", "home": "https://a.dev/~x"},
+			"several, by name",
+			map[string]v1alpha1.ClaimValue{"plan": "a b", "customer": "42", "home": "https://a.dev/~x"},
 			`customer="42", home="https://a.dev/~x", plan="a b"`,
 			map[string]string{"plan": "a b", "customer": "42", "home": "https://a.dev/~x"},
 		},

@@ -72,8 +72,8 @@ func (s Scopes) Has(scope v1alpha1.Scope) bool {
 	return false
 }
 
-// knownNames are the names of each set that has none of somebody's own: 64 lists, made once and not for every answer that
-// shows one.
+// knownNames are the names of each set that has none of somebody's own: 64 lists, made once and not for every answer
+// that shows one.
 var knownNames = func() (lists [allKnown + 1][]string) {
 	for set := range lists {
 		lists[set] = []string{}

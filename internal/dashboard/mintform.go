@@ -74,7 +74,8 @@ func (c *checks) say(field, key string, values ...any) {
 // longest is how many characters a field may have, as the apiserver has it or more: it is to say what is wrong itself,
 // and nothing is sent to it that is only long.
 var longest = map[string]int{
-	"form": 64, "own": 4 << 10, "claims": 4 << 10, "name": 253, "environment": 16, "profile": 253, "expiry": 16, "date": 10, "requests": 16, "window": 32,
+	"form": 64, "own": 4 << 10, "claims": 4 << 10,
+	"name": 253, "environment": 16, "profile": 253, "expiry": 16, "date": 10, "requests": 16, "window": 32,
 	"way": 16, "secret": 253,
 }
 

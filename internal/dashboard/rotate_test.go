@@ -64,8 +64,10 @@ func TestRotate(t *testing.T) {
 		t.Errorf("the first step: %d\n%s", p.status, p.body)
 	}
 	// Asked for more than the old key may do, as a crafted form would.
-	form := ada.rotationForm("shop", url.Values{"scope": {"posts:write"}, "environment": {"test"}, "profile": {"x"}, "requests": {"9"},
-		"own": {"billing.example.com:write"}, "claims": {"plan=platinum"}})
+	form := ada.rotationForm("shop", url.Values{
+		"scope": {"posts:write"}, "environment": {"test"}, "profile": {"x"}, "requests": {"9"},
+		"own": {"billing.example.com:write"}, "claims": {"plan=platinum"},
+	})
 	p = ada.post("/keys/shop/rotate", form)
 	newKey := plaintexts.FindString(p.body)
 	if p.status != http.StatusCreated || newKey == "" || !strings.Contains(p.body, `value="/dashboard/keys/shop/rotate"`) {

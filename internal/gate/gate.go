@@ -126,7 +126,7 @@ func (d *Demand) takeScopes(values []string) error {
 	for _, value := range values {
 		for _, name := range strings.FieldsFunc(value, func(c rune) bool { return c == ' ' || c == ',' }) {
 			scope := v1alpha1.Scope(name)
-			if !scope.Known() && !scope.Own() || len(d.Scopes) == maxScopes {
+			if !scope.BuiltIn() && !scope.Own() || len(d.Scopes) == maxScopes {
 				return errScope
 			}
 			d.Scopes = append(d.Scopes, scope)

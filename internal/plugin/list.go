@@ -97,7 +97,9 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 }
 
 func (o *listOptions) headings() []string {
-	h := []string{"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret"}
+	h := []string{
+		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret",
+	}
 	if o.apiURL != "" {
 		h = slices.Insert(h, 4, "Last used")
 	}
@@ -113,7 +115,8 @@ func (o *listOptions) rows(keys []v1alpha1.ApiKey, have users, used map[types.UI
 		k := &keys[i]
 		row := []any{
 			k.Name, string(k.Spec.Environment), stateOf(k, now), cmp.Or(k.Status.Hint, none), until(expiryOf(k), now),
-			usedBy(k, have), ago(k.CreationTimestamp.Time, now), profileOf(k), scopesOf(k), claimsOf(k), cmp.Or(k.SecretName(), none),
+			usedBy(k, have), ago(k.CreationTimestamp.Time, now), profileOf(k), scopesOf(k), claimsOf(k),
+			cmp.Or(k.SecretName(), none),
 		}
 		if o.apiURL != "" {
 			last := unknown
@@ -153,11 +156,11 @@ func profileOf(k *v1alpha1.ApiKey) string {
 	return k.Spec.ProfileRef.Name
 }
 
-// scopesOf are the scopes of a key; "all" is shorter than all of the API's. Those of somebody's own are named beside it.
+// scopesOf are the scopes of a key; "all" is shorter than all of the API's. Those of somebody's own stand beside it.
 func scopesOf(k *v1alpha1.ApiKey) string {
 	var known, own []string
 	for _, s := range k.Spec.Scopes {
-		if s.Known() {
+		if s.BuiltIn() {
 			known = append(known, string(s))
 		} else {
 			own = append(own, string(s))
