@@ -131,7 +131,8 @@ func (p *Posting) publishNow(
 	ctx context.Context, op *write.Operation, posts []store.Post, answer write.Answer[Batch],
 ) (Batch, error) {
 	var attempts []store.Attempt
-	// A plan has one target at least, so there is a first post.
+	// A plan has one target at least, so there is a first post. Its account is opened while the attempt is being stored.
+	opened := p.o.Publisher.Open(ctx, posts[0])
 	err := op.Begin(ctx, posts[0].BatchID, func(tx *store.Tx) (err error) {
 		attempts, err = tx.AddPosts(posts)
 		return OrNotFound(err, errTargetGone)
@@ -141,7 +142,7 @@ func (p *Posting) publishNow(
 	}
 	// The values of ctx stay, such as the trace.
 	detached := context.WithoutCancel(ctx) // from here on, see above
-	outcomes := p.o.Publisher.Publish(detached, posts, attempts)
+	outcomes := p.o.Publisher.PublishOpened(detached, posts, attempts, opened)
 	// What was stored is not read again: what became of the posts is known here before the database knows it.
 	for i, o := range outcomes {
 		if posts[i].Status, posts[i].Receipt = o.Status(), o.Receipt; posts[i].Status != store.Queued {

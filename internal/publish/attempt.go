@@ -31,17 +31,28 @@ const atOnce = 5
 // ctx should not end with the caller's connection: a post that is on its way is sent whether or not anybody still waits
 // for the answer, and an attempt that is cut off would end as unknown.
 func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
+	return p.PublishOpened(ctx, posts, attempts, nil)
+}
+
+// PublishOpened is Publish for whoever has begun to open the first post's account.
+func (p *Publisher) PublishOpened(
+	ctx context.Context, posts []store.Post, attempts []store.Attempt, first *Opening,
+) []store.Outcome {
 	p.requests.enter(attempts)
 	outcomes := make([]store.Outcome, len(posts))
 	var running errgroup.Group
 	running.SetLimit(atOnce)
 	for i, post := range posts {
+		opened := first
+		if i > 0 {
+			opened = nil
+		}
 		running.Go(func() error {
 			// Asked anew before each: the end of the process may come while the first ones are being sent.
 			if p.requests.isEnding() {
 				outcomes[i] = p.unsent(attempts[i])
 			} else {
-				outcomes[i] = p.attempt(ctx, post, store.FirstTry(attempts[i]))
+				outcomes[i] = p.attempt(ctx, post, store.FirstTry(attempts[i]), opened)
 			}
 			return nil
 		})
@@ -59,10 +70,10 @@ func (p *Publisher) unsent(a store.Attempt) store.Outcome {
 
 // attempt makes an attempt that is stored already, and returns how it ended. It stores nothing: the caller does that
 // together with what else it has to write.
-func (p *Publisher) attempt(ctx context.Context, post store.Post, t store.Try) store.Outcome {
+func (p *Publisher) attempt(ctx context.Context, post store.Post, t store.Try, opened *Opening) store.Outcome {
 	ctx, span := tracing.Child(ctx, "publish attempt")
 	began := p.o.Clock.Now()
-	o := p.send(ctx, post, t)
+	o := p.send(ctx, post, t, opened)
 	endSpan(span, post.Platform, o.Failure)
 	o.Attempt = t.Attempt
 	o.Attempt.FinishedAt, o.Attempt.Failure = p.o.Clock.Now(), o.Failure
@@ -88,7 +99,7 @@ func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 
 // send sends a post, or asks what became of it. Whatever goes wrong becomes a failure, which says whether the platform
 // may have the post. It logs what its author can't do anything about.
-func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try) store.Outcome {
+func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, opened *Opening) store.Outcome {
 	to := p.publisher(post.Platform)
 	if to == nil {
 		return store.Outcome{Failure: notEnabled(post.Platform)}
@@ -98,7 +109,7 @@ func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try) stor
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
-	pub, early := p.publication(ctx, post, t)
+	pub, early := p.publication(ctx, post, t, opened)
 	if early != nil {
 		return *early
 	}
@@ -139,7 +150,7 @@ func failureOf(ctx context.Context, name platform.Name) *platform.Failure {
 
 // publication is a post as its platform gets it. early is not nil if it comes to nothing before the platform is asked:
 // then it is certain that an attempt at publishing has not got there, while one that asks still knows nothing.
-func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Try) (
+func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Try, opened *Opening) (
 	pub platform.Publication, early *store.Outcome,
 ) {
 	pub = platform.Publication{
@@ -155,7 +166,7 @@ func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Tr
 	var failure *platform.Failure
 	var err error
 	if pub.Content, err = p.content(ctx, post); err == nil && p.o.Connections != nil {
-		pub.Credentials, failure, err = p.o.Connections.Open(ctx, post.Account.ID)
+		pub.Credentials, failure, err = p.open(ctx, post, opened)
 	}
 	if err == nil {
 		err = ctx.Err()

@@ -70,7 +70,7 @@ func (p *Publisher) lookFor(ctx context.Context, post store.Post, t store.Try, l
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(lookWithin, p.o.Timeout))
 	defer cancel()
-	pub, early := p.publication(ctx, post, t)
+	pub, early := p.publication(ctx, post, t, nil)
 	if early != nil {
 		return unknown
 	}

@@ -266,7 +266,7 @@ func (w *worker) next(ctx context.Context, postID string, others bool) (more boo
 	case err != nil:
 		return false, fmt.Errorf("begin an attempt at post %s: %w", postID, err)
 	}
-	outcomes := []store.Outcome{w.p.attempt(ctx, post, try)}
+	outcomes := []store.Outcome{w.p.attempt(ctx, post, try, nil)}
 	finish := func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }
 	if err := w.p.Record(ctx, outcomes, finish); err != nil {
 		// Not the job's error: it would be tried again, and find nothing to do.
