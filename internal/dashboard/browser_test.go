@@ -148,6 +148,12 @@ func (r *reader) look(t *testing.T, path string) {
 			r.keep(t, fmt.Sprintf("%s-%s-%d.png", nameOf(path), scheme, width))
 		}
 	}
+	for _, fault := range r.unsaid(t) {
+		t.Errorf("a screen reader: %s", fault)
+	}
+	if wide := r.enlarged(t); wide > 0 {
+		t.Errorf("with its text twice as large, the page is %d px wider than the window", wide)
+	}
 	r.weigh(t)
 	for _, said := range complaints.all() {
 		t.Errorf("the browser complains: %s", said)
