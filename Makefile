@@ -169,6 +169,10 @@ soak: controlplane build services ## The hostile tenant and the fault schedules,
 bench: controlplane build pds proxies ## Run the benchmarks, one line a figure
 	@$(GO) run ./test/bench
 
+.PHONY: bench-figures
+bench-figures: controlplane build proxies ## Measure what docs/benchmarks.md shows, and draw it (some six minutes)
+	@$(GO) run ./test/bench -run '^(authenticate|gate|proxies|refusal|gatememory)$$' -figures docs/figures
+
 .PHONY: node
 node: ## Build the Kubernetes node that `make e2e` runs (some nine minutes the first time)
 	@hack/node.sh

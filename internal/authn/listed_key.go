@@ -62,8 +62,8 @@ func compactList(keys *v1alpha1.ApiKeyList) *listedKeys {
 // stays until the others are: with many more, a few keys could hold what thousands needed.
 const together = 32
 
-// pack puts names and UIDs into a piece of memory of their own. As they come, they stand scattered among what is garbage
-// soon, and keep its memory from being given back: a fifth of what a process holds at a million keys.
+// pack puts names and UIDs into a piece of memory of their own. As they come, they stand scattered among what is
+// garbage soon, and keep its memory from being given back: a fifth of what a process holds at a million keys.
 func pack(keys []listedKey) {
 	var all strings.Builder
 	for i := range keys {

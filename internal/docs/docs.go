@@ -105,6 +105,10 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// No script, and no style but our own: there is none on any page.
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "+
 		"form-action 'none'; frame-ancestors 'none'")
+	if path.Ext(r.URL.Path) == ".svg" {
+		// A figure has its colours for light and dark in itself. Opened by itself it is a document, and may do nothing else.
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox")
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "This is read, and nothing else.", http.StatusMethodNotAllowed)

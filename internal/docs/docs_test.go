@@ -55,6 +55,26 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestFigures: a figure has its colours in itself, and may do nothing else when it is opened by itself.
+func TestFigures(t *testing.T) {
+	for _, name := range []string{"check-cost", "proxies", "refusal"} {
+		w := ask("GET", "/docs/figures/"+name+".svg")
+		policy := w.Header().Get("Content-Security-Policy")
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "image/svg+xml" ||
+			policy != "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox" {
+			t.Errorf("%s: %d, %v", name, w.Code, w.Header())
+		}
+		for _, never := range []string{"<script", "href", "url(", "@import"} {
+			if strings.Contains(w.Body.String(), never) {
+				t.Errorf("%s has %q", name, never)
+			}
+		}
+		if page := ask("GET", "/docs/benchmarks").Body.String(); !strings.Contains(page, `src="figures/`+name+`.svg"`) {
+			t.Errorf("the page of benchmarks does not show %s", name)
+		}
+	}
+}
+
 func TestCached(t *testing.T) {
 	for _, target := range []string{"/docs/", "/docs/http-api", "/docs/http-api.md", "/docs/style.css", "/llms.txt"} {
 		plain, zipped := ask("GET", target), ask("GET", target, "Accept-Encoding", "br, gzip;q=0.8")

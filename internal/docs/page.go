@@ -32,7 +32,7 @@ const repository = "https://github.com/letmepost/letmepost-operator"
 // come last.
 var order = []string{
 	"http-api", errorsPage, "accounts", "dashboard", "guard", "spec/v1alpha1/apikey", "spec/v1alpha1/profile", "gitops",
-	"revocation", "operations", "scanners", "observability", "images", "architecture",
+	"revocation", "operations", "scanners", "observability", "benchmarks", "images", "architecture",
 }
 
 // page is one text of the documentation.

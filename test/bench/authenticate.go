@@ -47,6 +47,10 @@ func benchAuthenticate(ctx context.Context, r *report) error {
 	r.plain("admission, with fence, flight, scope and rate / hit", at["admitted-ns/100000"]/hit, "x",
 		fmt.Sprintf("%.0f ns / %.0f ns", at["admitted-ns/100000"], hit))
 	r.atMost("admission: allocations", at["admitted-allocs/100000"], 0, "", "")
+	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		r.series.Checks = append(r.series.Checks,
+			checkCost{n, at[fmt.Sprintf("admitted-ns/%d", n)], at[fmt.Sprintf("bare-ns/%d", n)]})
+	}
 	return nil
 }
 

@@ -36,6 +36,8 @@ var sections = []section{
 	{"authenticate", benchAuthenticate},
 	{"whoami", benchWhoami},
 	{"gate", benchGate},
+	{"proxies", benchProxies},
+	{"refusal", onBed(benchGateRefusal)},
 	{"gatememory", benchGateMemory},
 	{"attacks", benchAttacks},
 	{"share", benchShare},
@@ -72,8 +74,11 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	file := fs.String("json", "bin/bench.json", "write the figures to this `file`, too")
+	figures := fs.String("figures", "",
+		"draw charts into this `folder`, and write the figures into benchmarks.md beside it")
 	only := fs.String("run", "", "run only the sections whose name matches this `regexp`: "+
-		"authenticate, whoami, gate, gatememory, attacks, share, use, posts, upload, vault, bluesky, "+
+		"authenticate, whoami, gate, proxies, refusal, gatememory, attacks, share, use, posts, upload, vault, bluesky, "+
 		"apply, revoke, list, dashboard, coldstart, memory")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -93,11 +98,21 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s took %s\n", s.name, time.Since(began).Round(time.Second))
 	}
-	return nil
+	m := r.measured(ctx)
+	if *figures != "" {
+		if err := m.publish(*figures); err != nil {
+			return err
+		}
+	}
+	return m.write(*file)
 }
 
-// report prints figures.
-type report struct{ out io.Writer }
+// report prints figures, and keeps them.
+type report struct {
+	out     io.Writer
+	figures []figure
+	series  series
+}
 
 // atMost prints a figure that is to be no more than target, and atLeast one that is to be no less.
 func (r *report) atMost(name string, value, target float64, unit, basis string) {
@@ -118,6 +133,7 @@ func (r *report) line(name string, value float64, unit, target string, met bool,
 	if !met {
 		mark = "MISSED "
 	}
+	r.figures = append(r.figures, figure{name, value, unit, target, met, basis})
 	fmt.Fprintf(r.out, "%-58s %10.2f%-3s %-9s %s%s\n", name, value, unit, target, mark, basis)
 }
 

@@ -11,14 +11,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/gate"
-	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
 // benchNginx measures requests through a real nginx, configured as docs/examples/guard says, beside the same nginx that
@@ -41,19 +38,12 @@ func benchNginx(ctx context.Context, r *report, g *gate.Gate, plaintext string) 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	example, err := os.ReadFile(kube.Path("docs/examples/guard/nginx.conf"))
-	if err != nil {
-		return err
-	}
-	guarded := strings.NewReplacer(
-		"letmepost-gate.letmepost-system.svc:80", asked.address, "your-service:80", service.address,
-	).Replace(string(example))
-	with, err := runNginx(ctx, filepath.Join(dir, "with"), guarded)
+	with, err := nginx.run(ctx, filepath.Join(dir, "with"), asked.address, service.address, true)
 	if err != nil {
 		return err
 	}
 	defer with.stop()
-	without, err := runNginx(ctx, filepath.Join(dir, "without"), unguarded(guarded))
+	without, err := nginx.run(ctx, filepath.Join(dir, "without"), asked.address, service.address, false)
 	if err != nil {
 		return err
 	}
@@ -74,63 +64,6 @@ func benchNginx(ctx context.Context, r *report, g *gate.Gate, plaintext string) 
 			fmt.Sprintf("%.2f ms through the same nginx without; 4 connections, 100,000 keys", bare))
 	}
 	return nil
-}
-
-// unguarded is the configuration without what asks, and without what is made of the answer.
-func unguarded(config string) string {
-	var kept strings.Builder
-	for line := range strings.Lines(config) {
-		if !strings.Contains(line, "auth_request ") && !strings.Contains(line, "lmp_") {
-			kept.WriteString(line)
-		}
-	}
-	return kept.String()
-}
-
-// runNginx runs one, and returns when it listens.
-func runNginx(ctx context.Context, dir, http string) (*server, error) {
-	ports, err := kube.FreePorts(1)
-	if err != nil {
-		return nil, err
-	}
-	address, config := kube.Address(ports[0]), filepath.Join(dir, "nginx.conf")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	text := "daemon off; pid " + dir + "/pid; error_log stderr; worker_processes 1;\nevents {}\n" +
-		"http {\naccess_log off;\nkeepalive_requests 1000000;\n"
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		text += kind + "_temp_path " + dir + "/" + kind + ";\n"
-	}
-	text += strings.Replace(http, "listen 80;", "listen "+address+";", 1) + "}\n"
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		path = "/usr/sbin/nginx" // where Debian has it; hack/proxies.sh installs it
-	}
-	p, err := kube.Run(kube.Command{
-		Name: "nginx", Path: path, Args: []string{"-e", "stderr", "-p", dir, "-c", config},
-		Env: kube.MinimalEnv(), Log: filepath.Join(dir, "log"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	s := &server{address: address, stop: func() { p.Kill(); <-p.Done() }}
-	for {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-		if err == nil {
-			return s, conn.Close()
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-p.Done():
-			return nil, fmt.Errorf("nginx ended: %s", p.Tail(5))
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // times asks over four connections that are kept, and returns how long each request took.
