@@ -123,6 +123,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// Everything that the API needs has been made by now, and none of it runs.
 	config := o.apiConfig()
 	config.Admission, config.Directory, config.Uses = who.admission, keys, who.uses
+	config.Leaks = keys.Leaks
 	// A replica is sent requests once it knows the keys and has its database. That says nothing of a single request.
 	config.Ready = func() bool { return keys.Serving() && publishing.ready() }
 	config.Draining = draining.Load

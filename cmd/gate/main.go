@@ -35,6 +35,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/gate"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/rate"
@@ -102,6 +103,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	leaked := gate.Leaked{Leaks: keys.Leaks, Reports: limit.NewAddresses(leak.PerAddress), Clock: clock.RealClock{}}
 	draining := new(atomic.Bool)
 	ready := func() bool { return keys.Serving() && !draining.Load() }
 	envoy, err := new(net.ListenConfig).Listen(ctx, "tcp", o.grpcAddress)
@@ -112,7 +114,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Also: gate.NewServer(answers, gate.ServerOptions{
 			Listener: envoy, TLS: certificate.Config(), Connections: o.maxConnections, Ready: ready,
 		}),
-		API: handler(gate.NewForward(answers), introspection, ready), APIAddress: o.listenAddress, Certificate: certificate,
+		API:        handler(gate.NewForward(answers), introspection, leaked, ready),
+		APIAddress: o.listenAddress, Certificate: certificate,
 		Admin: adminHandler(ready, registry), AdminAddress: o.metricsAddress,
 		Background: together(keys.Run, certificate.Run),
 		Draining:   draining, DrainDelay: o.drainDelay, DrainTimeout: o.drainTimeout,
@@ -189,10 +192,12 @@ func newIntrospection(o options, kubeconfigEnv string, answers *gate.Gate, logge
 	return gate.NewIntrospection(answers, accounts, logger)
 }
 
-// handler answers questions, introspections if there are to be any, and probes of load balancers.
-func handler(forward, introspection http.Handler, ready func() bool) http.Handler {
+// handler answers questions, introspections if there are to be any, reports of leaked keys, and probes of load
+// balancers.
+func handler(forward, introspection, leaked http.Handler, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/check", forward)
+	mux.Handle(leak.Path, leaked)
 	if introspection != nil {
 		mux.Handle(gate.IntrospectionPath, introspection)
 	}

@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -46,6 +47,7 @@ type apiKeys struct {
 	events   events.EventRecorder
 	reserved *reservations
 	census   *census
+	leaks    *leaks
 	buckets  hashBuckets                // of the index byHash
 	synced   func(context.Context) bool // waits until the cache is in step
 }
@@ -61,6 +63,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		events:   mgr.GetEventRecorder(Name),
 		reserved: newReservations(),
 		census:   newCensus(opts.KeyQuota),
+		leaks:    newLeaks(),
 		buckets:  hashBuckets{maphash.MakeSeed()},
 		synced:   mgr.GetCache().WaitForCacheSync,
 	}
@@ -74,6 +77,9 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		if err := opts.Registerer.Register(r.census); err != nil {
 			return fmt.Errorf("register the metrics of quotas: %w", err)
 		}
+		if err := opts.Registerer.Register(r.leaks.counts); err != nil {
+			return fmt.Errorf("register lmp_leak_reports_total: %w", err)
+		}
 	}
 	indexer := mgr.GetFieldIndexer()
 	for field, extract := range map[string]func(*v1alpha1.ApiKey) string{
@@ -84,6 +90,9 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		if err != nil {
 			return fmt.Errorf("index %s: %w", field, err)
 		}
+	}
+	if err := indexLeaks(indexer); err != nil {
+		return fmt.Errorf("index %s: %w", byLookup, err)
 	}
 	// Several predicates of one builder are all to be true.
 	changedKey := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, exposed), exceptSwept)
@@ -96,6 +105,9 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		WatchesRawSource(source.Func(r.sweep)).
 		WatchesRawSource(source.Func(r.census.wakes)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(changesRivals)).
+		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.hasLeaked), builder.WithPredicates(getsHash)).
+		Watches(&v1alpha1.LeakedKey{}, handler.EnqueueRequestsFromMapFunc(r.keysOfLeak)).
+		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(r.reportedOn)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.Concurrency, RateLimiter: retries(), NewQueue: newTurns,
@@ -116,9 +128,15 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if err := r.client.Get(ctx, req.NamespacedName, k); apierrors.IsNotFound(err) {
 		r.reserved.forget(req.NamespacedName)
 		r.census.gone(req.NamespacedName)
+		r.leaks.forget(req.NamespacedName)
 		return reconcile.Result{}, nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
+	}
+	// Also of one that is being deleted: somebody may restore it.
+	leaked, err := r.takeNote(ctx, k)
+	if err != nil {
+		return failed(err)
 	}
 	// Two reconcilers share the kind: with status written by both while a key is being deleted, each would undo the
 	// other's conditions.
@@ -131,7 +149,7 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	found, err := r.act(ctx, k, profile)
+	found, err := r.act(ctx, findings{key: k, profile: profile, leaked: leaked})
 	// What is unsaid is not written either: status stays as it is, and does not say something that would be taken back in
 	// a moment.
 	if again, unsaid := found.unsaid(); unsaid {
@@ -190,8 +208,8 @@ const shortly = time.Second
 // act does what the key's state asks for, and returns what was found on the way. A key that has its hash has the
 // finalizer, whatever its state: without it, it would be gone the moment it is deleted. Only a pending key is minted:
 // one that has its hash is never minted again, whatever has become of its Secret, because its plaintext may be in use.
-func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1.Profile) (findings, error) {
-	found := findings{key: k, profile: profile}
+func (r *apiKeys) act(ctx context.Context, found findings) (findings, error) {
+	k := found.key
 	// First of all, and whatever else is wrong with the key: this is what its deletion is confirmed by.
 	if k.Status.Hash != "" {
 		// Somebody may have taken the finalizer off, as `controller release` does, or the key was restored without it.
@@ -199,7 +217,9 @@ func (r *apiKeys) act(ctx context.Context, k *v1alpha1.ApiKey, profile *v1alpha1
 			return found, err
 		}
 	}
-	switch state := lifecycle.Of(lifecycle.KeyOf(k), lifecycle.ProfileOf(profile), r.Clock.Now()); {
+	switch state := lifecycle.Of(found.life(), lifecycle.ProfileOf(found.profile), r.Clock.Now()); {
+	case found.leaked:
+		return r.endLeaked(ctx, found)
 	case state.Reason == v1alpha1.ReasonPending:
 		if there, err := r.lookAgain(ctx, found); err != nil || there.secret == secretConflict {
 			return there, err

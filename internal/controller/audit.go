@@ -49,6 +49,12 @@ func (a auditor) unconfirmed(k *v1alpha1.ApiKey, now time.Time) {
 		"deletedAt", deletedAt.UTC().Format(time.RFC3339))...)
 }
 
+// leaked says that somebody has shown k's key, to the process with that Lease, as one that has leaked. What becomes of
+// the ApiKey follows: key.revoked, if it is deleted.
+func (a auditor) leaked(k *v1alpha1.ApiKey, lease string) {
+	a.log.Info("Key reported as leaked", append(fields(k, "key.leaked"), "reportedTo", lease)...)
+}
+
 // fields are on every line. The hint is all of the key that may be told, and the hash is not among them. The UID is the
 // key's id in the API's audit log and in what is stored, so that one search finds a key in all of them; a name may be
 // used again.

@@ -49,6 +49,8 @@ func TestAuditLines(t *testing.T) {
 			a.revoked(deleted, revocation.Verdict{Replicas: 2, Waited: 1500 * time.Millisecond}, at.Add(1500*time.Millisecond))
 		}, fields("key.revoked", "msg", "Key revoked", "deletedAt", "2026-01-02T03:04:05Z", "confirmedAt", "2026-01-02T03:04:06.5Z",
 			"waitedSeconds", 1.5, "replicas", 2.0)},
+		{"it was reported as leaked", func(a auditor) { a.leaked(minted, "letmepost-api-live-0") }, fields("key.leaked",
+			"msg", "Key reported as leaked", "reportedTo", "letmepost-api-live-0")},
 		{"somebody took the finalizer off", func(a auditor) { a.unconfirmed(deleted, at.Add(time.Hour)) }, fields("key.unconfirmed",
 			"msg", "Key deleted without confirmation", "deletedAt", "2026-01-02T03:04:05Z")},
 		{"it had no finalizer, and was gone at once", func(a auditor) { a.unconfirmed(minted, at.Add(time.Second)) }, fields("key.unconfirmed",

@@ -91,6 +91,7 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 		DefaultNamespaces:           watching(controllers.WatchNamespaces),
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{controllers.Namespace: {}}, Label: replicas},
+			&v1alpha1.LeakedKey{}:   {Namespaces: map[string]cache.Config{controllers.Namespace: {}}},
 		},
 	}
 	// Secrets are read one by one from the apiserver, when a key's own is looked for.

@@ -26,6 +26,7 @@ import (
 type findings struct {
 	key     *v1alpha1.ApiKey
 	profile *v1alpha1.Profile // that key's profileRef names; nil if there is none
+	leaked  bool              // there is a LeakedKey of its key
 	gone    bool              // the key went meanwhile: there is nothing to say of it
 
 	assigned *assignment // the hash that the key gets in this reconcile; nil: none
@@ -37,6 +38,14 @@ type findings struct {
 	detail   string // for people: what the apiserver said, or whose the Secret is; no key material
 	advice   string // for people: what to do about a Secret that is in the way
 	failure  string // for people: why this reconcile has not come to its end; no key material
+}
+
+// life is what of the key decides whether it is served. Whether it has leaked is found anew each time: a leak may have
+// been forgiven.
+func (f findings) life() lifecycle.Key {
+	life := lifecycle.KeyOf(f.key)
+	life.Leaked = f.leaked
+	return life
 }
 
 // unsaid tells whether there is nothing to say of the key, and when to look again; 0: never.
@@ -102,7 +111,7 @@ func (r *apiKeys) assignPlaced(ctx context.Context, found findings) (findings, e
 		return found, err
 	}
 	// Decided once more, by what the apiserver says: the cache was behind, if this comes out otherwise.
-	state := lifecycle.Of(lifecycle.KeyOf(found.key), lifecycle.ProfileOf(found.profile), r.Clock.Now())
+	state := lifecycle.Of(found.life(), lifecycle.ProfileOf(found.profile), r.Clock.Now())
 	if state.Reason != v1alpha1.ReasonPending {
 		return found, nil
 	}
@@ -130,6 +139,11 @@ func (r *apiKeys) assign(ctx context.Context, found *findings, organizationID st
 	// Once more, as the cache may have caught up meanwhile; and then nobody else is given it. Of a minted key too: its
 	// Secret may be of an earlier try, after which somebody has brought the same key by its hash.
 	if found.rival, err = r.rivalOf(ctx, found.key, assigned.hash.Lookup); err != nil || found.rival != nil {
+		return err
+	}
+	// Of a Secret that an earlier try has made, or that was restored, somebody may have had the key.
+	owner := lifecycle.OwnerOf(found.key, organizationID)
+	if found.leaked, err = r.isLeaked(ctx, assigned.hash, owner); err != nil || found.leaked {
 		return err
 	}
 	found.reserved = !r.reserved.reserve(placeOf(found.key, assigned.hash.Lookup), holderOf(found.key))

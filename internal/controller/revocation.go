@@ -124,6 +124,9 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	if err := r.client.Get(ctx, req.NamespacedName, k); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
+	if awaitsConfirmation(k) {
+		return r.confirmLeaked(ctx, k)
+	}
 	// One that is gone leaves k empty, and one that was made anew is not being deleted: nobody waits for either. The cache
 	// may be behind here too. To go on waiting for nobody would hold a place on every Lease; to stop waiting for somebody
 	// does no harm, as the finalizer stays on until the barrier is asked again.
@@ -231,13 +234,15 @@ func deriveRevoking(k *v1alpha1.ApiKey, v revocation.Verdict, now time.Time) {
 	setRevoking(k, now, awaitingReason(v), v.Message())
 }
 
-// setRevoking says that k is being deleted, and what that waits for.
+// setRevoking says that k is being deleted, or has leaked, and what that waits for.
 func setRevoking(k *v1alpha1.ApiKey, now time.Time, reason, message string) {
 	k.Status.ObservedGeneration = k.Generation
-	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRevoking,
-		Message: "The key is being deleted",
-	})
+	if !k.DeletionTimestamp.IsZero() { // otherwise it has leaked, and Ready says so
+		setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRevoking,
+			Message: "The key is being deleted",
+		})
+	}
 	setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
 		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: reason, Message: message,
 	})
@@ -252,13 +257,18 @@ func awaitingReason(v revocation.Verdict) string {
 	return v1alpha1.ReasonAwaitingReplicas
 }
 
-// beingDeleted lets through ApiKeys that are being deleted, and of their changes those that may end the deletion: of
-// the finalizers, and of the annotation that has it wait for a cancellation. What else changes is status, by this
-// controller itself.
+// beingDeleted lets through ApiKeys that are being deleted, or have leaked and await that this is confirmed, and of
+// their changes those that may end the deletion: of the finalizers, and of the annotation that has it wait for a
+// cancellation. What else changes is status, by this controller itself.
 var beingDeleted = predicate.Funcs{
-	CreateFunc: func(e event.CreateEvent) bool { return !e.Object.GetDeletionTimestamp().IsZero() },
+	CreateFunc: func(e event.CreateEvent) bool {
+		return !e.Object.GetDeletionTimestamp().IsZero() || awaitsConfirmation(e.Object.(*v1alpha1.ApiKey))
+	},
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		was, is := e.ObjectOld, e.ObjectNew
+		if awaitsConfirmation(is.(*v1alpha1.ApiKey)) != awaitsConfirmation(was.(*v1alpha1.ApiKey)) {
+			return true
+		}
 		return !is.GetDeletionTimestamp().IsZero() && (was.GetDeletionTimestamp().IsZero() ||
 			!slices.Equal(was.GetFinalizers(), is.GetFinalizers()) ||
 			v1alpha1.CancelsScheduled(was.GetAnnotations()) != v1alpha1.CancelsScheduled(is.GetAnnotations()))

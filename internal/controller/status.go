@@ -71,6 +71,7 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 		writeOnce(k, found, now.UTC().Truncate(time.Second)) // as it comes back from the apiserver
 	}
 	life := lifecycle.KeyOf(k)
+	life.Leaked = found.leaked
 	switch {
 	case found.assigned != nil:
 		life.Duplicate = false // Ready may still say so, of the time when it waited
@@ -79,6 +80,7 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 	}
 	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
 
+	deriveLeaked(k, found, now)
 	ready := readyOf(k, found, state)
 	setCondition(&status.Conditions, k.Generation, now, ready)
 	if c := secretAvailableOf(k, found); c.Type != "" {
@@ -93,6 +95,21 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
 	}
 	return state
+}
+
+// deriveLeaked says of a key that has leaked and stays that the replicas are awaited; revocations takes that back when
+// all have confirmed that they refuse it. A leak that is forgiven waits for nobody.
+func deriveLeaked(k *v1alpha1.ApiKey, found findings, now time.Time) {
+	was := readyReason(k) == v1alpha1.ReasonLeaked
+	switch {
+	case found.leaked && !was && k.Status.Hash != "":
+		setCondition(&k.Status.Conditions, k.Generation, now, metav1.Condition{
+			Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAwaitingReplicas,
+			Message: "Waiting for the API replicas to confirm that they refuse the key",
+		})
+	case was && !found.leaked:
+		meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionRevoking)
+	}
 }
 
 // writeOnce sets the fields that make the key exist and say what it opens. The schema refuses any later change of them.
@@ -120,7 +137,7 @@ func writeOnce(k *v1alpha1.ApiKey, found findings, now time.Time) {
 // stalled tells whether a person has to act: nothing will change by itself.
 func stalled(reason string, life lifecycle.Key) bool {
 	switch reason {
-	case v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonExpired,
+	case v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonExpired, v1alpha1.ReasonLeaked,
 		v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretRejected, v1alpha1.ReasonQuotaReached:
 		return true
 	case v1alpha1.ReasonProfileNotFound:
@@ -139,6 +156,9 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 		c.Status, c.Message = metav1.ConditionTrue, "The key is served"
 	case v1alpha1.ReasonExpired:
 		c.Message = "The key has expired and is refused. Create a new ApiKey and delete this one"
+	case v1alpha1.ReasonLeaked:
+		c.Message = "Somebody who has this key has reported it as leaked: it is refused, in any namespace and for good. " +
+			"Create a new ApiKey with another key, move its users over, and take this one out of where it is applied from"
 	case v1alpha1.ReasonDuplicateHash:
 		c.Message = "Another ApiKey of this namespace had this key first. This one is refused for good. " +
 			"Create a new ApiKey with another key and delete this one"

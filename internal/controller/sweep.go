@@ -42,7 +42,8 @@ var exceptSwept = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
 }}
 
 // sweep starts to put keys into the queue: all that have their hash, as fast as they are worked off, and then, over and
-// over, those whose Secret is to be looked for, and those whose finalizer is missing although no event said so.
+// over, those whose Secret is to be looked for, those whose finalizer is missing although no event said so, and those
+// that have leaked, of which that may have been forgiven.
 func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 	// The source must return for the controller to start; ctx ends when it is to end.
 	go func() {
@@ -56,7 +57,7 @@ func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 		for ctx.Err() == nil {
 			r.sweepOnce(ctx, q, r.SecretRecheckInterval, func(k *v1alpha1.ApiKey) bool {
 				served := meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
-				return served && k.SecretName() != "" || unprotected(k)
+				return served && k.SecretName() != "" || unprotected(k) || readyReason(k) == v1alpha1.ReasonLeaked
 			})
 		}
 	}()

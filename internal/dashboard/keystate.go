@@ -27,6 +27,7 @@ var keyStates = map[string]keyState{
 	v1alpha1.ReasonExpired:         {"expired", "bad", "keys.expired", "keys.expiredWhy", ""},
 	v1alpha1.ReasonProfileNotFound: {"profile-gone", "bad", "keys.profileGone", "keys.profileGoneWhy", ""},
 	v1alpha1.ReasonDuplicateHash:   {"duplicate", "bad", "keys.duplicate", "keys.duplicateWhy", ""},
+	v1alpha1.ReasonLeaked:          {"leaked", "bad", "keys.leaked", "keys.leakedWhy", ""},
 	v1alpha1.ReasonPending:         {"pending", "", "keys.pending", "keys.pendingWhy", ""},
 	"":                             {"revoking", "warn", "keys.revoking", "keys.revokingWhy", ""},
 }

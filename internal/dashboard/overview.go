@@ -82,7 +82,11 @@ type stateCount struct {
 
 // Lost tells of a state whose keys are refused though nobody has revoked them, and they have not expired.
 func (s stateCount) Lost() bool {
-	return s.Reason == v1alpha1.ReasonProfileNotFound || s.Reason == v1alpha1.ReasonDuplicateHash
+	switch s.Reason {
+	case v1alpha1.ReasonProfileNotFound, v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonLeaked:
+		return true
+	}
+	return false
 }
 
 // keySeen is one key.

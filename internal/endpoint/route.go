@@ -104,6 +104,14 @@ func Returns[T any](handle func(*Request) (T, error)) Endpoint {
 	}
 }
 
+// Reads is Returns for a handler that reads a body by itself, from HTTP(): one that is bounded, and that changes
+// nothing which an Idempotency-Key would be for. In is its JSON, for the document.
+func Reads[In, Out any](handle func(*Request) (Out, error)) Endpoint {
+	e := Returns(handle)
+	e.request = reflect.TypeFor[In]()
+	return e
+}
+
 // Nothing is the body of a write that takes none. What is sent all the same is not decoded: HTTP libraries send a "{}"
 // or a "null" unasked. It counts as JSON and by its hash all the same, as every body does.
 type Nothing struct{}

@@ -32,6 +32,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/leak"
+	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
@@ -55,6 +57,11 @@ type Directory interface {
 	Keys(*caller.Caller) []*authn.Key
 }
 
+// Leaks takes reports of keys that have leaked; *leak.Reporter is one. The error says nothing about the keys.
+type Leaks interface {
+	Report(ctx context.Context, keys ...string) error
+}
+
 // Uses knows when keys were used; *use.Keeper is one. With an error, it says what this replica knows alone.
 type Uses interface {
 	LastUsed(ctx context.Context, c *caller.Caller, ids ...string) (map[string]time.Time, error)
@@ -69,6 +76,10 @@ type Config struct {
 	Directory Directory
 	// Uses says when keys were used last, by any replica. Optional: without it, it is what this one knows.
 	Uses Uses
+	// Leaks takes reports of keys that have leaked. Optional: without it, none are taken.
+	Leaks Leaks
+	// LeakReports limits them by address. Optional: without it, leak.PerAddress.
+	LeakReports *limit.Addresses
 	// Ready tells whether requests should be sent here. It makes /readyz 503 while it is false, and changes nothing else:
 	// whether a request is let in is for Admission to say, at the moment at which it comes.
 	Ready func() bool
@@ -176,6 +187,9 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	}
 	// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
 	writes := &write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger, Wait: c.Wait}
+	if c.LeakReports == nil {
+		c.LeakReports = limit.NewAddresses(leak.PerAddress)
+	}
 	a := &API{config: c, public: public, writes: writes, posting: posting.New(posting.Options{
 		Store: c.Store, Publisher: c.Publisher, Profiles: c.Directory, NewID: c.NewID, Clock: c.Clock,
 	})}

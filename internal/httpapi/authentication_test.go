@@ -228,7 +228,7 @@ func TestOpenRoutesAreThese(t *testing.T) {
 	}
 	want := []string{
 		"GET /v1/accounts/oauth/{platform}/callback", "GET /v1/accounts/oauth/{platform}/client-metadata.json",
-		"GET /v1/openapi.json", "GET /healthz", "GET /readyz",
+		"POST /v1/leaked", "GET /v1/openapi.json", "GET /healthz", "GET /readyz",
 	}
 	if diff := cmp.Diff(want, open); diff != "" {
 		t.Errorf("routes that need no key (-want +got):\n%s", diff)

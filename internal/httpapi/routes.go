@@ -10,6 +10,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 )
 
@@ -19,7 +20,9 @@ import (
 // whatever another site makes it send. Statuses are listed as far as they don't follow from the row by themselves; what
 // a client sees of a row (its path, its operationId, its statuses) is for good once it is released.
 func (a *API) routes() []endpoint.Route {
-	return slices.Concat(a.keyRoutes(), a.accountRoutes(), a.mediaRoutes(), a.postRoutes(), a.serverRoutes())
+	return slices.Concat(
+		a.keyRoutes(), a.accountRoutes(), a.mediaRoutes(), a.postRoutes(), a.leakRoutes(), a.serverRoutes(),
+	)
 }
 
 // postRoutes are about posts, by whose ids callers follow what becomes of them.
@@ -245,6 +248,20 @@ func (a *API) keyRoutes() []endpoint.Route {
 			Endpoint: endpoint.RefusesAll(errKeysCannotManageKeys),
 		},
 	}
+}
+
+// leakRoutes end keys, for whoever holds them. They need no key besides the one that is reported.
+func (a *API) leakRoutes() []endpoint.Route {
+	return []endpoint.Route{{
+		Method: http.MethodPost, Path: leak.Path, ID: "reportLeakedKey", Access: admission.Anyone,
+		Summary: "Report a key that has leaked",
+		Detail: "Whoever holds a key may end it: it is refused at once, everywhere and for good. As JSON, or as a form " +
+			"with the key as its token (RFC 7009). The answer is the same whether there is such a key or not.",
+		Refuses: []int{
+			http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		},
+		Endpoint: endpoint.Reads[leak.KeyReport](a.leaked),
+	}}
 }
 
 // serverRoutes need no key: kubelets and load balancers have none, and a client is generated before there is one.

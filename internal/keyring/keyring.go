@@ -78,6 +78,7 @@ func New(o Options) (*Keyring, error) {
 	k.LimitKeys(o.Most)
 	k.OnRevoked(k.audit)
 	k.feed = authn.NewFeed(k.Index, cluster.resources, o.Clock, o.Watched...)
+	k.feed.FollowLeaks(o.Namespace)
 	k.Leaks = leak.New(leak.Options{
 		Index: k.Index, Format: o.Format, Clock: o.Clock, Loaded: func() bool { return !k.feed.Heard().IsZero() },
 	})

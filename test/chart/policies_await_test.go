@@ -42,6 +42,7 @@ func awaitPolicies(ctx context.Context, namespace string) {
 		says string
 	}{
 		{masters, patchingKeyStatus, statusGuard},
+		{masters, endingKey, noLeakedKeys},
 		{masters, creatingWith(func(m *metav1.ObjectMeta) {
 			m.Finalizers = slices.Repeat([]string{v1alpha1.FinalizerRevocation}, 2)
 		}), "may list letmepost.dev/revocation once"},

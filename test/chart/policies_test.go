@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -119,6 +120,15 @@ func updatingKeyStatus(ctx context.Context, c client.Client, namespace string) e
 	return c.Status().Update(ctx, k, client.DryRunAll)
 }
 
+func endingKey(ctx context.Context, c client.Client, _ string) error {
+	return c.Create(ctx, &v1alpha1.LeakedKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: strings.Repeat("0", 64)},
+		Spec: v1alpha1.LeakedKeySpec{
+			ApiKeyNamespace: "acme", ApiKeyName: aKey, Environment: v1alpha1.EnvironmentLive, ReportedTo: "letmepost-api-live-0",
+		},
+	}, client.DryRunAll)
+}
+
 func applyingKeyStatus(ctx context.Context, c client.Client, namespace string) error {
 	body := `{"apiVersion":"letmepost.dev/v1alpha1","kind":"ApiKey","metadata":{"name":"` + aKey + `"},` + forged[1:]
 	return c.Status().Patch(ctx, apiKey(namespace, aKey, ""), client.RawPatch(types.ApplyPatchType, []byte(body)),
@@ -170,10 +180,11 @@ func withoutOwner(s *corev1.Secret) { s.OwnerReferences = nil }
 
 // What the apiserver says to those whom it refuses. byRBAC is its own sentence.
 const (
-	noSecret    = `may create no Secrets but those that it mints`
-	byRBAC      = `cannot`
-	statusGuard = `nobody but letmepost-controller may write the status of`
-	noLiveKeys  = `may not create live keys in namespace`
+	noSecret     = `may create no Secrets but those that it mints`
+	byRBAC       = `cannot`
+	statusGuard  = `nobody but letmepost-controller may write the status of`
+	noLeakedKeys = `nobody but letmepost-controller may write LeakedKeys`
+	noLiveKeys   = `may not create live keys in namespace`
 )
 
 // newStage is a namespace with people, a key and a profile in it, and the chart's policies at work.
@@ -236,6 +247,10 @@ var _ = Describe("Policies", Ordered, ContinueOnFailure, func() {
 		Entry("a cluster-admin: no update of an ApiKey's status", clusterAdmin, updatingKeyStatus, statusGuard+" apikeys"),
 		Entry("a cluster-admin: no kubectl apply --subresource=status", clusterAdmin, applyingKeyStatus, statusGuard+" apikeys"),
 		Entry("a cluster-admin: no Profile's status", clusterAdmin, patchingProfileStatus, statusGuard+" profiles"),
+		Entry("a cluster-admin: no LeakedKey", clusterAdmin, endingKey, noLeakedKeys),
+		Entry("system:masters: no LeakedKey", masters, endingKey, noLeakedKeys),
+		Entry("with admin: no LeakedKey", "admin", endingKey, byRBAC),
+		Entry("the controller: a LeakedKey", controllerUser, endingKey, ""),
 		Entry("system:masters: a live key", masters, creating(live), ""),
 		Entry("system:masters: no ApiKey's status", masters, patchingKeyStatus, statusGuard+" apikeys"),
 		Entry("system:masters: told what to do", masters, patchingKeyStatus, "To get a key, create an ApiKey; to revoke one, delete it."),

@@ -119,7 +119,7 @@ var allowed = map[string][]string{
 	},
 	controllerAccount: {
 		"get apikeys.letmepost.dev", "list apikeys.letmepost.dev", "watch apikeys.letmepost.dev",
-		"patch apikeys.letmepost.dev", "patch apikeys/status.letmepost.dev",
+		"patch apikeys.letmepost.dev", "delete apikeys.letmepost.dev", "patch apikeys/status.letmepost.dev",
 		"get profiles.letmepost.dev", "list profiles.letmepost.dev", "watch profiles.letmepost.dev", "patch profiles/status.letmepost.dev",
 		"get secrets", "create secrets",
 		"get namespaces",
@@ -129,11 +129,18 @@ var allowed = map[string][]string{
 
 // allowedAtHome is what they may do besides, in letmepost-system. An admission policy narrows the API's Leases further.
 var allowedAtHome = map[string][]string{
-	apiAccount:  {"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io"},
-	gateAccount: {"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io"},
+	apiAccount: {
+		"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io",
+		"list leakedkeys.letmepost.dev", "watch leakedkeys.letmepost.dev",
+	},
+	gateAccount: {
+		"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io",
+		"list leakedkeys.letmepost.dev", "watch leakedkeys.letmepost.dev",
+	},
 	controllerAccount: {
 		"create leases.coordination.k8s.io", "list leases.coordination.k8s.io", "watch leases.coordination.k8s.io",
 		"patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io", "create events",
+		"list leakedkeys.letmepost.dev", "watch leakedkeys.letmepost.dev", "create leakedkeys.letmepost.dev",
 	},
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	neturl "net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/keysecret"
+	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -149,6 +151,19 @@ func exercise(ctx context.Context, org string, args ...string) {
 	Expect(api.Signal(syscall.SIGCONT)).To(Succeed())
 	Eventually(ctx, gone).WithArguments(pinned).Should(BeTrue())
 	Eventually(ctx, whoami).WithArguments(url, secret).Should(Equal(http.StatusUnauthorized))
+
+	By("being told of a key that has leaked")
+	leaked := live(org, "adopted")
+	secret = plaintext(ctx, leaked)
+	answer, err := http.PostForm(url+leak.Path, neturl.Values{"token": {secret}})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(answer.Body.Close()).To(Succeed())
+	Expect(answer.StatusCode).To(Equal(http.StatusOK))
+	Expect(whoami(ctx, url, secret)).To(Equal(http.StatusUnauthorized))
+	Eventually(ctx, gone).WithArguments(leaked).Should(BeTrue())
+	Expect(admin.Delete(ctx, &v1alpha1.LeakedKey{ObjectMeta: metav1.ObjectMeta{
+		Namespace: systemNamespace, Name: key.DigestOf(secret).Hex(),
+	}})).To(Succeed())
 	Expect(api.Stop(ctx)).To(Succeed())
 }
 

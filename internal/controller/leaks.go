@@ -1,0 +1,297 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
+)
+
+// A process that was shown a key as leaked says so on its Lease, with the whole digest of the key. That proves that it
+// has seen the key: what is published of one is half of the digest, and a binding that takes the other half to make.
+// From a report that proves itself comes a LeakedKey, and all else follows from that: what ApiKey has the key, now or
+// later, is deleted if its key was minted here, so that whoever applies it again gets another key; and marked if its
+// key was brought by its hash, because whoever applies that again brings the same key.
+
+// byLookup is the index of LeakedKeys by what finds a key: the first half of their names.
+const byLookup = "lookup"
+
+// leaks are the reports that have proven themselves, until there is a LeakedKey of each.
+type leaks struct {
+	mu       sync.Mutex
+	reported map[types.UID]leakReport // by the ApiKey
+	settled  map[key.Digest]struct{}  // of which there is a LeakedKey, which the cache may not have yet
+	ended    map[types.UID]struct{}   // ApiKeys that were deleted, which the cache may not show yet
+	unproven map[revocation.Report]struct{}
+	counts   *prometheus.CounterVec
+}
+
+// leakReport is a key that was shown to the process that has this Lease.
+type leakReport struct {
+	name   types.NamespacedName
+	digest key.Digest
+	lease  string
+}
+
+// mostRemembered bounds what is remembered of reports that are over. To forget one too early costs a line in the log.
+const mostRemembered = 10_000
+
+// Results of reports, in the metric.
+const (
+	leakProven   = "proven"
+	leakUnproven = "unproven" // no ApiKey of that namespace has such a key: it has gone, or the report is made up
+)
+
+func newLeaks() *leaks {
+	l := &leaks{
+		reported: map[types.UID]leakReport{}, settled: map[key.Digest]struct{}{},
+		ended: map[types.UID]struct{}{}, unproven: map[revocation.Report]struct{}{},
+		counts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lmp_leak_reports_total",
+			Help: "Keys that were reported as leaked, by whether the report proved to be of a key that there is.",
+		}, []string{"result"}),
+	}
+	for _, result := range []string{leakProven, leakUnproven} {
+		l.counts.WithLabelValues(result)
+	}
+	return l
+}
+
+// note notes a report of an ApiKey's key.
+func (l *leaks) note(id types.UID, r leakReport) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.reported[id]; !known {
+		l.reported[id] = r
+	}
+}
+
+// of returns the report of an ApiKey's key.
+func (l *leaks) of(id types.UID) (leakReport, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.reported[id]
+	return r, ok
+}
+
+// settle ends the report of an ApiKey's key, of which there is a LeakedKey.
+func (l *leaks) settle(id types.UID, d key.Digest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.reported, id)
+	remember(l.settled, d)
+}
+
+// forget forgets the report of an ApiKey that is gone before a LeakedKey could be made.
+func (l *leaks) forget(name types.NamespacedName) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.reported, func(_ types.UID, r leakReport) bool { return r.name == name })
+}
+
+// isSettled tells whether there is a LeakedKey of a digest.
+func (l *leaks) isSettled(d key.Digest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.settled[d]
+	return ok
+}
+
+// end notes that an ApiKey is deleted, and tells whether it was not before.
+func (l *leaks) end(id types.UID) (first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, before := l.ended[id]
+	remember(l.ended, id)
+	return !before
+}
+
+// firstUnproven tells whether r is seen for the first time: a Lease is looked at with each of its renewals.
+func (l *leaks) firstUnproven(r revocation.Report) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, seen := l.unproven[r]
+	remember(l.unproven, r)
+	return !seen
+}
+
+func remember[K comparable](set map[K]struct{}, k K) {
+	if len(set) >= mostRemembered {
+		clear(set)
+	}
+	set[k] = struct{}{}
+}
+
+// indexLeaks adds the index byLookup.
+func indexLeaks(indexer client.FieldIndexer) error {
+	return indexer.IndexField(context.Background(), &v1alpha1.LeakedKey{}, byLookup, func(o client.Object) []string {
+		digest, err := key.ParseHex(o.GetName())
+		if err != nil {
+			return nil
+		}
+		return []string{lookupText(digest.Lookup())}
+	})
+}
+
+func lookupText(l key.Lookup) string { return hex.EncodeToString(l[:]) }
+
+// reportedOn maps a replica's Lease to the ApiKeys whose keys are reported on it, each with proof. What proves nothing
+// does nothing: whoever has taken a replica over can end no key that they have not seen.
+func (r *apiKeys) reportedOn(ctx context.Context, lease client.Object) (all []reconcile.Request) {
+	for _, report := range revocation.ReportsOn(lease.(*coordinationv1.Lease)) {
+		keys, err := r.at(ctx, place{report.Namespace, report.Digest.Lookup()})
+		if err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
+			continue
+		}
+		keys = slices.DeleteFunc(keys, func(k v1alpha1.ApiKey) bool { return !isOf(&k, report.Digest) })
+		for i := range keys {
+			r.leaks.note(keys[i].UID, leakReport{client.ObjectKeyFromObject(&keys[i]), report.Digest, lease.GetName()})
+		}
+		all = append(all, requestsFor(keys)...)
+		if len(keys) == 0 && !r.leaks.isSettled(report.Digest) && r.leaks.firstUnproven(report) {
+			r.leaks.counts.WithLabelValues(leakUnproven).Inc()
+			ctrl.LoggerFrom(ctx).Info("A report of a leaked key is of no key that there is: it has gone, or the replica made "+
+				"the report up", "lease", lease.GetName(), "organization", report.Namespace)
+		}
+	}
+	return all
+}
+
+// isOf tells whether the key with this digest is k's: the one that it has, or the one that it brings.
+func isOf(k *v1alpha1.ApiKey, d key.Digest) bool {
+	hash, err := lifecycle.WantedHash(k)
+	return err == nil && d.BoundTo(lifecycle.OwnerOf(k, k.Status.OrganizationID)) == hash
+}
+
+// keysOfLeak maps a LeakedKey that has come or gone to the ApiKeys, of the namespace that it names, that have its key.
+func (r *apiKeys) keysOfLeak(ctx context.Context, o client.Object) []reconcile.Request {
+	l := o.(*v1alpha1.LeakedKey)
+	digest, err := key.ParseHex(l.Name)
+	if err != nil {
+		return nil
+	}
+	keys, err := r.at(ctx, place{l.Spec.ApiKeyNamespace, digest.Lookup()})
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
+		return nil
+	}
+	return requestsFor(keys)
+}
+
+// hasLeaked maps an ApiKey to itself, if its key has leaked.
+func (r *apiKeys) hasLeaked(ctx context.Context, o client.Object) []reconcile.Request {
+	if leaked, err := r.leaked(ctx, o.(*v1alpha1.ApiKey)); err != nil || leaked {
+		return requestsFor([]v1alpha1.ApiKey{*o.(*v1alpha1.ApiKey)})
+	}
+	return nil
+}
+
+// getsHash lets an ApiKey through that has got its hash: from this controller, or because its status was restored,
+// which is a change of nothing else.
+var getsHash = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.(*v1alpha1.ApiKey).Status.Hash == "" && e.ObjectNew.(*v1alpha1.ApiKey).Status.Hash != ""
+	},
+}
+
+// leaked tells whether there is a LeakedKey of k's key, by the cache.
+func (r *apiKeys) leaked(ctx context.Context, k *v1alpha1.ApiKey) (bool, error) {
+	hash, err := lifecycle.WantedHash(k)
+	if err != nil {
+		return false, nil // nobody knows its key yet
+	}
+	return r.isLeaked(ctx, hash, lifecycle.OwnerOf(k, k.Status.OrganizationID))
+}
+
+// isLeaked tells whether there is a LeakedKey of the key that this hash binds to an owner, by the cache.
+func (r *apiKeys) isLeaked(ctx context.Context, hash key.Hash, owner key.Owner) (bool, error) {
+	var found v1alpha1.LeakedKeyList
+	err := r.client.List(ctx, &found, client.InNamespace(r.Namespace),
+		client.MatchingFields{byLookup: lookupText(hash.Lookup)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return false, fmt.Errorf("list LeakedKeys from the cache: %w", err)
+	}
+	return slices.ContainsFunc(found.Items, func(l v1alpha1.LeakedKey) bool {
+		digest, err := key.ParseHex(l.Name)
+		return err == nil && digest.Proves(&hash.Binding, owner)
+	}), nil
+}
+
+// takeNote tells whether k's key has leaked, and makes the LeakedKey of it if k has been reported. That comes before
+// all else that follows from the report: whatever then happens to k or to this process, the key is not served again.
+func (r *apiKeys) takeNote(ctx context.Context, k *v1alpha1.ApiKey) (leaked bool, err error) {
+	report, reported := r.leaks.of(k.UID)
+	if leaked, err = r.leaked(ctx, k); err != nil || leaked || !reported {
+		if leaked && reported {
+			r.leaks.settle(k.UID, report.digest)
+		}
+		return leaked, err
+	}
+	l := &v1alpha1.LeakedKey{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: r.Namespace, Name: report.digest.Hex(),
+			Labels: map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy},
+		},
+		Spec: v1alpha1.LeakedKeySpec{
+			ApiKeyNamespace: k.Namespace, ApiKeyName: k.Name, Environment: k.Spec.Environment, Hint: k.Status.Hint,
+			ReportedTo: report.lease,
+		},
+	}
+	err = r.client.Create(ctx, l, client.FieldOwner(Name))
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		// Not wrapped: the error has the digest in it, which is for LeakedKeys alone.
+		return false, answer("make the LeakedKey: " + key.Redact(err.Error(), report.digest.Hex()))
+	}
+	r.leaks.settle(k.UID, report.digest)
+	if err == nil {
+		r.leaks.counts.WithLabelValues(leakProven).Inc()
+	}
+	auditor{r.Audit}.leaked(k, report.lease)
+	return true, nil
+}
+
+// endLeaked ends a key that has leaked. One that was minted here is deleted, by the way of every deletion: if somebody
+// applies the ApiKey again, another key is minted. One that was brought stays, and its status says why it is refused.
+func (r *apiKeys) endLeaked(ctx context.Context, found findings) (findings, error) {
+	k := found.key
+	if k.Spec.SecretHash != "" || k.Status.Hash == "" {
+		return found, nil
+	}
+	err := r.client.Delete(ctx, k, client.Preconditions{UID: &k.UID})
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return found, fmt.Errorf("delete the ApiKey of a leaked key: %w", err)
+	}
+	found.gone = true
+	if err == nil && r.leaks.end(k.UID) {
+		r.events.Eventf(k, nil, corev1.EventTypeWarning, v1alpha1.ReasonLeaked, "Revoke",
+			"Somebody who has this key has reported it as leaked. It is refused, and the ApiKey is being deleted. "+
+				"Create it again to get another key")
+	}
+	return found, nil
+}

@@ -1,0 +1,75 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/leak"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
+
+// Leaked takes reports of keys that have leaked, as the API does at the same path.
+type Leaked struct {
+	// Leaks takes the reports.
+	Leaks *leak.Reporter
+	// Reports limits them by address: that of the peer, which may be a proxy and stand for many.
+	Reports *limit.Addresses
+	Clock   clock.PassiveClock
+}
+
+// ServeHTTP answers one. The statuses are the API's.
+func (l Leaked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	err := l.take(w, r)
+	var p *problem.Problem
+	switch {
+	case err == nil:
+		_, _ = io.WriteString(w, leak.Answered) // an error: who has reported has gone
+	case errors.As(err, &p):
+		if p.RetryAfter > 0 {
+			h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
+		}
+		w.WriteHeader(leakStatuses[p.Kind])
+		_, _ = io.WriteString(w, reply{code: p.Code, message: p.Message + " " + p.Remediation}.body())
+	}
+}
+
+// leakStatuses are those of what may be wrong with a report.
+var leakStatuses = map[problem.Kind]int{
+	problem.Invalid: http.StatusBadRequest, problem.NoMethod: http.StatusMethodNotAllowed,
+	problem.TooLarge: http.StatusRequestEntityTooLarge, problem.RateLimited: http.StatusTooManyRequests,
+	problem.Unavailable: http.StatusServiceUnavailable,
+}
+
+func (l Leaked) take(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return &problem.Problem{
+			Kind: problem.NoMethod, Code: problem.CodeValidationFailed, Message: "A report is a POST.", Remediation: "Send one.",
+		}
+	}
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // what can't be told counts as one address
+	if left := l.Reports.Take(peer.Addr(), l.Clock.Now()); !left.Allowed {
+		return leak.TooMany(left.RetryAfter)
+	}
+	key, err := leak.KeyIn(w, r)
+	if err != nil {
+		return err
+	}
+	if err = l.Leaks.Report(r.Context(), key); errors.Is(err, leak.ErrUnavailable) {
+		return leak.Unavailable
+	}
+	return err
+}

@@ -1,0 +1,63 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gate_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/gate"
+	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/leak"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+)
+
+// TestLeaked: the gate answers reports as the API does; what is one, package leak decides for both.
+func TestLeaked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, s := authntest.Minted(t, authntest.Format(t), key.Live)
+		index, loaded := authntest.Index(t, k), true
+		l := gate.Leaked{
+			Leaks: leak.New(leak.Options{
+				Index: index, Format: authntest.Format(t), Loaded: func() bool { return loaded }, Clock: clock.RealClock{},
+			}),
+			Reports: limit.NewAddresses(rate.Rate{Requests: 5, Window: time.Minute}), Clock: clock.RealClock{},
+		}
+		for _, tc := range []struct {
+			method, body string
+			loaded       bool
+			status       int
+			header       string
+		}{
+			{http.MethodGet, "", true, http.StatusMethodNotAllowed, "Allow"},
+			{http.MethodPost, `{"key":"` + s + `"}`, true, http.StatusOK, ""},
+			{http.MethodPost, `{"key":"hello"}`, true, http.StatusOK, ""},
+			{http.MethodPost, `{}`, true, http.StatusBadRequest, ""},
+			{http.MethodPost, strings.Repeat(" ", 5000), true, http.StatusRequestEntityTooLarge, ""},
+			{http.MethodPost, `{"key":"hello"}`, false, http.StatusServiceUnavailable, "Retry-After"},
+			{http.MethodPost, `{"key":"` + s + `"}`, true, http.StatusTooManyRequests, "Retry-After"},
+		} {
+			loaded = tc.loaded
+			w := httptest.NewRecorder()
+			l.ServeHTTP(w, httptest.NewRequest(tc.method, leak.Path, strings.NewReader(tc.body)))
+			if w.Code != tc.status || tc.header != "" && w.Header().Get(tc.header) == "" ||
+				(w.Body.String() == leak.Answered) != (tc.status == http.StatusOK) || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("%s %.40s: %d %s %v", tc.method, tc.body, w.Code, w.Body, w.Header())
+			}
+		}
+		authenticator := authntest.Authenticator(t, index, key.Live, clock.RealClock{})
+		if _, err := authntest.Caller(authenticator, []string{"Bearer " + s}); err != authn.Leaked { //nolint:errorlint // it is returned bare
+			t.Errorf("the reported key: %v", err)
+		}
+	})
+}

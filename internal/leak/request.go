@@ -1,0 +1,103 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package leak
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/rate"
+)
+
+// Path is where keys are reported, of the API and of the gate.
+const Path = "/v1/leaked"
+
+// Received is the answer to every report, whatever was reported. A client learns nothing from it, and need not.
+type Received struct {
+	Status string `json:"status" enum:"received"`
+}
+
+// Answer is the one Received that there is, and Answered its JSON.
+var Answer = Received{"received"}
+
+// Answered is Answer as it is sent.
+const Answered = `{"status":"received"}` + "\n"
+
+// KeyReport is the JSON body of a report.
+type KeyReport struct {
+	Key string `json:"key" doc:"The key that has leaked. What is no key is received as well."`
+}
+
+// maxBody is how long a report may be, in bytes. A key has some fifty characters.
+const maxBody = 4 << 10
+
+var (
+	errBody = problem.NewInvalid("leaked",
+		"A report is a key: as JSON, or as the token of a form (RFC 7009).",
+		`Send {"key":"lmp_live_..."} with Content-Type: application/json, or token=lmp_live_... as a form.`)
+	errTooLarge = &problem.Problem{
+		Kind: problem.TooLarge, Code: problem.CodeValidationFailed, Rule: "leaked",
+		Message: "A report is of one key.", Remediation: "Send a report for each key.",
+	}
+	// Unavailable is ErrUnavailable, for whoever reports.
+	Unavailable = &problem.Problem{
+		Kind: problem.Unavailable, Code: problem.CodeUnavailable,
+		Message:     "This server takes no reports at the moment: it has just started, or has as many as it holds.",
+		Remediation: "Send the report again in a few seconds, to the same address. Another replica may take it at once.",
+		RetryAfter:  answerWithin,
+	}
+)
+
+// PerAddress is how many reports are taken from one address, be they of keys or not.
+var PerAddress = rate.Rate{Requests: 60, Window: time.Minute}
+
+// TooMany is for an address that reports more than that.
+func TooMany(again time.Duration) *problem.Problem {
+	return &problem.Problem{
+		Kind: problem.RateLimited, Code: problem.CodeRateLimited, RetryAfter: again,
+		Message:     "Too many reports from this address.",
+		Remediation: "Wait the seconds of Retry-After. Whoever has many keys to end deletes their ApiKeys.",
+	}
+}
+
+// KeyIn reads the key out of a request. The error is a *problem.Problem, and the same whatever the key is.
+func KeyIn(w http.ResponseWriter, r *http.Request) (string, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return "", errTooLarge
+	case err != nil:
+		return "", errBody // it has gone, or the body has broken off
+	}
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind == "application/x-www-form-urlencoded" {
+		return keyInForm(string(body))
+	}
+	return keyInJSON(body)
+}
+
+// keyInForm reads a form of RFC 7009, section 2.1; its token_type_hint is of no use here.
+func keyInForm(body string) (string, error) {
+	form, err := url.ParseQuery(body)
+	if err != nil || len(form["token"]) != 1 {
+		return "", errBody
+	}
+	return form["token"][0], nil
+}
+
+func keyInJSON(body []byte) (string, error) {
+	var b struct {
+		Key *string `json:"key"`
+	}
+	if err := json.Unmarshal(body, &b); err != nil || b.Key == nil {
+		return "", errBody
+	}
+	return *b.Key, nil
+}
