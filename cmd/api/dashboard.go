@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/oidc"
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
@@ -53,7 +54,7 @@ func (f *dashboardFlags) check() error {
 // newSessions makes what knows who is signed in; nil: the dashboard is switched off. It takes from the process's
 // kubeconfig where the apiserver is, and not its credential.
 func newSessions(
-	o options, kubeconfigEnv string, keys *keyring.Keyring, p *publishing, logger *slog.Logger,
+	o options, kubeconfigEnv string, keys *keyring.Keyring, p *publishing, by *oidc.Provider, logger *slog.Logger,
 ) (*session.Manager, error) {
 	if !o.dashboard.enabled {
 		return nil, nil
@@ -73,7 +74,7 @@ func newSessions(
 	}
 	return session.New(session.Options{
 		Apiserver: apiserver, Environment: o.environment, Store: p.store, Vault: sealing, Listed: keys.Organizations,
-		NewToken: rand.Text, Clock: clock.RealClock{}, Logger: logger,
+		Provider: by, NewToken: rand.Text, Clock: clock.RealClock{}, Logger: logger,
 	})
 }
 
@@ -95,6 +96,7 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	}
 	of := o.dashboardConfig()
 	of.Sessions, of.Admission, of.Directory, of.Use = who.sessions, who.admission, c.Directory, who.uses
+	of.Provider, of.ProviderName = who.provider, o.oidc.name
 	of.Logger, of.Audit = c.Logger, c.Audit
 	rooms := api.Rooms()
 	of.Store, of.Writes, of.Posting = c.Store, rooms.Writes, rooms.Posting

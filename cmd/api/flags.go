@@ -39,6 +39,7 @@ type options struct {
 	platforms      platformFlags
 	github         githubFlags
 	dashboard      dashboardFlags
+	oidc           oidcFlags
 
 	storage
 	vault vaultFlags
@@ -97,6 +98,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	o.platforms.addFlags(flags)
 	o.github.addFlags(flags)
 	o.dashboard.addFlags(flags)
+	o.oidc.addFlags(flags)
 	addTraceFlags(flags, &o.traces)
 	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
@@ -133,7 +135,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.platforms.check(getenv); err != nil {
 		return o, err
 	}
-	if err := cmp.Or(o.github.check(o.platforms.allowed), o.dashboard.check()); err != nil {
+	err := cmp.Or(o.github.check(o.platforms.allowed), o.dashboard.check(), o.oidc.check(o.publicURL, o.dashboard.enabled))
+	if err != nil {
 		return o, err
 	}
 	return o, o.storage.check(o.environment, getenv) // last: it needs the environment, checked

@@ -11,6 +11,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/keyring"
+	"github.com/letmepost/letmepost-operator/internal/oidc"
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/use"
 )
@@ -20,6 +21,7 @@ type callers struct {
 	admission *admission.Admission
 	uses      *use.Keeper
 	sessions  *session.Manager // nil: the dashboard is switched off
+	provider  *oidc.Provider   // that people sign in by; nil: there is none
 }
 
 // newCallers makes what lets callers in, and what writes down the use of their keys: as the keyring counts it, under
@@ -29,7 +31,10 @@ func newCallers(
 	o options, kubeconfigEnv string, keys *keyring.Keyring, p *publishing, registry prometheus.Registerer,
 	logger *slog.Logger,
 ) (who callers, err error) {
-	if who.sessions, err = newSessions(o, kubeconfigEnv, keys, p, logger); err != nil {
+	if who.provider, err = o.oidc.provider(o.publicURL); err != nil {
+		return who, err
+	}
+	if who.sessions, err = newSessions(o, kubeconfigEnv, keys, p, who.provider, logger); err != nil {
 		return who, err
 	}
 	if who.admission, err = newAdmission(o, keys, p, who.sessions); err != nil {

@@ -72,6 +72,9 @@ func Classes() []string {
 // Reason is why nobody was recognised.
 type Reason = authn.Refusal
 
+// NotRenewed is the reason that people are told: they were signed in, and have been signed out by their provider.
+const NotRenewed Reason = authn.NotRenewed
+
 // Reasons lists why nobody may be recognised, for the labels of a metric.
 func Reasons() []Reason { return authn.Refusals }
 

@@ -35,12 +35,15 @@ const (
 	Unknown          Refusal = "unknown"           // no such key, or revoked and gone
 	Revoked          Refusal = "revoked"           // being deleted
 	Expired          Refusal = "expired"
-	Leaked           Refusal = "leaked"   // reported by somebody who has it
-	Unserved         Refusal = "unserved" // its Profile is gone, or it is a duplicate
+	Leaked           Refusal = "leaked"      // reported by somebody who has it
+	Unserved         Refusal = "unserved"    // its Profile is gone, or it is a duplicate
+	NotRenewed       Refusal = "not_renewed" // the provider of a person's credential has ended their session
 )
 
 // Refusals lists them all.
-var Refusals = []Refusal{Missing, Malformed, WrongEnvironment, Unknown, Revoked, Expired, Leaked, Unserved}
+var Refusals = []Refusal{
+	Missing, Malformed, WrongEnvironment, Unknown, Revoked, Expired, Leaked, Unserved, NotRenewed,
+}
 
 // Error makes a Refusal an error. It holds nothing of what the caller sent.
 func (r Refusal) Error() string { return "unauthenticated: " + string(r) }

@@ -29,6 +29,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/oidc"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -55,6 +56,11 @@ type Config struct {
 	Connecting *connecting.Connecting
 	// Connections keep what opens accounts. Optional: without it nothing is kept, as in the sandbox.
 	Connections *connection.Keeper
+
+	// Provider is what people sign in by, other than with a token, and ProviderName what they know it by. Optional;
+	// without a name, that is its host.
+	Provider     *oidc.Provider
+	ProviderName string
 
 	Environment key.Environment
 	KeyFormat   key.Format

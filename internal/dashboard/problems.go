@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
+	"github.com/letmepost/letmepost-operator/internal/oidc"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/session"
@@ -26,6 +27,9 @@ var (
 	errBadForm     = errors.New("the form can't be read")
 	errRunning     = errors.New("the form was sent before, and that is not done yet")
 )
+
+// endedByProvider tells the page for signing in why somebody sees it again.
+const endedByProvider = "provider"
 
 // forbiddenError is a right that RBAC does not give.
 type forbiddenError struct{ right session.Right }
@@ -51,6 +55,7 @@ var kinds = []struct {
 	{refusedAs(admission.RateLimited), http.StatusTooManyRequests, "problem.tooMany"},
 	{refusedAs(admission.Unavailable), http.StatusServiceUnavailable, "problem.unavailable"},
 	{isError(session.ErrBusy), http.StatusServiceUnavailable, "problem.busy"},
+	{isError(oidc.ErrUnavailable), http.StatusServiceUnavailable, "problem.provider"},
 	{isError(errCrossOrigin), http.StatusForbidden, "problem.crossOrigin"},
 	{isError(errBadForm), http.StatusBadRequest, "problem.badForm"},
 	{isError(errRunning), http.StatusConflict, "problem.running"},
@@ -101,11 +106,14 @@ func (r *request) problem(err error) view {
 	}
 	if errors.Is(err, errSignedOut) || apierrors.IsUnauthorized(err) ||
 		refusal != nil && refusal.Code == admission.Unauthenticated {
-		to := "/sign-in"
+		how := url.Values{}
 		if r.http.Method == http.MethodGet {
-			to += "?next=" + url.QueryEscape(r.http.URL.RequestURI())
+			how.Set("next", r.http.URL.RequestURI())
 		}
-		v, _ := goTo(to)
+		if refusal != nil && refusal.Reason == admission.NotRenewed {
+			how.Set("ended", endedByProvider)
+		}
+		v, _ := goTo(strings.TrimSuffix("/sign-in?"+how.Encode(), "?"))
 		return v
 	}
 	var quota *store.QuotaError

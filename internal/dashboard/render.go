@@ -109,6 +109,10 @@ func (d *Dashboard) answer(r *request, v view) {
 		_ = json.NewEncoder(r.writer).Encode(v.JSON)
 		return
 	}
+	if v.Leave != "" {
+		http.Redirect(r.writer, r.http, v.Leave, http.StatusSeeOther)
+		return
+	}
 	var page bytes.Buffer
 	f := frame{
 		Title: d.pages.text(v.Title), Environment: string(d.config.Environment), OtherURL: d.config.OtherURL,

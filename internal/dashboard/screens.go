@@ -28,8 +28,8 @@ type screen struct {
 // screens is all there is: one table for the server and for the tests that go through all of them.
 func (d *Dashboard) screens() []screen {
 	return slices.Concat(
-		d.personScreens(), d.handoverScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(), d.mintScreens(),
-		d.rotateScreens(), d.profilesScreens(), d.accountsScreens(), d.connectScreens(), d.postsScreens(),
+		d.personScreens(), d.handoverScreens(), d.oidcScreens(), d.overviewScreens(), d.keysScreens(), d.revokeScreens(),
+		d.mintScreens(), d.rotateScreens(), d.profilesScreens(), d.accountsScreens(), d.connectScreens(), d.postsScreens(),
 	)
 }
 
@@ -46,6 +46,8 @@ type view struct {
 	// Redirect is a path below Base to go on at; "": stay. After a form that changed something, nobody stays: to load the
 	// page again must not do it again.
 	Redirect string
+	// Leave is where to go on elsewhere, which a screen has made itself; "": nowhere.
+	Leave string
 }
 
 // goTo sends the browser on.

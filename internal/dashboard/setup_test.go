@@ -50,7 +50,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	kube.Main(m, kube.Options{Manifests: []string{"config/crd", "config/rbac"}})
+	kube.Main(m, kube.Options{Issuers: startIssuer, Manifests: []string{"config/crd", "config/rbac"}})
 }
 
 // system is the namespace of the processes.
@@ -115,9 +115,11 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	check(t, err)
 	apiserver, err := session.NewApiserver(w.cluster.AdminConfig()) // of which it takes the address alone
 	check(t, err)
+	w.server = httptest.NewUnstartedServer(nil)
+	by := w.provider(t)
 	sessions, err := session.New(session.Options{
 		Apiserver: apiserver, Environment: key.Live, Store: w.store, Listed: w.organizations, NewToken: rand.Text,
-		Clock: w.clock, Logger: logger,
+		Clock: w.clock, Logger: logger, Provider: by,
 	})
 	check(t, err)
 	format := authntest.Format(t)
@@ -141,9 +143,13 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	for _, mod := range mods {
 		mod(&c)
 	}
+	if c.ProviderName != "" {
+		c.Provider = by
+	}
 	d, err := dashboard.New(c)
 	check(t, err)
-	w.dashboard, w.server = d, httptest.NewTLSServer(d)
+	w.dashboard, w.server.Config.Handler = d, d
+	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
 	eventually(t, "the replica serves", func() bool { return replica.Serving(time.Now()) })
 	return w

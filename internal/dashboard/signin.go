@@ -4,6 +4,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"path"
@@ -29,40 +30,58 @@ func (d *Dashboard) personScreens() []screen {
 type signInData struct {
 	Next   string
 	Failed bool // the token is nobody's
+	// Provider is what people know the OpenID provider by; "": there is none.
+	Provider string
+	// Ended tells that the provider has ended the session that they had.
+	Ended bool
+	// Not says why they are not signed in by the provider; nil: nothing is known of that.
+	Not *notSignedIn
 	// Insecure tells that the browser would send the token in clear text, and would not keep the cookie.
 	Insecure bool
 }
 
 func (d *Dashboard) signInForm(r *request) (view, error) {
-	return view{Page: "signin", Title: "signin.title", Data: signInData{
-		Next: next(r.http.URL.Query().Get("next")), Insecure: !private(r.http),
-	}}, nil
+	v := d.signInView(r, next(r.http.URL.Query().Get("next")))
+	data, _ := v.Data.(signInData)
+	data.Ended = data.Provider != "" && r.http.URL.Query().Get("ended") == endedByProvider
+	v.Data = data
+	return v, nil
+}
+
+// signInView is the page for signing in, from which somebody goes on to a path.
+func (d *Dashboard) signInView(r *request, to string) view {
+	data := signInData{Next: to, Insecure: !private(r.http)}
+	if d.config.Provider != nil {
+		data.Provider = cmp.Or(d.config.ProviderName, d.config.Provider.Host())
+	}
+	return view{Page: "signin", Title: "signin.title", Data: data}
 }
 
 // signIn begins a session with a token that nobody has had before. The one that the browser has shown is over: whoever
 // had put it there is not signed in as somebody else.
 func (d *Dashboard) signIn(r *request) (view, error) {
 	if !private(r.http) {
-		return view{
-			Page: "signin", Title: "signin.title", Status: http.StatusForbidden,
-			Data: signInData{Next: next(r.form.Get("next")), Insecure: true},
-		}, nil
+		v := d.signInView(r, next(r.form.Get("next")))
+		v.Status = http.StatusForbidden
+		return v, nil
 	}
+	to := next(r.form.Get("next"))
 	token, person, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
 	if isUnknown(err) {
 		if err := d.config.Admission.Failed(r.now, r); err != nil {
 			return view{}, err
 		}
-		return view{
-			Page: "signin", Title: "signin.title", Status: http.StatusUnauthorized,
-			Data: signInData{Next: next(r.form.Get("next")), Failed: true},
-		}, nil
+		v := d.signInView(r, to)
+		data, _ := v.Data.(signInData)
+		data.Failed = true
+		v.Status, v.Data = http.StatusUnauthorized, data
+		return v, nil
 	}
 	if err != nil {
 		return view{}, err
 	}
 	d.enter(r, token, person)
-	return goTo(next(r.form.Get("next")))
+	return goTo(to)
 }
 
 // enter has the browser show a session that has just begun. The one that it has shown is over.

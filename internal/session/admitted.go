@@ -38,7 +38,7 @@ func (a admitting) Find(
 	case err == nil:
 		return p, nil
 	case p.Cluster.Refused():
-		return nil, a.m.end(ctx, idOf(shown.Session), authn.Revoked)
+		return nil, a.m.refused(ctx, p, idOf(shown.Session))
 	case errors.Is(err, admission.ErrNoneChosen), errors.Is(err, admission.ErrNoOrganization):
 		return nil, err
 	case apierrors.IsForbidden(err): // who may not even ask

@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/oidc"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
@@ -48,6 +49,8 @@ type Options struct {
 	// Vault seals sessions, beside what each is sealed with by its own token. Optional: nil where this process has no
 	// keyset.
 	Vault *vault.Vault
+	// Provider is what people sign in by, other than with a token of the cluster. Optional.
+	Provider *oidc.Provider
 	// Listed are the organizations that have keys or profiles, for people who may not list namespaces. Optional.
 	Listed   func() []caller.Organization
 	NewToken func() string // of at least 128 random bits
@@ -95,6 +98,15 @@ var ErrBusy = errors.New("too many sign-ins at once")
 // admission.ErrUndecided.
 func (m *Manager) SignIn(ctx context.Context, credential string) (token string, p *Person, err error) {
 	return m.begin(ctx, Credential{Token: credential})
+}
+
+// SignInBy is SignIn for whoever the provider has given these tokens. The ID token is their credential.
+func (m *Manager) SignInBy(ctx context.Context, t oidc.Tokens) (token string, p *Person, err error) {
+	token, p, err = m.begin(ctx, Credential{Token: t.ID, Refresh: t.Refresh, Subject: t.Subject})
+	if err != nil {
+		m.revoke(ctx, t.Refresh)
+	}
+	return token, p, err
 }
 
 // begin is SignIn, also for a credential that can be renewed.
@@ -164,7 +176,7 @@ func (m *Manager) Find(ctx context.Context, token string) (*Person, error) {
 	now, err := m.present(ctx, p.Cluster, p.Organization)
 	switch {
 	case p.Cluster.Refused():
-		return nil, m.end(ctx, row.ID, authn.Revoked)
+		return nil, m.refused(ctx, p, row.ID)
 	case errors.Is(err, admission.ErrNoOrganization), err == nil && now != p.Organization:
 		p.Organization = caller.Organization{}
 	case err != nil:
@@ -196,18 +208,37 @@ func (m *Manager) find(ctx context.Context, token string) (*Person, store.Signed
 	if err != nil {
 		return nil, row, err
 	}
+	if m.renewable(is.Credential) && (is.Credential.nearEnd(now) || m.here.refused(row)) {
+		if row, is, err = m.renew(ctx, token, row, is); err != nil {
+			return nil, row, err
+		}
+	}
+	p, err := m.reach(ctx, row, is, now)
+	return p, row, err
+}
+
+// reach returns whose a session is that was found and opened, if their credential is good.
+func (m *Manager) reach(ctx context.Context, row store.SignedIn, is contents, now time.Time) (*Person, error) {
 	if until := is.Credential.until(); !until.IsZero() && !now.Before(until) {
-		return nil, row, m.end(ctx, id, authn.Expired)
+		return nil, m.end(ctx, row.ID, authn.Expired)
 	}
 	h, err := m.here.of(row, func() (*Cluster, error) { return m.o.Apiserver.As(is.Credential.Token) })
 	if err != nil {
-		return nil, row, err
+		return nil, err
 	}
 	if h.cluster.Refused() { // by the apiserver, whatever was asked
-		return nil, row, m.end(ctx, id, authn.Revoked)
+		return nil, m.end(ctx, row.ID, authn.Revoked)
 	}
 	m.noteUse(ctx, row, now)
-	return m.person(row, is, h), row, nil
+	return m.person(row, is, h), nil
+}
+
+// refused is what becomes of a session whose credential the apiserver has refused just now.
+func (m *Manager) refused(ctx context.Context, p *Person, id string) error {
+	if p.renewable {
+		return fmt.Errorf("%w: the cluster refuses a credential that is renewed next", admission.ErrUndecided)
+	}
+	return m.end(ctx, id, authn.Revoked)
 }
 
 // noteUse writes that a session is used, and has it sealed under the vault's present key. What goes wrong with it must
@@ -231,10 +262,24 @@ func (m *Manager) end(ctx context.Context, id string, why authn.Refusal) error {
 	return why
 }
 
-// SignOut ends a session at every replica, if there is one. An error says that it may not have ended.
+// SignOut ends a session at every replica, if there is one, and what its credential is renewed by at its provider. An
+// error says that it may not have ended.
 func (m *Manager) SignOut(ctx context.Context, token string) error {
-	m.here.drop(idOf(token))
-	return m.work.EndSession(ctx, idOf(token))
+	id := idOf(token)
+	var refresh string
+	if m.o.Provider != nil {
+		if row, err := m.work.Session(ctx, id); err == nil {
+			if is, err := m.open(token, row); err == nil {
+				refresh = is.Credential.Refresh
+			}
+		}
+	}
+	m.here.drop(id)
+	if err := m.work.EndSession(ctx, id); err != nil {
+		return err
+	}
+	m.revoke(ctx, refresh)
+	return nil
 }
 
 // Username returns whose session a token is; "": there is none. The cluster is not asked, so that whoever only signs
@@ -260,7 +305,7 @@ func (m *Manager) Choose(ctx context.Context, token string, o caller.Organizatio
 // wellFormed tells whether a text may be a bearer token (RFC 6750, section 2.1), so that nobody puts a header of their
 // own into a request to the apiserver.
 func (c Credential) wellFormed() bool {
-	if c.Token == "" || len(c.Token) > maxCredential || !utf8.ValidString(c.Token) {
+	if c.Token == "" || len(c.Token) > maxCredential || len(c.Refresh) > maxCredential || !utf8.ValidString(c.Token) {
 		return false
 	}
 	for _, b := range []byte(c.Token) {

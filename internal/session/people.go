@@ -82,3 +82,11 @@ func (p *people) drop(id string) {
 		delete(p.byID, id)
 	}
 }
+
+// refused tells whether the apiserver has refused a session's credential, as far as this process knows.
+func (p *people) refused(row store.SignedIn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.byID[row.ID]
+	return h != nil && h.version == row.Version && h.cluster.Refused()
+}

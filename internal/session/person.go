@@ -29,14 +29,17 @@ type Person struct {
 	// Cluster is what they reach with their own credential.
 	Cluster *Cluster
 
-	here  *here     // what this process knows of their session
-	until time.Time // when the credential expires that Cluster has; zero: that is not known
+	here *here // what this process knows of their session
+	// renewable tells that a credential which the apiserver refuses is renewed by the next request, and is no end.
+	renewable bool
+	until     time.Time // when the credential expires that Cluster has; zero: that is not known
 }
 
 func (m *Manager) person(row store.SignedIn, is contents, h *here) *Person {
 	return &Person{
 		Username: is.Username, Groups: is.Groups, Organization: row.Organization, Environment: m.o.Environment,
 		SignedInAt: is.SignedInAt, ExpiresAt: row.ExpiresAt, Cluster: h.cluster, here: h, until: is.Credential.until(),
+		renewable: m.renewable(is.Credential),
 	}
 }
 

@@ -29,25 +29,36 @@ type Credential struct {
 	Subject string `json:"subject,omitempty"` // whom the provider has named; "": it is not of one
 }
 
-// until is when the token says itself that it expires; zero: it does not. Nothing of it is verified here: the apiserver
-// does that with each request, and a session that is told a wrong time is refused there.
-func (c Credential) until() time.Time {
+// until is when the token says itself that it expires; zero: it does not.
+func (c Credential) until() time.Time { _, until := c.times(); return until }
+
+// times are from when to when the token says itself that it is good; zero: it does not. Nothing of it is verified here:
+// the apiserver does that with each request, and a session that is told a wrong time is refused there.
+func (c Credential) times() (from, until time.Time) {
 	parts := strings.Split(c.Token, ".")
 	if len(parts) != 3 {
-		return time.Time{}
+		return from, until
 	}
 	text, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return time.Time{}
+		return from, until
 	}
 	var claims struct {
-		Expires *float64 `json:"exp"` // NumericDate of RFC 7519, section 2
+		Issued  *float64 `json:"iat"` // NumericDate of RFC 7519, section 2
+		Expires *float64 `json:"exp"`
 	}
+	if json.Unmarshal(text, &claims) != nil {
+		return from, until
+	}
+	return timeOf(claims.Issued), timeOf(claims.Expires)
+}
+
+func timeOf(seconds *float64) time.Time {
 	const farAway = 1 << 40 // more seconds than any calendar has
-	if json.Unmarshal(text, &claims) != nil || claims.Expires == nil || *claims.Expires < 0 || *claims.Expires > farAway {
+	if seconds == nil || *seconds < 0 || *seconds > farAway {
 		return time.Time{}
 	}
-	return time.Unix(int64(*claims.Expires), 0)
+	return time.Unix(int64(*seconds), 0)
 }
 
 // contents is what is sealed of a session.

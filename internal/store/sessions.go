@@ -50,6 +50,8 @@ WHERE id = ? AND environment = ?`)
 WHERE id = ? AND environment = ? AND version = ? AND renewing_until < {now}`)
 	endSessionRenewal = declareGlobal(`UPDATE sessions SET version = version + 1, renewing_until = 0,
 key_id = ?, sealed = ? WHERE id = ? AND environment = ? AND version = ?`)
+	postponeSessionRenewal = declareGlobal(`UPDATE sessions SET renewing_until = {now} + ?
+WHERE id = ? AND environment = ? AND version = ?`)
 	purgeSessions = declareGlobal(`DELETE FROM sessions WHERE id IN
 (SELECT id FROM sessions WHERE expires_at <= ? OR used_at <= ? ORDER BY expires_at LIMIT ?)`)
 )
@@ -146,4 +148,11 @@ func (w *Work) BeginSessionRenewal(ctx context.Context, id string, version int64
 func (w *Work) EndSessionRenewal(ctx context.Context, s SignedIn) (bool, error) {
 	return w.touch(ctx, "renew a session", endSessionRenewal,
 		s.KeyID, s.Sealed, s.ID, string(w.db.environment), s.Version)
+}
+
+// PostponeSessionRenewal says that a renewal that was begun has got nothing. Others may try again after a pause.
+func (w *Work) PostponeSessionRenewal(ctx context.Context, id string, version int64, pause time.Duration) error {
+	_, err := w.touch(ctx, "postpone a renewal", postponeSessionRenewal,
+		pause.Microseconds(), id, string(w.db.environment), version)
+	return err
 }

@@ -203,6 +203,19 @@ func TestOneSessionRenewalAtATime(t *testing.T) {
 		if done, err := w.BeginSessionRenewal(t.Context(), s.ID, s.Version, time.Hour); err != nil || done {
 			t.Errorf("begun with an old version: %v, %v", done, err)
 		}
+		// One that has got nothing leaves the next one to others, after a pause; by then an old version is nobody's.
+		for _, c := range []struct {
+			version int64
+			pause   time.Duration
+			begun   bool
+		}{{2, time.Hour, true}, {2, -time.Second, false}, {1, -time.Second, true}, {2, 0, false}} {
+			if done, err := w.BeginSessionRenewal(t.Context(), s.ID, 2, time.Hour); err != nil || done != c.begun {
+				t.Errorf("%+v: begun: %v, %v", c, done, err)
+			}
+			if err := w.PostponeSessionRenewal(t.Context(), s.ID, c.version, c.pause); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 

@@ -23,7 +23,7 @@ var verifierUsers = map[string]struct {
 }{
 	"internal/admission": {"it is the one that admits", nil},
 	"internal/write":     {"a write passes its commit point with the request's flight", []string{"Commit"}},
-	"internal/session":   {"it says why somebody is not signed in", []string{"Session", "Refusal", "Expired", "Revoked", "Unknown"}},
+	"internal/session":   {"it says why somebody is not signed in", []string{"Session", "Refusal", "Expired", "Revoked", "Unknown", "NotRenewed"}},
 	"internal/httpapi":   {"it shows which keys there are", []string{"Key", "Index"}},
 	"internal/dashboard": {"it lists keys, and how each stands", []string{"Key"}},
 	"cmd/api":            {"it has the publisher withdraw what a key has queued", []string{"Key"}},

@@ -158,6 +158,14 @@ var rules = []rule{
 		},
 	},
 	{
+		room: "internal/oidc", reason: "a provider says who somebody is to it; what they may, and their session, is not its to know",
+		never: []string{"os", clientGo, coreTypes},
+		nowhere: []string{
+			clientGo, controller, module + "/internal/authn", module + "/internal/admission", module + "/internal/store",
+			module + "/internal/session", module + "/internal/endpoint", module + "/internal/dashboard",
+		},
+	},
+	{
 		room: "internal/write", reason: "a write is claimed, committed and answered in one order, whoever asks for it and how",
 		never: []string{"net/http", clientGo, coreTypes},
 		nowhere: []string{

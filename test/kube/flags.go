@@ -28,7 +28,7 @@ func (c *Cluster) etcdArgs() []string {
 }
 
 func (c *Cluster) apiServerArgs() []string {
-	return []string{
+	args := []string{
 		"--etcd-servers=" + c.EtcdURL(),
 		"--bind-address=127.0.0.1",
 		"--secure-port=" + strconv.Itoa(c.options.Ports.APIServer),
@@ -46,6 +46,10 @@ func (c *Cluster) apiServerArgs() []string {
 		// Otherwise a watch that somebody has open (kubectl get -w) keeps it from ending for a minute, and it is killed.
 		"--shutdown-watch-termination-grace-period=1s",
 	}
+	if c.options.Issuers != nil {
+		args = append(args, "--authentication-config="+c.authenticationFile())
+	}
+	return args
 }
 
 func (c *Cluster) controllerManagerArgs() []string {

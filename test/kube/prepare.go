@@ -31,6 +31,11 @@ func (c *Cluster) prepare() error {
 	if c.ca, err = os.ReadFile(c.pki.cert(caName)); err != nil {
 		return fmt.Errorf("control plane: %w", err)
 	}
+	if c.options.Issuers != nil {
+		if err := c.writeIssuers(); err != nil {
+			return fmt.Errorf("control plane: %w", err)
+		}
+	}
 	// Rewritten at each start, since the ports may differ from the last one's.
 	if _, err := c.writeCertKubeconfig(controllerManagerName); err != nil {
 		return err

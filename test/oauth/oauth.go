@@ -34,12 +34,18 @@ type Server struct {
 	URL          string `json:"url"`
 	ClientSecret string `json:"clientSecret"`
 
-	process  *exec.Cmd
-	lifeline io.Closer
+	process   *exec.Cmd
+	lifeline  io.Closer
+	transport http.RoundTripper // of who browses it; nil: the usual one
 }
 
 // Start starts a server, and returns when it answers. Browsers may be sent back to the given addresses.
 func Start(ctx context.Context, redirectURIs ...string) (*Server, error) {
+	return start(ctx, "OAUTH_REDIRECT_URIS="+strings.Join(redirectURIs, ","))
+}
+
+// start is Start, with variables of the environment.
+func start(ctx context.Context, variables ...string) (*Server, error) {
 	home, err := home()
 	if err != nil {
 		return nil, err
@@ -49,7 +55,7 @@ func Start(ctx context.Context, redirectURIs ...string) (*Server, error) {
 	}
 	s := &Server{process: exec.CommandContext(ctx, "node", "serve.mjs")}
 	s.process.Dir = home
-	s.process.Env = append(os.Environ(), "OAUTH_REDIRECT_URIS="+strings.Join(redirectURIs, ","))
+	s.process.Env = append(os.Environ(), variables...)
 	var complaints bytes.Buffer
 	s.process.Stderr = &complaints
 	// It ends when this end of the pipe is closed, by Stop or by the end of the test's process, however that comes about.
@@ -131,13 +137,14 @@ func (s *Server) browse(
 	if err != nil {
 		return nil, err
 	}
-	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+	browser := &http.Client{Jar: jar, Transport: s.transport}
+	browser.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
 		if r.URL.Host != home.Host {
 			left = r.URL
 			return http.ErrUseLastResponse
 		}
 		return nil
-	}}
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, page.String(), http.NoBody)
 	if err != nil {
 		return nil, err
