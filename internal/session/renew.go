@@ -55,9 +55,9 @@ func (m *Manager) renew(
 ) (store.SignedIn, contents, error) {
 	ctx, stop := context.WithTimeout(ctx, renewalTime)
 	defer stop()
-	old := is.Credential
+	old := row.Version
 	for {
-		good := m.o.Clock.Now().Before(old.until()) && !m.here.refused(row)
+		good := m.o.Clock.Now().Before(is.Credential.until()) && !m.here.refused(row)
 		first, err := m.work.BeginSessionRenewal(ctx, row.ID, row.Version, renewalLease)
 		switch {
 		case err != nil && good:
@@ -72,7 +72,7 @@ func (m *Manager) renew(
 		case !retry.Pause(ctx, 100*time.Millisecond):
 			return row, is, fmt.Errorf("%w: %w: another request is at it", admission.ErrUndecided, oidc.ErrUnavailable)
 		}
-		if row, is, err = m.again(ctx, token, row.ID); err != nil || is.Credential != old {
+		if row, is, err = m.again(ctx, token, row.ID); err != nil || row.Version != old {
 			return row, is, err
 		}
 	}
