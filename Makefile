@@ -153,6 +153,8 @@ test: controlplane build spin services proxies pds oauth axe browser helm promto
 	@$(GO) test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/gate -run NONE -fuzz FuzzParseDemand -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/gate -run NONE -fuzz FuzzCheck -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/gate -run NONE -fuzz FuzzIntrospection -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(GO) test ./internal/github -run NONE -fuzz FuzzFindings -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzMarks -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
