@@ -120,15 +120,6 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 		Spec:   v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentTest, RateLimit: l.rate.limit()},
 		Status: v1alpha1.ApiKeyStatus{OrganizationID: l.organization.Value(), ProfileID: l.profileID.Value()},
 	}
-	for _, name := range l.scopes.Names() {
-		o.Spec.Scopes = append(o.Spec.Scopes, v1alpha1.Scope(name))
-	}
-	for name, value := range l.claims.All() {
-		if o.Spec.Claims == nil {
-			o.Spec.Claims = map[string]v1alpha1.ClaimValue{}
-		}
-		o.Spec.Claims[name] = v1alpha1.ClaimValue(value)
-	}
 	if l.live {
 		o.Spec.Environment = v1alpha1.EnvironmentLive
 	}
@@ -141,6 +132,7 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 	if l.brought {
 		o.Spec.SecretHash = o.Status.Hash
 	}
+	l.setGrants(o)
 	if l.last4 != ([4]byte{}) {
 		o.Status.Hint = "…" + string(l.last4[:])
 	}
@@ -170,6 +162,19 @@ var (
 	duplicateHash = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonDuplicateHash}}
 	hasLeaked     = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonLeaked}}
 )
+
+// setGrants sets what the key is passed on with: its scopes and claims.
+func (l *listedKey) setGrants(o *v1alpha1.ApiKey) {
+	for _, name := range l.scopes.Names() {
+		o.Spec.Scopes = append(o.Spec.Scopes, v1alpha1.Scope(name))
+	}
+	for name, value := range l.claims.All() {
+		if o.Spec.Claims == nil {
+			o.Spec.Claims = map[string]v1alpha1.ClaimValue{}
+		}
+		o.Spec.Claims[name] = v1alpha1.ClaimValue(value)
+	}
+}
 
 // setDeletion sets what says whether, and how, the ApiKey is being deleted.
 func (l *listedKey) setDeletion(o *v1alpha1.ApiKey) {

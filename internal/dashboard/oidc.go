@@ -20,8 +20,8 @@ import (
 // OIDCCallback is where browsers come back to from the OpenID provider. It is registered there.
 const OIDCCallback = Base + "/oidc/callback"
 
-// oidcScreens are the way to the OpenID provider and back. Both are links: a form of this page can't lead anywhere else,
-// by its Content-Security-Policy, and who comes back brings what only their browser has.
+// oidcScreens are the way to the OpenID provider and back. Both are links: a form of this page can't lead anywhere
+// else, by its Content-Security-Policy, and who comes back brings what only their browser has.
 func (d *Dashboard) oidcScreens() []screen {
 	if d.config.Provider == nil {
 		return nil
