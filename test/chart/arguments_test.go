@@ -57,6 +57,7 @@ func understands(t *testing.T, program, certificates string, given []string) err
 	t.Helper()
 	for i := range given {
 		given[i] = strings.Replace(given[i], "/etc/letmepost/tls/", certificates+"/", 1)
+		given[i] = strings.Replace(given[i], "/etc/letmepost/oidc/", certificates+"/", 1)
 	}
 	command := exec.CommandContext(t.Context(), kube.Path("bin/"+program), given...)
 	command.Env = append(kube.MinimalEnv(), "KUBECONFIG="+filepath.Join(certificates, "no-kubeconfig"))
@@ -84,7 +85,7 @@ func TestArgumentsAreUnderstood(t *testing.T) {
 	}
 }
 
-// certificateDir is what a Secret of tls.* is mounted as.
+// certificateDir is what the Secrets of tls.* and dashboard.oidc are mounted as.
 func certificateDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,7 +93,9 @@ func certificateDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"tls.crt": certificate, "tls.key": key} {
+	for name, content := range map[string][]byte{
+		"tls.crt": certificate, "tls.key": key, "ca.crt": certificate, "client-secret": []byte("a secret\n"),
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -66,6 +66,11 @@ var betweenValues = []refusal{
 	{"LinkedIn takes no app without its secret", settings{"platforms.linkedin.clientID": "a", "api.live.publicURL": "https://a.example"}, "platforms.linkedin: set clientID, and existingSecret"},
 	{"nor a secret without the app", settings{"platforms.linkedin.existingSecret": "a"}, "platforms.linkedin: set clientID, and existingSecret"},
 	{"browsers would not come back from LinkedIn", settings{"platforms.linkedin.clientID": "a", "platforms.linkedin.existingSecret": "a"}, "Set api.live.publicURL to its address"},
+	{"a provider knows the dashboard by a client", settings{"dashboard.oidc.issuerURL": "https://id.example.com"}, "dashboard.oidc: set issuerURL and clientID, or neither of them"},
+	{"nor is there a client of none", settings{"dashboard.oidc.clientID": "a"}, "dashboard.oidc: set issuerURL and clientID, or neither of them"},
+	{"nothing is to be known of no provider", settings{"dashboard.oidc.caConfigMap": "ca"}, "dashboard.oidc: without issuerURL there is no provider"},
+	{"nobody signs in at what is not there", with(public, settings{"dashboard.enabled": false, "dashboard.oidc.issuerURL": "https://id.example.com", "dashboard.oidc.clientID": "a"}), "dashboard.oidc is for the dashboard: set dashboard.enabled to true"},
+	{"browsers would not come back from the provider", with(public, settings{"api.test.publicURL": "http://test.example.com", "dashboard.oidc.issuerURL": "https://id.example.com", "dashboard.oidc.clientID": "a"}), "Set api.test.publicURL to its address"},
 	{"no number is both", with(postgres, settings{"api.live.autoscaling.enabled": true, "api.live.autoscaling.minReplicas": 11}), "minReplicas is 11, which is more than maxReplicas, 10"},
 }
 
@@ -115,6 +120,10 @@ var bySentence = []refusal{
 	{"of 16 bits", settings{"platforms.outboundAllow": []any{"pds.internal:70000"}}, `platforms.outboundAllow is "pds.internal:70000": want HOST:PORT`},
 	{"or is a network", settings{"platforms.outboundAllow": []any{"10.0.0.0/33"}}, `platforms.outboundAllow is "10.0.0.0/33": want networks`},
 	{"a directory is a host", settings{"platforms.bluesky.plcURL": "https://plc.directory/x"}, `platforms.bluesky.plcURL is "https://plc.directory/x": want the URL of a host`},
+	{"an apiserver trusts no provider without TLS", settings{"dashboard.oidc.issuerURL": "http://id.example.com"}, `dashboard.oidc.issuerURL is "http://id.example.com": want an https URL, as the provider names itself`},
+	{"nor has a provider a query", settings{"dashboard.oidc.issuerURL": "https://id.example.com/?a"}, `dashboard.oidc.issuerURL is "https://id.example.com/?a": want an https URL`},
+	{"a button is short", settings{"dashboard.oidc.name": strings.Repeat("x", 61)}, `want at most 60 characters`},
+	{"scopes are apart", settings{"dashboard.oidc.scopes": []any{"openid groups"}}, `dashboard.oidc.scopes is "openid groups": want scopes, one an item`},
 	{"a version is a month", settings{"platforms.linkedin.version": "2026-07"}, `platforms.linkedin.version is "2026-07": want the year and the month of a version, such as 202607, in quotes`},
 	{"of a year's twelve", settings{"platforms.linkedin.version": "202613"}, `platforms.linkedin.version is "202613": want the year and the month`},
 	{"an address is no network", settings{"api.trustedProxies": []any{"10.0.0.1"}}, `api.trustedProxies is "10.0.0.1": want networks such as 10.0.0.0/8`},

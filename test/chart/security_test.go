@@ -13,6 +13,7 @@ import (
 var everything = with(postgres, with(public, settings{
 	"tls.certManager.enabled": true, "tls.certManager.issuerRef.name": "ca",
 	"redis.existingSecret": "redis", "media.credentialsSecret": "aws",
+	"dashboard.oidc.issuerURL": "https://id.example.com", "dashboard.oidc.clientID": "a", "dashboard.oidc.existingSecret": "oidc", "dashboard.oidc.caConfigMap": "ca",
 	"platforms.linkedin.clientID": "app", "platforms.linkedin.existingSecret": "linkedin",
 	"api.live.autoscaling.enabled": true, "api.test.autoscaling.enabled": true,
 	"ingress.enabled": true, "httpRoute.enabled": true, "httpRoute.parentRefs": []any{map[string]any{"name": "gw"}},

@@ -3,6 +3,24 @@
 
 package chart_test
 
+// oidcOn is a provider with all that can be said of one.
+var oidcOn = with(public, settings{
+	"dashboard.oidc.issuerURL": "https://id.example.com:8443/realm", "dashboard.oidc.clientID": "letmepost-{environment}",
+	"dashboard.oidc.existingSecret": "oidc-{environment}", "dashboard.oidc.key": "secret", "dashboard.oidc.caConfigMap": "ca",
+	"dashboard.oidc.scopes": []any{"openid", "groups"}, "dashboard.oidc.name": "Example",
+})
+
+var oidcMount = map[string]any{"name": "oidc", "mountPath": "/etc/letmepost/oidc", "readOnly": true}
+
+// oidcVolume is what an API knows of the provider by files.
+func oidcVolume(secret, key, config string) map[string]any {
+	item := func(key, path string) []any { return []any{map[string]any{"key": key, "path": path}} }
+	return map[string]any{"name": "oidc", "projected": map[string]any{"defaultMode": 0o440, "sources": []any{
+		map[string]any{"secret": map[string]any{"name": secret, "items": item(key, "client-secret")}},
+		map[string]any{"configMap": map[string]any{"name": config, "items": item("ca.crt", "ca.crt")}},
+	}}}
+}
+
 var apiCases = []valueCase{
 	{
 		"by default the API says ready on the port of the metrics, and ends in an order in which nobody is let down",
@@ -67,6 +85,32 @@ var apiCases = []valueCase{
 		"dashboard.enabled off: there is none",
 		settings{"dashboard.enabled": false},
 		all(has(liveAPI, args, "--dashboard=false"), has(testAPI, args, "--dashboard=false")),
+	},
+	{
+		"dashboard.oidc: people sign in by a provider, where each environment is a client with a secret of its own",
+		oidcOn,
+		all(
+			has(liveAPI, args, "--oidc-issuer-url=https://id.example.com:8443/realm"), has(liveAPI, args, "--oidc-client-id=letmepost-live"),
+			has(testAPI, args, "--oidc-client-id=letmepost-test"), has(liveAPI, args, "--oidc-client-secret-file=/etc/letmepost/oidc/client-secret"),
+			has(liveAPI, args, "--oidc-ca-file=/etc/letmepost/oidc/ca.crt"), has(liveAPI, args, "--oidc-scopes=openid,groups"), has(liveAPI, args, "--oidc-name=Example"),
+			has(testAPI, volumes, oidcVolume("oidc-test", "secret", "ca")), has(liveAPI, mounts, oidcMount), has(liveAPI, args, "--public-url=https://api.example.com"),
+		),
+	},
+	{
+		"a public client of a provider that the system trusts takes no files",
+		with(public, settings{"dashboard.oidc.issuerURL": "https://id.example.com", "dashboard.oidc.clientID": "letmepost"}),
+		all(
+			has(testAPI, args, "--oidc-client-id=letmepost"), hasNot(liveAPI, args, "--oidc-client-secret-file=/etc/letmepost/oidc/client-secret"),
+			hasNot(liveAPI, args, "--oidc-ca-file=/etc/letmepost/oidc/ca.crt"), hasNot(liveAPI, args, "--oidc-scopes="), hasNot(liveAPI, args, "--oidc-name="),
+			hasNot(liveAPI, mounts, oidcMount),
+		),
+	},
+	{
+		"the API reaches the provider where it may reach little else",
+		with(public, settings{
+			"networkPolicy.egress.restrict": true, "dashboard.oidc.issuerURL": "https://id.example.com:8443/realm", "dashboard.oidc.clientID": "letmepost",
+		}),
+		has("NetworkPolicy/letmepost-api", "spec egress", map[string]any{"ports": tcp(8443)}),
 	},
 	{
 		"flags of the API at their bounds, which the process takes, too",

@@ -77,6 +77,24 @@ next one begins.
 - {{ printf "--dashboard-other-url=%s/dashboard" .publicURL | quote }}
 {{- end }}
 {{- end }}
+{{- with $.Values.dashboard.oidc }}
+{{- if .issuerURL }}
+- {{ printf "--oidc-issuer-url=%s" .issuerURL | quote }}
+- {{ printf "--oidc-client-id=%s" (include "letmepost.forEnvironment" (list .clientID $environment)) | quote }}
+{{- if .existingSecret }}
+- --oidc-client-secret-file=/etc/letmepost/oidc/client-secret
+{{- end }}
+{{- if .caConfigMap }}
+- --oidc-ca-file=/etc/letmepost/oidc/ca.crt
+{{- end }}
+{{- with .scopes }}
+- {{ printf "--oidc-scopes=%s" (join "," .) | quote }}
+{{- end }}
+{{- with .name }}
+- {{ printf "--oidc-name=%s" . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- else }}
 - --dashboard=false
 {{- end }}
@@ -146,6 +164,13 @@ Environment variables of an environment's API: what must not show in the list of
 {{- end }}
 {{- end }}
 
+{{/* "true" if an API has files about the OpenID provider. */}}
+{{- define "letmepost.oidcFiles" -}}
+{{- with .Values.dashboard }}
+{{- if and .enabled .oidc.issuerURL (or .oidc.existingSecret .oidc.caConfigMap) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* Volumes of an environment's API. Call with (list . "live"). */}}
 {{- define "letmepost.api.volumes" -}}
 {{- $ := index . 0 -}}
@@ -176,6 +201,26 @@ Environment variables of an environment's API: what must not show in the list of
     # Without it the API runs, and says what is missing: reading must not wait for a Secret.
     optional: true
 {{- end }}
+{{- if include "letmepost.oidcFiles" $ }}
+- name: oidc
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- with $.Values.dashboard.oidc }}
+      {{- if .existingSecret }}
+      - secret:
+          name: {{ include "letmepost.forEnvironment" (list .existingSecret $environment) | quote }}
+          items:
+            - {key: {{ .key | quote }}, path: client-secret}
+      {{- end }}
+      {{- with .caConfigMap }}
+      - configMap:
+          name: {{ . | quote }}
+          items:
+            - {key: ca.crt, path: ca.crt}
+      {{- end }}
+      {{- end }}
+{{- end }}
 {{- with $.Values.api.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -203,6 +248,11 @@ Environment variables of an environment's API: what must not show in the list of
 {{- if eq $environment "live" }}
 - name: vault
   mountPath: /etc/letmepost/vault
+  readOnly: true
+{{- end }}
+{{- if include "letmepost.oidcFiles" . }}
+- name: oidc
+  mountPath: /etc/letmepost/oidc
   readOnly: true
 {{- end }}
 {{- with .Values.api.extraVolumeMounts }}
