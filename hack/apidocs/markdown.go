@@ -76,7 +76,7 @@ var order = []string{
 	"listAccounts", "getAccount", "disconnectAccount",
 	"uploadMedia", "listMedia", "getMedia", "getMediaContent", "deleteMedia",
 	"createPosts", "listPosts", "getPost", "editPost", "cancelPost", "retryPost",
-	"openapi", "healthz", "readyz",
+	"openapi", "healthz", "readyz", "reportLeakedKey",
 }
 
 // endpoints lists all there are, in order; those that it does not name come last.

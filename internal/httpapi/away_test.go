@@ -51,6 +51,8 @@ func TestDatabaseAway(t *testing.T) {
 				s.body = `{"text":"x"}`
 			case "completeConnection":
 				s.body = `{"identifier":"a.test","appPassword":"x"}`
+			case "reportLeakedKey":
+				s.body = `{"key":"x"}`
 			}
 			want := http.StatusServiceUnavailable
 			switch {

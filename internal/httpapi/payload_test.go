@@ -54,7 +54,8 @@ func FuzzBodies(f *testing.F) {
 		readingOf[connectAccount]("/connect"), readingOf[completeConnection]("/complete"),
 	}
 	for i := range routes {
-		if body := routes[i].Takes(); body != nil && !slices.ContainsFunc(all, func(r *reading) bool { return r.route.Takes() == body }) {
+		// A report is a form as well: package leak reads it by itself.
+		if body := routes[i].Takes(); body != nil && routes[i].ID != "reportLeakedKey" && !slices.ContainsFunc(all, func(r *reading) bool { return r.route.Takes() == body }) {
 			f.Errorf("%s %s takes a %v, which is not read here", routes[i].Method, routes[i].Path, body)
 		}
 	}

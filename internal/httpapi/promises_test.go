@@ -15,6 +15,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -104,6 +105,8 @@ func (p *provoker) successOf(t *testing.T, r *endpoint.Route, key string) sent {
 		s.target, s.body = pathOf(r, ""), `{"identifier":"bob.test","appPassword":"x"}`
 	case id == "connectAccount":
 		s.target = pathOf(r, "")
+	case id == "reportLeakedKey":
+		s.target, s.body = r.Path, `{"key":"hello"}`
 	case id == "retryPost":
 		done := ok[batch](t, f, publication(key, `{"accountId":"`+f.connect(t, key)+`"}`, `,"text":"sandbox:rejected"`))
 		s.target = pathOf(r, done.Results[0].PostID)
@@ -245,6 +248,22 @@ func (p *provoker) provokeOnes(t *testing.T) {
 			p.check(t, r, p.away.send(s))
 			s.body = `{"identifier":"bob.test","appPassword":"x","profileId":"none"}`
 			p.check(t, r, p.works.send(s))
+		case "reportLeakedKey":
+			p.provokeReports(t, r)
 		}
 	}
+}
+
+// provokeReports reports keys to who takes none, and what is too long to be a key.
+func (p *provoker) provokeReports(t *testing.T, r *endpoint.Route) {
+	t.Helper()
+	full := newFixture(t, nil, func(c *parts) {
+		c.Leaks, c.LeakReports = &told{err: leak.ErrUnavailable}, limit.NewAddresses(rate.Rate{Requests: 1, Window: time.Hour})
+	})
+	s := p.successOf(t, r, "")
+	for range 2 {
+		p.check(t, r, full.send(s))
+	}
+	s.body = `{"key":"` + strings.Repeat("x", 5000) + `"}`
+	p.check(t, r, p.works.send(s))
 }

@@ -32,6 +32,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/rate"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -105,6 +107,8 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 		Clock:        f.clock,
 		Logger:       slog.New(slog.NewJSONHandler(f.log, nil)),
 		Registerer:   f.registry,
+		Leaks:        &told{},
+		LeakReports:  limit.NewAddresses(rate.Rate{}), // none: tests report far more than anybody may
 	}}
 	publishing(t, &c, databaseURL(t))
 	for _, mod := range mods {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/posting"
 )
 
@@ -69,7 +70,7 @@ func TestEveryTextIsBoundedInBytes(t *testing.T) {
 	key, found := f.newKey(t), 0
 	for i := range routes {
 		route := &routes[i]
-		if route.Takes() == nil {
+		if route.Takes() == nil || route.Takes() == reflect.TypeFor[leak.KeyReport]() { // bounded as a whole: TestReportLeaked
 			continue
 		}
 		target := strings.NewReplacer("{platform}", "bluesky", "{id}", "0").Replace(route.Path)

@@ -53,6 +53,9 @@ var _ = Describe("A field that narrows what a key can do", func() {
 		narrowing := 0
 		for _, definition := range definitions {
 			kind, _ := dig(definition.Object, "spec names kind").(string)
+			if kind == "LeakedKey" { // which nobody writes but the controller, and whatever it says narrows nothing
+				continue
+			}
 			spec := dig(definition.Object, "spec versions 0 schema openAPIV3Schema properties spec")
 			required, _ := dig(spec, "required").([]any)
 			for _, field := range slices.Sorted(maps.Keys(dig(spec, "properties").(map[string]any))) {

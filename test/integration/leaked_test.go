@@ -33,7 +33,8 @@ func reportTo(ctx context.Context, s *seat, plaintext, from string) error {
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("X-Forwarded-For", from)
-	response, err := httpClient.Do(request)
+	patient := &http.Client{Timeout: patience, Transport: httpClient.Transport} // an answer may wait for the apiserver
+	response, err := patient.Do(request)
 	if err != nil {
 		return err
 	}
