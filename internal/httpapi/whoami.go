@@ -88,12 +88,8 @@ func (w *whoami) AppendJSON(b []byte) []byte {
 		b = endpoint.AppendString(b, scope)
 	}
 	b = append(b, `],"claims":{`...)
-	for i, name := range slices.Sorted(maps.Keys(w.Claims)) { // in encoding/json's order
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(endpoint.AppendString(b, name), ':')
-		b = endpoint.AppendString(b, w.Claims[name])
+	if len(w.Claims) > 0 { // most have none, and to sort none allocates
+		b = appendClaims(b, w.Claims)
 	}
 	b = append(b, `},"key":`...)
 	b = appendPair(b, w.Key.ID, w.Key.Name)
@@ -109,4 +105,16 @@ func appendPair(b []byte, id, name string) []byte {
 	b = endpoint.AppendString(b, id)
 	b = append(b, `,"name":`...)
 	return endpoint.AppendString(b, name)
+}
+
+// appendClaims appends the members of an object, in encoding/json's order.
+func appendClaims(b []byte, claims map[string]string) []byte {
+	for i, name := range slices.Sorted(maps.Keys(claims)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(endpoint.AppendString(b, name), ':')
+		b = endpoint.AppendString(b, claims[name])
+	}
+	return b
 }
