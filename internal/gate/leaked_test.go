@@ -4,6 +4,7 @@
 package gate_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,6 +55,15 @@ func TestLeaked(t *testing.T) {
 				(w.Body.String() == leak.Answered) != (tc.status == http.StatusOK) || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s %.40s: %d %s %v", tc.method, tc.body, w.Code, w.Body, w.Header())
 			}
+		}
+		loaded = true
+		cut, cancel := context.WithCancel(t.Context())
+		cancel()
+		l.Reports = limit.NewAddresses(rate.Rate{})
+		w := httptest.NewRecorder()
+		l.ServeHTTP(w, httptest.NewRequest(http.MethodPost, leak.Path, strings.NewReader(`{"key":"hello"}`)).WithContext(cut))
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("a request that was cut: %d %s", w.Code, w.Body)
 		}
 		authenticator := authntest.Authenticator(t, index, key.Live, clock.RealClock{})
 		if _, err := authntest.Caller(authenticator, []string{"Bearer " + s}); err != authn.Leaked { //nolint:errorlint // it is returned bare
