@@ -15,8 +15,8 @@ ifeq (,$(findstring -toolexec,$(GOFLAGS)))
 export GOFLAGS := $(GOFLAGS) $(TOOLEXEC)
 endif
 
-# How long each fuzz target runs in `make test`.
-FUZZTIME ?= 30s
+# How many seconds each fuzz target runs in `make test`.
+FUZZTIME ?= 30
 # How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
 SOAK ?= 10m
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
@@ -146,21 +146,11 @@ test: controlplane build spin services proxies pds oauth axe browser helm promto
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
 	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@$(GO) test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
-	@$(GO) test ./internal/key -run NONE -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/authn -run NONE -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/revocation -run NONE -fuzz FuzzAnnouncement -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/vault -run NONE -fuzz FuzzParseKeyset -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/media -run NONE -fuzz FuzzLook -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/gate -run NONE -fuzz FuzzParseDemand -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/gate -run NONE -fuzz FuzzCheck -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/gate -run NONE -fuzz FuzzIntrospection -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/github -run NONE -fuzz FuzzFindings -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzPayload -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/endpoint -run NONE -fuzz FuzzIdempotencyKey -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzMarks -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzDescribe -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/platform/bluesky -run NONE -fuzz FuzzOrientation -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	@$(GO) test ./internal/platform/linkedin -run NONE -fuzz FuzzEscape -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	@$(ONE_WAY) hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: fuzzers
+fuzzers: # Builds what fuzzes, and runs nothing
+	@$(ONE_WAY) hack/fuzz.sh 0
 
 .PHONY: soak
 soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each; SOAK=2m for less

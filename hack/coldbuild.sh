@@ -38,7 +38,8 @@ part "gitleaks" make gitleaks
 # lines.
 while read -r command; do
     part "${command%% # *}" bash -c "${command/go test/go test -exec true}"
-done < <(make -n test FUZZTIME=1x | sed -e ':more' -e '/\\$/{N;s/\\\n\s*/ /;b more' -e '}' | grep 'go test ' | sed 's/^\s*//')
+done < <(make -n test | sed -e ':more' -e '/\\$/{N;s/\\\n\s*/ /;b more' -e '}' | grep 'go test ' | sed 's/^\s*//')
+part "the fuzzers" make fuzzers
 sum "of processor time before a first \`make test\`, those of \`make up\` included"
 
 part "controller-gen, golangci-lint" make tools
