@@ -19,9 +19,13 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// census counts the keys of each namespace that have their hash, and those that are being given it, so that no
-// namespace gets more than its quota. It is kept by the events of the cache and not by lists: to list a namespace for
-// each key of it would take as long as the square of their number.
+// census counts the keys of each namespace that have their hash, those that are being given it, and those that have
+// leaked, so that no namespace gets more than its quota. It is kept by the events of the cache and not by lists: to list
+// a namespace for each key of it would take as long as the square of their number.
+//
+// A LeakedKey keeps the place that its key had, for as long as it is there: whoever mints keys and reports them comes to
+// the end of the quota, and nothing has to be forgotten to make room. So the place is noted before the key gives up its
+// own, also where the LeakedKey is not in the cache yet.
 //
 // It lives in this process alone. Two leaders that overlap may each give the last places away; the API has room for
 // that (lifecycle.KeySlack).
@@ -38,6 +42,7 @@ type census struct {
 type residents struct {
 	hashed  int                                // also those that are being deleted, until they are gone
 	minting map[types.NamespacedName]types.UID // that have a place, and no hash that the cache shows
+	leaked  map[string]struct{}                // the names of the LeakedKeys of what were keys here
 	waiting list.List                          // of types.NamespacedName: for a place, whoever came first
 	at      map[types.NamespacedName]*list.Element
 }
@@ -46,28 +51,44 @@ func newCensus(most int) *census {
 	return &census{most: most, namespaces: map[string]*residents{}, synced: func() bool { return true }}
 }
 
-// follow has the census told of all ApiKeys in the cache.
+// follow has the census told of all ApiKeys and LeakedKeys in the cache.
 func (c *census) follow(from cache.Cache) error {
-	informer, err := from.GetInformer(context.Background(), &v1alpha1.ApiKey{}, cache.BlockUntilSynced(false))
+	keys, err := watch(from, &v1alpha1.ApiKey{}, c.changed)
 	if err != nil {
 		return err
 	}
+	leaks, err := watch(from, &v1alpha1.LeakedKey{}, func(old, updated *v1alpha1.LeakedKey) {
+		c.leakChanged(cmp.Or(updated, old), updated != nil)
+	})
+	if err != nil {
+		return err
+	}
+	c.synced = func() bool { return keys() && leaks() }
+	return nil
+}
+
+// watch calls changed for each event of a kind in the cache; nil: it was not there, or is gone. It returns what tells
+// whether all that the first list had has been told of.
+func watch[T client.Object](from cache.Cache, kind T, changed func(old, updated T)) (synced func() bool, err error) {
+	informer, err := from.GetInformer(context.Background(), kind, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, err
+	}
+	var none T
 	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(o any) { c.changed(nil, o.(*v1alpha1.ApiKey)) },
-		UpdateFunc: func(old, updated any) {
-			c.changed(old.(*v1alpha1.ApiKey), updated.(*v1alpha1.ApiKey))
-		},
+		AddFunc:    func(o any) { changed(none, o.(T)) },
+		UpdateFunc: func(old, updated any) { changed(old.(T), updated.(T)) },
 		DeleteFunc: func(o any) {
 			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 				o = last.Obj
 			}
-			c.changed(o.(*v1alpha1.ApiKey), nil)
+			changed(o.(T), none)
 		},
 	})
-	if err == nil {
-		c.synced = registration.HasSynced
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return registration.HasSynced, nil
 }
 
 // wakes lets the census wake keys that wait for a place. It is a source of the controller.
@@ -102,6 +123,29 @@ func (c *census) changed(old, updated *v1alpha1.ApiKey) {
 	c.fill(k.Namespace, its)
 }
 
+// leakChanged counts a LeakedKey, or counts it no more: somebody has forgiven the leak.
+func (c *census) leakChanged(l *v1alpha1.LeakedKey, there bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	its := c.of(l.Spec.ApiKeyNamespace)
+	if there {
+		its.leaked[l.Name] = struct{}{}
+	} else {
+		delete(its.leaked, l.Name)
+	}
+	c.fill(l.Spec.ApiKeyNamespace, its)
+}
+
+// leakedOf is how many LeakedKeys a namespace has.
+func (c *census) leakedOf(namespace string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if its := c.namespaces[namespace]; its != nil {
+		return len(its.leaked)
+	}
+	return 0
+}
+
 func hasHash(k *v1alpha1.ApiKey) bool { return k != nil && k.Status.Hash != "" }
 
 // placing is what take says of a place.
@@ -125,7 +169,7 @@ func (c *census) take(k *v1alpha1.ApiKey) placing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	its, name := c.of(k.Namespace), client.ObjectKeyFromObject(k)
-	if _, has := its.minting[name]; !has && its.hashed+len(its.minting) >= c.most {
+	if _, has := its.minting[name]; !has && its.taken() >= c.most {
 		if its.at[name] == nil {
 			its.at[name] = its.waiting.PushBack(name)
 		}
@@ -158,14 +202,14 @@ func (c *census) gone(name types.NamespacedName) {
 // fill wakes who waits for the places that are free, and forgets a namespace of which nothing is known. mu must be
 // held.
 func (c *census) fill(namespace string, its *residents) {
-	for free := c.most - its.hashed - len(its.minting); free > 0 && its.waiting.Len() > 0; free-- {
+	for free := c.most - its.taken(); free > 0 && its.waiting.Len() > 0; free-- {
 		name := its.waiting.Front().Value.(types.NamespacedName)
 		its.forget(name)
 		if c.wake != nil {
 			c.wake(reconcile.Request{NamespacedName: name})
 		}
 	}
-	if its.hashed == 0 && len(its.minting) == 0 && its.waiting.Len() == 0 {
+	if its.taken() == 0 && its.waiting.Len() == 0 {
 		delete(c.namespaces, namespace)
 	}
 }
@@ -173,11 +217,17 @@ func (c *census) fill(namespace string, its *residents) {
 func (c *census) of(namespace string) *residents {
 	its := c.namespaces[namespace]
 	if its == nil {
-		its = &residents{minting: map[types.NamespacedName]types.UID{}, at: map[types.NamespacedName]*list.Element{}}
+		its = &residents{
+			minting: map[types.NamespacedName]types.UID{}, leaked: map[string]struct{}{},
+			at: map[types.NamespacedName]*list.Element{},
+		}
 		c.namespaces[namespace] = its
 	}
 	return its
 }
+
+// taken is how many places are.
+func (r *residents) taken() int { return r.hashed + len(r.minting) + len(r.leaked) }
 
 // leave takes back the place of a key, and not that of another one of its name.
 func (r *residents) leave(name types.NamespacedName, id types.UID) {
@@ -195,11 +245,12 @@ func (r *residents) forget(name types.NamespacedName) {
 }
 
 var (
-	keyQuotaDesc   = prometheus.NewDesc("lmp_key_quota", "How many keys one namespace may have.", nil, nil)
+	keyQuotaDesc   = prometheus.NewDesc("lmp_key_quota", "How many keys one namespace may have, those that have leaked among them.", nil, nil)
 	keyReachedDesc = prometheus.NewDesc("lmp_key_quota_namespaces_reached",
 		"Namespaces that have as many keys as they may.", nil, nil)
 	keyUseDesc = prometheus.NewDesc("lmp_key_quota_use_ratio",
 		"The largest share of its quota of keys that any namespace uses.", nil, nil)
+	leakedKeysDesc = prometheus.NewDesc("lmp_leaked_keys", "LeakedKeys that there are.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -207,22 +258,25 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 	ch <- keyQuotaDesc
 	ch <- keyReachedDesc
 	ch <- keyUseDesc
+	ch <- leakedKeysDesc
 }
 
 // Collect implements prometheus.Collector. Names of namespaces are no labels: there may be any number of them.
 func (c *census) Collect(ch chan<- prometheus.Metric) {
-	if c.most == 0 {
-		return
-	}
-	reached, largest := 0, 0
+	reached, largest, leaked := 0, 0, 0
 	c.mu.Lock()
 	for _, its := range c.namespaces {
-		largest = max(largest, its.hashed)
-		if its.hashed >= c.most {
+		has := its.hashed + len(its.leaked)
+		largest, leaked = max(largest, has), leaked+len(its.leaked)
+		if has >= c.most {
 			reached++
 		}
 	}
 	c.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(leakedKeysDesc, prometheus.GaugeValue, float64(leaked))
+	if c.most == 0 {
+		return
+	}
 	ch <- prometheus.MustNewConstMetric(keyQuotaDesc, prometheus.GaugeValue, float64(c.most))
 	ch <- prometheus.MustNewConstMetric(keyReachedDesc, prometheus.GaugeValue, float64(reached))
 	ch <- prometheus.MustNewConstMetric(keyUseDesc, prometheus.GaugeValue, float64(largest)/float64(c.most))

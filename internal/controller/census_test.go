@@ -5,6 +5,7 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -43,6 +44,12 @@ func TestCensus(t *testing.T) {
 			}
 		}
 	}
+	leak := func(namespace, name string, is bool) func(*census) {
+		l := &v1alpha1.LeakedKey{Spec: v1alpha1.LeakedKeySpec{ApiKeyNamespace: namespace}}
+		l.Name = name
+		return func(c *census) { c.leakChanged(l, is) }
+	}
+	gone := func(name string) func(*census) { return func(c *census) { c.changed(hashed(name), nil) } }
 	for _, tc := range []struct {
 		reason string
 		before []func(*census)
@@ -70,6 +77,16 @@ func TestCensus(t *testing.T) {
 		{"one was deleted and made again, which was seen as one change", []func(*census){there("a", "b"), func(c *census) {
 			c.changed(hashed("b"), inCensus("acme", "b", "b-2", ""))
 		}}, placeTaken, nil},
+		{"a key that has leaked keeps its place", []func(*census){there("a", "b"), leak("acme", "b", true), gone("b")}, placeRefused, nil},
+		{"also one of before this process", []func(*census){leak("acme", "a", true), leak("acme", "b", true)}, placeRefused, nil},
+		{"one that is told of twice counts once", []func(*census){leak("acme", "a", true), leak("acme", "a", true)}, placeTaken, nil},
+		{"those of others take none", []func(*census){leak("globex", "a", true), leak("globex", "b", true)}, placeTaken, nil},
+		{"one that is forgiven makes room", []func(*census){
+			leak("acme", "a", true), leak("acme", "b", true), take("x"), leak("acme", "a", false),
+		}, placeTaken, []string{"x"}},
+		{"who waits is not woken for a key that has leaked", []func(*census){
+			there("a", "b"), take("x"), leak("acme", "b", true), gone("b"),
+		}, placeRefused, nil},
 		{"who waits is woken in turn, as many as there is room for", []func(*census){there("a", "b"), take("x", "y", "z"), func(c *census) {
 			c.changed(hashed("a"), nil)
 		}}, placeTaken, []string{"x"}},
@@ -116,7 +133,7 @@ func TestCensusCounts(t *testing.T) {
 		c := newCensus(most)
 		c.wake = func(reconcile.Request) {}
 		alive := map[string]*v1alpha1.ApiKey{}
-		placed := map[string]bool{}
+		placed, leaked := map[string]bool{}, map[string]*v1alpha1.LeakedKey{}
 		for step := range 300 {
 			name := fmt.Sprint(dice.IntN(10))
 			k := alive[name]
@@ -133,17 +150,29 @@ func TestCensusCounts(t *testing.T) {
 				c.changed(k, minted)
 				alive[name] = minted
 			case k.Status.Hash == "" && dice.IntN(3) > 0:
-				free := len(placed) < most
+				free := len(placed)+len(leaked) < most
 				if got := c.take(k) == placeTaken; got != (placed[name] || free) {
-					t.Fatalf("seed %d, step %d: take = %t, with %d places taken", seed, step, got, len(placed))
+					t.Fatalf("seed %d, step %d: take = %t, with %d places taken", seed, step, got, len(placed)+len(leaked))
 				} else if got {
 					placed[name] = true
 				}
+			case k.Status.Hash != "" && dice.IntN(3) == 0:
+				leaked[string(k.UID)] = &v1alpha1.LeakedKey{
+					ObjectMeta: metav1.ObjectMeta{Name: string(k.UID)}, Spec: v1alpha1.LeakedKeySpec{ApiKeyNamespace: "acme"},
+				}
+				c.leakChanged(leaked[string(k.UID)], true)
+			case len(leaked) > 0 && dice.IntN(3) == 0:
+				forgiven := slices.Sorted(maps.Keys(leaked))[0]
+				c.leakChanged(leaked[forgiven], false)
+				delete(leaked, forgiven)
 			default:
 				c.changed(k, nil)
 				delete(alive, name)
 				delete(placed, name)
 			}
+		}
+		for _, l := range leaked {
+			c.leakChanged(l, false)
 		}
 		for name, k := range alive {
 			c.changed(k, nil)

@@ -270,6 +270,7 @@ func (r *apiKeys) takeNote(ctx context.Context, k *v1alpha1.ApiKey) (leaked bool
 	}
 	r.leaks.settle(k.UID, report.digest)
 	if err == nil {
+		r.census.leakChanged(l, true) // before k gives up its place: the cache may show that first
 		r.leaks.counts.WithLabelValues(leakProven).Inc()
 	}
 	auditor{r.Audit}.leaked(k, report.lease)

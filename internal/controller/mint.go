@@ -32,7 +32,8 @@ type findings struct {
 	assigned *assignment // the hash that the key gets in this reconcile; nil: none
 	rival    *rival      // the rightful owner of the hash, if it is another key
 	crowded  bool        // the namespace has as many keys as it may,
-	quota    int         // which is so many
+	quota    int         // which is so many,
+	leaks    int         // and so many of them have leaked
 	reserved bool        // another key is being given the hash right now: there is nothing to say yet
 	secret   secretState
 	detail   string // for people: what the apiserver said, or whose the Secret is; no key material
@@ -95,7 +96,7 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 		found.reserved = true // as good as that: it is known in a moment
 		return found, nil
 	case placeRefused:
-		found.crowded, found.quota = true, r.KeyQuota
+		found.crowded, found.quota, found.leaks = true, r.KeyQuota, r.census.leakedOf(found.key.Namespace)
 		return found, nil
 	}
 	found, err := r.assignPlaced(ctx, found)

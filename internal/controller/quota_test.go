@@ -89,4 +89,32 @@ var _ = Describe("A namespace with more ApiKeys than it may have keys", func() {
 		restart()
 		Eventually(ctx, counted).WithArguments(org.Name).Should(Equal(map[string]int{v1alpha1.ReasonActive: all - deleted}))
 	})
+
+	It("mints no other key for one that has leaked, until that is forgiven", func(ctx SpecContext) {
+		restart(func(o *controller.Options) { o.KeyQuota = 2 })
+		DeferCleanup(func() { restart() })
+		r, org, other := newReplica(ctx, minute), newOrg(ctx), newOrg(ctx)
+		var leaks []string
+		for range 2 { // minted, reported, gone: over and over, if nothing kept its place
+			k := mintKey(ctx, org)
+			leaks = append(leaks, plaintextOf(ctx, k))
+			r.reports(ctx, org.Name+"/"+digestOf(plaintextOf(ctx, k)))
+			k = await(ctx, k, revoking)
+			r.says(ctx, k.ResourceVersion, k)
+			awaitGone(ctx, k)
+		}
+		waiting := await(ctx, createKey(ctx, org), haveReason(v1alpha1.ReasonQuotaReached))
+		Expect(readyCondition(waiting).Message).To(ContainSubstring("and 2 that have leaked"))
+		await(ctx, createKey(ctx, other), haveReason(v1alpha1.ReasonActive))
+
+		By("also by a controller that has just started")
+		restart(func(o *controller.Options) { o.KeyQuota = 2 })
+		await(ctx, createKey(ctx, org), haveReason(v1alpha1.ReasonQuotaReached))
+		Expect(readyCondition(fetch(ctx, waiting)).Reason).To(Equal(v1alpha1.ReasonQuotaReached))
+
+		By("forgiven")
+		Expect(admin.Delete(ctx, leakedKeyOf(leaks[0]))).To(Succeed())
+		await(ctx, waiting, haveReason(v1alpha1.ReasonActive))
+		r.leave(ctx)
+	})
 })

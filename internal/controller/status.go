@@ -191,10 +191,7 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 		return
 	}
 	if found.crowded {
-		c.Reason = v1alpha1.ReasonQuotaReached
-		c.Message = fmt.Sprintf("The namespace has as many keys as it may: %d keys, those that have expired among them. "+
-			"This one is minted when another is deleted. "+
-			"Whoever runs letmepost can allow more: --max-organization-keys, of the controller and the API", found.quota)
+		c.Reason, c.Message = v1alpha1.ReasonQuotaReached, crowdedBecause(found)
 		return
 	}
 	switch found.secret {
@@ -217,6 +214,18 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 			c.Reason, c.Message = v1alpha1.ReasonRetrying, found.failure+". It is tried again within half a minute"
 		}
 	}
+}
+
+// crowdedBecause says what takes the places. Those of keys that have leaked are told of only where there are any: nobody
+// gets them back by deleting an ApiKey.
+func crowdedBecause(found findings) string {
+	leaked := ""
+	if found.leaks > 0 {
+		leaked = fmt.Sprintf(", and %d that have leaked, which keep their places", found.leaks)
+	}
+	return fmt.Sprintf("The namespace has as many keys as it may: %d keys, those that have expired among them%s. "+
+		"This one is minted when another is deleted. "+
+		"Whoever runs letmepost can allow more: --max-organization-keys, of the controller and the API", found.quota, leaked)
 }
 
 // secretAvailableOf is the zero condition when there is nothing new to say. A Secret that is lost or changed does not
