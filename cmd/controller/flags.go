@@ -65,7 +65,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	namespaces := o.addKeyFlags(fs)
 	addTraceFlags(fs, &o.traces)
 	keyQuota := fs.String("max-organization-keys", strconv.Itoa(lifecycle.DefaultKeyQuota),
-		"`number` of keys that are minted in one namespace, or none for any number; the API must have the same")
+		"`number` of keys of one namespace, those that have leaked among them, or none for any number; beyond it none is "+
+			"minted. The API must have the same")
 	showVersion := fs.Bool("version", false, "print the version and end")
 	// pflag has printed the help by itself, through Usage.
 	if err := fs.Parse(args); err != nil {

@@ -33,6 +33,7 @@ type Index struct {
 	// onRoom is called, with the lock held, when there is room for keys that were turned away: they are to be put again.
 	onRoom    func()
 	onRevoked func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
+	onLeak    func()                    // see OnLeak
 
 	mu            sync.Mutex
 	organizations map[caller.Organization]*tenant
@@ -70,6 +71,7 @@ func NewIndex() *Index {
 		flights:       flights{commits: map[types.UID]int{}, waiting: map[types.UID]func(){}},
 		commitsOver:   func() {},
 		onRoom:        func() {},
+		onLeak:        func() {},
 		organizations: map[caller.Organization]*tenant{},
 		pins:          map[types.UID]*pin{},
 		leaks:         leaks{known: map[key.Lookup][]leak{}, listed: map[types.UID]key.Digest{}},

@@ -86,23 +86,30 @@ func (x *Index) ReportLeak(d key.Digest) (known bool) {
 	return known
 }
 
-// ForgetReport takes a report back, of which nobody else has heard. It is for a key that is gone.
-func (x *Index) ForgetReport(d key.Digest) {
+// ForgetReport takes a report back, of which nobody else has heard, if its key is gone. It tells whether it is. A key
+// that is here is refused for as long as this process lives, or until a LeakedKey of it is forgiven.
+func (x *Index) ForgetReport(d key.Digest) (gone bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if k := x.leaks.of(d); k != nil {
+	gone = true
+	x.keys.all(d, func(*slot) { gone = false })
+	if k := x.leaks.of(d); gone && k != nil {
 		k.reported = false
 		x.forgive(d)
 	}
+	return gone
 }
 
-// LeakOf tells whether a LeakedKey says of a digest that its key has leaked, and which namespaces have the key.
-func (x *Index) LeakOf(d key.Digest) (listed bool, namespaces []string) {
+// OnLeak sets what is called, without a lock held, when a LeakedKey has been taken in. It is set before the first one.
+func (x *Index) OnLeak(listed func()) { x.onLeak = listed }
+
+// LeakOf tells whether a key is reported here and no LeakedKey of it has been seen since, and which namespaces have it.
+func (x *Index) LeakOf(d key.Digest) (reported bool, namespaces []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.keys.all(d, func(s *slot) { namespaces = append(namespaces, s.organization.Name) })
 	k := x.leaks.of(d)
-	return k != nil && k.listedBy != "", namespaces
+	return k != nil && k.reported, namespaces
 }
 
 // PutLeak takes a LeakedKey in: its key is refused from now on, whatever ApiKey brings it.
@@ -120,6 +127,7 @@ func (x *Index) PutLeak(o *v1alpha1.LeakedKey) {
 	if unserved {
 		x.cutUnserved()
 	}
+	x.onLeak()
 }
 
 // RemoveLeak takes in that a LeakedKey is gone: somebody has forgiven the leak.

@@ -51,8 +51,8 @@ func TestReportLeak(t *testing.T) {
 			if want := tc.reason != "being deleted"; slices.Equal(told, []string{k.Name}) != want {
 				t.Errorf("told of %v", told)
 			}
-			if listed, namespaces := x.LeakOf(key.DigestOf(s)); listed || !slices.Equal(namespaces, []string{k.Namespace}) {
-				t.Errorf("LeakOf = %v, %v", listed, namespaces)
+			if reported, namespaces := x.LeakOf(key.DigestOf(s)); !reported || !slices.Equal(namespaces, []string{k.Namespace}) {
+				t.Errorf("LeakOf = %v, %v", reported, namespaces)
 			}
 			// What a watch or a list says of the ApiKey later, the time before the report included, changes nothing.
 			x.PutKey(k)
@@ -93,8 +93,8 @@ func TestReportLeakEverywhere(t *testing.T) {
 	}
 }
 
-// TestReportLeakCuts: a request that runs with the key ends as on a revocation; once the report is taken back, the key
-// is served again.
+// TestReportLeakCuts: a request that runs with the key ends as on a revocation. The report is not taken back while there
+// is the key; after that, the key is served if it comes again.
 func TestReportLeakCuts(t *testing.T) {
 	profile := authntest.Profile()
 	k, s := minted(t, authntest.PinnedTo(profile))
@@ -107,7 +107,15 @@ func TestReportLeakCuts(t *testing.T) {
 	if err := f.End(); !errors.Is(err, authn.Leaked) {
 		t.Errorf("the running request ended with %v", err)
 	}
-	x.ForgetReport(key.DigestOf(s))
+	if x.ForgetReport(key.DigestOf(s)) {
+		t.Error("the report of a key that is here is forgotten")
+	}
+	refused(t, x.Index, s, authn.Leaked)
+	x.RemoveKey(k)
+	if !x.ForgetReport(key.DigestOf(s)) {
+		t.Error("the report of a key that has gone is not forgotten")
+	}
+	x.PutKey(k)
 	served(t, x.Index, s, k)
 }
 
@@ -206,5 +214,26 @@ func TestLeakedKeyIsNamed(t *testing.T) {
 			t.Errorf("%s: named are %v, want %v", tc.reason, got, tc.want)
 		}
 		refused(t, x, s, authn.Leaked)
+	}
+}
+
+// TestOnLeak: whoever waits for a LeakedKey is told when the index has it.
+func TestOnLeak(t *testing.T) {
+	k, s := minted(t)
+	x := authntest.Index(t, k)
+	x.ReportLeak(key.DigestOf(s))
+	var told []bool // whether the report is still to be settled
+	x.OnLeak(func() {
+		reported, _ := x.LeakOf(key.DigestOf(s))
+		told = append(told, reported)
+	})
+	leakedKey := &v1alpha1.LeakedKey{ObjectMeta: metav1.ObjectMeta{Name: key.DigestOf(s).Hex(), UID: "first"}}
+	x.PutLeak(leakedKey)
+	if !slices.Equal(told, []bool{false}) {
+		t.Errorf("told %v, want once, and that the report is settled", told)
+	}
+	x.RemoveLeak(leakedKey)
+	if reported, _ := x.LeakOf(key.DigestOf(s)); reported {
+		t.Error("the report is still to be settled after it was forgiven")
 	}
 }

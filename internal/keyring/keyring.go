@@ -144,6 +144,9 @@ func (k *Keyring) Collectors() []prometheus.Collector {
 		gauge("lmp_index_organizations_crowded",
 			"Organizations that have more keys than this process serves of one.",
 			func() float64 { return float64(k.Crowded()) }),
+		gauge("lmp_leak_reports_waiting",
+			"Keys that were reported as leaked to this process, which refuses them, and that the controller has not settled.",
+			func() float64 { return float64(k.Leaks.Unsettled()) }),
 		gauge("lmp_cache_staleness_seconds",
 			"Time since the apiserver was last heard of by the watches of keys and profiles. "+
 				"A quiet watch has a bookmark a minute.",

@@ -24,8 +24,6 @@ import (
 )
 
 const (
-	// mostQueued bounds the reports that wait for the controller. Each is of a key that exists.
-	mostQueued = 10_000
 	// mostWaiting bounds the callers that wait to be answered.
 	mostWaiting = 1_000
 	// answerWithin is how long a report may wait for the apiserver. The key is refused here all the same, and the report
@@ -36,7 +34,7 @@ const (
 )
 
 // ErrUnavailable says that no report is taken at the moment, whatever is reported: this process has not listed the keys
-// yet, or has as many reports as it holds.
+// yet, or has as many callers as it lets wait.
 var ErrUnavailable = errors.New("leaked keys can't be reported here at the moment: send the report again in a moment")
 
 // Options are what a Reporter is made of. All are required.
@@ -55,15 +53,8 @@ type Reporter struct {
 
 	mu      sync.Mutex
 	callers int
-	queue   []*report // the oldest first
-	byKey   map[key.Digest]*report
+	queue   queue
 	waiting map[*waiter]struct{} // callers all of whose keys are in the queue
-}
-
-// report is a key that exists here and that somebody has reported.
-type report struct {
-	digest key.Digest
-	told   bool // it has stood on the Lease, or there is nothing to tell any more
 }
 
 // waiter is a caller who is to be answered once the reports stand on the Lease.
@@ -72,11 +63,14 @@ type waiter struct {
 	done    chan struct{}
 }
 
-// New returns a Reporter.
+// New returns a Reporter. The Index tells it of LeakedKeys from then on.
 func New(o Options) *Reporter {
-	return &Reporter{
-		o: o, due: make(chan struct{}, 1), byKey: map[key.Digest]*report{}, waiting: map[*waiter]struct{}{},
-	}
+	r := &Reporter{o: o, due: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, queue: queue{
+		whose: o.Index.LeakOf, forget: o.Index.ForgetReport,
+		reports: map[key.Digest]*report{}, lanes: map[string]*lane{},
+	}}
+	o.Index.OnLeak(r.settled)
+	return r
 }
 
 // Report ends these keys, of either environment, as far as there are such keys. What are none, or nobody's, is passed
@@ -95,7 +89,7 @@ func (r *Reporter) Learn(ctx context.Context, keys ...string) (known []bool, err
 	if !r.o.Loaded() {
 		return nil, ErrUnavailable
 	}
-	if !r.enter(len(keys)) {
+	if !r.enter() {
 		return nil, ErrUnavailable
 	}
 	w := &waiter{done: make(chan struct{})}
@@ -117,14 +111,11 @@ func (r *Reporter) Learn(ctx context.Context, keys ...string) (known []bool, err
 	}
 }
 
-// enter tells whether there is room for a caller with so many keys, whatever they are.
-func (r *Reporter) enter(keys int) bool {
+// enter tells whether there is room for one more caller, whatever they report.
+func (r *Reporter) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue)+keys > mostQueued {
-		r.prune()
-	}
-	if r.callers >= mostWaiting || len(r.queue)+keys > mostQueued {
+	if r.callers >= mostWaiting {
 		return false
 	}
 	r.callers++
@@ -148,13 +139,9 @@ func (r *Reporter) end(w *waiter, text string) (known bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	one := r.byKey[digest]
-	if one == nil {
-		one = &report{digest: digest}
-		r.byKey[digest] = one
-		r.queue = append(r.queue, one)
+	if one := r.queue.add(digest); one != nil {
+		w.reports = append(w.reports, one)
 	}
-	w.reports = append(w.reports, one)
 	return true
 }
 
@@ -163,71 +150,58 @@ func (r *Reporter) await(w *waiter) {
 	r.mu.Lock()
 	r.waiting[w] = struct{}{}
 	r.mu.Unlock()
+	r.notify()
+}
+
+// settled is called when a LeakedKey has come: its report may make room for the next one.
+func (r *Reporter) settled() {
+	r.mu.Lock()
+	waiting, _ := r.queue.counts()
+	r.mu.Unlock()
+	if waiting > 0 {
+		r.notify()
+	}
+}
+
+func (r *Reporter) notify() {
 	select {
 	case r.due <- struct{}{}:
 	default: // it has been sent to already, and not looked at yet
 	}
 }
 
-// Due is sent to when somebody waits for the Lease to be written.
+// Due is sent to when somebody waits for the Lease to be written, or a report that waits may have a place on it.
 func (r *Reporter) Due() <-chan struct{} { return r.due }
 
-// Take returns the oldest reports that the controller has not settled. A key that is not here at the moment has its
-// turn when it is back: a namespace may be closed to this process for a while.
+// Take returns reports that the controller has not settled, those of each organization in its turn.
 func (r *Reporter) Take(limit int) (reports []revocation.Report, told func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var taken []*report
-	r.queue = slices.DeleteFunc(r.queue, func(one *report) bool {
-		if len(reports) >= limit {
-			return false
-		}
-		listed, namespaces := r.o.Index.LeakOf(one.digest)
-		if listed {
-			one.told = true
-			delete(r.byKey, one.digest)
-			return true
-		}
-		namespaces = namespaces[:min(len(namespaces), limit)]
-		if len(reports)+len(namespaces) > limit {
-			return false
-		}
-		for _, namespace := range namespaces {
-			reports = append(reports, revocation.Report{Namespace: namespace, Digest: one.digest})
-		}
-		taken = append(taken, one)
-		return false
-	})
+	reports, taken := r.queue.take(limit)
 	waiting := slices.Collect(maps.Keys(r.waiting))
 	return reports, func() { r.answer(taken, waiting) }
 }
 
+// Unsettled are how many reports the controller has not settled, as far as their keys are here.
+func (r *Reporter) Unsettled() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waiting, standing := r.queue.counts()
+	return waiting + standing
+}
+
 // answer lets those go on who waited before the Lease was written, and whose reports are on it.
-func (r *Reporter) answer(taken []*report, waiting []*waiter) {
+func (r *Reporter) answer(taken []*entry, waiting []*waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, one := range taken {
-		one.told = true
+		one.tell()
 	}
 	for _, w := range waiting {
 		_, waits := r.waiting[w]
-		if waits && !slices.ContainsFunc(w.reports, func(one *report) bool { return !one.told }) {
+		if waits && !slices.ContainsFunc(w.reports, func(one *report) bool { return one.untold > 0 }) {
 			delete(r.waiting, w)
 			close(w.done)
 		}
 	}
-}
-
-// prune forgets reports of keys that are gone. mu must be held.
-func (r *Reporter) prune() {
-	r.queue = slices.DeleteFunc(r.queue, func(one *report) bool {
-		listed, namespaces := r.o.Index.LeakOf(one.digest)
-		if !listed && len(namespaces) > 0 {
-			return false
-		}
-		r.o.Index.ForgetReport(one.digest)
-		one.told = true
-		delete(r.byKey, one.digest)
-		return true
-	})
 }
