@@ -20,12 +20,12 @@ import (
 )
 
 // census counts the keys of each namespace that have their hash, those that are being given it, and those that have
-// leaked, so that no namespace gets more than its quota. It is kept by the events of the cache and not by lists: to list
-// a namespace for each key of it would take as long as the square of their number.
+// leaked, so that no namespace gets more than its quota. It is kept by the events of the cache and not by lists: to
+// list a namespace for each key of it would take as long as the square of their number.
 //
-// A LeakedKey keeps the place that its key had, for as long as it is there: whoever mints keys and reports them comes to
-// the end of the quota, and nothing has to be forgotten to make room. So the place is noted before the key gives up its
-// own, also where the LeakedKey is not in the cache yet.
+// A LeakedKey keeps the place that its key had, for as long as it is there: whoever mints keys and reports them comes
+// to the end of the quota, and nothing has to be forgotten to make room. So the place is noted before the key gives up
+// its own, also where the LeakedKey is not in the cache yet.
 //
 // It lives in this process alone. Two leaders that overlap may each give the last places away; the API has room for
 // that (lifecycle.KeySlack).
@@ -245,7 +245,8 @@ func (r *residents) forget(name types.NamespacedName) {
 }
 
 var (
-	keyQuotaDesc   = prometheus.NewDesc("lmp_key_quota", "How many keys one namespace may have, those that have leaked among them.", nil, nil)
+	keyQuotaDesc = prometheus.NewDesc("lmp_key_quota",
+		"How many keys one namespace may have, those that have leaked among them.", nil, nil)
 	keyReachedDesc = prometheus.NewDesc("lmp_key_quota_namespaces_reached",
 		"Namespaces that have as many keys as they may.", nil, nil)
 	keyUseDesc = prometheus.NewDesc("lmp_key_quota_use_ratio",

@@ -216,8 +216,8 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	}
 }
 
-// crowdedBecause says what takes the places. Those of keys that have leaked are told of only where there are any: nobody
-// gets them back by deleting an ApiKey.
+// crowdedBecause says what takes the places. Those of keys that have leaked are told of only where there are any:
+// nobody gets them back by deleting an ApiKey.
 func crowdedBecause(found findings) string {
 	leaked := ""
 	if found.leaks > 0 {
