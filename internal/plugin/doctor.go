@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -36,8 +36,8 @@ func (p *plugin) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is wrong with an installation, and what mends it",
-		Long: "Look at the resources, the controller, the API replicas, your permissions and the keys of a namespace, and\n" +
-			"say what is wrong and the command that mends it. It changes nothing. Exit status 5: something is wrong.",
+		Long: "Look at the resources, the controller, the replicas, your permissions, the keys of a namespace and those that\n" +
+			"have leaked, and say what is wrong and the command that mends it. It changes nothing. Exit status 5: something is wrong.",
 		Example: "  kubectl letmepost doctor\n  kubectl letmepost doctor -A",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.cluster()
@@ -57,7 +57,8 @@ func (p *plugin) doctor() *cobra.Command {
 func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 	wrong := 0
 	for _, check := range []func(context.Context, *cluster) []finding{
-		p.checkServed, p.checkRights, p.checkKeys, p.checkLeases, // the last one may take as long as a Lease lasts
+		p.checkServed, p.checkRights, p.checkKeys, p.checkLeaks,
+		p.checkLeases, // which may take as long as a Lease lasts
 	} {
 		for _, f := range check(ctx, c) {
 			fmt.Fprintf(p.Out, "%-10s  %s\n", f.how, f.what)
@@ -76,44 +77,6 @@ func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 		return unhealthyError{fmt.Errorf("%d findings are wrong", wrong)}
 	}
 	return nil
-}
-
-// checkServed looks whether the resources are there, and whether others have their names.
-func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
-	const install = "helm upgrade --install letmepost-operator charts/letmepost-operator -n letmepost-system"
-	served, err := c.discovery.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
-	switch {
-	case apierrors.IsNotFound(err):
-		return []finding{{isWrong, v1alpha1.GroupVersion.String() + " is not served: its definitions are missing", install}}
-	case err != nil:
-		return []finding{{unseen, fmt.Sprintf("which resources are served: %v", err), ""}}
-	}
-	var found []finding
-	for _, name := range []string{resource, "profiles"} {
-		is := func(r string) bool { return r == name }
-		names := make([]string, len(served.APIResources))
-		for i := range served.APIResources {
-			names[i] = served.APIResources[i].Name
-		}
-		if slices.ContainsFunc(names, is) {
-			found = append(found, finding{fine, name + "." + group + " are served", ""})
-		} else {
-			found = append(found, finding{isWrong, name + "." + group + " are not served", install})
-		}
-	}
-	_, lists, _ := c.discovery.ServerGroupsAndResources() // what can't be discovered has no names that are in the way
-	for _, l := range lists {
-		for i := range l.APIResources {
-			of, _, _ := strings.Cut(l.GroupVersion, "/")
-			if r := &l.APIResources[i]; r.Name == resource && of != group {
-				found = append(found, finding{
-					note, "there are also " + resource + "." + of,
-					"kubectl get apikeys.letmepost.dev, and never only the first word",
-				})
-			}
-		}
-	}
-	return found
 }
 
 // checkRights says what the caller may not do with keys here. That may well be as it is meant.
@@ -173,6 +136,8 @@ func checkKey(k *v1alpha1.ApiKey) finding {
 		}
 	case !k.DeletionTimestamp.IsZero():
 		return finding{note, name + " is being deleted", ""}
+	case stateOf(k, time.Time{}) == v1alpha1.ReasonLeaked:
+		return leakedFinding(k)
 	case meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionStalled):
 		return finding{
 			isWrong, name + " is not served: " + whyNot(k),

@@ -93,6 +93,17 @@ func TestWithoutDefinitions(t *testing.T) {
 	runWith(ctx, nil, "--kubeconfig", bare.KubeconfigPath(), "doctor").
 		expect(t, 5, "letmepost.dev/v1alpha1 is not served", "helm upgrade --install")
 	runWith(ctx, nil, "--kubeconfig", filepath.Join(t.TempDir(), "none"), "list").expect(t, 1, "none")
+
+	withOldDefinitions(t, bare)
+	w := &world{t: t}
+	w.eventually("the apiserver publishes their schemas", func() bool {
+		r := runWith(ctx, nil, "--kubeconfig", bare.KubeconfigPath(), "doctor")
+		return strings.Contains(r.out, "profiles.letmepost.dev are served") && !strings.Contains(r.out, "publishes no schema") &&
+			!strings.Contains(r.out, "profiles.letmepost.dev are of another version")
+	})
+	runWith(ctx, nil, "--kubeconfig", bare.KubeconfigPath(), "doctor").expect(t, 5,
+		"WRONG       apikeys.letmepost.dev are of another version than this program: they have no spec.claims, and drop",
+		"WRONG       leakedkeys.letmepost.dev are not served: no key is served", "helm upgrade --install")
 }
 
 // TestDashboardAndCompletion: what they print can be pasted.

@@ -21,6 +21,9 @@ import (
 // controllerLease is that of leader election, where it has not been given another name.
 const controllerLease = "letmepost-controller"
 
+// leases are those of the controller and of the replicas, by name.
+type leases map[string]*coordinationv1.Lease
+
 // checkLeases looks whether a controller leads and whether replicas answer: whether they renew their Leases. It
 // compares no clocks, which may differ by anything: it watches each Lease until it is renewed, for as long as it lasts.
 func (p *plugin) checkLeases(ctx context.Context, c *cluster) []finding {
@@ -49,15 +52,15 @@ func (p *plugin) checkLeases(ctx context.Context, c *cluster) []finding {
 			last = now
 		}
 	}
-	return p.findingsOf(last, renewed)
+	return append(p.findingsOf(last, renewed), p.waitingReports(ctx, c, first, last)...)
 }
 
-func (c *cluster) ourLeases(ctx context.Context, namespace string) (map[string]*coordinationv1.Lease, error) {
+func (c *cluster) ourLeases(ctx context.Context, namespace string) (leases, error) {
 	list, err := c.leases.Leases(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
-	ours := map[string]*coordinationv1.Lease{}
+	ours := leases{}
 	for i := range list.Items {
 		l := &list.Items[i]
 		if l.Name == controllerLease || l.Labels[v1alpha1.LabelReplica] != "" {
@@ -68,10 +71,10 @@ func (c *cluster) ourLeases(ctx context.Context, namespace string) (map[string]*
 }
 
 // findingsOf says of each Lease what it tells, the controller's first, then by name.
-func (p *plugin) findingsOf(leases map[string]*coordinationv1.Lease, renewed map[string]bool) []finding {
+func (p *plugin) findingsOf(all leases, renewed map[string]bool) []finding {
 	pods := "kubectl get pods -n " + p.release
 	var found []finding
-	if l := leases[controllerLease]; l == nil || ptr.Deref(l.Spec.HolderIdentity, "") == "" || !renewed[l.Name] {
+	if l := all[controllerLease]; l == nil || ptr.Deref(l.Spec.HolderIdentity, "") == "" || !renewed[l.Name] {
 		found = append(found, finding{
 			isWrong,
 			"no controller leads: nothing is minted, and no revocation is confirmed", pods,
@@ -80,8 +83,8 @@ func (p *plugin) findingsOf(leases map[string]*coordinationv1.Lease, renewed map
 		found = append(found, finding{fine, "the controller leads: " + *l.Spec.HolderIdentity, ""})
 	}
 	replicas := map[v1alpha1.Environment]int{}
-	for _, name := range slices.Sorted(maps.Keys(leases)) {
-		l := leases[name]
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		l := all[name]
 		environment := l.Labels[v1alpha1.LabelReplica]
 		who := fmt.Sprintf("%s replica %s (%s)", environment, name, ptr.Deref(l.Spec.HolderIdentity, ""))
 		switch late := l.Annotations[v1alpha1.AnnotationAwaited] != ""; {

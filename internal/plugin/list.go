@@ -90,6 +90,7 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 	if err := o.table(p.Out, o.headings(), o.rows(keys.Items, have, used, p.Clock.Now())); err != nil {
 		return err
 	}
+	p.tellLeaked(keys.Items)
 	if unseen != nil {
 		p.tell("Which Pods have keys is not known: %v", unseen)
 	}
@@ -98,7 +99,7 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 
 func (o *listOptions) headings() []string {
 	h := []string{
-		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret",
+		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret", "+Why",
 	}
 	if o.apiURL != "" {
 		h = slices.Insert(h, 4, "Last used")
@@ -116,7 +117,7 @@ func (o *listOptions) rows(keys []v1alpha1.ApiKey, have users, used map[types.UI
 		row := []any{
 			k.Name, string(k.Spec.Environment), stateOf(k, now), cmp.Or(k.Status.Hint, none), until(expiryOf(k), now),
 			usedBy(k, have), ago(k.CreationTimestamp.Time, now), profileOf(k), scopesOf(k), claimsOf(k),
-			cmp.Or(k.SecretName(), none),
+			cmp.Or(k.SecretName(), none), whyUnserved(k),
 		}
 		if o.apiURL != "" {
 			last := unknown

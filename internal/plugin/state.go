@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
@@ -40,4 +41,23 @@ func expiryOf(k *v1alpha1.ApiKey) time.Time { return lifecycle.KeyOf(k).ExpiresA
 // isServed tells whether the controller says that the key is served.
 func isServed(k *v1alpha1.ApiKey) bool {
 	return k.DeletionTimestamp.IsZero() && meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
+}
+
+// whyUnserved is what the controller says of a key that it does not serve, in one line for a table.
+func whyUnserved(k *v1alpha1.ApiKey) string {
+	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue || ready.Message == "" {
+		return none
+	}
+	return ready.Message
+}
+
+// tellLeaked says what to do about keys that have leaked, which nothing but a person mends.
+func (p *plugin) tellLeaked(keys []v1alpha1.ApiKey) {
+	for i := range keys {
+		if stateOf(&keys[i], p.Clock.Now()) == v1alpha1.ReasonLeaked {
+			f := leakedFinding(&keys[i])
+			p.tell("%s. What to do: %s", f.what, f.mend)
+		}
+	}
 }
