@@ -31,8 +31,9 @@ const repository = "https://github.com/letmepost/letmepost-operator"
 // order is that of the index: first what callers need, then what whoever runs the server does. Pages that are not in it
 // come last.
 var order = []string{
-	"http-api", errorsPage, "accounts", "dashboard", "guard", "spec/v1alpha1/apikey", "spec/v1alpha1/profile", "gitops",
-	"revocation", "operations", "scanners", "observability", "benchmarks", "images", "architecture",
+	"http-api", errorsPage, "accounts", "dashboard", "guard", "spec/v1alpha1/apikey", "spec/v1alpha1/profile",
+	"spec/v1alpha1/leakedkey", "kubectl", "gitops", "revocation", "leaked-keys", "scanners", "operations", "observability",
+	"benchmarks", "images", "architecture",
 }
 
 // page is one text of the documentation.

@@ -36,8 +36,9 @@ func (p *plugin) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is wrong with an installation, and what mends it",
-		Long: "Look at the resources, the controller, the replicas, your permissions, the keys of a namespace and those that\n" +
-			"have leaked, and say what is wrong and the command that mends it. It changes nothing. Exit status 5: something is wrong.",
+		Long: "Look at the resources, the controller, the replicas, your permissions, the keys of a namespace and those\n" +
+			"that have leaked, and say what is wrong and the command that mends it. It changes nothing. Exit status 5:\n" +
+			"something is wrong.",
 		Example: "  kubectl letmepost doctor\n  kubectl letmepost doctor -A",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.cluster()

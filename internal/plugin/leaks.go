@@ -24,8 +24,10 @@ func leakedFinding(k *v1alpha1.ApiKey) finding {
 	if progress := progressOf(k); progress != "" {
 		what += ": " + progress
 	}
-	return finding{isWrong, what, fmt.Sprintf("mint another key, take this one out of where it is applied from, and then: "+
-		"kubectl letmepost revoke %s -n %s", k.Name, k.Namespace)}
+	return finding{isWrong, what, fmt.Sprintf(
+		"mint another key, take this one out of where it is applied from, and then: kubectl letmepost revoke %s -n %s",
+		k.Name, k.Namespace,
+	)}
 }
 
 // checkLeaks counts the keys that have leaked, in the release's namespace. Which they are is not said: the names of

@@ -99,7 +99,8 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 
 func (o *listOptions) headings() []string {
 	h := []string{
-		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret", "+Why",
+		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret",
+		"+Why",
 	}
 	if o.apiURL != "" {
 		h = slices.Insert(h, 4, "Last used")
