@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // To CEL in a schema, a null is a field that is not there. So the schema can refuse it where a default would have filled
@@ -33,6 +34,18 @@ var _ = Describe("A field that narrows what a key can do", func() {
 		Entry("an expiry that is empty", apiKeys, live(`expiresAt: ""`)),
 		Entry("a Profile that is empty", apiKeys, live(`profileRef: {name: ""}`)),
 	)
+
+	// A definition can't keep nulls in a map, so that neither the schema nor a policy ever sees them. docs/guard.md says
+	// so to services: a claim that is missing is to be the least.
+	It("may be a claim that is null: it is no claim, and no other text", func(ctx SpecContext) {
+		k, err := create(ctx, apiKeys, newNamespace(ctx), live("claims: {plan: null, customer: acme}"))
+		Expect(err).NotTo(HaveOccurred())
+		claims, _, err := unstructured.NestedMap(k.Object, "spec", "claims")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(claims).To(Equal(map[string]any{"customer": "acme"}))
+		_, err = create(ctx, apiKeys, newNamespace(ctx), live("claims: {plan: null}"))
+		Expect(err).To(Satisfy(refused), "nothing but nulls")
+	})
 
 	It("is shown in the columns of kubectl get", func() {
 		for _, version := range definitions(GinkgoTB())[apiKeys].Spec.Versions {

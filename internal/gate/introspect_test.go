@@ -101,6 +101,9 @@ func TestIntrospection(t *testing.T) {
 		f.index.PutKey(k)
 	}
 	f.index.RemoveKey(gone)
+	leaked, leakedKey := authntest.Minted(t, format, key.Live)
+	f.index.PutKey(leaked)
+	f.index.ReportLeak(key.DigestOf(leakedKey))
 	typo := f.orgKey[:len(f.orgKey)-1] + "-"
 	const yes, no = true, false
 	for _, c := range []struct {
@@ -125,6 +128,7 @@ func TestIntrospection(t *testing.T) {
 		{"expired", "everywhere", "", expiredKey, 200, no},
 		{"being deleted", "everywhere", "", deletingKey, 200, no},
 		{"gone", "everywhere", "", goneKey, 200, no},
+		{"reported as leaked", "everywhere", "", leakedKey, 200, no},
 		{"mistyped", "everywhere", "", typo, 200, no},
 		{"with something before it", "everywhere", "", " " + f.orgKey, 200, no},
 		{"with something after it", "everywhere", "", f.orgKey + " ", 200, no},
@@ -170,7 +174,12 @@ func TestIntrospected(t *testing.T) {
 	k, secret := authntest.Minted(t, authntest.Format(t), key.Live, authntest.PinnedTo(shop), authntest.ExpiringAt(ends),
 		authntest.Scoped(v1alpha1.ScopePostsRead, v1alpha1.ScopeMediaRead))
 	plain, plainSecret := authntest.Minted(t, authntest.Format(t), key.Live)
-	f := newFixture(t, shop, k, plain)
+	own, ownSecret := authntest.Minted(t, authntest.Format(t), key.Live,
+		authntest.Scoped("billing.example.com:read", v1alpha1.ScopePostsRead, "crm.example.com:write"),
+		func(k *v1alpha1.ApiKey) {
+			k.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": "acme 42"}
+		})
+	f := newFixture(t, shop, k, plain, own)
 	i := newIntrospection(t, f)
 	for _, c := range []struct {
 		key  string
@@ -187,6 +196,13 @@ func TestIntrospected(t *testing.T) {
 			"client_id": plain.Namespace + "/" + plain.Name, "token_type": "Bearer", "sub": string(plain.UID),
 			"iat": float64(authntest.Epoch.Unix()), "organization": plain.Namespace, "organization_id": plain.Status.OrganizationID,
 			"environment": "live", "key": plain.Name, "key_id": string(plain.UID),
+		}},
+		{ownSecret, map[string]any{
+			"active": true, "scope": "posts:read billing.example.com:read crm.example.com:write",
+			"client_id": own.Namespace + "/" + own.Name, "token_type": "Bearer", "sub": string(own.UID),
+			"iat": float64(authntest.Epoch.Unix()), "organization": own.Namespace, "organization_id": own.Status.OrganizationID,
+			"environment": "live", "key": own.Name, "key_id": string(own.UID),
+			"claims": map[string]any{"plan": "gold", "customer": "acme 42"},
 		}},
 	} {
 		var got map[string]any

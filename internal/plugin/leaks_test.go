@@ -40,7 +40,7 @@ func TestLeaked(t *testing.T) {
 	next := "kubectl letmepost revoke laptop -n " + w.namespace
 	w.run("viewer", "list").expect(t, 0, w.namespace+"/laptop has leaked", next)
 	w.run("viewer", "list", "-o", "wide").expect(t, 0, "Somebody who has this key has reported it as leaked")
-	w.doctor().expect(t, 5, "WRONG       "+w.namespace+"/laptop has leaked, and is refused for good", next, "1 keys have leaked")
+	w.doctor().expect(t, 5, "WRONG       "+w.namespace+"/laptop has leaked, and is refused for good", next, " keys have leaked, and are refused")
 	w.run("nobody", "doctor").expect(t, 0, "can't look  keys that have leaked")
 	w.run("editor", "revoke", "laptop").expect(t, 0)
 	w.run("viewer", "list").expect(t, 0, "No keys found")

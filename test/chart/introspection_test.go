@@ -42,6 +42,8 @@ var _ = Describe("Introspection, with the chart's rules", func() {
 		secrets := map[string]string{}
 		for _, organization := range []string{acme, globex} {
 			k := live(organization, "held")
+			k.Spec.Scopes = []v1alpha1.Scope{"billing.example.com:read"}
+			k.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold"}
 			Expect(admin.Create(ctx, k)).To(Succeed())
 			await(ctx, k, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 			secrets[organization] = plaintext(ctx, k)
@@ -49,7 +51,8 @@ var _ = Describe("Introspection, with the chart's rules", func() {
 		// Of acme's keys it may know, by the role that the chart has for it; globex gives it nothing.
 		service := newService(ctx, acme)
 		Eventually(ctx, introspect).WithArguments(at, service("letmepost"), secrets[acme]).Should(And(
-			HavePrefix(`200 {"active":true,`), ContainSubstring(`"client_id":"`+acme+`/held"`)))
+			HavePrefix(`200 {"active":true,`), ContainSubstring(`"client_id":"`+acme+`/held"`),
+			ContainSubstring(`"scope":"billing.example.com:read"`), ContainSubstring(`"claims":{"plan":"gold"}`)))
 		ask := func(query, token, secret string) (said string) {
 			GinkgoHelper()
 			Eventually(ctx, func() (string, error) { // a machine that stands still has it be fenced
