@@ -182,6 +182,49 @@ v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 2
 	return found
 }
 
+// listsInABrowser looks at a list of 10,007 keys, searches it, turns the page and sorts, by what people click on. Each page
+// is within its budgets.
+func (w *world) listsInABrowser(t *testing.T, v *visitor, token, organization string) {
+	t.Helper()
+	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
+	check(t, err)
+	defer chromium.Stop()
+	ada := &reader{visitor: v}
+	var done context.CancelFunc
+	ada.tab, done = chromium.Person()
+	defer done()
+	ada.signIn(token, organization)
+	for _, step := range []struct {
+		do    chromedp.Action[chromedp.Void]
+		first string // key that is listed
+		says  string
+	}{
+		{chromedp.Navigate(ada.base + "/keys"), "", "1 to 25 of 10007"},
+		{chromedp.Submit(chromedp.CSS("input[name=q]")), "", "1 to 25 of 10007"},
+		{chromedp.SetValue(chromedp.CSS("input[name=q]"), "some-backend-99"), "", ""},
+		{chromedp.Submit(chromedp.CSS("input[name=q]")), "some-backend-9999", "1 to 25 of 111"},
+		{chromedp.Click(chromedp.CSS("a[href*='sort=name']")), "some-backend-99", "1 to 25 of 111"},
+		{chromedp.Click(chromedp.CSS("a[rel=next]")), "some-backend-9921", "26 to 50 of 111"},
+		{chromedp.Click(chromedp.CSS("a[rel=prev]")), "some-backend-99", "1 to 25 of 111"},
+	} {
+		_, err := chromedp.Run(ada.tab, chromedp.Evaluate[bool](`window.before = true`))
+		check(t, err)
+		check(t, chromedp.Do(ada.tab, step.do))
+		if step.says == "" {
+			continue
+		}
+		eventually(t, "another page is there", func() bool {
+			there, err := chromedp.Run(ada.tab, chromedp.Evaluate[bool](`!window.before && document.readyState === "complete"`))
+			return err == nil && there
+		})
+		got := keyLink.FindStringSubmatch(ada.html())
+		if got == nil || step.first != "" && got[1] != step.first || !strings.Contains(ada.html(), step.says) {
+			t.Errorf("%q: %q\n%s", step.says, got, ada.html())
+		}
+		ada.weigh(t)
+	}
+}
+
 // weigh compares a page, with all that it loads, with its budgets.
 func (r *reader) weigh(t *testing.T) {
 	t.Helper()

@@ -43,7 +43,11 @@ type keysData struct {
 	MayRevoke, MayMint   bool
 	UsePartly            bool // last used is what this replica alone has seen
 	Unminted             int  // keys that are not in the list, because they are not minted
+	Pending              []pendingKey
 }
+
+// Back is where the template of pending keys leads back to.
+func (keysData) Back() string { return "/keys" }
 
 // maxProfileChoices is how many Profiles a list to choose from has. A link may name any.
 const maxProfileChoices = 200
@@ -63,11 +67,11 @@ func (d *Dashboard) keys(r *request) (view, error) {
 
 	profiles := d.config.Directory.Profiles(r.Caller())
 	all := d.list(r, profiles)
-	unminted, more, err := d.unminted(r, len(all))
+	beside, err := d.beside(r, len(all))
 	if err != nil {
 		return view{}, err
 	}
-	all, data.Unminted = append(unminted, all...), more
+	all, data.Unminted, data.Pending = append(beside.unminted, all...), beside.more, beside.pending
 	data.All = len(all)
 	if q.needsUse() {
 		data.UsePartly = d.addUse(r, all)
@@ -120,20 +124,33 @@ func (d *Dashboard) list(r *request, profiles []*caller.Profile) []*listed {
 // those that are not minted, which the directory does not know. They are few, and the ones that somebody looks for.
 const smallOrganization = 200
 
-// unminted returns the keys that are not minted, the newest first, and how many more there are, which have their own
-// pages alone. The error of somebody who may not list keys is Forbidden: that is asked here, in one way or the other.
-func (d *Dashboard) unminted(r *request, minted int) (keys []*listed, more int, err error) {
+// beside is what the apiserver alone knows of the keys of an organization.
+type beside struct {
+	unminted []*listed // the newest first
+	more     int       // that are not minted either, and have their own pages alone
+	pending  []pendingKey
+}
+
+// beside asks the apiserver for what the directory does not know. The error of somebody who may not list keys is
+// Forbidden: that is asked here, in one way or the other. minted is how many keys the directory knows.
+func (d *Dashboard) beside(r *request, minted int) (b beside, err error) {
+	in := r.Organization().Name
 	if minted > smallOrganization {
-		all, err := r.person.Cluster.CountKeys(r.Context(), r.Organization().Name)
-		return nil, max(0, all-minted), err // this replica may be behind, or ahead, by some that have just come or gone
+		all, err := r.person.Cluster.CountKeys(r.Context(), in)
+		if err != nil {
+			return b, err
+		}
+		b.more = max(0, all-minted) // this replica may be behind, or ahead, by some that have just come or gone
+		b.pending, err = r.pendingKeys()
+		return b, err
 	}
-	objects, err := r.person.Cluster.Keys(r.Context(), r.Organization().Name, smallOrganization+1)
+	objects, err := r.person.Cluster.Keys(r.Context(), in, smallOrganization+1)
 	if err != nil {
-		return nil, 0, err
+		return b, err
 	}
 	if len(objects) > smallOrganization { // few are minted, and many are not: not all of them have come
-		if more, err = r.person.Cluster.CountKeys(r.Context(), r.Organization().Name); err != nil {
-			return nil, 0, err
+		if b.more, err = r.person.Cluster.CountKeys(r.Context(), in); err != nil {
+			return b, err
 		}
 	}
 	known := map[types.UID]bool{}
@@ -142,11 +159,13 @@ func (d *Dashboard) unminted(r *request, minted int) (keys []*listed, more int, 
 	}
 	for i := range objects {
 		if k := &objects[i]; k.Status.Hash == "" && !known[k.UID] {
-			keys = append(keys, d.unmintedOf(r, k))
+			b.unminted = append(b.unminted, d.unmintedOf(r, k))
 		}
 	}
-	slices.SortStableFunc(keys, func(a, b *listed) int { return b.created.Compare(a.created) })
-	return keys, max(0, more-minted-len(keys)), nil
+	slices.SortStableFunc(b.unminted, func(a, b *listed) int { return b.created.Compare(a.created) })
+	b.more = max(0, b.more-minted-len(b.unminted))
+	b.pending = r.pendingAmong(objects)
+	return b, nil
 }
 
 func (d *Dashboard) unmintedOf(r *request, k *v1alpha1.ApiKey) *listed {

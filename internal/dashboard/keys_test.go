@@ -112,7 +112,8 @@ func TestKeysList(t *testing.T) {
 	index, uses := authn.NewIndex(), used{}
 	w := newWorld(t, func(c *dashboard.Config) { c.Directory, c.Use = index, uses })
 	acme, globex := w.cluster.Namespace(t), w.cluster.Namespace(t)
-	v := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)
+	token := w.credential(t, acme, "viewer", "letmepost-apikey-viewer")
+	v := w.signedIn(t, token, acme)
 
 	if p := v.get("/keys"); p.status != http.StatusOK || !strings.Contains(p.body, "There are no keys in this organization") ||
 		strings.Contains(p.body, "Mint a key") {
@@ -261,14 +262,22 @@ func TestKeysList(t *testing.T) {
 		if len(seen) != 75 || pages != 3 {
 			t.Errorf("%d keys on %d pages", len(seen), pages)
 		}
+		w.listsInABrowser(t, v, token, acme)
 	})
 
 	t.Run("who may mint and revoke", func(t *testing.T) {
 		token := w.credential(t, acme, "editor", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker")
-		p := w.signedIn(t, token, acme).get("/keys?q=bravo")
+		editor := w.signedIn(t, token, acme)
+		p := editor.get("/keys?q=bravo")
 		if !strings.Contains(p.body, `href="/dashboard/keys/new"`) ||
 			!strings.Contains(p.body, `name="key" value="bravo.`+string(bravo.UID)+`"`) {
 			t.Errorf("%d\n%s", p.status, p.body)
+		}
+		if p := editor.post("/keys/new", editor.form("perhaps-lost", nil)); p.status != http.StatusCreated {
+			t.Fatalf("%d\n%s", p.status, p.body)
+		}
+		if p := editor.get("/keys?q=bravo"); !strings.Contains(p.body, "Do you have these keys?") || !strings.Contains(p.body, ">perhaps-lost<") {
+			t.Errorf("a key that may be lost is not told of among many:\n%s", p.body)
 		}
 	})
 	t.Run("who may not look any more", func(t *testing.T) {

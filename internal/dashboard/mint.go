@@ -47,6 +47,9 @@ type mintData struct {
 	Same     int    // days that the key lasts which is rotated; 0: it is not said
 }
 
+// Back is for the template.
+func (*mintData) Back() string { return "/keys/new" }
+
 // AllScopes is for the template.
 func (*mintData) AllScopes() []v1alpha1.Scope { return v1alpha1.Scopes[:] }
 

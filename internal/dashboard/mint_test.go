@@ -172,12 +172,16 @@ func TestMintOnce(t *testing.T) {
 	if p := v.get("/keys/new"); !strings.Contains(p.body, "Do you have these keys?") || !strings.Contains(p.body, ">shop<") {
 		t.Errorf("a key that may be lost is not told of:\n%s", p.body)
 	}
-	if p := stranger.get("/keys/new"); strings.Contains(p.body, "Do you have these keys?") {
-		t.Error("it is told of to somebody else")
+	for _, path := range []string{"/keys/new", "/keys"} {
+		if p := stranger.get(path); strings.Contains(p.body, "Do you have these keys?") {
+			t.Errorf("%s tells of it to somebody else", path)
+		}
 	}
 	v.post("/keys/shop/have-it", url.Values{"uid": {string(k.UID)}, "next": {"/dashboard/keys/new"}})
-	if p := v.get("/keys/new"); strings.Contains(p.body, "Do you have these keys?") {
-		t.Errorf("it is still told of:\n%s", p.body)
+	for _, path := range []string{"/keys/new", "/keys"} {
+		if p := v.get(path); strings.Contains(p.body, "Do you have these keys?") {
+			t.Errorf("%s still tells of it:\n%s", path, p.body)
+		}
 	}
 
 	// When it is revoked and gone, the name is free; the form makes no other one of it.
@@ -238,8 +242,11 @@ func TestMintAtOnce(t *testing.T) {
 		resp.Body.Close()
 		t.Fatal("there was an answer")
 	}
-	for where, p := range map[string]page{"the form": v.get("/keys/new"), "its answer": v.post("/keys/new", form)} {
-		if !strings.Contains(p.body, "lost") || plaintexts.MatchString(p.body) || !strings.Contains(p.body, "evoke") {
+	for where, p := range map[string]page{
+		"the form": v.get("/keys/new"), "the list": v.get("/keys"), "its answer": v.post("/keys/new", form),
+	} {
+		told := where == "its answer" || strings.Contains(p.body, "Do you have these keys?")
+		if !told || !strings.Contains(p.body, "lost") || plaintexts.MatchString(p.body) || !strings.Contains(p.body, "evoke") {
 			t.Errorf("%s does not say that a key may be lost: %d\n%s", where, p.status, p.body)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -214,17 +215,25 @@ type pendingKey struct {
 const maxPending = 20
 
 // pendingKeys are those of the person, the newest first, as far as they may see them.
-func (r *request) pendingKeys() (pending []pendingKey, err error) {
+func (r *request) pendingKeys() ([]pendingKey, error) {
 	keys, err := r.person.Cluster.KeysLabeled(
 		r.Context(), r.Organization().Name, v1alpha1.LabelShownTo, shownTo(r.person.Username), maxPending,
 	)
 	if apierrors.IsForbidden(err) {
 		return nil, nil
 	}
+	return r.pendingAmong(keys), err
+}
+
+// pendingAmong are those of the person among some keys.
+func (r *request) pendingAmong(keys []v1alpha1.ApiKey) (pending []pendingKey) {
+	person := shownTo(r.person.Username)
 	for i := range keys {
-		if k := &keys[i]; k.DeletionTimestamp == nil {
+		k := &keys[i]
+		if k.DeletionTimestamp == nil && k.Labels[v1alpha1.LabelShownTo] == person {
 			pending = append(pending, pendingKey{k.Name, string(k.UID), k.CreationTimestamp.Time})
 		}
 	}
-	return pending, err
+	slices.SortStableFunc(pending, func(a, b pendingKey) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	return pending[:min(len(pending), maxPending)]
 }

@@ -28,8 +28,11 @@ var (
 	errRunning     = errors.New("the form was sent before, and that is not done yet")
 )
 
-// endedByProvider tells the page for signing in why somebody sees it again.
-const endedByProvider = "provider"
+// What tells the page for signing in why somebody sees it again who was signed in.
+const (
+	ended           = "session"
+	endedByProvider = "provider"
+)
 
 // forbiddenError is a right that RBAC does not give.
 type forbiddenError struct{ right session.Right }
@@ -106,14 +109,7 @@ func (r *request) problem(err error) view {
 	}
 	if errors.Is(err, errSignedOut) || apierrors.IsUnauthorized(err) ||
 		refusal != nil && refusal.Code == admission.Unauthenticated {
-		how := url.Values{}
-		if r.http.Method == http.MethodGet {
-			how.Set("next", r.http.URL.RequestURI())
-		}
-		if refusal != nil && refusal.Reason == admission.NotRenewed {
-			how.Set("ended", endedByProvider)
-		}
-		v, _ := goTo(strings.TrimSuffix("/sign-in?"+how.Encode(), "?"))
+		v, _ := goTo(r.toSignIn(refusal))
 		return v
 	}
 	var quota *store.QuotaError
@@ -127,6 +123,21 @@ func (r *request) problem(err error) view {
 	}
 	r.dashboard.config.Logger.Error("A page failed", "requestId", r.id, "path", r.http.URL.Path, "error", err)
 	return r.trouble(http.StatusBadGateway, "problem.failed", "")
+}
+
+// toSignIn is where somebody signs in, who is led back from there; they may have been signed in before.
+func (r *request) toSignIn(refusal *admission.Refusal) string {
+	how := url.Values{}
+	if r.http.Method == http.MethodGet {
+		how.Set("next", r.http.URL.RequestURI())
+	}
+	switch {
+	case refusal != nil && refusal.Reason == admission.NotRenewed:
+		how.Set("ended", endedByProvider)
+	case r.token != "":
+		how.Set("ended", ended)
+	}
+	return strings.TrimSuffix("/sign-in?"+how.Encode(), "?")
 }
 
 func (r *request) trouble(status int, heading, said string) view {

@@ -32,8 +32,8 @@ type signInData struct {
 	Failed bool // the token is nobody's
 	// Provider is what people know the OpenID provider by; "": there is none.
 	Provider string
-	// Ended tells that the provider has ended the session that they had.
-	Ended bool
+	// Ended is why the session that they had is over: ended or endedByProvider; "": they had none.
+	Ended string
 	// Not says why they are not signed in by the provider; nil: nothing is known of that.
 	Not *notSignedIn
 	// Insecure tells that the browser would send the token in clear text, and would not keep the cookie.
@@ -43,7 +43,10 @@ type signInData struct {
 func (d *Dashboard) signInForm(r *request) (view, error) {
 	v := d.signInView(r, next(r.http.URL.Query().Get("next")))
 	data, _ := v.Data.(signInData)
-	data.Ended = data.Provider != "" && r.http.URL.Query().Get("ended") == endedByProvider
+	switch why := r.http.URL.Query().Get("ended"); {
+	case why == ended, why == endedByProvider && data.Provider != "":
+		data.Ended = why
+	}
 	v.Data = data
 	return v, nil
 }

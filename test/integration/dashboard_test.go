@@ -142,6 +142,13 @@ func tokenOf(ctx SpecContext, namespace, name string, roles ...string) string {
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 		})).To(Succeed())
 	}
+	return accountToken(ctx, namespace, name)
+}
+
+// accountToken returns a token for a ServiceAccount.
+func accountToken(ctx SpecContext, namespace, name string) string {
+	GinkgoHelper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	request := &authenticationv1.TokenRequest{}
 	Expect(admin.SubResource("token").Create(ctx, account, request)).To(Succeed())
 	hide(request.Status.Token)
