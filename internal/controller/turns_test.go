@@ -4,13 +4,20 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 // TestTurns says that a key waits for a few of each other organization's, however many those have.
@@ -72,5 +79,31 @@ func TestTurnsOfWhatCanWait(t *testing.T) {
 	}
 	if !slices.Equal(order[:2], []string{"crowd", "globex"}) {
 		t.Errorf("what has just happened comes first, and not %v", order)
+	}
+}
+
+// TestLookedAtInVain says that what has been looked at in vain waits behind all keys that nobody has looked at, whatever
+// it was that one namespace could not get done. TestTurns says what that is worth.
+func TestLookedAtInVain(t *testing.T) {
+	r := &apiKeys{Options: Options{SecretRecheckInterval: time.Minute, Clock: clocktesting.NewFakePassiveClock(now)}}
+	for _, tc := range []struct {
+		reason string
+		found  findings
+		behind bool
+	}{
+		{"one that is served", findings{key: anApiKey()}, false},
+		{"one whose Secret is about to go", findings{key: anApiKey(), secret: secretLeaving}, false},
+		{"its Secret is another's", findings{key: anApiKey(), secret: secretConflict}, true},
+		{"its Secret is another's, and it expires", findings{key: anApiKey(expiringAt(tomorrow)), secret: secretConflict}, true},
+		{"somebody refuses its Secret", findings{key: anApiKey(), secret: secretRejected}, true},
+		{"there is no room for it", findings{key: anApiKey(), crowded: true}, true},
+	} {
+		if again := r.nextTurn(tc.found, lifecycle.State{}); (ptr.Deref(again.Priority, 0) == handler.LowPriority) != tc.behind {
+			t.Errorf("%s: its priority is %v, and it waits behind others: %t", tc.reason, again.Priority, tc.behind)
+		}
+	}
+	lasts, _ := failed(errors.New("a policy that can't be asked"))
+	if ptr.Deref(lasts.Priority, 0) != handler.LowPriority {
+		t.Errorf("one that failed has the priority %v", lasts.Priority)
 	}
 }

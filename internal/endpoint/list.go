@@ -211,8 +211,8 @@ func TimeParam(query url.Values, name string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	text := query.Get(name)
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
+	t, ok := parseTime(text)
+	if !ok {
 		return time.Time{}, badTime(name, text)
 	}
 	if t.IsZero() {

@@ -127,7 +127,8 @@ func checkDeclared(values []string) error {
 	switch charset := params["charset"]; {
 	case err != nil || mediaType != "application/json":
 		return errNotJSON
-	case charset != "" && !strings.EqualFold(charset, "utf-8"):
+	// Without its hyphen, it is a name that only people and libraries have for it, and no other charset has.
+	case charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8"):
 		return errCharset
 	}
 	return nil

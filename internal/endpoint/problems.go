@@ -91,7 +91,8 @@ func errNoMethod(allow string) error {
 
 // errNoRoute is for a path that is none. It says where to look, since a wrong path is a wrong client, not a missing
 // thing.
-var errNoRoute = problem.NewNotFound("There is no such endpoint.", "GET /v1/openapi.json lists the endpoints.")
+var errNoRoute = problem.NewNotFound("There is no such endpoint.",
+	"GET /v1/openapi.json lists the endpoints. Paths are in small letters, and end without a slash.")
 
 // Problems that any endpoint may have.
 var (

@@ -4,6 +4,7 @@
 package endpoint
 
 import (
+	"regexp"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ func badTime(rule, text string) *problem.Problem {
 	at := rule
 	switch {
 	case len(text) > longest:
-	case isTime(strings.Replace(text, " ", "+", 1)):
+	case strings.Contains(text, " ") && isTime(strings.Replace(text, " ", "+", 1)):
 		return problem.NewInvalid(rule, at+" has a space where its offset begins: a + in a query means a space.",
 			"Percent-encode the + as %2B, or send the time in UTC, such as 2026-05-08T12:00:00Z.")
 	case isTime(strings.Replace(text, " ", "T", 1)), isTime(strings.ToUpper(text)):
@@ -35,8 +36,22 @@ func badTime(rule, text string) *problem.Problem {
 	return problem.NewInvalid(rule, at+" is not a time.", sampleTimes)
 }
 
-// isTime takes what the decoders take: nanoseconds are optional when they are parsed.
+// rfc3339 is what a time is written like. time.Parse takes more: a comma for the point, an hour of one digit, an offset
+// of a day.
+var rfc3339 = regexp.MustCompile(
+	`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
+// parseTime reads a time of a parameter. It takes what a body may have, and nothing else: of two ways to send one time,
+// one would be wrong otherwise, and nobody could say why.
+func parseTime(text string) (t time.Time, ok bool) {
+	if !rfc3339.MatchString(text) {
+		return t, false
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	return t, err == nil
+}
+
 func isTime(text string) bool {
-	_, err := time.Parse(time.RFC3339Nano, text)
-	return err == nil
+	_, ok := parseTime(text)
+	return ok
 }

@@ -57,6 +57,9 @@ func badBodies(t *testing.T) {
 		{"the past", `{"targets":[` + one + `],"text":"x","scheduledAt":"2020-01-01T00:00:00Z"}`, "scheduledAt.future"},
 		{"now", `{"targets":[` + one + `],"text":"x","scheduledAt":"` + now.Format("2006-01-02T15:04:05Z") + `"}`, "scheduledAt.future"},
 		{"the beginning of time", `{"targets":[` + one + `],"text":"x","scheduledAt":"0001-01-01T00:00:00Z"}`, "scheduledAt.future"},
+		{"after the last second that can be written", `{"targets":[` + one + `],"text":"x","scheduledAt":"9999-12-31T23:59:59.999999999Z"}`, "scheduledAt.max"},
+		{"the same, a microsecond after it", `{"targets":[` + one + `],"text":"x","scheduledAt":"9999-12-31T23:59:59.000001Z"}`, "scheduledAt.max"},
+		{"the same, in UTC alone", `{"targets":[` + one + `],"text":"x","scheduledAt":"9999-12-31T23:59:59-01:00"}`, "scheduledAt.max"},
 		{"now and later", `{"targets":[` + one + `],"text":"x","publishNow":true,"scheduledAt":"` + later + `"}`, "mode_conflict"},
 		{"NUL", `{"targets":[` + one + `],"text":"\u0000"}`, "targets.0.text"},
 		{"NUL in a comment", `{"targets":[` + one + `],"text":"x","firstComment":{"text":"\u0000"}}`, "targets.0.firstComment.text"},
@@ -96,6 +99,8 @@ func TestContentTypes(t *testing.T) {
 	good := publication(key, targetOf(f.connect(t, key), ""), `,"text":"x"`)
 	for reason, types := range map[string][]string{
 		"plain": {"application/json"}, "UTF-8": {"application/json; charset=utf-8"}, "in capitals": {"Application/JSON;Charset=UTF-8"},
+		"quoted": {`application/json; charset="utf-8"`}, "without its hyphen": {"application/json; charset=utf8"},
+		"another parameter": {"application/json; v=1"}, "the beginning of one": {"application/json;"},
 	} {
 		s := good
 		s.headers = http.Header{"Content-Type": types}
@@ -105,7 +110,8 @@ func TestContentTypes(t *testing.T) {
 		"none": nil, "empty": {""}, "a form": {"application/x-www-form-urlencoded"}, "text, which browsers send anywhere": {"text/plain"},
 		"multipart": {"multipart/form-data; boundary=x"}, "another charset": {"application/json; charset=utf-16"},
 		"malformed": {"application/json; charset"}, "two": {"application/json", "application/json"},
-		"a patch": {"application/json-patch+json"},
+		"a patch": {"application/json-patch+json"}, "two in one": {"application/json, application/json"}, "no charset": {"application/json; charset="},
+		"seven bits": {"application/json; charset=us-ascii"}, "two charsets": {"application/json; charset=utf-8; charset=utf-16"},
 	} {
 		s := good
 		s.headers = http.Header{"Content-Type": types}
@@ -150,7 +156,7 @@ func idsOfTheWrongForm(t *testing.T) {
 // hostile are values that no member of a body is prepared for.
 var hostile = []string{
 	`null`, `true`, `-1`, `1e400`, `""`, `"\u0000"`, `"\ufeff"`, `"\u202e"`, `"../../x"`, `{}`, `[]`, `[null]`, `{"x":1}`, `"9999-12-31T23:59:59Z"`,
-	`"0000-01-01T00:00:00Z"`, `"` + strings.Repeat("x", 100_000) + `"`, strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
+	`"9999-12-31T23:59:59.999999999Z"`, `"9999-12-31T23:59:59-23:59"`, `"0000-01-01T00:00:00Z"`, `"` + strings.Repeat("x", 100_000) + `"`, strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
 }
 
 // No value at any place of any body makes a 500, and what is refused is told by a rule.
@@ -192,7 +198,7 @@ func hostileParameters(t *testing.T) {
 	for i := range routes {
 		r := &routes[i]
 		for _, p := range append([]endpoint.Parameter{{Name: "limit"}, {Name: "cursor"}}, r.Query...) {
-			for _, value := range []string{"", "\x00", "\xff", "é", ",", ",,", "a,\x00", strings.Repeat("x", 5000), strings.Repeat("a,", 100), "%", "_", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"} {
+			for _, value := range []string{"", "\x00", "\xff", "é", ",", ",,", "a,\x00", strings.Repeat("x", 5000), strings.Repeat("a,", 100), "%", "_", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-23:59", "0000-01-01T00:00:00Z"} {
 				target := pathOf(r, c.own.things[aPost]) + "?" + p.Name + "=" + url.QueryEscape(value)
 				w := c.api.do(r.Method, target, c.key)
 				if w.Code >= http.StatusInternalServerError || w.Code == http.StatusBadRequest && errorOf(t, w).Rule == "" {

@@ -287,9 +287,17 @@ func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, 
 // checkSchedule checks that a time is to come; nil is none. A second is the least that can be kept: what is due by the
 // time that it is stored would be published at once, by a request that is told 202.
 func (p *Posting) checkSchedule(at *time.Time) error {
-	const lastYear = 9999 // that RFC 3339 can write: a later one could be stored and never be shown
-	if at != nil && (at.Before(p.o.Clock.Now().Add(time.Second)) || at.UTC().Year() > lastYear) {
+	switch {
+	case at == nil:
+		return nil
+	case at.Before(p.o.Clock.Now().Add(time.Second)):
 		return errScheduledAt
+	case at.After(lastTime):
+		return errScheduledLate
 	}
 	return nil
 }
+
+// lastTime is the last second that RFC 3339 can write: a later time could be stored and never be shown. So could a part
+// of a second after it, which the queue rounds up.
+var lastTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)

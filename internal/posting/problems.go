@@ -44,6 +44,8 @@ var (
 		"Send a scheduledAt, or leave publishNow out to publish at once. Nothing keeps drafts here.")
 	errScheduledAt = problem.NewInvalid("scheduledAt.future", "scheduledAt is not at least a second from now.",
 		"Leave it out to publish at once.")
+	errScheduledLate = problem.NewInvalid("scheduledAt.max", "scheduledAt is after 9999-12-31T23:59:59Z.",
+		"Send an earlier time.")
 	errEditEmpty = problem.NewInvalid("body", "The request changes nothing.", "Send scheduledAt, text or media.")
 
 	errPlatformMismatch = problem.NewInvalid("targets.account.platform_mismatch",

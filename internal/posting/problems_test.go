@@ -18,7 +18,7 @@ func TestPageNamesTheRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, named := range []*problem.Problem{errNotCancelable, errNotRetryable, errScheduledAt} {
+	for _, named := range []*problem.Problem{errNotCancelable, errNotRetryable, errScheduledAt, errScheduledLate} {
 		if !strings.Contains(string(page), "`"+named.Rule+"`") {
 			t.Errorf("the rule %s is not on the page", named.Rule)
 		}
