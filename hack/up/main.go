@@ -4,7 +4,8 @@
 //	up down    stop a running one and remove its state
 //
 // It expects to run in the root of the repository, with bin/ built. The environment decides the rest: LMP_DEV_DIR
-// (state, default .dev), LMP_PORT_BASE (default 17600), LIVE_REPLICAS (default 1).
+// (state, default .dev), LMP_PORT_BASE (default 17600), LIVE_REPLICAS (default 1), LIVE_FLAGS (more flags of the live
+// API, with spaces between them; default none).
 package main
 
 import (

@@ -78,7 +78,7 @@ func (s *session) children() []child {
 	for replica := range s.liveReplicas {
 		live := s.api(liveName(replica), liveAccount, "live", s.livePort(replica), s.liveMetricsPort(replica))
 		// The test API has no accounts that anything opens.
-		live.args = append(live.args, "--vault-keyset", s.keysetPath())
+		live.args = append(append(live.args, "--vault-keyset", s.keysetPath()), s.liveFlags...)
 		children = append(children, live)
 	}
 	children = append(children, s.api(testName, testAccount, "test", s.testPort(), s.testMetricsPort()))

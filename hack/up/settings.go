@@ -25,6 +25,7 @@ type settings struct {
 	dir          string // absolute path of the state directory
 	portBase     int
 	liveReplicas int
+	liveFlags    []string // of each live API, beside those that it has in any case
 }
 
 func readSettings(getenv func(string) string) (settings, error) {
@@ -44,7 +45,9 @@ func readSettings(getenv func(string) string) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	return settings{dir: dir, portBase: base, liveReplicas: replicas}, nil
+	return settings{
+		dir: dir, portBase: base, liveReplicas: replicas, liveFlags: strings.Fields(getenv("LIVE_FLAGS")),
+	}, nil
 }
 
 func number(getenv func(string) string, name string, unset, least, most int) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -93,6 +94,7 @@ func TestReadSettings(t *testing.T) {
 	}{
 		"defaults":            {env: nil},
 		"three replicas":      {env: map[string]string{"LIVE_REPLICAS": "3"}},
+		"flags":               {env: map[string]string{"LIVE_FLAGS": " --outbound-allow  127.0.0.1:2583 "}},
 		"no replicas":         {env: map[string]string{"LIVE_REPLICAS": "0"}, err: `LIVE_REPLICAS must be a number from 1 to 9, not "0"`},
 		"base is no number":   {env: map[string]string{"LMP_PORT_BASE": "x"}, err: "LMP_PORT_BASE must be a number"},
 		"base past the range": {env: map[string]string{"LMP_PORT_BASE": "65530"}, err: "LMP_PORT_BASE must be a number"},
@@ -106,6 +108,9 @@ func TestReadSettings(t *testing.T) {
 			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			if want := strings.Fields(test.env["LIVE_FLAGS"]); !slices.Equal(settings.liveFlags, want) {
+				t.Errorf("flags of the live API: %q, want %q", settings.liveFlags, want)
 			}
 			if !filepath.IsAbs(settings.dir) || filepath.Base(settings.dir) != ".dev" || settings.portBase != 17600 {
 				t.Errorf("%+v", settings)

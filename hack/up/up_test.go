@@ -21,10 +21,13 @@ import (
 )
 
 // TestUp goes through two sessions on one state directory, as a person would: start, look around, Ctrl-C; start
-// again, and crashes. It needs the programs of `make build`.
+// again, and crashes. In the first one, an account of a real server is connected and published to. It needs the programs
+// of `make build`.
 func TestUp(t *testing.T) {
 	s := testSettings(t)
 	s.liveReplicas = 2
+	server, flags := startPDS(t)
+	s.liveFlags = flags
 
 	first := begin(t, s)
 	env := first.waitEnv(t)
@@ -40,6 +43,7 @@ func TestUp(t *testing.T) {
 		t.Errorf("pid files: got %v, want %v", got, want)
 	}
 	organization := namespaceUID(t, env["KUBECONFIG"], "acme")
+	publishTo(t, server, env)
 	first.interrupt()
 	if err := first.wait(t); err != nil {
 		t.Errorf("after an interrupt: %v", err)
@@ -278,7 +282,7 @@ func checkOrder(t *testing.T, text string, words ...string) {
 	}
 }
 
-func namespaceUID(t *testing.T, kubeconfig, name string) string {
+func client(t *testing.T, kubeconfig string) *kubernetes.Clientset {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -288,7 +292,12 @@ func namespaceUID(t *testing.T, kubeconfig, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+	return client
+}
+
+func namespaceUID(t *testing.T, kubeconfig, name string) string {
+	t.Helper()
+	namespace, err := client(t, kubeconfig).CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
