@@ -9,9 +9,8 @@
 // browsers may be sent back to.
 //
 // "dashboard" is a client of OpenID Connect that is refused without a code_verifier, and gets a refresh token that is
-// "dashboard" is a client of OpenID Connect that is refused without a code_verifier, and gets a refresh token that is
-// good once; so is "stranger", whom nobody trusts. Both may have browsers sent back to any port of 127.0.0.1., the server is behind a proxy that has this URL; $OAUTH_ID_TOKEN_SECONDS is how long an
-// ID token is good.
+// good once; so is "stranger", whom nobody trusts. Both may have browsers sent back to any port of 127.0.0.1. With
+// $OAUTH_ISSUER, the server is behind a proxy that has this URL; $OAUTH_ID_TOKEN_SECONDS is how long an ID token is good.
 import { createServer } from 'node:http'
 
 // Modules are found from where this file was copied to, beside node_modules.

@@ -27,12 +27,12 @@ const idTokens = 10 * time.Minute
 // issuer is the provider that the apiserver of these tests trusts. It ends with their process.
 var issuer *oauth.Issuer
 
-func startIssuer(folder string) (_ []kube.Issuer, err error) {
+func startIssuer(folder string) (_ kube.Issuer, err error) {
 	if issuer, err = oauth.StartIssuer(context.Background(), folder, idTokens, "https://127.0.0.1/none"); err != nil {
-		return nil, err
+		return kube.Issuer{}, err
 	}
 	pem, err := os.ReadFile(issuer.CAFile)
-	return []kube.Issuer{{URL: issuer.URL, CA: pem, Client: oauth.Dashboard, Prefix: "oidc:"}}, err
+	return kube.Issuer{URL: issuer.URL, CA: pem, Client: oauth.Dashboard}, err
 }
 
 func (w *world) advance(t *testing.T, by time.Duration) {

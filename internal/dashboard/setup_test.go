@@ -50,7 +50,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	kube.Main(m, kube.Options{Issuers: startIssuer, Manifests: []string{"config/crd", "config/rbac"}})
+	kube.Main(m, kube.Options{Issuer: startIssuer, Manifests: []string{"config/crd", "config/rbac"}})
 }
 
 // system is the namespace of the processes.

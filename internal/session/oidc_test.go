@@ -52,12 +52,12 @@ type federation struct {
 // issuer is the provider that the apiserver of this package's tests trusts. It ends with their process.
 var issuer *oauth.Issuer
 
-func startIssuer(folder string) (_ []kube.Issuer, err error) {
+func startIssuer(folder string) (_ kube.Issuer, err error) {
 	if issuer, err = oauth.StartIssuer(context.Background(), folder, idTokens, back); err != nil {
-		return nil, err
+		return kube.Issuer{}, err
 	}
 	pem, err := os.ReadFile(issuer.CAFile)
-	return []kube.Issuer{{URL: issuer.URL, CA: pem, Client: oauth.Dashboard, Prefix: "oidc:"}}, err
+	return kube.Issuer{URL: issuer.URL, CA: pem, Client: oauth.Dashboard}, err
 }
 
 func newFederation(t *testing.T, url string) *federation {

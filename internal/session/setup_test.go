@@ -30,7 +30,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	kube.Main(m, kube.Options{Issuers: startIssuer, Manifests: []string{"config/crd", "config/rbac"}})
+	kube.Main(m, kube.Options{Issuer: startIssuer, Manifests: []string{"config/crd", "config/rbac"}})
 }
 
 // world is an apiserver, a database, and the time for all replicas.

@@ -53,7 +53,11 @@ func (b *Browser) Stop() {
 // Person is somebody who was not here before: a tab without the cookies of others. What chromedp does with the
 // context is done by them; stop ends it.
 func (b *Browser) Person() (ctx context.Context, stop context.CancelFunc) {
-	return chromedp.NewContext(b.context, chromedp.WithNewBrowserContext())
+	ctx, stop = chromedp.NewContext(b.context, chromedp.WithNewBrowserContext())
+	// The tab ends with the context of what is done first in it: if that has a deadline, all that comes later waits for
+	// ever. So the first thing is nothing, in the tab's own context. An error of it comes again with what is done next.
+	_ = chromedp.Do(ctx)
+	return ctx, stop
 }
 
 func find() (string, error) {

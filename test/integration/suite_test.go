@@ -52,7 +52,7 @@ var (
 
 // The controller manager runs as well: a garbage collector that deleted a minted Secret would be noticed.
 func TestMain(m *testing.M) {
-	kube.Main(m, kube.Options{Manifests: []string{
+	kube.Main(m, kube.Options{Issuer: startIssuer, Manifests: []string{
 		"config/crd", "config/rbac", "config/policies", "config/gate/rbac.yaml", "config/gate/policies.yaml",
 	}, ControllerManager: true})
 }

@@ -37,9 +37,9 @@ type Options struct {
 	ControllerManager bool
 	// UnsafeNoFsync makes etcd faster and lets it lose its data when the machine (not the process) crashes.
 	UnsafeNoFsync bool
-	// Issuers starts the OpenID providers that the apiserver trusts, with their files in a folder. They are asked as soon
-	// as it starts. Optional.
-	Issuers func(folder string) ([]Issuer, error)
+	// Issuer starts the OpenID provider that the apiserver trusts, with its files in a folder: as docs/dashboard.md has it.
+	// It is asked as soon as the apiserver starts. Optional.
+	Issuer func(folder string) (Issuer, error)
 	// Manifests are files and folders to apply once the apiserver is ready; relative to the repository's root.
 	Manifests []string
 }

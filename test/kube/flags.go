@@ -46,7 +46,7 @@ func (c *Cluster) apiServerArgs() []string {
 		// Otherwise a watch that somebody has open (kubectl get -w) keeps it from ending for a minute, and it is killed.
 		"--shutdown-watch-termination-grace-period=1s",
 	}
-	if c.options.Issuers != nil {
+	if c.options.Issuer != nil {
 		args = append(args, "--authentication-config="+c.authenticationFile())
 	}
 	return args

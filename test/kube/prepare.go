@@ -31,8 +31,8 @@ func (c *Cluster) prepare() error {
 	if c.ca, err = os.ReadFile(c.pki.cert(caName)); err != nil {
 		return fmt.Errorf("control plane: %w", err)
 	}
-	if c.options.Issuers != nil {
-		if err := c.writeIssuers(); err != nil {
+	if c.options.Issuer != nil {
+		if err := c.writeIssuer(); err != nil {
 			return fmt.Errorf("control plane: %w", err)
 		}
 	}
