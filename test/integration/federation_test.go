@@ -92,7 +92,7 @@ func startFederation(ctx SpecContext) *federation {
 	f.database = postgres.Start(GinkgoTB())
 	// What the docs say, with what is this test's own.
 	said := strings.NewReplacer("api --environment live", "", "\\\n", "", "https://api.example.com", front.URL,
-		"https://id.example.com", issuer.URL, "letmepost-live", oauth.Dashboard, "/etc/letmepost/oidc/secret", secret,
+		"https://id.example.com", issuer.URL, "letmepost-live", oauth.Dashboard, "/etc/letmepost/oidc/client-secret", secret,
 	).Replace(documented("api --environment live"))
 	flags := append(strings.Fields(said), "--oidc-ca-file", issuer.CAFile, "--vault-keyset", keyset,
 		"--database-url", f.database, "--access-log", "all", "--log-level", "debug",
