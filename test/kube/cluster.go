@@ -37,7 +37,7 @@ type Options struct {
 	ControllerManager bool
 	// UnsafeNoFsync makes etcd faster and lets it lose its data when the machine (not the process) crashes.
 	UnsafeNoFsync bool
-	// Issuer starts the OpenID provider that the apiserver trusts, as docs/dashboard.md has it, with its files in a folder.
+	// Issuer starts the OpenID provider that the apiserver trusts as docs/dashboard.md has it, with files in a folder.
 	// It is asked as soon as the apiserver starts. Optional.
 	Issuer func(folder string) (Issuer, error)
 	// Manifests are files and folders to apply once the apiserver is ready; relative to the repository's root.
