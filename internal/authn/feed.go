@@ -228,6 +228,19 @@ func (f *Feed) Heard() time.Time {
 	return heard
 }
 
+// ListTook returns how long the longest of the last lists took, from its first page until it was applied: what was tried
+// before it, and failed, does not count.
+func (f *Feed) ListTook() time.Duration {
+	var took time.Duration
+	for i := range f.keys {
+		took = max(took, f.keys[i].listTook(), f.profiles[i].listTook())
+	}
+	if f.leaks != nil {
+		took = max(took, f.leaks.listTook())
+	}
+	return took
+}
+
 // Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it
 // returns the keys, at most limit, that the index refuses because they are being deleted, and whose deletion waits to
 // be told so; the oldest deletions first, so that all replicas name the same ones. A key is not among them while a

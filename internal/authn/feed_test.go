@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -220,6 +221,34 @@ func TestRelistIsSentAfterTheCall(t *testing.T) {
 	must(t, <-second)
 	refused(t, x, plaintext, authn.Unknown)
 	must(t, <-first)
+}
+
+// TestListTook: by the list that was applied, with all its pages, and without those that failed before it.
+func TestListTook(t *testing.T) {
+	one, _ := minted(t)
+	other, _ := minted(t)
+	server, clock := newServer(t), clocktesting.NewFakePassiveClock(now)
+	server.set("apikeys", one, other) // which are two pages
+	server.forbid("apikeys", true)
+	arrived, answer := server.hold("apikeys")
+	feed := runAt(t, authn.NewIndex(), server, clock)
+	if took := feed.ListTook(); took != 0 {
+		t.Errorf("before the first list: %s", took)
+	}
+	listed := make(chan error, 1)
+	go func() { listed <- feed.Relist(t.Context()) }()
+	eventually(t, "a list has failed", func() bool { return server.refusals() > 0 })
+	clock.SetTime(now.Add(time.Hour))
+	since := server.refusals()
+	eventually(t, "one has failed that began after that", func() bool { return server.refusals() > since+1 })
+	server.forbid("apikeys", false)
+	<-arrived
+	clock.SetTime(now.Add(time.Hour + 42*time.Second))
+	answer()
+	must(t, <-listed)
+	if took := feed.ListTook(); took != 42*time.Second {
+		t.Errorf("it took %s, want 42s", took)
+	}
 }
 
 // TestAppliedInTurns: one organization deletes more keys than can be told, and another one more, later.

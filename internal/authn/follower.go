@@ -51,6 +51,8 @@ type follower[T metav1.Object] struct {
 	waitingForNext []chan struct{} // to be closed by the first list that the next reflector applies
 	waitingForThis []chan struct{} // to be closed by the first list that this reflector applies
 	forbiddenSince time.Time       // zero: lists are not forbidden
+	listing        time.Time       // when the last list began
+	took           time.Duration   // how long the last one took that was applied
 }
 
 // relist asks for a new list, and returns what is closed when it has been applied.
@@ -105,6 +107,11 @@ func (f *follower[T]) takeAskers() {
 // reflector returns a new one, which lists before all else. Objects are of the type of kind.
 func (f *follower[T]) reflector(kind runtime.Object) *cache.Reflector {
 	from := f.listWatch
+	from.onList = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.listing = f.clock.Now()
+	}
 	if f.stopServing != nil {
 		from.onForbidden = f.listForbidden
 	}
@@ -144,6 +151,13 @@ func (f *follower[T]) heardAt() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.heard
+}
+
+// listTook returns how long the last list took; 0 before the first one.
+func (f *follower[T]) listTook() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.took
 }
 
 // Add takes in an object that is new. The index tells the two apart by itself, as a watch that begins anew may say
@@ -217,6 +231,7 @@ func (f *follower[T]) Replace(list []any, resourceVersion string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forbiddenSince = time.Time{}
+	f.took = f.clock.Since(f.listing)
 	f.answerAskers()
 	return nil
 }

@@ -23,6 +23,7 @@ type listWatch struct {
 	resource    string
 	newList     func() runtime.Object
 	onForbidden func() // is called when a list is answered with 403 Forbidden. Optional
+	onList      func() // is called before the first page of a list is asked for. Optional
 }
 
 // String says what is followed, to people.
@@ -44,6 +45,10 @@ func (l listWatch) ListWithContext(ctx context.Context, options metav1.ListOptio
 	// revoked key could come back; and after a broken watch for what it has seen last, which with a limit means exactly
 	// that version: it would list the same past for ever.
 	options.ResourceVersion, options.ResourceVersionMatch = "", ""
+	// Without a limit, it is the rest of a list whose pages the apiserver did not remember for long enough.
+	if l.onList != nil && options.Continue == "" && options.Limit > 0 {
+		l.onList()
+	}
 	list := l.newList()
 	err := l.client.Get().
 		Namespace(l.namespace).

@@ -407,6 +407,7 @@ type store struct {
 	revoked map[types.UID]struct{}
 	heard   time.Time // zero: at this very moment
 	list    fault
+	took    time.Duration // of the last list
 	asked   int           // how often Applied was
 	stuck   chan struct{} // see stick
 }
@@ -432,6 +433,7 @@ func (y *store) Changed() <-chan struct{} { return y.changed }
 
 func (y *store) Relist(ctx context.Context) error {
 	y.scene.note(relist)
+	began := time.Now()
 	y.mu.Lock()
 	list := y.list
 	y.mu.Unlock()
@@ -442,12 +444,19 @@ func (y *store) Relist(ctx context.Context) error {
 		return err
 	}
 	y.mu.Lock()
+	y.took = time.Since(began)
 	if !y.heard.IsZero() {
 		y.heard = time.Now()
 	}
 	y.mu.Unlock()
 	y.scene.note(relisted)
 	return nil
+}
+
+func (y *store) ListTook() time.Duration {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.took
 }
 
 func (y *store) Heard() time.Time {

@@ -13,10 +13,17 @@ const (
 	slowListAfter = 2 * time.Second
 	// maxSilence is how long a watch may be silent before it is taken for broken. An apiserver sends a bookmark a minute.
 	maxSilence = 75 * time.Second
+	// longestList is how long a list may take at most for the sake of those that took long before it.
+	longestList = 10 * time.Minute
 )
 
-// relistWithin bounds a list. It may be far longer than a renewal: a list of very many keys must fit.
-func (r *Replica) relistWithin() time.Duration { return 4 * r.Duration }
+// relistWithin bounds a list: while it is under way, this replica renews its Lease and can name nothing that it has not
+// seen, so deletions wait for it. It may be far longer than a renewal: a list of very many keys must fit. If it does not,
+// the next one is made without a Lease and holds nobody up (join); and how long that took says how long one may take
+// that is made with it. Otherwise a replica whose list takes longer would list for ever, and never serve.
+func (r *Replica) relistWithin() time.Duration {
+	return max(4*r.Duration, min(2*r.Store.ListTook(), longestList))
+}
 
 // listing is a list of the store that was asked for.
 type listing struct {

@@ -30,6 +30,8 @@ type Store interface {
 	// Relist throws the watches away and lists anew, consistently. It returns when a list that was sent after the call
 	// has been applied, or when ctx ends, with its error.
 	Relist(ctx context.Context) error
+	// ListTook is how long the last list took by itself, without what failed before it; 0: there was none.
+	ListTook() time.Duration
 	// Heard is when the apiserver was last heard of, by each of the watches.
 	Heard() time.Time
 }

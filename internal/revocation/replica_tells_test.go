@@ -247,6 +247,48 @@ func TestReplicaThatCannotListIsCountedOut(t *testing.T) {
 	}
 }
 
+// TestReplicaWithALongListServes: one that takes longer than a replica may list with a Lease is made without one, and
+// then has the time that it takes. Whoever can't list at all is given no more than that.
+func TestReplicaWithALongListServes(t *testing.T) {
+	for _, tc := range []struct {
+		list, serves time.Duration // 0: never
+	}{
+		{59 * s, 59 * s},
+		{70 * s, 62*s + 2*70*s},
+		{9 * time.Minute, 62*s + 18*time.Minute},
+		{11 * time.Minute, 0}, // deletions would wait for too long
+	} {
+		t.Run(tc.list.String(), func(t *testing.T) {
+			play(t, func(t *testing.T, x *scene) {
+				until := tc.serves
+				if until == 0 {
+					until = time.Hour
+				}
+				x.lists(slow(tc.list))
+				x.run()
+				x.until(until - 2*s)
+				if x.serving() {
+					t.Fatal("it serves before it has listed with a Lease")
+				}
+				x.until(until + 3*s)
+				if got := x.serving(); got != (tc.serves != 0) {
+					t.Fatalf("it serves: %t; %v", got, x.moments(0, patched, created, relist, relisted, up, cut))
+				}
+				if tc.serves == 0 {
+					return
+				}
+				from := x.now()
+				x.lists(hang)
+				x.await("7")
+				x.until(from + max(60*s, 2*tc.list) + 10*s)
+				if got := x.order(from, cut); got == "" {
+					t.Error("it renews its Lease and can't list, and does not give up")
+				}
+			})
+		})
+	}
+}
+
 func TestReplicaThatCouldNotListComesBack(t *testing.T) {
 	play(t, func(t *testing.T, x *scene) {
 		release := make(chan struct{})

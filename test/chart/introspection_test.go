@@ -89,7 +89,7 @@ var _ = Describe("Introspection, with the chart's rules", func() {
 			Expect(may).To(ContainElements(deserved(uses, where, true)), "what it has done, on %v", where)
 			Expect(may).To(ConsistOf(append(meant(gateAccount, where), mayReview...)), "what it is meant to, on %v", where)
 		}
-	}, SpecTimeout(2*patience))
+	}, SpecTimeout(6*patience))
 })
 
 // newService makes a ServiceAccount that may ask about the keys of its namespace, and returns what makes tokens of it;
