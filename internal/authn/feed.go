@@ -228,8 +228,8 @@ func (f *Feed) Heard() time.Time {
 	return heard
 }
 
-// ListTook returns how long the longest of the last lists took, from its first page until it was applied: what was tried
-// before it, and failed, does not count.
+// ListTook returns how long the longest of the last lists took, from its first page until it was applied: what was
+// tried before it, and failed, does not count.
 func (f *Feed) ListTook() time.Duration {
 	var took time.Duration
 	for i := range f.keys {

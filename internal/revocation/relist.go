@@ -18,9 +18,9 @@ const (
 )
 
 // relistWithin bounds a list: while it is under way, this replica renews its Lease and can name nothing that it has not
-// seen, so deletions wait for it. It may be far longer than a renewal: a list of very many keys must fit. If it does not,
-// the next one is made without a Lease and holds nobody up (join); and how long that took says how long one may take
-// that is made with it. Otherwise a replica whose list takes longer would list for ever, and never serve.
+// seen, so deletions wait for it. It may be far longer than a renewal: a list of very many keys must fit. If it does
+// not, the next one is made without a Lease and holds nobody up (join); and how long that took says how long one may
+// take that is made with it. Otherwise a replica whose list takes longer would list for ever, and never serve.
 func (r *Replica) relistWithin() time.Duration {
 	return max(4*r.Duration, min(2*r.Store.ListTook(), longestList))
 }
