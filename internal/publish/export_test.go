@@ -39,3 +39,6 @@ func (p *Publisher) DeleteOrphans(ctx context.Context) error { return p.deleteOr
 
 // PauseAfter is how long after an attempt the next one is made, at least.
 func PauseAfter(number int) time.Duration { return pauseAfter(number) }
+
+// LastPriority is that of the jobs of who has the most queued.
+const LastPriority = lastPriority

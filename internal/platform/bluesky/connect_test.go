@@ -131,6 +131,7 @@ func TestServersThatAnswerBadly(t *testing.T) {
 		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, platform.CodeUnavailable, "bluesky.unavailable", "status 302"},
 		{"404 of something else", func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, platform.CodeUnavailable, "bluesky.unavailable", "status 404"},
 		{"hangs up", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, platform.CodeUnavailable, "bluesky.unavailable", ""},
+		// The protocol's own server has this error in its lexicon, and no code that demands a second factor.
 		{"second factor", says(401, "AuthFactorTokenRequired"), platform.CodeAuthFailed, "bluesky.second_factor", "account's own password"},
 		{"taken down", says(400, "AccountTakedown"), platform.CodeAuthFailed, "bluesky.account.taken_down", "taken down"},
 		{"too fast", func(w http.ResponseWriter, r *http.Request) {
