@@ -113,6 +113,8 @@ func (x *Index) LeakOf(d key.Digest) (reported bool, namespaces []string) {
 }
 
 // PutLeak takes a LeakedKey in: its key is refused from now on, whatever ApiKey brings it.
+//
+// Model: step Settle.
 func (x *Index) PutLeak(o *v1alpha1.LeakedKey) {
 	d, err := key.ParseHex(o.Name)
 	if err != nil {

@@ -55,7 +55,7 @@ type apiKeys struct {
 // setupApiKeys makes the reconciler of ApiKeys and says what wakes it: the key itself, a sweep over all keys, another
 // key with the same lookup, and the key's Profile. Secrets are not among it: to watch them, the controller would have
 // to be allowed to read all of them.
-func setupApiKeys(mgr manager.Manager, opts Options) error {
+func setupApiKeys(mgr manager.Manager, opts Options) (*apiKeys, error) {
 	r := &apiKeys{
 		Options:  opts,
 		client:   mgr.GetClient(),
@@ -68,17 +68,17 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 		synced:   mgr.GetCache().WaitForCacheSync,
 	}
 	if err := r.buckets.index(mgr.GetCache()); err != nil {
-		return fmt.Errorf("index %s: %w", byHash, err)
+		return nil, fmt.Errorf("index %s: %w", byHash, err)
 	}
 	if err := r.census.follow(mgr.GetCache()); err != nil {
-		return fmt.Errorf("count ApiKeys: %w", err)
+		return nil, fmt.Errorf("count ApiKeys: %w", err)
 	}
 	if opts.Registerer != nil {
 		if err := opts.Registerer.Register(r.census); err != nil {
-			return fmt.Errorf("register the metrics of quotas: %w", err)
+			return nil, fmt.Errorf("register the metrics of quotas: %w", err)
 		}
 		if err := opts.Registerer.Register(r.leaks.counts); err != nil {
-			return fmt.Errorf("register lmp_leak_reports_total: %w", err)
+			return nil, fmt.Errorf("register lmp_leak_reports_total: %w", err)
 		}
 	}
 	indexer := mgr.GetFieldIndexer()
@@ -88,11 +88,11 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 	} {
 		err := indexer.IndexField(context.Background(), &v1alpha1.ApiKey{}, field, indexOf(extract))
 		if err != nil {
-			return fmt.Errorf("index %s: %w", field, err)
+			return nil, fmt.Errorf("index %s: %w", field, err)
 		}
 	}
 	if err := indexLeaks(indexer); err != nil {
-		return fmt.Errorf("index %s: %w", byLookup, err)
+		return nil, fmt.Errorf("index %s: %w", byLookup, err)
 	}
 	// Several predicates of one builder are all to be true.
 	changedKey := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, exposed), exceptSwept)
@@ -100,7 +100,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) error {
 	// The spec is immutable, so a change of generation is the beginning of a deletion. A change of status alone is this
 	// controller's own doing: it wakes the rivals of a key that has just got its hash, and nobody else. Of what else may
 	// change, the loss of the finalizer counts.
-	return builder.ControllerManagedBy(mgr).
+	return r, builder.ControllerManagedBy(mgr).
 		For(&v1alpha1.ApiKey{}, changedKey).
 		WatchesRawSource(source.Func(r.sweep)).
 		WatchesRawSource(source.Func(r.census.wakes)).

@@ -15,10 +15,27 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 // A key that has leaked and stays passes the same barrier as one that is being deleted: its ApiKey says that it is
 // refused, which replicas see by the watch that tells them of deletions too, and they name it until nobody awaits them.
+
+// noteLeaks makes the LeakedKey of k's key, if that is reported, before k is let go. Whoever reports a key and deletes
+// its ApiKey in the next moment is not to see it served again when GitOps, or a backup, brings it back: by then there
+// would be nothing left by which the report could be proven.
+func (r *revocations) noteLeaks(ctx context.Context, k *v1alpha1.ApiKey, reported []revocation.LeaseReport) error {
+	for _, report := range reported {
+		if !isOf(k, report.Digest) {
+			continue
+		}
+		if leaked, err := r.keys.leaked(ctx, k); err != nil || leaked {
+			return err
+		}
+		return r.keys.makeLeakedKey(ctx, k, leakReport{client.ObjectKeyFromObject(k), report.Digest, report.Lease})
+	}
+	return nil
+}
 
 // awaitsConfirmation tells whether k has leaked and stays, and the replicas have not all said that they refuse it.
 func awaitsConfirmation(k *v1alpha1.ApiKey) bool {

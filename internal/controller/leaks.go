@@ -159,6 +159,8 @@ func lookupText(l key.Lookup) string { return hex.EncodeToString(l[:]) }
 
 // reportedOn maps a replica's Lease to the ApiKeys whose keys are reported on it, each with proof. What proves nothing
 // does nothing: whoever has taken a replica over can end no key that they have not seen.
+//
+// Model: step Note.
 func (r *apiKeys) reportedOn(ctx context.Context, lease client.Object) (all []reconcile.Request) {
 	for _, report := range revocation.ReportsOn(lease.(*coordinationv1.Lease)) {
 		keys, err := r.at(ctx, place{report.Namespace, report.Digest.Lookup()})
@@ -253,6 +255,16 @@ func (r *apiKeys) takeNote(ctx context.Context, k *v1alpha1.ApiKey) (leaked bool
 		}
 		return leaked, err
 	}
+	if err := r.makeLeakedKey(ctx, k, report); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// makeLeakedKey makes the LeakedKey of k's key, unless there is one.
+//
+// Model: step TakeNote.
+func (r *apiKeys) makeLeakedKey(ctx context.Context, k *v1alpha1.ApiKey, report leakReport) error {
 	l := &v1alpha1.LeakedKey{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: r.Namespace, Name: report.digest.Hex(),
@@ -263,10 +275,10 @@ func (r *apiKeys) takeNote(ctx context.Context, k *v1alpha1.ApiKey) (leaked bool
 			ReportedTo: report.lease,
 		},
 	}
-	err = r.client.Create(ctx, l, client.FieldOwner(Name))
+	err := r.client.Create(ctx, l, client.FieldOwner(Name))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		// Not wrapped: the error has the digest in it, which is for LeakedKeys alone.
-		return false, answer("make the LeakedKey: " + key.Redact(err.Error(), report.digest.Hex()))
+		return answer("make the LeakedKey: " + key.Redact(err.Error(), report.digest.Hex()))
 	}
 	r.leaks.settle(k.UID, report.digest)
 	if err == nil {
@@ -274,11 +286,13 @@ func (r *apiKeys) takeNote(ctx context.Context, k *v1alpha1.ApiKey) (leaked bool
 		r.leaks.counts.WithLabelValues(leakProven).Inc()
 	}
 	auditor{r.Audit}.leaked(k, report.lease)
-	return true, nil
+	return nil
 }
 
 // endLeaked ends a key that has leaked. One that was minted here is deleted, by the way of every deletion: if somebody
 // applies the ApiKey again, another key is minted. One that was brought stays, and its status says why it is refused.
+//
+// Model: step EndLeaked.
 func (r *apiKeys) endLeaked(ctx context.Context, found findings) (findings, error) {
 	k := found.key
 	if k.Spec.SecretHash != "" || k.Status.Hash == "" {

@@ -6,6 +6,7 @@ package controller_test
 import (
 	"context"
 	"crypto/rand"
+	"net/http"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -104,6 +105,27 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 		By("forgiven")
 		Expect(admin.Delete(ctx, leakedKeyOf(plaintext))).To(Succeed())
 		awaitReason(ctx, k, v1alpha1.ReasonActive)
+	})
+
+	It("is not let go before it is taken note of, however soon its ApiKey is deleted", func(ctx SpecContext) {
+		r, org := newReplica(ctx, minute), newOrg(ctx)
+		plaintext, err := format.Mint(rand.Reader, key.Live)
+		Expect(err).NotTo(HaveOccurred())
+		k := mintKey(ctx, org, brings(plaintext))
+		lift := op.wire.refuse(http.MethodPost, "/leakedkeys", http.StatusForbidden)
+		k = beingDeleted(ctx, k)
+		old := r.lease.DeepCopy()
+		r.lease.Annotations = map[string]string{ // all that a replica does: it refuses the key, and says who showed it
+			v1alpha1.AnnotationLeaked: org.Name + "/" + digestOf(plaintext), v1alpha1.AnnotationApplied: k.ResourceVersion,
+			v1alpha1.AnnotationRevoked: string(k.UID),
+		}
+		Expect(admin.Patch(ctx, r.lease, client.MergeFrom(old))).To(Succeed())
+		await(ctx, k, revoking, haveMessageOf(v1alpha1.ConditionRevoking, "make the LeakedKey"))
+		Expect(conditionMessage(fetch(ctx, k), v1alpha1.ConditionRevoking)).NotTo(ContainSubstring(digestOf(plaintext)))
+		lift()
+		awaitGone(ctx, k)
+		await(ctx, createKey(ctx, org, named(k.Name), brings(plaintext)), leaked, lackHash)
+		r.leave(ctx)
 	})
 
 	It("is nobody's if the report proves nothing", func(ctx SpecContext) {

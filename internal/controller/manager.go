@@ -104,10 +104,11 @@ func NewManager(cfg *rest.Config, opts manager.Options, controllers Options) (ma
 		// An audit log that nobody asked for is still written: it can't be made up for later.
 		controllers.Audit = mgr.GetLogger().WithName("audit")
 	}
-	if err := setupApiKeys(mgr, controllers); err != nil {
+	keys, err := setupApiKeys(mgr, controllers)
+	if err != nil {
 		return nil, fmt.Errorf("set up ApiKeys: %w", err)
 	}
-	if err := setupRevocations(mgr, controllers); err != nil {
+	if err := setupRevocations(mgr, controllers, keys); err != nil {
 		return nil, fmt.Errorf("set up revocation: %w", err)
 	}
 	if err := setupProfiles(mgr, controllers); err != nil {

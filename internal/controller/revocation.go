@@ -60,6 +60,7 @@ type revocations struct {
 	client  client.Client // reads from the cache
 	events  events.EventRecorder
 	barrier *revocation.Barrier
+	keys    *apiKeys // the other reconciler of ApiKeys, for those that have leaked
 	clock   clock.PassiveClock
 	seconds prometheus.Histogram
 	audit   auditor
@@ -70,7 +71,7 @@ type revocations struct {
 // setupRevocations makes the reconciler of deletions, which Leases wake as well, and the barrier that it asks. The
 // barrier's memory begins here: after a change of leader it counts no replica out before it has watched it for as long
 // as its Lease lasts.
-func setupRevocations(mgr manager.Manager, opts Options) error {
+func setupRevocations(mgr manager.Manager, opts Options, keys *apiKeys) error {
 	leases, err := coordinationclient.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("make a client of Leases: %w", err)
@@ -79,6 +80,7 @@ func setupRevocations(mgr manager.Manager, opts Options) error {
 		client:  mgr.GetClient(),
 		events:  mgr.GetEventRecorder(Name),
 		barrier: revocation.NewBarrier(leases.Leases(opts.Namespace), opts.Clock),
+		keys:    keys,
 		clock:   opts.Clock,
 		audit:   auditor{opts.Audit},
 		nudged:  make(chan struct{}, 1),
@@ -158,9 +160,14 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 }
 
 // letGo takes the finalizer off k, whose revocation is confirmed.
+//
+// Model: step LetGo.
 func (r *revocations) letGo(
 	ctx context.Context, k *v1alpha1.ApiKey, verdict revocation.Verdict,
 ) (reconcile.Result, error) {
+	if err := r.noteLeaks(ctx, k, verdict.Reported); err != nil {
+		return reconcile.Result{}, r.tellFailure(ctx, k, err)
+	}
 	err := r.lift(ctx, k, verdict)
 	// That the cache was behind is over in a moment. A policy may refuse with Invalid as well, and that lasts.
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) && verdict.Waited < tellAfter {

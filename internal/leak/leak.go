@@ -131,6 +131,8 @@ func (r *Reporter) leave(w *waiter) {
 
 // end refuses a key here, and notes it for the controller. It tells whether there is such a key. What is not a key is
 // hashed as well, so that it costs the same.
+//
+// Model: step Report.
 func (r *Reporter) end(w *waiter, text string) (known bool) {
 	_, err := r.o.Format.Parse(text)
 	digest := key.DigestOf(text[:min(len(text), mostRead)])
@@ -174,6 +176,8 @@ func (r *Reporter) notify() {
 func (r *Reporter) Due() <-chan struct{} { return r.due }
 
 // Take returns reports that the controller has not settled, those of each organization in its turn.
+//
+// Model: step Take.
 func (r *Reporter) Take(limit int) (reports []revocation.Report, told func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -191,6 +195,8 @@ func (r *Reporter) Unsettled() int {
 }
 
 // answer lets those go on who waited before the Lease was written, and whose reports are on it.
+//
+// Model: step Answer.
 func (r *Reporter) answer(taken []*entry, waiting []*waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -100,6 +100,12 @@ type Report struct {
 	Digest    key.Digest
 }
 
+// LeaseReport is a Report, and the name of the Lease that it stands on.
+type LeaseReport struct {
+	Report
+	Lease string
+}
+
 // encodeReports is the value of AnnotationLeaked.
 func encodeReports(reports []Report) string {
 	texts := make([]string, len(reports))
@@ -134,6 +140,7 @@ func (r *Replica) annotations() (all map[string]string, told func()) {
 	if r.Reports == nil {
 		return all, func() {}
 	}
+	// After what is revoked, and never before: whoever names a key has told of all that was reported of it until then.
 	reports, told := r.Reports.Take(MaxReports)
 	all[v1alpha1.AnnotationLeaked] = encodeReports(reports)
 	return all, told

@@ -54,6 +54,19 @@ type snapshot struct {
 	says   []announcement // of each of them
 }
 
+// reportsOf are the leaked keys of a namespace that are reported. A Lease that has expired counts as well: whoever held
+// it may have answered for it.
+func (s snapshot) reportsOf(namespace string) (all []LeaseReport) {
+	for i := range s.leases {
+		for _, r := range ReportsOn(&s.leases[i]) {
+			if r.Namespace == namespace {
+				all = append(all, LeaseReport{r, s.leases[i].Name})
+			}
+		}
+	}
+	return all
+}
+
 // list reads the Leases from the apiserver itself, not from a cache, in which a replica may be missing that has just
 // registered.
 //

@@ -15,10 +15,11 @@ import (
 	"testing"
 )
 
-// The models: of the protocol, and of how what is scarce in it is shared out.
+// The models: of the protocol, of how what is scarce in it is shared out, and of keys that have leaked.
 const (
 	model      = "revocation.pml"
 	turnsModel = "turns.pml"
+	leaksModel = "leaks.pml"
 )
 
 // check is one run of spin's verifier.
@@ -53,6 +54,10 @@ func turns(organizations int, defines ...string) check {
 	}
 }
 
+func leaks(defines ...string) check {
+	return check{leaksModel, defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m20000", "-w20"}}
+}
+
 // fewest finds the violation of the fewest steps.
 func fewest(c check) check {
 	c.cc = append(c.cc, "-DBFS")
@@ -74,6 +79,15 @@ func TestBound(t *testing.T) {
 func TestSafety(t *testing.T) {
 	t.Parallel()
 	r := safety().run(t)
+	r.requireProof(t)
+	requireReached(t, r.unreached)
+}
+
+// TestLeaks: whoever has answered a report refuses the key; all do, once all know of it; and no report is lost that was
+// answered, whatever becomes of the replica and of the ApiKey.
+func TestLeaks(t *testing.T) {
+	t.Parallel()
+	r := leaks().run(t)
 	r.requireProof(t)
 	requireReached(t, r.unreached)
 }
@@ -113,6 +127,12 @@ var turned = []struct {
 	{"TURN_R12", "a renewal that comes after the list does not stop its Lease from expiring on the list", shortest()},
 	{"TURN_R13", "a key whose finalizer somebody took off is gone at once when it is deleted", shortest()},
 	{"TURN_R14", "a key that is replaced while it is being deleted is gone before anybody has confirmed it", shortest()},
+	{"TURN_K1", "a replica accepts a key whose report it has answered", fewest(leaks())},
+	{"TURN_K2", "a replica dies that has answered and told nobody", fewest(leaks())},
+	{"TURN_K3", "an ApiKey goes of whose leak nobody has taken note, and is restored", fewest(leaks())},
+	{"TURN_K4", "a report goes with the Lease that it stands on", fewest(leaks())},
+	{"TURN_K5", "a replica that starts serves a key that has leaked", fewest(leaks())},
+	{"TURN_K6", "a deletion is confirmed before what was reported earlier is told", fewest(leaks())},
 	{"TURN_L1", "a replica whose watch is deaf is never told", liveness("-DALONE")},
 	{"TURN_L2", "a replica that can't list registers over and over", liveness("-DALONE")},
 	{"TURN_L3", "a replica that can't list renews for ever", liveness("-DALONE")},
@@ -145,7 +165,7 @@ func TestTurned(t *testing.T) {
 // TestTurnsAreAll that the model knows: a rule that nobody turns round is a claim.
 func TestTurnsAreAll(t *testing.T) {
 	t.Parallel()
-	inModel := regexp.MustCompile(`TURN_[RLT]\d+`).FindAllString(source(t, model)+source(t, turnsModel), -1)
+	inModel := regexp.MustCompile(`TURN_[RLTK]\d+`).FindAllString(sources(t), -1)
 	var inTest []string
 	for _, tc := range turned {
 		inTest = append(inTest, tc.define)
@@ -155,6 +175,11 @@ func TestTurnsAreAll(t *testing.T) {
 	if inModel = slices.Compact(inModel); !slices.Equal(inModel, inTest) {
 		t.Errorf("the model has %v, the test turns %v", inModel, inTest)
 	}
+}
+
+func sources(t *testing.T) string {
+	t.Helper()
+	return source(t, model) + source(t, turnsModel) + source(t, leaksModel)
 }
 
 func source(t *testing.T, file string) string {

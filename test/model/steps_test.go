@@ -24,7 +24,7 @@ type place struct{ step, function string }
 // TestStepsAreInTheCode: the model names the functions that implement each step, and they name it.
 func TestStepsAreInTheCode(t *testing.T) {
 	t.Parallel()
-	model, functions := stepsOfModel(t, source(t, model)+source(t, turnsModel)), map[string]bool{}
+	model, functions := stepsOfModel(t, sources(t)), map[string]bool{}
 	code := map[place]bool{}
 	for _, file := range goFiles(t) {
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, file), nil, parser.ParseComments|parser.SkipObjectResolution)

@@ -1,0 +1,169 @@
+/*
+ * Copyright The letmepost-operator Authors.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What becomes of a key that is reported as leaked, by docs/leaked-keys.md: two replicas, a controller, an apiserver, and
+ * one key, whose ApiKey is deleted, applied or restored again and again. Minted or brought by its hash is the same here:
+ * whoever restores an ApiKey with its old status brings the key back, too.
+ *
+ *   by default    a replica that has answered a report never accepts the key again; when every replica has seen the
+ *                 LeakedKey, none ever does, later ones included; and a report that was answered is not lost
+ *   -DTURN_Kn     rule n turned round. Each finds a violation.
+ *
+ * Nothing is limited in number. That a deletion is confirmed by every replica is revocation.pml's: here it is one step.
+ * Watches lag and lose events: whoever does not take the step has not got it.
+ *
+ * What is not in it, and in the page under "What is not promised": an apiserver that is away for as long as a report
+ * waits; a report of a key that is being deleted already; a LeakedKey that somebody deletes, which forgives.
+ * A Lease is swept up long after it has expired (internal/revocation sweepAfter, five minutes at least since the
+ * controller has seen it): by then its reports have been looked at, and tried again, by a controller that was there.
+ */
+
+#define ABSENT  0
+#define SERVES  1
+#define REFUSES 2 /* it is being deleted, or marked */
+
+/* ---- the apiserver ---- */
+
+#define GONE     0
+#define SERVED   1
+#define MARKED   2 /* its status says that it has leaked */
+#define DELETING 3
+byte phase = SERVED;
+bool leakedKey;
+bool onLease[2]; /* the report stands on the Lease of a replica, */
+bool left[2];    /* or on that of its predecessor, which has died */
+bool names[2];   /* the Lease names the ApiKey as one that is refused */
+#define TOLD (onLease[0] || left[0] || onLease[1] || left[1])
+
+/* ---- a replica ---- */
+
+bool up[2];
+byte idx[2];
+bool reported[2]; /* its index refuses the key because of a report */
+bool seen[2];     /* and because of a LeakedKey */
+bool caller[2];   /* somebody waits for the answer */
+bool receipt[2];  /* somebody has got it from this process */
+#define CURRENT (phase == SERVED -> SERVES : (phase == GONE -> ABSENT : REFUSES))
+
+/* ---- the controller ---- */
+
+bool noted; /* it knows of a report, and that it is of this key */
+
+/* ---- what is promised ---- */
+
+bool answered;   /* somebody has got an answer */
+bool everywhere; /* there was a moment at which every replica had seen the LeakedKey */
+
+#define REPORTS(r) ((reported[r] || caller[r]) && !seen[r] && idx[r] != ABSENT)
+#define NAMES(r)   (idx[r] == REFUSES && phase == DELETING)
+
+inline look() {
+    if :: leakedKey && (!up[0] || seen[0]) && (!up[1] || seen[1]) -> everywhere = true :: else fi
+}
+
+inline clear(r) {
+    onLease[r] = false; names[r] = false; up[r] = false; idx[r] = ABSENT;
+    reported[r] = false; seen[r] = false; caller[r] = false; receipt[r] = false
+}
+
+proctype replica(byte r) {
+end:
+    do
+    :: d_step { !up[r] ->
+        up[r] = true; idx[r] = CURRENT;
+#ifndef TURN_K5 /* a replica serves before it has listed the LeakedKeys */
+        seen[r] = leakedKey;
+#endif
+        look(); printf("replica %d: starts, and lists\n", r) }
+    :: d_step { up[r] ->
+        left[r] = left[r] || onLease[r]; clear(r); look(); printf("replica %d: is killed\n", r) }
+    :: d_step { up[r] && idx[r] != CURRENT ->
+        idx[r] = CURRENT;
+        if :: idx[r] == ABSENT -> caller[r] = false :: else fi; /* its caller waits in vain, and is told so */
+        printf("replica %d: its watch brings the ApiKey as it is now\n", r) }
+    :: d_step { up[r] && leakedKey && !seen[r] ->
+        /* step Settle: internal/authn (*Index).PutLeak */
+        seen[r] = true; reported[r] = false; look(); printf("replica %d: sees the LeakedKey\n", r) }
+    :: d_step { up[r] && idx[r] == SERVES && !seen[r] && !caller[r] ->
+        /* step Report: internal/leak (*Reporter).end */
+#ifndef TURN_K1 /* whoever reports is answered before the index refuses the key */
+        reported[r] = true;
+#endif
+        caller[r] = true; printf("replica %d: somebody reports the key\n", r) }
+#ifdef TURN_K1
+    :: d_step { up[r] && receipt[r] -> reported[r] = true; printf("replica %d: its index refuses the key\n", r) }
+#endif
+    :: d_step { up[r] && (onLease[r] != REPORTS(r) || !names[r] && NAMES(r)) ->
+        /* step Take: internal/leak (*Reporter).Take */
+#ifndef TURN_K6 /* a key is named as refused by a write without what was reported before */
+        onLease[r] = REPORTS(r);
+#else
+        onLease[r] = REPORTS(r) && !NAMES(r);
+#endif
+        names[r] = NAMES(r); printf("replica %d: writes its Lease, with the report: %d, naming the key: %d\n", r, onLease[r], names[r]) }
+#ifdef TURN_K2 /* the answer does not wait for the Lease */
+    :: d_step { up[r] && caller[r] ->
+#else
+    :: d_step { up[r] && caller[r] && (onLease[r] || seen[r]) ->
+#endif
+        /* step Answer: internal/leak (*Reporter).answer */
+        caller[r] = false; receipt[r] = true; answered = true; printf("replica %d: answers the report\n", r) }
+    :: d_step { up[r] && onLease[r] == TOLD && !TOLD ->
+        clear(r); look(); printf("replica %d: stops, and gives its Lease up\n", r) }
+#ifdef TURN_K4 /* a replica that stops gives its Lease up with a report on it */
+    :: d_step { up[r] && onLease[r] -> clear(r); look(); printf("replica %d: stops, and gives its Lease up\n", r) }
+#endif
+    :: d_step { up[r] && idx[r] == SERVES && !reported[r] && !seen[r] ->
+        /* step Accept: internal/authn (*Authenticator).Admit */
+        printf("replica %d: accepts the key\n", r); assert(!receipt[r] && !everywhere) }
+    od
+}
+
+/* What is known of a report: it stands on a Lease, or there is a LeakedKey of it. */
+proctype kept() {
+end:
+    do
+    :: d_step { answered && !leakedKey && !TOLD -> printf("world: a report that was answered is lost\n"); assert(false) }
+    od
+}
+
+proctype controller() {
+end:
+    do
+    :: d_step { TOLD && !noted && !leakedKey && phase != GONE ->
+        /* step Note: internal/controller (*apiKeys).reportedOn */
+        noted = true; printf("controller: sees the report, and that it is of this key\n") }
+    :: d_step { noted && !leakedKey ->
+        /* step TakeNote: internal/controller (*apiKeys).makeLeakedKey */
+        leakedKey = true; noted = false; look(); printf("controller: makes the LeakedKey\n") }
+    :: d_step { noted -> noted = false; printf("controller: restarts\n") }
+    :: d_step { leakedKey && phase == SERVED ->
+        /* step EndLeaked: internal/controller (*apiKeys).endLeaked */
+        if
+        :: phase = DELETING; printf("controller: deletes the ApiKey, whose key was minted\n")
+        :: phase = MARKED; printf("controller: marks the ApiKey, which brought its key\n")
+        fi }
+#ifdef TURN_K3 /* a deletion is let go whatever has been reported */
+    :: d_step { phase == DELETING && (!up[0] || names[0]) && (!up[1] || names[1]) ->
+#else
+    :: d_step { phase == DELETING && (!up[0] || names[0]) && (!up[1] || names[1]) && (leakedKey || !TOLD) ->
+#endif
+        /* step LetGo: internal/controller (*revocations).letGo */
+        phase = GONE; noted = false; names[0] = false; names[1] = false; printf("controller: lets the ApiKey go\n") }
+    :: d_step { left[0] && leakedKey -> left[0] = false; printf("controller: sweeps up the Lease of a dead replica\n") }
+    :: d_step { left[1] && leakedKey -> left[1] = false; printf("controller: sweeps up the Lease of a dead replica\n") }
+    od
+}
+
+proctype user() {
+end:
+    do
+    :: d_step { phase == SERVED || phase == MARKED -> phase = DELETING; printf("user: deletes the ApiKey\n") }
+    :: d_step { phase == GONE -> phase = SERVED; printf("user: restores the ApiKey with its old status\n") }
+    od
+}
+
+init {
+    atomic { run replica(0); run replica(1); run controller(); run user(); run kept() }
+}
