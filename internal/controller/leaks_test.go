@@ -113,6 +113,7 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 		Expect(err).NotTo(HaveOccurred())
 		k := mintKey(ctx, org, brings(plaintext))
 		lift := op.wire.refuse(http.MethodPost, "/leakedkeys", http.StatusForbidden)
+		DeferCleanup(lift)
 		k = beingDeleted(ctx, k)
 		old := r.lease.DeepCopy()
 		r.lease.Annotations = map[string]string{ // all that a replica does: it refuses the key, and says who showed it
@@ -120,7 +121,8 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 			v1alpha1.AnnotationRevoked: string(k.UID),
 		}
 		Expect(admin.Patch(ctx, r.lease, client.MergeFrom(old))).To(Succeed())
-		await(ctx, k, revoking, haveMessageOf(v1alpha1.ConditionRevoking, "make the LeakedKey"))
+		await(ctx, k, haveCondition(v1alpha1.ConditionRevoking, "True", v1alpha1.ReasonRetrying),
+			haveMessageOf(v1alpha1.ConditionRevoking, "make the LeakedKey"))
 		Expect(conditionMessage(fetch(ctx, k), v1alpha1.ConditionRevoking)).NotTo(ContainSubstring(digestOf(plaintext)))
 		lift()
 		awaitGone(ctx, k)
