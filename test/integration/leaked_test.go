@@ -25,6 +25,11 @@ import (
 
 // reportTo reports a key to a replica, from an address of its own if the replica believes in that.
 func reportTo(ctx context.Context, s *seat, plaintext, from string) error {
+	patient := &http.Client{Timeout: patience, Transport: httpClient.Transport} // an answer may wait for the apiserver
+	return reportBy(ctx, patient, s, plaintext, from)
+}
+
+func reportBy(ctx context.Context, by *http.Client, s *seat, plaintext, from string) error {
 	at, _, _ := strings.Cut(s.url, "/demand/")
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at+leak.Path,
 		strings.NewReader(url.Values{"token": {plaintext}}.Encode()))
@@ -33,8 +38,7 @@ func reportTo(ctx context.Context, s *seat, plaintext, from string) error {
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("X-Forwarded-For", from)
-	patient := &http.Client{Timeout: patience, Transport: httpClient.Transport} // an answer may wait for the apiserver
-	response, err := patient.Do(request)
+	response, err := by.Do(request)
 	if err != nil {
 		return err
 	}
