@@ -155,7 +155,7 @@ fuzzers: # Builds what fuzzes, and runs nothing
 .PHONY: soak
 soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each; SOAK=2m for less
 	@LMP_SOAK=$(SOAK) CGO_ENABLED=1 go test -race -count=1 -timeout 90m ./test/integration -ginkgo.v \
-		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed'
+		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed|Very many reports'
 
 .PHONY: bench
 bench: controlplane build pds proxies ## Run the benchmarks, one line a figure
