@@ -95,7 +95,7 @@ func resident(pid int) string {
 
 var _ = Describe("Very many reports of leaked keys", func() {
 	It("end all the keys that there are, and no other; and nobody else's report waits for them", func(ctx SpecContext) {
-		real, random := soaking(1000, 1000), soaking(20_000, 100_000)
+		real, random := soaking(300, 1000), soaking(6000, 100_000)
 		controller := startController(ctx)
 		api := seats(ctx, 2, "--trusted-proxies", "127.0.0.1/32")
 		gate := gateSeats(ctx, 1)[0]
