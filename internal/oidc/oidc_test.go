@@ -135,6 +135,11 @@ func TestSignIn(t *testing.T) {
 	if !errors.As(err, &denied) || denied.Code != "access_denied" || next != "/dashboard/keys" {
 		t.Errorf("%v, on to %q", err, next)
 	}
+	q := at.Query()
+	q.Set("error", "call this number")
+	if _, _, err = one.Finish(t.Context(), b.Kept, q); !errors.As(err, &denied) || denied.Code != "server_error" {
+		t.Errorf("somebody's own text: %v", err)
+	}
 }
 
 // TestAsked: the sign-in has what the protocol wants, and nothing that gives its secret away.
@@ -157,6 +162,12 @@ func TestAsked(t *testing.T) {
 			t.Errorf("%q: too short, there twice, or the secret itself", value)
 		}
 		seen[value] = true
+	}
+	another, _ := url.Parse(begin(t, w.provider(t)).URL)
+	for _, name := range []string{"state", "nonce", "code_challenge"} {
+		if another.Query().Get(name) == q.Get(name) {
+			t.Errorf("the %s of two sign-ins is one", name)
+		}
 	}
 	// offline_access is asked only of a provider that has it.
 	w.issuer.Change(nil, func(path string, body []byte) []byte {
