@@ -45,7 +45,11 @@ func (p *plugin) checkLeaks(ctx context.Context, c *cluster) []finding {
 			return []finding{{unseen, fmt.Sprintf("keys that have leaked: %v", err), ""}}
 		}
 		count += int64(len(list.Items))
-		if options.Continue = list.Continue; options.Continue == "" {
+		switch options.Continue = list.Continue; {
+		case options.Continue != "":
+		case count == 0:
+			return []finding{{fine, "no key has leaked", ""}}
+		default:
 			return []finding{{fine, fmt.Sprintf("%d keys have leaked, and are refused whatever brings them", count), ""}}
 		}
 	}

@@ -4,18 +4,24 @@
 package plugin_test
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -51,12 +57,38 @@ func TestLeaked(t *testing.T) {
 	settled, waits := key.DigestOf(strings.TrimSpace(string(laptop))).Hex(), key.DigestOf("nobody has taken it").Hex()
 	body := `{"metadata":{"annotations":{"letmepost.dev/leaked":"` + w.namespace + `/` + settled + `,` + w.namespace + `/` + waits + `"}}}`
 	w.must(lease.Patch(t.Context(), dead, types.MergePatchType, []byte(body), metav1.PatchOptions{}))
+	w.liveGate()
 	r := w.doctor()
-	r.expect(t, 5, "1 reports of leaked keys wait on the Lease "+dead, "kubectl get pods -n letmepost-system")
+	r.expect(t, 5, "1 gates answer", "1 reports of leaked keys wait on the Lease "+dead, "kubectl get pods -n letmepost-system")
 	if strings.Contains(r.out+r.err, waits[len(waits)/2:]) || strings.Contains(r.out+r.err, settled[len(settled)/2:]) {
 		t.Errorf("the digest of a key is shown:\n%s%s", r.out, r.err)
 	}
 	w.must(nil, lease.Delete(t.Context(), dead, metav1.DeleteOptions{}))
+}
+
+// liveGate is the Lease of a gate that is renewed, as long as the test lasts.
+func (w *world) liveGate() {
+	w.t.Helper()
+	leases := w.core.CoordinationV1().Leases("letmepost-system")
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: "letmepost-gate-alive", Labels: map[string]string{v1alpha1.LabelReplica: "gate"}},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("gate-0"), LeaseDurationSeconds: ptr.To[int32](60)},
+	}
+	w.must(leases.Create(w.t.Context(), lease, metav1.CreateOptions{}))
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for retry.Pause(ctx, 100*time.Millisecond) {
+			body := `{"spec":{"renewTime":"` + time.Now().UTC().Format(metav1.RFC3339Micro) + `"}}`
+			_, _ = leases.Patch(ctx, lease.Name, types.MergePatchType, []byte(body), metav1.PatchOptions{}) // the next one does
+		}
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		<-ended
+		w.must(nil, leases.Delete(context.Background(), lease.Name, metav1.DeleteOptions{}))
+	})
 }
 
 // report reports a key at an API, as whoever holds it may.

@@ -21,6 +21,9 @@ import (
 // controllerLease is that of leader election, where it has not been given another name.
 const controllerLease = "letmepost-controller"
 
+// ofGates is what the Leases of gates say in place of an environment.
+const ofGates = v1alpha1.Environment("gate")
+
 // leases are those of the controller and of the replicas, by name.
 type leases map[string]*coordinationv1.Lease
 
@@ -109,6 +112,9 @@ func (p *plugin) findingsOf(all leases, renewed map[string]bool) []finding {
 		} else {
 			found = append(found, finding{note, fmt.Sprintf("%s: no API replica answers", e), pods})
 		}
+	}
+	if n := replicas[ofGates]; n > 0 { // an installation need not have any
+		found = append(found, finding{fine, fmt.Sprintf("%d gates answer", n), ""})
 	}
 	return found
 }
