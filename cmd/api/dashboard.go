@@ -82,7 +82,7 @@ func newSessions(
 // stands on are still to be added.
 func (o options) dashboardConfig() dashboard.Config {
 	return dashboard.Config{
-		Environment: o.environment, KeyFormat: o.keys.Format, OtherURL: o.dashboard.otherURL,
+		Namespace: o.keys.Namespace, Environment: o.environment, KeyFormat: o.keys.Format, OtherURL: o.dashboard.otherURL,
 		ClientAddress: func(r *http.Request) netip.Addr { return endpoint.ClientAddress(r, o.trustedProxies) },
 		NewRequestID:  newRequestID, Clock: clock.RealClock{}, Random: rand.Reader, PublicURL: o.publicURL,
 	}

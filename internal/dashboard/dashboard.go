@@ -62,6 +62,8 @@ type Config struct {
 	Provider     *oidc.Provider
 	ProviderName string
 
+	// Namespace is that of the release, where replicas have their Leases. Optional: without it, nobody is told of others.
+	Namespace   string
 	Environment key.Environment
 	KeyFormat   key.Format
 	// Random is a CSPRNG, which keys are made of.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -34,6 +35,7 @@ const (
 
 // overviewData is what the overview shows. What the person may not see is not there.
 type overviewData struct {
+	Replicas *replicasSeen
 	Keys     *keysSeen
 	Overdue  *store.Count
 	Accounts []accountSeen // that need somebody
@@ -43,7 +45,8 @@ type overviewData struct {
 
 // Attention tells whether anything needs somebody.
 func (o overviewData) Attention() bool {
-	return o.Overdue != nil && o.Overdue.N > 0 || len(o.Accounts) > 0 || o.Keys != nil && o.Keys.attention()
+	return o.Replicas != nil && len(o.Replicas.Fenced) > 0 ||
+		o.Overdue != nil && o.Overdue.N > 0 || len(o.Accounts) > 0 || o.Keys != nil && o.Keys.attention()
 }
 
 // Blind tells that nothing here is the person's to see.
@@ -96,12 +99,23 @@ type keySeen struct {
 	use.Count
 }
 
-// overview asks for each part whether the person may see it: three questions, of which the answers are kept.
+// overview asks for each part whether the person may see it: two questions, of which the answers are kept, and
+// meanwhile for the replicas.
 func (d *Dashboard) overview(r *request) (view, error) {
 	var data overviewData
-	may, err := r.can("list", "apikeys")
+	var asking sync.WaitGroup
+	asking.Go(func() { data.Replicas = r.replicas() })
+	err := d.overviewOf(r, &data)
+	asking.Wait()
+	return view{Page: "overview", Title: "overview.title", Data: data}, err
+}
+
+// overviewOf reads what there is of an organization. Keys and posts share a question: what is told of them are states
+// and numbers, and which keys are busy or expire.
+func (d *Dashboard) overviewOf(r *request, data *overviewData) error {
+	may, err := r.offers("list", "apikeys")
 	if err != nil {
-		return view{}, err
+		return err
 	}
 	if may {
 		data.Keys = d.keysSeen(r)
@@ -109,15 +123,15 @@ func (d *Dashboard) overview(r *request) (view, error) {
 	if data.Overdue, err = r.counted("posts", func(ctx context.Context) (store.Count, error) {
 		return r.rows().CountOverdue(ctx, r.now.Add(-lateFor))
 	}); err != nil {
-		return view{}, err
+		return err
 	}
 	if data.AccountsSeen, err = r.can("list", "accounts"); err != nil {
-		return view{}, err
+		return err
 	}
 	if data.AccountsSeen {
 		ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
 		if err != nil {
-			return view{}, err
+			return err
 		}
 		data.AccountsMore = len(ending) > mostNamed
 		for _, a := range ending[:min(len(ending), mostNamed)] {
@@ -125,7 +139,7 @@ func (d *Dashboard) overview(r *request) (view, error) {
 			data.Accounts = append(data.Accounts, accountSeen{a, state})
 		}
 	}
-	return view{Page: "overview", Title: "overview.title", Data: data}, nil
+	return nil
 }
 
 // keysSeen goes through the keys of this environment, in memory. Those of the other one are its dashboard's.

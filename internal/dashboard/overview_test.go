@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -115,4 +117,46 @@ func TestOverview(t *testing.T) {
 		token := w.credential(t, other, "stranger", "letmepost-apikey-viewer")
 		w.signedIn(t, token, other).get("/").shows(t, http.StatusOK, []string{"All is well"}, append(needs, keys...))
 	})
+}
+
+// TestFencedReplicas: whoever may see the Leases of the release is told of a replica that has stopped to renew its own,
+// and nobody else is; the right is that of the person.
+func TestFencedReplicas(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	operator, member := w.member(t, acme, "operator", nil), w.member(t, acme, "member", nil)
+	role := metav1.ObjectMeta{Namespace: system, Name: "see-replicas-" + acme}
+	check(t, w.admin.Create(t.Context(), &rbacv1.Role{ObjectMeta: role, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{coordinationv1.GroupName}, Resources: []string{"leases"}, Verbs: []string{"list"}},
+	}}))
+	check(t, w.admin.Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: role, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: acme, Name: "operator"}},
+	}))
+	eventually(t, "the apiserver knows of the right", func() bool {
+		return strings.Contains(operator.get("/").body, "Each renews its Lease while it accepts requests")
+	})
+	last := time.Now().Add(-time.Hour)
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: system, Name: "letmepost-api-test-" + acme, Labels: map[string]string{v1alpha1.LabelReplica: "test"},
+		},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: new("api-test-<b>1"), LeaseDurationSeconds: new(int32(15)), RenewTime: new(metav1.NewMicroTime(last)),
+		},
+	}
+	check(t, w.admin.Create(t.Context(), lease))
+	t.Cleanup(func() { check(t, client.IgnoreNotFound(w.admin.Delete(context.WithoutCancel(t.Context()), lease))) })
+	told := []string{
+		"Needs attention", "its Lease", "test <code class=\"breakable\">" + lease.Name + " (api-test-&lt;b&gt;1)</code>",
+		last.UTC().Format(time.RFC3339), "don&#39;t wait for it", "kubectl get pods -n " + system,
+	}
+	operator.get("/").shows(t, http.StatusOK, told, []string{"All is well"})
+	member.get("/").shows(t, http.StatusOK, []string{"All is well", "takes the right to list leases in the namespace " + system},
+		[]string{"Needs attention", lease.Name})
+
+	// It is back.
+	lease.Spec.RenewTime = new(metav1.NewMicroTime(time.Now().Add(time.Minute)))
+	check(t, w.admin.Update(t.Context(), lease))
+	operator.get("/").shows(t, http.StatusOK, nil, []string{lease.Name})
 }

@@ -135,7 +135,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	c := dashboard.Config{
 		Sessions: sessions, Admission: admitted, Directory: w.index, Random: rand.Reader,
 		Store: w.store, Writes: w.writes, Posting: w.posting, Connecting: w.connecting, Connections: w.keeper,
-		Environment: key.Live, KeyFormat: format,
+		Namespace: system, Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		NewRequestID:  uuid.NewString, Clock: w.clock, Logger: logger, Audit: logger,
 	}

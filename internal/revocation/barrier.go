@@ -172,7 +172,7 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 		if d.decided || b.confirmedBy(l.Name, s.says[i], d) {
 			continue
 		}
-		v.Awaited = append(v.Awaited, replicaName(l))
+		v.Awaited = append(v.Awaited, ReplicaName(l))
 		left := time.Duration(0) // until the Lease expires
 		if r := b.replicas[l.Name]; r != nil {
 			left = r.duration - now.Sub(r.since)

@@ -169,6 +169,17 @@ func leaseDurationOf(l *coordinationv1.Lease) time.Duration {
 	return DefaultLeaseDuration
 }
 
+// Silent tells since when a Lease was not renewed, and whether that is for as long as it lasts: then its replica has
+// shut its fence, or is gone. It is for people to look at. The clocks that it compares may differ, for which the last
+// third of the duration is left; whom a revocation waits for, the Barrier decides, by no clock but its own.
+func Silent(l *coordinationv1.Lease, now time.Time) (since time.Time, silent bool) {
+	since = l.CreationTimestamp.Time
+	if l.Spec.RenewTime != nil {
+		since = l.Spec.RenewTime.Time
+	}
+	return since, now.Sub(since) >= leaseDurationOf(l)
+}
+
 // word is what the controller writes on a Lease: an annotation, and its value. nil removes it.
 type word map[string]*string
 
@@ -177,8 +188,8 @@ func (w word) patch() ([]byte, error) {
 	return json.Marshal(map[string]any{"metadata": map[string]any{"annotations": w}})
 }
 
-// replicaName is how people are told of the replica that holds a Lease: the Lease, and the pod or host in parentheses.
-func replicaName(l *coordinationv1.Lease) string {
+// ReplicaName is how people are told of the replica that holds a Lease: the Lease, and the pod or host in parentheses.
+func ReplicaName(l *coordinationv1.Lease) string {
 	return shownName(l.Name, ptr.Deref(l.Spec.HolderIdentity, ""))
 }
 

@@ -241,7 +241,7 @@ func (b *Barrier) Unexpired(ctx context.Context) ([]string, error) {
 	var names []string
 	for i := range s.leases {
 		if l := &s.leases[i]; !b.countedOut(l.Name, s.asked) {
-			names = append(names, replicaName(l))
+			names = append(names, ReplicaName(l))
 		}
 	}
 	slices.Sort(names)

@@ -10,6 +10,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -37,6 +38,7 @@ func NewApiserver(config *rest.Config) (*Apiserver, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		v1alpha1.AddToScheme, corev1.AddToScheme, authorizationv1.AddToScheme, authenticationv1.AddToScheme,
+		coordinationv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err
@@ -67,6 +69,7 @@ func (a *Apiserver) As(token string) (*Cluster, error) {
 		{corev1.SchemeGroupVersion, &c.core},
 		{authorizationv1.SchemeGroupVersion, &c.authorization},
 		{authenticationv1.SchemeGroupVersion, &c.authentication},
+		{coordinationv1.SchemeGroupVersion, &c.coordination},
 	} {
 		config := rest.CopyConfig(a.config)
 		config.APIPath, config.GroupVersion = "/apis", &of.group

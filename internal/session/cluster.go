@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,8 +26,8 @@ import (
 //
 // Errors are the apiserver's own (package apierrors tells them apart), whose words are meant for people.
 type Cluster struct {
-	letmepost, core, authorization, authentication rest.Interface
-	parameters                                     runtime.ParameterCodec
+	letmepost, core, authorization, authentication, coordination rest.Interface
+	parameters                                                   runtime.ParameterCodec
 
 	rights        rights
 	rules         rules
@@ -161,6 +162,15 @@ func (c *Cluster) Pods(ctx context.Context, namespace string, limit int64) ([]co
 	list := new(corev1.PodList)
 	err := c.core.Get().Namespace(namespace).Resource("pods").
 		VersionedParams(&metav1.ListOptions{Limit: limit}, c.parameters).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// Replicas returns at most limit Leases of replicas. Few people may list them: who runs the release.
+func (c *Cluster) Replicas(ctx context.Context, namespace string, limit int64) ([]coordinationv1.Lease, error) {
+	list := new(coordinationv1.LeaseList)
+	err := c.coordination.Get().Namespace(namespace).Resource("leases").VersionedParams(&metav1.ListOptions{
+		LabelSelector: v1alpha1.LabelReplica, Limit: limit,
+	}, c.parameters).Do(ctx).Into(list)
 	return list.Items, err
 }
 

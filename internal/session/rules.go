@@ -25,10 +25,10 @@ type ruled struct {
 	until time.Time
 }
 
-// Offers tells whether to offer what takes a right: a button, or how many there are of something. All rights of a
-// namespace are one request, whose answer holds for as long as that of May. It decides nothing: who is shown what lies
-// in the database, and what is done, is asked for by itself. Where an authorizer keeps its rules to itself, May
-// answers.
+// Offers tells whether to offer what takes a right: a button, how many there are of something, or which keys need
+// somebody. All rights of a namespace are one request, whose answer holds for as long as that of May. It does not
+// decide who is shown what lies in the database, or what is done: that is asked for by itself. Where an authorizer
+// keeps its rules to itself, May answers.
 func (c *Cluster) Offers(ctx context.Context, now time.Time, r Right) (bool, error) {
 	c.rules.mu.Lock()
 	known, ok := c.rules.known[r.Namespace]
