@@ -57,8 +57,24 @@ func samples(t testing.TB) []sample {
 		{"jpeg whose frame is cut", frame(0xc0, 8, 40, 30, 0x11)[:10], "", media.ErrBroken},
 		{"jpeg whose scan comes first", append([]byte("\xff\xd8\xff\xda\x00\x02"), frame(0xc0, 8, 40, 30, 0x11)[2:]...), "", media.ErrBroken},
 		{"jpeg with fill bytes", append([]byte("\xff\xd8\xff\xff\xff"), frame(0xc0, 8, 40, 30, 0x11)[3:]...), "image/jpeg", nil},
+		{"jpeg of a camera, with EXIF first", exif(jpegOf.Bytes()), "image/jpeg", nil},
+		{"png that is animated", animated(picture), "image/png", nil},
+		{"gif of one frame, with its delay", gifOfFrames(t, 1), "image/gif", nil},
+		{"gif that is animated", gifOfFrames(t, 3), "image/gif", nil},
+		{"gif of 1987", append([]byte("GIF87a"), gifOf.Bytes()[6:]...), "image/gif", nil},
 		{"webp", webp(40, 30), "image/webp", nil},
+		{"webp, lossy", []byte("RIFF\x16\x00\x00\x00WEBPVP8 \x0a\x00\x00\x00\x30\x01\x00\x9d\x01\x2a\x28\x00\x1e\x00"), "image/webp", nil},
+		{"webp, lossless", []byte("RIFF\x12\x00\x00\x00WEBPVP8L\x05\x00\x00\x00\x2f\x27\x40\x07\x00\x00"), "image/webp", nil},
+		{"webp that is animated", slices.Concat(webp(40, 30)[:20], []byte{2}, webp(40, 30)[21:], []byte("ANIM\x06\x00\x00\x00\x00\x00\x00\x00\x00\x00")), "image/webp", nil},
 		{"mp4", mp4(10_000), "video/mp4", nil},
+		{"mp4 of Apple's brand", branded("M4V "), "video/mp4", nil},
+		{"mp4 of Apple's other brands", branded("M4VH"), "video/mp4", nil},
+		{"mp4 of Sony's brand", branded("MSNV"), "video/mp4", nil},
+		{"mp4 of Sony's newer brand", branded("XAVC"), "video/mp4", nil},
+		{"mp4 in fragments", branded("iso8"), "video/mp4", nil},
+		{"sound of Apple's brand", branded("M4A "), "", media.ErrType},
+		{"video of old telephones", branded("3gp5"), "", media.ErrType},
+		{"avif", branded("avif"), "", media.ErrType},
 		{"quicktime", slices.Concat([]byte("\x00\x00\x00\x14ftypqt  \x00\x00\x02\x00qt  "), make([]byte, 100)), "video/quicktime", nil},
 		{"as large as may be", mp4(maxSize), "video/mp4", nil},
 		{"one byte too large", mp4(maxSize + 1), "", media.ErrTooLarge},
@@ -113,6 +129,37 @@ func mp4(size int) []byte {
 	b := make([]byte, size)
 	copy(b, "\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41")
 	return b
+}
+
+// branded begins as a file of that major brand (ISO/IEC 14496-12, section 4.3).
+func branded(brand string) []byte {
+	b := mp4(10_000)
+	copy(b[8:], brand)
+	return b
+}
+
+// exif is a JPEG with the segment that cameras write first.
+func exif(jpeg []byte) []byte {
+	return slices.Concat(jpeg[:2], []byte("\xff\xe1\x00\x16Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x00\x00\x00"), jpeg[2:])
+}
+
+// animated is a PNG with the chunk in front that says that it has frames.
+func animated(png []byte) []byte {
+	const header = 8 + 25 // the signature, and IHDR with its length, name and sum
+	chunk := []byte("acTL\x00\x00\x00\x01\x00\x00\x00\x00")
+	sum := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(chunk))
+	return slices.Concat(png[:header], []byte("\x00\x00\x00\x08"), chunk, sum, png[header:])
+}
+
+func gifOfFrames(t testing.TB, n int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	frame := image.NewPaletted(image.Rect(0, 0, 40, 30), color.Palette{color.Black, color.White})
+	all := &gif.GIF{Image: slices.Repeat([]*image.Paletted{frame}, n), Delay: slices.Repeat([]int{10}, n)}
+	if err := gif.EncodeAll(&b, all); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // padded is a JPEG with n segments of 64 KiB before its size.
