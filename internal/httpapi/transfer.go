@@ -48,7 +48,8 @@ var fileProblems = map[error]*problem.Problem{
 	media.ErrTooLarge: errFileSize,
 	media.ErrEmpty:    problem.NewInvalid("media.empty_body", "The file is empty.", "Send its bytes."),
 	media.ErrType: problem.NewInvalid("media.type", "The file is none of the types that are taken.",
-		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say."),
+		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say: HEIC, as telephones "+
+			"write it, and AVIF have to be converted, whatever their names are."),
 	media.ErrBroken: problem.NewInvalid("media.broken",
 		"The file begins like an image and is none, or its header is broken.", "Send it whole."),
 	media.ErrDimensions: problem.NewInvalid("media.dimensions",

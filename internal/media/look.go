@@ -76,8 +76,8 @@ func typeOf(begin []byte) string {
 	switch {
 	case found.Is("image/apng"): // a PNG that has more frames behind its first; whoever does not know of them shows that
 		return "image/png"
-	// MP4 by another brand: Apple's, which is MP4 but for what a player of theirs may add; and Sony's, of cameras, which the
-	// library takes for audio.
+	// MP4 by another brand: Apple's, which is MP4 but for what a player of theirs may add; and Sony's, of cameras, which
+	// the library takes for audio.
 	case found.Is("video/x-m4v"), bytes.HasPrefix(begin[min(4, len(begin)):], []byte("ftypMSNV")):
 		return "video/mp4"
 	}
