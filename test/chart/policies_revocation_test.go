@@ -23,6 +23,7 @@ const (
 	bare      = "bare"      // it is a key, and lacks it: it was restored, or is older than the policy
 	unmade    = "unmade"    // it is no key yet
 	going     = "going"     // it is being deleted, and waits
+	applied   = "applied"   // it is a key, and has the finalizer by a manifest that somebody applies
 	left      = "left"      // it is being deleted, and the controller has let it go; somebody else holds it
 )
 
@@ -44,9 +45,44 @@ func newKeys(ctx context.Context, namespace string) {
 		if name == unmade {
 			continue
 		}
-		minted := client.RawPatch(types.MergePatchType, []byte(`{"status":{"mintedAt":"2026-01-01T00:00:00Z"}}`))
-		Eventually(ctx, func() error { return as(controllerUser).Status().Patch(ctx, k, minted) }).Should(Succeed())
+		setMinted(ctx, k)
 	}
+	Expect(apply(ctx, admin, namespace, []string{v1alpha1.FinalizerRevocation})).To(Succeed())
+	setMinted(ctx, apiKey(namespace, applied, ""))
+}
+
+func setMinted(ctx context.Context, k *v1alpha1.ApiKey) {
+	GinkgoHelper()
+	minted := client.RawPatch(types.MergePatchType, []byte(`{"status":{"mintedAt":"2026-01-01T00:00:00Z"}}`))
+	Eventually(ctx, func() error { return as(controllerUser).Status().Patch(ctx, k, minted) }).Should(Succeed())
+}
+
+// apply applies the manifest of one key server-side. What it had and has no more is taken off, unless another manager
+// has it as well.
+func apply(ctx context.Context, c client.Client, namespace string, finalizers []string, how ...client.PatchOption) error {
+	k := apiKey(namespace, applied, v1alpha1.EnvironmentTest)
+	k.Finalizers = finalizers
+	k.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ApiKey"))
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": k.APIVersion, "kind": k.Kind, "spec": k.Spec,
+		"metadata": map[string]any{"name": k.Name, "namespace": k.Namespace, "finalizers": append([]string{}, finalizers...)},
+	})
+	if err != nil {
+		return err
+	}
+	how = append(how, client.FieldOwner("gitops"), client.ForceOwnership)
+	return c.Patch(ctx, k, client.RawPatch(types.ApplyPatchType, body), how...)
+}
+
+func applyingFinalizers(finalizers ...string) deed {
+	return func(ctx context.Context, c client.Client, namespace string) error {
+		return apply(ctx, c, namespace, finalizers, client.DryRunAll)
+	}
+}
+
+// deletingAll is kubectl delete --all.
+func deletingAll(ctx context.Context, c client.Client, namespace string) error {
+	return c.DeleteAllOf(ctx, &v1alpha1.ApiKey{}, client.InNamespace(namespace), client.DryRunAll)
 }
 
 // merging is a merge patch of metadata.
@@ -146,6 +182,9 @@ var _ = Describe("The policy of revocation", Ordered, ContinueOnFailure, func() 
 		Entry("a JSON patch", everybody, removing(protected), nobodyBut),
 		Entry("kubectl replace of a key that is being deleted", everybody, replacing(going), nobodyBut),
 		Entry("a JSON patch of a key that is being deleted", everybody, removing(going), nobodyBut),
+		Entry("a manifest that had it and lists none", everybody, applyingFinalizers(), nobodyBut),
+		Entry("a manifest that had it and lists another's", everybody, applyingFinalizers(foreignFinalizer), nobodyBut),
+		Entry("a manifest that has it", everybody, applyingFinalizers(ours), ""),
 		Entry("of a key that does not exist yet: it is put on before it does", everybody, replacing(unmade), ""),
 		Entry("a label", everybody, merging(protected, map[string]any{"labels": map[string]any{"a": "b"}}), ""),
 		Entry("the others' own", everybody, merging(protected, finalizers(ours)), ""),
@@ -162,6 +201,7 @@ var _ = Describe("The policy of revocation", Ordered, ContinueOnFailure, func() 
 
 		Entry("a deletion", everybody[:4], deletingKey(protected), ""),
 		Entry("a deletion without the finalizer", everybody[:4], deletingKey(bare), notYet),
+		Entry("a deletion of all at once, one of them without it", administrators, deed(deletingAll), notYet),
 		Entry("a deletion before it is a key", everybody[:4], deletingKey(unmade), ""),
 		Entry("a deletion once more", everybody[:4], deletingKey(going), ""),
 		Entry("a deletion once more, of what another holds", everybody[:4], deletingKey(left), ""),
