@@ -21,6 +21,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 // Refusal says why nobody was recognised. It is for metrics and logs; callers of the API are told one thing for all, so
@@ -202,9 +203,12 @@ func (a *Authenticator) find(authorization []string) (*slot, error) {
 
 // recognise returns who comes with the slot's key. The error is a Refusal.
 func (s *slot) recognise(now time.Time) (Identity, error) {
-	state, profile := s.standing(now)
-	if !state.Served() {
-		return Identity{}, refusalFor(state.Reason)
+	profile, served := s.active(now)
+	if !served { // and may be by now: a report of a leak can be taken back
+		var state lifecycle.State
+		if state, profile = s.standing(now); !state.Served() {
+			return Identity{}, refusalFor(state.Reason)
+		}
 	}
 	return Identity{Key: s.key, Profile: profile}, nil
 }

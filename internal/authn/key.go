@@ -100,11 +100,8 @@ func (k *Key) refusal(now time.Time) error {
 	if s == nil {
 		return Revoked
 	}
-	state, _ := s.standing(now)
-	if !state.Served() {
-		return refusalFor(state.Reason)
-	}
-	return nil
+	_, err := s.recognise(now)
+	return err
 }
 
 // fromUnixSeconds is the time that so many seconds after 1970 is, in UTC; 0 is the zero time.

@@ -216,6 +216,22 @@ func (s *slot) seniority() lifecycle.Key {
 	}
 }
 
+// active tells whether the key is served at now, and its Profile, nil if it has none. It says what standing says, by a
+// look at the bits: a request asks three times, and all that lifecycle may answer would take it 25 ns each time. A test
+// compares the two.
+func (s *slot) active(now time.Time) (*Profile, bool) {
+	state := s.state.Load()
+	const ended = tombstone | deleting | duplicate | leaked | marked
+	if state&ended != 0 || s.expiresAt != 0 && now.Unix() >= s.expiresAt {
+		return nil, false
+	}
+	if state&pinned == 0 {
+		return nil, true
+	}
+	profile := s.key.pin.profile.Load()
+	return profile, profile != nil && !profile.life.Deleting
+}
+
 // standing tells how the key stands at now, as lifecycle decides it, and its Profile; nil if it has none, or none that
 // is there.
 func (s *slot) standing(now time.Time) (lifecycle.State, *Profile) {

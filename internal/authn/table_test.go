@@ -11,10 +11,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 func numbered(kind string, n int) key.Digest { return sha256.Sum256([]byte(fmt.Sprint(kind, n))) }
@@ -269,3 +271,32 @@ func TestTableReadersBesideAWriter(t *testing.T) {
 
 // versionShift is beyond the bits of a slot's state.
 const versionShift = 8
+
+// TestActiveIsWhatLifecycleSays: a request goes by the bits of a slot (active), and who explains goes by lifecycle
+// (standing). Every state that a slot can have, of a key with every kind of Profile, on either side of its expiry.
+func TestActiveIsWhatLifecycleSays(t *testing.T) {
+	const expiresAt = 1_800_000_000
+	times := []time.Time{
+		{}, time.Unix(expiresAt-1, 0), time.Unix(expiresAt, -1), time.Unix(expiresAt, 0), time.Unix(expiresAt, 1),
+	}
+	profiles := []*Profile{
+		nil, {life: lifecycle.Profile{ID: "profile"}}, {life: lifecycle.Profile{ID: "profile", Deleting: true}},
+	}
+	for state := range marked << 1 {
+		for _, profile := range profiles {
+			s := &slot{key: &Key{Organization: acme, pin: &pin{id: "profile"}}}
+			s.key.pin.profile.Store(profile)
+			s.state.Store(state)
+			for _, s.expiresAt = range []int64{0, expiresAt} {
+				for _, now := range times {
+					said, of := s.standing(now)
+					got, served := s.active(now)
+					if served != said.Served() || served && got != of {
+						t.Errorf("state %b, %v at %v of %d: %t, %v; lifecycle says %+v, %v",
+							state, profile, now, s.expiresAt, served, got, said, of)
+					}
+				}
+			}
+		}
+	}
+}

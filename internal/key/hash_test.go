@@ -14,7 +14,11 @@ import (
 
 func TestDigestOf(t *testing.T) {
 	random := newRandom()
-	for _, n := range []int{0, 1, 46, 47, 48, 60, 95, 96, 97, 128, 1 << 20} {
+	lengths := []int{95, 96, 97, 128, 1 << 20}
+	for n := range 80 { // around the end of a block, each of them
+		lengths = append(lengths, n)
+	}
+	for _, n := range lengths {
 		b := make([]byte, n)
 		_, _ = random.Read(b)
 		if key.DigestOf(string(b)) != key.Digest(sha256.Sum256(b)) {
@@ -27,10 +31,17 @@ func TestDigestOf(t *testing.T) {
 func TestBindings(t *testing.T) {
 	const uid = "0ac3e000-0000-4000-8000-000000000000"
 	mine, other := key.DigestOf("lmp_live_mine"), key.DigestOf("lmp_live_other")
-	owners := []key.Owner{
-		key.OwnerID(uid), key.OwnerNamespace(uid), // a namespace that is named like a UID
-		key.OwnerID("acme"), key.OwnerNamespace("acme"), key.OwnerNamespace("acme2"), key.OwnerNamespace(""),
-		key.OwnerNamespace(strings.Repeat("x", 63)), key.OwnerNamespace(strings.Repeat("x", 62)),
+	var owners []key.Owner
+	kinds := []string{"id:", "ns:", "id:", "ns:", "ns:", "ns:", "ns:", "ns:", "ns:"}
+	names := []string{ // the first two: a namespace that is named like a UID; the last one fills a block
+		uid, uid, "acme", "acme", "acme2", "", strings.Repeat("x", 63), strings.Repeat("x", 62), strings.Repeat("x", 36),
+	}
+	for i, name := range names {
+		if kinds[i] == "id:" {
+			owners = append(owners, key.OwnerID(name))
+		} else {
+			owners = append(owners, key.OwnerNamespace(name))
+		}
 	}
 	for i, of := range owners {
 		hash := mine.BoundTo(of)
@@ -44,6 +55,10 @@ func TestBindings(t *testing.T) {
 			if other.Proves(&hash.Binding, who) {
 				t.Errorf("a hash for owner %d proves another key owner %d's", i, j)
 			}
+		}
+		proof := sha256.Sum256([]byte(string(mine[16:]) + kinds[i] + names[i]))
+		if hash.Binding != key.Binding(proof[:16]) {
+			t.Errorf("the binding to owner %d is not the SHA-256 that the documentation says", i)
 		}
 		// What the second half of the digest is, nothing published says.
 		text := hash.String()
