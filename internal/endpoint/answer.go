@@ -192,46 +192,45 @@ func (r *Request) send(w http.ResponseWriter) {
 	if a.made != nil && a.failure == nil {
 		text = a.made
 	}
-	a.contentLength[0] = strconv.Itoa(len(text)) // always, so that HEAD says what GET does
-	w.Header()["Content-Length"] = a.contentLength[:]
-	r.sendHeader(w)
+	r.sendHeader(w, len(text)) // always, so that HEAD says what GET does
 	if r.http.Method != http.MethodHead {
 		_, _ = w.Write(text) // the caller has gone: there is nobody left to tell
 	}
 }
 
-// sendHeader sends the header, with what stands in that of every response.
-func (r *Request) sendHeader(w http.ResponseWriter) {
-	h := w.Header()
-	r.answer.requestID[0] = r.id
-	h["X-Request-Id"] = r.answer.requestID[:]
+// sendHeader sends the header, with what stands in that of every response. length is the body's; 0: that is not known.
+func (r *Request) sendHeader(w http.ResponseWriter, length int) {
+	a, h := &r.answer, w.Header()
+	a.requestID[0] = r.id
+	h["X-Request-Id"] = a.requestID[:]
 	h["X-Content-Type-Options"] = noSniff
+	var buffer [96]byte // for both values that differ each time: one text, and so one allocation
+	text := strconv.AppendInt(buffer[:0], int64(length), 10)
+	end := len(text)
 	// On errors, too, and above all on a 429. Those who were not recognised have no rate that they could be told of.
-	if r.admitted.Allowance.Rate.Requests > 0 {
-		r.setRateLimit(h)
+	limited := r.admitted.Allowance.Rate.Requests > 0
+	if limited {
+		text = appendRateLimit(text, r.admitted.Allowance)
 	}
-	w.WriteHeader(r.answer.status)
+	values := string(text)
+	if length > 0 {
+		a.contentLength[0] = values[:end]
+		h["Content-Length"] = a.contentLength[:]
+	}
+	if limited {
+		a.rateLimit[0] = values[end:]
+		h["Ratelimit"] = a.rateLimit[:]
+		h["Ratelimit-Policy"] = r.engine.policyOf(r.admitted.Allowance.Rate)
+	}
+	w.WriteHeader(a.status)
 }
 
-// setRateLimit sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), with a policy of the name
-// "key". They are on every response, and written by hand: a library for structured fields (httpsfv) takes eleven times
-// as long, a fifth of a GET /v1/whoami. The policy is that of the last response, mostly: nearly all callers have one
-// rate.
-func (r *Request) setRateLimit(h http.Header) {
-	left := r.admitted.Allowance
-	policy := r.engine.policy.Load()
-	if policy == nil || policy.rate != left.Rate {
-		policy = policyOf(left.Rate)
-		r.engine.policy.Store(policy)
-	}
-	h["Ratelimit-Policy"] = policy.value[:] // shared by requests that run at once, which only read it
-	var buffer [64]byte
-	limit := append(buffer[:0], `"key";r=`...)
-	limit = strconv.AppendInt(limit, left.Remaining, 10)
-	limit = append(limit, `;t=`...)
-	limit = strconv.AppendInt(limit, seconds(left.Reset), 10)
-	r.answer.rateLimit[0] = string(limit)
-	h["Ratelimit"] = r.answer.rateLimit[:]
+// appendRateLimit appends the value of RateLimit, and policyOf returns that of RateLimit-Policy
+// (draft-ietf-httpapi-ratelimit-headers-10), of a policy named "key". They are on every response, and written by hand:
+// a library for structured fields (httpsfv) takes eleven times as long, a fifth of a GET /v1/whoami.
+func appendRateLimit(b []byte, left rate.Allowance) []byte {
+	b = strconv.AppendInt(append(b, `"key";r=`...), left.Remaining, 10)
+	return strconv.AppendInt(append(b, `;t=`...), seconds(left.Reset), 10)
 }
 
 // policy is a rate as RateLimit-Policy tells it.
@@ -241,11 +240,17 @@ type policy struct {
 }
 
 // policyOf writes a rate as a structured field: q requests in w seconds. A window is whole seconds (spec.rateLimit).
-// RateLimit-Policy is a list of items (RFC 9651), each a string with parameters.
-func policyOf(own rate.Rate) *policy {
+// RateLimit-Policy is a list of items (RFC 9651), each a string with parameters. It is that of the last response,
+// mostly, since nearly all callers have one rate; requests that run at once share it, and only read it.
+func (e *Engine) policyOf(own rate.Rate) []string {
+	if last := e.policy.Load(); last != nil && last.rate == own {
+		return last.value[:]
+	}
 	text := strconv.AppendInt([]byte(`"key";q=`), own.Requests, 10)
 	text = strconv.AppendInt(append(text, `;w=`...), seconds(own.Window), 10)
-	return &policy{own, [1]string{string(text)}}
+	p := &policy{own, [1]string{string(text)}}
+	e.policy.Store(p)
+	return p.value[:]
 }
 
 // seconds rounds up: who waits as long as it says has waited long enough. RFC 9110 section 10.2.3 has no fractions in

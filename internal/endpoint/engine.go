@@ -77,7 +77,7 @@ type Engine struct {
 	room     *room
 	log      *accessLog
 	problems problems
-	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see setRateLimit
+	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see policyOf
 }
 
 // New returns the engine of routes. The error says that a route asks for what nobody can have, or that the
@@ -254,6 +254,12 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 
 // answerCall lets a route answer that changes nothing.
 func (r *Request) answerCall() error {
+	if r.route.append != nil {
+		b := &r.answer.body.buffer
+		b.Reset()
+		b.Write(append(r.route.append(r, b.AvailableBuffer()), '\n'))
+		return r.holdAnswer()
+	}
 	result, err := r.route.call(r)
 	if err != nil {
 		return err

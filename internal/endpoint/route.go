@@ -55,8 +55,8 @@ type Parameter struct {
 	List              bool     // may be repeated, or hold several values with commas between them
 }
 
-// Endpoint is the handler of a route, with what it takes and what it answers in case of success. One of call, change,
-// upload, stream and page is set.
+// Endpoint is the handler of a route, with what it takes and what it answers in case of success. One of append, call,
+// change, upload, stream and page is set.
 //
 // The types are taken from the handler's own signature, by the functions below: what the document says of a body is
 // what is decoded and encoded. The handlers themselves lose their types here, since a table of routes can have only
@@ -65,6 +65,7 @@ type Endpoint struct {
 	request  reflect.Type // of the body that change takes; nil: none
 	response reflect.Type // of the value that is returned; nil: none
 
+	append func(*Request, []byte) []byte
 	call   func(*Request) (any, error)
 	change func(*Request, []byte) (any, error) // with the body, which has been read and hashed by then
 	upload func(*Request) (any, error)
@@ -102,6 +103,12 @@ func Returns[T any](handle func(*Request) (T, error)) Endpoint {
 		response: reflect.TypeFor[T](),
 		call:     func(r *Request) (any, error) { return handle(r) },
 	}
+}
+
+// Appends is Returns for a handler that appends its answer's JSON by itself, and has no way to fail. Nothing of it has
+// to outlive the call, so it costs no allocation, and that is what it is for. T is the shape, for the document.
+func Appends[T any](appendJSON func(*Request, []byte) []byte) Endpoint {
+	return Endpoint{response: reflect.TypeFor[T](), append: appendJSON}
 }
 
 // Reads is Returns for a handler that reads a body by itself, from HTTP(): one that is bounded, and that changes

@@ -58,7 +58,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		s.r.answer.streaming = true
 		s.stop = unblock(s.r.Context(), s.r.connection.SetWriteDeadline)
 		s.r.setHead(s.w)
-		s.r.sendHeader(s.w)
+		s.r.sendHeader(s.w, 0) // a file has said its size already
 	}
 	// A byte that is in net/http's buffer is one that may go out after the revocation: so each write is flushed.
 	n, err := s.w.Write(p)

@@ -205,7 +205,7 @@ func (a *API) keyRoutes() []endpoint.Route {
 			Method: http.MethodGet, Path: "/v1/whoami", ID: "whoami", Access: admission.KeyOnly,
 			Summary:  "Who the key is",
 			Detail:   "The organization, profile, environment, scopes and expiry of the key that the request was made with.",
-			Endpoint: endpoint.Returns(a.whoami),
+			Endpoint: endpoint.Appends[whoami](a.appendWhoami),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/profiles", ID: "listProfiles",
