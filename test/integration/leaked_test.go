@@ -15,6 +15,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -91,6 +93,35 @@ var _ = Describe("A key that is reported as leaked", func() {
 		}
 		Expect(flood.Wait()).To(Succeed())
 
+		By("reported, and brought again by its hash each time that it is applied")
+		plaintext := newKey(key.Live)
+		for n := range 3 {
+			again := &subject{ApiKey: apiKey(namespace, "gitops"), plaintext: plaintext}
+			again.Spec.SecretHash = key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(namespace)).String()
+			Expect(admin.Create(ctx, again.ApiKey)).To(Succeed())
+			if n == 0 {
+				awaitServed(ctx, urlsOf(replicas), []*subject{again})
+				Expect(reportTo(ctx, gate, plaintext, "")).To(Succeed())
+			}
+			Eventually(ctx, func() (string, error) {
+				err := admin.Get(ctx, client.ObjectKeyFromObject(again.ApiKey), again.ApiKey)
+				if ready := meta.FindStatusCondition(again.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+					return ready.Reason, err
+				}
+				return "", err
+			}, patience, interval).Should(Equal(v1alpha1.ReasonLeaked))
+			for _, s := range replicas {
+				if n == 0 {
+					refusedBy(ctx, s, again)
+				}
+				Expect(s.status(ctx, "/v1/whoami", again)()).NotTo(Equal(http.StatusOK), s.String())
+			}
+			Expect(admin.Delete(ctx, again.ApiKey)).To(Succeed())
+			Eventually(ctx, func() error {
+				return admin.Get(ctx, client.ObjectKeyFromObject(again.ApiKey), &v1alpha1.ApiKey{})
+			}, patience, interval).Should(MatchError(apierrors.IsNotFound, "is not there"))
+		}
+
 		By("reported while the apiserver is away")
 		away := subjects[21]
 		api[0].proxy.SetMode(kube.Refuse)
@@ -111,6 +142,6 @@ var _ = Describe("A key that is reported as leaked", func() {
 		Expect(gate.status(ctx, "/v1/whoami", subjects[23])()).To(Equal(http.StatusOK), "nobody has reported it")
 		leaked := &v1alpha1.LeakedKeyList{}
 		Expect(admin.List(ctx, leaked)).To(Succeed())
-		Expect(slices.DeleteFunc(leaked.Items, func(l v1alpha1.LeakedKey) bool { return l.Spec.ApiKeyNamespace != namespace })).To(HaveLen(23))
+		Expect(slices.DeleteFunc(leaked.Items, func(l v1alpha1.LeakedKey) bool { return l.Spec.ApiKeyNamespace != namespace })).To(HaveLen(24))
 	}, SpecTimeout(4*patience))
 })
