@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -66,7 +67,8 @@ func (b *Barrier) nudges() map[string]word {
 		}
 		late := b.lateFor(r, now)
 		w := word{}
-		r.tell(w, newest(late), now)
+		leftOut := func(d *pendingDeletion) bool { return r.leavesOut(d, now) }
+		r.tell(w, newest(slices.DeleteFunc(slices.Clone(late), leftOut)), now)
 		if r.turnIsOver(now) || len(late) == 0 {
 			r.askFor(w, r.choose(late), now)
 		}
@@ -113,6 +115,19 @@ func (r *replica) askFor(w word, ask []*pendingDeletion, now time.Time) {
 	if asked := encodeIDs(ids); asked != r.asked {
 		w[v1alpha1.AnnotationAsked], r.asked = &asked, asked
 	}
+}
+
+// leavesOut tells whether r may well refuse d and says nothing of it because its Lease is full: by its own word it has
+// applied the deletion, and nobody has asked it for d, or it had no time to answer that. Whoever is told what is
+// awaited lists all ApiKeys anew, and hears of nothing meanwhile. If it were told of what is left out, one organization
+// with more deletions than a Lease has places would have all replicas list for as long as they last.
+func (r *replica) leavesOut(d *pendingDeletion, now time.Time) bool {
+	if r.awaited != "" && !before(r.awaited, d.resourceVersion) {
+		return false // it has been told, and that stands until it names d
+	}
+	turn := r.askedIn[string(d.id)] // 0: it was not asked
+	return len(r.revoked) >= MaxNamed && !before(r.applied, d.resourceVersion) &&
+		(turn == 0 || turn == r.turn && !r.turnIsOver(now))
 }
 
 // lateFor returns the deletions that have waited for r for longer than nudgeAfter.

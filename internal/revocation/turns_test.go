@@ -166,3 +166,67 @@ func TestNobodyWaitsForAnothersDeletions(t *testing.T) {
 		})
 	}
 }
+
+// TestAFullLeaseIsNotLate: what is left out of a full Lease is asked for, and its replica is told to list anew only if
+// that does not help, or if it is behind.
+func TestAFullLeaseIsNotLate(t *testing.T) {
+	full := make([]types.UID, MaxNamed)
+	for i := range full {
+		full[i] = types.UID(fmt.Sprintf("other-%03d", i))
+	}
+	lease := says{duration: 60, applied: "50", revoked: encodeIDs(full)}
+	c := newController(lease)
+	c.sees(lease)
+	c.expect(named(deleted("left-out", "50"), "left-out"))
+	written := func() (awaited, asked bool) {
+		for _, w := range c.nudge(t) {
+			awaited, asked = awaited || !strings.Contains(w, " asked "), asked || strings.Contains(w, " asked ")
+		}
+		return awaited, asked
+	}
+	c.at(s)
+	if awaited, asked := written(); awaited || !asked {
+		t.Errorf("it is told to list: %t, and asked: %t", awaited, asked)
+	}
+	renew := func(change func(*says)) {
+		lease.version++
+		lease.renewed++
+		change(&lease)
+		c.sees(lease)
+	}
+	renew(func(*says) {})
+	c.at(2 * s)
+	if awaited, _ := written(); awaited {
+		t.Error("it is told to list before it could answer")
+	}
+	renew(func(*says) {})
+	c.at(4 * s)
+	if awaited, _ := written(); !awaited {
+		t.Error("it was asked, does not name the key, and is not told to list: its watch may have lost the deletion")
+	}
+
+	renew(func(y *says) { y.awaited = "50" })
+	for at := 4*s + 100*ms; at < 10*s; at += 700 * ms {
+		c.at(at)
+		for _, w := range c.nudge(t) {
+			if !strings.Contains(w, " asked ") {
+				t.Errorf("at %s, %q: what it was told is to stand until it names the key", at, w)
+			}
+		}
+		renew(func(*says) {})
+	}
+	renew(func(y *says) { y.revoked = encodeIDs(append(slices.Clone(full[1:]), "left-out")) })
+	c.at(11 * s)
+	if got := c.nudge(t); !slices.Contains(got, "r1 -") {
+		t.Errorf("%q: nothing is awaited any more", got)
+	}
+
+	lease.applied, lease.awaited, lease.revoked = "49", "", encodeIDs(full)
+	c = newController(lease)
+	c.sees(lease)
+	c.expect(named(deleted("left-out", "50"), "left-out"))
+	c.at(s)
+	if awaited, _ := written(); !awaited {
+		t.Error("it is behind, and is not told what is awaited")
+	}
+}
