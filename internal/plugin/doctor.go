@@ -75,7 +75,7 @@ func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 		}
 	}
 	if wrong > 0 {
-		return unhealthyError{fmt.Errorf("%d findings are wrong", wrong)}
+		return unhealthyError{fmt.Errorf("things to mend: %d", wrong)}
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
 		}
 	}
 	if len(found) == 0 {
-		found = append(found, finding{fine, fmt.Sprintf("%d keys, and none waits for anybody", len(list.Items)), ""})
+		found = append(found, finding{fine, fmt.Sprintf("keys: %d, none of which waits for anybody", len(list.Items)), ""})
 	}
 	return found
 }

@@ -39,7 +39,7 @@ func TestDoctor(t *testing.T) {
 	api, _ := w.startAPI()
 	w.mintFor("fine")
 	w.doctor().expect(t, 0, "apikeys.letmepost.dev are served", "there are also apikeys.coralogix.com", "the controller leads",
-		"test: 1 API replicas answer", "you may see, mint and revoke keys", "1 keys, and none waits")
+		"test: API replicas that answer: 1", "you may see, mint and revoke keys", "keys: 1, none of which waits")
 
 	w.run("editor", "mint", "stuck", "-e", "test", "--secret", "fine").expect(t, 4)
 	w.mintFor("held")
@@ -56,7 +56,7 @@ func TestDoctor(t *testing.T) {
 	w.goOn(api) // or it would wait for as long as the Lease lasts
 	p.end().expect(t, 5, w.namespace+"/stuck is not served: SecretConflict", "kubectl describe apikeys.letmepost.dev/stuck",
 		w.namespace+"/held is revoked, and held by finalizers of others: example.com/others",
-		w.namespace+"/fine is being deleted: refused by 0 of 1 replicas", "test: 1 API replicas answer")
+		w.namespace+"/fine is being deleted: refused by 0 of 1 replicas", "test: API replicas that answer: 1")
 	w.patch("held", `{"metadata":{"finalizers":[]}}`)
 
 	r := w.run("nobody", "doctor")

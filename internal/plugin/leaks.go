@@ -50,7 +50,7 @@ func (p *plugin) checkLeaks(ctx context.Context, c *cluster) []finding {
 		case count == 0:
 			return []finding{{fine, "no key has leaked", ""}}
 		default:
-			return []finding{{fine, fmt.Sprintf("%d keys have leaked, and are refused whatever brings them", count), ""}}
+			return []finding{{fine, fmt.Sprintf("keys that have leaked, and are refused whatever brings them: %d", count), ""}}
 		}
 	}
 }
@@ -72,8 +72,8 @@ func (p *plugin) waitingReports(ctx context.Context, c *cluster, first, last lea
 		if waiting > 0 {
 			found = append(found, finding{
 				isWrong,
-				fmt.Sprintf("%d reports of leaked keys wait on the Lease %s: until the controller takes them, "+
-					"other replicas accept these keys", waiting, name),
+				fmt.Sprintf("reports of leaked keys that wait on the Lease %s: %d. Until the controller takes them, "+
+					"other replicas accept these keys", name, waiting),
 				"kubectl get pods -n " + p.release + ", and the log of the controller",
 			})
 		}

@@ -46,7 +46,7 @@ func TestLeaked(t *testing.T) {
 	next := "kubectl letmepost revoke laptop -n " + w.namespace
 	w.run("viewer", "list").expect(t, 0, w.namespace+"/laptop has leaked", next)
 	w.run("viewer", "list", "-o", "wide").expect(t, 0, "Somebody who has this key has reported it as leaked")
-	w.doctor().expect(t, 5, "WRONG       "+w.namespace+"/laptop has leaked, and is refused for good", next, " keys have leaked, and are refused")
+	w.doctor().expect(t, 5, "WRONG       "+w.namespace+"/laptop has leaked, and is refused for good", next, "keys that have leaked, and are refused whatever brings them: ")
 	w.run("nobody", "doctor").expect(t, 0, "can't look  keys that have leaked")
 	w.run("editor", "revoke", "laptop").expect(t, 0)
 	w.run("viewer", "list").expect(t, 0, "No keys found")
@@ -59,7 +59,7 @@ func TestLeaked(t *testing.T) {
 	w.must(lease.Patch(t.Context(), dead, types.MergePatchType, []byte(body), metav1.PatchOptions{}))
 	w.liveGate()
 	r := w.doctor()
-	r.expect(t, 5, "1 gates answer", "1 reports of leaked keys wait on the Lease "+dead, "kubectl get pods -n letmepost-system")
+	r.expect(t, 5, "gates that answer: 1", "reports of leaked keys that wait on the Lease "+dead+": 1", "kubectl get pods -n letmepost-system")
 	if strings.Contains(r.out+r.err, waits[len(waits)/2:]) || strings.Contains(r.out+r.err, settled[len(settled)/2:]) {
 		t.Errorf("the digest of a key is shown:\n%s%s", r.out, r.err)
 	}

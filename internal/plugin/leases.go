@@ -108,13 +108,13 @@ func (p *plugin) findingsOf(all leases, renewed map[string]bool) []finding {
 	}
 	for _, e := range []v1alpha1.Environment{v1alpha1.EnvironmentLive, v1alpha1.EnvironmentTest} {
 		if n := replicas[e]; n > 0 {
-			found = append(found, finding{fine, fmt.Sprintf("%s: %d API replicas answer", e, n), ""})
+			found = append(found, finding{fine, fmt.Sprintf("%s: API replicas that answer: %d", e, n), ""})
 		} else {
 			found = append(found, finding{note, fmt.Sprintf("%s: no API replica answers", e), pods})
 		}
 	}
 	if n := replicas[ofGates]; n > 0 { // an installation need not have any
-		found = append(found, finding{fine, fmt.Sprintf("%d gates answer", n), ""})
+		found = append(found, finding{fine, fmt.Sprintf("gates that answer: %d", n), ""})
 	}
 	return found
 }
