@@ -103,7 +103,11 @@ func TestReportLeakCuts(t *testing.T) {
 	if err := x.Admit(t.Context(), bearer(s), f); err != nil {
 		t.Fatal(err)
 	}
+	running := f.Context()
 	x.ReportLeak(key.DigestOf(s))
+	if running.Err() == nil {
+		t.Error("the running request goes on until its end")
+	}
 	if err := f.End(); !errors.Is(err, authn.Leaked) {
 		t.Errorf("the running request ended with %v", err)
 	}
