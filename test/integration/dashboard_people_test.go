@@ -4,6 +4,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -219,7 +220,7 @@ func newLosing() *losing {
 	transport, err := rest.TransportFor(rest.AnonymousClientConfig(config))
 	Expect(err).NotTo(HaveOccurred())
 	l := &losing{kubeconfig: filepath.Join(GinkgoT().TempDir(), "kubeconfig"), made: make(chan struct{}, 1)}
-	server := httptest.NewUnstartedServer(&httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), // it is cut off by the end of the API
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: func(r *http.Response) error {
@@ -231,7 +232,17 @@ func newLosing() *losing {
 			<-r.Request.Context().Done()
 			return r.Request.Context().Err()
 		},
-	})
+	}
+	// An apiserver that refuses a request answers before it has read its body, and a proxy that still passes it on then
+	// sometimes loses the answer. So it is read first.
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, r)
+	}))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	DeferCleanup(func() { server.CloseClientConnections(); server.Close() })
