@@ -102,22 +102,32 @@ func (d *Dashboard) connect(r *request) (view, error) {
 	filledIn, wrong := d.filledIn(r, to)
 	switch {
 	case r.form.Get("method") == platform.ByOAuth, len(to.Fields) == 0:
-		if data.Leave, err = d.leave(r, to, data.Profile, filledIn); err == nil {
-			return d.connectView(r, to, data, 0), nil
+		if data.Leave, err = d.leave(r, to, data.Profile, filledIn); err != nil {
+			return d.notConnected(r, to, data, err)
 		}
+		return d.connectView(r, to, data, 0), nil
 	case wrong != "":
 		data.Wrong = wrong
 		return d.connectView(r, to, data, http.StatusUnprocessableEntity), nil
-	default:
-		err = r.change(func(op *write.Operation) error {
-			_, err := d.config.Connecting.Complete(r.Context(), op, to, data.Profile, filledIn, done)
-			return err
-		})
 	}
+	var got connecting.Connected
+	err = r.change(func(op *write.Operation) (err error) {
+		got, err = d.config.Connecting.Complete(r.Context(), op, to, data.Profile, filledIn, done)
+		return err
+	})
 	if err != nil {
 		return d.notConnected(r, to, data, err)
 	}
-	return goTo("/accounts?connected=1")
+	return connected(got)
+}
+
+// connected goes on to the accounts; by way of what the platform noticed on connecting, which is told only now, as it is
+// kept nowhere. Whoever sends the form again is told no more than that the account is connected.
+func connected(got connecting.Connected) (view, error) {
+	if len(got.Warnings) == 0 {
+		return goTo("/accounts?connected=1")
+	}
+	return view{Page: "connected", Title: "connected.title", Data: got}, nil
 }
 
 // notConnected shows the form with why it did not work, if that is somebody's to mend who looks at it.
@@ -185,15 +195,16 @@ func (d *Dashboard) connectReturned(r *request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
+	var got connecting.Connected
 	begun, err := d.takeBegun(r, to)
 	if err == nil {
 		op := d.config.Writes.Start(r.rows(), r.id)
-		_, err = d.config.Connecting.Return(r.Context(), &op, to, begun, r.http.URL.Query())
+		got, err = d.config.Connecting.Return(r.Context(), &op, to, begun, r.http.URL.Query())
 	}
 	if err != nil {
 		return d.notConnected(r, to, connectData{Profile: begun.ProfileID}, err)
 	}
-	return goTo("/accounts?connected=1")
+	return connected(got)
 }
 
 // takeBegun finds what the person has begun, whose browser is back. What somebody else has begun is nobody's from then

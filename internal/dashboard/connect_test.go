@@ -83,6 +83,16 @@ func TestConnect(t *testing.T) {
 			t.Errorf("%d accounts", n)
 		}
 	})
+	t.Run("with a warning", func(t *testing.T) {
+		says := []string{"is connected. Its platform has something to say", "This opens &lt;b&gt;more&lt;/b&gt; than it has to.", "test.warned"}
+		typed := url.Values{"once": {newID()}, "field.identifier": {"warned.test"}, "field.appPassword": {secret}}
+		editor.post(form, typed).shows(t, http.StatusOK, says, []string{secret})
+		editor.post(form, typed).shows(t, http.StatusOK, []string{"The account is connected.", "warned.test"}, []string{"test.warned"})
+		editor.get(back+"warned&state="+leave(editor)).shows(t, http.StatusOK, says, []string{"a-token"})
+		if n := len(accounts()); n != 3 {
+			t.Errorf("%d accounts", n)
+		}
+	})
 	if log := w.log.read(t); strings.Contains(log, secret) || strings.Contains(log, "a-token") {
 		t.Error("what opens an account is in the log")
 	}

@@ -4,6 +4,7 @@
 package dashboard
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,38 +46,60 @@ var statusTexts = map[store.Status]string{
 	store.Failed: "status.failed", store.Rejected: "status.rejected", store.Canceled: "status.canceled",
 }
 
-// postFilter is what the list is narrowed to, as the form has it. What is none of our words narrows to nothing of it:
-// the form shows what counts.
+// postFilter is what the list is narrowed to, as the form has it: by lists of values, as GET /v1/posts. What is none of
+// our words narrows to nothing of it: the form shows what counts.
 type postFilter struct {
-	Status, Platform, Profile, Account, Query string
+	Statuses   []store.Status
+	Platforms  []string
+	Accounts   []string
+	ErrorCodes []string // any: a platform's codes are its own
+	Profile    string
+	Query      string
 
-	ErrorCode   string // any: a platform's codes are its own
 	From, Until string // days, in UTC; both are part of it
 }
+
+// maxValues is how many values of one kind a filter takes.
+const maxValues = 10
 
 const day = "2006-01-02"
 
 func postFilterOf(q url.Values) postFilter {
 	f := postFilter{
-		Status: q.Get("status"), Platform: q.Get("platform"), Profile: q.Get("profile"), Account: q.Get("account"),
-		Query: q.Get("q"), From: q.Get("from"), Until: q.Get("until"), ErrorCode: textOf(q.Get("errorCode"), maxNamed),
+		Statuses: chosen(q["status"], postStatuses), Platforms: chosen(q["platform"], catalog.All.Names()),
+		Accounts: valuesOf(q["account"]), ErrorCodes: valuesOf(q["errorCode"]),
+		Profile: cut(q.Get("profile"), maxNamed), Query: textOf(q.Get("q"), maxQuery),
+		From: q.Get("from"), Until: q.Get("until"),
 	}
-	if !slices.Contains(postStatuses, store.Status(f.Status)) {
-		f.Status = ""
-	}
-	if !slices.Contains(catalog.All.Names(), f.Platform) {
-		f.Platform = ""
-	}
-	if len(f.Profile) > maxNamed || len(f.Account) > maxNamed {
-		f.Profile, f.Account = cut(f.Profile, maxNamed), cut(f.Account, maxNamed)
-	}
-	f.Query = textOf(f.Query, maxQuery)
 	for _, d := range []*string{&f.From, &f.Until} {
 		if _, err := time.Parse(day, *d); err != nil {
 			*d = ""
 		}
 	}
 	return f
+}
+
+// chosen are those of some words that an address names, in their own order.
+func chosen[T ~string](named []string, of []T) (those []T) {
+	for _, word := range of {
+		if slices.Contains(named, string(word)) {
+			those = append(those, word)
+		}
+	}
+	return those
+}
+
+// valuesOf are the values that an address has of one name, and those within each that a person has parted by commas.
+func valuesOf(named []string) (those []string) {
+	for _, value := range named {
+		for one := range strings.SplitSeq(value, ",") {
+			one = strings.TrimSpace(textOf(one, maxNamed))
+			if one != "" && len(those) < maxValues && !slices.Contains(those, one) {
+				those = append(those, one)
+			}
+		}
+	}
+	return those
 }
 
 // textOf is a text that the database takes, which others have typed.
@@ -93,16 +116,10 @@ func cut(s string, most int) string {
 }
 
 // stored is the filter as the database has it, but for the profile, which narrows the view.
-func (f postFilter) stored() (s store.PostFilter) {
-	for _, one := range []struct {
-		value string
-		to    *[]string
-	}{{f.Status, &s.Statuses}, {f.Platform, &s.Platforms}, {f.Account, &s.Accounts}, {f.ErrorCode, &s.ErrorCodes}} {
-		if one.value != "" {
-			*one.to = []string{one.value}
-		}
+func (f postFilter) stored() store.PostFilter {
+	s := store.PostFilter{
+		Statuses: texts(f.Statuses), Platforms: f.Platforms, Accounts: f.Accounts, ErrorCodes: f.ErrorCodes, Query: f.Query,
 	}
-	s.Query = f.Query
 	s.After, _ = time.Parse(day, f.From)
 	if until, err := time.Parse(day, f.Until); err == nil {
 		s.Before = until.AddDate(0, 0, 1)
@@ -110,18 +127,26 @@ func (f postFilter) stored() (s store.PostFilter) {
 	return s
 }
 
+func texts(of []store.Status) (all []string) {
+	for _, s := range of {
+		all = append(all, string(s))
+	}
+	return all
+}
+
 // values are the filter as addresses have it.
 func (f postFilter) values() url.Values {
-	q := url.Values{}
-	for name, value := range map[string]string{
-		"status": f.Status, "platform": f.Platform, "profile": f.Profile, "account": f.Account, "q": f.Query,
-		"from": f.From, "until": f.Until, "errorCode": f.ErrorCode,
-	} {
-		if value != "" {
-			q.Set(name, value)
-		}
+	q := url.Values{
+		"status": texts(f.Statuses), "platform": f.Platforms, "account": f.Accounts, "errorCode": f.ErrorCodes,
+		"profile": {f.Profile}, "q": {f.Query}, "from": {f.From}, "until": {f.Until},
 	}
+	maps.DeleteFunc(q, func(_ string, of []string) bool { return len(of) == 0 || of[0] == "" })
 	return q
+}
+
+// Has tells whether a status or a platform is one of those that are chosen.
+func (f postFilter) Has(word string) bool {
+	return slices.Contains(f.Statuses, store.Status(word)) || slices.Contains(f.Platforms, word)
 }
 
 // postsData is what the list shows.

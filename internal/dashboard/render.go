@@ -62,6 +62,7 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"base":  func() string { return Base },
 		// status is the word for what has become of a post.
 		"status": func(s store.Status) string { return p.text(statusTexts[s]) },
+		"join":   func(values []string) string { return strings.Join(values, ", ") },
 		"field":  func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
 		// Where a key is revoked, with a look at it first.
 		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },

@@ -75,15 +75,26 @@ func (b *browsed) Complete(ctx context.Context, in platform.ConnectionAnswer) (p
 	if in.Callback == nil {
 		c, err := b.Connector.Complete(ctx, in)
 		c.Secrets = platform.Secrets{platform.SecretAppPassword: in.Credentials["appPassword"]}
+		if in.Credentials["identifier"] == "warned.test" {
+			c.Warnings = warned
+		}
 		return c, err
 	}
-	if in.Callback.Get("code") != "good" || string(in.Resume) != "verifier" {
+	code := in.Callback.Get("code")
+	if code != "good" && code != "warned" || string(in.Resume) != "verifier" {
 		return platform.Connection{}, &platform.Failure{Code: platform.CodeAuthFailed, Message: "The person has <b>refused</b>."}
 	}
-	return platform.Connection{
+	c := platform.Connection{
 		PlatformAccountID: "did:test:browsed", DisplayName: "browsed", Secrets: platform.Secrets{platform.SecretAppPassword: "a-token"},
-	}, nil
+	}
+	if code == "warned" {
+		c.Warnings = warned
+	}
+	return c, nil
 }
+
+// warned is what is noticed of an account, which is connected all the same.
+var warned = []platform.Warning{{Code: "test.warned", Message: "This opens <b>more</b> than it has to."}}
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
