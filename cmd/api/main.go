@@ -233,7 +233,7 @@ func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*k
 		// A deletion asks which replicas serve the key's environment: with none, its queued posts can't be canceled.
 		Serves:        v1alpha1.Environment(o.environment),
 		LeaseDuration: o.keys.LeaseDuration,
-		Format:        o.keys.Format, Audited: []key.Environment{o.environment}, Most: o.quotas.keys,
+		Format:        o.keys.Format, Audited: []key.Environment{o.environment}, Most: o.keys.Most,
 		Clock: clock.RealClock{}, Logger: logger, Audit: audit,
 	})
 }

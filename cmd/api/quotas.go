@@ -4,28 +4,23 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// quotas are the flags of what one organization may have. All have a default, because one that may have any amount may
+// quotas are the flags of what one organization may have in the database; of keys, see keyring.Flags. All have a default, because one that may have any amount may
 // take the room of all others; who wants that says so.
 type quotas struct {
 	stored store.Amounts // what is not in it has no bound
-	keys   int           // that the index holds; 0: any number
 
-	given     map[store.Resource]*string // as texts
-	givenKeys string
+	given map[store.Resource]*string // as texts
 }
 
 // quotaUsages is what --help says of each.
@@ -52,10 +47,6 @@ func (q *quotas) addFlags(flags *pflag.FlagSet) {
 		}
 		q.given[r] = flags.String(quotaFlag(r), standard, quotaUsages[r])
 	}
-	flags.StringVar(&q.givenKeys, "max-organization-keys", strconv.Itoa(lifecycle.DefaultKeyQuota),
-		"Keys of one organization, of both environments, that are served: a number, or none. It must be the controller's. "+
-			fmt.Sprintf("%d more are served, as two controllers may overlap; beyond that, those that were minted first.",
-				lifecycle.KeySlack))
 }
 
 // check takes the flags in. The error is a usageError. Zero is refused, as it may be taken for "no bound".
@@ -72,16 +63,6 @@ func (q *quotas) check() error {
 		if n > 0 {
 			q.stored[r] = n
 		}
-	}
-	keys, err := process.ParseQuota(q.givenKeys)
-	if err == nil && keys > math.MaxInt32 {
-		err = errors.New("that is more than there is memory for")
-	}
-	if err != nil {
-		return usageError{fmt.Sprintf("--max-organization-keys: %v", err)}
-	}
-	if q.keys = int(keys); keys > 0 {
-		q.keys += lifecycle.KeySlack
 	}
 	return nil
 }

@@ -29,7 +29,6 @@ type options struct {
 	drainTimeout   time.Duration
 	maxConnections int
 	introspection  bool
-	mostKeys       int
 	keyRate        rate.Rate
 	redisURL       string
 	keys           keyring.Flags
@@ -51,7 +50,7 @@ const helpColumns = 120
 // parse reads the flags. Asked for help or the version it writes that to stdout and returns pflag.ErrHelp; all other
 // errors are usageErrors.
 func parse(args []string, getenv func(string) string, stdout io.Writer) (o options, err error) {
-	var environment, logLevel, keyRate, most string
+	var environment, logLevel, keyRate string
 	flags := pflag.NewFlagSet("gate", pflag.ContinueOnError)
 	flags.SortFlags = false
 	flags.StringVar(&environment, "environment", "live", "Environments whose keys may pass: live, test or both.")
@@ -73,8 +72,6 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	flags.StringVar(&o.redisURL, "redis-url", "",
 		"Redis or Valkey, which makes rate limits exact across replicas. Default: $LMP_REDIS_URL; without it, each replica "+
 			"limits by itself.")
-	flags.StringVar(&most, "max-organization-keys", "10000",
-		"Keys of one organization that are served, or none; the controller must have the same.")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0,
 		"How long to go on answering after SIGTERM, with /readyz at 503.")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 5*time.Second,
@@ -106,11 +103,11 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	if o.redisURL == "" {
 		o.redisURL = getenv("LMP_REDIS_URL")
 	}
-	return o, o.check(logLevel, keyRate, most)
+	return o, o.check(logLevel, keyRate)
 }
 
 // check takes in the flags that are more than a text. The error is a usageError.
-func (o *options) check(logLevel, keyRate, most string) (err error) {
+func (o *options) check(logLevel, keyRate string) (err error) {
 	if o.logLevel, err = process.ParseLevel(logLevel); err != nil {
 		return usageError{"--log-level: " + err.Error()}
 	}
@@ -123,11 +120,6 @@ func (o *options) check(logLevel, keyRate, most string) (err error) {
 	if o.keyRate, err = rate.Parse(keyRate); err != nil {
 		return usageError{"--default-rate-limit: " + err.Error()}
 	}
-	n, err := process.ParseQuota(most)
-	if err != nil {
-		return usageError{"--max-organization-keys: " + err.Error()}
-	}
-	o.mostKeys = int(n)
 	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
 		return usageError{"--max-connections: want 10 to 1000000"}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
 // TestEnvironments: whose keys may pass.
@@ -38,6 +39,20 @@ func TestWrongCalls(t *testing.T) {
 		flag, _, _ := strings.Cut(args, "=")
 		if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// TestMostKeys: as many as the API holds, with room for those that two controllers which overlap have both minted.
+func TestMostKeys(t *testing.T) {
+	for args, want := range map[string]int{
+		"":                             lifecycle.DefaultKeyQuota + lifecycle.KeySlack,
+		"--max-organization-keys=5":    5 + lifecycle.KeySlack,
+		"--max-organization-keys=none": 0,
+	} {
+		o, err := parse(strings.Fields(args), func(string) string { return "" }, io.Discard)
+		if err != nil || o.keys.Most != want {
+			t.Errorf("%q: %d, %v; want %d", args, o.keys.Most, err, want)
 		}
 	}
 }

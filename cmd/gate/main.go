@@ -143,7 +143,7 @@ func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*k
 		// No environment: there are no posts here that a deletion could have canceled.
 		Serves:        "gate",
 		LeaseDuration: o.keys.LeaseDuration,
-		Format:        o.keys.Format, Audited: o.environments, Most: o.mostKeys,
+		Format:        o.keys.Format, Audited: o.environments, Most: o.keys.Most,
 		Clock: clock.RealClock{}, Logger: logger, Audit: audit,
 	})
 }

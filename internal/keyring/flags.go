@@ -6,11 +6,14 @@ package keyring
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/internal/process"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
@@ -23,8 +26,9 @@ type Flags struct {
 	LeaseDuration time.Duration
 	Format        key.Format // set by Check
 	Watched       []string   // set by Check; none: all namespaces
+	Most          int        // set by Check; keys of one organization that are held; 0: any number
 
-	word, watched string // as they were given
+	word, watched, most string // as they were given
 }
 
 // Bounds of --lease-duration.
@@ -52,6 +56,10 @@ func (f *Flags) Add(flags *pflag.FlagSet) {
 	// Were they others than the controller's, keys would be minted and never served, or deletions never confirmed.
 	flags.StringVar(&f.watched, "watch-namespaces", "",
 		"Namespaces whose keys are served, separated by commas; the controller must have the same. Default: all.")
+	flags.StringVar(&f.most, "max-organization-keys", strconv.Itoa(lifecycle.DefaultKeyQuota),
+		"Keys of one organization, of both environments, that are served: a number, or none. It must be the controller's. "+
+			fmt.Sprintf("%d more are served, as two controllers may overlap; beyond that, those that were minted first.",
+				lifecycle.KeySlack))
 }
 
 // Check takes in the flags that are more than a text. The error names the flag, and is for the one who called the
@@ -65,6 +73,16 @@ func (f *Flags) Check() (err error) {
 	}
 	if f.Watched, err = process.ParseNamespaces(f.watched); err != nil {
 		return fmt.Errorf("--watch-namespaces: %w", err)
+	}
+	most, err := process.ParseQuota(f.most)
+	if err == nil && most > math.MaxInt32 {
+		err = errors.New("that is more than there is memory for")
+	}
+	if err != nil {
+		return fmt.Errorf("--max-organization-keys: %w", err)
+	}
+	if f.Most = int(most); most > 0 {
+		f.Most += lifecycle.KeySlack
 	}
 	// A Lease holds whole seconds (spec.leaseDurationSeconds): a part of one would be lost, and both ends would count
 	// differently.
