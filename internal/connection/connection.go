@@ -32,13 +32,11 @@ const (
 	Active            State = "active"
 	Expiring          State = "expiring"           // it ends soon unless its person connects it again
 	ReconnectRequired State = "reconnect_required" // nothing can be published to it until its person has done so
+	Disconnected      State = "disconnected"       // it is gone, and remembered for a while
 )
 
-// Disconnected is the state of an account that is gone: told to whoever has disconnected it, and shown of none.
-const Disconnected State = "disconnected"
-
-// States lists those of accounts that are there, for whoever documents them.
-var States = []State{Active, Expiring, ReconnectRequired}
+// States lists them, for whoever documents them.
+var States = []State{Active, Expiring, ReconnectRequired, Disconnected}
 
 // expiringWithin is how long before its end a connection is expiring: long enough for somebody to be on holiday.
 const expiringWithin = 14 * 24 * time.Hour
@@ -51,6 +49,8 @@ const reconnect = "Connect the account again. It keeps its id and what is queued
 // StateOf says where an account stands at a time, and why, if it has to be connected again.
 func StateOf(a store.Account, now time.Time) (State, *platform.Failure) {
 	switch {
+	case !a.DisconnectedAt.IsZero():
+		return Disconnected, nil
 	case a.Reconnect != nil:
 		return ReconnectRequired, a.Reconnect
 	case a.TokenExpiresAt.IsZero():

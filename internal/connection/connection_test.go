@@ -136,6 +136,7 @@ func TestStateOf(t *testing.T) {
 		{"its end is a second away", store.Account{TokenExpiresAt: now.Add(time.Second)}, connection.Expiring},
 		{"it has ended", store.Account{TokenExpiresAt: now}, connection.ReconnectRequired},
 		{"it was refused", store.Account{Reconnect: &platform.Failure{}}, connection.ReconnectRequired},
+		{"it is gone", store.Account{TokenExpiresAt: now, DisconnectedAt: now}, connection.Disconnected},
 		{"it was refused, and will end", store.Account{
 			Reconnect: &platform.Failure{}, TokenExpiresAt: now.Add(day),
 		}, connection.ReconnectRequired},
@@ -154,11 +155,16 @@ func TestCounted(t *testing.T) {
 	p.connect(t, view, first())
 	p.connect(t, view, first())
 	p.connect(t, view, first(), func(a *store.Account) { a.TokenExpiresAt = now.Add(time.Hour) })
+	gone := p.connect(t, view, first())
+	if err := view.Write(t.Context(), func(tx *store.Tx) error { return tx.DeleteAccount(gone.ID) }); err != nil {
+		t.Fatal(err)
+	}
 	p.run(t)
 	want := `
-# HELP lmp_accounts Connected accounts by platform and state, when last counted. Each replica counts all of them.
+# HELP lmp_accounts Accounts by platform and state, when last counted; those that were disconnected, as long as they are remembered. Each replica counts all of them.
 # TYPE lmp_accounts gauge
 lmp_accounts{platform="bluesky",state="active"} 2
+lmp_accounts{platform="bluesky",state="disconnected"} 1
 lmp_accounts{platform="bluesky",state="expiring"} 1
 lmp_accounts{platform="bluesky",state="reconnect_required"} 0
 `

@@ -34,7 +34,8 @@ func newMetrics() metrics {
 	return metrics{
 		accounts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "lmp_accounts",
-			Help: "Connected accounts by platform and state, when last counted. Each replica counts all of them.",
+			Help: "Accounts by platform and state, when last counted; those that were disconnected, as long as they are " +
+				"remembered. Each replica counts all of them.",
 		}, []string{"platform", "state"}),
 		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lmp_account_refreshes_total",
@@ -100,6 +101,8 @@ func (k *Keeper) count(ctx context.Context) error {
 			continue
 		}
 		switch {
+		case c.Disconnected:
+			sums[c.Platform][Disconnected] += c.Accounts
 		case c.Reconnect:
 			sums[c.Platform][ReconnectRequired] += c.Accounts
 		case c.Expiring:

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/connecting"
@@ -21,6 +22,7 @@ import (
 func (d *Dashboard) accountsScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/accounts", Show: d.accounts},
+		{Method: http.MethodGet, Path: "/accounts/-/disconnected", Show: d.disconnectedAccounts},
 		{Method: http.MethodGet, Path: "/accounts/{id}", Show: d.account},
 		{Method: http.MethodGet, Path: "/accounts/{id}/disconnect", Show: d.accountToDisconnect},
 		{Method: http.MethodPost, Path: "/accounts/{id}/disconnect", Show: d.disconnectAccount},
@@ -34,6 +36,7 @@ var accountStates = map[connection.State]struct{ Class, Text, Next string }{
 	connection.Active:            {"good", "accounts.active", "accounts.activeNext"},
 	connection.Expiring:          {"warn", "accounts.expiring", "accounts.expiringNext"},
 	connection.ReconnectRequired: {"bad", "accounts.reconnect", "accounts.reconnectNext"},
+	connection.Disconnected:      {"", "accounts.gone", ""},
 }
 
 // accountRow is an account, and how it stands.
@@ -117,6 +120,43 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 		data.Next = "?" + values.Encode()
 	}
 	return view{Page: "accounts", Title: "accounts.title", Data: data}, nil
+}
+
+// disconnectedData is what the list of accounts shows that were disconnected.
+type disconnectedData struct {
+	Accounts    []accountRow
+	Days        int    // that they are remembered
+	Connecting  bool   // the person may connect one again
+	First, Next string // queries of other pages; ""
+}
+
+// disconnectedAccounts shows what there was, so that it can be connected again under the id that it had.
+func (d *Dashboard) disconnectedAccounts(r *request) (view, error) {
+	if err := r.may("list", "accounts"); err != nil {
+		return view{}, err
+	}
+	may, err := r.offers("create", "accounts")
+	if err != nil {
+		return view{}, err
+	}
+	after := positionOf(r.http.URL.Query().Get("after"))
+	accounts, more, err := r.rows().Disconnected(r.Context(), store.Page{After: after, Limit: accountsOnPage})
+	if err != nil {
+		return view{}, err
+	}
+	data := disconnectedData{Days: int(store.DisconnectedRetention / (24 * time.Hour)), Connecting: may}
+	profiles := d.config.Directory.Profiles(r.Caller())
+	for _, a := range accounts {
+		data.Accounts = append(data.Accounts, r.accountRow(a, profiles))
+	}
+	if after != (store.Position{}) {
+		data.First = "?"
+	}
+	if more {
+		last := accounts[len(accounts)-1]
+		data.Next = "?after=" + url.QueryEscape(cursorOf(store.Position{At: last.DisconnectedAt, ID: last.ID}))
+	}
+	return view{Page: "disconnected", Title: "disconnected.title", Data: data}, nil
 }
 
 // accountData is what the page of one account shows, and the one that asks whether it is to be disconnected.

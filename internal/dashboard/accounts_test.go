@@ -97,4 +97,10 @@ func TestAccounts(t *testing.T) {
 		}
 	}
 	editor.get("/posts/"+one.ID).shows(t, http.StatusOK, []string{"It is disconnected."}, []string{"Try again now"})
+
+	const gone = "/accounts/-/disconnected"
+	editor.get(gone).shows(t, http.StatusOK, []string{"al&lt;b&gt;ice", `connect/bluesky?profile="`}, []string{"carol", "al<b>ice"})
+	viewer.get(gone).shows(t, http.StatusOK, []string{"al&lt;b&gt;ice"}, []string{"connect/bluesky"})
+	nobody.get(gone).shows(t, http.StatusForbidden, nil, []string{"ice"})
+	stranger.get(gone).shows(t, http.StatusOK, []string{"None was disconnected"}, []string{"al&lt;"})
 }

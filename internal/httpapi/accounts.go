@@ -5,6 +5,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -27,7 +28,7 @@ type account struct {
 	DisplayName       *string       `json:"displayName"`
 	TokenExpiresAt    *time.Time    `json:"tokenExpiresAt" doc:"When the connection ends unless somebody connects the account again; null: it is kept up by itself, and does not end."`
 	// State is no word of the reference's; see docs/accounts.md for what leads from one to another.
-	State     connection.State   `json:"state" doc:"Whether posts go out by it. expiring: connect it again before tokenExpiresAt. reconnect_required: connect it again; what is queued for it waits for that."`
+	State     connection.State   `json:"state" doc:"Whether posts go out by it. expiring: connect it again before tokenExpiresAt. reconnect_required: connect it again; what is queued for it waits for that. disconnected: it is gone; in the list that is asked for with state=disconnected alone."`
 	Problem   *platform.Failure  `json:"problem,omitempty" doc:"Why the account has to be connected again."`
 	Warnings  []platform.Warning `json:"warnings,omitempty" doc:"What is to be known of the platform now, such as that it is about to end what this server uses; see docs/accounts.md. In the answer to whoever connects the account, also what was noticed then."`
 	CreatedAt time.Time          `json:"createdAt"`
@@ -81,17 +82,41 @@ func (a *API) offers() []offer {
 	return all
 }
 
+// stateParam asks for accounts that are none any more. The others have no parameter of theirs: how they stand changes
+// with time alone, and who looks at their list has all of them.
+var stateParam = endpoint.Parameter{
+	Name: "state", Values: []string{string(connection.Disconnected)},
+	Description: fmt.Sprintf("disconnected: in place of the connected accounts, those that were disconnected within %d "+
+		"days and are not connected again, the last ones first. updatedAt says when.", store.DisconnectedRetention/(24*time.Hour)),
+}
+
 // listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page. Tokens
 // that have expired are listed too: the account is still connected, and is to be renewed.
 func (a *API) listAccounts(r *endpoint.Request) (accounts, error) {
 	var view *store.View
+	var gone bool
 	page, err := endpoint.Listed[store.Account, account]{
-		Position: func(a store.Account) store.Position { return store.Position{At: a.CreatedAt, ID: a.ID} },
-		Show:     func(row store.Account) account { return a.accountOf(row, a.now()) },
-	}.Rows(r, func(query url.Values) (err error) {
+		Position: func(row store.Account) store.Position {
+			if gone {
+				return store.Position{At: row.DisconnectedAt, ID: row.ID}
+			}
+			return store.Position{At: row.CreatedAt, ID: row.ID}
+		},
+		Show: func(row store.Account) account { return a.accountOf(row, a.now()) },
+	}.Rows(r, func(query url.Values) error {
+		states, err := endpoint.ListParam(query, stateParam.Name, stateParam.Values)
+		if err != nil {
+			return err
+		}
+		gone = len(states) > 0
 		view, err = a.viewOfQuery(r, query)
 		return err
-	}, func(page store.Page) ([]store.Account, bool, error) { return view.Accounts(r.Context(), page) })
+	}, func(page store.Page) ([]store.Account, bool, error) {
+		if gone {
+			return view.Disconnected(r.Context(), page)
+		}
+		return view.Accounts(r.Context(), page)
+	})
 	return accounts{page, a.offers()}, err
 }
 
@@ -114,8 +139,8 @@ type deleted struct {
 
 func deletedOf(id string) deleted { return deleted{id, true} }
 
-// disconnected is what is left of an account that was disconnected. From here on it is in no list, and its id leads
-// nowhere: so the last state of its life is told here.
+// disconnected is what is left of an account that was disconnected. From here on its id leads nowhere, as the
+// reference's; the list that is asked for with state=disconnected has it for a while.
 type disconnected struct {
 	deleted
 	State string `json:"state" enum:"disconnected"`

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 )
@@ -40,6 +41,57 @@ func TestConnectTwice(t *testing.T) {
 		if strings.Contains(first.Body.String()+again.Body.String()+f.log.String(), secret) {
 			t.Errorf("%s is shown or logged", secret)
 		}
+	}
+}
+
+// TestDisconnected: an account that was disconnected is in no list but the one of its kind, reaches nobody else there
+// either, and has its id again once it is connected again.
+func TestDisconnected(t *testing.T) {
+	brand, other := authntest.Profile(), authntest.Profile()
+	other.Name, other.UID = "other", "b0000000-0000-4000-8000-0000000000ff"
+	f := newFixture(t, []any{brand, other})
+	key := f.newKey(t)
+	connect := sent{
+		method: http.MethodPost, target: "/v1/accounts/connect/bluesky/complete", key: key,
+		body: `{"identifier":"alice.test","appPassword":"x","profileId":"` + string(brand.UID) + `"}`,
+	}
+	a := decode[account](t, f.send(connect).Body.String())
+	list := func(key, query string) []account {
+		return ok[accounts](t, f, sent{target: "/v1/accounts" + query, key: key}).Data
+	}
+	const gone = "?state=disconnected"
+	if n := len(list(key, gone)); n != 0 {
+		t.Errorf("%d are gone before one is disconnected", n)
+	}
+	checkStatus(t, "disconnect", f.send(sent{method: http.MethodDelete, target: "/v1/accounts/" + a.ID, key: key}), http.StatusOK)
+	if n := len(list(key, "")); n != 0 {
+		t.Errorf("%d are connected", n)
+	}
+	for _, query := range []string{gone, gone + "&limit=1", gone + "&profileId=" + string(brand.UID)} {
+		if l := list(key, query); len(l) != 1 || l[0].ID != a.ID || l[0].State != connection.Disconnected || l[0].PlatformAccountID != a.PlatformAccountID {
+			t.Errorf("%s: %+v", query, l)
+		}
+	}
+	if n := len(list(key, gone+"&profileId="+string(other.UID))); n != 0 {
+		t.Errorf("%d are gone of another profile", n)
+	}
+	if n := len(list(f.newKey(t, authntest.PinnedTo(other)), gone)); n != 0 {
+		t.Errorf("a key of another profile sees %d", n)
+	}
+	refused := f.send(sent{target: "/v1/accounts?state=active", key: key})
+	checkStatus(t, "another state", refused, http.StatusBadRequest)
+	if !strings.Contains(refused.Body.String(), "disconnected") {
+		t.Errorf("it is not told what can be asked for: %s", refused.Body)
+	}
+	checkStatus(t, "its id", f.send(sent{target: "/v1/accounts/" + a.ID, key: key}), http.StatusNotFound)
+
+	again := f.send(connect)
+	checkStatus(t, "connected again", again, http.StatusCreated)
+	if b := decode[account](t, again.Body.String()); b.ID != a.ID || b.State != connection.Active {
+		t.Errorf("connected again: %+v, and was %s", b, a.ID)
+	}
+	if n := len(list(key, gone)); n != 0 {
+		t.Errorf("%d are gone after it was connected again", n)
 	}
 }
 

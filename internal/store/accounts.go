@@ -27,6 +27,8 @@ type Account struct {
 	Reconnect *platform.Failure
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// DisconnectedAt is zero of all accounts but those that Disconnected lists, of which nothing else is left.
+	DisconnectedAt time.Time
 }
 
 var (
@@ -41,8 +43,8 @@ WHERE {scope} AND platform = ? ORDER BY created_at DESC, id DESC LIMIT ?`)
 	// first time. The version is another one from here on: who is about to renew the old secrets has lost.
 	putAccount = declareScoped(`INSERT INTO accounts
 (organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at,
-refresh_at, created_at, updated_at)
-VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+refresh_at, created_at, updated_at, secrets_version)
+VALUES ({owner}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (organization_id, environment, profile_id, platform, platform_account_id) DO UPDATE
 SET display_name = excluded.display_name, token_expires_at = excluded.token_expires_at,
 refresh_at = excluded.refresh_at, refresh_tries = 0, reconnect = '', renewing_until = 0,
@@ -129,7 +131,7 @@ func (v *View) Account(ctx context.Context, id string) (Account, error) {
 
 // PutAccount connects an account, or renews the one of the same profile, platform and platform account: to connect
 // again is how a token is renewed, and must not orphan the posts that are queued for the account. Of a, ID and
-// CreatedAt count for a new one only. A profile that the view does not reach is ErrNotFound. A *QuotaError: there is no
+// CreatedAt count for a new one only; one that was disconnected is new, and has its former id. A profile that the view does not reach is ErrNotFound. A *QuotaError: there is no
 // room for a new one.
 func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if !tx.view.includes(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
@@ -141,13 +143,17 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if a.UpdatedAt.IsZero() {
 		a.UpdatedAt = tx.view.db.now()
 	}
+	as, err := tx.recall(a)
+	if err != nil {
+		return Account{}, false, fmt.Errorf("recall account %s: %w", a.ID, err)
+	}
 	kept, err := one(inTx(tx, putAccount, scanAccount,
-		a.ID, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
-		micros(a.TokenExpiresAt), micros(a.RefreshAt), micros(a.CreatedAt), micros(a.UpdatedAt)))
+		as.id, a.ProfileID, string(a.Platform), a.PlatformAccountID, a.DisplayName,
+		micros(a.TokenExpiresAt), micros(a.RefreshAt), micros(a.CreatedAt), micros(a.UpdatedAt), as.version))
 	if err != nil {
 		return Account{}, false, fmt.Errorf("put account %s: %w", a.ID, err)
 	}
-	if kept.ID != a.ID { // a renewed one keeps its own id
+	if kept.ID != as.id { // a renewed one keeps its own id
 		if _, err := tx.exec(releaseHeld, kept.ID); err != nil {
 			return Account{}, false, fmt.Errorf("release what account %s has queued: %w", kept.ID, err)
 		}
@@ -157,7 +163,7 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 }
 
 // DeleteAccount disconnects an account, forgets what opens it, and cancels its queued posts, as CancelPost does. What
-// it has published stays, without an account.
+// it has published stays, without an account. Who it was is remembered for a while: see Disconnected.
 // In one transaction: a post that is queued for an account that is gone would be taken up and fail for no reason of its
 // own.
 func (tx *Tx) DeleteAccount(id string) error {
@@ -185,6 +191,9 @@ func (tx *Tx) DeleteAccount(id string) error {
 	}
 	if _, err := tx.exec(deleteSecrets, id); err != nil {
 		return fmt.Errorf("delete the secrets of account %s: %w", id, err)
+	}
+	if err := tx.remember(id, now); err != nil {
+		return err
 	}
 	if _, err := tx.exec(deleteAccount, id); err != nil {
 		return fmt.Errorf("delete account %s: %w", id, err)

@@ -25,6 +25,10 @@ const (
 	// counts as dead, so this is only to be much longer than a silence that is taken for death.
 	processRetention = time.Hour
 
+	// DisconnectedRetention is how long accounts are remembered that were disconnected: long enough for who asks after a
+	// quarter what has become of one.
+	DisconnectedRetention = 90 * 24 * time.Hour
+
 	// SessionIdle is how long a session lasts that nobody uses.
 	SessionIdle = 30 * time.Minute
 )
@@ -47,7 +51,8 @@ func (c claimed) expired(now time.Time) bool {
 }
 
 // Purge deletes answers that are older than IdempotencyRetention at now, at most limit, and returns how many there
-// were. What dead processes have left unanswered for as long goes with them, and so do sessions that are over.
+// were. What dead processes have left unanswered for as long goes with them, and so do sessions that are over, and
+// accounts that were disconnected long ago.
 func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	then := micros(now.Add(-IdempotencyRetention))
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
@@ -62,6 +67,10 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 		}
 		late := micros(now.Add(-connectingRetention))
 		if _, err = s.exec(ctx, purgeConnecting.text(w.db.engine), []any{late, limit}); err != nil {
+			return err
+		}
+		old := micros(now.Add(-DisconnectedRetention))
+		if _, err = s.exec(ctx, purgeDisconnected.text(w.db.engine), []any{old, limit}); err != nil {
 			return err
 		}
 		_, err = s.exec(ctx, purgeSessions.text(w.db.engine),

@@ -57,7 +57,8 @@ SELECT a.organization_id, a.environment, a.id, CAST(? AS TEXT), CAST(? AS BIGINT
 	countConnections = declareGlobal(`SELECT platform,
 CASE WHEN reconnect <> '' OR token_expires_at > 0 AND token_expires_at <= ? THEN 1 ELSE 0 END,
 CASE WHEN token_expires_at > 0 AND token_expires_at < ? THEN 1 ELSE 0 END,
-COUNT(*) FROM accounts GROUP BY 1, 2, 3`)
+0, COUNT(*) FROM accounts GROUP BY 1, 2, 3
+UNION ALL SELECT platform, 0, 0, 1, COUNT(*) FROM disconnected_accounts GROUP BY platform`)
 )
 
 // PutSecrets stores what opens an account that PutAccount has put in this transaction, in place of what was there.
@@ -172,16 +173,18 @@ type ConnectionCount struct {
 	Platform  platform.Name
 	Reconnect bool // they have to be connected again, or have expired
 	Expiring  bool // they expire soon
-	Accounts  int
+	// Disconnected: they are none any more, and remembered.
+	Disconnected bool
+	Accounts     int
 }
 
-// CountConnections counts accounts by platform and state: expired by now, or expiring before soon.
+// CountConnections counts accounts by platform and state: expired by now, or expiring before soon, or disconnected.
 func (w *Work) CountConnections(ctx context.Context, now, soon time.Time) ([]ConnectionCount, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, countConnections,
 		func(rows *sql.Rows) (c ConnectionCount, err error) {
-			var reconnect, expiring int
-			err = rows.Scan(&c.Platform, &reconnect, &expiring, &c.Accounts)
-			c.Reconnect, c.Expiring = reconnect == 1, expiring == 1
+			var reconnect, expiring, disconnected int
+			err = rows.Scan(&c.Platform, &reconnect, &expiring, &disconnected, &c.Accounts)
+			c.Reconnect, c.Expiring, c.Disconnected = reconnect == 1, expiring == 1, disconnected == 1
 			return c, err
 		}, micros(now), micros(soon))
 }
