@@ -125,7 +125,7 @@ func (n *neighbour) deleteOne(ctx context.Context) string {
 		return err.Error() + ": " + whyHeld(ctx, s.ApiKey)
 	}
 	s.gone.Store(time.Now().UnixNano())
-	if status, _, err := get(ctx, n.live.url+"/v1/whoami", "Bearer "+s.plaintext); err != nil || status != http.StatusUnauthorized {
+	if status, _, err := getBy(ctx, postingClient, n.live.url+"/v1/whoami", "Bearer "+s.plaintext); err != nil || status != http.StatusUnauthorized {
 		return fmt.Sprintf("a deleted key is answered %d, %v", status, err)
 	}
 	return ""
@@ -184,8 +184,9 @@ func (n *neighbour) list(ctx context.Context) string {
 	return n.expect(ctx, "/v1/posts?limit=20&q=canary")
 }
 
+// expect waits for an answer as long as whoever publishes does: how long it took is measured, and bounded in the end.
 func (n *neighbour) expect(ctx context.Context, path string) string {
-	status, body, err := get(ctx, n.test.url+path, "Bearer "+n.key)
+	status, body, err := getBy(ctx, postingClient, n.test.url+path, "Bearer "+n.key)
 	if err != nil || status != http.StatusOK {
 		return fmt.Sprintf("GET %s: %d %s, %v", path, status, body, err)
 	}

@@ -60,7 +60,9 @@ var _ = Describe("A hostile tenant", func() {
 		}
 		// No replica fails here, so no deletion has to wait for a Lease to expire, which is what the third promise allows.
 		Expect(harried.percentile("delete", 99)).To(BeNumerically("<", defaultLease))
-		Expect(harried.percentile("mint", 99)).To(BeNumerically("<", defaultLease))
+		for _, kind := range []string{"mint", "read", "list", "write"} {
+			Expect(harried.percentile(kind, 99)).To(BeNumerically("<", defaultLease), kind)
+		}
 		Expect(harried.percentile("come", 99)).To(BeNumerically("<", defaultLease), "scheduled posts, from their time on")
 		Expect(n.lost(ctx)).To(BeEmpty(), "posts that were accepted")
 		Expect(h.seen()).To(BeEmpty(), "of the neighbour, by the hostile tenant")

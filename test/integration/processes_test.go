@@ -176,6 +176,10 @@ var httpClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transpo
 
 // get sends a request with an Authorization header, if it is given one, and returns status and body.
 func get(ctx context.Context, url, authorization string) (int, string, error) {
+	return getBy(ctx, httpClient, url, authorization)
+}
+
+func getBy(ctx context.Context, by *http.Client, url, authorization string) (int, string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, "", err
@@ -183,7 +187,7 @@ func get(ctx context.Context, url, authorization string) (int, string, error) {
 	if authorization != "" {
 		request.Header.Set("Authorization", authorization)
 	}
-	response, err := httpClient.Do(request)
+	response, err := by.Do(request)
 	if err != nil {
 		return 0, "", err
 	}
