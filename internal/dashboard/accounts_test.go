@@ -101,6 +101,6 @@ func TestAccounts(t *testing.T) {
 	const gone = "/accounts/-/disconnected"
 	editor.get(gone).shows(t, http.StatusOK, []string{"al&lt;b&gt;ice", `connect/bluesky?profile="`}, []string{"carol", "al<b>ice"})
 	viewer.get(gone).shows(t, http.StatusOK, []string{"al&lt;b&gt;ice"}, []string{"connect/bluesky"})
-	nobody.get(gone).shows(t, http.StatusForbidden, nil, []string{"ice"})
+	nobody.get(gone).shows(t, http.StatusForbidden, nil, []string{"al&lt;"})
 	stranger.get(gone).shows(t, http.StatusOK, []string{"None was disconnected"}, []string{"al&lt;"})
 }

@@ -48,6 +48,7 @@ var queryKinds = map[string]kind{
 	"platform":  noName, // filters: they narrow what the key reaches
 	"status":    noName,
 	"errorCode": noName,
+	"state":     noName,
 	"q":         noName,
 	"after":     noName,
 	"before":    noName,
