@@ -62,6 +62,10 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	deleteSecrets: {"organization", "PutAccount or lockAccount has found the account in the view's profile, and holds it"},
 	addSecret:     {"owner", "as deleteSecrets"},
 
+	tooManyDisconnected: {"organization", "a bound of the whole organization's: the oldest make room, whosever they are. " +
+		"Nobody is told which; they open nothing, and an account that is connected is not among them"},
+	forgetDisconnected: {"organization", "of what tooManyDisconnected has found"},
+
 	countConnecting: {"organization", "a bound of the whole organization's, of which only that it is reached is told"},
 	addConnecting:   {"owner", "what it leads to is asked again when the browser is back, by whoever calls Return of package connecting"},
 
