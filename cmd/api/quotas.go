@@ -15,8 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// quotas are the flags of what one organization may have in the database; of keys, see keyring.Flags. All have a default, because one that may have any amount may
-// take the room of all others; who wants that says so.
+// quotas are the flags of what one organization may have in the database; of keys, see keyring.Flags. All have a
+// default, because one that may have any amount may take the room of all others; who wants that says so.
 type quotas struct {
 	stored store.Amounts // what is not in it has no bound
 

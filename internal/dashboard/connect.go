@@ -121,8 +121,8 @@ func (d *Dashboard) connect(r *request) (view, error) {
 	return connected(got)
 }
 
-// connected goes on to the accounts; by way of what the platform noticed on connecting, which is told only now, as it is
-// kept nowhere. Whoever sends the form again is told no more than that the account is connected.
+// connected goes on to the accounts; by way of what the platform noticed on connecting, which is told only now, as it
+// is kept nowhere. Whoever sends the form again is told no more than that the account is connected.
 func connected(got connecting.Connected) (view, error) {
 	if len(got.Warnings) == 0 {
 		return goTo("/accounts?connected=1")

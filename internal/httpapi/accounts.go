@@ -87,7 +87,8 @@ func (a *API) offers() []offer {
 var stateParam = endpoint.Parameter{
 	Name: "state", Values: []string{string(connection.Disconnected)},
 	Description: fmt.Sprintf("disconnected: in place of the connected accounts, those that were disconnected within %d "+
-		"days and are not connected again, the last ones first. updatedAt says when.", store.DisconnectedRetention/(24*time.Hour)),
+		"days and are not connected again, the last ones first. updatedAt says when.",
+		store.DisconnectedRetention/(24*time.Hour)),
 }
 
 // listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page. Tokens

@@ -134,7 +134,8 @@ func (a *API) accountRoutes() []endpoint.Route {
 			Summary: "List accounts",
 			Detail:  "The connected accounts that the key reaches, newest first.",
 			// Unpaged, as profiles and keys are: see endpoint.Route, and who expects it.
-			Paged: true, Unpaged: true, Query: []endpoint.Parameter{profileParam, stateParam}, Refuses: []int{http.StatusNotFound},
+			Paged: true, Unpaged: true, Query: []endpoint.Parameter{profileParam, stateParam},
+			Refuses:  []int{http.StatusNotFound},
 			Endpoint: endpoint.Returns(a.listAccounts),
 		},
 		{

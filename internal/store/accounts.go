@@ -131,8 +131,8 @@ func (v *View) Account(ctx context.Context, id string) (Account, error) {
 
 // PutAccount connects an account, or renews the one of the same profile, platform and platform account: to connect
 // again is how a token is renewed, and must not orphan the posts that are queued for the account. Of a, ID and
-// CreatedAt count for a new one only; one that was disconnected is new, and has its former id. A profile that the view does not reach is ErrNotFound. A *QuotaError: there is no
-// room for a new one.
+// CreatedAt count for a new one only; one that was disconnected is new, and has its former id. A profile that the view
+// does not reach is ErrNotFound. A *QuotaError: there is no room for a new one.
 func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if !tx.view.includes(a.ProfileID) || !isID(a.ID) || a.ProfileID != "" && !isID(a.ProfileID) {
 		return Account{}, false, ErrNotFound
