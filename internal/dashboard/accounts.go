@@ -31,12 +31,11 @@ func (d *Dashboard) accountsScreens() []screen {
 
 const accountsOnPage = 50
 
-// accountStates are how an account stands, for people.
+// accountStates are how an account stands, for people. Those that were disconnected have a list of their own.
 var accountStates = map[connection.State]struct{ Class, Text, Next string }{
 	connection.Active:            {"good", "accounts.active", "accounts.activeNext"},
 	connection.Expiring:          {"warn", "accounts.expiring", "accounts.expiringNext"},
 	connection.ReconnectRequired: {"bad", "accounts.reconnect", "accounts.reconnectNext"},
-	connection.Disconnected:      {"", "accounts.gone", ""},
 }
 
 // accountRow is an account, and how it stands.

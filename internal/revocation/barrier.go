@@ -63,7 +63,7 @@ type Verdict struct {
 	Uncanceled v1alpha1.Environment
 	// Replicas is how many there are that have not expired.
 	Replicas int
-	// Reported are the leaked keys of the ApiKey's namespace that stand on any Lease. Of a confirmed deletion, nothing is
+	// Reported are, of a confirmed deletion, the leaked keys of the ApiKey's namespace that stand on any Lease. Nothing is
 	// missing there that was reported to a replica before it refused the key: it has named the key after that.
 	Reported []LeaseReport
 	// Waited is how long the answer has been awaited.
@@ -179,9 +179,9 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 		}
 		v.AskAgain = min(v.AskAgain, max(left, time.Millisecond)) // 0 would mean: never
 	}
-	v.Reported = s.reportsOf(d.name.Namespace)
 	slices.Sort(v.Awaited)
 	d.decided = len(v.Awaited) == 0
+	v.Reported = s.reportsFor(d)
 	if b.noteCanceled(d, s); d.cancels && !d.canceled {
 		v.Uncanceled = d.environment
 		if d.decided && v.Waited >= nudgeAfter {

@@ -54,12 +54,16 @@ type snapshot struct {
 	says   []announcement // of each of them
 }
 
-// reportsOf are the leaked keys of a namespace that are reported. A Lease that has expired counts as well: whoever held
-// it may have answered for it.
-func (s snapshot) reportsOf(namespace string) (all []LeaseReport) {
+// reportsFor are the leaked keys of the namespace of a deletion that are reported; none before it is decided, because
+// thousands of deletions ask again and again until they are. A Lease that has expired counts as well: whoever held it
+// may have answered for it.
+func (s snapshot) reportsFor(d *pendingDeletion) (all []LeaseReport) {
+	if !d.decided {
+		return nil
+	}
 	for i := range s.leases {
 		for _, r := range ReportsOn(&s.leases[i]) {
-			if r.Namespace == namespace {
+			if r.Namespace == d.name.Namespace {
 				all = append(all, LeaseReport{r, s.leases[i].Name})
 			}
 		}
