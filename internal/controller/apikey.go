@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -94,6 +95,11 @@ func setupApiKeys(mgr manager.Manager, opts Options) (*apiKeys, error) {
 	if err := indexLeaks(indexer); err != nil {
 		return nil, fmt.Errorf("index %s: %w", byLookup, err)
 	}
+	// Before any event: what handles those of ApiKeys reads Leases, and the cache has none of a kind that nobody watches.
+	_, err := mgr.GetCache().GetInformer(context.Background(), &coordinationv1.Lease{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, fmt.Errorf("watch Leases: %w", err)
+	}
 	// Several predicates of one builder are all to be true.
 	changedKey := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, exposed), exceptSwept)
 	changedSpec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
@@ -105,7 +111,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) (*apiKeys, error) {
 		WatchesRawSource(source.Func(r.sweep)).
 		WatchesRawSource(source.Func(r.census.wakes)).
 		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(changesRivals)).
-		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.hasLeaked), builder.WithPredicates(getsHash)).
+		Watches(&v1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(r.knownLeak), builder.WithPredicates(getsHash)).
 		Watches(&v1alpha1.LeakedKey{}, handler.EnqueueRequestsFromMapFunc(r.keysOfLeak)).
 		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(r.reportedOn)).
 		Watches(&v1alpha1.Profile{}, handler.EnqueueRequestsFromMapFunc(r.keysOf), changedSpec).

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -61,6 +62,21 @@ func bound(k *v1alpha1.ApiKey) {
 
 func byHashOnly(k *v1alpha1.ApiKey) { k.Spec.SecretHash = someHash.String() }
 
+// broughtAndServed is a key that was brought by its hash, and is served.
+func broughtAndServed(k *v1alpha1.ApiKey) {
+	byHashOnly(k)
+	derive(k, findings{assigned: &assignment{hash: someHash, organizationID: "org-1"}}, now)
+}
+
+// leakedBefore makes the key one that has been told that it has leaked; what it waits for is not over yet.
+func leakedBefore(k *v1alpha1.ApiKey) {
+	k.Generation = 2
+	derive(k, findings{leaked: true}, now)
+}
+
+// confirmed is what revocations does when every replica refuses the key.
+func confirmed(k *v1alpha1.ApiKey) { meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionRevoking) }
+
 // waitingFor makes the key one that was told to wait for another.
 func waitingFor(name string) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) { derive(k, findings{rival: &rival{name: name}}, now) }
@@ -85,6 +101,9 @@ func TestDerive(t *testing.T) {
 	told := func(c metav1.Condition) string {
 		return strings.Join([]string{c.Type, string(c.Status), c.Reason, c.Message}, " | ")
 	}
+	const leaked = "Leaked | Somebody who has this key has reported it as leaked: it is refused, in any namespace and for good. " +
+		"Create a new ApiKey with another key, move its users over, and take this one out of where it is applied from"
+	const awaited = "Revoking | True | AwaitingReplicas | Waiting for the API replicas to confirm that they refuse the key"
 	for _, tc := range []struct {
 		reason string
 		key    *v1alpha1.ApiKey
@@ -161,6 +180,30 @@ func TestDerive(t *testing.T) {
 			"Ready | False | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",
 			"Stalled | True | DuplicateHash | Another ApiKey of this namespace had this key first. This one is refused for good. Create a new ApiKey with another key and delete this one",
 		}},
+		{"a brought key that has leaked stays, and waits for the replicas", anApiKey(broughtAndServed), findings{leaked: true}, []string{
+			"Ready | False | " + leaked, awaited, "Stalled | True | " + leaked,
+		}},
+		{"and says the same for as long as it stays", anApiKey(broughtAndServed, leakedBefore), findings{leaked: true}, []string{
+			"Ready | False | " + leaked, awaited, "Stalled | True | " + leaked,
+		}},
+		{"all have confirmed it: nobody is waited for again", anApiKey(broughtAndServed, leakedBefore, confirmed), findings{leaked: true}, []string{
+			"Ready | False | " + leaked, "Stalled | True | " + leaked,
+		}},
+		{"a brought key that had leaked before it came was never served: nobody is waited for", anApiKey(byHashOnly), findings{leaked: true}, []string{
+			"Ready | False | " + leaked, "Stalled | True | " + leaked,
+		}},
+		{"a leak tells more than expiry", anApiKey(broughtAndServed, expiringAt(nowWhole)), findings{leaked: true}, []string{
+			"Ready | False | " + leaked, awaited, "Stalled | True | " + leaked,
+		}},
+		{"than a rival", anApiKey(byHashOnly), findings{leaked: true, rival: &rival{name: "old"}}, []string{
+			"Ready | False | " + leaked, "Stalled | True | " + leaked,
+		}},
+		{"and than a Profile that is gone", anApiKey(broughtAndServed, bound), findings{leaked: true}, []string{
+			"Ready | False | " + leaked, awaited, "Stalled | True | " + leaked,
+		}},
+		{"forgiven while replicas are awaited", anApiKey(broughtAndServed, leakedBefore), findings{}, []string{"Ready | True | Active | The key is served"}},
+		{"forgiven later", anApiKey(broughtAndServed, leakedBefore, confirmed), findings{}, []string{"Ready | True | Active | The key is served"}},
+		{"forgiven before it has its hash", anApiKey(byHashOnly, leakedBefore), findings{assigned: gave}, []string{"Ready | True | Active | The key is served"}},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			tc.key.Generation = 2

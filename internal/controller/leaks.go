@@ -12,16 +12,11 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -156,71 +151,6 @@ func indexLeaks(indexer client.FieldIndexer) error {
 }
 
 func lookupText(l key.Lookup) string { return hex.EncodeToString(l[:]) }
-
-// reportedOn maps a replica's Lease to the ApiKeys whose keys are reported on it, each with proof. What proves nothing
-// does nothing: whoever has taken a replica over can end no key that they have not seen.
-//
-// Model: step Note.
-func (r *apiKeys) reportedOn(ctx context.Context, lease client.Object) (all []reconcile.Request) {
-	for _, report := range revocation.ReportsOn(lease.(*coordinationv1.Lease)) {
-		keys, err := r.at(ctx, place{report.Namespace, report.Digest.Lookup()})
-		if err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
-			continue
-		}
-		keys = slices.DeleteFunc(keys, func(k v1alpha1.ApiKey) bool { return !isOf(&k, report.Digest) })
-		for i := range keys {
-			r.leaks.note(keys[i].UID, leakReport{client.ObjectKeyFromObject(&keys[i]), report.Digest, lease.GetName()})
-		}
-		all = append(all, requestsFor(keys)...)
-		if len(keys) == 0 && !r.leaks.isSettled(report.Digest) && r.leaks.firstUnproven(report) {
-			r.leaks.counts.WithLabelValues(leakUnproven).Inc()
-			ctrl.LoggerFrom(ctx).Info("A report of a leaked key is of no key that there is: it has gone, or the replica made "+
-				"the report up", "lease", lease.GetName(), "organization", report.Namespace)
-		}
-	}
-	return all
-}
-
-// isOf tells whether the key with this digest is k's: the one that it has, or the one that it brings.
-func isOf(k *v1alpha1.ApiKey, d key.Digest) bool {
-	hash, err := lifecycle.WantedHash(k)
-	return err == nil && d.BoundTo(lifecycle.OwnerOf(k, k.Status.OrganizationID)) == hash
-}
-
-// keysOfLeak maps a LeakedKey that has come or gone to the ApiKeys, of the namespace that it names, that have its key.
-func (r *apiKeys) keysOfLeak(ctx context.Context, o client.Object) []reconcile.Request {
-	l := o.(*v1alpha1.LeakedKey)
-	digest, err := key.ParseHex(l.Name)
-	if err != nil {
-		return nil
-	}
-	keys, err := r.at(ctx, place{l.Spec.ApiKeyNamespace, digest.Lookup()})
-	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "list ApiKeys from the cache")
-		return nil
-	}
-	return requestsFor(keys)
-}
-
-// hasLeaked maps an ApiKey to itself, if its key has leaked.
-func (r *apiKeys) hasLeaked(ctx context.Context, o client.Object) []reconcile.Request {
-	if leaked, err := r.leaked(ctx, o.(*v1alpha1.ApiKey)); err != nil || leaked {
-		return requestsFor([]v1alpha1.ApiKey{*o.(*v1alpha1.ApiKey)})
-	}
-	return nil
-}
-
-// getsHash lets an ApiKey through that has got its hash: from this controller, or because its status was restored,
-// which is a change of nothing else.
-var getsHash = predicate.Funcs{
-	CreateFunc:  func(event.CreateEvent) bool { return false },
-	DeleteFunc:  func(event.DeleteEvent) bool { return false },
-	GenericFunc: func(event.GenericEvent) bool { return false },
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.(*v1alpha1.ApiKey).Status.Hash == "" && e.ObjectNew.(*v1alpha1.ApiKey).Status.Hash != ""
-	},
-}
 
 // leaked tells whether there is a LeakedKey of k's key, by the cache.
 func (r *apiKeys) leaked(ctx context.Context, k *v1alpha1.ApiKey) (bool, error) {

@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,6 +39,16 @@ func brings(plaintext string) func(*v1alpha1.ApiKey) {
 	return func(k *v1alpha1.ApiKey) {
 		k.Spec.SecretHash = key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(k.Namespace)).String()
 	}
+}
+
+// restore gives k a status, as a tool that has a backup of it does.
+func restore(ctx context.Context, k *v1alpha1.ApiKey, status v1alpha1.ApiKeyStatus) {
+	GinkgoHelper()
+	Eventually(ctx, func() error {
+		restored := fetch(ctx, k)
+		restored.Status = status
+		return admin.Status().Update(ctx, restored)
+	}).Should(Succeed())
 }
 
 func leakedKeyOf(plaintext string) *v1alpha1.LeakedKey {
@@ -70,11 +81,7 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 
 		By("restored with its old status")
 		restored := createKey(ctx, org, pinnedTo("missing")) // so that it waits to be minted
-		Eventually(ctx, func() error {
-			restored = fetch(ctx, restored)
-			restored.Status = k.Status
-			return admin.Status().Update(ctx, restored)
-		}).Should(Succeed())
+		restore(ctx, restored, k.Status)
 		await(ctx, restored, revoking)
 		r.leave(ctx)
 		awaitGone(ctx, restored)
@@ -151,6 +158,47 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 		r.leave(ctx)
 		awaitGone(ctx, other)
 		Expect(readyCondition(fetch(ctx, k)).Reason).To(Equal(v1alpha1.ReasonActive))
+	})
+
+	// A replica may know a key, and be shown it, before the controller knows it. The Lease is not written again here.
+	Describe("before the controller knows it", func() {
+		reported := func(ctx context.Context, r *replica, org *corev1.Namespace, plaintext string) {
+			GinkgoHelper()
+			since := said.now()
+			r.reports(ctx, org.Name+"/"+digestOf(plaintext))
+			Eventually(ctx, func() []string { return said.lines(since, "of no key that is seen here", org.Name) }).ShouldNot(BeEmpty())
+		}
+
+		It("ends when it is minted", func(ctx SpecContext) {
+			org := newOrg(ctx)
+			r, k := newReplica(ctx, minute), keyIn(org)
+			hashed := op.wire.cutAt(cut{method: http.MethodPatch, path: statusPath(k), instead: func() {
+				defer GinkgoRecover()
+				reported(ctx, r, org, plaintextOf(ctx, k))
+			}})
+			Expect(admin.Create(ctx, k)).To(Succeed())
+			Eventually(ctx, hashed).Should(BeClosed())
+			await(ctx, k, revoking)
+		})
+
+		It("ends when it is brought", func(ctx SpecContext) {
+			org := newOrg(ctx)
+			plaintext, err := format.Mint(rand.Reader, key.Live)
+			Expect(err).NotTo(HaveOccurred())
+			reported(ctx, newReplica(ctx, minute), org, plaintext)
+			await(ctx, createKey(ctx, org, brings(plaintext)), leaked, lackHash)
+		})
+
+		It("ends when its status is restored", func(ctx SpecContext) {
+			org := newOrg(ctx)
+			k := mintKey(ctx, org)
+			plaintext := plaintextOf(ctx, k)
+			revoke(ctx, k)
+			reported(ctx, newReplica(ctx, minute), org, plaintext)
+			restored := createKey(ctx, org, pinnedTo("missing")) // so that it waits to be minted
+			restore(ctx, restored, k.Status)
+			await(ctx, restored, revoking)
+		})
 	})
 
 	It("ends although no controller ran, and the process that was told is gone", func(ctx SpecContext) {

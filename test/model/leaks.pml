@@ -7,7 +7,8 @@
  * whoever restores an ApiKey with its old status brings the key back, too.
  *
  *   by default    a replica that has answered a report never accepts the key again; when every replica has seen the
- *                 LeakedKey, none ever does, later ones included; and a report that was answered is not lost
+ *                 LeakedKey, none ever does, later ones included; and a report that was answered is not lost, nor
+ *                 left lying when the controller has seen all there is
  *   -DTURN_Kn     rule n turned round. Each finds a violation.
  *
  * Nothing is limited in number. That a deletion is confirmed by every replica is revocation.pml's: here it is one step.
@@ -48,7 +49,9 @@ bool receipt[2];  /* somebody has got it from this process */
 
 /* ---- the controller ---- */
 
-bool noted; /* it knows of a report, and that it is of this key */
+bool noted;     /* it knows of a report, and that it is of this key */
+bool knowsKey;  /* its cache has the ApiKey, with the hash of the key, */
+bool knowsTold; /* and the Leases as they stand */
 
 /* ---- what is promised ---- */
 
@@ -101,7 +104,7 @@ end:
 #else
         onLease[r] = REPORTS(r) && !NAMES(r);
 #endif
-        names[r] = NAMES(r); printf("replica %d: writes its Lease, with the report: %d, naming the key: %d\n", r, onLease[r], names[r]) }
+        names[r] = NAMES(r); knowsTold = false; printf("replica %d: writes its Lease, with the report: %d, naming the key: %d\n", r, onLease[r], names[r]) }
 #ifdef TURN_K2 /* the answer does not wait for the Lease */
     :: d_step { up[r] && caller[r] ->
 #else
@@ -125,19 +128,30 @@ proctype kept() {
 end:
     do
     :: d_step { answered && !leakedKey && !TOLD -> printf("world: a report that was answered is lost\n"); assert(false) }
+    :: d_step { TOLD && !leakedKey && !noted && knowsKey && knowsTold ->
+        printf("world: nothing is going to have the report looked at\n"); assert(false) }
     od
 }
 
 proctype controller() {
 end:
     do
-    :: d_step { TOLD && !noted && !leakedKey && phase != GONE ->
+    :: d_step { !knowsTold ->
         /* step Note: internal/controller (*apiKeys).reportedOn */
-        noted = true; printf("controller: sees the report, and that it is of this key\n") }
+        knowsTold = true; noted = noted || TOLD && knowsKey && !leakedKey;
+        printf("controller: sees the Leases; a report is of this key: %d\n", noted) }
+    :: d_step { phase != GONE && !knowsKey ->
+        /* step Recall: internal/controller (*apiKeys).reportWaits */
+        knowsKey = true;
+#ifndef TURN_K7 /* a report is looked at when it is seen, and never again */
+        noted = noted || TOLD && knowsTold && !leakedKey;
+#endif
+        printf("controller: sees the key; a report is of it: %d\n", noted) }
     :: d_step { noted && !leakedKey ->
         /* step TakeNote: internal/controller (*apiKeys).makeLeakedKey */
         leakedKey = true; noted = false; look(); printf("controller: makes the LeakedKey\n") }
-    :: d_step { noted -> noted = false; printf("controller: restarts\n") }
+    :: d_step { noted || knowsKey || knowsTold ->
+        noted = false; knowsKey = false; knowsTold = false; printf("controller: restarts\n") }
     :: d_step { leakedKey && phase == SERVED ->
         /* step EndLeaked: internal/controller (*apiKeys).endLeaked */
         if
@@ -150,7 +164,7 @@ end:
     :: d_step { phase == DELETING && (!up[0] || names[0]) && (!up[1] || names[1]) && (leakedKey || !TOLD) ->
 #endif
         /* step LetGo: internal/controller (*revocations).letGo */
-        phase = GONE; noted = false; names[0] = false; names[1] = false; printf("controller: lets the ApiKey go\n") }
+        phase = GONE; noted = false; knowsKey = false; names[0] = false; names[1] = false; printf("controller: lets the ApiKey go\n") }
     :: d_step { left[0] && leakedKey -> left[0] = false; printf("controller: sweeps up the Lease of a dead replica\n") }
     :: d_step { left[1] && leakedKey -> left[1] = false; printf("controller: sweeps up the Lease of a dead replica\n") }
     od

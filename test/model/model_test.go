@@ -133,6 +133,7 @@ var turned = []struct {
 	{"TURN_K4", "a report goes with the Lease that it stands on", fewest(leaks())},
 	{"TURN_K5", "a replica that starts serves a key that has leaked", fewest(leaks())},
 	{"TURN_K6", "a deletion is confirmed before what was reported earlier is told", fewest(leaks())},
+	{"TURN_K7", "a report is seen before the key, and nobody looks at it again", fewest(leaks())},
 	{"TURN_L1", "a replica whose watch is deaf is never told", liveness("-DALONE")},
 	{"TURN_L2", "a replica that can't list registers over and over", liveness("-DALONE")},
 	{"TURN_L3", "a replica that can't list renews for ever", liveness("-DALONE")},
