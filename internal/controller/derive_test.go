@@ -75,7 +75,9 @@ func leakedBefore(k *v1alpha1.ApiKey) {
 }
 
 // confirmed is what revocations does when every replica refuses the key.
-func confirmed(k *v1alpha1.ApiKey) { meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionRevoking) }
+func confirmed(k *v1alpha1.ApiKey) {
+	meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionRevoking)
+}
 
 // waitingFor makes the key one that was told to wait for another.
 func waitingFor(name string) func(*v1alpha1.ApiKey) {
