@@ -63,13 +63,11 @@ func (r *request) accountRow(a store.Account, profiles []*caller.Profile) accoun
 }
 
 type accountsData struct {
-	Profile      string // that the list is narrowed to; ""
-	Profiles     []*caller.Profile
-	Accounts     []accountRow
-	Notices      []platform.Warning // of the platforms that they are of
-	First, Next  string             // queries of other pages; ""
-	Disconnected bool               // one has just been
-	Connected    bool
+	Profile     string // that the list is narrowed to; ""
+	Profiles    []*caller.Profile
+	Accounts    []accountRow
+	Notices     []platform.Warning // of the platforms that they are of
+	First, Next string             // queries of other pages; ""
 	// Offers are the platforms that the person may connect an account of here.
 	Offers []connecting.Offer
 }
@@ -81,7 +79,6 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 	query := r.http.URL.Query()
 	data := accountsData{
 		Profile: cut(query.Get("profile"), maxNamed), Profiles: d.config.Directory.Profiles(r.Caller()),
-		Disconnected: query.Has("disconnected"), Connected: query.Has("connected"),
 	}
 	switch may, err := r.offers("create", "accounts"); {
 	case err != nil:
@@ -227,5 +224,5 @@ func (d *Dashboard) disconnectAccount(r *request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	return goTo("/accounts?disconnected=1")
+	return told("/accounts", "notice.disconnected")
 }

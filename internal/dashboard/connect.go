@@ -125,7 +125,7 @@ func (d *Dashboard) connect(r *request) (view, error) {
 // is kept nowhere. Whoever sends the form again is told no more than that the account is connected.
 func connected(got connecting.Connected) (view, error) {
 	if len(got.Warnings) == 0 {
-		return goTo("/accounts?connected=1")
+		return told("/accounts", "notice.connected")
 	}
 	return view{Page: "connected", Title: "connected.title", Data: got}, nil
 }

@@ -223,7 +223,7 @@ func (d *Dashboard) sentAgain(r *request, m *minting) (view, error) {
 	case err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 		return view{}, err
 	case err == nil && m.rotates != "" && k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
-		return goTo("/keys/" + m.rotates + "/rotate") // somebody else was faster
+		return told("/keys/"+m.rotates+"/rotate", "notice.rotated") // somebody else was faster
 	}
 	m.checks.say("name", "mint.nameTaken")
 	return m.again(http.StatusConflict, "", "")

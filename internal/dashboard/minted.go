@@ -202,7 +202,7 @@ func (d *Dashboard) haveIt(r *request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	return goTo(next(r.form.Get("next")))
+	return told(next(r.form.Get("next")), "notice.haveIt")
 }
 
 // pendingKey is one that somebody was shown, and has not said that they have it.

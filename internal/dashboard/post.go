@@ -131,14 +131,14 @@ func saidBy(response json.RawMessage) string {
 }
 
 func (d *Dashboard) cancelPost(r *request) (view, error) {
-	return d.changePost(r, "delete", func(id string, op *write.Operation) error {
+	return d.changePost(r, "delete", "notice.postCanceled", func(id string, op *write.Operation) error {
 		_, err := d.config.Posting.Cancel(r.Context(), r.Caller(), op, id, done)
 		return err
 	})
 }
 
 func (d *Dashboard) retryPost(r *request) (view, error) {
-	return d.changePost(r, "create", func(id string, op *write.Operation) error {
+	return d.changePost(r, "create", "notice.postRetried", func(id string, op *write.Operation) error {
 		at, err := timeIn(r.form.Get("at"))
 		if err != nil {
 			return err
@@ -163,7 +163,9 @@ func timeIn(text string) (*time.Time, error) {
 
 // changePost does something to a post, if the person may, and shows it afterwards. What its state does not allow is
 // told on its page, as it is by now: somebody else, or its time, was faster.
-func (d *Dashboard) changePost(r *request, verb string, do func(id string, op *write.Operation) error) (view, error) {
+func (d *Dashboard) changePost(
+	r *request, verb, notice string, do func(id string, op *write.Operation) error,
+) (view, error) {
 	if err := r.may(verb, "posts"); err != nil {
 		return view{}, err
 	}
@@ -176,5 +178,5 @@ func (d *Dashboard) changePost(r *request, verb string, do func(id string, op *w
 	case err != nil:
 		return view{}, err
 	}
-	return goTo("/posts/" + url.PathEscape(id))
+	return told("/posts/"+url.PathEscape(id), notice)
 }

@@ -37,12 +37,11 @@ func (d *Dashboard) profilesScreens() []screen {
 const profilesOnPage = 200
 
 type profilesData struct {
-	Query    string
-	Profiles []profileRow
-	More     int // how many are not shown
-	Any      bool
-	// Deleted tells that one has just been deleted; Creatable, that the person may make one.
-	Deleted, Creatable bool
+	Query     string
+	Profiles  []profileRow
+	More      int // how many are not shown
+	Any       bool
+	Creatable bool // the person may make one
 }
 
 // profileRow is one line of the list.
@@ -61,7 +60,7 @@ func (d *Dashboard) profiles(r *request) (view, error) {
 		keys[k.ProfileID()]++
 	}
 	query := r.http.URL.Query()
-	data := profilesData{Query: cut(query.Get("q"), maxQuery), Deleted: query.Has("deleted")}
+	data := profilesData{Query: cut(query.Get("q"), maxQuery)}
 	var err error
 	if data.Creatable, err = r.offers("create", "profiles"); err != nil {
 		return view{}, err
@@ -150,7 +149,7 @@ func (d *Dashboard) deleteProfile(r *request) (view, error) {
 	if err := r.person.Cluster.DeleteProfile(r.Context(), r.Organization().Name, name, id); err != nil {
 		return view{}, err
 	}
-	return goTo("/profiles?deleted=1")
+	return told("/profiles", "notice.profileDeleted")
 }
 
 // profileForm is what somebody has typed.
@@ -196,7 +195,7 @@ func (d *Dashboard) createProfile(r *request) (view, error) {
 		f.Fine = true
 		return profileFormView(f, 0), nil
 	}
-	return goTo("/profiles/" + url.PathEscape(made.Name))
+	return told("/profiles/"+url.PathEscape(made.Name), "notice.profileMade")
 }
 
 // profileFields are the fields of a Profile, with those of the form.

@@ -36,6 +36,7 @@ type frame struct {
 	OtherURL    string
 	Path        string
 	Person      *session.Person
+	Notice      string // what was done before; ""
 	Data        any
 }
 
@@ -43,6 +44,28 @@ type frame struct {
 type fieldShown struct {
 	Wrong map[string]string
 	Field string
+}
+
+// inOrder are the fields of our forms that somebody types into, as they stand below each other.
+var inOrder = []string{
+	"name", "displayName", "description", "maxKeyLifetime", "profile", "own", "claims", "date", "requests", "window", "secret",
+}
+
+// firstWrong is the field that has the focus when a form is shown again: the first one to be mended. "" if what is wrong
+// is none of theirs; then what says so has it.
+func firstWrong(wrong map[string]string) string {
+	for _, field := range inOrder {
+		if wrong[field] != "" {
+			return field
+		}
+	}
+	return ""
+}
+
+// backLink leads to the page that one has come from, or above.
+type backLink struct {
+	Path string // below Base
+	Text string
 }
 
 // newPages reads texts.yaml and the templates. A text that is missing is an error of the program, which tests find.
@@ -64,6 +87,8 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"status": func(s store.Status) string { return p.text(statusTexts[s]) },
 		"join":   func(values []string) string { return strings.Join(values, ", ") },
 		"field":  func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
+		"first":  firstWrong,
+		"back":   func(path, text string) backLink { return backLink{path, text} },
 		// Where a key is revoked, with a look at it first.
 		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },
 	}
@@ -101,6 +126,9 @@ func (p *pages) text(key string, values ...any) string {
 // answer sends what a screen came to.
 func (d *Dashboard) answer(r *request, v view) {
 	if v.Redirect != "" {
+		if v.Notice != "" {
+			r.keepNotice(v.Notice)
+		}
 		http.Redirect(r.writer, r.http, Base+v.Redirect, http.StatusSeeOther)
 		return
 	}
@@ -117,7 +145,8 @@ func (d *Dashboard) answer(r *request, v view) {
 	var page bytes.Buffer
 	f := frame{
 		Title: d.pages.text(v.Title), Environment: string(d.config.Environment), OtherURL: d.config.OtherURL,
-		Path: strings.TrimPrefix(r.http.URL.Path, Base), Person: r.person, Data: v.Data,
+		Path: strings.TrimPrefix(r.http.URL.Path, Base), Person: r.person, Notice: r.takeNotice(),
+		Data: v.Data,
 	}
 	if err := d.pages.byName[v.Page].ExecuteTemplate(&page, "layout", f); err != nil {
 		d.config.Logger.Error("A page can't be shown", "requestId", r.id, "page", v.Page, "error", err)

@@ -177,7 +177,10 @@ func (d *Dashboard) revoke(r *request) (view, error) {
 		}
 	}
 	if len(data.Targets) == 0 {
-		return goTo(revokedPath(done))
+		if cancel {
+			return told(revokedPath(done), "notice.revokedCanceling")
+		}
+		return told(revokedPath(done), "notice.revoked")
 	}
 	if len(done) > 0 {
 		data.Revoked = Base + revokedPath(done)

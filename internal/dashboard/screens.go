@@ -46,6 +46,8 @@ type view struct {
 	// Redirect is a path below Base to go on at; "": stay. After a form that changed something, nobody stays: to load the
 	// page again must not do it again.
 	Redirect string
+	// Notice is the key of a text that the page there says of what was done; "": nothing. See notice.go.
+	Notice string
 	// Leave is where to go on elsewhere, which a screen has made itself; "": nowhere.
 	Leave string
 }

@@ -108,7 +108,7 @@ func (d *Dashboard) signOut(r *request) (view, error) {
 		}
 	}
 	d.setCookie(r.writer, "")
-	return goTo("/sign-in")
+	return told("/sign-in", "notice.signedOut")
 }
 
 // next is where somebody goes on after something: a path of the dashboard, below Base, whatever was asked for.
