@@ -142,55 +142,81 @@ func (w *world) answered(t *testing.T, acme string, owner *visitor) []answered {
 	queued := w.post(t, acme, account, "to cancel")
 	once := func() url.Values { return url.Values{"once": {newID()}} }
 	return []answered{
-		{screen: "/sign-in", by: nobody, refused: func() sent { return sent{"/sign-in", url.Values{"token": {"nobody's"}}} },
-			quiet: "the frame of every page has their name from then on"},
-		{screen: "/handover/sign-in", by: nobody, refused: func() sent { return sent{"/handover/sign-in", url.Values{"code": {"used"}}} },
-			quiet: "the frame of every page has their name from then on"},
+		{
+			screen: "/sign-in", by: nobody, refused: func() sent { return sent{"/sign-in", url.Values{"token": {"nobody's"}}} },
+			quiet: "the frame of every page has their name from then on",
+		},
+		{
+			screen: "/handover/sign-in", by: nobody, refused: func() sent { return sent{"/handover/sign-in", url.Values{"code": {"used"}}} },
+			quiet: "the frame of every page has their name from then on",
+		},
 		{screen: "/handover", quiet: "a program is answered, by JSON"},
-		{screen: "/organizations", refused: func() sent { return sent{"/organizations", url.Values{"name": {"nobody-s"}}} },
-			quiet: "the frame of every page has its name from then on"},
-		{screen: "/keys/new",
-			done: func() sent { return sent{"/keys/new", owner.form("told", nil)} },
+		{
+			screen: "/organizations", refused: func() sent { return sent{"/organizations", url.Values{"name": {"nobody-s"}}} },
+			quiet: "the frame of every page has its name from then on",
+		},
+		{
+			screen: "/keys/new",
+			done:   func() sent { return sent{"/keys/new", owner.form("told", nil)} },
 			refused: func() sent {
 				return sent{"/keys/new", owner.form("Not A Name", url.Values{"window": {"always"}})}
-			}},
-		{screen: "/keys/{name}/have-it",
+			},
+		},
+		{
+			screen: "/keys/{name}/have-it",
 			done: func() sent {
 				return sent{"/keys/had/have-it", owner.post("/keys/new", owner.form("had", nil)).fields()}
 			},
-			refused: func() sent { return sent{"/keys/had/have-it", url.Values{"uid": {string(key.UID)}}} }},
-		{screen: "/keys/{name}/rotate",
+			refused: func() sent { return sent{"/keys/had/have-it", url.Values{"uid": {string(key.UID)}}} },
+		},
+		{
+			screen:  "/keys/{name}/rotate",
 			done:    func() sent { return sent{"/keys/told/rotate", owner.rotationForm("told", nil)} },
-			refused: func() sent { return sent{"/keys/had/rotate", owner.rotationForm("had", url.Values{"name": {""}})} }},
-		{screen: "/keys/-/revoke",
+			refused: func() sent { return sent{"/keys/had/rotate", owner.rotationForm("had", url.Values{"name": {""}})} },
+		},
+		{
+			screen: "/keys/-/revoke",
 			done: func() sent {
 				f := refs(key)
 				f.Set("cancel", "1")
 				return sent{"/keys/-/revoke", f}
 			},
-			refused: func() sent { return sent{"/keys/-/revoke", nil} }},
-		{screen: "/posts/{id}/cancel",
+			refused: func() sent { return sent{"/keys/-/revoke", nil} },
+		},
+		{
+			screen:  "/posts/{id}/cancel",
 			done:    func() sent { return sent{"/posts/" + queued.ID + "/cancel", once()} },
-			refused: func() sent { return sent{"/posts/" + shownPost + "/cancel", once()} }},
-		{screen: "/posts/{id}/retry",
+			refused: func() sent { return sent{"/posts/" + shownPost + "/cancel", once()} },
+		},
+		{
+			screen:  "/posts/{id}/retry",
 			done:    func() sent { return sent{"/posts/" + shownPost + "/retry", once()} },
-			refused: func() sent { return sent{"/posts/" + shownPost + "/retry", once()} }},
-		{screen: "/accounts/-/connect/{platform}",
+			refused: func() sent { return sent{"/posts/" + shownPost + "/retry", once()} },
+		},
+		{
+			screen: "/accounts/-/connect/{platform}",
 			done: func() sent {
 				return sent{"/accounts/-/connect/bluesky", url.Values{
 					"once": {newID()}, "field.identifier": {"alice.test"}, "field.appPassword": {"abcd"},
 				}}
 			},
-			refused: func() sent { return sent{"/accounts/-/connect/bluesky", once()} }},
-		{screen: "/accounts/{id}/disconnect",
+			refused: func() sent { return sent{"/accounts/-/connect/bluesky", once()} },
+		},
+		{
+			screen:  "/accounts/{id}/disconnect",
 			done:    func() sent { return sent{"/accounts/" + account.ID + "/disconnect", once()} },
-			refused: func() sent { return sent{"/accounts/" + account.ID + "/disconnect", once()} }},
-		{screen: "/profiles/-/new",
+			refused: func() sent { return sent{"/accounts/" + account.ID + "/disconnect", once()} },
+		},
+		{
+			screen:  "/profiles/-/new",
 			done:    func() sent { return sent{"/profiles/-/new", url.Values{"name": {"told"}}} },
-			refused: func() sent { return sent{"/profiles/-/new", url.Values{"name": {"told"}, "requests": {"many"}}} }},
-		{screen: "/profiles/{name}/delete",
+			refused: func() sent { return sent{"/profiles/-/new", url.Values{"name": {"told"}, "requests": {"many"}}} },
+		},
+		{
+			screen:  "/profiles/{name}/delete",
 			done:    func() sent { return sent{"/profiles/shop/delete", url.Values{"uid": {string(profile.UID)}}} },
-			refused: func() sent { return sent{"/profiles/shop/delete", nil} }},
+			refused: func() sent { return sent{"/profiles/shop/delete", nil} },
+		},
 		{screen: "/sign-out", done: func() sent { return sent{"/sign-out", nil} }}, // which nobody is refused
 	}
 }

@@ -48,11 +48,12 @@ type fieldShown struct {
 
 // inOrder are the fields of our forms that somebody types into, as they stand below each other.
 var inOrder = []string{
-	"name", "displayName", "description", "maxKeyLifetime", "profile", "own", "claims", "date", "requests", "window", "secret",
+	"name", "displayName", "description", "maxKeyLifetime", "profile", "own", "claims", "date", "requests", "window",
+	"secret",
 }
 
-// firstWrong is the field that has the focus when a form is shown again: the first one to be mended. "" if what is wrong
-// is none of theirs; then what says so has it.
+// firstWrong is the field that has the focus when a form is shown again: the first one to be mended. "" if what is
+// wrong is none of theirs; then what says so has it.
 func firstWrong(wrong map[string]string) string {
 	for _, field := range inOrder {
 		if wrong[field] != "" {
