@@ -226,3 +226,21 @@ func (x *Index) dropKey(s *slot) {
 		x.dropPinIfUnused(k.pin.id)
 	}
 }
+
+// KeyIDs returns the UIDs of all keys of the organization with this id, served or not; known tells whether there is
+// anything of it at all. It is for what happens seldom: it looks at every organization.
+func (x *Index) KeyIDs(organizationID string) (ids map[string]struct{}, known bool) {
+	ids = map[string]struct{}{}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for organization, t := range x.organizations {
+		if organization.ID != organizationID {
+			continue
+		}
+		known = true
+		for k := range t.keys {
+			ids[string(k.id)] = struct{}{}
+		}
+	}
+	return ids, known
+}

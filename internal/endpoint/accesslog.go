@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
@@ -208,3 +210,35 @@ func (l *accessLog) explain(failure error) []slog.Attr {
 
 // hide removes keys from a text of unknown origin: an error of a library, or a panic, may quote what it was given.
 func (l *accessLog) hide(text string) string { return l.keys.ReplaceAllString(text, "[redacted]") }
+
+// holdsKey tells whether s could hold a key, of either environment: a live key that is sent to the test API is worth
+// hiding, too. Request ids are logged, and a key in the wrong header is still a key.
+func (e *Engine) holdsKey(s string) bool {
+	f := e.config.KeyFormat
+	return hasLongWord(s) || strings.Contains(s, f.Prefix(key.Live)) || strings.Contains(s, f.Prefix(key.Test))
+}
+
+// maxWord is how many letters and digits may follow each other in what a caller made up and is logged: as many as in a
+// UUID or a trace id without hyphens. A key has 38 that are secret, and more in hexadecimal, in base64, or in any other
+// way to write it.
+const maxWord = 32
+
+// hasLongWord counts letters and digits in a row, so that a UUID with its hyphens passes.
+func hasLongWord(s string) bool {
+	word := 0
+	for _, c := range []byte(s) {
+		if word++; c == '.' || c == '_' || c == '-' {
+			word = 0
+		}
+		if word > maxWord {
+			return true
+		}
+	}
+	return false
+}
+
+// keyPattern finds what looks like a key, in order to hide it. It takes any length: half a key is half of the work of
+// guessing the rest.
+func keyPattern(f key.Format) *regexp.Regexp {
+	return regexp.MustCompile("(?:" + f.Prefix(key.Live) + "|" + f.Prefix(key.Test) + ")[0-9A-Za-z]+")
+}

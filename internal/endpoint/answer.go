@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -256,3 +257,50 @@ func (e *Engine) policyOf(own rate.Rate) []string {
 // seconds rounds up: who waits as long as it says has waited long enough. RFC 9110 section 10.2.3 has no fractions in
 // Retry-After.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// ErrorEnvelope is the body of every response that is not a success.
+type ErrorEnvelope struct {
+	Error ErrorBody `json:"error"`
+}
+
+// ErrorBody is what an ErrorEnvelope says. Programs branch on code and rule, which stay; the sentences may change.
+type ErrorBody struct {
+	Code        string `json:"code" doc:"What kind of error it is. Branch on this."`
+	Message     string `json:"message" doc:"What is wrong, for people."`
+	Rule        string `json:"rule,omitempty" doc:"The rule that the request broke, where there is one."`
+	Platform    string `json:"platform,omitempty" doc:"The platform whose rule it is, if it is one's."`
+	Remediation string `json:"remediation,omitempty" doc:"What to do next, for people."`
+	DocURL      string `json:"docUrl" format:"uri" doc:"Where this code is documented."`
+	RuleURL     string `json:"ruleUrl,omitempty" format:"uri" doc:"Where the rule is documented, if there is one."`
+	RequestID   string `json:"requestId" doc:"The value of the X-Request-Id header, for support."`
+}
+
+// Busy is the body of the answer to whoever there is no room for, so that not even their request is read. Its requestId
+// is the same for all of them. It is for package serve, which answers without this engine when it has too many
+// connections.
+func (e *Engine) Busy() []byte {
+	b := newBody()
+	defer b.free()
+	if err := b.encode(e.problems.envelope(reply{Problem: errBusy}, e.config.NewRequestID())); err != nil {
+		panic(err) // an envelope is strings alone, which always have a JSON
+	}
+	return bytes.Clone(b.buffer.Bytes())
+}
+
+// envelope shows p. ruleUrl is made of the rule, since the documentation has a place for each, named after it.
+func (ps problems) envelope(p reply, requestID string) ErrorEnvelope {
+	ruleURL := ""
+	if p.Rule != "" {
+		ruleURL = ps.docs + problem.RulePath(p.Rule)
+	}
+	return ErrorEnvelope{ErrorBody{
+		Code:        p.Code,
+		Message:     p.Message,
+		Rule:        p.Rule,
+		Platform:    p.Platform,
+		Remediation: p.Remediation,
+		DocURL:      ps.docs + problem.DocPath(p.Code),
+		RuleURL:     ruleURL,
+		RequestID:   requestID,
+	}}
+}

@@ -3,7 +3,11 @@
 
 package platform
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/letmepost/letmepost-operator/internal/problem"
+)
 
 // Codes of failures. They stand beside the codes of the HTTP contract, in the same place of the same envelope, and
 // decide what becomes of a post: see store.Outcome.
@@ -30,3 +34,26 @@ type Failure struct {
 
 // Error makes a Failure an error.
 func (f *Failure) Error() string { return f.Code + ": " + f.Message }
+
+// Problem is the failure as that of a request to a platform: what the caller is told when nothing has been stored that
+// could tell it later.
+func (f *Failure) Problem(of Name) *problem.Problem {
+	return &problem.Problem{
+		Kind: f.kind(), Code: f.Code, Rule: f.Rule, Message: f.Message, Remediation: f.Remediation, Platform: string(of),
+	}
+}
+
+func (f *Failure) kind() problem.Kind {
+	switch f.Code {
+	case CodeInvalid, CodePreflightFailed, CodeRejected:
+		return problem.Invalid
+	case CodeAuthFailed, CodeNotEnabled:
+		return problem.Forbidden
+	case CodeRateLimited:
+		return problem.RateLimited
+	case CodeUnavailable:
+		return problem.Upstream
+	default:
+		return problem.Internal
+	}
+}

@@ -1,0 +1,140 @@
+// Copyright The letmepost-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/lifecycle"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
+)
+
+// pendingRevocation is what is known of a key that is being deleted. The namespace is for taking turns among
+// organizations, and since for taking the oldest first.
+type pendingRevocation struct {
+	namespace string
+	since     time.Time
+}
+
+// Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it
+// returns the keys, at most limit, that the index refuses because they are being deleted, and whose deletion waits to
+// be told so; the oldest deletions first, so that all replicas name the same ones. A key is not among them while a
+// write with it is past its commit point.
+//
+// With several namespaces it is the newest resourceVersion of all. The controller takes a deletion for confirmed when
+// its key is named and the resourceVersion is not older than the deletion. The newest is safe: a key is named only
+// after its own namespace has been applied up to its deletion, and whatever the number claims of the other namespaces
+// confirms nothing, because their keys are not named. The oldest would be safe too, but slow: a quiet namespace hears
+// of a new resourceVersion about once a minute, by a bookmark, and every deletion elsewhere would wait for that.
+//
+// Model: step Applied.
+// Model: step Room.
+func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, revoked []types.UID) {
+	for _, keys := range f.keys {
+		resourceVersion = newer(resourceVersion, keys.applied())
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pending := make(map[types.UID]struct{}, len(f.revoked))
+	for id := range f.revoked {
+		if !f.index.committing(id) {
+			pending[id] = struct{}{}
+		}
+	}
+	for _, id := range first {
+		if _, ok := pending[id]; ok {
+			revoked = append(revoked, id)
+			delete(pending, id)
+		}
+	}
+	others := slices.Collect(maps.Keys(pending))
+	revocation.InTurns(others, func(id types.UID) string { return f.revoked[id].namespace }, func(a, b types.UID) int {
+		return cmp.Or(f.revoked[a].since.Compare(f.revoked[b].since), cmp.Compare(a, b))
+	})
+	revoked = append(revoked, others...)
+	return resourceVersion, revoked[:min(limit, len(revoked))]
+}
+
+// newer returns the newer one of two resourceVersions of one resource. Any is newer than "". They are compared as
+// numbers, which KEP-5504 allows for versions of one resource.
+func newer(a, b string) string {
+	if order, err := resourceversion.CompareResourceVersion(a, b); a == "" || err == nil && order < 0 {
+		return b
+	}
+	return a
+}
+
+// Changed is sent to when Applied has another key to return. It holds one: whoever reads it calls Applied, which has
+// all that has changed until then.
+func (f *Feed) Changed() <-chan struct{} { return f.changed }
+
+// notify says that Applied has something new to return. It must not block: it is called from where keys are put.
+func (f *Feed) notify() {
+	select {
+	case f.changed <- struct{}{}:
+	default: // it has been sent to already, and not looked at yet
+	}
+}
+
+// putKey takes a key in, and tells whether Applied has it to return from now on.
+//
+// The index comes first: a key must not be named before it is refused and its requests have been cut.
+func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
+	f.index.PutKey(k)
+	since, waits := awaitedSince(k)
+	if !waits {
+		f.forget(k.UID)
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, known := f.revoked[k.UID]
+	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: since}
+	return !known
+}
+
+// awaitedSince tells whether somebody waits to be told that k is refused, and since when: because it is being deleted,
+// or because it has leaked and stays.
+func awaitedSince(k *v1alpha1.ApiKey) (time.Time, bool) {
+	if !k.DeletionTimestamp.IsZero() {
+		return k.DeletionTimestamp.Time, slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
+	}
+	revoking := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionRevoking)
+	if !lifecycle.KeyOf(k).Leaked || revoking == nil {
+		return time.Time{}, false
+	}
+	return revoking.LastTransitionTime.Time, true
+}
+
+// removeKey takes out a key that is gone: its deletion is over, and nobody waits to be told of it.
+func (f *Feed) removeKey(k *v1alpha1.ApiKey) {
+	f.index.RemoveKey(k) // first, so that it is refused whatever else is known of it
+	f.forget(k.UID)
+}
+
+// forget ends a pending revocation: nobody waits for it any more.
+func (f *Feed) forget(id types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.revoked, id)
+}
+
+// retainKeys forgets the keys of a namespace that are not among ids.
+func (f *Feed) retainKeys(namespace string, ids map[types.UID]struct{}) {
+	f.index.retainKeys(namespace, ids)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.revoked, func(id types.UID, r pendingRevocation) bool {
+		_, ok := ids[id]
+		return !ok && within(namespace, r.namespace)
+	})
+}
