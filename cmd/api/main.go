@@ -54,7 +54,7 @@ func main() {
 // klogOnce: there is one klog for the whole program, which may be reading it already where run runs twice, as in tests.
 var klogOnce sync.Once
 
-// exitCode reports err in one line. 0: no error; 1: the process failed; 2: it was called wrongly, so that trying again
+// exitCode prints err in one line. 0: no error; 1: the process failed; 2: it was called wrongly, so that trying again
 // is of no use.
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {

@@ -50,7 +50,7 @@ func main() {
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
 }
 
-// exitCode reports err in one line. 0: no error; 1: the process failed; 2: it was called wrongly.
+// exitCode prints err in one line. 0: no error; 1: the process failed; 2: it was called wrongly.
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0

@@ -106,7 +106,7 @@ type Dashboard struct {
 	config Config
 	mux    *http.ServeMux
 	pages  *pages
-	guard  *http.CrossOriginProtection
+	origin *http.CrossOriginProtection
 
 	patterns []string // of mux
 }
@@ -123,7 +123,7 @@ func New(c Config) (*Dashboard, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dashboard{config: c, mux: http.NewServeMux(), pages: pages, guard: http.NewCrossOriginProtection()}
+	d := &Dashboard{config: c, mux: http.NewServeMux(), pages: pages, origin: http.NewCrossOriginProtection()}
 	for _, s := range d.screens() {
 		d.handle(s.Method+" "+Base+s.Path, d.serve(s))
 	}
@@ -148,7 +148,7 @@ func (c *Config) complete() error {
 // ServeHTTP answers one request.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setSafeHead(w.Header())
-	if err := d.guard.Check(r); err != nil {
+	if err := d.origin.Check(r); err != nil {
 		d.serve(screen{Access: anyone, Show: func(*request) (view, error) { return view{}, errCrossOrigin }}).ServeHTTP(w, r)
 		return
 	}

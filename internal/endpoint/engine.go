@@ -41,7 +41,7 @@ type Config struct {
 	Admission *admission.Admission
 	Store     *store.DB
 	Writes    *write.Protocol
-	// Explain makes a problem of an error of a room that this package does not know; nil for others. Optional.
+	// Explain makes a problem of an error that this package does not know; nil for others. Optional.
 	Explain func(error) *problem.Problem
 
 	Environment key.Environment // whose keys Admission lets in
@@ -72,7 +72,7 @@ type Engine struct {
 	config   Config
 	router   router
 	metrics  *metrics
-	room     *room
+	memory   *memory
 	log      *accessLog
 	problems problems
 	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see policyOf
@@ -94,13 +94,13 @@ func New(c Config, routes []Route) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	space, err := newRoom(c.BytesInFlight, c.Registerer)
+	held, err := newMemory(c.BytesInFlight, c.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	return &Engine{
 		config:   c,
-		room:     space,
+		memory:   held,
 		router:   newRouter(routes, m),
 		metrics:  m,
 		log:      newAccessLog(c),
@@ -128,7 +128,7 @@ type Request struct {
 	admitted admission.Admitted // the zero one if nobody is asked for, or was let in; by value: it costs no allocation
 	cut      bool               // it was let in, and the answer was taken back before it went out
 
-	held       int64                    // room.go: bytes
+	held       int64                    // memory.go: bytes
 	answer     answer                   // answer.go
 	writing    *writing                 // write.go; nil unless the route changes something: others need no room for it
 	connection *http.ResponseController // of a write or a stream

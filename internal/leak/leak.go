@@ -53,8 +53,8 @@ type Reporter struct {
 
 	mu      sync.Mutex
 	callers int
-	queue   queue
-	waiting map[*waiter]struct{} // callers all of whose keys are in the queue
+	lanes   lanes
+	waiting map[*waiter]struct{} // callers all of whose keys are in the lanes
 }
 
 // waiter is a caller who is to be answered once the reports stand on the Lease.
@@ -65,9 +65,9 @@ type waiter struct {
 
 // New returns a Reporter. The Index tells it of LeakedKeys from then on.
 func New(o Options) *Reporter {
-	r := &Reporter{o: o, due: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, queue: queue{
+	r := &Reporter{o: o, due: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, lanes: lanes{
 		whose: o.Index.LeakOf, forget: o.Index.ForgetReport,
-		reports: map[key.Digest]*report{}, lanes: map[string]*lane{},
+		reports: map[key.Digest]*report{}, of: map[string]*lane{},
 	}}
 	o.Index.OnLeak(r.settled)
 	return r
@@ -141,7 +141,7 @@ func (r *Reporter) end(w *waiter, text string) (known bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if one := r.queue.add(digest); one != nil {
+	if one := r.lanes.add(digest); one != nil {
 		w.reports = append(w.reports, one)
 	}
 	return true
@@ -158,7 +158,7 @@ func (r *Reporter) await(w *waiter) {
 // settled is called when a LeakedKey has come: its report may make room for the next one.
 func (r *Reporter) settled() {
 	r.mu.Lock()
-	waiting, _ := r.queue.counts()
+	waiting, _ := r.lanes.counts()
 	r.mu.Unlock()
 	if waiting > 0 {
 		r.notify()
@@ -181,7 +181,7 @@ func (r *Reporter) Due() <-chan struct{} { return r.due }
 func (r *Reporter) Take(limit int) (reports []revocation.Report, told func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reports, taken := r.queue.take(limit)
+	reports, taken := r.lanes.take(limit)
 	waiting := slices.Collect(maps.Keys(r.waiting))
 	return reports, func() { r.answer(taken, waiting) }
 }
@@ -190,7 +190,7 @@ func (r *Reporter) Take(limit int) (reports []revocation.Report, told func()) {
 func (r *Reporter) Unsettled() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	waiting, standing := r.queue.counts()
+	waiting, standing := r.lanes.counts()
 	return waiting + standing
 }
 

@@ -36,9 +36,9 @@ func pauseAfter(number int) time.Duration {
 	return min(pauses.First<<max(number-1, 0), pauses.Most)
 }
 
-// settle is what is kept of an outcome, in bounds: the platform may have said anything. An error says that it is no
+// storable is what is kept of an outcome, in bounds: the platform may have said anything. An error says that it is no
 // outcome at all.
-func (p *Publisher) settle(post store.Post, t store.Try, o platform.Outcome) (store.Outcome, error) {
+func (p *Publisher) storable(post store.Post, t store.Try, o platform.Outcome) (store.Outcome, error) {
 	switch o := o.(type) {
 	case platform.Published:
 		return store.Outcome{Receipt: o.Receipt.Bounded()}, nil

@@ -122,7 +122,7 @@ func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, open
 	// An error and a value that is no outcome are the same mistake: in both cases nothing is known.
 	var o store.Outcome
 	if err == nil {
-		o, err = p.settle(post, t, outcome)
+		o, err = p.storable(post, t, outcome)
 	}
 	if err != nil {
 		p.o.Logger.Error("a platform's part of this server has failed",

@@ -63,7 +63,7 @@ func connectionOf(c net.Conn) *connection {
 }
 
 // noted is a server's ConnState. What begins a request and ends it, net/http says; that its header has come to its end,
-// the handler does (guard).
+// the handler does (entrance).
 func noted(c net.Conn, state http.ConnState) {
 	ours := connectionOf(c)
 	switch {

@@ -178,7 +178,7 @@ func NewServer(handler http.Handler, limits Limits, logger *slog.Logger) (*Serve
 	}
 	bound.metrics = m
 	return &Server{limits: limits, metrics: m, bound: bound, Server: &http.Server{
-		Handler:           &guard{next: handler, limits: limits, metrics: m},
+		Handler:           &entrance{next: handler, limits: limits, metrics: m},
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

@@ -25,8 +25,9 @@ import (
 )
 
 const (
-	// absolute is how long a session lasts at most; store.SessionIdle is how long without being used.
-	absolute = 12 * time.Hour
+	// absoluteTimeout is how long a session lasts at most; store.SessionIdle, how long without being used (the terms of
+	// OWASP).
+	absoluteTimeout = 12 * time.Hour
 	// useEvery is how often it is written that a session is used, at most.
 	useEvery = time.Minute
 	// maxCredential is more than the token of any provider that puts groups into it, and less than what a server takes as
@@ -144,7 +145,8 @@ func (m *Manager) recognise(ctx context.Context, c Credential) (is contents, _ *
 	}
 	now := m.o.Clock.Now()
 	is = contents{
-		Credential: c, Username: who.Username, Groups: who.Groups, SignedInAt: now.UTC(), ExpiresAt: now.Add(absolute).UTC(),
+		Credential: c, Username: who.Username, Groups: who.Groups,
+		SignedInAt: now.UTC(), ExpiresAt: now.Add(absoluteTimeout).UTC(),
 	}
 	if until := c.until(); !until.IsZero() && until.Before(is.ExpiresAt) && c.Refresh == "" {
 		is.ExpiresAt = until.UTC()

@@ -57,3 +57,70 @@ func exists(root, file string) bool {
 	}
 	return false
 }
+
+// TestTheMapLeadsThere: what people ask for is where the pages send them. A value that moves to another file takes its
+// row along.
+func TestTheMapLeadsThere(t *testing.T) {
+	root := filepath.Join("..", "..")
+	pages := read(t, root, "docs/architecture.md") + read(t, root, "CONTRIBUTING.md")
+	for _, q := range []struct{ wanted, named, file, holds string }{
+		{"a scope", "api/v1alpha1/scopes.go", "api/v1alpha1/scopes.go", "\nvar Scopes "},
+		{"a reason in a status", "api/v1alpha1/conditions.go", "api/v1alpha1/conditions.go", "\tReasonActive = "},
+		{"the number of keys", "lifecycle/quota.go", "internal/lifecycle/quota.go", "\tDefaultKeyQuota = "},
+		{"the fence's time", "revocation/fence.go", "internal/revocation/fence.go", "\nconst fenceThirds = "},
+		{"a way to sign in", "session/manager.go", "internal/session/manager.go", "func (m *Manager) SignIn("},
+		{"how long a session lasts", "session/manager.go", "internal/session/manager.go", "\tabsoluteTimeout = "},
+		{"an unused session", "store/retention.go", "internal/store/retention.go", "\tSessionIdle = "},
+		{"idempotency records", "store/retention.go", "internal/store/retention.go", "\tIdempotencyRetention = "},
+		{"a migration", "store/migrations", "internal/store/migrations/00001_publishing.sql", "-- +goose Up"},
+		{"an error code", "problem/problem.go", "internal/problem/problem.go", "\tCodeNotFound "},
+		{"a revoked key", "endpoint/problems.go", "internal/endpoint/problems.go", "== admission.Unauthenticated:"},
+		{"the access log", "endpoint/accesslog.go", "internal/endpoint/accesslog.go", "func (l *accessLog) write("},
+		{"how long a text may be", "endpoint/payload.go", "internal/endpoint/payload.go", "\nconst maxString = "},
+		{"memory of requests", "endpoint/memory.go", "internal/endpoint/memory.go", "\nconst DefaultBytesInFlight = "},
+		{"a metric of posts", "publish/metrics.go", "internal/publish/metrics.go", `"lmp_publish_duration_seconds"`},
+		{"a metric of the gate", "gate/observe.go", "internal/gate/observe.go", `"lmp_gate_checks_total"`},
+		{"a header of the gate", "answer.go", "internal/gate/answer.go", "\nvar identityNames = "},
+		{"a column of list", "internal/plugin", "internal/plugin/list.go", ") headings() "},
+		{"the size of media", "media/size.go", "internal/media/size.go", "\tDefaultMaxSize = "},
+		{"a platform", "platform/catalog", "internal/platform/catalog/catalog.go", "platform.List{"},
+		{"how an account stands", "connection/connection.go", "internal/connection/connection.go", "\nfunc StateOf("},
+		{"a page of the dashboard", "screens.go", "internal/dashboard/screens.go", ") screens() []screen {"},
+		{"a button of the dashboard", "texts.yaml", "internal/dashboard/texts.yaml", "\nrevoke.title: "},
+		{"a value of the chart", "values.yaml", "charts/letmepost-operator/values.yaml", "\nimage:"},
+	} {
+		if !strings.Contains(pages, "`"+q.named+"`") {
+			t.Errorf("%s: no page names %s", q.wanted, q.named)
+		}
+		if !strings.Contains(read(t, root, q.file), q.holds) {
+			t.Errorf("%s: %s does not have %q: name the file that does in CONTRIBUTING.md", q.wanted, q.file, q.holds)
+		}
+	}
+}
+
+// TestTheGlossaryHasOneRowAWord, in order, so that whoever adds one sees that it is there.
+func TestTheGlossaryHasOneRowAWord(t *testing.T) {
+	page := read(t, filepath.Join("..", ".."), "docs/architecture.md")
+	_, glossary, _ := strings.Cut(page, "\n| word | means |\n| --- | --- |\n")
+	before := ""
+	for row := range strings.Lines(glossary) {
+		word, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		if word = strings.ToLower(word); word <= before {
+			t.Errorf("%q stands after %q: rows are in order, and no word has two", word, before)
+		}
+		before = word
+	}
+	if before == "" {
+		t.Error("there is no glossary in docs/architecture.md")
+	}
+}
+
+// read returns a file of this project.
+func read(t *testing.T, root, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -21,21 +21,21 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
-// queued is a Reporter, and the keys that were reported to it.
-type queued struct {
+// reported is a Reporter, and the keys that were reported to it.
+type reported struct {
 	*testing.T
 	*leak.Reporter
 	*authn.Index
 	apiKeys map[key.Digest]*v1alpha1.ApiKey
 }
 
-func newQueued(t *testing.T) *queued {
+func newReported(t *testing.T) *reported {
 	r, x := reporter(t)
-	return &queued{t, r, x, map[key.Digest]*v1alpha1.ApiKey{}}
+	return &reported{t, r, x, map[key.Digest]*v1alpha1.ApiKey{}}
 }
 
 // report has so many keys of an organization reported, by a caller who does not wait.
-func (q *queued) report(organization string, n int) (digests []key.Digest) {
+func (q *reported) report(organization string, n int) (digests []key.Digest) {
 	q.Helper()
 	ended, end := context.WithCancel(q.Context())
 	end()
@@ -52,7 +52,7 @@ func (q *queued) report(organization string, n int) (digests []key.Digest) {
 }
 
 // stand is how many reports of each organization stand on a Lease with so much room.
-func (q *queued) stand(limit int) (reports []revocation.Report, each map[string]int) {
+func (q *reported) stand(limit int) (reports []revocation.Report, each map[string]int) {
 	q.Helper()
 	reports, _ = q.Take(limit)
 	each = map[string]int{}
@@ -67,7 +67,7 @@ func (q *queued) stand(limit int) (reports []revocation.Report, each map[string]
 
 // TestTurns: whatever others have reported before, who comes next finds a place; and what stands stays.
 func TestTurns(t *testing.T) {
-	q := newQueued(t)
+	q := newReported(t)
 	q.report("acme", 10_001) // and nobody is refused for it
 	first, each := q.stand(64)
 	if each["acme"] != 16 {
@@ -91,7 +91,7 @@ func TestTurns(t *testing.T) {
 // TestTurnsGoOn: with more organizations than places, each gets as many as the others, whoever has most.
 func TestTurnsGoOn(t *testing.T) {
 	dice := rand.New(rand.NewPCG(1, 2))
-	q := newQueued(t)
+	q := newReported(t)
 	given := map[string]int{}
 	for n := range 20 {
 		q.report(fmt.Sprint("org-", n), 10+10*(n%3))
@@ -116,7 +116,7 @@ func TestTurnsGoOn(t *testing.T) {
 // TestGone: keys that are not here take no places, and have their turn when they come back. Of those of one
 // organization, a thousand are remembered.
 func TestGone(t *testing.T) {
-	q := newQueued(t)
+	q := newReported(t)
 	gone := q.report("acme", 1500)
 	q.report("globex", 1)
 	for _, d := range gone {
@@ -159,7 +159,7 @@ func TestMoved(t *testing.T) {
 		return k
 	}
 	_, s := authntest.Minted(t, authntest.Format(t), key.Live)
-	q := newQueued(t)
+	q := newReported(t)
 	acme, globex := bring("acme", s), bring("globex", s)
 	q.PutKey(acme)
 	q.PutKey(globex)
@@ -185,7 +185,7 @@ func TestMoved(t *testing.T) {
 
 // TestForgivenAtOnce: a report is settled by a LeakedKey that has come and gone before anybody looked.
 func TestForgivenAtOnce(t *testing.T) {
-	q := newQueued(t)
+	q := newReported(t)
 	d := q.report("acme", 1)[0]
 	q.stand(10)
 	q.PutLeak(leakedKey(d))

@@ -35,9 +35,9 @@ func (t *Route) holds() int64 {
 	return writeBytes
 }
 
-// room bounds what requests hold in memory, of all callers together and of each organization: a half. It is by
+// memory bounds what requests hold in memory, of all callers together and of each organization: a half. It is by
 // organization and not by key, since whoever may make one key may make a thousand.
-type room struct {
+type memory struct {
 	most  int64
 	mu    sync.Mutex
 	used  int64
@@ -46,15 +46,15 @@ type room struct {
 	full, ownFull prometheus.Counter
 }
 
-// errOwnRoom is no 503: it is the caller's own doing, and nobody else's trouble.
-var errOwnRoom = &problem.Problem{
+// errOwnShare is no 503: it is the caller's own doing, and nobody else's trouble.
+var errOwnShare = &problem.Problem{
 	Kind: problem.RateLimited, Code: problem.CodeRateLimited, Rule: "organization.bytes_in_flight",
 	Message:     "The organization's running requests hold as much of this server's memory as those of one may.",
 	Remediation: "Send fewer or smaller requests at once. Wait the seconds of Retry-After.",
 	RetryAfter:  time.Second,
 }
 
-func newRoom(most int64, registerer prometheus.Registerer) (*room, error) {
+func newMemory(most int64, registerer prometheus.Registerer) (*memory, error) {
 	if most == 0 {
 		most = DefaultBytesInFlight
 	}
@@ -64,7 +64,7 @@ func newRoom(most int64, registerer prometheus.Registerer) (*room, error) {
 			"those of one organization, or all.",
 	}, []string{"of"})
 	// Both counters from the start: a rate over a series that begins with its first event misses that event.
-	m := &room{
+	m := &memory{
 		most: most, share: map[string]int64{},
 		full: refused.WithLabelValues("all"), ownFull: refused.WithLabelValues("organization"),
 	}
@@ -79,13 +79,13 @@ func newRoom(most int64, registerer prometheus.Registerer) (*room, error) {
 
 // take gives n bytes to an organization, or a problem. Nobody waits: whoever did would hold what they have. The
 // organization's own share is asked first, so that one that sends too much is told so even while the server is full.
-func (m *room) take(organization string, n int64) error {
+func (m *memory) take(organization string, n int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.share[organization]+n > m.most/2:
 		m.ownFull.Inc()
-		return errOwnRoom
+		return errOwnShare
 	case m.used+n > m.most:
 		m.full.Inc()
 		return errBusy
@@ -96,7 +96,7 @@ func (m *room) take(organization string, n int64) error {
 }
 
 // give takes back what take gave. Organizations that hold nothing are forgotten: any number of them may come by.
-func (m *room) give(organization string, n int64) {
+func (m *memory) give(organization string, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used -= n
@@ -108,7 +108,7 @@ func (m *room) give(organization string, n int64) {
 // reserve takes room for n more bytes that the request holds until it is answered. It may be called several times: what
 // is taken adds up, and release gives back all of it.
 func (r *Request) reserve(n int64) error {
-	if err := r.engine.room.take(r.Caller().Organization.ID, n); err != nil {
+	if err := r.engine.memory.take(r.Caller().Organization.ID, n); err != nil {
 		return err
 	}
 	r.held += n
@@ -133,6 +133,6 @@ func (r *Request) holdAnswer() error {
 // buffers are small.
 func (r *Request) release() {
 	if r.held > 0 {
-		r.engine.room.give(r.Caller().Organization.ID, r.held)
+		r.engine.memory.give(r.Caller().Organization.ID, r.held)
 	}
 }

@@ -51,63 +51,63 @@ const (
 	fewWaiting = 1_000
 )
 
-// queue are all lanes. Reporter.mu guards it.
-type queue struct {
+// lanes are those of all organizations. Reporter.mu guards them.
+type lanes struct {
 	// whose tells whether a report is still to be settled, and which namespaces have the key.
 	whose   func(key.Digest) (unsettled bool, namespaces []string)
 	forget  func(key.Digest) bool // takes a report back of which nobody else has heard, if its key is not here
 	reports map[key.Digest]*report
-	lanes   map[string]*lane
-	places  uint64 // that have been given
+	of      map[string]*lane // by namespace
+	places  uint64           // that have been given
 }
 
 // add takes a report in, or finds the one that there is. It is nil if it is settled already, or the key has just gone.
-func (q *queue) add(d key.Digest) *report {
-	if r := q.reports[d]; r != nil {
+func (ls *lanes) add(d key.Digest) *report {
+	if r := ls.reports[d]; r != nil {
 		return r
 	}
-	unsettled, namespaces := q.whose(d)
+	unsettled, namespaces := ls.whose(d)
 	if unsettled && len(namespaces) == 0 {
-		q.forget(d)
+		ls.forget(d)
 	}
 	if !unsettled || len(namespaces) == 0 {
 		return nil
 	}
 	r := &report{digest: d, lanes: len(namespaces), untold: len(namespaces)}
-	q.reports[d] = r
+	ls.reports[d] = r
 	for _, namespace := range namespaces {
-		q.enter(namespace, &entry{report: r})
+		ls.enter(namespace, &entry{report: r})
 	}
 	return r
 }
 
-func (q *queue) enter(namespace string, e *entry) {
-	l := q.lanes[namespace]
+func (ls *lanes) enter(namespace string, e *entry) {
+	l := ls.of[namespace]
 	if l == nil {
-		l = &lane{namespace: namespace, served: q.places, pruneAt: fewWaiting}
-		q.lanes[namespace] = l
+		l = &lane{namespace: namespace, served: ls.places, pruneAt: fewWaiting}
+		ls.of[namespace] = l
 	}
 	l.waiting = append(l.waiting, e)
 }
 
 // keep tells whether an entry of l is still to stand on the Lease. If its key is not here at the moment, the lane
 // remembers it; if another namespace has it by now, that one's does.
-func (q *queue) keep(l *lane, e *entry) bool {
-	switch unsettled, namespaces := q.whose(e.digest); {
+func (ls *lanes) keep(l *lane, e *entry) bool {
+	switch unsettled, namespaces := ls.whose(e.digest); {
 	case !unsettled:
-		q.drop(e)
+		ls.drop(e)
 		return false
 	case slices.Contains(namespaces, l.namespace):
 		return true
 	case len(namespaces) > 0:
-		q.enter(namespaces[0], e)
+		ls.enter(namespaces[0], e)
 		return false
 	}
 	if l.gone = append(l.gone, e); len(l.gone) > mostGone {
 		first := l.gone[0]
 		l.gone = l.gone[1:]
-		if q.forget(first.digest) {
-			q.drop(first)
+		if ls.forget(first.digest) {
+			ls.drop(first)
 		} else {
 			l.waiting = append(l.waiting, first) // it is here again, or is settled
 		}
@@ -116,10 +116,10 @@ func (q *queue) keep(l *lane, e *entry) bool {
 }
 
 // drop ends an entry of which there is nothing to tell any more.
-func (q *queue) drop(e *entry) {
+func (ls *lanes) drop(e *entry) {
 	e.tell()
 	if e.lanes--; e.lanes == 0 {
-		delete(q.reports, e.digest)
+		delete(ls.reports, e.digest)
 	}
 }
 
@@ -132,17 +132,17 @@ func (e *entry) tell() {
 }
 
 // take returns what is to stand on a Lease that has room for so many, and notes it.
-func (q *queue) take(limit int) (all []revocation.Report, taken []*entry) {
-	q.review(limit)
+func (ls *lanes) take(limit int) (all []revocation.Report, taken []*entry) {
+	ls.review(limit)
 	free := limit
-	for _, l := range q.lanes {
+	for _, l := range ls.of {
 		free -= len(l.standing)
 	}
-	for free > 0 && q.seat(free, limit/2) {
+	for free > 0 && ls.seat(free, limit/2) {
 		free--
 	}
-	for _, namespace := range slices.Sorted(maps.Keys(q.lanes)) { // so that a renewal with the same reports is the same
-		for _, e := range q.lanes[namespace].standing {
+	for _, namespace := range slices.Sorted(maps.Keys(ls.of)) { // so that a renewal with the same reports is the same
+		for _, e := range ls.of[namespace].standing {
 			all = append(all, revocation.Report{Namespace: namespace, Digest: e.digest})
 			taken = append(taken, e)
 		}
@@ -153,28 +153,28 @@ func (q *queue) take(limit int) (all []revocation.Report, taken []*entry) {
 
 // review takes off what is settled or has gone, and gives the turn back to keys that are here again: to so many of a
 // lane, and the others next time.
-func (q *queue) review(most int) {
-	for namespace, l := range q.lanes {
-		l.standing = slices.DeleteFunc(l.standing, func(e *entry) bool { return !q.keep(l, e) })
+func (ls *lanes) review(most int) {
+	for namespace, l := range ls.of {
+		l.standing = slices.DeleteFunc(l.standing, func(e *entry) bool { return !ls.keep(l, e) })
 		if len(l.waiting) >= l.pruneAt {
 			all := l.waiting
 			l.waiting = nil
-			q.recheck(l, all)
+			ls.recheck(l, all)
 			l.pruneAt = max(fewWaiting, 2*len(l.waiting))
 		}
 		again := l.gone[:min(most, len(l.gone))]
 		l.gone = slices.Clone(l.gone[len(again):])
-		q.recheck(l, again)
+		ls.recheck(l, again)
 		if len(l.waiting)+len(l.standing)+len(l.gone) == 0 {
-			delete(q.lanes, namespace)
+			delete(ls.of, namespace)
 		}
 	}
 }
 
 // recheck has those wait that are still to stand on the Lease.
-func (q *queue) recheck(l *lane, entries []*entry) {
+func (ls *lanes) recheck(l *lane, entries []*entry) {
 	for _, e := range entries {
-		if q.keep(l, e) {
+		if ls.keep(l, e) {
 			l.waiting = append(l.waiting, e)
 		}
 	}
@@ -182,13 +182,13 @@ func (q *queue) recheck(l *lane, entries []*entry) {
 
 // seat gives one place to the lane whose turn it is. It tells whether it did: none may have anything for it, or each as
 // many as are left to it, beside those that are for lanes which have none.
-func (q *queue) seat(free, reserved int) bool {
-	for l := q.next(); l != nil && (len(l.standing) == 0 || len(l.standing) < free-reserved); l = q.next() {
+func (ls *lanes) seat(free, reserved int) bool {
+	for l := ls.next(); l != nil && (len(l.standing) == 0 || len(l.standing) < free-reserved); l = ls.next() {
 		e := l.waiting[0]
 		l.waiting = l.waiting[1:]
-		if q.keep(l, e) {
-			q.places++
-			l.served, l.standing = q.places, append(l.standing, e)
+		if ls.keep(l, e) {
+			ls.places++
+			l.served, l.standing = ls.places, append(l.standing, e)
 			return true
 		}
 	}
@@ -197,8 +197,8 @@ func (q *queue) seat(free, reserved int) bool {
 
 // next is the lane that has the fewest places, of those that wait for one; of several, the one that was given its last
 // the longest ago. nil: none waits.
-func (q *queue) next() (first *lane) {
-	for _, l := range q.lanes {
+func (ls *lanes) next() (first *lane) {
+	for _, l := range ls.of {
 		if len(l.waiting) > 0 && (first == nil || cmp.Or(cmp.Compare(len(l.standing), len(first.standing)),
 			cmp.Compare(l.served, first.served), cmp.Compare(l.namespace, first.namespace)) < 0) {
 			first = l
@@ -208,8 +208,8 @@ func (q *queue) next() (first *lane) {
 }
 
 // counts are how many entries have no place, and how many have one; without those of keys that have gone.
-func (q *queue) counts() (waiting, standing int) {
-	for _, l := range q.lanes {
+func (ls *lanes) counts() (waiting, standing int) {
+	for _, l := range ls.of {
 		waiting, standing = waiting+len(l.waiting), standing+len(l.standing)
 	}
 	return waiting, standing

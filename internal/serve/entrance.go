@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// guard stands before the handler of a server: it bounds how many requests run at once, and sees to it that whoever is
+// entrance stands before the handler of a server: it bounds how many requests run at once, and sees to it that whoever is
 // answered before all of their request was read gets to see the answer.
-type guard struct {
+type entrance struct {
 	next    http.Handler
 	limits  Limits
 	metrics *metrics
@@ -27,22 +27,22 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 }
 
 // ServeHTTP implements http.Handler.
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, _ := r.Context().Value(connectionKey{}).(*connection)
 	if c != nil {
 		c.is(served)
 	}
 	// Of HTTP/2, one connection has many requests: to bound connections is not enough.
-	running := g.running.Add(1)
-	defer g.running.Add(-1)
-	next := g.next
+	running := e.running.Add(1)
+	defer e.running.Add(-1)
+	next := e.next
 	switch {
-	case running > int64(g.limits.Connections):
-		g.metrics.refused[byRequests].Inc()
-		next = g.limits.full()
-	case g.limits.Overloaded():
-		g.metrics.refused[byMemory].Inc()
-		next = g.limits.full()
+	case running > int64(e.limits.Connections):
+		e.metrics.refused[byRequests].Inc()
+		next = e.limits.full()
+	case e.limits.Overloaded():
+		e.metrics.refused[byMemory].Inc()
+		next = e.limits.full()
 	}
 	// HTTP/2 ends one stream and keeps the others, so that nothing is left over there (RFC 9113 section 8.1).
 	if r.ProtoMajor != 1 || r.ContentLength == 0 {
@@ -64,5 +64,5 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c != nil {
 		c.is(lingers)
 	}
-	discard(r.Body, connection.SetReadDeadline, g.limits.leftover(r))
+	discard(r.Body, connection.SetReadDeadline, e.limits.leftover(r))
 }
