@@ -94,6 +94,7 @@ func (f *oidcFlags) provider(publicURL string) (*oidc.Provider, error) {
 		RedirectURL: strings.TrimRight(publicURL, "/") + dashboard.OIDCCallback,
 	}
 	if f.secretFile != "" {
+		// Read once now, so that a wrong path is found when the process starts, and not when the first person signs in.
 		if _, err := f.secret(); err != nil {
 			return nil, err
 		}

@@ -76,7 +76,7 @@ func (o *options) platformList(registry prometheus.Registerer, logger *slog.Logg
 	if o.environment == key.Test {
 		return sandbox.OfAll(catalog.All, newID, clock.RealClock{}), nil
 	}
-	list = slices.Clone(catalog.All)
+	list = slices.Clone(catalog.All) // which is everybody's, and is not to change
 	guard := outbound.NewGuard(o.platforms.allowed...)
 	for i := range list {
 		switch list[i].Name {

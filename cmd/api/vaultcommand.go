@@ -68,7 +68,7 @@ func runVault(
 		}
 		return err
 	}
-	if c.file == "-" {
+	if c.file == "-" { // then standard output has the new keyset, for the next command of a pipeline, and nothing else
 		c.say = stderr
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("--timeout: not done within %s", c.timeout))
@@ -114,6 +114,7 @@ func (c *vaultCommand) parse(args []string) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	// Only the live API has a vault: nothing that a sandbox gives opens anything.
 	return c.storage.checkDatabase("live", c.getenv)
 }
 
@@ -179,6 +180,7 @@ func (c *vaultCommand) add(context.Context) error {
 	if err != nil {
 		return err
 	}
+	// One at a time: promote takes the newest, so of two the first would be left behind.
 	if newest := k.Keys()[len(k.Keys())-1]; newest != k.Primary() {
 		return fmt.Errorf("key %d was added and does not seal yet: promote it, or retire it with --key=%d", newest, newest)
 	}
@@ -210,6 +212,7 @@ func (c *vaultCommand) promote(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The processes are asked last: what they say is to be true when the file is written.
 	if err := c.withDatabase(ctx, func(d *keyUse) error { return d.mayPromote(id) }); err != nil {
 		return err
 	}

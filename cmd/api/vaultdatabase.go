@@ -91,6 +91,7 @@ func (c *vaultCommand) status(ctx context.Context) error {
 		return err
 	}
 	err = c.withDatabase(ctx, func(d *keyUse) error { return c.table(k, d) })
+	// Only where there is none. One that does not answer is an error: without its numbers, nothing would seem to be sealed.
 	if errors.Is(err, fs.ErrNotExist) {
 		c.sayf("no database: %v", err)
 		return c.table(k, nil)
@@ -149,7 +150,7 @@ func (c *vaultCommand) reseal(ctx context.Context) error {
 	return c.withDatabase(ctx, func(d *keyUse) error {
 		r, err := connection.NewResealer(connection.ResealOptions{
 			Rows: d.work, Vault: vault.Fixed(k), Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler),
-			Registerer: prometheus.NewRegistry(),
+			Registerer: prometheus.NewRegistry(), // which nobody reads: a command is over before it could be asked
 		})
 		if err != nil {
 			return err

@@ -35,7 +35,7 @@ type options struct {
 	tls            serve.CertificateFlags
 }
 
-// usageError is a wrong call of the program.
+// usageError is a wrong call of the program: it ends with 2, so that whoever restarts it can tell that it is of no use.
 type usageError struct{ message string }
 
 func (e usageError) Error() string { return e.message + " (see --help)" }
@@ -100,6 +100,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	default:
 		return o, usageError{fmt.Sprintf("--environment: want live, test or both, not %q", environment)}
 	}
+	// From the environment, too: it may hold a password, and arguments stand in the list of processes.
 	if o.redisURL == "" {
 		o.redisURL = getenv("LMP_REDIS_URL")
 	}

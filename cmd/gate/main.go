@@ -62,7 +62,8 @@ func exitCode(err error, stderr io.Writer) int {
 	return 1
 }
 
-// run is the process: it wires the parts together and returns when ctx has ended and all is drained.
+// run is the process: it wires the parts together and returns when ctx has ended and all is drained. Nothing of it
+// serves or watches before serve.Run, which has the order in which the parts live and end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	o, err := parse(args, getenv, stdout)
 	if errors.Is(err, pflag.ErrHelp) {
@@ -78,6 +79,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	memory := process.LimitMemory(getenv)
 	go process.TuneCollector(ctx, getenv)
 	go memory.Watch(ctx)
+	// Files come before the cluster: what is wrong on this machine is told even while the cluster is away.
 	certificate, err := o.tls.Load(logger)
 	if err != nil {
 		return err
@@ -103,9 +105,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// It takes reports without a key, as the API does: whoever finds one need not know which of the two it is for.
 	leaked := gate.Leaked{Leaks: keys.Leaks, Reports: limit.NewAddresses(leak.PerAddress), Clock: clock.RealClock{}}
 	draining := new(atomic.Bool)
 	ready := func() bool { return keys.Serving() && !draining.Load() }
+	// Opened here, and not by serve, which knows of HTTP alone: a port that is taken is told before anything runs, and the
+	// log has the address even with port 0.
 	envoy, err := new(net.ListenConfig).Listen(ctx, "tcp", o.grpcAddress)
 	if err != nil {
 		return fmt.Errorf("listen for Envoy: %w", err)
@@ -117,6 +122,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		API:        handler(gate.NewForward(answers), introspection, leaked, ready),
 		APIAddress: o.listenAddress, Certificate: certificate,
 		Admin: adminHandler(ready, registry), AdminAddress: o.metricsAddress,
+		// They run until the last question is answered: until then, each has to hear of revocations.
 		Background: together(keys.Run, certificate.Run),
 		Draining:   draining, DrainDelay: o.drainDelay, DrainTimeout: o.drainTimeout,
 		Limits: serve.Limits{
@@ -148,7 +154,8 @@ func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*k
 	})
 }
 
-// newAdmissions says who may come in, for each environment. Rates are counted for both together, as keys are of one.
+// newAdmissions says who may come in, for each environment. One set of rates does for both: a key is of one of them, so
+// what it has left is counted once, wherever it is shown.
 func newAdmissions(
 	o options, keys *keyring.Keyring, registry prometheus.Registerer, logger *slog.Logger,
 ) (map[key.Environment]*admission.Admission, error) {
@@ -229,7 +236,7 @@ func addProbes(mux *http.ServeMux, ready func() bool) {
 	})
 }
 
-// together runs parts side by side, and returns when all have.
+// together runs parts side by side, and returns when all have: the process must not end before its Lease is given up.
 func together(parts ...func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {
 		var running sync.WaitGroup

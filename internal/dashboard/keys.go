@@ -82,6 +82,7 @@ func (d *Dashboard) keys(r *request) (view, error) {
 	q.Page = min(q.Page, pages)
 	data.Query.Page = q.Page
 	shown := found[(q.Page-1)*keysPage : min(q.Page*keysPage, len(found))]
+	// Now, and of the rows that are shown: unless the list is sorted by it, nobody waits for the use of ten thousand keys.
 	if !q.needsUse() {
 		data.UsePartly = d.addUse(r, shown)
 	}
@@ -194,7 +195,7 @@ func (d *Dashboard) addUse(r *request, keys []*listed) (partly bool) {
 		return true
 	}
 	var ids []string
-	if len(keys) <= keysPage {
+	if len(keys) <= keysPage { // of more, all of the organization's are asked for, which is one question as well
 		for _, k := range keys {
 			ids = append(ids, k.id)
 		}

@@ -101,7 +101,7 @@ func (d *Dashboard) rotateView(
 		return view{}, err
 	}
 	for i := range keys {
-		if keys[i].DeletionTimestamp == nil {
+		if keys[i].DeletionTimestamp == nil { // otherwise somebody has thought better of it, and step 1 is to be done again
 			data.Successors = append(data.Successors, successorOf(&keys[i]))
 		}
 	}
@@ -192,12 +192,13 @@ func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 			Claims: old.Spec.Claims, RateLimit: old.Spec.RateLimit, SecretName: c.secretName(&f),
 		},
 	}
+	// As long again, from now on: the day at which the old one ends may be tomorrow.
 	if f.Expiry == same && lifetime(old) > 0 {
 		k.Spec.ExpiresAt = &metav1.Time{Time: r.now.UTC().Truncate(time.Second).Add(lifetime(old))}
 	} else {
 		k.Spec.ExpiresAt = c.expiresAt(&f, r.now)
 	}
-	if f.Way == intoCluster {
+	if f.Way == intoCluster { // otherwise there is no Secret, and the schema refuses what one would look like
 		k.Spec.SecretTemplate = old.Spec.SecretTemplate
 	}
 	return d.make(r, &minting{

@@ -25,7 +25,7 @@ type Forward struct {
 }
 
 // maxQuestions is how many questions are remembered. There is one for each route of a proxy, and all further ones are
-// read anew each time.
+// read anew each time: whoever could make some up would otherwise fill the memory.
 const maxQuestions = 1024
 
 // maxQuestion is how long a query may be, in bytes.
@@ -54,6 +54,8 @@ func (f *Forward) questionOf(query string) question {
 func (f *Forward) remember(query string, q question) {
 	f.adding.Lock()
 	defer f.adding.Unlock()
+	// What is there stays: the routes of a proxy come first and again and again, and nothing that comes later is to push
+	// them out.
 	known := *f.questions.Load()
 	if len(known) >= maxQuestions {
 		return
@@ -118,7 +120,7 @@ var (
 	nothing = []string{""}
 )
 
-// setIdentity sets who it is; nil: nobody.
+// setIdentity sets who it is; nil: nobody. It writes to the map itself: Set would make a list of one for each value.
 func setIdentity(h http.Header, who *caller.Caller) {
 	h[headerRefused] = nothing
 	if who == nil {
@@ -135,7 +137,7 @@ func setIdentity(h http.Header, who *caller.Caller) {
 
 func (f *Forward) refuse(w http.ResponseWriter, p reply) {
 	h := w.Header()
-	setIdentity(h, nil)
+	setIdentity(h, nil) // a proxy may copy the headers of a refusal, too
 	p.headers(func(name, value string) { h[name] = []string{value} })
 	body := p.body()
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}

@@ -25,7 +25,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// Demand is what a route asks of a key.
+// Demand is what a route asks of a key. It is written in a proxy's configuration, by whoever looks after the service;
+// nothing that a client sends gets into it.
 type Demand struct {
 	Environment  key.Environment
 	Scopes       []v1alpha1.Scope // all of them; none: any key will do
@@ -46,10 +47,11 @@ var (
 	errOrganization = errors.New("the question's organization or profile is empty")
 )
 
-// maxScopes bounds a question.
+// maxScopes bounds a question: each scope of it is looked for in each key that comes.
 const maxScopes = 8
 
-// extensionNames are the entries of context_extensions, by what they are in a query.
+// extensionNames are the entries of context_extensions, by what they are in a query. There is no refuse: Envoy carries
+// every status.
 var extensionNames = map[string]string{
 	"environment": "environment", "scopes": "scope", "organization": "organization", "profile": "profile",
 }
@@ -82,6 +84,7 @@ func ParseDemand(query string) (Demand, error) {
 		return d, errQuestion
 	}
 	for name, list := range values {
+		// Of two values, one would count and the other not, and who reads the configuration could not tell which.
 		if name != "scope" && len(list) > 1 {
 			return d, errParameter
 		}
@@ -132,6 +135,7 @@ func (d *Demand) takeScopes(values []string) error {
 			d.Scopes = append(d.Scopes, scope)
 		}
 	}
+	// A scope that was left empty is a template that has lost a value, and would let any key pass.
 	if len(d.Scopes) == 0 {
 		return errScope
 	}
@@ -197,6 +201,7 @@ func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (ca
 	// nothing.
 	now := g.o.Clock.Now()
 	err := q.Admission.Admit(ctx, now, admission.Credentials{Authorization: authorization}, need, &admitted)
+	// At the end, so that a key that was revoked while it was looked at does not pass: the barrier may have gone on.
 	if cut := admitted.End(); err == nil {
 		err = cut
 	}

@@ -87,7 +87,7 @@ func (i *Introspection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	i.counters[map[bool]string{true: active, false: inactive}[said.Active]].Inc()
-	// An error: who asked has gone.
+	// Counted before it is sent, so that whoever has the answer finds it counted. An error: who asked has gone.
 	_, _ = w.Write(said.encode()) //nolint:gosec // G705: it is JSON, and holds nothing of the request
 }
 
@@ -118,6 +118,7 @@ func (i *Introspection) answer(w http.ResponseWriter, r *http.Request) (introspe
 
 // authenticate finds out which ServiceAccount asks.
 func (i *Introspection) authenticate(r *http.Request) (*tokenreview.Account, *reply) {
+	// Of two, a proxy before this process may have checked the other one.
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
 		return nil, unproven("")
@@ -162,6 +163,7 @@ func (i *Introspection) authorize(ctx context.Context, account *tokenreview.Acco
 		}
 		return allowed, nil
 	}
+	// "" is all namespaces: who may ask about any organization need not name one.
 	if allowed, refused := may(d.Organization); allowed || refused != nil {
 		return refused
 	}

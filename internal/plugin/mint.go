@@ -92,7 +92,8 @@ func (p *plugin) runMint(ctx context.Context, c *cluster, name string, o *mintOp
 	return nil
 }
 
-// key is the ApiKey that the flags ask for. What the schema checks is left to it.
+// key is the ApiKey that the flags ask for. What the schema checks is left to it: the apiserver has the rules of its
+// version, and this program may be older or newer.
 func (o *mintOptions) key(name, namespace string, now time.Time) (*v1alpha1.ApiKey, error) {
 	if o.environment == "" {
 		return nil, usage("--environment: say live, which publishes to real platforms, or test, which reaches the sandbox")
@@ -141,13 +142,14 @@ func (o *mintOptions) expiry(now time.Time) (*metav1.Time, error) {
 		return &metav1.Time{Time: t}, nil
 	case o.expiresIn < 0:
 		return nil, usage("--expires-in %s is in the past", o.expiresIn)
-	case o.expiresIn > 0:
+	case o.expiresIn > 0: // in whole seconds, as JSON has them: what is read back is what was asked for
 		return &metav1.Time{Time: now.Add(o.expiresIn).UTC().Truncate(time.Second)}, nil
 	default:
 		return nil, nil
 	}
 }
 
+// parseRate reads the form alone. Which numbers a rate may have, the schema says.
 func parseRate(text string) (*v1alpha1.RateLimit, error) {
 	if text == "" {
 		return nil, nil
@@ -183,7 +185,8 @@ func (p *plugin) awaitServed(ctx context.Context, c *cluster, k *v1alpha1.ApiKey
 	switch {
 	case errors.Is(err, errTimeout):
 		return unconfirmedError{fmt.Errorf("%s is there, and not served yet: %s", k.Name, whyNot(last))}
-	case err != nil && ctx.Err() == nil: // it may not be watched
+	// Whoever may create ApiKeys need not be allowed to watch them. The key is made, and that is to be said.
+	case err != nil && ctx.Err() == nil:
 		return unconfirmedError{fmt.Errorf("%s is there; whether it is served is not known: %w", k.Name, err)}
 	case err != nil:
 		return fmt.Errorf("%s is there, and not known to be served yet", k.Name)

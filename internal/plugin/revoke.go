@@ -79,6 +79,7 @@ func (p *plugin) runRevoke(ctx context.Context, c *cluster, names []string, o *r
 	if o.dryRun {
 		return errors.Join(missing, refused)
 	}
+	// One time for all of them: they are refused side by side, and the wait for the first is one for the others.
 	waiting, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 	defer cancel()
 	var unconfirmed []error

@@ -74,6 +74,7 @@ func (p *plugin) rotate() *cobra.Command {
 
 func (p *plugin) runRotate(ctx context.Context, c *cluster, name string, o *rotateOptions) error {
 	old, err := c.get(ctx, name)
+	// An apiserver without our resources answers 404 as well, and says nothing of the key by it.
 	if apierrors.IsNotFound(err) && !isUnserved(err) {
 		return p.alreadyRotated(ctx, c, name, err)
 	}
@@ -84,6 +85,7 @@ func (p *plugin) runRotate(ctx context.Context, c *cluster, name string, o *rota
 	if err != nil {
 		return err
 	}
+	// Of a key that is being deleted, the first two steps are over: somebody was interrupted in the third.
 	if old.DeletionTimestamp.IsZero() {
 		if err := p.awaitServed(ctx, c, successor, o.timeout); err != nil {
 			return err
@@ -95,6 +97,7 @@ func (p *plugin) runRotate(ctx context.Context, c *cluster, name string, o *rota
 		}
 	}
 	p.tell("step 3 of 3: revoking %s", old.Name)
+	// Without canceling anything: what the old key has scheduled is still meant, or it would have been revoked.
 	if err := p.askDeletion(ctx, c, old, &revokeOptions{}); err != nil {
 		return fmt.Errorf("revoke %s: %w", old.Name, err)
 	}
@@ -130,6 +133,7 @@ func (p *plugin) successor(
 	if err != nil {
 		return nil, err
 	}
+	// Not while the old key is being deleted: then nothing would be left that is served.
 	if o.startOver && len(found) > 0 && old.DeletionTimestamp.IsZero() {
 		names := make([]string, len(found))
 		for i, k := range found {
@@ -159,7 +163,8 @@ func (p *plugin) successor(
 	return p.makeSuccessor(ctx, c, old, o)
 }
 
-// successors are the keys that were minted to take the place of this one, the oldest first.
+// successors are the keys that were minted to take the place of this one, the oldest first: of two that
+// were made at once, everybody goes on with the same.
 func (c *cluster) successors(ctx context.Context, old *v1alpha1.ApiKey) ([]*v1alpha1.ApiKey, error) {
 	found, err := c.find(ctx, nil, v1alpha1.LabelRotates+"="+string(old.UID))
 	found = slices.DeleteFunc(found, func(k *v1alpha1.ApiKey) bool { return !k.DeletionTimestamp.IsZero() })
