@@ -193,6 +193,7 @@ func (p *Provider) ask(ctx context.Context) (*described, error) {
 		return nil, fmt.Errorf("%w: its page for signing in is not https", ErrUnavailable)
 	}
 	d.oauth = oauth2.Config{ClientID: p.c.ClientID, Endpoint: provider.Endpoint(), RedirectURL: p.c.RedirectURL}
+	// A provider that does not know offline_access may refuse the request for it, and with it everybody.
 	d.oauth.Scopes = slices.DeleteFunc(slices.Clone(p.c.Scopes), func(scope string) bool {
 		return scope == goidc.ScopeOfflineAccess && len(d.ScopesServed) > 0 && !slices.Contains(d.ScopesServed, scope)
 	})

@@ -55,6 +55,8 @@ func (p *plugin) doctor() *cobra.Command {
 	return cmd
 }
 
+// runDoctor goes through all checks, whatever one of them finds: who mends things mends them together. Only what is
+// wrong makes it fail. What one may not look at is how it is meant for most people.
 func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 	wrong := 0
 	for _, check := range []func(context.Context, *cluster) []finding{

@@ -97,6 +97,7 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 	return nil
 }
 
+// headings and rows have the columns that flags ask for at the same places.
 func (o *listOptions) headings() []string {
 	h := []string{
 		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret",

@@ -53,6 +53,8 @@ func (m *Manager) Organizations(ctx context.Context, p *Person) ([]caller.Organi
 	return byName(list), nil
 }
 
+// tryListed asks of each organization that has keys or profiles whether the person may list its keys: what remains for
+// those who may not list namespaces.
 func (m *Manager) tryListed(ctx context.Context, p *Person) (list []caller.Organization, _ error) {
 	known := byName(m.o.Listed())
 	for _, o := range known[:min(maxTried, len(known))] {

@@ -76,6 +76,7 @@ func (r *Reviewer) ask(ctx context.Context, a *Account, right Right) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("review what an account may do: %w", err)
 	}
+	// Both together are against the API's own rules. Whatever has answered so, nobody is let in for it.
 	return review.Status.Allowed && !review.Status.Denied, nil
 }
 

@@ -65,6 +65,7 @@ func (s *service) fetchCard(ctx context.Context, link string) (card, error) {
 	return c, nil
 }
 
+// fetch asks for an address that stands in a post, or on the page of one: anything may stand there, of any scheme.
 func fetch(ctx context.Context, by *http.Client, address, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -126,6 +127,8 @@ func noteMeta(t html.Token, found map[string]string) {
 	}
 }
 
+// cardOf takes Open Graph's names first, which most pages have, and what else there is in their place. A picture may be
+// given as a path; it is the page's that it is below.
 func cardOf(found map[string]string, title string, at *url.URL) card {
 	first := func(names ...string) string {
 		for _, n := range names {

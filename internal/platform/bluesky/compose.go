@@ -172,6 +172,7 @@ func (d *delivery) parentNotRead(err error) error {
 	}, err)
 }
 
+// readElsewhere reads a record where its author's account is: the server of the account that posts need not have it.
 func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read call, out any) error {
 	who, err := parseIdentifier(uri.Authority().String())
 	if err != nil {
@@ -216,6 +217,8 @@ func (d *delivery) mediaOf(ctx context.Context, marks []mark, most int64) (any, 
 	return nil, nil
 }
 
+// images uploads them one after the other, and ends with the first that can't be: nobody means a post with some of its
+// images.
 func (d *delivery) images(ctx context.Context, media []platform.Media, most int64) (any, error) {
 	var images []embeddedImage
 	for i, m := range media {

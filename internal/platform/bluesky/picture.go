@@ -125,6 +125,8 @@ var qualities = []int{92, 85, 78, 70, 60}
 // sizedQuality is that of images with fewer pixels.
 const sizedQuality = 80
 
+// shrink makes a JPEG of at most so many bytes: with less quality first, which is seen least, then with fewer pixels.
+// Each of its twelve tries has at most nine tenths of the width of the one before.
 func shrink(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
 	r, err := o.open(ctx)
 	if err != nil {
@@ -170,6 +172,7 @@ func shrink(ctx context.Context, o original, format string, turned int, most int
 	return picture{}, errImage("it can't be made small enough")
 }
 
+// reencoded says in words what was done to an image: its author has not asked for it, and gets to know it.
 func reencoded(b []byte, before int64, from, to image.Rectangle, turned, quality int, notes []string) picture {
 	p := picture{
 		file:  &file{open: openBytes(b), size: int64(len(b)), contentType: "image/jpeg"},

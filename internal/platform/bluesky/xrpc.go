@@ -86,6 +86,8 @@ func (s *service) do(ctx context.Context, c call, out any) error {
 	return err
 }
 
+// once makes a call a single time. If it fails, the refusal says whether it was sent: then the server may have done it,
+// and to send it again could make a second post.
 func (s *service) once(ctx context.Context, c call, out any) error {
 	// The HTTP client may say that it failed before or after the request was sent. Only what has a connection was sent.
 	var connected atomic.Bool
@@ -107,6 +109,7 @@ func (s *service) once(ctx context.Context, c call, out any) error {
 	if c.key != nil {
 		s.nonces.note(c.host, resp.Header)
 	}
+	// The status first: a refusal is one even if its text breaks off on the way.
 	answer, err := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusOK {
 		return s.refused(resp, answer)
@@ -148,7 +151,7 @@ func (c call) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.file != nil {
+	if c.file != nil { // net/http can't tell the length of what is in no buffer, and would send it in chunks
 		req.ContentLength = c.file.size
 	}
 	req.Header.Set("Accept", "application/json")
