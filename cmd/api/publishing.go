@@ -124,7 +124,7 @@ func (p *publishing) connections() *connection.Keeper {
 // Once the database is there the vault takes in its keyset, and whoever comes before that could connect no account. A
 // keyset that is missing or broken is not waited for: all else goes on without it.
 func (p *publishing) ready() bool {
-	return p.store.Writable() && (p.connections() == nil || p.vault.Known())
+	return p.store.Writable() && (p.connections() == nil || p.vault.Decided())
 }
 
 // run works until ctx ends, and then until the last attempt to publish has been recorded.

@@ -91,7 +91,7 @@ func (c *vaultCommand) status(ctx context.Context) error {
 		return err
 	}
 	err = c.withDatabase(ctx, func(d *keyUse) error { return c.table(k, d) })
-	// Only where there is none. One that does not answer is an error: without its numbers, nothing would seem to be sealed.
+	// Only where there is none. One that does not answer is an error: without numbers, nothing would seem to be sealed.
 	if errors.Is(err, fs.ErrNotExist) {
 		c.sayf("no database: %v", err)
 		return c.table(k, nil)

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// entrance stands before the handler of a server: it bounds how many requests run at once, and sees to it that whoever is
-// answered before all of their request was read gets to see the answer.
+// entrance stands before the handler of a server: it bounds how many requests run at once, and sees to it that whoever
+// is answered before all of their request was read gets to see the answer.
 type entrance struct {
 	next    http.Handler
 	limits  Limits

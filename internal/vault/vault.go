@@ -158,9 +158,9 @@ func (v *Vault) Keyset() (*Keyset, error) {
 	return now.keyset, nil
 }
 
-// Known tells whether it is known by now if the vault has a keyset: from then on, that it has none is for the
+// Decided tells whether it is known by now if the vault has a keyset: from then on, that it has none is for the
 // operator to mend. Before that, as while the database that it is compared with is away, it is only a matter of time.
-func (v *Vault) Known() bool {
+func (v *Vault) Decided() bool {
 	now := v.now()
 	return now.keyset != nil || !now.readAt.IsZero() && !errors.Is(now.reason, errNotCompared)
 }

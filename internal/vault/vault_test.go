@@ -264,10 +264,10 @@ func TestKeysetOfAnotherInstallation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		reason string
-		do     func()
-		want   error // nil: it is usable
-		known  bool
+		reason  string
+		do      func()
+		want    error // nil: it is usable
+		decided bool
 	}{
 		{"nothing is read before the database is there", func() {}, ErrNoKeyset, false},
 		{"there is no file", func() { v.refresh() }, fs.ErrNotExist, true},
@@ -280,8 +280,8 @@ func TestKeysetOfAnotherInstallation(t *testing.T) {
 			nil, true,
 		},
 	} {
-		if tc.do(); v.Known() != tc.known {
-			t.Errorf("%s: known is %v", tc.reason, v.Known())
+		if tc.do(); v.Decided() != tc.decided {
+			t.Errorf("%s: decided is %v", tc.reason, v.Decided())
 		}
 		if _, err := v.Seal(nil, Of{}); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.reason, err, tc.want)
