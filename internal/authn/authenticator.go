@@ -227,10 +227,14 @@ func bearer(values []string) (string, error) {
 		return "", Malformed
 	}
 	const scheme = "Bearer "
-	if len(values[0]) < len(scheme) || !strings.EqualFold(values[0][:len(scheme)], scheme) {
-		return "", Malformed
+	token, usual := strings.CutPrefix(values[0], scheme)
+	if !usual {
+		if len(values[0]) < len(scheme) || !strings.EqualFold(values[0][:len(scheme)], scheme) {
+			return "", Malformed
+		}
+		token = values[0][len(scheme):]
 	}
-	return strings.TrimLeft(values[0][len(scheme):], " "), nil
+	return strings.TrimLeft(token, " "), nil
 }
 
 // refusalFor turns lifecycle's reason why a key is not served into a Refusal. It returns constants: as an error, a

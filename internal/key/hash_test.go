@@ -27,6 +27,22 @@ func TestDigestOf(t *testing.T) {
 	}
 }
 
+// TestBindingIsItsHash: whatever an owner is called, and whether that fits a block of SHA-256 or not.
+func TestBindingIsItsHash(t *testing.T) {
+	digest := key.DigestOf("lmp_live_mine")
+	for n := range 130 {
+		name := strings.Repeat("n", n)
+		for text, owner := range map[string]key.Owner{
+			"id:" + name: key.OwnerID(name), "ns:" + name: key.OwnerNamespace(name),
+		} {
+			want := sha256.Sum256(append(digest[16:len(digest):len(digest)], text...))
+			if got := digest.BoundTo(owner).Binding; got != key.Binding(want[:16]) {
+				t.Errorf("the binding to %s is %x, want %x", text, got, want[:16])
+			}
+		}
+	}
+}
+
 // TestBindings: a hash opens its owner's door, and nobody else's, whatever others are called.
 func TestBindings(t *testing.T) {
 	const uid = "0ac3e000-0000-4000-8000-000000000000"
