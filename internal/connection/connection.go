@@ -66,6 +66,28 @@ func StateOf(a store.Account, now time.Time) (State, *platform.Failure) {
 	return Active, nil
 }
 
+// stateOf is what the store's word for it is here.
+func stateOf(s store.Standing) State {
+	switch s {
+	case store.Gone:
+		return Disconnected
+	case store.Ended:
+		return ReconnectRequired
+	case store.Ending:
+		return Expiring
+	}
+	return Active
+}
+
+// In chooses accounts that StateOf says to be in one of these states at a time. Those that were disconnected are no
+// accounts any more, and are found by store.View.Disconnected alone.
+func In(states []State, now time.Time) store.AccountFilter {
+	return store.AccountFilter{
+		Usable: slices.Contains(states, Active), Ending: slices.Contains(states, Expiring),
+		Ended: slices.Contains(states, ReconnectRequired), Now: now, Soon: now.Add(expiringWithin),
+	}
+}
+
 // Options are what a Keeper is made of. All are required except where they say otherwise.
 type Options struct {
 	Store      *store.DB

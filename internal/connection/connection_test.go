@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,40 @@ func TestStateOf(t *testing.T) {
 		got, why := connection.StateOf(tc.a, now)
 		if got != tc.want || (why != nil) != (got == connection.ReconnectRequired) {
 			t.Errorf("%s: %s, %v, want %s", tc.reason, got, why, tc.want)
+		}
+	}
+}
+
+// TestIn: the accounts that are found by a state are those that are shown in it, of each state and of several.
+func TestIn(t *testing.T) {
+	p := start(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), vault.Fixed(keyset(t)), newRotating())
+	view := p.db.View(admitted(t))
+	const day = 24 * time.Hour
+	for _, ends := range []time.Duration{-day, 0, time.Microsecond, day, 14*day - time.Microsecond, 14 * day, 15 * day} {
+		p.connect(t, view, first(), func(a *store.Account) { a.TokenExpiresAt = now.Add(ends) })
+	}
+	p.connect(t, view, first(), func(a *store.Account) { a.TokenExpiresAt = time.Time{} })
+	all, _, err := view.Accounts(t.Context(), store.Page{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, states := range [][]connection.State{
+		{},
+		{connection.Active},
+		{connection.Expiring},
+		{connection.ReconnectRequired},
+		{connection.ReconnectRequired, connection.Active},
+		connection.States,
+	} {
+		var want []store.Account
+		for _, a := range all {
+			if state, _ := connection.StateOf(a, now); slices.Contains(states, state) {
+				want = append(want, a)
+			}
+		}
+		got, _, err := view.AccountsBy(t.Context(), connection.In(states, now), store.Page{Limit: 100})
+		if diff := cmp.Diff(want, got); diff != "" || err != nil || len(states) > 0 && len(want) == 0 {
+			t.Errorf("%v: %v (-want +got):\n%s", states, err, diff)
 		}
 	}
 }

@@ -100,16 +100,7 @@ func (k *Keeper) count(ctx context.Context) error {
 		if sums[c.Platform] == nil { // of a platform that this version does not know
 			continue
 		}
-		switch {
-		case c.Disconnected:
-			sums[c.Platform][Disconnected] += c.Accounts
-		case c.Reconnect:
-			sums[c.Platform][ReconnectRequired] += c.Accounts
-		case c.Expiring:
-			sums[c.Platform][Expiring] += c.Accounts
-		default:
-			sums[c.Platform][Active] += c.Accounts
-		}
+		sums[c.Platform][stateOf(c.Standing)] += c.Accounts
 	}
 	for name, of := range sums {
 		for _, state := range States {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/connection"
@@ -14,6 +15,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/posting"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
@@ -82,39 +84,66 @@ func (a *API) offers() []offer {
 	return all
 }
 
-// stateParam asks for accounts that are none any more. The others have no parameter of theirs: how they stand changes
-// with time alone, and who looks at their list has all of them.
+// stateParam chooses accounts by how they stand. Those that were disconnected are a list of their own: it has an order
+// and an end of its own.
 var stateParam = endpoint.Parameter{
-	Name: "state", Values: []string{string(connection.Disconnected)},
-	Description: fmt.Sprintf("disconnected: in place of the connected accounts, those that were disconnected within %d "+
-		"days and are not connected again, the last ones first. updatedAt says when.",
-		store.DisconnectedRetention/(24*time.Hour)),
+	Name: "state", List: true, Values: texts(connection.States...),
+	Description: fmt.Sprintf("Only accounts in these states. disconnected is asked for alone: in place of the connected "+
+		"accounts, those that were disconnected within %d days and are not connected again, the last ones first. "+
+		"updatedAt says when.", store.DisconnectedRetention/(24*time.Hour)),
+}
+
+var errGoneAndThere = problem.NewInvalid(stateParam.Name, "state has disconnected and another state.",
+	"Ask for state=disconnected alone: accounts that were disconnected are a list of their own. "+
+		"For all connected accounts leave state out.")
+
+// accountFilter is what is asked for with stateParam.
+type accountFilter struct {
+	states []connection.State // nil: of all that are connected
+	gone   bool               // of those that were disconnected
+}
+
+func readAccountFilter(query url.Values) (f accountFilter, err error) {
+	names, err := endpoint.ListParam(query, stateParam.Name, stateParam.Values)
+	for _, name := range names {
+		f.states = append(f.states, connection.State(name))
+	}
+	f.gone = slices.Contains(f.states, connection.Disconnected)
+	if f.gone && len(f.states) > 1 {
+		return f, errGoneAndThere
+	}
+	return f, err
 }
 
 // listAccounts shows all accounts at once unless a limit is sent: the reference's SDK knows of no second page. Tokens
 // that have expired are listed too: the account is still connected, and is to be renewed.
+//
+// Accounts are chosen and shown by one time, to the microsecond, as the database has it: none is in the list of a state
+// that it is not shown in.
 func (a *API) listAccounts(r *endpoint.Request) (accounts, error) {
 	var view *store.View
-	var gone bool
+	var filter accountFilter
+	now := a.now()
 	page, err := endpoint.Listed[store.Account, account]{
 		Position: func(row store.Account) store.Position {
-			if gone {
+			if filter.gone {
 				return store.Position{At: row.DisconnectedAt, ID: row.ID}
 			}
 			return store.Position{At: row.CreatedAt, ID: row.ID}
 		},
-		Show: func(row store.Account) account { return a.accountOf(row, a.now()) },
-	}.Rows(r, func(query url.Values) error {
-		states, err := endpoint.ListParam(query, stateParam.Name, stateParam.Values)
-		if err != nil {
+		Show: func(row store.Account) account { return a.accountOf(row, now) },
+	}.Rows(r, func(query url.Values) (err error) {
+		if filter, err = readAccountFilter(query); err != nil {
 			return err
 		}
-		gone = len(states) > 0
 		view, err = a.viewOfQuery(r, query)
 		return err
 	}, func(page store.Page) ([]store.Account, bool, error) {
-		if gone {
+		switch {
+		case filter.gone:
 			return view.Disconnected(r.Context(), page)
+		case filter.states != nil:
+			return view.AccountsBy(r.Context(), connection.In(filter.states, now), page)
 		}
 		return view.Accounts(r.Context(), page)
 	})

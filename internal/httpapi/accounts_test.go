@@ -5,13 +5,16 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // Connecting what is connected renews it: 200, and the same id. In another profile it is another account.
@@ -78,10 +81,19 @@ func TestDisconnected(t *testing.T) {
 	if n := len(list(f.newKey(t, authntest.PinnedTo(other)), gone)); n != 0 {
 		t.Errorf("a key of another profile sees %d", n)
 	}
-	refused := f.send(sent{target: "/v1/accounts?state=active", key: key})
-	checkStatus(t, "another state", refused, http.StatusBadRequest)
-	if !strings.Contains(refused.Body.String(), "disconnected") {
-		t.Errorf("it is not told what can be asked for: %s", refused.Body)
+	for query, says := range map[string]string{
+		gone + ",active":                "state=disconnected alone",
+		gone + "&state=expiring":        "state=disconnected alone",
+		"?state=":                       "active, expiring, reconnect_required, disconnected",
+		"?state=Active":                 "active, expiring, reconnect_required, disconnected",
+		"?state=active,gone":            "active, expiring, reconnect_required, disconnected",
+		"?state=disconnected,reconnect": "active, expiring, reconnect_required, disconnected",
+	} {
+		refused := f.send(sent{target: "/v1/accounts" + query, key: key})
+		checkStatus(t, query, refused, http.StatusBadRequest)
+		if e := errorOf(t, refused); e.Rule != "state" || !strings.Contains(e.Remediation, says) {
+			t.Errorf("%s: %+v, want the rule state, and %q", query, e, says)
+		}
 	}
 	checkStatus(t, "its id", f.send(sent{target: "/v1/accounts/" + a.ID, key: key}), http.StatusNotFound)
 
@@ -92,6 +104,75 @@ func TestDisconnected(t *testing.T) {
 	}
 	if n := len(list(key, gone)); n != 0 {
 		t.Errorf("%d are gone after it was connected again", n)
+	}
+}
+
+// TestAccountsInStates: each state that a route shows can be asked for, and lists the accounts that are shown in it, of
+// those that the key reaches.
+func TestAccountsInStates(t *testing.T) {
+	brand, other := authntest.Profile(), authntest.Profile()
+	other.Name, other.UID = "other", "b0000000-0000-4000-8000-0000000000ff"
+	f := newFixture(t, []any{brand, other})
+	key, pinned, elsewhere := f.newKey(t), f.newKey(t, authntest.PinnedTo(brand)), f.newKey(t, authntest.PinnedTo(other))
+	const day = 24 * time.Hour
+	ends := map[connection.State]time.Time{
+		connection.Active: {}, connection.Expiring: now.Add(day), connection.ReconnectRequired: now.Add(-day),
+		connection.Disconnected: {},
+	}
+	ids := map[connection.State]string{}
+	for _, state := range connection.States {
+		row := store.Account{
+			ID: f.config.NewID(), ProfileID: string(brand.UID), Platform: "bluesky", PlatformAccountID: "did:test:" + string(state),
+			TokenExpiresAt: ends[state], CreatedAt: now, UpdatedAt: now,
+		}
+		ids[state] = row.ID
+		view := f.config.Store.View(f.admitted(t, pinned))
+		check(t, view.Write(t.Context(), func(tx *store.Tx) error { _, _, err := tx.PutAccount(row); return err }))
+		if state == connection.Disconnected {
+			check(t, view.Write(t.Context(), func(tx *store.Tx) error { return tx.DeleteAccount(row.ID) }))
+		}
+	}
+	list := func(key, query string) (found []string) {
+		for _, a := range ok[accounts](t, f, sent{target: "/v1/accounts?state=" + query, key: key}).Data {
+			if found = append(found, string(a.State)); ids[a.State] != a.ID {
+				t.Errorf("%s: %+v, want it in another state", query, a)
+			}
+		}
+		slices.Sort(found)
+		return found
+	}
+	for _, state := range connection.States {
+		for who, by := range map[string]string{"the organization": key, "its profile": pinned} {
+			if got := list(by, string(state)); !slices.Equal(got, []string{string(state)}) {
+				t.Errorf("%s, %s: %v", who, state, got)
+			}
+		}
+		if got := list(elsewhere, string(state)); got != nil {
+			t.Errorf("a key of another profile, %s: %v", state, got)
+		}
+	}
+	want := []string{"active", "expiring", "reconnect_required"}
+	for _, query := range []string{
+		"active,expiring,reconnect_required", "expiring&state=reconnect_required,active&state=active",
+		"reconnect_required,expiring,active&profileId=" + string(brand.UID),
+	} {
+		if got := list(key, query); !slices.Equal(got, want) {
+			t.Errorf("%s: %v", query, got)
+		}
+	}
+	var paged []string
+	for cursor := ""; ; {
+		page := ok[accounts](t, f, sent{target: "/v1/accounts?limit=1&state=active,expiring" + cursor, key: key})
+		for _, a := range page.Data {
+			paged = append(paged, string(a.State))
+		}
+		if page.NextCursor == nil {
+			break
+		}
+		cursor = "&cursor=" + *page.NextCursor
+	}
+	if slices.Sort(paged); !slices.Equal(paged, want[:2]) {
+		t.Errorf("on pages: %v", paged)
 	}
 }
 

@@ -5,6 +5,7 @@ package store_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,69 @@ func TestAccountsEnding(t *testing.T) {
 		posts, _, err := v.Posts(t.Context(), store.PostFilter{Accounts: []string{later.ID}}, store.Page{Limit: 10})
 		if err != nil || len(posts) != 1 || posts[0].ID != of.ID {
 			t.Errorf("posts of one account: %v %v", posts, err)
+		}
+	})
+}
+
+// TestAccountsBy: each account is in the list of exactly one standing, at the very microsecond where that changes too,
+// in the list of several as in that of each, and on pages.
+func TestAccountsBy(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		v := viewOf(t, db)
+		soon, least := now.Add(14*24*time.Hour), time.Microsecond
+		all := map[store.Standing][]string{}
+		for _, tc := range []struct {
+			ends     time.Time
+			standing store.Standing
+		}{
+			{time.Time{}, store.Usable},
+			{soon, store.Usable},
+			{soon.Add(-least), store.Ending},
+			{now.Add(least), store.Ending},
+			{now, store.Ended},
+			{now.Add(-time.Hour), store.Ended},
+		} {
+			a := account("")
+			a.TokenExpiresAt = tc.ends
+			all[tc.standing] = append(all[tc.standing], put(t, v, a).ID)
+		}
+		refused := account("")
+		refused.TokenExpiresAt = time.Time{}
+		refused = put(t, v, refused)
+		if _, err := db.Work().RequireReconnect(t.Context(), refused.ID, 0, failure); err != nil {
+			t.Fatal(err)
+		}
+		all[store.Ended] = append(all[store.Ended], refused.ID)
+		foreign := db.View(admitted(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
+		for chosen := range 8 { // each standing is in it or not
+			f := store.AccountFilter{Usable: chosen&1 > 0, Ending: chosen&2 > 0, Ended: chosen&4 > 0, Now: now, Soon: soon}
+			var want, got []string
+			for s := range store.Gone {
+				if chosen&(1<<s) > 0 {
+					want = append(want, all[s]...)
+				}
+			}
+			page := store.Page{Limit: 2}
+			for more := true; more; {
+				var some []store.Account
+				var err error
+				if some, more, err = v.AccountsBy(t.Context(), f, page); err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range some {
+					got = append(got, a.ID)
+					page.After = store.Position{At: a.CreatedAt, ID: a.ID}
+				}
+			}
+			slices.Sort(want)
+			slices.Reverse(want) // they are of one time
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%+v (-want +got):\n%s", f, diff)
+			}
+			if some, _, err := foreign.AccountsBy(t.Context(), f, page); err != nil || len(some) > 0 {
+				t.Errorf("another organization: %v %v", some, err)
+			}
 		}
 	})
 }

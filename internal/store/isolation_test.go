@@ -118,13 +118,14 @@ func lists(t *testing.T, v *store.View, th things, own store.Account) {
 	media, _, err4 := v.Medias(t.Context(), page)
 	accounts, _, err5 := v.Accounts(t.Context(), page)
 	byPlatform, err6 := v.AccountsOf(t.Context(), own.Platform, 10)
-	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil {
+	byStanding, _, err7 := v.AccountsBy(t.Context(), store.AccountFilter{Usable: true, Ending: true, Ended: true}, page)
+	if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil {
 		t.Error(err)
 	}
 	if n := len(posts) + len(batch) + len(attempts) + len(media); n > 0 {
 		t.Errorf("lists show %d strange things", n)
 	}
-	if diff := cmp.Diff([][]store.Account{{own}, {own}}, [][]store.Account{accounts, byPlatform}); diff != "" {
+	if diff := cmp.Diff([][]store.Account{{own}, {own}, {own}}, [][]store.Account{accounts, byPlatform, byStanding}); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
 }

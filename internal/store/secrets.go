@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -54,11 +55,8 @@ WHERE id = ? AND secrets_version = ? AND reconnect = ''`)
 	addAnySecret     = declareGlobal(`INSERT INTO account_secrets
 (organization_id, environment, account_id, name, key_id, sealed)
 SELECT a.organization_id, a.environment, a.id, CAST(? AS TEXT), CAST(? AS BIGINT), ? FROM accounts AS a WHERE a.id = ?`)
-	countConnections = declareGlobal(`SELECT platform,
-CASE WHEN reconnect <> '' OR token_expires_at > 0 AND token_expires_at <= ? THEN 1 ELSE 0 END,
-CASE WHEN token_expires_at > 0 AND token_expires_at < ? THEN 1 ELSE 0 END,
-0, COUNT(*) FROM accounts GROUP BY 1, 2, 3
-UNION ALL SELECT platform, 0, 0, 1, COUNT(*) FROM disconnected_accounts GROUP BY platform`)
+	countConnections = declareGlobal(`SELECT platform, ` + standing + `, COUNT(*) FROM accounts GROUP BY 1, 2
+UNION ALL SELECT platform, ` + strconv.Itoa(int(Gone)) + `, COUNT(*) FROM disconnected_accounts GROUP BY platform`)
 )
 
 // PutSecrets stores what opens an account that PutAccount has put in this transaction, in place of what was there.
@@ -168,23 +166,17 @@ func (w *Work) touch(ctx context.Context, what string, g *global, args ...any) (
 	return touched, nil
 }
 
-// ConnectionCount is how many accounts of a platform are in a state.
+// ConnectionCount is how many accounts of a platform stand alike.
 type ConnectionCount struct {
-	Platform  platform.Name
-	Reconnect bool // they have to be connected again, or have expired
-	Expiring  bool // they expire soon
-	// Disconnected: they are none any more, and remembered.
-	Disconnected bool
-	Accounts     int
+	Platform platform.Name
+	Standing Standing
+	Accounts int
 }
 
-// CountConnections counts accounts by platform and state: expired by now, or expiring before soon, or disconnected.
+// CountConnections counts accounts by platform and how they stand, those that were disconnected among them.
 func (w *Work) CountConnections(ctx context.Context, now, soon time.Time) ([]ConnectionCount, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, countConnections,
 		func(rows *sql.Rows) (c ConnectionCount, err error) {
-			var reconnect, expiring, disconnected int
-			err = rows.Scan(&c.Platform, &reconnect, &expiring, &disconnected, &c.Accounts)
-			c.Reconnect, c.Expiring, c.Disconnected = reconnect == 1, expiring == 1, disconnected == 1
-			return c, err
+			return c, rows.Scan(&c.Platform, &c.Standing, &c.Accounts)
 		}, micros(now), micros(soon))
 }

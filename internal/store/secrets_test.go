@@ -170,7 +170,7 @@ func TestReconnecting(t *testing.T) {
 		}
 		clk.Step(time.Hour)
 		counts, err := w.CountConnections(t.Context(), clk.Now(), clk.Now().Add(time.Hour))
-		want := []store.ConnectionCount{{Platform: a.Platform, Reconnect: true, Expiring: true, Accounts: 1}}
+		want := []store.ConnectionCount{{Platform: a.Platform, Standing: store.Ended, Accounts: 1}}
 		if diff := cmp.Diff(want, counts); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
