@@ -143,6 +143,9 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 	if a.UpdatedAt.IsZero() {
 		a.UpdatedAt = tx.view.db.now()
 	}
+	if err := tx.alone(); err != nil {
+		return Account{}, false, err
+	}
 	as, err := tx.recall(a)
 	if err != nil {
 		return Account{}, false, fmt.Errorf("recall account %s: %w", a.ID, err)
@@ -170,7 +173,10 @@ func (tx *Tx) DeleteAccount(id string) error {
 	if !isID(id) {
 		return ErrNotFound
 	}
-	// The lock comes first, so that no post can be added for the account from here on.
+	if err := tx.alone(); err != nil {
+		return err
+	}
+	// The account's lock comes next, so that no post can be added for the account from here on.
 	if _, err := one(inTx(tx, lockAccount, scanID, id)); err != nil {
 		return err
 	}

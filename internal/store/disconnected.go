@@ -5,7 +5,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -69,6 +71,21 @@ func (tx *Tx) remember(id string, now int64) error {
 		if _, err := tx.exec(forgetDisconnected, id); err != nil {
 			return fmt.Errorf("forget account %s: %w", id, err)
 		}
+	}
+	return nil
+}
+
+// takeTurn reads no row, so it has no scope: its number is made of the view's.
+var takeTurn = declareGlobal(`SELECT {turn}`)
+
+// alone has whoever connects and disconnects accounts of an organization take turns, until the transaction ends. An
+// account is in one of two tables, and no row of either could be locked in its place: whoever finds it in neither is
+// about to connect it, while another one disconnects it, or has just done so. It comes before every row that they lock.
+func (tx *Tx) alone() error {
+	sum := sha256.Sum256([]byte("accounts\x00" + tx.view.organization + "\x00" + tx.view.environment))
+	number := int64(binary.BigEndian.Uint64(sum[:])) //nolint:gosec // any number does
+	if _, err := tx.session.exec(tx.ctx, takeTurn.text(tx.view.db.engine), []any{number}); err != nil {
+		return fmt.Errorf("wait for others who connect accounts: %w", err)
 	}
 	return nil
 }

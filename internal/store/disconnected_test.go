@@ -4,7 +4,10 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,6 +135,100 @@ SELECT n FROM c) AS x WHERE d.id = '%s'`, a.ID))
 			if got, _ := goneOf(t, v, store.Page{Limit: 2000}); len(got) != tc.left {
 				t.Errorf("after %s: %d, want %d", tc.after, len(got), tc.left)
 			}
+		}
+	})
+}
+
+// TestConnectedWhileDisconnected: whoever connects an account while another one disconnects it has it with its former
+// id, and nothing says that it is disconnected.
+func TestConnectedWhileDisconnected(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		v := viewOf(t, db)
+		a := put(t, v, account(""))
+		again := a
+		again.ID = newID()
+		deleted, waiting := make(chan struct{}), make(chan struct{})
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := v.Write(t.Context(), func(tx *store.Tx) error {
+				err := tx.DeleteAccount(a.ID)
+				close(deleted)
+				<-waiting
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		running.Go(func() {
+			<-deleted
+			if err := v.Write(t.Context(), func(tx *store.Tx) (err error) {
+				again, _, err = tx.PutAccount(again)
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		<-deleted
+		if strings.HasPrefix(url, "postgres") { // with SQLite, the second one can't even begin
+			untilSomebodyWaits(t, db)
+		}
+		close(waiting)
+		running.Wait()
+		if gone, _ := goneOf(t, v, store.Page{Limit: 10}); again.ID != a.ID || len(gone) > 0 {
+			t.Errorf("connected as %s, and was %s; disconnected: %+v", again.ID, a.ID, gone)
+		}
+	})
+}
+
+// untilSomebodyWaits returns once a transaction waits for a lock of another one.
+func untilSomebodyWaits(t *testing.T, db *store.DB) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		var n int
+		if err := store.Handle(db).QueryRowContext(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits")
+		}
+	}
+}
+
+// TestConnectedAndDisconnectedAtOnce: of many who connect and disconnect one account at the same moment, all see one
+// account, which is connected or disconnected, and never both.
+func TestConnectedAndDisconnectedAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		v := viewOf(t, db)
+		a := put(t, v, account(""))
+		var running sync.WaitGroup
+		for range 4 {
+			running.Go(func() {
+				for range 10 {
+					again := a
+					again.ID = newID()
+					if err := v.Write(t.Context(), func(tx *store.Tx) (err error) {
+						again, _, err = tx.PutAccount(again)
+						return err
+					}); err != nil || again.ID != a.ID {
+						t.Errorf("connected as %s, and was %s: %v", again.ID, a.ID, err)
+					}
+					err := v.Write(t.Context(), func(tx *store.Tx) error { return tx.DeleteAccount(a.ID) })
+					if err != nil && !errors.Is(err, store.ErrNotFound) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		running.Wait()
+		connected, _, err := v.Accounts(t.Context(), store.Page{Limit: 10})
+		if gone, _ := goneOf(t, v, store.Page{Limit: 10}); err != nil || len(connected)+len(gone) != 1 {
+			t.Errorf("connected: %+v, disconnected: %+v, %v", connected, gone, err)
 		}
 	})
 }

@@ -16,6 +16,8 @@ import (
 //	{now}             microseconds since 1970, by the clock of the database
 //	{lock …}          FOR …, where rows are locked one by one; nothing in SQLite, where a transaction that writes has
 //	                  the database to itself
+//	{turn}            waits until no other transaction has this number, and has it until its end; nothing in SQLite,
+//	                  for the same reason
 //	{quick}           makes PostgreSQL commit this statement without waiting for the disk
 //	{uses}, {texts}   the rows, and the texts, of one parameter, which is JSON
 //
@@ -192,6 +194,7 @@ var dialects = map[string][2]string{
 		"CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
 		"CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 	},
+	"turn": {"CAST(? AS INTEGER)", "pg_advisory_xact_lock(CAST(? AS BIGINT))"},
 	// true: for this transaction only. Anything that comes next on the connection waits for the disk again. SQLite knows
 	// no such thing within a statement; DB.atOnce sets it around.
 	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
