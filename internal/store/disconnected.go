@@ -83,7 +83,7 @@ var takeTurn = declareGlobal(`SELECT {turn}`)
 // about to connect it, while another one disconnects it, or has just done so. It comes before every row that they lock.
 func (tx *Tx) alone() error {
 	sum := sha256.Sum256([]byte("accounts\x00" + tx.view.organization + "\x00" + tx.view.environment))
-	number := int64(binary.BigEndian.Uint64(sum[:])) //nolint:gosec // any number does
+	number := int64(binary.BigEndian.Uint64(sum[:]))
 	if _, err := tx.session.exec(tx.ctx, takeTurn.text(tx.view.db.engine), []any{number}); err != nil {
 		return fmt.Errorf("wait for others who connect accounts: %w", err)
 	}
