@@ -43,7 +43,8 @@ func (r *apiKeys) reportedOn(ctx context.Context, lease client.Object) (all []re
 		if len(keys) == 0 && !r.leaks.isSettled(report.Digest) && r.leaks.firstUnproven(report) {
 			r.leaks.counts.WithLabelValues(leakUnproven).Inc()
 			ctrl.LoggerFrom(ctx).Info("A report of a leaked key is of no key that is seen here: it has gone, "+
-				"is still to be seen, or the replica made the report up", "lease", lease.GetName(), "organization", report.Namespace)
+				"is still to be seen, or the replica made the report up",
+				"lease", lease.GetName(), "organization", report.Namespace)
 		}
 	}
 	return all
@@ -87,8 +88,8 @@ func (r *apiKeys) knownLeak(ctx context.Context, o client.Object) []reconcile.Re
 }
 
 // reportWaits notes a report of k's key that stands on a Lease already. A replica may know a key, and be told that it
-// has leaked, before this process knows it: whichever of the two is seen second has the report looked at. Nothing has to
-// be remembered for that, because a replica leaves a report on its Lease until it is settled.
+// has leaked, before this process knows it: whichever of the two is seen second has the report looked at. Nothing has
+// to be remembered for that, because a replica leaves a report on its Lease until it is settled.
 //
 // Model: step Recall.
 func (r *apiKeys) reportWaits(ctx context.Context, k *v1alpha1.ApiKey) (bool, error) {
