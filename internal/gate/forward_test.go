@@ -6,6 +6,7 @@ package gate_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -132,6 +133,42 @@ func TestForwardDependsOnTheKeyAlone(t *testing.T) {
 			t.Errorf("%s changes it: %d %v", name, got.Code, got.Header())
 		}
 	}
+}
+
+// TestForwardByAnyMethod: proxies ask by the client's method, and with its body, which is not read; nor is one that is
+// announced and does not come.
+func TestForwardByAnyMethod(t *testing.T) {
+	f := newWorld(t)
+	for _, method := range []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodTrace, http.MethodConnect, "PROPFIND", "QUERY", "X-ANY",
+	} {
+		for _, c := range []struct {
+			key    string
+			status int
+		}{{f.orgKey, http.StatusOK}, {"nonsense", http.StatusUnauthorized}} {
+			body := &unread{}
+			r := httptest.NewRequest(http.MethodGet, "/check", body)
+			r.Method, r.ContentLength = method, 1<<40
+			r.Header = bearer(c.key)
+			w := httptest.NewRecorder()
+			f.ServeHTTP(w, r)
+			if w.Code != c.status || w.Header().Get("Allow") != "" {
+				t.Errorf("%s: %d %v, want %d", method, w.Code, w.Header(), c.status)
+			}
+			if body.read {
+				t.Errorf("%s: the body was read", method)
+			}
+		}
+	}
+}
+
+// unread is a body that says whether it was read.
+type unread struct{ read bool }
+
+func (u *unread) Read([]byte) (int, error) {
+	u.read = true
+	return 0, io.EOF
 }
 
 // TestForwardByPath: a question in the path is the proxy's, whatever the client's path and query are.
