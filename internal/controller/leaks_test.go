@@ -7,14 +7,18 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/controller"
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
@@ -92,8 +96,11 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 		plaintext, err := format.Mint(rand.Reader, key.Live)
 		Expect(err).NotTo(HaveOccurred())
 		k := mintKey(ctx, org, brings(plaintext))
+		since := said.now()
 		first.reports(ctx, org.Name+"/"+digestOf(plaintext))
 		k = await(ctx, k, leaked, revoking)
+		Expect(awaitEvent(ctx, k, v1alpha1.ReasonLeaked).Note).To(ContainSubstring("take this one out of where it is applied from"))
+		Expect(said.lines(since, `"event"="key.leaked"`, `"reportedTo"="`+first.lease.Name+`"`, k.Name)).NotTo(BeEmpty(), "the audit log")
 		first.says(ctx, k.ResourceVersion, k)
 		waiting := await(ctx, k, leaked, revoking, haveMessageOf(v1alpha1.ConditionRevoking, "1 of 2"))
 		Expect(conditionMessage(waiting, v1alpha1.ConditionRevoking)).To(ContainSubstring(second.lease.Name))
@@ -181,12 +188,22 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 			await(ctx, k, revoking)
 		})
 
-		It("ends when it is brought", func(ctx SpecContext) {
+		It("ends when it is brought, and both are counted", func(ctx SpecContext) {
+			metrics := prometheus.NewRegistry()
+			restart(func(o *controller.Options) { o.Registerer = metrics })
 			org := newOrg(ctx)
 			plaintext, err := format.Mint(rand.Reader, key.Live)
 			Expect(err).NotTo(HaveOccurred())
-			reported(ctx, newReplica(ctx, minute), org, plaintext)
+			r := newReplica(ctx, minute)
+			reported(ctx, r, org, plaintext)
+			r.reports(ctx, org.Name+"/"+digestOf(plaintext)) // the same once more is not counted once more
 			await(ctx, createKey(ctx, org, brings(plaintext)), leaked, lackHash)
+			Expect(testutil.GatherAndCompare(metrics, strings.NewReader(`
+# HELP lmp_leak_reports_total Keys that were reported as leaked, by whether the report proved to be of a key that there is.
+# TYPE lmp_leak_reports_total counter
+lmp_leak_reports_total{result="proven"} 1
+lmp_leak_reports_total{result="unproven"} 1
+`), "lmp_leak_reports_total")).To(Succeed())
 		})
 
 		It("ends when its status is restored", func(ctx SpecContext) {

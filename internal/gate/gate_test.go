@@ -39,17 +39,37 @@ type fixture struct {
 	registry *prometheus.Registry
 
 	index   *authn.Index
+	clock   *watchedClock
 	serving atomic.Bool
+}
+
+// watchedClock stands still, and tells whoever watches it that it is read.
+type watchedClock struct {
+	*testclock.FakePassiveClock
+	watch atomic.Pointer[func()]
+}
+
+func (c *watchedClock) Now() time.Time {
+	if watch := c.watch.Load(); watch != nil {
+		(*watch)()
+	}
+	return c.FakePassiveClock.Now()
 }
 
 // newFixture serves both environments.
 func newFixture(t testing.TB, objects ...any) *fixture {
 	t.Helper()
+	return newFixtureOf(t, []key.Environment{key.Live, key.Test}, objects...)
+}
+
+func newFixtureOf(t testing.TB, environments []key.Environment, objects ...any) *fixture {
+	t.Helper()
 	f := &fixture{index: authntest.Index(t, objects...), log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
 	f.serving.Store(true)
-	clock := testclock.NewFakePassiveClock(now)
+	clock := &watchedClock{FakePassiveClock: testclock.NewFakePassiveClock(now)}
+	f.clock = clock
 	admissions := map[key.Environment]*admission.Admission{}
-	for _, environment := range []key.Environment{key.Live, key.Test} {
+	for _, environment := range environments {
 		limits, err := limit.NewCallers(limit.Options{Registerer: prometheus.NewRegistry()})
 		if err != nil {
 			t.Fatal(err)
@@ -164,6 +184,80 @@ func newWorld(t *testing.T) world {
 		{"a query that is none", "%zz", orgKey, 400, "validation_failed"},
 		{"a long one", "scope=posts:read&" + strings.Repeat("scope=posts:read&", 1000), orgKey, 400, "validation_failed"},
 	}}
+}
+
+// TestOneEnvironment: a gate of one environment lets no key of the other pass, whatever it is asked. That is a mistake in
+// the proxy's configuration, and said to be.
+func TestOneEnvironment(t *testing.T) {
+	live, liveKey := authntest.Minted(t, authntest.Format(t), key.Live)
+	test, testKey := authntest.Minted(t, authntest.Format(t), key.Test)
+	for _, c := range []struct {
+		serves                 key.Environment
+		environment, plaintext string
+		status                 int
+	}{
+		{key.Live, "live", liveKey, 200},
+		{key.Live, "live", testKey, 401},
+		{key.Live, "test", testKey, 400},
+		{key.Live, "test", liveKey, 400},
+		{key.Test, "test", testKey, 200},
+		{key.Test, "test", liveKey, 401},
+		{key.Test, "live", liveKey, 400},
+	} {
+		f := newFixtureOf(t, []key.Environment{c.serves}, live, test)
+		if got := f.ask("environment="+c.environment, bearer(c.plaintext)); got.Code != c.status {
+			t.Errorf("%s alone, asked for %s: %d %s", c.serves, c.environment, got.Code, got.Body)
+		}
+		r := f.envoy(t, map[string]string{"environment": c.environment}, map[string]string{"authorization": "Bearer " + c.plaintext})
+		if got := int(r.GetDeniedResponse().GetStatus().GetCode()); got != c.status && (c.status != 200 || r.GetOkResponse() == nil) {
+			t.Errorf("%s alone, asked for %s by Envoy: %v", c.serves, c.environment, r)
+		}
+		got := introspecting(newIntrospection(t, f), "everywhere", "?environment="+c.environment, "token="+c.plaintext)
+		said := map[int]bool{200: strings.Contains(got.Body.String(), `"active":true`), 401: got.Body.String() == inactive, 400: got.Code == 400}
+		if !said[c.status] {
+			t.Errorf("%s alone, asked for %s by a service: %d %s", c.serves, c.environment, got.Code, got.Body)
+		}
+	}
+}
+
+// TestRevokedMeanwhile: whenever a key goes while it is looked at, whoever asks is not told that it is good. The clock is
+// read at each step of that.
+func TestRevokedMeanwhile(t *testing.T) {
+	f := newFixture(t)
+	i := newIntrospection(t, f)
+	format := authntest.Format(t)
+	for protocol, passes := range map[string]func(key string) bool{
+		"forward-auth": func(key string) bool { return f.ask("", bearer(key)).Code == http.StatusOK },
+		"ext_authz": func(key string) bool {
+			return f.envoy(t, nil, map[string]string{"authorization": "Bearer " + key}).GetOkResponse() != nil
+		},
+		"introspection": func(key string) bool {
+			return introspecting(i, "everywhere", "", "token="+key).Body.String() != inactive
+		},
+	} {
+		steps := 0
+		for revoked := true; revoked; steps++ {
+			k, plaintext := authntest.Minted(t, format, key.Live)
+			f.index.PutKey(k)
+			read := 0
+			revoked = false
+			watch := func() {
+				if read++; read == steps+1 {
+					f.index.RemoveKey(k)
+					revoked = true
+				}
+			}
+			f.clock.watch.Store(&watch)
+			passed := passes(plaintext)
+			f.clock.watch.Store(nil)
+			if passed == revoked {
+				t.Errorf("%s: revoked: %t, at the clock's reading %d, and it passes: %t", protocol, revoked, steps+1, passed)
+			}
+		}
+		if steps < 3 {
+			t.Errorf("%s: the clock is read %d times", protocol, steps-1)
+		}
+	}
 }
 
 // counted is how often an answer was given.

@@ -112,7 +112,7 @@ func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
 	}
 	var found []finding
 	for i := range list.Items {
-		if f := checkKey(&list.Items[i]); f.how != "" {
+		if f := checkKey(&list.Items[i], p.release); f.how != "" {
 			found = append(found, f)
 		}
 	}
@@ -122,20 +122,21 @@ func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
 	return found
 }
 
-// checkKey is pure. The zero finding is of a key that is in order.
-func checkKey(k *v1alpha1.ApiKey) finding {
-	name := k.Namespace + "/" + k.Name
+// checkKey is pure. The zero finding is of a key that is in order. release is the namespace of the installation.
+func checkKey(k *v1alpha1.ApiKey, release string) finding {
+	name, pods := k.Namespace+"/"+k.Name, "kubectl get pods -n "+release
 	held := slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
 	switch {
 	case !k.DeletionTimestamp.IsZero() && held && progressOf(k) != "":
 		return finding{
 			isWrong, name + " is being deleted: " + progressOf(k),
-			"a replica that is stopped is counted out after its Lease; otherwise see docs/revocation.md",
+			pods + "; a replica that is stopped is counted out after its Lease (docs/revocation.md)",
 		}
 	case !k.DeletionTimestamp.IsZero() && !held:
 		return finding{
 			isWrong, name + " is revoked, and held by finalizers of others: " + strings.Join(k.Finalizers, ", "),
-			"ask whoever has put them on it",
+			fmt.Sprintf(`ask whoever has put them on it; if nobody has: kubectl patch %s -n %s --type=merge `+
+				`-p '{"metadata":{"finalizers":null}}'`, nameOf(k), k.Namespace),
 		}
 	case !k.DeletionTimestamp.IsZero():
 		return finding{note, name + " is being deleted", ""}
@@ -149,7 +150,7 @@ func checkKey(k *v1alpha1.ApiKey) finding {
 	case k.Status.Hash != "" && !held:
 		return finding{
 			isWrong, name + " lacks the finalizer " + v1alpha1.FinalizerRevocation + ": its revocation can't be confirmed",
-			"a running controller puts it back: kubectl get pods -n letmepost-system",
+			"a running controller puts it back: " + pods,
 		}
 	default:
 		return finding{}

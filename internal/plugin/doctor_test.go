@@ -95,7 +95,7 @@ func TestWithoutDefinitions(t *testing.T) {
 	runWith(ctx, nil, "--kubeconfig", filepath.Join(t.TempDir(), "none"), "list").expect(t, 1, "none")
 
 	withOldDefinitions(t, bare)
-	w := &world{t: t}
+	w := &world{t: t, cluster: bare, namespace: bare.Namespace(t), keys: keysOf(t, bare.AdminConfig())}
 	w.eventually("the apiserver publishes their schemas", func() bool {
 		r := runWith(ctx, nil, "--kubeconfig", bare.KubeconfigPath(), "doctor")
 		return strings.Contains(r.out, "profiles.letmepost.dev are served") && !strings.Contains(r.out, "publishes no schema") &&
@@ -104,6 +104,27 @@ func TestWithoutDefinitions(t *testing.T) {
 	runWith(ctx, nil, "--kubeconfig", bare.KubeconfigPath(), "doctor").expect(t, 5,
 		"WRONG       apikeys.letmepost.dev are of another version than this program: they have no spec.claims, and drop",
 		"WRONG       leakedkeys.letmepost.dev are not served: no key is served", "helm upgrade --install")
+
+	// What an upgrade brings, keys that are there have not asked for: they are as they were, and not written again.
+	raw := func() string {
+		text, err := w.keys.Get().Namespace(w.namespace).Resource("apikeys").Name("before").DoRaw(ctx)
+		w.must(nil, err)
+		return string(text)
+	}
+	before := w.keyOf("before")
+	before.Spec.Scopes = nil // those that the old definition gives
+	w.create(before)
+	was := raw()
+	w.must(nil, kube.InstallManifests(ctx, bare.AdminConfig(), filepath.Join("..", "..", "config", "crd")))
+	w.eventually("the new definitions are served", func() bool {
+		after := w.keyOf("after")
+		after.GenerateName, after.Name = "after-", ""
+		after.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold"}
+		return w.create(after).Spec.Claims["plan"] == "gold"
+	})
+	if now := raw(); now != was {
+		t.Errorf("a key that was there is now\n%s, and was\n%s", now, was)
+	}
 }
 
 // TestDashboardAndCompletion: what they print can be pasted.

@@ -128,20 +128,27 @@ func TestList(t *testing.T) {
 	})
 	t.Run("when they were last used, the API says", func(t *testing.T) {
 		w := w.of(t)
-		api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/v1/api-keys" || r.Header.Get("Authorization") != "Bearer lmp_test_x" {
-				rw.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			fmt.Fprintf(rw, `{"data":[{"id":%q,"lastUsedAt":%q}],"nextCursor":null}`,
-				w.get("backend").UID, time.Now().Add(-5*time.Minute).Format(time.RFC3339))
-		}))
-		defer api.Close()
-		args := []string{"--kubeconfig", w.as("viewer"), "-n", w.namespace, "list", "--api-url", api.URL}
+		args := []string{"--kubeconfig", w.as("viewer"), "-n", w.namespace, "list", "--api-url", w.apiThatSaw("backend")}
 		runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_x"}, args...).expect(t, 0, "LAST USED", "5m ago")
 		runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_wrong"}, args...).expect(t, 1, "401 Unauthorized")
 		runWith(t.Context(), nil, args...).expect(t, 2, "LMP_API_KEY")
 	})
+}
+
+// apiThatSaw answers whoever has the key lmp_test_x that a key was used five minutes ago, and says nothing of others.
+func (w *world) apiThatSaw(name string) string {
+	w.t.Helper()
+	used := w.get(name).UID
+	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/api-keys" || r.Header.Get("Authorization") != "Bearer lmp_test_x" {
+			rw.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(rw, `{"data":[{"id":%q,"lastUsedAt":%q}],"nextCursor":null}`,
+			used, time.Now().Add(-5*time.Minute).Format(time.RFC3339))
+	}))
+	w.t.Cleanup(api.Close)
+	return api.URL
 }
 
 // of is the world as a part of a test sees it.
@@ -191,6 +198,20 @@ func TestTwoClusters(t *testing.T) {
 				t.Errorf("context %q shows:\n%s", context, r.out)
 			}
 		}
+	}
+	// What is changed is changed there, whatever has the same name here.
+	w.create(w.keyOf("same"))
+	other.create(other.keyOf("same"))
+	in := func(context string, args ...string) result {
+		return runWith(t.Context(), nil, append([]string{"--kubeconfig", path, "--context", context}, args...)...)
+	}
+	in("second", "mint", "new", "-e", "test", "--to-file", filepath.Join(w.dir, "new"), "--timeout", "1ms").expect(t, 4)
+	if w.get("new") != nil || other.get("new") == nil {
+		t.Error("a key was minted in the other cluster")
+	}
+	in("second", "revoke", "same", "of-the-first").expect(t, 1, `"of-the-first" not found`)
+	if w.get("same") == nil || w.get("of-the-first") == nil || other.get("same") != nil || other.get("of-the-second") == nil {
+		t.Error("a key was revoked in the other cluster")
 	}
 	runWith(t.Context(), nil, "--kubeconfig", path, "--context", "third", "list").expect(t, 1, "third")
 	runWith(t.Context(), nil, "--kubeconfig", path, "--context", "second", "whoami").expect(t, 0, "context second, namespace "+other.namespace)
