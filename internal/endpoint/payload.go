@@ -136,8 +136,8 @@ func checkDeclared(values []string) error {
 	return nil
 }
 
-// decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown or given
-// twice. The error is a problem whose rule names the member, in the way of "targets.0.text".
+// decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown, given twice
+// or null. The error is a problem whose rule names the member, in the way of "targets.0.text".
 //
 // Unknown members are refused because a misspelt "scheduledAt" would otherwise publish at once. It is not encoding/json
 // that reads the body because that one takes the last of two members, matches names whatever their case, and replaces
@@ -152,7 +152,7 @@ func decodeJSON(payload []byte, into any) error {
 	var unparsed *time.ParseError
 	switch {
 	case err == nil:
-		return checkTexts(len(payload), into)
+		return checkDecoded(payload, into)
 	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
 		return problem.NewInvalid(RuleAt(syntactic.JSONPointer),
 			"The request's body has a member twice.", "Send each member once.")
@@ -175,6 +175,14 @@ func decodeJSON(payload []byte, into any) error {
 	default:
 		return errBadJSON
 	}
+}
+
+// checkDecoded checks what is JSON of the right types, and is not taken all the same.
+func checkDecoded(payload []byte, into any) error {
+	if err := checkNulls(payload, into); err != nil {
+		return err
+	}
+	return checkTexts(len(payload), into)
 }
 
 // maxRule is the length in bytes above which what a caller made up is no rule: it would be logged, and sent back. It is

@@ -21,8 +21,14 @@ type createPosts struct {
 	Media        []mediaInput  `json:"media,omitempty" doc:"The media of targets that have none of their own."`
 	FirstComment *firstComment `json:"firstComment,omitempty" doc:"That of targets that have none of their own."`
 	PublishNow   *bool         `json:"publishNow,omitempty" doc:"true excludes scheduledAt, which is what happens without it anyway; false needs one."`
-	ScheduledAt  *time.Time    `json:"scheduledAt,omitempty" doc:"When to publish, at least a second from now; without it, at once."`
+	ScheduledAt  *time.Time    `json:"scheduledAt,omitempty" doc:"When to publish, at least a second from now; without it, at once. null is refused, unless publishNow says what is meant."`
 	ProfileID    *string       `json:"profileId,omitempty" maxBytes:"1048576" doc:"Only accounts of this profile are meant."`
+}
+
+// TakesNull tells where null is clear: for no time, beside a publishNow that says what is meant. Without that, it may
+// be a time that went missing on its way here, and the post would go out at once.
+func (in *createPosts) TakesNull(rule string) bool {
+	return rule == "scheduledAt" && in.PublishNow != nil
 }
 
 // target is one account that a post goes to. Pointers, because what is left out is the request's, and what is empty is

@@ -21,17 +21,22 @@ func modes(t *testing.T) {
 	account := f.connect(t, key)
 	for _, c := range []struct {
 		reason, more string
-		status       int // of a success; 0: it is refused
+		status       int    // of a success; 0: it is refused
+		rule         string // of the refusal
 	}{
-		{"neither", ``, http.StatusOK},
-		{"now", `,"publishNow":true`, http.StatusOK},
-		{"null", `,"publishNow":null,"scheduledAt":null`, http.StatusOK},
-		{"later", `,"scheduledAt":"` + later + `"`, http.StatusAccepted},
-		{"not now, but later", `,"publishNow":false,"scheduledAt":"` + later + `"`, http.StatusAccepted},
-		{"now, and no time", `,"publishNow":true,"scheduledAt":null`, http.StatusOK},
-		{"not now", `,"publishNow":false`, 0},
-		{"not now, and no time", `,"publishNow":false,"scheduledAt":null`, 0},
-		{"now and later", `,"publishNow":true,"scheduledAt":"` + later + `"`, 0},
+		{"neither", ``, http.StatusOK, ""},
+		{"now", `,"publishNow":true`, http.StatusOK, ""},
+		{"later", `,"scheduledAt":"` + later + `"`, http.StatusAccepted, ""},
+		{"not now, but later", `,"publishNow":false,"scheduledAt":"` + later + `"`, http.StatusAccepted, ""},
+		{"now, and no time", `,"publishNow":true,"scheduledAt":null`, http.StatusOK, ""},
+		{"not now", `,"publishNow":false`, 0, "mode_conflict"},
+		{"not now, and no time", `,"publishNow":false,"scheduledAt":null`, 0, "mode_conflict"},
+		{"no time, and not now", `,"scheduledAt":null,"publishNow":false`, 0, "mode_conflict"},
+		{"now and later", `,"publishNow":true,"scheduledAt":"` + later + `"`, 0, "mode_conflict"},
+		{"null for both", `,"publishNow":null,"scheduledAt":null`, 0, "publishNow"},
+		{"null for now", `,"publishNow":null`, 0, "publishNow"},
+		{"null for now, and later", `,"publishNow":null,"scheduledAt":"` + later + `"`, 0, "publishNow"},
+		{"a time that got lost", `,"scheduledAt":null`, 0, "scheduledAt"},
 	} {
 		before := f.rows(t, "posts", "attempts")
 		s := publication(key, targetOf(account, ""), `,"text":"x"`+c.more)
@@ -39,7 +44,7 @@ func modes(t *testing.T) {
 			checkStatus(t, c.reason, f.send(s), c.status)
 			continue
 		}
-		f.refused(t, c.reason, s, http.StatusBadRequest, "mode_conflict")
+		f.refused(t, c.reason, s, http.StatusBadRequest, c.rule)
 		if after := f.rows(t, "posts", "attempts"); after != before {
 			t.Errorf("%s: %d rows before, %d after", c.reason, before, after)
 		}
