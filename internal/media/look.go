@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"image"
 	"image/gif"
 	"image/png"
 	"io"
@@ -18,12 +17,9 @@ import (
 )
 
 const (
-	// sniffed is the number of leading bytes by which the type is told. The signatures of all Types lie well within. It is
-	// what mimetype itself reads at most, by default.
-	sniffed = 3072
-	// maxHeader bounds the bytes of an image that are read to find its dimensions. Colour profiles and previews may come
-	// before those.
-	maxHeader = 1 << 20
+	// begins is the number of leading bytes that are looked at before anything is stored. The signatures of all Types lie
+	// well within, and the dimensions of nearly all images.
+	begins = 64 << 10
 	// maxPixels bounds the memory of whoever decodes the image, such as a platform: some 400 MB at four bytes a pixel. A
 	// file of a few kilobytes can claim billions of pixels.
 	maxPixels = 100_000_000
@@ -31,7 +27,7 @@ const (
 
 // headers read the dimensions of an image and decode no pixel. What is not in here, a video, is taken for what it
 // begins as: its container tells no more without parsing all of it.
-var headers = map[string]func(io.Reader) (image.Config, error){
+var headers = map[string]decoder{
 	"image/gif":  gif.DecodeConfig,
 	"image/jpeg": jpegSize,
 	"image/png":  png.DecodeConfig,
@@ -40,11 +36,12 @@ var headers = map[string]func(io.Reader) (image.Config, error){
 
 // look finds the content type of a file by its own bytes, and checks the header of an image. It sets rest, which puts
 // the bytes that were looked at back in front of those still to come. It comes before anything is written, so a file
-// that is refused costs no storage.
+// that is refused by how it begins costs no storage. Profiles, depth maps and previews may stand before an image's
+// dimensions, and have any size: then it leaves them to sizer.
 func (u *upload) look() (contentType string, err error) {
-	buffered := bufio.NewReaderSize(u, sniffed)
+	buffered := bufio.NewReaderSize(u, begins)
 	u.rest = buffered
-	begin, err := buffered.Peek(sniffed)
+	begin, err := buffered.Peek(begins)
 	switch {
 	case u.failed() != nil:
 		return "", u.failed()
@@ -60,13 +57,8 @@ func (u *upload) look() (contentType string, err error) {
 	if decode == nil {
 		return contentType, nil
 	}
-	var header bytes.Buffer
-	config, err := decode(io.TeeReader(io.LimitReader(buffered, maxHeader), &header))
-	u.rest = io.MultiReader(&header, buffered)
-	if u.failed() != nil {
-		return "", u.failed()
-	}
-	return contentType, checkDimensions(config, err)
+	u.sizer = newSizer(decode)
+	return contentType, u.sizer.pass(begin, errors.Is(err, io.EOF))
 }
 
 // typeOf returns which of Types a file is that begins with these bytes; "": none of them.
@@ -86,19 +78,4 @@ func typeOf(begin []byte) string {
 		return ""
 	}
 	return Types[i]
-}
-
-// checkDimensions returns what is wrong with an image by its header, or by err, which reading that header gave. Which
-// of the two it is makes a difference to the sender: a broken file is to be sent again, a large one made smaller.
-func checkDimensions(config image.Config, err error) error {
-	var unsupported png.UnsupportedError
-	switch {
-	case errors.As(err, &unsupported) && unsupported == "dimension overflow":
-		return ErrDimensions // the product does not even fit into an int
-	case err != nil || config.Width <= 0 || config.Height <= 0:
-		return ErrBroken
-	case int64(config.Width)*int64(config.Height) > maxPixels:
-		return ErrDimensions
-	}
-	return nil
 }

@@ -25,6 +25,7 @@ func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error
 		return File{}, fmt.Errorf("write file %q: that is no key", key)
 	}
 	in := newUpload(r, l.maxSize)
+	defer in.close()
 	contentType, err := in.look()
 	if err != nil {
 		return File{}, err
@@ -69,6 +70,7 @@ func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error
 // All of the file is read, as its hash is of all of it.
 func (l *Library) Look(r io.Reader) (File, error) {
 	in := newUpload(r, l.maxSize)
+	defer in.close()
 	contentType, err := in.look()
 	if err != nil {
 		return File{}, err

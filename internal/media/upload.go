@@ -21,7 +21,8 @@ type upload struct {
 	left int64 // bytes that may still come
 	err  error // what ended them; io.EOF when all have come
 
-	rest io.Reader // what is to be copied, from the file's first byte on; set by look
+	rest  io.Reader // what is to be copied, from the file's first byte on; set by look
+	sizer *sizer    // what looks for the dimensions of an image; set by look, nil for a video
 }
 
 // newUpload bounds what is read and not what is written, so that no more than that is ever asked of the client.
@@ -37,8 +38,20 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.left -= int64(n); u.left < 0 {
 		n, err = 0, ErrTooLarge
 	}
+	if u.sizer != nil && (err == nil || errors.Is(err, io.EOF)) {
+		if bad := u.sizer.pass(p[:n], err != nil); bad != nil {
+			n, err = 0, bad
+		}
+	}
 	u.err = err
 	return n, err
+}
+
+// close has to be called, whatever has become of the file: a decoder that waits for more would wait for ever.
+func (u *upload) close() {
+	if u.sizer != nil {
+		u.sizer.stop()
+	}
 }
 
 // failed returns why the file did not come completely; nil: it did, or is still coming. io.EOF is how a file ends that

@@ -40,7 +40,7 @@ func openBytes(b []byte) func(context.Context) (io.ReadCloser, error) {
 }
 
 const (
-	// maxHead is how far the dimensions of an image are looked for, and which way up it is.
+	// maxHead is how far into an image it is looked for which way up it is.
 	maxHead = 1 << 20
 	// maxDecoded bounds the memory of one image that is decoded, in bytes.
 	maxDecoded = 100 << 20
@@ -58,30 +58,28 @@ func (e errImage) Error() string { return string(e) }
 // fit returns an image of at most so many bytes. What is small enough stays as it is, to the byte. What is not is
 // encoded anew: at first with less quality, and only when that is not enough, with fewer pixels.
 func fit(ctx context.Context, o original, most int64) (picture, error) {
-	head, err := headOf(ctx, o)
+	h, err := headOf(ctx, o)
 	if err != nil {
 		return picture{}, err
 	}
-	config, format, configErr := image.DecodeConfig(bytes.NewReader(head))
-	if o.contentType == "" && configErr == nil {
-		o.contentType = "image/" + format
+	if o.contentType == "" && h.broken == nil {
+		o.contentType = "image/" + h.format
 	}
-	turned := orientation(head)
 	if o.size <= most && o.contentType != "" {
 		p := picture{file: &file{open: o.open, size: o.size, contentType: o.contentType}}
-		if configErr == nil && config.Width > 0 && config.Height > 0 {
-			p.ratio = ratioOf(config.Width, config.Height, turned)
+		if h.broken == nil && h.config.Width > 0 && h.config.Height > 0 {
+			p.ratio = ratioOf(h.config.Width, h.config.Height, h.turned)
 		}
 		return p, nil
 	}
 	switch {
-	case configErr != nil:
+	case h.broken != nil:
 		return picture{}, errImage("it can't be read, and so not be made smaller")
-	case decodedSize(config) > maxDecoded:
+	case decodedSize(h.config) > maxDecoded:
 		return picture{}, errImage(fmt.Sprintf("with %d × %d pixels it is too large to be made smaller here",
-			config.Width, config.Height))
+			h.config.Width, h.config.Height))
 	}
-	return shrinkInTurn(ctx, o, format, turned, most)
+	return shrinkInTurn(ctx, o, h.format, h.turned, most)
 }
 
 // shrinkInTurn is shrink when it is this image's turn.
@@ -109,14 +107,43 @@ func decodedSize(c image.Config) int64 {
 	return int64(c.Width) * int64(c.Height) * each
 }
 
-// headOf reads what an image begins with.
-func headOf(ctx context.Context, o original) ([]byte, error) {
+// head is what an image says of itself before its pixels.
+type head struct {
+	config image.Config
+	format string
+	broken error // it can't be read; nil: it can
+	turned int   // which way up it is, as cameras note it
+}
+
+// headOf reads what an image begins with. Its dimensions may stand behind profiles and depth maps of any size.
+func headOf(ctx context.Context, o original) (h head, err error) {
 	r, err := o.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open an image: %w", err)
+		return h, fmt.Errorf("open an image: %w", err)
 	}
 	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, maxHead))
+	from := &remembering{Reader: r}
+	begin, _ := io.ReadAll(io.LimitReader(from, maxHead))
+	h.turned = orientation(begin)
+	h.config, h.format, h.broken = image.DecodeConfig(io.MultiReader(bytes.NewReader(begin), from))
+	if from.err != nil {
+		return h, fmt.Errorf("read an image: %w", from.err)
+	}
+	return h, nil
+}
+
+// remembering is a reader that knows why it failed: what a decoder says of that can't be told from a broken image.
+type remembering struct {
+	io.Reader
+	err error // nil: it did not fail
+}
+
+func (r *remembering) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
 }
 
 // qualities are tried in this order, with all pixels: the last is the least that still looks like a photograph.

@@ -5,15 +5,19 @@ package bluesky
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"image"
 	"image/color"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // exif is a JPEG that is to be shown in a way that its camera has noted.
@@ -45,11 +49,15 @@ func TestOrientation(t *testing.T) {
 			m.SetNRGBA(x, y, color.NRGBA{R: 255, A: 255})
 		}
 	}
+	// Profiles and depth maps of any size may stand behind the note, and before the dimensions.
+	profiles := bytes.Repeat(append([]byte{0xff, 0xe2, 0xff, 0xff}, make([]byte, 0xffff-2)...), 2*maxHead/0xffff)
 	for turned, want := range map[byte]string{
 		1: "top left", 2: "top right", 3: "bottom right", 4: "bottom left",
 		5: "top left", 6: "top right", 7: "bottom right", 8: "bottom left", 9: "top left",
 	} {
 		given := exif(t, m, turned)
+		note := 4 + int(given[5])
+		given = slices.Concat(given[:note], profiles, given[note:])
 		for _, most := range []int64{int64(len(given)), int64(len(given)) - 1} { // as it is, and encoded anew
 			p, err := fit(t.Context(), original{open: openBytes(given), size: int64(len(given)), contentType: "image/jpeg"}, most)
 			if err != nil {
@@ -87,6 +95,20 @@ func corner(m image.Image) string {
 		}
 	}
 	return "nowhere"
+}
+
+// TestFitOfWhatCantBeRead: that the storage fails says nothing of the image, wherever it does, and is tried again.
+func TestFitOfWhatCantBeRead(t *testing.T) {
+	away := errors.New("the storage is away")
+	image := append([]byte("\xff\xd8"), bytes.Repeat(append([]byte{0xff, 0xe2, 0xff, 0xff}, make([]byte, 0xffff-2)...), 2*maxHead/0xffff)...)
+	for _, after := range []int{0, 1000, maxHead, len(image)} {
+		open := func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(io.MultiReader(bytes.NewReader(image[:after]), iotest.ErrReader(away))), nil
+		}
+		if _, err := fit(t.Context(), original{open: open, size: 2 * maxHead, contentType: "image/jpeg"}, 1000); !errors.Is(err, away) {
+			t.Errorf("after %d bytes: %v", after, err)
+		}
+	}
 }
 
 // TestFit: quality first, dimensions last; transparent parts and movement go with a word.
