@@ -6,6 +6,7 @@ package dashboard_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	navigation "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/test/browser"
 )
 
@@ -55,9 +57,34 @@ func TestMintInABrowser(t *testing.T) {
 		if html := ada.html(); plaintexts.MatchString(html) {
 			t.Errorf("%s: the way back shows the key:\n%s", name, html)
 		}
+		if name == "without" {
+			w.rotateAsItIs(t, ada, name, shown)
+		}
 	}
 	if n := w.keys(t, acme); n != 2 {
 		t.Errorf("there are %d keys", n)
+	}
+}
+
+// rotateAsItIs rotates a key by what the pages have for everybody, with scripts switched off: the new key is shown, its
+// owner says that they have it and is led back, the old one is revoked, and the page says by itself when that is over.
+func (w *world) rotateAsItIs(t *testing.T, ada *reader, name, old string) {
+	t.Helper()
+	check(t, chromedp.Do(ada.tab,
+		chromedp.Navigate(ada.base+"/keys/"+name),
+		chromedp.Click(chromedp.CSS(`main a[href$="/rotate"]`)), chromedp.WaitVisible(chromedp.CSS("button[value=mint]")),
+		chromedp.Click(chromedp.CSS("button[value=mint]")), chromedp.WaitVisible(chromedp.CSS("#key")),
+	))
+	successor := plaintexts.FindString(ada.html())
+	w.opens(t, successor)
+	check(t, chromedp.Do(ada.tab,
+		chromedp.Click(chromedp.CSS(`form[action$="/have-it"] button`)), chromedp.WaitVisible(chromedp.CSS("main a.danger")),
+		chromedp.Click(chromedp.CSS("main a.danger")), chromedp.WaitVisible(chromedp.CSS("main button.danger")),
+		chromedp.Click(chromedp.CSS("main button.danger")), chromedp.WaitVisible(chromedp.CSS("progress")),
+	))
+	eventually(t, "the page says that it is over", func() bool { return strings.Contains(ada.html(), "1 of 1 confirmed") })
+	if w.comes(t, old, admission.Need{}) == nil || w.comes(t, successor, admission.Need{}) != nil {
+		t.Error("the old key opens, or the new one does not")
 	}
 }
 

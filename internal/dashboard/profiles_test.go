@@ -62,7 +62,7 @@ func TestProfiles(t *testing.T) {
 		}
 		form.Del("check")
 		p := owner.post("/profiles/-/new", form)
-		p.shows(t, http.StatusOK, []string{"The &lt;b&gt;Shop&lt;/b&gt;", "720h0m0s", "600 requests in 1m0s", "Delete…"}, []string{"<b>Shop"})
+		p.shows(t, http.StatusOK, []string{"The &lt;b&gt;Shop&lt;/b&gt;", ">720h<", ">600 requests in 1m<", "Delete…"}, []string{"<b>Shop"})
 		if p.path != "/dashboard/profiles/shop" {
 			t.Errorf("at %s", p.path)
 		}

@@ -63,12 +63,6 @@ func firstWrong(wrong map[string]string) string {
 	return ""
 }
 
-// backLink leads to the page that one has come from, or above.
-type backLink struct {
-	Path string // below Base
-	Text string
-}
-
 // newPages reads texts.yaml and the templates. A text that is missing is an error of the program, which tests find.
 func newPages(c clock.PassiveClock) (*pages, error) {
 	text, err := files.ReadFile("texts.yaml")
@@ -89,7 +83,7 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"join":   func(values []string) string { return strings.Join(values, ", ") },
 		"field":  func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
 		"first":  firstWrong,
-		"back":   func(path, text string) backLink { return backLink{path, text} },
+		"lasts":  lasts,
 		// Where a key is revoked, with a look at it first.
 		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },
 	}

@@ -66,6 +66,7 @@ type world struct {
 	sessions  *session.Manager
 	clock     *shifted
 	dashboard *dashboard.Dashboard
+	config    dashboard.Config // of it
 	server    *httptest.Server // over TLS, as browsers want it for the cookie
 	publishing
 }
@@ -148,7 +149,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	}
 	d, err := dashboard.New(c)
 	check(t, err)
-	w.dashboard, w.server.Config.Handler = d, d
+	w.dashboard, w.config, w.server.Config.Handler = d, c, d
 	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
 	eventually(t, "the replica serves", func() bool { return replica.Serving(time.Now()) })

@@ -5,6 +5,7 @@ package dashboard
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -50,4 +51,15 @@ func showTime(t, now time.Time) timeShown {
 		shown.Relative = "in less than a minute"
 	}
 	return shown
+}
+
+// lasts is how long something is, as people write it: 720h and 1m30s, and not 720h0m0s.
+func lasts(d time.Duration) string {
+	text := d.String()
+	for _, none := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, none) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
