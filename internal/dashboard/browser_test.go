@@ -89,6 +89,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 		path = strings.ReplaceAll(path, "{$}", "")
 		t.Run(path, func(t *testing.T) { ada.look(t, nameOf(path), ada.at(path), 0) })
 	}
+	ada.picture(t)
 	for _, s := range w.states(t, acme, ada) { // in their order: each changes something
 		t.Run(s.name, func(t *testing.T) { ada.look(t, s.name, s.show, s.status) })
 	}
@@ -282,6 +283,18 @@ func (r *reader) keep(t *testing.T, name string) {
 	dir := kube.Path("bin/screens")
 	check(t, os.MkdirAll(dir, 0o755))
 	check(t, os.WriteFile(filepath.Join(dir, name), picture, 0o644))
+}
+
+// picture is the one that the README has of the list of keys: cp bin/screens/readme.png docs/figures/dashboard.png
+func (r *reader) picture(t *testing.T) {
+	t.Helper()
+	_, err := chromedp.Call(r.tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}},
+	})
+	check(t, err)
+	check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(1280, 480)))
+	check(t, r.at("/keys")())
+	r.keep(t, "readme.png")
 }
 
 func nameOf(path string) string {
