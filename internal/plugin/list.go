@@ -31,8 +31,9 @@ type listOptions struct {
 func (p *plugin) list() *cobra.Command {
 	o := &listOptions{}
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List keys: what they may do now, when they expire, and which Pods have them",
+		Use:        "list",
+		SuggestFor: []string{"get", "ls"},
+		Short:      "List keys: what they may do now, when they expire, and which Pods have them",
 		Long: "List the keys of a namespace: what each may do now, its hint, when it expires, and how many Pods have its\n" +
 			"Secret.\n\n" +
 			"When a key was last used only the API knows, and it tells who has a key of that organization: give --api-url,\n" +

@@ -62,6 +62,8 @@ func (p *plugin) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // it would complete kubectl-letmepost
+		// Without these cobra itself says that there is no such verb, by an error of no kind.
+		Args: cobra.ArbitraryArgs, RunE: unknownVerb, SuggestionsMinimumDistance: 2,
 	}
 	root.SetVersionTemplate(process.VersionLine("kubectl-letmepost"))
 	root.SetIn(p.In)
@@ -81,6 +83,18 @@ func (p *plugin) root() *cobra.Command {
 		}
 	}
 	return root
+}
+
+// unknownVerb is run if there is no verb, which asks for help, or none that is known.
+func unknownVerb(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return root.Help()
+	}
+	err := usage("there is no verb %q; see kubectl letmepost --help", args[0])
+	if meant := root.SuggestionsFor(args[0]); len(meant) > 0 {
+		err = usage("there is no verb %q; did you mean %s?", args[0], strings.Join(meant, " or "))
+	}
+	return err
 }
 
 // asUsage makes a wrong number of arguments a wrong command line.

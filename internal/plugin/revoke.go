@@ -32,8 +32,9 @@ type revokeOptions struct {
 func (p *plugin) revoke() *cobra.Command {
 	o := &revokeOptions{}
 	cmd := &cobra.Command{
-		Use:   "revoke NAME... | -l SELECTOR",
-		Short: "Revoke keys, and wait until no API replica accepts them any more",
+		Use:        "revoke NAME... | -l SELECTOR",
+		SuggestFor: []string{"delete", "rm"},
+		Short:      "Revoke keys, and wait until no API replica accepts them any more",
 		Long: "Revoke keys: their ApiKeys are deleted, and their Secrets with them. It waits until every API replica has\n" +
 			"confirmed that it refuses them, and says so by its exit status: 0 is confirmed.",
 		Example: "  kubectl letmepost revoke backend -n acme\n" +

@@ -46,3 +46,12 @@ func TestVerbsByRole(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownVerb: a verb that there is not is a wrong command line, as a wrong flag is; none at all asks for help.
+func TestUnknownVerb(t *testing.T) {
+	runWith(t.Context(), nil).expect(t, 0, "Available Commands:", "revoke")
+	runWith(t.Context(), nil, "lst").expect(t, 2, `there is no verb "lst"; did you mean list?`)
+	runWith(t.Context(), nil, "delete", "backend").expect(t, 2, `there is no verb "delete"; did you mean revoke?`)
+	runWith(t.Context(), nil, "frobnicate").expect(t, 2, `there is no verb "frobnicate"; see kubectl letmepost --help`)
+	runWith(t.Context(), nil, "--nonsense").expect(t, 2, "unknown flag")
+}
