@@ -99,8 +99,8 @@ type keySeen struct {
 	use.Count
 }
 
-// overview asks for each part whether the person may see it: two questions, of which the answers are kept, and
-// meanwhile for the replicas.
+// overview asks for each part whether the person may see it: one question, and another one if there are accounts to be
+// named, of which the answers are kept; and meanwhile for the replicas.
 func (d *Dashboard) overview(r *request) (view, error) {
 	var data overviewData
 	var asking sync.WaitGroup
@@ -125,19 +125,27 @@ func (d *Dashboard) overviewOf(r *request, data *overviewData) error {
 	}); err != nil {
 		return err
 	}
-	if data.AccountsSeen, err = r.can("list", "accounts"); err != nil {
+	return r.accountsSeen(data)
+}
+
+// accountsSeen looks for accounts that need somebody, and asks whether the person may see them only if there are any.
+// That there are none is a number, and told as that of posts is.
+func (r *request) accountsSeen(data *overviewData) error {
+	ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
+	if err != nil {
 		return err
 	}
-	if data.AccountsSeen {
-		ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
-		if err != nil {
-			return err
-		}
-		data.AccountsMore = len(ending) > mostNamed
-		for _, a := range ending[:min(len(ending), mostNamed)] {
-			state, _ := connection.StateOf(a, r.now)
-			data.Accounts = append(data.Accounts, accountSeen{a, state})
-		}
+	may := r.can
+	if len(ending) == 0 {
+		may = r.offers
+	}
+	if data.AccountsSeen, err = may("list", "accounts"); !data.AccountsSeen {
+		return err
+	}
+	data.AccountsMore = len(ending) > mostNamed
+	for _, a := range ending[:min(len(ending), mostNamed)] {
+		state, _ := connection.StateOf(a, r.now)
+		data.Accounts = append(data.Accounts, accountSeen{a, state})
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ type world struct {
 	log       writings // of the dashboard, and of the controller
 	sessions  *session.Manager
 	clock     *shifted
+	unlisted  atomic.Value // the name of an organization without keys and profiles, as a string; nil: none
 	dashboard *dashboard.Dashboard
 	config    dashboard.Config // of it
 	server    *httptest.Server // over TLS, as browsers want it for the cookie
@@ -163,7 +164,9 @@ func (w *world) organizations() (all []caller.Organization) {
 		return nil
 	}
 	for _, n := range list.Items {
-		all = append(all, caller.Organization{ID: string(n.UID), Name: n.Name})
+		if w.unlisted.Load() != n.Name {
+			all = append(all, caller.Organization{ID: string(n.UID), Name: n.Name})
+		}
 	}
 	return all
 }
