@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/session"
 )
 
 // mintScreens make keys. An ApiKey is one request of the person's to the apiserver, which is asked once: it checks and
@@ -106,20 +107,26 @@ func (d *Dashboard) formOf(r *request, f *mintForm, data mintData) (mintData, er
 		f.ID = id
 	}
 	data.Today = r.now.UTC().Format(time.DateOnly)
-	if err := r.may("create", "apikeys"); isForbidden(err) {
-		data.MayNot = wordsOf(err)
-	} else if err != nil {
-		return data, err
+	// Whether it is done, the apiserver decides.
+	may, err := r.offers("create", "apikeys")
+	if err == nil && !may {
+		data.MayNot = wordsOf(&forbiddenError{session.Right{
+			Verb: "create", Resource: "apikeys", Namespace: r.Organization().Name,
+		}})
 	}
-	return data, nil
+	return data, err
 }
 
 // profilesOf are those that the index knows, if the person may see which there are.
 func (d *Dashboard) profilesOf(r *request) (all []*caller.Profile, known bool) {
-	if r.may("list", "profiles") != nil {
+	all = append([]*caller.Profile{}, d.config.Directory.Profiles(r.Caller())...) // the index's own slice is shared
+	may := r.can
+	if len(all) == 0 { // there is nothing to be shown, and the answer is known from what else the form offers
+		may = r.offers
+	}
+	if known, err := may("list", "profiles"); err != nil || !known {
 		return nil, false
 	}
-	all = append([]*caller.Profile{}, d.config.Directory.Profiles(r.Caller())...) // the index's own slice is shared
 	slices.SortFunc(all, func(a, b *caller.Profile) int { return strings.Compare(a.Name, b.Name) })
 	return all, true
 }
