@@ -9,10 +9,12 @@ ONE_WAY = CGO_ENABLED=0 GOFLAGS="-trimpath -tags=grpcnotrace $${GOFLAGS:-}"
 GO = $(ONE_WAY) go
 
 # Go's compiler and linker end before they have made much garbage: without their collector, up to a bound, a build takes
-# a seventh less of processor time. It is not in the environment of what is built and run, and not in what is cached.
-TOOLEXEC = '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'
+# a seventh less of processor time, and without what only a debugger reads, a sixth less of the rest. For a debugger, run
+# `go build` by hand. The first is not in the environment of what is built and run, and not in what is cached; the second
+# is, so that all that builds has it: hack/gobuild.sh, hack/image and hack/plugin as well.
+COMPILER = -gcflags=all=-dwarf=false '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'
 ifeq (,$(findstring -toolexec,$(GOFLAGS)))
-export GOFLAGS := $(GOFLAGS) $(TOOLEXEC)
+export GOFLAGS := $(GOFLAGS) $(COMPILER)
 endif
 
 # How many seconds each fuzz target runs in `make test`.

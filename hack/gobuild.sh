@@ -12,7 +12,8 @@ tick_seconds=15
 go_tags=grpcnotrace
 
 # As in the Makefile, which says why.
-[[ ${GOFLAGS:-} == *-toolexec* ]] || export GOFLAGS="${GOFLAGS:-} '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'"
+[[ ${GOFLAGS:-} == *-toolexec* ]] || \
+    export GOFLAGS="${GOFLAGS:-} -gcflags=all=-dwarf=false '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'"
 
 # tick LABEL LOG COMMAND... runs a command with its output in LOG, and says every few seconds that it still
 # runs: a terminal, a CI log and a person who wonders all need to see the difference between slow and stuck.
