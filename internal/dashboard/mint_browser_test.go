@@ -113,7 +113,12 @@ func (r *reader) back(t *testing.T) {
 	check(t, err)
 	eventually(t, "another page is shown", func() bool {
 		now, err := chromedp.Run(r.tab, chromedp.Title())
-		return err != nil || now != before
+		if err != nil || now == before {
+			return false
+		}
+		// The title may be new while nodes are still looked for in the page before.
+		_, err = chromedp.Run(r.tab, chromedp.OuterHTML(chromedp.CSS("html")))
+		return err == nil
 	})
 }
 
