@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -87,8 +88,8 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		// Where a key is revoked, with a look at it first.
 		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },
 	}
-	shared, err := template.New("").Funcs(functions).ParseFS(files, "templates/shared/*.html")
-	if err != nil {
+	shared := template.New("").Funcs(functions)
+	if err := p.parse(shared, "templates/shared/*.html"); err != nil {
 		return nil, err
 	}
 	names, err := fs.Glob(files, "templates/*.html")
@@ -96,13 +97,41 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		one, err := template.Must(shared.Clone()).ParseFS(files, name)
-		if err != nil {
+		one := template.Must(shared.Clone())
+		if err := p.parse(one, name); err != nil {
 			return nil, err
 		}
 		p.byName[strings.TrimSuffix(path.Base(name), ".html")] = one
 	}
 	return p, nil
+}
+
+// constants are what templates ask for that is the same whenever they do: a text without values, and where the pages are.
+var constants = regexp.MustCompile(`\{\{(?:t\s"([^"]+)"|base)\}\}`)
+
+// parse adds the templates of these files. Constants are put in here, once: a page has a hundred of them, and calling a
+// function for each was most of the time that showing a page took.
+func (p *pages) parse(into *template.Template, pattern string) error {
+	names, err := fs.Glob(files, pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		content, err := files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		text := constants.ReplaceAllStringFunc(string(content), func(found string) string {
+			if key := constants.FindStringSubmatch(found)[1]; key != "" {
+				return template.HTMLEscapeString(p.text(key))
+			}
+			return Base
+		})
+		if _, err := into.New(path.Base(name)).Parse(text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // text returns a text by its key, with values put in where it has {} for them, in their order. A key that is not there
