@@ -30,7 +30,8 @@ func goFlags(version string) []string {
 		// gRPC (of the trace exporter) without its debug pages, which nothing here serves: their html/template calls
 		// methods by name, and the linker keeps every method then. 11 MB of the controller.
 		"-tags=grpcnotrace",
-		"-gcflags=all=-dwarf=false",                            // as all that the Makefile builds, so that each package is compiled once
+		// As all that the Makefile builds, so that each package is compiled once.
+		"-gcflags=all=-dwarf=false",
 		"-ldflags=-s -w -X " + versionVariable + "=" + version, // no symbols: they are for debuggers, and half of the size
 	}
 }

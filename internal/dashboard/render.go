@@ -106,7 +106,7 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 	return p, nil
 }
 
-// constants are what templates ask for that is the same whenever they do: a text without values, and where the pages are.
+// constants are what templates ask for that is always the same: a text without values, and where the pages are.
 var constants = regexp.MustCompile(`\{\{(?:t\s"([^"]+)"|base)\}\}`)
 
 // parse adds the templates of these files. Constants are put in here, once: a page has a hundred of them, and calling a
