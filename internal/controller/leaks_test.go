@@ -179,9 +179,10 @@ var _ = Describe("A key that is reported as leaked", Serial, func() {
 		It("ends when it is minted", func(ctx SpecContext) {
 			org := newOrg(ctx)
 			r, k := newReplica(ctx, minute), keyIn(org)
+			minted := k.DeepCopy() // k is written when it is created, while the other goroutine reads
 			hashed := op.wire.cutAt(cut{method: http.MethodPatch, path: statusPath(k), instead: func() {
 				defer GinkgoRecover()
-				reported(ctx, r, org, plaintextOf(ctx, k))
+				reported(ctx, r, org, plaintextOf(ctx, minted))
 			}})
 			Expect(admin.Create(ctx, k)).To(Succeed())
 			Eventually(ctx, hashed).Should(BeClosed())

@@ -106,8 +106,9 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 	return p, nil
 }
 
-// constants are what templates ask for that is always the same: a text without values, and where the pages are.
-var constants = regexp.MustCompile(`\{\{(?:t\s"([^"]+)"|base)\}\}`)
+// constants are what templates ask for that is always the same: a text without values, and where the pages are, at the
+// beginning of an attribute. Elsewhere that depends on what stands around it: in a query it is escaped.
+var constants = regexp.MustCompile(`\{\{t\s"([^"]+)"\}\}|"\{\{base\}\}`)
 
 // parse adds the templates of these files. Constants are put in here, once: a page has a hundred of them, and calling a
 // function for each was most of the time that showing a page took.
@@ -125,7 +126,7 @@ func (p *pages) parse(into *template.Template, pattern string) error {
 			if key := constants.FindStringSubmatch(found)[1]; key != "" {
 				return template.HTMLEscapeString(p.text(key))
 			}
-			return Base
+			return `"` + Base
 		})
 		if _, err := into.New(path.Base(name)).Parse(text); err != nil {
 			return err
