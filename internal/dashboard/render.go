@@ -111,7 +111,7 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 var constants = regexp.MustCompile(`\{\{t\s"([^"]+)"\}\}|"\{\{base\}\}`)
 
 // parse adds the templates of these files. Constants are put in here, once: a page has a hundred of them, and calling a
-// function for each was most of the time that showing a page took.
+// function for each was half of what executing a template took.
 func (p *pages) parse(into *template.Template, pattern string) error {
 	names, err := fs.Glob(files, pattern)
 	if err != nil {
