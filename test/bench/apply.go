@@ -66,6 +66,9 @@ func (b *bed) bareApply(ctx context.Context, n int) (time.Duration, error) {
 	return took, b.unload(ctx, namespace)
 }
 
+// noOrganization is the id that keys have which nobody looks at.
+const noOrganization = "00000000-0000-4000-8000-000000000000"
+
 func (b *bed) bareKey(ctx context.Context, namespace string, i int) error {
 	k := newKey(namespace, i)
 	if err := b.client.Create(ctx, k); err != nil {
@@ -81,7 +84,7 @@ func (b *bed) bareKey(ctx context.Context, namespace string, i int) error {
 	if err := b.client.Create(ctx, keysecret.Encode(k, plaintext, "https://api.letmepost.dev")); err != nil {
 		return err
 	}
-	if err := b.patchStatus(ctx, k, plaintext); err != nil {
+	if err := b.patchStatus(ctx, k, noOrganization, plaintext); err != nil {
 		return err
 	}
 	return b.client.Create(ctx, &eventsv1.Event{

@@ -217,7 +217,11 @@ func (b *bed) storedExample(ctx context.Context, namespace string, minted bool) 
 	if err := b.protect(ctx, k); err != nil {
 		return nil, err
 	}
-	if err := b.patchStatus(ctx, k, plaintext); err != nil {
+	var in corev1.Namespace // whose keys they are, to whoever reads them as its person
+	if err := b.client.Get(ctx, client.ObjectKey{Name: namespace}, &in); err != nil {
+		return nil, err
+	}
+	if err := b.patchStatus(ctx, k, string(in.UID), plaintext); err != nil {
 		return nil, err
 	}
 	var answer struct {
@@ -255,12 +259,12 @@ func (b *bed) protect(ctx context.Context, k *v1alpha1.ApiKey) error {
 }
 
 // patchStatus writes the status that the controller writes.
-func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, plaintext string) error {
+func (b *bed) patchStatus(ctx context.Context, k *v1alpha1.ApiKey, organizationID, plaintext string) error {
 	now := metav1.NewTime(time.Now())
 	old := k.DeepCopy()
 	k.Status = v1alpha1.ApiKeyStatus{
 		Hint:           b.format.Prefix(key.Live) + "…",
-		OrganizationID: "00000000-0000-4000-8000-000000000000", MintedAt: &now, ObservedGeneration: 1,
+		OrganizationID: organizationID, MintedAt: &now, ObservedGeneration: 1,
 		Conditions: []metav1.Condition{{
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
 			Message: "The key is served", ObservedGeneration: 1, LastTransitionTime: now,
