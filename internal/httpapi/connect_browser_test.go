@@ -265,7 +265,7 @@ func (b browsing) tamper(t *testing.T) {
 	}))
 }
 
-// TestBrowserOfOthers: by another platform's callback, a state is nobody's.
+// TestBrowserOfAnotherPlatform: by another platform's callback, a state is nobody's.
 func TestBrowserOfAnotherPlatform(t *testing.T) {
 	b := newBrowsing(t)
 	state := b.begin(t, b.newKey(t), "")
