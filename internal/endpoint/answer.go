@@ -263,6 +263,28 @@ type ErrorEnvelope struct {
 	Error ErrorBody `json:"error"`
 }
 
+// answerCall lets a route answer that changes nothing.
+func (r *Request) answerCall() error {
+	if r.route.append != nil {
+		b := &r.answer.body.buffer
+		b.Reset()
+		b.Write(append(r.route.append(r, b.AvailableBuffer()), '\n'))
+		return r.holdAnswer()
+	}
+	result, err := r.route.call(r)
+	if err != nil {
+		return err
+	}
+	if text, ok := result.(json.RawMessage); ok { // not a copy for each: no key is needed to ask for it
+		r.answer.made = text
+		return nil
+	}
+	if err := r.answer.body.encode(result); err != nil {
+		return err
+	}
+	return r.holdAnswer()
+}
+
 // ErrorBody is what an ErrorEnvelope says. Programs branch on code and rule, which stay; the sentences may change.
 type ErrorBody struct {
 	Code        string `json:"code" doc:"What kind of error it is. Branch on this."`

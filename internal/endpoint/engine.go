@@ -12,116 +12,36 @@ package endpoint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
-	"k8s.io/utils/clock"
 
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
-	"github.com/letmepost/letmepost-operator/internal/key"
-	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// Config is what an Engine is made of. All fields are required except where they say otherwise.
-type Config struct {
-	Admission *admission.Admission
-	Store     *store.DB
-	Writes    *write.Protocol
-	// Explain makes a problem of an error that this package does not know; nil for others. Optional.
-	Explain func(error) *problem.Problem
-
-	Environment key.Environment // whose keys Admission lets in
-	KeyFormat   key.Format
-	DocsBaseURL string // where the documentation of errors is
-	// SessionToken takes the token of a session out of a request; "": there is none. Optional: without it, nobody is
-	// signed in, and routes that take a key or a session take a key.
-	SessionToken func(*http.Request) string
-	// TrustedProxies are believed when they say whom they forward for. Optional.
-	TrustedProxies []netip.Prefix
-
-	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
-	// BytesInFlight is what running requests may hold in memory, about; 0: DefaultBytesInFlight.
-	BytesInFlight int64
-	Clock         clock.PassiveClock
-	Logger        *slog.Logger
-	AccessLog     AccessLog
-	// Audit is told of each refusal, whatever AccessLog says.
-	Audit      *slog.Logger
-	Registerer prometheus.Registerer
-	// Tracer begins the span of each request. Optional: nil makes none, and costs nothing.
-	Tracer trace.Tracer
-}
-
-// Engine is the handler of all routes. Make it with New. After that nothing of it changes but policy, so any number of
-// requests may run at once. It holds no connection and no goroutine, so there is nothing to close.
-type Engine struct {
-	config   Config
-	router   router
-	metrics  *metrics
-	memory   *memory
-	log      *accessLog
-	problems problems
-	policy   atomic.Pointer[policy] // of the last response that had one: a cache, see policyOf
-}
-
-// New returns the engine of routes. The error says that a route asks for what nobody can have, or that the
-// registerer has its metrics already.
-func New(c Config, routes []Route) (*Engine, error) {
-	for i := range routes {
-		if scope := routes[i].Scope; scope != "" && !slices.Contains(v1alpha1.Scopes[:], scope) {
-			return nil, fmt.Errorf("%s %s: there is no scope %q", routes[i].Method, routes[i].Path, scope)
-		}
-		// Without a resource, whoever is signed in would be let in, whatever RBAC says.
-		if (routes[i].Access == admission.KeyOrSession) != (routes[i].Resource != "") {
-			return nil, fmt.Errorf("%s %s: a route has a resource if it takes a session", routes[i].Method, routes[i].Path)
-		}
-	}
-	m, err := newMetrics(c.Registerer)
-	if err != nil {
-		return nil, err
-	}
-	held, err := newMemory(c.BytesInFlight, c.Registerer)
-	if err != nil {
-		return nil, err
-	}
-	return &Engine{
-		config:   c,
-		memory:   held,
-		router:   newRouter(routes, m),
-		metrics:  m,
-		log:      newAccessLog(c),
-		problems: newProblems(c),
-	}, nil
-}
-
 // Request is one request on its way through the engine.
 //
-// Its fields are the engine's, and each group is written by the file that it names; handlers go by the methods. It is
-// one goroutine's, the handler's, and is over when ServeHTTP returns: what goes on after that must have copied what it
-// needs.
+// Its fields are the engine's, and each group is written by this file or by the one that it names; handlers go by the
+// methods. It is one goroutine's, the handler's, and is over when ServeHTTP returns: what goes on after that must have
+// copied what it needs.
 type Request struct {
 	engine *Engine
 	http   *http.Request
 	id     string    // X-Request-Id
 	start  time.Time // when its header had been read
 
-	resource *resource // route.go: what the path names; nil: nothing
-	route    *Route    // route.go: what path and method name; nil: nothing
-	param    string    // route.go: the path's parameter, decoded; "" if it has none
+	resource *resource // what the path names; nil: nothing
+	route    *Route    // what path and method name; nil: nothing
+	param    string    // the path's parameter, decoded; "" if it has none
 
 	query url.Values // query.go: the parameters, which the route takes
 
@@ -250,28 +170,6 @@ func (e *Engine) run(w http.ResponseWriter, r *Request) (err error) {
 	return r.answerCall()
 }
 
-// answerCall lets a route answer that changes nothing.
-func (r *Request) answerCall() error {
-	if r.route.append != nil {
-		b := &r.answer.body.buffer
-		b.Reset()
-		b.Write(append(r.route.append(r, b.AvailableBuffer()), '\n'))
-		return r.holdAnswer()
-	}
-	result, err := r.route.call(r)
-	if err != nil {
-		return err
-	}
-	if text, ok := result.(json.RawMessage); ok { // not a copy for each: no key is needed to ask for it
-		r.answer.made = text
-		return nil
-	}
-	if err := r.answer.body.encode(result); err != nil {
-		return err
-	}
-	return r.holdAnswer()
-}
-
 // admit lets the caller in, in r.http's context: r.Context is made of what comes of it.
 func (e *Engine) admit(r *Request) error {
 	// All values of the header: two of them are refused. Get would take the first, and a proxy may have looked at the
@@ -289,6 +187,140 @@ func (e *Engine) admit(r *Request) error {
 	return e.config.Admission.Admit(r.http.Context(), r.start, credentials, need, &r.admitted)
 }
 
+// router finds the route of a request. It is not an http.ServeMux because that one answers for itself, in plain text or
+// with a redirect, where this API owes an envelope. Every route has one parameter at most, so two maps will do.
+type router struct {
+	exact     map[string]*resource    // by path
+	withParam map[[2]string]*resource // by what stands before the parameter and after it, with their slashes
+	metrics   *metrics
+}
+
+// resource is a path with its methods. A 405 and the Allow header are of the path, so methods stand together here and
+// not in a map of both.
+type resource struct {
+	pattern  string // as in the route table: it is also the value of the metrics' label
+	methods  map[string]*Route
+	allow    string // the Allow header
+	duration prometheus.Observer
+}
+
+// newRouter does all that can be done before the first request, labels of metrics included.
+func newRouter(table []Route, m *metrics) router {
+	rt := router{exact: map[string]*resource{}, withParam: map[[2]string]*resource{}, metrics: m}
+	for i := range table {
+		rt.add(table[i])
+	}
+	return rt
+}
+
+// add adds a route, which is a copy of the table's: what it gets here is this router's own.
+func (rt *router) add(t Route) {
+	t.queries = newQueries(&t)
+	if t.Succeeds() {
+		t.served = rt.metrics.requests.WithLabelValues(t.Path, t.Method, "200")
+	}
+	res := rt.resource(t.Path)
+	res.methods[t.Method] = &t
+	// RFC 9110 section 9.3.2: HEAD is GET without the body, and send leaves that out.
+	// A page may be one that does something, once.
+	if t.Method == http.MethodGet && t.stream == nil && t.page == nil {
+		res.methods[http.MethodHead] = &t
+	}
+	// Anew for each method of the path. RFC 9110 section 10.2.1 wants all of them in a 405.
+	var allowed []string
+	for method := range res.methods {
+		allowed = append(allowed, method)
+	}
+	slices.Sort(allowed) // a map has another order each time, and the header and a message are made of it
+	res.allow = strings.Join(allowed, ", ")
+}
+
+// resource returns that of a pattern, made if it is new. Patterns that differ in the parameter's name alone are one
+// resource, of the first one's name.
+func (rt *router) resource(pattern string) *resource {
+	before, name, after := cutParam(pattern)
+	res := rt.exact[pattern]
+	if name != "" {
+		res = rt.withParam[[2]string{before, after}]
+	}
+	if res != nil {
+		return res
+	}
+	res = &resource{
+		pattern:  pattern,
+		methods:  map[string]*Route{},
+		duration: rt.metrics.duration.WithLabelValues(pattern),
+	}
+	if name == "" {
+		rt.exact[pattern] = res
+	} else {
+		rt.withParam[[2]string{before, after}] = res
+	}
+	return res
+}
+
+// cutParam takes a pattern apart at its parameter; name is "" if there is none.
+func cutParam(pattern string) (before, name, after string) {
+	before, rest, ok := strings.Cut(pattern, "{")
+	if !ok {
+		return pattern, "", ""
+	}
+	name, after, _ = strings.Cut(rest, "}")
+	return before, name, after
+}
+
+// find sets r's resource, route and param. The error is a problem: there is no such path, or no such method of it.
+//
+// It looks at the path as it was sent: an encoded slash belongs to its segment, and a path has one spelling.
+func (rt *router) find(r *Request) error {
+	sent := r.http.URL
+	if sent.RawPath == "" { // then a path that needs no escape was sent as it is decoded, and no pattern needs one
+		r.resource = rt.exact[sent.Path]
+	}
+	if r.resource == nil {
+		// As it was sent and not decoded: in "/v1/posts/a%2Fb" that would make a segment more.
+		path := sent.EscapedPath()
+		if r.resource = rt.exact[path]; r.resource == nil {
+			r.resource, r.param = rt.findWithParam(path)
+		}
+	}
+	if r.resource == nil {
+		return errNoRoute // without a key, too: which endpoints there are is in a document that anyone may read
+	}
+	if r.route = r.resource.methods[r.http.Method]; r.route == nil {
+		return errNoMethod(r.resource.allow)
+	}
+	return nil
+}
+
+// findWithParam takes the last segment of path for a parameter, or the one before it. It must cost little, whatever is
+// sent: it is asked before anybody is known. Two lookups at most, whatever the path's length and the number of its
+// segments.
+func (rt *router) findWithParam(path string) (*resource, string) {
+	last := strings.LastIndexByte(path, '/')
+	if last < 0 {
+		return nil, ""
+	}
+	if res := rt.withParam[[2]string{path[:last+1], ""}]; res != nil {
+		return decodeParam(res, path[last+1:])
+	}
+	slash := strings.LastIndexByte(path[:last], '/')
+	if slash < 0 {
+		return nil, ""
+	}
+	return decodeParam(rt.withParam[[2]string{path[:slash+1], path[last:]}], path[slash+1:last])
+}
+
+// decodeParam decodes the parameter of a resource that may be nil. An empty one is none: "/v1/posts/" is not a post
+// without an id but a path that does not exist.
+func decodeParam(res *resource, segment string) (*resource, string) {
+	param, err := url.PathUnescape(segment)
+	if res == nil || param == "" || err != nil {
+		return nil, ""
+	}
+	return res, param
+}
+
 // cutShort returns what a request ends with that was cut: whatever came of it otherwise is nobody's business any more,
 // but a panic is the operator's.
 func cutShort(cut, err error) error {
@@ -296,31 +328,4 @@ func cutShort(cut, err error) error {
 		return errors.Join(cut, err)
 	}
 	return cut
-}
-
-// requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise. An
-// unfit one is no error: proxies and libraries add it by themselves, and a request must not fail for it.
-func (e *Engine) requestID(values []string) string {
-	if len(values) == 1 && validRequestID(values[0]) && !e.holdsKey(values[0]) {
-		return values[0]
-	}
-	return e.config.NewRequestID()
-}
-
-const maxRequestID = 128 // characters
-
-// validRequestID takes letters, digits, dot, underscore and hyphen: what needs no quoting in a log, a header or a
-// shell, so that an id can neither forge a log entry nor split a header.
-func validRequestID(s string) bool {
-	if s == "" || len(s) > maxRequestID {
-		return false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
 }

@@ -175,3 +175,30 @@ func (e *Engine) endSpan(r *Request) {
 	r.span.SetName(name)
 	r.span.SetAttributes(attributes...)
 }
+
+// requestID keeps the caller's id if there is one that is fit to be logged and sent back, and makes one otherwise. An
+// unfit one is no error: proxies and libraries add it by themselves, and a request must not fail for it.
+func (e *Engine) requestID(values []string) string {
+	if len(values) == 1 && validRequestID(values[0]) && !e.holdsKey(values[0]) {
+		return values[0]
+	}
+	return e.config.NewRequestID()
+}
+
+const maxRequestID = 128 // characters
+
+// validRequestID takes letters, digits, dot, underscore and hyphen: what needs no quoting in a log, a header or a
+// shell, so that an id can neither forge a log entry nor split a header.
+func validRequestID(s string) bool {
+	if s == "" || len(s) > maxRequestID {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

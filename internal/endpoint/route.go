@@ -5,11 +5,7 @@ package endpoint
 
 import (
 	"io"
-	"net/http"
-	"net/url"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,9 +54,9 @@ type Parameter struct {
 // Endpoint is the handler of a route, with what it takes and what it answers in case of success. One of append, call,
 // change, upload, stream and page is set.
 //
-// The types are taken from the handler's own signature, by the functions below: what the document says of a body is
-// what is decoded and encoded. The handlers themselves lose their types here, since a table of routes can have only
-// one.
+// The types are taken from the handler's own signature, by Returns, Writes and their like: what the document says of a
+// body is what is decoded and encoded. The handlers themselves lose their types here, since a table of routes can have
+// only one.
 type Endpoint struct {
 	request  reflect.Type // of the body that change takes; nil: none
 	response reflect.Type // of the value that is returned; nil: none
@@ -119,43 +115,6 @@ func Reads[In, Out any](handle func(*Request) (Out, error)) Endpoint {
 	return e
 }
 
-// Nothing is the body of a write that takes none. What is sent all the same is not decoded: HTTP libraries send a "{}"
-// or a "null" unasked. It counts as JSON and by its hash all the same, as every body does.
-type Nothing struct{}
-
-// Writes makes an endpoint of a typed handler that changes something. In is the request's JSON body. The handler makes
-// its change by r.Operation, with an answer made by Answer, so that it passes its commit point and is stored together
-// with its answer; what it returns then is that same answer.
-func Writes[In, Out any](handle func(*Request, In) (Out, error)) Endpoint {
-	e := Endpoint{request: reflect.TypeFor[In](), response: reflect.TypeFor[Out]()}
-	if e.request == reflect.TypeFor[Nothing]() {
-		e.request = nil
-	}
-	e.change = func(r *Request, payload []byte) (any, error) {
-		var in In
-		if e.request != nil {
-			// Before decoding, which is what costs the memory.
-			if err := checkValues(payload); err != nil {
-				return nil, err
-			}
-			if err := decodeJSON(payload, &in); err != nil {
-				return nil, err
-			}
-		}
-		return handle(r, in)
-	}
-	return e
-}
-
-// Uploads makes an endpoint of a typed handler that changes something and reads the request's body by itself. It is
-// told from Writes by its body, which is not held in memory and so can't be hashed before the claim.
-func Uploads[Out any](handle func(*Request) (Out, error)) Endpoint {
-	return Endpoint{
-		response: reflect.TypeFor[Out](),
-		upload:   func(r *Request) (any, error) { return handle(r) },
-	}
-}
-
 // Streams makes an endpoint of a handler that writes its response while it makes it. What is written is sent at once,
 // and the header with the first of it: an error before that becomes an envelope, one after it resets the stream.
 // Whatever the handler waits for beside its writes must end with r.Context().
@@ -175,137 +134,4 @@ func Shows(handle func(*Request) (WebPage, error)) Endpoint { return Endpoint{pa
 // way: a 403 that says how helps more than a 404.
 func RefusesAll(err error) Endpoint {
 	return Endpoint{call: func(*Request) (any, error) { return nil, err }}
-}
-
-// router finds the route of a request. It is not an http.ServeMux because that one answers for itself, in plain text or
-// with a redirect, where this API owes an envelope. Every route has one parameter at most, so two maps will do.
-type router struct {
-	exact     map[string]*resource    // by path
-	withParam map[[2]string]*resource // by what stands before the parameter and after it, with their slashes
-	metrics   *metrics
-}
-
-// resource is a path with its methods. A 405 and the Allow header are of the path, so methods stand together here and
-// not in a map of both.
-type resource struct {
-	pattern  string // as in the route table: it is also the value of the metrics' label
-	methods  map[string]*Route
-	allow    string // the Allow header
-	duration prometheus.Observer
-}
-
-// newRouter does all that can be done before the first request, labels of metrics included.
-func newRouter(table []Route, m *metrics) router {
-	rt := router{exact: map[string]*resource{}, withParam: map[[2]string]*resource{}, metrics: m}
-	for i := range table {
-		rt.add(table[i])
-	}
-	return rt
-}
-
-// add adds a route, which is a copy of the table's: what it gets here is this router's own.
-func (rt *router) add(t Route) {
-	t.queries = newQueries(&t)
-	if t.Succeeds() {
-		t.served = rt.metrics.requests.WithLabelValues(t.Path, t.Method, "200")
-	}
-	res := rt.resource(t.Path)
-	res.methods[t.Method] = &t
-	// RFC 9110 section 9.3.2: HEAD is GET without the body, and send leaves that out.
-	// A page may be one that does something, once.
-	if t.Method == http.MethodGet && t.stream == nil && t.page == nil {
-		res.methods[http.MethodHead] = &t
-	}
-	// Anew for each method of the path. RFC 9110 section 10.2.1 wants all of them in a 405.
-	var allowed []string
-	for method := range res.methods {
-		allowed = append(allowed, method)
-	}
-	slices.Sort(allowed) // a map has another order each time, and the header and a message are made of it
-	res.allow = strings.Join(allowed, ", ")
-}
-
-// resource returns that of a pattern, made if it is new. Patterns that differ in the parameter's name alone are one
-// resource, of the first one's name.
-func (rt *router) resource(pattern string) *resource {
-	before, name, after := cutParam(pattern)
-	res := rt.exact[pattern]
-	if name != "" {
-		res = rt.withParam[[2]string{before, after}]
-	}
-	if res != nil {
-		return res
-	}
-	res = &resource{
-		pattern:  pattern,
-		methods:  map[string]*Route{},
-		duration: rt.metrics.duration.WithLabelValues(pattern),
-	}
-	if name == "" {
-		rt.exact[pattern] = res
-	} else {
-		rt.withParam[[2]string{before, after}] = res
-	}
-	return res
-}
-
-// cutParam takes a pattern apart at its parameter; name is "" if there is none.
-func cutParam(pattern string) (before, name, after string) {
-	before, rest, ok := strings.Cut(pattern, "{")
-	if !ok {
-		return pattern, "", ""
-	}
-	name, after, _ = strings.Cut(rest, "}")
-	return before, name, after
-}
-
-// find sets r's resource, route and param. The error is a problem: there is no such path, or no such method of it.
-//
-// It looks at the path as it was sent: an encoded slash belongs to its segment, and a path has one spelling.
-func (rt *router) find(r *Request) error {
-	sent := r.http.URL
-	if sent.RawPath == "" { // then a path that needs no escape was sent as it is decoded, and no pattern needs one
-		r.resource = rt.exact[sent.Path]
-	}
-	if r.resource == nil {
-		path := sent.EscapedPath()
-		if r.resource = rt.exact[path]; r.resource == nil {
-			r.resource, r.param = rt.findWithParam(path)
-		}
-	}
-	if r.resource == nil {
-		return errNoRoute // without a key, too: which endpoints there are is in a document that anyone may read
-	}
-	if r.route = r.resource.methods[r.http.Method]; r.route == nil {
-		return errNoMethod(r.resource.allow)
-	}
-	return nil
-}
-
-// findWithParam takes the last segment of path for a parameter, or the one before it. It must cost little, whatever is
-// sent: it is asked before anybody is known. Two lookups at most, whatever the path's length and the number of its
-// segments.
-func (rt *router) findWithParam(path string) (*resource, string) {
-	last := strings.LastIndexByte(path, '/')
-	if last < 0 {
-		return nil, ""
-	}
-	if res := rt.withParam[[2]string{path[:last+1], ""}]; res != nil {
-		return decodeParam(res, path[last+1:])
-	}
-	slash := strings.LastIndexByte(path[:last], '/')
-	if slash < 0 {
-		return nil, ""
-	}
-	return decodeParam(rt.withParam[[2]string{path[:slash+1], path[last:]}], path[slash+1:last])
-}
-
-// decodeParam decodes the parameter of a resource that may be nil. An empty one is none: "/v1/posts/" is not a post
-// without an id but a path that does not exist.
-func decodeParam(res *resource, segment string) (*resource, string) {
-	param, err := url.PathUnescape(segment)
-	if res == nil || param == "" || err != nil {
-		return nil, ""
-	}
-	return res, param
 }

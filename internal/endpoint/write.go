@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -127,22 +128,32 @@ func canonical(payload []byte) []byte {
 	return value
 }
 
-// SetContent says what an upload turned out to be, by a hash of its bytes: it tells its body from others under the same
-// Idempotency-Key.
-func (r *Request) SetContent(sum string) { r.writing.BodyHash = hashOf(r.http, []byte(sum)) }
+// Nothing is the body of a write that takes none. What is sent all the same is not decoded: HTTP libraries send a "{}"
+// or a "null" unasked. It counts as JSON and by its hash all the same, as every body does.
+type Nothing struct{}
 
-// Answered tells whether an upload's Idempotency-Key was answered before. Then nothing is to be stored: its body is
-// only looked at, and Replay answers. It is uploads alone that are asked: what a file's bytes are is known when they
-// have all been read, while other bodies are compared when they are claimed.
-func (r *Request) Answered() bool { return r.writing.stored != nil }
-
-// Replay answers an upload with what was answered before, if SetContent has shown that it is the same.
-func (r *Request) Replay() error {
-	if r.writing.BodyHash != r.writing.stored.BodyHash {
-		return errBodyMismatch
+// Writes makes an endpoint of a typed handler that changes something. In is the request's JSON body. The handler makes
+// its change by r.Operation, with an answer made by Answer, so that it passes its commit point and is stored together
+// with its answer; what it returns then is that same answer.
+func Writes[In, Out any](handle func(*Request, In) (Out, error)) Endpoint {
+	e := Endpoint{request: reflect.TypeFor[In](), response: reflect.TypeFor[Out]()}
+	if e.request == reflect.TypeFor[Nothing]() {
+		e.request = nil
 	}
-	r.replay()
-	return nil
+	e.change = func(r *Request, payload []byte) (any, error) {
+		var in In
+		if e.request != nil {
+			// Before decoding, which is what costs the memory.
+			if err := checkValues(payload); err != nil {
+				return nil, err
+			}
+			if err := decodeJSON(payload, &in); err != nil {
+				return nil, err
+			}
+		}
+		return handle(r, in)
+	}
+	return e
 }
 
 // write answers a request that changes something: once for each Idempotency-Key. See package write for the order.
@@ -175,6 +186,8 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 			return err
 		}
 	}
+	// Whoever waits for another request's answer may wait for longer than the server gives an answer: net/http would close
+	// the connection, and the answer would have been waited for in vain.
 	r.writing.OnWait = func(within time.Duration) {
 		_ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within + answerWithin))
 	}
@@ -255,6 +268,7 @@ const endWithin = 5 * time.Second
 // does not exist, a text that is too long) is stored, and the claim is settled. Any other one (an outage, a full disk,
 // a revoked key, a body whose hash is not known) gives the claim up, so that the request can be sent again and run.
 func (e *Engine) end(r *Request, err error) {
+	// Nothing was claimed, or Commit or Finish has settled it, as nearly always when nothing went wrong.
 	if !r.writing.Pending(err != nil) {
 		return
 	}
@@ -301,15 +315,3 @@ func unblock(ctx context.Context, setDeadline func(time.Time) error) (stop func(
 
 // longPast is a deadline that ends every read or write at once.
 var longPast = time.Unix(1, 0)
-
-// SetBodyDeadline is for uploads, which may take longer than the server's own timeouts: it sets when the next part of
-// the body has to be there, and gives the answer a time of its own after that. Without the latter, whoever stopped in
-// the middle would be cut off without a word.
-func (r *Request) SetBodyDeadline(body time.Time, answerWithin time.Duration) {
-	_ = r.connection.SetReadDeadline(body)
-	_ = r.connection.SetWriteDeadline(body.Add(answerWithin))
-	if r.Context().Err() != nil {
-		// The request was cut, and unblock may have set its deadline before ours: it must not be put off.
-		_ = r.connection.SetReadDeadline(longPast)
-	}
-}

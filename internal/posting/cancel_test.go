@@ -41,8 +41,8 @@ func (s *silent) Look(_ context.Context, p platform.Publication) (platform.Outco
 	return s.outcome, s.err
 }
 
-// TestCancelWhatMayBeOut: whoever cancels a post of which nobody knows whether its platform has it is never told that it
-// was canceled if it is out.
+// TestCancelWhatMayBeOut: whoever cancels a post of which nobody knows whether its platform has it is never told that
+// it was canceled if it is out.
 func TestCancelWhatMayBeOut(t *testing.T) {
 	const long = time.Hour // after the attempt
 	is := platform.Published{Receipt: platform.Receipt{URI: "at://there"}}

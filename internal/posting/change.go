@@ -82,6 +82,21 @@ func (p *Posting) planEdit(ctx context.Context, by *caller.Caller, id string, c 
 	return edit, p.preflight(ctx, find, post, "")
 }
 
+// addMediaOf makes the files of a post known. Its caller reaches the post, and with it these files, even those of
+// another profile, which somebody who reaches the whole organization may have chosen. Without this, whoever is confined
+// to the post's profile could not change its text, because its files would not be found. They are told of no id of such
+// a file, so the post gets it back here.
+func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p *store.Post) error {
+	files, _, err := work.MediaOf(ctx, p.ID)
+	for i, m := range files {
+		f.media[m.ID] = m
+		if i < len(p.Media) {
+			p.Media[i].MediaID = m.ID
+		}
+	}
+	return err
+}
+
 // Cancel cancels a queued post. It stays stored. One that is being published can't be canceled any more: the platform
 // may have it already. Nothing is planned: the transaction asks for all that counts.
 //

@@ -10,57 +10,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
-
-// Bounds of one draft. Platforms take less; these keep a request from costing more than it is worth to check.
-const (
-	MaxTargets = 25
-	MaxMedia   = 20     // of one target
-	MaxText    = 20_000 // characters
-	// A character may have four bytes, and what people see as one has no bound: so texts have one in bytes, too. It is
-	// beyond what any platform takes.
-	MaxTextBytes = 60_000
-	MaxAltBytes  = 20_000
-	// maxDraftBytes is of all posts together. What targets share is stored with each of them.
-	maxDraftBytes = 1 << 20
-)
-
-// Draft is what somebody wants to be published. Its pointers tell what was left out from what is empty.
-type Draft struct {
-	Targets []Target // 1 to MaxTargets
-	// Text, Media and FirstComment are those of targets that have none of their own.
-	Text         string
-	Media        []Media
-	FirstComment *string
-	PublishNow   *bool      // true excludes ScheduledAt, false needs it; nil: whatever ScheduledAt says
-	ScheduledAt  *time.Time // nil: at once
-	ProfileID    *string    // only accounts of this profile are meant; nil: all that the caller reaches
-}
-
-// Target is one account that a draft goes to: by its id, or by its platform if the caller reaches one account of it.
-type Target struct {
-	AccountID    *string
-	Platform     *platform.Name
-	Text         *string
-	Media        *[]Media
-	FirstComment *string
-	Options      *platform.Options
-}
-
-// Media is a file of a draft. Of its three origins, only the id of an upload is taken so far.
-type Media struct {
-	Kind, AltText string
-	MediaID       string
-	URL           string
-	BytesBase64   string
-}
 
 // plan turns a draft into the posts that it asks for, as they are to be stored. The error is a problem, or the store's.
 //
@@ -284,20 +241,98 @@ func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, 
 	return nil
 }
 
-// checkSchedule checks that a time is to come; nil is none. A second is the least that can be kept: what is due by the
-// time that it is stored would be published at once, by a request that is told 202.
-func (p *Posting) checkSchedule(at *time.Time) error {
-	switch {
-	case at == nil:
-		return nil
-	case at.Before(p.o.Clock.Now().Add(time.Second)):
-		return errScheduledAt
-	case at.After(lastTime):
-		return errScheduledLate
+// accountFor finds the account that a target means. at is where the target stands. A target may say one thing twice, by
+// accountId, platform and options: if they don't agree, one of them is a mistake, and nobody knows which.
+func accountFor(ctx context.Context, find *finder, t Target, at string) (store.Account, error) {
+	if t.Platform != nil {
+		// First, so that a typing error is told as such, and not as a platform of which no account is connected.
+		if _, known := catalog.All.Get(*t.Platform); !known {
+			return store.Account{}, NoPlatform(at + ".platform")
+		}
 	}
-	return nil
+	if t.Options != nil {
+		if _, known := catalog.All.Get(t.Options.Platform); !known {
+			return store.Account{}, NoPlatform(at + ".options.platform")
+		}
+	}
+	account, err := lookUpAccount(ctx, find, t, at)
+	switch {
+	case err != nil:
+		return account, err
+	case t.Platform != nil && *t.Platform != account.Platform:
+		return account, errPlatformMismatch
+	case t.Options != nil && t.Options.Platform != account.Platform:
+		return account, errOptionsMismatch
+	}
+	return account, nil
 }
 
-// lastTime is the last second that RFC 3339 can write: a later time could be stored and never be shown. So could a part
-// of a second after it, which the queue rounds up.
-var lastTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+// lookUpAccount finds the account by its id or, without one, by its platform. With several of a platform none is
+// chosen: the wrong one would publish under somebody else's name.
+func lookUpAccount(ctx context.Context, find *finder, t Target, at string) (store.Account, error) {
+	switch {
+	case t.AccountID != nil:
+		account, err := find.account(ctx, *t.AccountID)
+		return account, OrNotFound(err, ErrNoAccount)
+	case t.Platform == nil:
+		return store.Account{}, problem.NewInvalid(at+".accountId", "A target has neither accountId nor platform.",
+			"Send one of them, or both.")
+	}
+	accounts, err := find.accountsOf(ctx, *t.Platform)
+	switch {
+	case err != nil:
+		return store.Account{}, err
+	case len(accounts) == 0:
+		return store.Account{}, errNotConnected
+	case len(accounts) > 1:
+		return store.Account{}, errAmbiguous
+	}
+	return accounts[0], nil
+}
+
+// finder looks up what one draft names, each thing once: 25 targets may name one file 500 times.
+type finder struct {
+	view      *store.View // nothing beyond it is found, whatever is named
+	accounts  map[string]store.Account
+	platforms map[platform.Name][]store.Account
+	media     map[string]store.Media // beside what the view reaches, what addMediaOf has made known
+}
+
+// newFinder returns a finder that knows nothing yet. It is for one request: what it remembers is not looked at again,
+// so a longer life would make it a cache of what others may have deleted.
+func newFinder(view *store.View) *finder {
+	return &finder{
+		view:      view,
+		accounts:  map[string]store.Account{},
+		platforms: map[platform.Name][]store.Account{},
+		media:     map[string]store.Media{},
+	}
+}
+
+// once remembers what was found. What was not found ends the request, so that is not worth remembering.
+func once[K comparable, V any](known map[K]V, name K, find func() (V, error)) (V, error) {
+	if v, ok := known[name]; ok {
+		return v, nil
+	}
+	v, err := find()
+	if err == nil {
+		known[name] = v
+	}
+	return v, err
+}
+
+// account finds an account that the caller reaches.
+func (f *finder) account(ctx context.Context, id string) (store.Account, error) {
+	return once(f.accounts, id, func() (store.Account, error) { return f.view.Account(ctx, id) })
+}
+
+// accountsOf returns one account of a platform, or two if there are several: how many there are is of no interest, only
+// whether the platform's name is enough to know which one is meant.
+func (f *finder) accountsOf(ctx context.Context, name platform.Name) ([]store.Account, error) {
+	return once(f.platforms, name, func() ([]store.Account, error) { return f.view.AccountsOf(ctx, name, 2) })
+}
+
+// medium finds a file that the caller reaches, by themselves or by addMediaOf.
+func (f *finder) medium(ctx context.Context, id string) (store.Media, error) {
+	return once(f.media, id, func() (store.Media, error) { return f.view.Media(ctx, id) })
+}

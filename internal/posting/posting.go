@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -40,6 +41,49 @@ type Posting struct{ o Options }
 
 // New checks nothing: package httpapi, which makes the only one, has checked its own Config.
 func New(o Options) *Posting { return &Posting{o} }
+
+// Bounds of one draft. Platforms take less; these keep a request from costing more than it is worth to check.
+const (
+	MaxTargets = 25
+	MaxMedia   = 20     // of one target
+	MaxText    = 20_000 // characters
+	// A character may have four bytes, and what people see as one has no bound: so texts have one in bytes, too. It is
+	// beyond what any platform takes.
+	MaxTextBytes = 60_000
+	MaxAltBytes  = 20_000
+	// maxDraftBytes is of all posts together. What targets share is stored with each of them.
+	maxDraftBytes = 1 << 20
+)
+
+// Draft is what somebody wants to be published. Its pointers tell what was left out from what is empty.
+type Draft struct {
+	Targets []Target // 1 to MaxTargets
+	// Text, Media and FirstComment are those of targets that have none of their own.
+	Text         string
+	Media        []Media
+	FirstComment *string
+	PublishNow   *bool      // true excludes ScheduledAt, false needs it; nil: whatever ScheduledAt says
+	ScheduledAt  *time.Time // nil: at once
+	ProfileID    *string    // only accounts of this profile are meant; nil: all that the caller reaches
+}
+
+// Target is one account that a draft goes to: by its id, or by its platform if the caller reaches one account of it.
+type Target struct {
+	AccountID    *string
+	Platform     *platform.Name
+	Text         *string
+	Media        *[]Media
+	FirstComment *string
+	Options      *platform.Options
+}
+
+// Media is a file of a draft. Of its three origins, only the id of an upload is taken so far.
+type Media struct {
+	Kind, AltText string
+	MediaID       string
+	URL           string
+	BytesBase64   string
+}
 
 // AnswerWithin is how long Create may take once its posts are stored: 25 targets, five at a time, 20 s each, and a
 // margin to write down what became of them. The attempts take 100 s at most; the rest is the database's.
@@ -140,8 +184,9 @@ func (p *Posting) publishNow(
 	if err != nil {
 		return Batch{}, err
 	}
-	// The values of ctx stay, such as the trace.
-	detached := context.WithoutCancel(ctx) // from here on, see above
+	// From here on, see above; the values of ctx stay, such as the trace. Finish asks for no commit point, because Begin
+	// has passed it for both.
+	detached := context.WithoutCancel(ctx)
 	outcomes := p.o.Publisher.PublishOpened(detached, posts, attempts, opened)
 	// What was stored is not read again: what became of the posts is known here before the database knows it.
 	for i, o := range outcomes {
@@ -194,6 +239,24 @@ func (p *Posting) resume(
 // now is the time as the database keeps it, so that an answer to a write says what a later read says. A post that is
 // answered before it is read again has this very time.
 func (p *Posting) now() time.Time { return p.o.Clock.Now().UTC().Truncate(time.Microsecond) }
+
+// checkSchedule checks that a time is to come; nil is none. A second is the least that can be kept: what is due by the
+// time that it is stored would be published at once, by a request that is told 202.
+func (p *Posting) checkSchedule(at *time.Time) error {
+	switch {
+	case at == nil:
+		return nil
+	case at.Before(p.o.Clock.Now().Add(time.Second)):
+		return errScheduledAt
+	case at.After(lastTime):
+		return errScheduledLate
+	}
+	return nil
+}
+
+// lastTime is the last second that RFC 3339 can write: a later time could be stored and never be shown. So could a part
+// of a second after it, which the queue rounds up.
+var lastTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 
 // OrNotFound returns p, which says what kind of thing it was, if err is that it was not found in the database; other
 // errors stay. The store has one error for all kinds, and for what is there but not for the caller: so nothing made of
