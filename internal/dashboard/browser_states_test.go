@@ -62,6 +62,21 @@ func (w *world) states(t *testing.T, acme string, ada *reader) []state {
 			return strings.Contains(ada.get(waits).body, "letmepost-api-live-silent (silent-pod)")
 		})
 	}
+	over := func() {
+		w.minted(t, acme, "old", func(*v1alpha1.ApiKey) {})
+		k := w.key(t, acme, "old")
+		waits = strings.TrimPrefix(ada.post("/keys/-/revoke", refs(k)).path, dashboard.Base)
+		eventually(t, "the revocation is over", func() bool { return strings.Contains(ada.get(waits).body, "1 of 1 confirmed") })
+	}
+	unpinned := func() {
+		check(t, w.admin.Delete(t.Context(), &v1alpha1.Profile{ObjectMeta: metav1.ObjectMeta{Namespace: acme, Name: "shop"}}))
+		eventually(t, "a key of it is refused", func() bool { return strings.Contains(ada.get("/keys").body, "Profile gone") })
+	}
+	again := func() error {
+		f := ada.form("again", nil)
+		ada.post("/keys/new", f).shows(t, http.StatusCreated, []string{"lmp_live_"}, nil)
+		return ada.fill("/keys/new", map[string]string{"input[name=form]": f.Get("form"), "#name": "again"}, "button[value=mint]")()
+	}
 	byName := w.alsoBy(t, "Example ID")
 	return []state{
 		{name: "sign-in-by-provider", show: func() error {
@@ -75,11 +90,16 @@ func (w *world) states(t *testing.T, acme string, ada *reader) []state {
 		{name: "accounts-leave", show: form("/accounts/-/connect/bluesky", nil, "button[value=oauth]")},
 		{name: "accounts-disconnected", show: after(disconnect, "/accounts/-/disconnected")},
 		{name: "posts-notice", show: form("/posts/"+shownPost, nil, "main button.primary")},
+		{name: "keys-minted", show: form("/keys/new", map[string]string{"#name": "once"}, "button[value=mint]")},
+		{name: "keys-shown-already", show: again, status: http.StatusConflict},
+		{name: "connected", show: form("/accounts/-/connect/bluesky", map[string]string{"#field\\.identifier": "warned.test", "#field\\.appPassword": "secret"}, "main button.primary")},
+		{name: "revoked-over", show: func() error { over(); return ada.at(waits)() }},
 		{name: "overview-in-need", show: after(lose, "/")},
 		{name: "rotate-switch", show: after(rotate, "/keys/website/rotate")},
 		{name: "revoked-waiting", show: func() error { revoke(); return ada.at(waits)() }},
 		{name: "rotate-revoke", show: ada.at("/keys/website/rotate")},
 		{name: "key-revoking", show: ada.at("/keys/website")},
+		{name: "keys-in-need", show: after(unpinned, "/keys")},
 	}
 }
 

@@ -93,6 +93,16 @@ func TestEveryPageInABrowser(t *testing.T) {
 	for _, s := range w.states(t, acme, ada) { // in their order: each changes something
 		t.Run(s.name, func(t *testing.T) { ada.look(t, s.name, s.show, s.status) })
 	}
+	bare := w.cluster.Namespace(t)
+	token = w.credential(t, bare, "ben", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-profile-editor")
+	w.right(t, bare, "ben", all, "posts", "accounts", "media")
+	ben := &reader{axe: ada.axe, visitor: w.signedIn(t, token, bare)}
+	ben.tab, done = chromium.Person()
+	t.Cleanup(done)
+	ben.signIn(token, bare)
+	for _, path := range []string{"/", "/keys", "/profiles", "/accounts", "/posts"} {
+		t.Run(nameOf(path)+"-empty", func(t *testing.T) { ben.look(t, nameOf(path)+"-empty", ben.at(path), 0) })
+	}
 }
 
 func axe(t *testing.T) string {
@@ -197,7 +207,7 @@ v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 2
 	if wide := r.wider(t); wide > 0 {
 		found = append(found, fmt.Sprintf("the page is %d px wider than the window", wide))
 	}
-	return found
+	return append(found, r.narrowness(t)...)
 }
 
 // wider is how much wider a page is than its window.

@@ -5,7 +5,6 @@ package dashboard_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +28,7 @@ func TestMintInABrowser(t *testing.T) {
 	chromium, err := browser.Start(ctx, chromedp.IgnoreCertErrors)
 	check(t, err)
 	t.Cleanup(chromium.Stop)
-	ada := &reader{axe: axe(t), visitor: w.signedIn(t, token, acme)}
+	ada := &reader{visitor: w.signedIn(t, token, acme)}
 	var done context.CancelFunc
 	ada.tab, done = chromium.Person()
 	t.Cleanup(done)
@@ -49,9 +48,6 @@ func TestMintInABrowser(t *testing.T) {
 			t.Fatalf("%s: no key is shown:\n%s", name, ada.html())
 		}
 		w.opens(t, shown)
-		if name == "with-scripts" { // which finding fault takes
-			ada.lookAtKey(t)
-		}
 		check(t, chromedp.Do(ada.tab, chromedp.Navigate(ada.base+"/profiles")))
 		ada.back(t)
 		if html := ada.html(); plaintexts.MatchString(html) {
@@ -85,18 +81,6 @@ func (w *world) rotateAsItIs(t *testing.T, ada *reader, name, old string) {
 	eventually(t, "the page says that it is over", func() bool { return strings.Contains(ada.html(), "1 of 1 confirmed") })
 	if w.comes(t, old, admission.Need{}) == nil || w.comes(t, successor, admission.Need{}) != nil {
 		t.Error("the old key opens, or the new one does not")
-	}
-}
-
-// lookAtKey finds fault with the one page that no address leads to.
-func (r *reader) lookAtKey(t *testing.T) {
-	t.Helper()
-	for _, width := range []int64{360, 1280} {
-		check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(width, 900)))
-		for _, fault := range r.faults(t) {
-			t.Errorf("%d px: %s", width, fault)
-		}
-		r.keep(t, fmt.Sprintf("minted-light-%d.png", width))
 	}
 }
 
