@@ -5,6 +5,7 @@ package endpoint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,7 +23,7 @@ type Appender interface{ AppendJSON(b []byte) []byte }
 // in a sixth of the time that encoding/json takes.
 func AppendString(b []byte, s string) []byte {
 	if !isPlain(s) {
-		return appendEscaped(b, s)
+		return appendEscaped(b, strings.Clone(s)) // so that s, which is plain mostly, need not be on the heap
 	}
 	b = append(b, '"')
 	b = append(b, s...)
@@ -30,26 +31,44 @@ func AppendString(b []byte, s string) []byte {
 }
 
 // isPlain tells whether s is its own JSON, quotes aside. "&", "<" and ">" are: no HTML is escaped here, see bodies. All
-// bytes are looked at by one table, and only then for what characters they are: most are of ASCII.
+// bytes are looked at first, and only then for what characters they are: most are of ASCII.
 func isPlain(s string) bool {
-	var all byte
-	for i := range len(s) {
-		if escaped[s[i]] {
-			return false
-		}
-		all |= s[i]
+	var escaped, all uint64
+	last := len(s) - wordLen
+	for i := 0; i < last; i += wordLen {
+		word := binary.LittleEndian.Uint64([]byte(s[i : i+wordLen]))
+		escaped, all = escaped|escapedIn(word), all|word
 	}
-	return all < utf8.RuneSelf || utf8.ValidString(s) && !hasSeparator(s)
+	word := uint64(spaces) // what is shorter than one is filled up
+	if last >= 0 {
+		word = binary.LittleEndian.Uint64([]byte(s[last:])) // some of it once more, rather than byte by byte
+	} else {
+		for _, c := range []byte(s) {
+			word = word<<8 | uint64(c)
+		}
+	}
+	escaped, all = escaped|escapedIn(word), all|word
+	if escaped&highBits != 0 {
+		return false
+	}
+	return all&highBits == 0 || utf8.ValidString(s) && !hasSeparator(s)
 }
 
-// escaped are the bytes that no string of JSON has in it as they are.
-var escaped = func() (table [256]bool) {
-	for c := range byte(' ') {
-		table[c] = true
-	}
-	table['"'], table['\\'] = true, true
-	return table
-}()
+// A word is eight bytes of a text, which are looked at in one step: byte by byte takes three times as long, and was
+// most of what writing a whoami took.
+const (
+	wordLen         = 8
+	ones     uint64 = 0x0101010101010101
+	highBits        = ones << 7
+	spaces          = ones * ' '
+)
+
+// escapedIn has the high bit of a byte set if any byte of a word is one that no string of JSON has in it as it is: a
+// control character, a quote or a backslash. Which byte it is, it does not tell: a borrow may set others above it.
+func escapedIn(word uint64) uint64 {
+	quotes, backslashes := word^ones*'"', word^ones*'\\' // zero where they are
+	return (word-spaces)&^word | (quotes-ones)&^quotes | (backslashes-ones)&^backslashes
+}
 
 // appendEscaped leaves to encoding/json the two things that the library writes in another way: invalid UTF-8, and the
 // separators that JavaScript stumbles over. Clients may depend on the bytes.
@@ -64,8 +83,14 @@ func appendEscaped(b []byte, s string) []byte {
 // hasSeparator looks for U+2028 and U+2029. strings.ContainsAny would decode each character of s, which takes longer
 // than all else here.
 func hasSeparator(s string) bool {
-	const first = 0xe2 // of the three bytes of either
-	return strings.IndexByte(s, first) >= 0 && (strings.Contains(s, "\u2028") || strings.Contains(s, "\u2029"))
+	const first = 0xe2 // of the three bytes of either; and of an ellipsis, and of quotes, which are frequent
+	for i := strings.IndexByte(s, first); i >= 0; i = strings.IndexByte(s, first) {
+		if s = s[i:]; strings.HasPrefix(s, "\u2028") || strings.HasPrefix(s, "\u2029") {
+			return true
+		}
+		s = s[1:]
+	}
+	return false
 }
 
 // AppendStringOrNull appends the JSON of s; nil is null.
