@@ -6,11 +6,13 @@ package dashboard_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/linkedin"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -41,6 +43,37 @@ func TestNoticesOfAPlatform(t *testing.T) {
 	viewer.get("/accounts/"+other.ID).shows(t, http.StatusOK, []string{"alice"}, []string{shown})
 	said = nil
 	viewer.get("/accounts").shows(t, http.StatusOK, []string{"carol"}, []string{shown, "linkedin.soon"})
+}
+
+// notProse are what people don't read as text: tags with what stands in them, and code.
+var notProse = regexp.MustCompile(`(?s)<code.*?</code>|<[^>]*>`)
+
+// TestPlatformsHaveTitles: no page calls a platform by its id.
+func TestPlatformsHaveTitles(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	w.furnish(t, acme)
+	owner := w.owner(t, acme)
+	titles := 0
+	for _, s := range dashboard.Screens(w.dashboard) {
+		if s.Method != http.MethodGet || s.Anyone {
+			continue
+		}
+		path, ok := examples[s.Path]
+		if !ok {
+			path = strings.ReplaceAll(s.Path, "{$}", "")
+		}
+		text := notProse.ReplaceAllString(owner.get(path).body, " ")
+		for _, p := range w.platforms {
+			if slices.Contains(strings.Fields(text), string(p.Name)) || strings.Contains(text, "("+string(p.Name)+")") {
+				t.Errorf("%s says %s", path, p.Name)
+			}
+			titles += strings.Count(text, p.Title)
+		}
+	}
+	if titles == 0 {
+		t.Error("no page names any platform")
+	}
 }
 
 // TestAccounts: each says how it stands and what to do; to disconnect one cancels what is queued for it, which is told

@@ -14,31 +14,32 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
-
-// maxCalls is how many requests to the apiserver a page costs at most, also if nothing is known from before.
-const maxCalls = 3
 
 // forget has sessions and pages know no more what they keep for some seconds.
 func (s *shifted) forget() { s.by.Add(int64(31 * time.Second)) }
 
 // budgetOf is what a page costs at most. Where several keys are looked at before they are revoked, each is one.
 func budgetOf(path string) int64 {
-	return max(maxCalls, 1+int64(strings.Count(path, "key=")))
+	return max(dashboard.MaxCalls, 1+int64(strings.Count(path, "key=")))
 }
 
 // TestCallsOfAPage: each screen that is a page is within its budget of requests to the apiserver, for whoever may do
-// everything, may only look, or may see keys alone; also in an organization without keys, profiles and accounts, of which
-// this process knows nothing.
+// everything, may only look, or may see keys alone; also in an organization without keys and profiles, of which this
+// process knows nothing, whether or not it has accounts that need somebody.
 func TestCallsOfAPage(t *testing.T) {
-	// The furnished one comes first: it says which keys the other one is asked about, where they are not.
-	for _, furnished := range []bool{true, false} {
+	// The furnished one comes first: it says which keys the others are asked about, where they are not.
+	const furnished, empty, needy = "", " of an empty organization", " of one with accounts alone"
+	for _, of := range []string{furnished, empty, needy} {
 		w := newWorld(t)
-		acme, of := w.cluster.Namespace(t), ""
-		if furnished {
+		acme := w.cluster.Namespace(t)
+		if of == furnished {
 			w.furnish(t, acme)
 		} else {
-			of = " of an empty organization"
+			if of == needy {
+				w.account(t, acme, "", "alice", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(48 * time.Hour) })
+			}
 			w.unlisted.Store(acme)
 			w.mayGetNamespace(t, acme, "owner", "viewer", "reader")
 		}
@@ -50,6 +51,21 @@ func TestCallsOfAPage(t *testing.T) {
 		reader := w.signedIn(t, w.credential(t, acme, "reader", "letmepost-apikey-viewer"), acme)
 		w.checkCalls(t, "reader"+of, reader)
 	}
+}
+
+// TestReplicasLater: what stands beside the rest of a page is left for the next time where it would be one request too
+// many, and the page says so.
+func TestReplicasLater(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	w.account(t, acme, "", "alice", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(48 * time.Hour) })
+	w.unlisted.Store(acme)
+	w.mayGetNamespace(t, acme, "owner")
+	owner := w.owner(t, acme)
+	w.clock.forget()
+	const later, told = "They were not asked for yet.", "takes the right to list leases"
+	owner.get("/").shows(t, http.StatusOK, []string{"alice (Bluesky) ends", later}, []string{told})
+	owner.get("/").shows(t, http.StatusOK, []string{"alice (Bluesky) ends", told}, []string{later})
 }
 
 // mayGetNamespace lets ServiceAccounts of a namespace see that it is there: nobody else can choose an organization of

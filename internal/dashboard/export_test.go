@@ -3,6 +3,9 @@
 
 package dashboard
 
+// MaxCalls is how many requests to the apiserver a page costs at most.
+const MaxCalls = maxCalls
+
 // Screen is a screen, for tests that go through all of them.
 type Screen struct {
 	Method, Path string

@@ -100,19 +100,34 @@ type keySeen struct {
 }
 
 // overview asks for each part whether the person may see it: one question, and another one if there are accounts to be
-// named, of which the answers are kept; and meanwhile for the replicas.
+// named, of which the answers are kept; and meanwhile for the replicas. Where that would be too much at once, because
+// the organization had to be asked for, too, it asks for the replicas last, if it still may: the next time, it is less.
 func (d *Dashboard) overview(r *request) (view, error) {
 	var data overviewData
+	ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
+	if err != nil {
+		return view{}, err
+	}
+	questions := int64(1)
+	if len(ending) > 0 {
+		questions++
+	}
 	var asking sync.WaitGroup
-	asking.Go(func() { data.Replicas = r.replicas() })
-	err := d.overviewOf(r, &data)
+	if r.affords(questions) {
+		asking.Go(func() { data.Replicas = r.replicas() })
+		err = d.overviewOf(r, &data, ending)
+	} else if err = d.overviewOf(r, &data, ending); r.affords(0) {
+		data.Replicas = r.replicas()
+	} else {
+		data.Replicas = r.replicasLater()
+	}
 	asking.Wait()
 	return view{Page: "overview", Title: "overview.title", Data: data}, err
 }
 
 // overviewOf reads what there is of an organization. Keys and posts share a question: what is told of them are states
 // and numbers, and which keys are busy or expire.
-func (d *Dashboard) overviewOf(r *request, data *overviewData) error {
+func (d *Dashboard) overviewOf(r *request, data *overviewData, ending []store.Account) error {
 	may, err := r.offers("list", "apikeys")
 	if err != nil {
 		return err
@@ -125,16 +140,12 @@ func (d *Dashboard) overviewOf(r *request, data *overviewData) error {
 	}); err != nil {
 		return err
 	}
-	return r.accountsSeen(data)
+	return r.accountsSeen(data, ending)
 }
 
-// accountsSeen looks for accounts that need somebody, and asks whether the person may see them only if there are any.
-// That there are none is a number, and told as that of posts is.
-func (r *request) accountsSeen(data *overviewData) error {
-	ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
-	if err != nil {
-		return err
-	}
+// accountsSeen asks whether the person may see the accounts that need somebody only if there are any. That there are
+// none is a number, and told as that of posts is.
+func (r *request) accountsSeen(data *overviewData, ending []store.Account) (err error) {
 	may := r.can
 	if len(ending) == 0 {
 		may = r.offers

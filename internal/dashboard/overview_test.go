@@ -106,7 +106,7 @@ func TestOverview(t *testing.T) {
 			t.Fatal("it has no such scope")
 		}
 	}
-	needs := []string{"Needs attention", "One post should have gone out", "alice (bluesky) ends", "b&lt;b&gt;ob (bluesky) has to be connected again"}
+	needs := []string{"Needs attention", "One post should have gone out", "alice (Bluesky) ends", "b&lt;b&gt;ob (Bluesky) has to be connected again"}
 	keys := []string{"One key expires within 14 days:", ">ending<", ">busy<", "2 Active", "3 of them refused"}
 	owner.get("/").shows(t, http.StatusOK, append(needs, keys...), []string{"All is well", "b<b>ob"})
 	keyViewer.get("/").shows(t, http.StatusOK, append(keys, "Needs attention"), append(needs[1:], "All is well"))

@@ -20,6 +20,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/utils/clock"
 
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -80,11 +82,12 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"under": func(prefix, path string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") },
 		"base":  func() string { return Base },
 		// status is the word for what has become of a post.
-		"status": func(s store.Status) string { return p.text(statusTexts[s]) },
-		"join":   func(values []string) string { return strings.Join(values, ", ") },
-		"field":  func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
-		"first":  firstWrong,
-		"lasts":  lasts,
+		"status":   func(s store.Status) string { return p.text(statusTexts[s]) },
+		"platform": titleOf,
+		"join":     func(values []string) string { return strings.Join(values, ", ") },
+		"field":    func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
+		"first":    firstWrong,
+		"lasts":    lasts,
 		// Where a key is revoked, with a look at it first.
 		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },
 	}
@@ -104,6 +107,13 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		p.byName[strings.TrimSuffix(path.Base(name), ".html")] = one
 	}
 	return p, nil
+}
+
+// titleOf is how people write a platform, by its name; that name, for one that there is no more.
+func titleOf(name any) string {
+	id := fmt.Sprint(name)
+	of, _ := catalog.All.Get(platform.Name(id))
+	return cmp.Or(of.Title, id)
 }
 
 // constants are what templates ask for that is always the same: a text without values, and where the pages are, at the

@@ -23,6 +23,7 @@ const maxReplicas = 500
 type replicasSeen struct {
 	Namespace         string // of the release
 	Forbidden, Failed bool
+	Later             bool // they were not asked for, this time
 	N                 int
 	Fenced            []replicaSeen // the longest first
 	More              int           // fenced ones that are not named
@@ -51,6 +52,14 @@ func (r *request) replicas() *replicasSeen {
 	seen.More = max(0, len(seen.Fenced)-mostNamed)
 	seen.Fenced = seen.Fenced[:min(len(seen.Fenced), mostNamed)]
 	return seen
+}
+
+// replicasLater is replicas, when they are not asked for this time.
+func (r *request) replicasLater() *replicasSeen {
+	if r.dashboard.config.Namespace == "" {
+		return nil
+	}
+	return &replicasSeen{Namespace: r.dashboard.config.Namespace, Later: true}
 }
 
 // fencedAmong are those that have not renewed their Lease for too long.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
@@ -21,6 +22,10 @@ import (
 
 // maxForm is how large a form may be: enough for the longest token of a cluster and a page of boxes to tick.
 const maxForm = 64 << 10
+
+// maxCalls is how many requests to the apiserver a page costs at most, also if nothing is known from before. Where
+// several keys are looked at before they are revoked, each is one.
+const maxCalls = 3
 
 // request is one request on its way to a screen. It is one goroutine's.
 type request struct {
@@ -36,7 +41,12 @@ type request struct {
 	person   *session.Person    // nil: nobody is signed in
 	admitted admission.Admitted // the zero one unless somebody is
 	form     url.Values         // of a POST
+	calls    atomic.Int64       // to the apiserver, as yet
 }
+
+// affords tells whether a page may ask the apiserver for what stands beside what it is about, when it asks it so many
+// things more.
+func (r *request) affords(more int64) bool { return r.calls.Load()+more < maxCalls }
 
 // Context ends when the request does, or the person's session, or when this replica can't be sure of what it knows.
 func (r *request) Context() context.Context {
@@ -70,7 +80,8 @@ func (r *request) may(verb, resource string) error {
 // serve makes a handler of a screen.
 func (d *Dashboard) serve(s screen) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
-		r := &request{dashboard: d, http: hr, writer: w, id: d.config.NewRequestID(), now: d.config.Clock.Now()}
+		r := &request{dashboard: d, writer: w, id: d.config.NewRequestID(), now: d.config.Clock.Now()}
+		r.http = hr.WithContext(session.CountCalls(hr.Context(), &r.calls))
 		w.Header().Set("X-Request-Id", r.id)
 		v, err := r.run(s)
 		if err != nil {

@@ -4,8 +4,10 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -85,6 +87,14 @@ func (a *Apiserver) As(token string) (*Cluster, error) {
 	return c, nil
 }
 
+type callsKey struct{}
+
+// CountCalls has the requests to the apiserver counted that are made in a context: those of one page, of which its
+// person may be waiting for several.
+func CountCalls(ctx context.Context, calls *atomic.Int64) context.Context {
+	return context.WithValue(ctx, callsKey{}, calls)
+}
+
 // person makes each request theirs, counts it, and notes whether they are still known.
 type person struct {
 	transport     http.RoundTripper
@@ -96,6 +106,9 @@ func (p *person) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", p.authorization)
 	p.of.calls.Add(1)
+	if n, ok := r.Context().Value(callsKey{}).(*atomic.Int64); ok {
+		n.Add(1)
+	}
 	response, err := p.transport.RoundTrip(r)
 	if err == nil && response.StatusCode == http.StatusUnauthorized {
 		p.of.refused.Store(true)
