@@ -188,5 +188,6 @@ func (l *ledger) drawPosts(e *entry, n int) {
 	default:
 		e.kind, e.text, e.accounts = refused, e.text+" sandbox:rejected", e.accounts[:1]
 	}
+	e.due = at
 	e.call = l.illustrated(e.text, at, media, e.accounts...)
 }

@@ -23,14 +23,15 @@ import (
 type entry struct {
 	kind
 	call
-	accounts []string // of posts, in the order of the targets
-	account  string   // that is disconnected
-	text     string   // that the post is to have
-	post     string   // the post that is changed
-	medium   string   // the file that is deleted
-	sum      string   // of the file
-	answer   answer   // zero: nobody knows yet
-	again    bool     // it was sent again, as the first time had no answer
+	accounts []string  // of posts, in the order of the targets
+	account  string    // that is disconnected
+	text     string    // that the post is to have
+	post     string    // the post that is changed
+	medium   string    // the file that is deleted
+	sum      string    // of the file
+	answer   answer    // zero: nobody knows yet
+	due      time.Time // of what is published in some seconds
+	again    bool      // it was sent again, as the first time had no answer
 }
 
 // ledger is what a client has written, and must find again.
@@ -99,7 +100,9 @@ func (l *ledger) try(ctx context.Context, e *entry, url string) {
 func (l *ledger) enter(e *entry, a answer) {
 	e.answer = a
 	l.answers++
-	late := e.kind == soon && e.again && a.is(http.StatusBadRequest, "validation_failed", "scheduledAt.future")
+	// By now its time has come: it was sent again, or a busy machine took that long to send it.
+	late := e.kind == soon && time.Until(e.due) < time.Second &&
+		a.is(http.StatusBadRequest, "validation_failed", "scheduledAt.future")
 	if !a.ok() && !late {
 		l.wrong = append(l.wrong, fmt.Errorf("%s was answered %s", e, a))
 	}
