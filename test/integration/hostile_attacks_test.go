@@ -34,6 +34,7 @@ type hostile struct {
 	victim     *neighbour
 
 	busy   []string // accounts, one for each slow post at a time
+	stored int      // bytes of the texts to search
 	bursts sync.Mutex
 	serial atomic.Int64
 	mu     sync.Mutex
@@ -66,11 +67,13 @@ const (
 	cancelingKeys  = "keys to be canceled, deleted"
 	sharingSecret  = "keys of one Secret"
 	annotatingKeys = "keys with great annotations"
+	crowdingOut    = "a crowd of keys, made and deleted"
 	bringingKeys   = "the neighbour's hashes"
 	heavyTexting   = "alternative texts of many bytes"
 	pagingLong     = "long pages"
 	searching      = "searches that cost much"
 	postingSlowly  = "slow posts"
+	guessing       = "wrong keys" // until they are told to wait
 )
 
 // attacks are what is tried, all at once and again and again. None has to succeed: what they may not do is harm.
@@ -80,6 +83,7 @@ var attacks = map[string]func(*hostile, context.Context, *mathrand.Rand){
 	cancelingKeys:                               (*hostile).cancelScheduled,
 	sharingSecret:                               (*hostile).shareSecret,
 	annotatingKeys:                              (*hostile).annotate,
+	crowdingOut:                                 (*hostile).crowdOut,
 	"names of others' Secrets":                  (*hostile).foreignNames,
 	bringingKeys:                                (*hostile).claimHashes,
 	"the neighbour's Secrets and keys":          (*hostile).readOthers,
@@ -90,10 +94,11 @@ var attacks = map[string]func(*hostile, context.Context, *mathrand.Rand){
 	"uploads with great part headers":           (*hostile).partHeaders,
 	"uploads that never end":                    (*hostile).slowUploads,
 	"forwarded addresses":                       (*hostile).forwarded,
-	"wrong keys":                                (*hostile).guess,
+	guessing:                                    (*hostile).guess,
 	postingSlowly:                               (*hostile).slowPosts,
 	"nested and odd bodies":                     (*hostile).oddBodies,
 	"ids of others":                             (*hostile).guessIDs,
+	"keys in wrong places":                      (*hostile).misplace,
 }
 
 // chosen are the names of the attacks of this run: all, or those with one of the words of $LMP_ATTACK, which are
@@ -126,7 +131,8 @@ func (h *hostile) attack(ctx context.Context) *errgroup.Group {
 
 // mustLand are the attacks that are no attacks if they are refused from the beginning.
 var mustLand = []string{
-	bringingKeys, cancelingKeys, sharingSecret, annotatingKeys, heavyTexting, pagingLong, searching, postingSlowly,
+	bringingKeys, cancelingKeys, sharingSecret, annotatingKeys, crowdingOut, heavyTexting, pagingLong, searching,
+	postingSlowly, guessing,
 }
 
 // lands notes whether something of an attack was let in.
@@ -164,11 +170,21 @@ func (h *hostile) look(where string, content []byte) {
 	}
 }
 
+// longest is how long an answer may be: a page ends soon after a megabyte.
+const longest = 3 << 19
+
 // on makes a call with the tenant's key, and looks at the answer.
 func (h *hostile) on(ctx context.Context, c call) answer {
 	a, err := c.send(ctx, h.test.url, h.key)
 	if err == nil {
-		h.look(c.method+" "+c.path[:min(len(c.path), 100)], a.body)
+		where := c.method + " " + c.path[:min(len(c.path), 100)]
+		h.look(where, a.body)
+		if len(a.body) > longest {
+			h.leak(where, fmt.Sprintf("an answer of %d bytes", len(a.body)))
+		}
+		if a.status >= http.StatusInternalServerError && a.status != http.StatusServiceUnavailable {
+			h.leak(where, a.String())
+		}
 	}
 	return a
 }

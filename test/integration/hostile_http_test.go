@@ -6,11 +6,15 @@ package integration_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -26,22 +30,28 @@ func (h *hostile) heavyTexts(ctx context.Context, _ *mathrand.Rand) {
 	if h.on(ctx, image).into(&file) != nil {
 		return
 	}
-	for _, marks := range []int{5_000, 995} {
-		media := make([]map[string]string, 4)
-		for i := range media {
-			alt := strings.Repeat("e"+strings.Repeat("\u0301", marks), 10)
-			media[i] = map[string]string{"kind": "image", "mediaId": file.ID, "altText": alt}
-		}
-		targets := make([]map[string]string, 12)
-		for i := range targets {
-			targets[i] = map[string]string{"accountId": h.accounts[2], "text": fmt.Sprint(i, strings.Repeat("É", 2_900))}
-		}
-		a := h.on(ctx, jsonCall(http.MethodPost, "/v1/posts", map[string]any{
-			"targets": targets, "media": media, "scheduledAt": time.Now().Add(time.Hour).UTC(),
-		}).once(rand.Text()))
-		h.lands(heavyTexting, a.ok())
+	// As many characters as a text may have, or fewer, and three times its bytes.
+	if a := h.on(ctx, h.heavy(file.ID, strings.Repeat("\u20d0", 1_900))); a.ok() {
+		h.leak("a text of many bytes", "was let in: "+a.String())
 	}
+	h.lands(heavyTexting, h.on(ctx, h.heavy(file.ID, strings.Repeat("\u0301", 995))).ok())
 	_ = pass(ctx, 500*time.Millisecond)
+}
+
+// heavy is a call with as many posts as one may have, each with much text, and with these marks on each letter of that
+// of its images, which are all one file. "" is no file.
+func (h *hostile) heavy(file, marks string) call {
+	media := []map[string]string{}
+	for len(media) < 4 && file != "" {
+		media = append(media, map[string]string{"kind": "image", "mediaId": file, "altText": strings.Repeat("e"+marks, 10)})
+	}
+	targets := make([]map[string]string, 12)
+	for i := range targets {
+		targets[i] = map[string]string{"accountId": h.accounts[2], "text": fmt.Sprint(i, strings.Repeat("É", 2_900))}
+	}
+	return jsonCall(http.MethodPost, "/v1/posts", map[string]any{
+		"targets": targets, "media": media, "scheduledAt": time.Now().Add(time.Hour).UTC(),
+	}).once(rand.Text())
 }
 
 // longPages asks for as much as it can be answered with, many times at once.
@@ -53,8 +63,21 @@ func (h *hostile) longPages(ctx context.Context, _ *mathrand.Rand) {
 	_ = pass(ctx, time.Second)
 }
 
-// search sends far more searches at once than there are connections to the database, and each looks at all it may.
+// search sends far more searches at once than there are connections to the database, and each looks at all it may. There
+// are more texts than that: a search that finds nothing in them has looked at all of them if it says that it is over.
 func (h *hostile) search(ctx context.Context, dice *mathrand.Rand) {
+	const enough = 3 << 20
+	for h.stored < enough && ctx.Err() == nil {
+		c := h.heavy("", "")
+		if !h.on(ctx, c).ok() {
+			return
+		}
+		h.stored += len(c.body)
+	}
+	var page struct{ NextCursor string }
+	if a := h.on(ctx, jsonCall(http.MethodGet, "/v1/posts?q=nowhere", nil)); a.into(&page) == nil && page.NextCursor == "" {
+		h.leak("a search", "has looked at all that there is")
+	}
 	marks := strings.Repeat("%CC%81", 1+dice.IntN(200))
 	h.burst(ctx, 300, func() {
 		h.lands(searching, h.on(ctx, jsonCall(http.MethodGet, "/v1/posts?limit=200&q=e"+marks, nil)).ok())
@@ -82,13 +105,18 @@ func (h *hostile) several(n int, do func()) {
 	group.Wait()
 }
 
-// burst is several, of which there is one at a time, whatever the attack: side by side they would show how much this
-// machine can do, and not what one tenant can do to another.
+// burst is several in turn.
 func (h *hostile) burst(ctx context.Context, n int, do func()) {
+	h.inTurn(ctx, func() { h.several(n, do) })
+}
+
+// inTurn does what keeps the machine busy, of which there is one at a time, whatever the attack: side by side they would
+// show how much this machine can do, and not what one tenant can do to another.
+func (h *hostile) inTurn(ctx context.Context, do func()) {
 	h.bursts.Lock()
 	defer h.bursts.Unlock()
 	if ctx.Err() == nil {
-		h.several(n, do)
+		do()
 	}
 }
 
@@ -146,10 +174,45 @@ func (h *hostile) forwarded(ctx context.Context, dice *mathrand.Rand) {
 	_ = pass(ctx, time.Second)
 }
 
-// guess sends wrong keys from the neighbour's address: more than an address may.
-func (h *hostile) guess(ctx context.Context, _ *mathrand.Rand) {
+// guess sends wrong keys from the neighbour's address: more than an address may, whatever other address it names.
+func (h *hostile) guess(ctx context.Context, dice *mathrand.Rand) {
 	for range 20 {
-		_, _, _ = get(ctx, h.test.url+"/v1/whoami", "Bearer "+typo(h.key))
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, h.test.url+"/v1/whoami", http.NoBody)
+		if err != nil {
+			return
+		}
+		request.Header.Set("Authorization", "Bearer "+typo(h.key))
+		request.Header.Set("X-Forwarded-For", fmt.Sprintf("198.51.%d.%d, 10.9.%d.%d", dice.IntN(256), dice.IntN(256), dice.IntN(256), dice.IntN(256)))
+		response, err := httpClient.Do(request)
+		if err != nil {
+			continue
+		}
+		response.Body.Close()
+		h.lands(guessing, response.StatusCode == http.StatusTooManyRequests)
+	}
+}
+
+// misplace sends the tenant's own key where names and values belong, in the ways that programs write it: what is sent
+// there may be logged, sent back, and kept with an answer.
+func (h *hostile) misplace(ctx context.Context, dice *mathrand.Rand) {
+	forms := []string{
+		h.key, hex.EncodeToString([]byte(h.key)), base64.StdEncoding.EncodeToString([]byte(h.key)),
+		strings.Trim(fmt.Sprintf("%d", []byte(h.key)), "[]"),
+	}
+	form := forms[dice.IntN(len(forms))]
+	calls := []call{
+		jsonCall(http.MethodGet, "/v1/posts?"+url.QueryEscape(form)+"=1", nil),
+		jsonCall(http.MethodGet, "/v1/posts?status="+url.QueryEscape(form), nil),
+		jsonCall(http.MethodGet, "/v1/posts/"+url.PathEscape(form), nil),
+		jsonCall(http.MethodPost, "/v1/posts", map[string]any{form: 1}).once(h.key + rand.Text()),
+		jsonCall(http.MethodPost, "/v1/posts", map[string]any{"targets": []any{map[string]any{form: 1}}}).once(rand.Text()),
+		jsonCall(http.MethodPost, "/v1/posts", map[string]any{"targets": []any{map[string]any{"platform": form}}}).once(rand.Text()),
+	}
+	for _, c := range calls {
+		a := h.on(ctx, c)
+		if len(newNeedles(h.key).in(a.body)) > 0 {
+			h.leak("a key that is sent back", a.String())
+		}
 	}
 }
 
@@ -174,25 +237,55 @@ func (h *hostile) oddBodies(ctx context.Context, dice *mathrand.Rand) {
 	_ = pass(ctx, 2*time.Second)
 }
 
-// guessIDs asks for what is the neighbour's, under its right id.
+// guessIDs asks for what is the neighbour's, under its right id, and has to be told what it is told of an id that never
+// was, to the byte.
 func (h *hostile) guessIDs(ctx context.Context, dice *mathrand.Rand) {
 	h.victim.mu.Lock()
-	ids := slices.Clone(h.victim.accepted)
+	posts := slices.Clone(h.victim.accepted)
 	h.victim.mu.Unlock()
-	if len(ids) == 0 {
+	if len(posts) == 0 {
 		return
 	}
-	id := ids[dice.IntN(len(ids))]
-	for _, c := range []call{
-		jsonCall(http.MethodGet, "/v1/posts/"+id, nil),
-		jsonCall(http.MethodPost, "/v1/posts/"+id+"/retry", nil).once(rand.Text()),
-		jsonCall(http.MethodDelete, "/v1/posts/"+id, nil).once(rand.Text()),
-		jsonCall(http.MethodPost, "/v1/posts", map[string]any{
-			"targets": []map[string]string{{"accountId": h.victim.accounts[0]}}, "text": "as somebody else",
-		}).once(rand.Text()),
+	post, account := posts[dice.IntN(len(posts))], h.victim.accounts[0]
+	for _, c := range []struct {
+		id   string
+		call func(id string) call
+	}{
+		{post, func(id string) call { return jsonCall(http.MethodGet, "/v1/posts/"+id, nil) }},
+		{post, func(id string) call {
+			return jsonCall(http.MethodPatch, "/v1/posts/"+id, map[string]string{"text": "x"})
+		}},
+		{post, func(id string) call { return jsonCall(http.MethodPost, "/v1/posts/"+id+"/retry", nil) }},
+		{post, func(id string) call { return jsonCall(http.MethodDelete, "/v1/posts/"+id, nil) }},
+		{account, func(id string) call { return jsonCall(http.MethodGet, "/v1/accounts/"+id, nil) }},
+		{account, func(id string) call { return jsonCall(http.MethodGet, "/v1/posts?accountId="+id, nil) }},
+		{account, func(id string) call {
+			return jsonCall(http.MethodPost, "/v1/posts", map[string]any{
+				"targets": []map[string]string{{"accountId": id}}, "text": "as somebody else", "publishNow": true,
+			})
+		}},
 	} {
-		if a := h.on(ctx, c); a.ok() {
-			h.leak(c.method+" "+c.path, a.String())
+		const others = "0123456789abcdef"
+		at := len(c.id) - 1 - dice.IntN(8)
+		never := c.id[:at] + string(others[(strings.IndexByte(others, c.id[at])+1)%len(others)]) + c.id[at+1:]
+		is, was := h.told(ctx, c.call(c.id), c.id), h.told(ctx, c.call(never), never)
+		if is != was && is != "" && was != "" {
+			h.leak(c.call("ID").method+" "+c.call("ID").path, is+"\nand of what never was: "+was)
 		}
 	}
 }
+
+// told is what the tenant is answered about an id, without what differs from one answer to the next. "" is nothing: no
+// answer, or that it has too much under way.
+func (h *hostile) told(ctx context.Context, c call, id string) string {
+	if c.method != http.MethodGet {
+		c = c.once(rand.Text())
+	}
+	a := h.on(ctx, c)
+	if a.status == 0 || a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
+		return ""
+	}
+	return requestID.ReplaceAllString(strings.ReplaceAll(a.String(), id, "ID"), "")
+}
+
+var requestID = regexp.MustCompile(`"requestId":"[^"]*"`)
