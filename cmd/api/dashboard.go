@@ -98,6 +98,8 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	of.Sessions, of.Admission, of.Directory, of.Use = who.sessions, who.admission, c.Directory, who.uses
 	of.Provider, of.ProviderName = who.provider, o.oidc.name
 	of.Logger, of.Audit = c.Logger, c.Audit
+	// The API's own and not others like them: who waits for an answer is counted once for the process, and a form is
+	// claimed by the protocol that a request is claimed by.
 	rooms := api.Rooms()
 	of.Store, of.Writes, of.Posting = c.Store, rooms.Writes, rooms.Posting
 	of.Connecting, of.Connections = rooms.Connecting, c.Connections
@@ -107,6 +109,7 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	}
 	observed := api.Beside(pages, pages.Pattern, pages.Patterns()...)
 	return api, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// No ServeMux: it would answer for itself, with redirects, where the API owes an envelope (see endpoint's router).
 		if r.URL.Path == dashboard.Base || strings.HasPrefix(r.URL.Path, dashboard.Base+"/") {
 			observed.ServeHTTP(w, r)
 			return

@@ -70,6 +70,7 @@ func (l *linkedinFlags) of(
 	case len(missing) > 0:
 		logger.Warn("No account can be connected at LinkedIn; those that are go on", "missing", missing)
 	}
+	// Until when the version is taken. An alert is made of it: from then on posts stay queued, and no request fails.
 	if err := registry.Register(linkedin.Collector(l.version)); err != nil {
 		return known, err
 	}

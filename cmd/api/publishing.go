@@ -62,6 +62,7 @@ func newPublishing(
 	}
 	if p.store, err = store.Open(store.Options{
 		URL: o.databaseURL, Environment: o.environment, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
+		// There is no vault yet, which needs the store. Nobody asks before the heartbeat, which run begins.
 		VaultKeys: p.vaultKeys,
 		Quotas:    o.quotas.stored, Registerer: registry,
 	}); err != nil {
@@ -78,6 +79,7 @@ func newPublishing(
 			limit.Options{Default: o.keyRate, RedisURL: o.redisURL, Registerer: registry, Logger: logger},
 		)
 	}
+	// What is open is closed here: close is for who has got all of it.
 	if err != nil {
 		return nil, errors.Join(err, p.library.Close(), p.store.Close())
 	}
@@ -135,7 +137,9 @@ func (p *publishing) run(ctx context.Context) {
 	var ended sync.WaitGroup
 	ended.Go(func() { p.store.Run(life) })
 	ended.Go(func() { p.runVault(life) }) // what runs to its end may still have to open an account
+	// It ends with ctx, as nothing of it is owed to a request: attempts that still run refresh what they need themselves.
 	ended.Go(func() { p.accounts.Run(ctx) })
+	// It returns when the last attempt is recorded, or was given up. Only then may the process be called dead.
 	p.publisher.Run(ctx)
 	end()
 	ended.Wait()

@@ -60,6 +60,7 @@ func (q *quotas) check() error {
 		if err != nil {
 			return usageError{fmt.Sprintf("--%s: %v", quotaFlag(r), err)}
 		}
+		// None is 0 here, and is left out: what is missing has no bound.
 		if n > 0 {
 			q.stored[r] = n
 		}

@@ -43,6 +43,7 @@ func (a *API) connectionReturned(r *endpoint.Request) (endpoint.WebPage, error) 
 	if a.config.Connections == nil {
 		return endpoint.WebPage{}, connecting.ErrNotEnabled
 	}
+	// Only their session can say whether a person still may, so they go on to the dashboard with what the platform said.
 	if states := r.Query()["state"]; len(states) == 1 && connecting.OfPerson(states[0]) {
 		return endpoint.WebPage{Location: connecting.PersonReturnsTo(to.Name) + "?" + r.Query().Encode()}, nil
 	}
@@ -77,6 +78,7 @@ func sentOn(begun connection.Begun, param, value string) endpoint.WebPage {
 		return endpoint.WebPage{Title: "That did not work", Text: "The address to go on to is none."}
 	}
 	query := u.Query()
+	// Whoever began may have come from here themselves: what an earlier connection came to must not stand beside this one.
 	query.Del(paramConnected)
 	query.Del(paramConnectError)
 	query.Set(param, value)
@@ -118,6 +120,7 @@ func (a *API) finishConnection(
 			id, err = "", a.beginnerGone(cut)
 		}
 	}()
+	// Looked up again: it may have gone while the browser was away.
 	profile := begun.ProfileID
 	if profile != "" && admitted.Caller().FindProfile(a.config.Directory, profile) == nil {
 		return "", posting.ErrNoProfile

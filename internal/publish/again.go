@@ -4,7 +4,6 @@
 package publish
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -36,48 +35,6 @@ func pauseAfter(number int) time.Duration {
 	return min(pauses.First<<max(number-1, 0), pauses.Most)
 }
 
-// storable is what is kept of an outcome, in bounds: the platform may have said anything. An error says that it is no
-// outcome at all.
-func (p *Publisher) storable(post store.Post, t store.Try, o platform.Outcome) (store.Outcome, error) {
-	switch o := o.(type) {
-	case platform.Published:
-		return store.Outcome{Receipt: o.Receipt.Bounded()}, nil
-	case platform.Rejected:
-		o.Failure = o.Failure.Bounded()
-		return store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}, nil
-	case platform.NotTaken:
-		o.Failure = o.Failure.Bounded()
-		next := o.NotBefore
-		if least := p.o.Clock.Now().Add(pauseAfter(t.Number)); !next.IsZero() && next.Before(least) {
-			next = least
-		}
-		return store.Outcome{Failure: &o.Failure, Again: p.again(next, t.DueAt)}, nil
-	case platform.OutcomeUnknown:
-		o.Failure = o.Failure.Bounded()
-		return p.unknown(post.Platform, t, &o.Failure, o.Token), nil
-	default:
-		return store.Outcome{}, fmt.Errorf("there is no outcome of type %T", o)
-	}
-}
-
-// unknown is the outcome of an attempt of which nothing is known. Where nobody can be asked it is the last: to publish
-// twice is worse than to ask a person.
-func (p *Publisher) unknown(
-	name platform.Name, t store.Try, failure *platform.Failure, token []byte,
-) store.Outcome {
-	o := store.Outcome{Failure: failure}
-	if p.asker(name) == nil {
-		return o
-	}
-	// It stays so if this was the last attempt: a person who retries the post has the platform asked first.
-	o.Unsettled, o.Token = true, token
-	if token == nil {
-		o.Token = t.Token
-	}
-	o.Again = p.again(p.o.Clock.Now().Add(pauseAfter(t.Number)), t.FirstSentAt)
-	return o
-}
-
 // again is when to try again: at, unless that is none, or the post has been tried for long enough since then.
 func (p *Publisher) again(at, since time.Time) time.Time {
 	now := p.o.Clock.Now()
@@ -97,21 +54,4 @@ func (p *Publisher) heldUntil(t store.Try, why *platform.Failure) time.Time {
 		return time.Time{}
 	}
 	return p.again(p.o.Clock.Now().Add(held), t.DueAt)
-}
-
-// unopened is what becomes of a post whose account could not be opened, so that nobody was asked for anything. What is
-// this server's own, such as a vault without its keyset, is looked at again soon.
-func (p *Publisher) unopened(t store.Try, why *platform.Failure) store.Outcome {
-	o := store.Outcome{Failure: why, Unsettled: t.Ask, Token: t.Token, Again: p.heldUntil(t, why)}
-	if why.Code != platform.CodeAuthFailed && t.Queued {
-		o.Again = p.again(p.o.Clock.Now().Add(time.Minute), t.DueAt)
-	}
-	return o
-}
-
-// lost judges an attempt whose process is dead.
-func (p *Publisher) lost(l store.Lost) store.Outcome {
-	o := p.unknown(l.Platform, l.Try, outcomeUnknown(), nil)
-	o.Attempt = l.Attempt
-	return o
 }

@@ -9,64 +9,20 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
 
-// atOnce is how many posts of one request are sent at a time: enough that a request for many is answered in time, and
-// few enough that it does not crowd out the others.
-const atOnce = 5
-
-// Publish makes the attempts that a request has begun, several at a time, and returns their outcomes in the same order.
-// They are to be given to Record, for which the end of Run waits.
-//
-// ctx should not end with the caller's connection: a post that is on its way is sent whether or not anybody still waits
-// for the answer, and an attempt that is cut off would end as unknown.
-func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
-	return p.PublishOpened(ctx, posts, attempts, nil)
-}
-
-// PublishOpened is Publish for whoever has begun to open the first post's account.
-func (p *Publisher) PublishOpened(
-	ctx context.Context, posts []store.Post, attempts []store.Attempt, first *Opening,
-) []store.Outcome {
-	p.requests.enter(attempts)
-	outcomes := make([]store.Outcome, len(posts))
-	var running errgroup.Group
-	running.SetLimit(atOnce)
-	for i, post := range posts {
-		opened := first
-		if i > 0 {
-			opened = nil
-		}
-		running.Go(func() error {
-			// Asked anew before each: the end of the process may come while the first ones are being sent.
-			if p.requests.isEnding() {
-				outcomes[i] = p.unsent(attempts[i])
-			} else {
-				outcomes[i] = p.attempt(ctx, post, store.FirstTry(attempts[i]), opened)
-			}
-			return nil
-		})
-	}
-	_ = running.Wait() // there is none: an attempt's failure is its outcome, and does not end the others
-	return outcomes
-}
-
-// unsent is the outcome of an attempt that the end of the process has come before. The attempt was stored before, so it
-// has to be ended like any other.
-func (p *Publisher) unsent(a store.Attempt) store.Outcome {
-	a.FinishedAt, a.Failure = p.o.Clock.Now(), stopped
-	return store.Outcome{Attempt: a, Failure: stopped}
-}
+// defaultTimeout leaves time for a platform that is slow. The end of a process may take as long, and some seconds:
+// whoever raises it raises what Run waits for, and what the pod's terminationGracePeriodSeconds must leave room for.
+const defaultTimeout = 20 * time.Second
 
 // attempt makes an attempt that is stored already, and returns how it ended. It stores nothing: the caller does that
 // together with what else it has to write.
@@ -109,6 +65,7 @@ func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, open
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
+	// The time of the attempt has begun: an account that takes long to open leaves its platform less of it.
 	pub, early := p.publication(ctx, post, t, opened)
 	if early != nil {
 		return *early
@@ -136,6 +93,28 @@ func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, open
 	return o
 }
 
+// publisher returns that of a platform; nil: this server does not publish to it.
+func (p *Publisher) publisher(name platform.Name) platform.Publisher {
+	found, _ := p.o.Platforms.Get(name)
+	return found.Publisher
+}
+
+// asker returns that of a platform; nil: nothing tells what became of a post.
+func (p *Publisher) asker(name platform.Name) platform.Asker {
+	found, _ := p.o.Platforms.Get(name)
+	return found.Asker
+}
+
+// Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes. It asks
+// nobody over the network, so a caller can wait for it, and passing it promises nothing.
+func (p *Publisher) Preflight(name platform.Name, c platform.Content) *platform.Failure {
+	to := p.publisher(name)
+	if to == nil {
+		return notEnabled(name)
+	}
+	return to.Preflight(c)
+}
+
 // failureOf says why nothing is known of an attempt: by ctx and not by its error. What a platform's client makes of the
 // end of its context is anybody's guess.
 func failureOf(ctx context.Context, name platform.Name) *platform.Failure {
@@ -146,6 +125,58 @@ func failureOf(ctx context.Context, name platform.Name) *platform.Failure {
 		return outcomeUnknown()
 	}
 	return mistake
+}
+
+// storable is what is kept of an outcome, in bounds: the platform may have said anything. An error says that it is no
+// outcome at all.
+func (p *Publisher) storable(post store.Post, t store.Try, o platform.Outcome) (store.Outcome, error) {
+	switch o := o.(type) {
+	case platform.Published:
+		return store.Outcome{Receipt: o.Receipt.Bounded()}, nil
+	case platform.Rejected:
+		o.Failure = o.Failure.Bounded()
+		return store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}, nil
+	case platform.NotTaken:
+		o.Failure = o.Failure.Bounded()
+		next := o.NotBefore
+		if least := p.o.Clock.Now().Add(pauseAfter(t.Number)); !next.IsZero() && next.Before(least) {
+			next = least
+		}
+		return store.Outcome{Failure: &o.Failure, Again: p.again(next, t.DueAt)}, nil
+	case platform.OutcomeUnknown:
+		o.Failure = o.Failure.Bounded()
+		return p.unknown(post.Platform, t, &o.Failure, o.Token), nil
+	default:
+		return store.Outcome{}, fmt.Errorf("there is no outcome of type %T", o)
+	}
+}
+
+// unknown is the outcome of an attempt of which nothing is known. Where nobody can be asked it is the last: to publish
+// twice is worse than to ask a person.
+func (p *Publisher) unknown(
+	name platform.Name, t store.Try, failure *platform.Failure, token []byte,
+) store.Outcome {
+	o := store.Outcome{Failure: failure}
+	if p.asker(name) == nil {
+		return o
+	}
+	// It stays so if this was the last attempt: a person who retries the post has the platform asked first.
+	o.Unsettled, o.Token = true, token
+	if token == nil {
+		o.Token = t.Token
+	}
+	o.Again = p.again(p.o.Clock.Now().Add(pauseAfter(t.Number)), t.FirstSentAt)
+	return o
+}
+
+// unopened is what becomes of a post whose account could not be opened, so that nobody was asked for anything. What is
+// this server's own, such as a vault without its keyset, is looked at again soon.
+func (p *Publisher) unopened(t store.Try, why *platform.Failure) store.Outcome {
+	o := store.Outcome{Failure: why, Unsettled: t.Ask, Token: t.Token, Again: p.heldUntil(t, why)}
+	if why.Code != platform.CodeAuthFailed && t.Queued {
+		o.Again = p.again(p.o.Clock.Now().Add(time.Minute), t.DueAt)
+	}
+	return o
 }
 
 // publication is a post as its platform gets it. early is not nil if it comes to nothing before the platform is asked:
@@ -184,6 +215,42 @@ func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Tr
 		return pub, &o
 	}
 	return pub, nil
+}
+
+// Opening is a post's account that is being opened while the attempt at the post is being stored: somebody waits for
+// both, and neither needs the other. Nothing is sent by it before the attempt is stored.
+type Opening struct {
+	done    chan struct{}
+	with    platform.Credentials
+	failure *platform.Failure
+	err     error
+}
+
+// Open begins to open a post's account. Only that of a request's first post is: of several, the others are opened while
+// that one is being sent.
+func (p *Publisher) Open(ctx context.Context, post store.Post) *Opening {
+	if p.o.Connections == nil {
+		return nil
+	}
+	o := &Opening{done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		o.with, o.failure, o.err = p.o.Connections.Open(ctx, post.AccountID)
+	}()
+	return o
+}
+
+// open opens a post's account, unless that has been done. An error of before is none: its request may have ended, and
+// the attempt has not.
+func (p *Publisher) open(
+	ctx context.Context, post store.Post, ahead *Opening,
+) (platform.Credentials, *platform.Failure, error) {
+	if ahead != nil {
+		if <-ahead.done; ahead.err == nil {
+			return ahead.with, ahead.failure, nil
+		}
+	}
+	return p.o.Connections.Open(ctx, post.Account.ID)
 }
 
 // guarded makes an error of a panic: one platform's mistake must not end the process, with everybody's attempts.
@@ -238,74 +305,4 @@ func (p *Publisher) content(ctx context.Context, post store.Post) (platform.Cont
 		})
 	}
 	return c, nil
-}
-
-// underway is the attempts that requests make, from before the first is sent until how they ended is written down, or
-// waits to be. Those of jobs are not in it: the queue waits for its jobs by itself.
-type underway struct {
-	mu       sync.Mutex
-	attempts map[string]struct{} // by id
-	ending   bool
-	nudge    chan struct{} // some have gone; it holds one, so that nobody who leaves has to wait for the one who waits
-}
-
-// newUnderway begins with nobody: attempts of an earlier process are found in the database, by SettleLost.
-func newUnderway() underway {
-	return underway{attempts: map[string]struct{}{}, nudge: make(chan struct{}, 1)}
-}
-
-// enter is called before the first attempt is sent, with all of a request: the end of Run waits for those that have not
-// begun as well, because their outcome is written down together with the others'.
-func (u *underway) enter(attempts []store.Attempt) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, a := range attempts {
-		u.attempts[a.ID] = struct{}{}
-	}
-}
-
-// leave is called when what became of attempts is written down, or waits where the end of Run finds it. Outcomes of
-// jobs come here too, and are not found.
-func (u *underway) leave(outcomes []store.Outcome) {
-	u.mu.Lock()
-	for _, o := range outcomes {
-		delete(u.attempts, o.Attempt.ID)
-	}
-	u.mu.Unlock()
-	select {
-	case u.nudge <- struct{}{}:
-	default:
-	}
-}
-
-// end has nothing more sent: attempts that have not begun end as not sent.
-func (u *underway) end() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.ending = true
-}
-
-// isEnding tells whether nothing more is to be sent.
-func (u *underway) isEnding() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.ending
-}
-
-// wait returns when all have left, or late is closed, and tells how many have not. It is for one goroutine: a nudge
-// wakes one only.
-func (u *underway) wait(late <-chan struct{}) int {
-	for {
-		u.mu.Lock()
-		left := len(u.attempts)
-		u.mu.Unlock()
-		if left == 0 {
-			return 0
-		}
-		select {
-		case <-u.nudge:
-		case <-late:
-			return left
-		}
-	}
 }

@@ -78,13 +78,6 @@ type Publisher struct {
 // enough that all replicas together do not keep it from coming back.
 var backoff = retry.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
 
-// The timeout leaves time for a platform that is slow. The end of a process may take as long, and some seconds: whoever
-// raises it raises what Run waits for, and what the pod's terminationGracePeriodSeconds must leave room for.
-const (
-	defaultTimeout      = 20 * time.Second
-	defaultPollInterval = time.Second
-)
-
 // New returns a publisher. It asks the database for nothing yet, which may be away or still to be migrated: what is
 // queued and published is stored by its callers, who notice.
 func New(o Options) (*Publisher, error) {
@@ -156,62 +149,4 @@ func after(ctx context.Context, d time.Duration) <-chan struct{} {
 	ended := make(chan struct{})
 	context.AfterFunc(ctx, func() { time.AfterFunc(d, func() { close(ended) }) })
 	return ended
-}
-
-// publisher returns that of a platform; nil: this server does not publish to it.
-func (p *Publisher) publisher(name platform.Name) platform.Publisher {
-	found, _ := p.o.Platforms.Get(name)
-	return found.Publisher
-}
-
-// asker returns that of a platform; nil: nothing tells what became of a post.
-func (p *Publisher) asker(name platform.Name) platform.Asker {
-	found, _ := p.o.Platforms.Get(name)
-	return found.Asker
-}
-
-// Preflight says what the post's platform would refuse. The content's media need types and sizes, and no bytes. It asks
-// nobody over the network, so a caller can wait for it, and passing it promises nothing.
-func (p *Publisher) Preflight(name platform.Name, c platform.Content) *platform.Failure {
-	to := p.publisher(name)
-	if to == nil {
-		return notEnabled(name)
-	}
-	return to.Preflight(c)
-}
-
-// Opening is a post's account that is being opened while the attempt at the post is being stored: somebody waits for
-// both, and neither needs the other. Nothing is sent by it before the attempt is stored.
-type Opening struct {
-	done    chan struct{}
-	with    platform.Credentials
-	failure *platform.Failure
-	err     error
-}
-
-// Open begins to open a post's account. Only that of a request's first post is: of several, the others are opened while
-// that one is being sent.
-func (p *Publisher) Open(ctx context.Context, post store.Post) *Opening {
-	if p.o.Connections == nil {
-		return nil
-	}
-	o := &Opening{done: make(chan struct{})}
-	go func() {
-		defer close(o.done)
-		o.with, o.failure, o.err = p.o.Connections.Open(ctx, post.AccountID)
-	}()
-	return o
-}
-
-// open opens a post's account, unless that has been done. An error of before is none: its request may have ended, and
-// the attempt has not.
-func (p *Publisher) open(
-	ctx context.Context, post store.Post, ahead *Opening,
-) (platform.Credentials, *platform.Failure, error) {
-	if ahead != nil {
-		if <-ahead.done; ahead.err == nil {
-			return ahead.with, ahead.failure, nil
-		}
-	}
-	return p.o.Connections.Open(ctx, post.Account.ID)
 }

@@ -40,6 +40,8 @@ const (
 	maxAttempts = 2000
 	// retryAtMost is the longest time between two of them. A post is late by as much after an outage.
 	retryAtMost = 30 * time.Second
+	// defaultPollInterval is how late a post is by the queue alone, at most: each look costs the database something.
+	defaultPollInterval = time.Second
 	// fetchCooldown is the time between two looks at the queue while it has more to give out. Where many posts were due at
 	// once, most jobs find theirs published by another one, and those should not take longer to end than the posts did.
 	fetchCooldown = 20 * time.Millisecond
@@ -80,20 +82,6 @@ func (p *Publisher) newQueue() (*river.Client[*sql.Tx], error) {
 		return nil, fmt.Errorf("set up the job queue: %w", err)
 	}
 	return client, nil
-}
-
-// Finish records how the attempts of a request ended, and has those that are to be tried again reminded of.
-func (p *Publisher) Finish(ctx context.Context, tx *store.Tx, outcomes []store.Outcome) error {
-	if err := tx.Finish(outcomes); err != nil {
-		return err
-	}
-	var again []store.Post
-	for _, o := range outcomes {
-		if !o.Again.IsZero() {
-			again = append(again, store.Post{ID: o.Attempt.PostID, ScheduledAt: o.Again})
-		}
-	}
-	return p.Enqueue(ctx, tx, again)
 }
 
 // Enqueue has posts published when their time has come, if tx is committed. A post that has a job already gets another

@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/letmepost/letmepost-operator/internal/retry"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // pace is how often things are looked after, and how long they may take. Every process does all of it: together they do
@@ -70,6 +71,58 @@ func (p *Publisher) upkeep() []upkeep {
 		{"measure what organizations have", p.pace.usage, p.work.MeasureUsage},
 		{"count anew what organizations have", p.pace.recount, p.recount},
 	}
+}
+
+// SettleLost ends the attempts of dead processes now. Whether their platforms took the posts, nobody knows: where the
+// platform can be asked, the posts stay queued for that, and otherwise they fail.
+func (p *Publisher) SettleLost(ctx context.Context) error {
+	again, err := p.settleLost(ctx)
+	if err != nil || !p.hasStarted() {
+		return err // without the queue, the posts are found when they are overdue
+	}
+	return p.remind(ctx, again)
+}
+
+// upkeepOfLost is SettleLost for whoever can wait until there is a queue to remind by: what the process before this one
+// has left is found before that.
+func (p *Publisher) upkeepOfLost(ctx context.Context) error {
+	again, err := p.settleLost(ctx)
+	if err != nil || len(again) == 0 {
+		return err
+	}
+	select {
+	case <-p.started:
+		return p.remind(ctx, again)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settleLost returns the posts that stay queued. Nobody reminds of them: those of requests never had a job, and that of
+// a scheduled one may seem to run for a minute after its process has died.
+func (p *Publisher) settleLost(ctx context.Context) (again []string, err error) {
+	n, err := p.work.SettleLost(ctx, func(l store.Lost) store.Outcome {
+		o := p.lost(l)
+		if !o.Again.IsZero() { // also of a transaction that is run again: a reminder too many does no harm
+			again = append(again, l.PostID)
+		}
+		return o
+	})
+	if err != nil {
+		return nil, fmt.Errorf("end abandoned attempts: %w", err)
+	}
+	if n > 0 {
+		p.metrics.lost.Add(float64(n))
+		p.o.Logger.Warn("ended attempts of dead processes: their outcome is not known", "attempts", n)
+	}
+	return again, nil
+}
+
+// lost judges an attempt whose process is dead.
+func (p *Publisher) lost(l store.Lost) store.Outcome {
+	o := p.unknown(l.Platform, l.Try, outcomeUnknown(), nil)
+	o.Attempt = l.Attempt
+	return o
 }
 
 // requeueOnceStarted requeues what is overdue, but not while the queue starts: River's InsertMany reads what its Start

@@ -4,32 +4,19 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Whoever changes several posts locks them first, in the order of their ids (inOrder): some are counted as they change,
-// and who holds a row of usage waits for no other row. A transaction of one post has nothing to lock ahead.
-const (
-	addAttemptText = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
-SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, ''
-FROM posts AS p WHERE p.id = ? AND {scope p}`
-	// The post first: only who finds it waiting for this very attempt may say how that ended.
-	finishPostText = `UPDATE posts
-SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?, not_before = ?,
-unsettled = ?, ask_token = ?, first_sent_at = CASE WHEN ? = 1 THEN first_sent_at ELSE 0 END
-WHERE id = ? AND attempt_id = ? AND status = 'publishing' AND {scope}`
-	lockOneText       = `SELECT id FROM posts WHERE id = ? AND {scope} {lock UPDATE}`
-	finishAttemptText = `UPDATE attempts SET finished_at = ?, failure = ? WHERE id = ? AND finished_at = 0
-AND post_id IN (SELECT p.id FROM posts AS p WHERE p.id = ? AND {scope p})`
-)
+// Three times say when a post goes. scheduled_at is what its author wants; 0 is at once. due_at is that, or when it was
+// queued, so that every queued post has one: posts are found by it, and an account's go in its order, however late they
+// are. not_before is when it may be tried again, after an attempt that has failed for now; 0 before the first. Jobs of
+// the queue have a time of their own, which only reminds: these three decide.
 
 // firstOfAccount is the id of the post that comes first among those of a post's account which are due and not over. It
 // is none before the post that is named is due. One that is over may be named: its job has done another's work, and now
@@ -39,13 +26,6 @@ WHERE o.id = ? AND (o.status <> 'queued' OR o.due_at <= ?)
 AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1`
 
 var (
-	// What a caller's own request does is held by its view, and what the server does by itself is not.
-	addAttempt    = declareScoped(addAttemptText)
-	addAnyAttempt = declareGlobal(addAttemptText)
-	// By finishStep.
-	finishOwn = [...]*scoped{declareScoped(lockOneText), declareScoped(finishPostText), declareScoped(finishAttemptText)}
-	finishAny = [...]*global{declareGlobal(lockOneText), declareGlobal(finishPostText), declareGlobal(finishAttemptText)}
-
 	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post. Those of
 	// an account go in the order in which they are due, one at a time: a job is a reminder that there is something to do
 	// for the account, and what is done is whatever comes first.
@@ -64,6 +44,12 @@ FROM (SELECT id FROM accounts WHERE organization_id = ? AND environment = ? ORDE
 JOIN posts AS p ON p.id = (SELECT n.id FROM posts AS n WHERE n.account_id = a.id
 AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1)
 WHERE p.status = 'queued' AND p.scheduled_at <= ? AND p.not_before <= ? ORDER BY p.due_at, p.id LIMIT ?`)
+	// As startPost, for one post and whether or not its turn has come: nothing is sent. It has changed last when the
+	// latest attempt ended, of which the caller is told; who finds that it has changed since has come too late.
+	startLook = declareGlobal(`UPDATE posts
+SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
+WHERE id = ? AND status = 'queued' AND unsettled = 1 AND updated_at = ?
+RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
 	anyPost           = declareGlobal(selectPosts + ` WHERE p.id = ?`)
 	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure,
 p.platform, p.first_sent_at, p.ask_token
@@ -77,118 +63,6 @@ WHERE c.id = p.attempt_id AND c.failure LIKE ? AND c.failure NOT LIKE ?)`) + `)`
 	overdue = declareGlobal(`SELECT id FROM posts
 WHERE status = 'queued' AND due_at < ? AND not_before < ? ORDER BY due_at, id LIMIT ?`)
 )
-
-// Finish records how attempts ended, and with it what became of their posts. An attempt that is not its post's running
-// one any more is left alone: somebody else has finished it. The answer of the request is settled in the same
-// transaction, so that it never tells of outcomes that are not stored.
-func (tx *Tx) Finish(outcomes []Outcome) error {
-	_, err := finish(tx.view.db, outcomes, func(step finishStep, args ...any) (int, error) {
-		return tx.exec(finishOwn[step], args...)
-	})
-	return err
-}
-
-// Finish is Tx.Finish in a transaction of its own, for whoever publishes without a caller.
-func (w *Work) Finish(ctx context.Context, outcomes []Outcome) error {
-	return w.db.transact(ctx, func(ctx context.Context, s session) error {
-		_, err := w.finish(ctx, s, outcomes)
-		return err
-	})
-}
-
-// finish is Finish within a transaction. It returns how many attempts it found running.
-func (w *Work) finish(ctx context.Context, s session, outcomes []Outcome) (int, error) {
-	return finish(w.db, outcomes, func(step finishStep, args ...any) (int, error) {
-		return s.exec(ctx, finishAny[step].text(w.db.engine), args)
-	})
-}
-
-// finishStep is what is to be done with a post whose attempt has ended.
-type finishStep int
-
-const (
-	lockIt finishStep = iota
-	endIt
-	endAttempt
-)
-
-// finish finishes attempts with exec. It returns how many it found running.
-func finish(db *DB, outcomes []Outcome, exec func(step finishStep, args ...any) (int, error)) (finished int, _ error) {
-	outcomes = slices.Clone(outcomes)
-	slices.SortFunc(outcomes, func(a, b Outcome) int { return cmp.Compare(a.Attempt.PostID, b.Attempt.PostID) })
-	if err := lockPosts(db, outcomes, exec); err != nil {
-		return 0, err
-	}
-	for _, o := range outcomes {
-		a := o.Attempt
-		failure, code, err := encodeFailure(o.Failure)
-		if err != nil {
-			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
-		}
-		// Without a time of its own, an attempt has ended now: whoever settles lost ones knows no better.
-		at := cmp.Or(micros(a.FinishedAt), micros(db.now()))
-		published, receipt := int64(0), ""
-		if o.Failure == nil {
-			published = at
-			if receipt, err = encode(&o.Receipt); err != nil {
-				return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
-			}
-		}
-		// A post that is tried again has not failed: why it did not go out this time, the attempt tells.
-		status, postFailure := o.Status(), failure
-		if status == Queued {
-			postFailure, code = "", ""
-		}
-		// If the post is not waiting for this attempt any more, the attempt is not touched either: both say the same.
-		n, err := exec(endIt, string(status), published, receipt, postFailure, code, at, micros(o.Again),
-			number(o.Unsettled), o.Token, number(o.Unsettled || status == Published), a.PostID, a.ID)
-		if err == nil && n > 0 {
-			finished++
-			_, err = exec(endAttempt, at, failure, a.ID, a.PostID)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("finish attempt %s: %w", a.ID, err)
-		}
-	}
-	return finished, nil
-}
-
-// lockPosts locks the posts of outcomes, which are in their order.
-func lockPosts(db *DB, outcomes []Outcome, exec func(finishStep, ...any) (int, error)) error {
-	if len(outcomes) < 2 || db.engine == SQLite { // whose writers wait for nobody once they have begun
-		return nil
-	}
-	for _, o := range outcomes {
-		if _, err := exec(lockIt, o.Attempt.PostID); err != nil {
-			return fmt.Errorf("lock post %s: %w", o.Attempt.PostID, err)
-		}
-	}
-	return nil
-}
-
-// number is how a yes or no is stored.
-func number(yes bool) int {
-	if yes {
-		return 1
-	}
-	return 0
-}
-
-// encodeFailure writes a failure, and the code that listings filter by. What a platform said need not be JSON.
-func encodeFailure(f *platform.Failure) (text, code string, err error) {
-	if f == nil {
-		return "", "", nil
-	}
-	// The code is a column of its own, as listings filter by it. All else goes into JSON, which takes any text.
-	if !isText(f.Code) {
-		return "", "", errText
-	}
-	// It is stored within JSON, and one platform that answers with HTML, or with megabytes, must not keep an outcome from
-	// being stored.
-	kept := f.Bounded()
-	text, err = encode(&kept)
-	return text, kept.Code, err
-}
 
 // NotYet is the error of Start for a post whose turn has not come: another one of its account goes first.
 type NotYet struct {
@@ -281,6 +155,37 @@ func (w *Work) whyNot(ctx context.Context, s session, postID string, now int64) 
 		return &NotYet{}
 	}
 	return &NotYet{Until: fromMicros(waiting[0])}
+}
+
+// StartLook begins an attempt that only looks whether the platform has a post, as Start does one that sends it. last is
+// when the attempt before it ended, which nobody knows the outcome of. ErrState: it is not queued, or its platform
+// certainly does not have it.
+func (w *Work) StartLook(ctx context.Context, postID string) (p Post, t Try, last time.Time, err error) {
+	if !isID(postID) {
+		return Post{}, Try{}, last, ErrNotFound
+	}
+	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		r, err := one(readAll(ctx, w.db, s, anyPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, postID))
+		if err != nil {
+			return err
+		}
+		at, id := w.db.now(), w.db.newID()
+		started, err := readAll(ctx, w.db, s, startLook, scanStarted, id, micros(at), postID, micros(r.UpdatedAt))
+		if err == nil && len(started) == 0 {
+			err = ErrState
+		}
+		if err != nil {
+			return err
+		}
+		p, t, last = r.Post, started[0], r.UpdatedAt
+		p.Status, t.ID, t.Number, t.StartedAt = Publishing, id, r.attempts+1, at
+		_, err = s.exec(ctx, addAnyAttempt.text(w.db.engine), []any{t.ID, t.Number, w.db.processID, micros(at), t.PostID})
+		return err
+	})
+	if err != nil {
+		return Post{}, Try{}, time.Time{}, fmt.Errorf("start to look for post %s: %w", postID, err)
+	}
+	return p, t, last, nil
 }
 
 // scanStarted reads what startPost returns.

@@ -68,6 +68,13 @@ func scanUsage(rows *sql.Rows) (Amounts, error) {
 // usage is what the view's whole organization has, this transaction's changes included.
 func (tx *Tx) usage() (Amounts, error) { return usageOr0(inTx(tx, usageOfView, scanUsage)) }
 
+// Backlog returns whose view it is, and how many posts that organization has queued, those of this transaction too: of
+// all its profiles, as organizations take turns, and not profiles.
+func (tx *Tx) Backlog() (organization string, queued int, err error) {
+	usage, err := tx.usage()
+	return tx.view.organization, int(usage[QueuedPosts]), err
+}
+
 // usageOr0 is the usage in a list: who has nothing has no row.
 func usageOr0(list []Amounts, err error) (Amounts, error) {
 	if err != nil || len(list) == 0 {

@@ -33,7 +33,8 @@ var (
 	addSession = declareGlobal(`INSERT INTO sessions
 (id, environment, person, organization_id, organization_name, key_id, sealed, used_at, expires_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-	// Whoever signs in once more has their longest unused session ended for it, and is never refused.
+	// Whoever signs in once more has their longest unused session ended for it, and is never refused. The LIMIT is there
+	// because SQLite has no OFFSET without one; what it leaves, the next sign-in ends.
 	endPersonsSessions = declareGlobal(`DELETE FROM sessions WHERE id IN
 (SELECT id FROM sessions WHERE environment = ? AND person = ? ORDER BY used_at DESC, id LIMIT 1000 OFFSET ?)`)
 	endUnusedSessions = declareGlobal(`DELETE FROM sessions WHERE id IN
@@ -45,7 +46,9 @@ used_at, expires_at FROM sessions WHERE id = ? AND environment = ?`)
 WHERE id = ? AND environment = ? AND version = ? AND used_at < ?`)
 	chooseOrganization = declareGlobal(`UPDATE sessions SET organization_id = ?, organization_name = ?
 WHERE id = ? AND environment = ?`)
-	endSession          = declareGlobal(`DELETE FROM sessions WHERE id = ? AND environment = ?`)
+	endSession = declareGlobal(`DELETE FROM sessions WHERE id = ? AND environment = ?`)
+	// A time and not a yes, so that a process that dies at it keeps the others out no longer than that; by the database's
+	// clock, because it is read by processes of other machines.
 	beginSessionRenewal = declareGlobal(`UPDATE sessions SET renewing_until = {now} + ?
 WHERE id = ? AND environment = ? AND version = ? AND renewing_until < {now}`)
 	endSessionRenewal = declareGlobal(`UPDATE sessions SET version = version + 1, renewing_until = 0,

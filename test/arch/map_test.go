@@ -78,7 +78,7 @@ func TestTheMapLeadsThere(t *testing.T) {
 		{"the access log", "endpoint/accesslog.go", "internal/endpoint/accesslog.go", "func (l *accessLog) write("},
 		{"how long a text may be", "endpoint/payload.go", "internal/endpoint/payload.go", "\nconst maxString = "},
 		{"memory of requests", "endpoint/memory.go", "internal/endpoint/memory.go", "\nconst DefaultBytesInFlight = "},
-		{"how long an attempt may take", "publish/publish.go", "internal/publish/publish.go", "\tdefaultTimeout "},
+		{"how long an attempt may take", "attempt.go", "internal/publish/attempt.go", "\nconst defaultTimeout = "},
 		{"when a post is tried again", "publish/again.go", "internal/publish/again.go", "\nvar pauses = "},
 		{"the size of a page", "endpoint/list.go", "internal/endpoint/list.go", "\tmaxLimit "},
 		{"types of media", "media/media.go", "internal/media/media.go", "\nvar Types = "},
