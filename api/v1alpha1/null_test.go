@@ -12,8 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// To CEL in a schema, a null is a field that is not there. So the schema can refuse it where a default would have filled
-// an absent field in, as in scopes; for the others there is the chart's policy, and test/chart looks at each field.
+// To CEL in a schema, a null is a field that is not there. So the schema can refuse it where a default would have
+// filled an absent field in, as in scopes; for the others there is the chart's policy, and test/chart looks at each
+// field.
 var _ = Describe("A field that narrows what a key can do", func() {
 	It("is not filled in with its default because it is null", func(ctx SpecContext) {
 		_, err := create(ctx, apiKeys, newNamespace(ctx), live("scopes: null"))

@@ -149,7 +149,9 @@ var _ = Describe("What decides access", func() {
 })
 
 // write sets fields of an object's status.
-func write(ctx SpecContext, resource string, object *unstructured.Unstructured, fields map[string]any) *unstructured.Unstructured {
+func write(
+	ctx SpecContext, resource string, object *unstructured.Unstructured, fields map[string]any,
+) *unstructured.Unstructured {
 	GinkgoHelper()
 	for field, value := range fields {
 		Expect(unstructured.SetNestedField(object.Object, value, "status", field)).To(Succeed())

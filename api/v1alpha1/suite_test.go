@@ -87,7 +87,9 @@ func post(ctx context.Context, resource, namespace, spec string) (*unstructured.
 }
 
 // replace puts object back as it is; into its subresource, if one is named.
-func replace(ctx context.Context, resource string, object *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {
+func replace(
+	ctx context.Context, resource string, object *unstructured.Unstructured, subresource ...string,
+) (*unstructured.Unstructured, error) {
 	GinkgoHelper()
 	body, err := object.MarshalJSON()
 	Expect(err).NotTo(HaveOccurred())

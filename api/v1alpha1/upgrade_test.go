@@ -63,8 +63,8 @@ func previousDefinitions(t *testing.T) string {
 	}
 }
 
-// TestKeysOfThePreviousVersion: definitions that are upgraded leave keys as they are, which have no claims and no scopes
-// of anybody's own then. They are read as before, without a write, and their status can be written.
+// TestKeysOfThePreviousVersion: definitions that are upgraded leave keys as they are, which have no claims and no
+// scopes of anybody's own then. They are read as before, without a write, and their status can be written.
 func TestKeysOfThePreviousVersion(t *testing.T) {
 	cluster, err := kube.Start(t.Context(), kube.Options{UnsafeNoFsync: true, Manifests: []string{previousDefinitions(t)}})
 	if err != nil {
@@ -100,7 +100,8 @@ func TestKeysOfThePreviousVersion(t *testing.T) {
 	if err := kube.InstallManifests(t.Context(), cluster.AdminConfig(), kube.Path("config/crd")); err != nil {
 		t.Fatal(err)
 	}
-	// The apiserver takes its time to go by a definition that has changed. It does once it takes what only the new one has.
+	// The apiserver takes its time to go by a definition that has changed. It does once it takes what only the new one
+	// has.
 	own := made["all"].DeepCopy()
 	own.Object = map[string]any{
 		"apiVersion": own.GetAPIVersion(), "kind": own.GetKind(), "metadata": map[string]any{"generateName": "own-"},

@@ -85,8 +85,8 @@ func addSecret(t *testing.T, db *store.DB, k *vault.Keyset, account, text string
 	}
 }
 
-// TestKeysetFaults: whatever is in the keyset's place, the process starts, says once what is wrong, shows it by a metric,
-// and takes in the right one without a restart.
+// TestKeysetFaults: whatever is in the keyset's place, the process starts, says once what is wrong, shows it by a
+// metric, and takes in the right one without a restart.
 func TestKeysetFaults(t *testing.T) {
 	k, whole := newKeyset(t)
 	_, foreign := newKeyset(t)
@@ -175,7 +175,8 @@ func TestReadyWithItsVault(t *testing.T) {
 	}
 }
 
-// startAway starts a live API whose cluster is away, which is all that the vault needs. It returns where its metrics are.
+// startAway starts a live API whose cluster is away, which is all that the vault needs. It returns where its metrics
+// are.
 func startAway(t *testing.T, log *logBuffer, args ...string) (admin string) {
 	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")

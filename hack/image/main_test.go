@@ -42,8 +42,8 @@ func program(umask string, env []string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// checkout writes a small project into dir that has what the program needs of the real one: three processes, one of them
-// with a dependency, and licences. The processes print their version.
+// checkout writes a small project into dir that has what the program needs of the real one: three processes, one of
+// them with a dependency, and licences. The processes print their version.
 func checkout(dir string) error {
 	const module = "github.com/letmepost/letmepost-operator"
 	process := func(more, what string) string {

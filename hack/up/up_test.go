@@ -21,8 +21,8 @@ import (
 )
 
 // TestUp goes through two sessions on one state directory, as a person would: start, look around, Ctrl-C; start
-// again, and crashes. In the first one, an account of a real server is connected and published to. It needs the programs
-// of `make build`.
+// again, and crashes. In the first one, an account of a real server is connected and published to. It needs the
+// programs of `make build`.
 func TestUp(t *testing.T) {
 	s := testSettings(t)
 	s.liveReplicas = 2

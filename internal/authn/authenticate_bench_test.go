@@ -29,11 +29,12 @@ import (
 // rounds is how often each side of a ratio is measured; the best of each counts, because noise only ever adds.
 const rounds = 5
 
-// BenchmarkAuthenticate measures how a key is recognised (Identify: header, hash, lookup, lifecycle) beside what it can't
-// do without, one SHA-256 and one map lookup; and admission, which is what a request passes: the same with the fence,
-// the registry of flights, the scope and the rate. Those do something that recognising a key does not (another reading
-// of the clock, the key's own lines of memory, a count), so the two are told side by side, and what the room itself
-// costs is told against the same steps called one by one. The sizes are measured in turns too: their ratio is a figure.
+// BenchmarkAuthenticate measures how a key is recognised (Identify: header, hash, lookup, lifecycle) beside what it
+// can't do without, one SHA-256 and one map lookup; and admission, which is what a request passes: the same with the
+// fence, the registry of flights, the scope and the rate. Those do something that recognising a key does not (another
+// reading of the clock, the key's own lines of memory, a count), so the two are told side by side, and what the room
+// itself costs is told against the same steps called one by one. The sizes are measured in turns too: their ratio is a
+// figure.
 //
 // It stands here because nobody outside this room can recognise a key without the fence. `make bench` runs it once, and
 // makes ratios of what it reports: nanoseconds, by what was tried and the number of keys.
@@ -194,8 +195,8 @@ func (b *bed) allocations(try func([]string) bool) float64 {
 	})
 }
 
-// each returns the nanoseconds that try takes for one header. A wrong outcome ends the benchmark: it would be a figure of
-// something else.
+// each returns the nanoseconds that try takes for one header. A wrong outcome ends the benchmark: it would be a figure
+// of something else.
 func each(t testing.TB, h headers, try func([]string) bool) float64 {
 	t.Helper()
 	const least = 200_000

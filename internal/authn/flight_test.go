@@ -304,7 +304,8 @@ func TestExpiryInFlight(t *testing.T) {
 			t.Error("nobody tells the context that the key has expired")
 		}
 		isCut(t, silent, timed, authn.Expired)
-		// The other one's timer is an hour away, as it would be with a clock that was set: whoever looks sees it all the same.
+		// The other one's timer is an hour away, as it would be with a clock that was set: whoever looks sees it all the
+		// same.
 		if err := authn.Commit(ctx, func(context.Context) error { t.Error("written"); return nil }); !errors.Is(err, authn.Expired) {
 			t.Errorf("Commit = %v", err)
 		}

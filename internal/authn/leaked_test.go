@@ -93,8 +93,8 @@ func TestReportLeakEverywhere(t *testing.T) {
 	}
 }
 
-// TestReportLeakCuts: a request that runs with the key ends as on a revocation. The report is not taken back while there
-// is the key; after that, the key is served if it comes again.
+// TestReportLeakCuts: a request that runs with the key ends as on a revocation. The report is not taken back while
+// there is the key; after that, the key is served if it comes again.
 func TestReportLeakCuts(t *testing.T) {
 	profile := authntest.Profile()
 	k, s := minted(t, authntest.PinnedTo(profile))
@@ -123,7 +123,8 @@ func TestReportLeakCuts(t *testing.T) {
 	served(t, x.Index, s, k)
 }
 
-// TestMarkPasses: the mark of a leak goes when the controller takes it back, and never before the index's own knowledge.
+// TestMarkPasses: the mark of a leak goes when the controller takes it back, and never before the index's own
+// knowledge.
 func TestMarkPasses(t *testing.T) {
 	k, s := minted(t)
 	marked := k.DeepCopy()

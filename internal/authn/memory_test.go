@@ -72,9 +72,9 @@ func (p *population) next(t testing.TB, i, n int) (*v1alpha1.ApiKey, string) {
 	return k, plaintext
 }
 
-// TestIndexMemory: the heap that a key takes, with 100,000 of them and a share of the Profiles and organizations. Scopes
-// of somebody's own take memory once, however many keys have the same: those of an organization have one of three sets
-// here. Claims take the length of their text.
+// TestIndexMemory: the heap that a key takes, with 100,000 of them and a share of the Profiles and organizations.
+// Scopes of somebody's own take memory once, however many keys have the same: those of an organization have one of
+// three sets here. Claims take the length of their text.
 func TestIndexMemory(t *testing.T) {
 	for _, c := range []struct {
 		reason string

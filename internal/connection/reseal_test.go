@@ -67,7 +67,9 @@ func promoted(t *testing.T) (old, current *vault.Keyset) {
 }
 
 // seal puts n secrets of one account, and returns what reads them by name.
-func seal(t *testing.T, p *process, k *vault.Keyset, n int) (account string, read func(*vault.Keyset) map[string]string) {
+func seal(
+	t *testing.T, p *process, k *vault.Keyset, n int,
+) (account string, read func(*vault.Keyset) map[string]string) {
 	t.Helper()
 	v := p.db.View(admitted(t))
 	account = newID()

@@ -60,7 +60,9 @@ func newRotating() *rotating {
 	return &rotating{good: map[string]string{}, refreshes: map[string]int{}}
 }
 
-func (r *rotating) Refresh(ctx context.Context, of platform.Account, with platform.Secrets) (platform.Refreshed, error) {
+func (r *rotating) Refresh(
+	ctx context.Context, of platform.Account, with platform.Secrets,
+) (platform.Refreshed, error) {
 	if f := r.fail.Load(); f != nil {
 		return platform.Refreshed{}, f
 	}
@@ -165,7 +167,9 @@ func admitted(t *testing.T) *caller.Caller {
 }
 
 // connect connects an account.
-func (p *process) connect(t *testing.T, v *store.View, secrets platform.Secrets, mods ...func(*store.Account)) store.Account {
+func (p *process) connect(
+	t *testing.T, v *store.View, secrets platform.Secrets, mods ...func(*store.Account),
+) store.Account {
 	t.Helper()
 	a := store.Account{
 		ID: newID(), Platform: bluesky.Name, PlatformAccountID: "did:plc:" + newID(), CreatedAt: now, UpdatedAt: now,

@@ -50,8 +50,8 @@ func TestReservations(t *testing.T) {
 	}
 }
 
-// TestReservationsEnd is about memory: a controller that runs for a year must not remember every key that it ever gave a
-// hash.
+// TestReservationsEnd is about memory: a controller that runs for a year must not remember every key that it ever gave
+// a hash.
 func TestReservationsEnd(t *testing.T) {
 	c := newReservations()
 	for i := range byte(100) {

@@ -82,8 +82,8 @@ func TestTurnsOfWhatCanWait(t *testing.T) {
 	}
 }
 
-// TestLookedAtInVain says that what has been looked at in vain waits behind all keys that nobody has looked at, whatever
-// it was that one namespace could not get done. TestTurns says what that is worth.
+// TestLookedAtInVain says that what has been looked at in vain waits behind all keys that nobody has looked at,
+// whatever it was that one namespace could not get done. TestTurns says what that is worth.
 func TestLookedAtInVain(t *testing.T) {
 	r := &apiKeys{Options: Options{SecretRecheckInterval: time.Minute, Clock: clocktesting.NewFakePassiveClock(now)}}
 	for _, tc := range []struct {

@@ -86,7 +86,9 @@ func newHash() string {
 	return h.String()
 }
 
-func createProfile(ctx context.Context, org *corev1.Namespace, name string, mods ...func(*v1alpha1.Profile)) *v1alpha1.Profile {
+func createProfile(
+	ctx context.Context, org *corev1.Namespace, name string, mods ...func(*v1alpha1.Profile),
+) *v1alpha1.Profile {
 	GinkgoHelper()
 	p := &v1alpha1.Profile{ObjectMeta: metav1.ObjectMeta{Namespace: org.Name, Name: name}}
 	for _, mod := range mods {
@@ -98,7 +100,9 @@ func createProfile(ctx context.Context, org *corev1.Namespace, name string, mods
 
 // heldKey is an ApiKey that waits for its Profile: a spec can prepare what the controller is to find when it mints,
 // which it does after release.
-func heldKey(ctx context.Context, org *corev1.Namespace, mods ...func(*v1alpha1.ApiKey)) (k *v1alpha1.ApiKey, release func()) {
+func heldKey(
+	ctx context.Context, org *corev1.Namespace, mods ...func(*v1alpha1.ApiKey),
+) (k *v1alpha1.ApiKey, release func()) {
 	GinkgoHelper()
 	profile := "held-" + strings.ToLower(rand.Text()[:8])
 	k = createKey(ctx, org, append(mods, pinnedTo(profile))...)

@@ -53,8 +53,9 @@ const (
 )
 
 // TestEveryPageInABrowser goes through all screens that are pages, as a reader, in Chromium: nothing that axe-core
-// finds, no error in the console, nothing wider than a telephone, or than a window at 200 %, within the budgets; and then
-// through what else some of them show. What they look like is kept in bin/screens, in light and dark, wide and narrow.
+// finds, no error in the console, nothing wider than a telephone, or than a window at 200 %, within the budgets; and
+// then through what else some of them show. What they look like is kept in bin/screens, in light and dark, wide and
+// narrow.
 func TestEveryPageInABrowser(t *testing.T) {
 	w := newWorld(t, counting(t))
 	acme := w.cluster.Namespace(t)
@@ -150,7 +151,8 @@ func (r *reader) at(path string) func() error {
 	return func() error { return chromedp.Do(r.tab, chromedp.Navigate(r.base+path)) }
 }
 
-// look has a page shown and finds fault with it. Of one that refuses something, with its status, the browser may complain.
+// look has a page shown and finds fault with it. Of one that refuses something, with its status, the browser may
+// complain.
 func (r *reader) look(t *testing.T, name string, show func() error, status int) {
 	listening, stop := context.WithCancel(r.tab)
 	defer stop()
@@ -218,8 +220,8 @@ func (r *reader) wider(t *testing.T) int {
 	return wide
 }
 
-// listsInABrowser looks at a list of 10,007 keys, searches it, turns the page and sorts, by what people click on. Each page
-// is within its budgets.
+// listsInABrowser looks at a list of 10,007 keys, searches it, turns the page and sorts, by what people click on. Each
+// page is within its budgets.
 func (w *world) listsInABrowser(t *testing.T, v *visitor, token, organization string) {
 	t.Helper()
 	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)

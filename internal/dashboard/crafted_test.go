@@ -121,8 +121,8 @@ func TestCraftedForms(t *testing.T) {
 	}
 }
 
-// TestEveryField fills each field of each form with what is no answer to it: HTML, as much of it as a form may have, and
-// more. It is answered, in bounds, and what was typed is never part of the page's own markup.
+// TestEveryField fills each field of each form with what is no answer to it: HTML, as much of it as a form may have,
+// and more. It is answered, in bounds, and what was typed is never part of the page's own markup.
 func TestEveryField(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)

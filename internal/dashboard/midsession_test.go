@@ -21,8 +21,9 @@ import (
 	"github.com/letmepost/letmepost-operator/test/browser"
 )
 
-// TestMidSession: in a real browser, who loses their rights while they are signed in is shown nothing of what they stood
-// for when half a minute has passed, and whose credential expires is asked to sign in again; both are told what to do.
+// TestMidSession: in a real browser, who loses their rights while they are signed in is shown nothing of what they
+// stood for when half a minute has passed, and whose credential expires is asked to sign in again; both are told what
+// to do.
 func TestMidSession(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)

@@ -4,7 +4,6 @@
 package dashboard_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -309,38 +307,6 @@ func TestMintIntoTheCluster(t *testing.T) {
 		t.Errorf("%+v", written)
 	}
 	check(t, w.admin.Create(t.Context(), written))
-}
-
-// writings are all that was logged.
-type writings struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	files []string
-}
-
-func (l *writings) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// also is the log of another process.
-func (l *writings) also(file string) string {
-	l.files = append(l.files, file)
-	return file
-}
-
-func (l *writings) read(t *testing.T) string {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.text.String()
-	for _, file := range l.files {
-		text, err := os.ReadFile(file)
-		check(t, err)
-		all += string(text)
-	}
-	return all
 }
 
 func toJSON(t *testing.T, v any) string {

@@ -31,9 +31,9 @@ type answered struct {
 	quiet         string   // why nobody is told in words that it was done
 }
 
-// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in an element
-// with the role status, and once; whoever is refused is told why, in an alert. One of these has the focus, or the field
-// that is to be mended.
+// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in an
+// element with the role status, and once; whoever is refused is told why, in an alert. One of these has the focus, or
+// the field that is to be mended.
 func TestEachFormIsAnswered(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)

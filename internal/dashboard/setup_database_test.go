@@ -192,7 +192,9 @@ func (w *world) idOf(t *testing.T, organization string) string {
 }
 
 // account connects an account of a profile; "": of the organization alone.
-func (w *world) account(t *testing.T, organization, profileID, name string, mods ...func(*store.Account)) store.Account {
+func (w *world) account(
+	t *testing.T, organization, profileID, name string, mods ...func(*store.Account),
+) store.Account {
 	t.Helper()
 	a := store.Account{
 		ID: newID(), ProfileID: profileID, Platform: bluesky.Name, PlatformAccountID: "did:plc:" + name, DisplayName: name,
@@ -209,7 +211,9 @@ func (w *world) account(t *testing.T, organization, profileID, name string, mods
 }
 
 // post adds a post for an account, which is to go in an hour.
-func (w *world) post(t *testing.T, organization string, a store.Account, text string, mods ...func(*store.Post)) store.Post {
+func (w *world) post(
+	t *testing.T, organization string, a store.Account, text string, mods ...func(*store.Post),
+) store.Post {
 	t.Helper()
 	p := store.Post{
 		ID: newID(), BatchID: newID(), ProfileID: a.ProfileID, MadeBy: "gone-key", AccountID: a.ID, Platform: a.Platform,

@@ -186,8 +186,8 @@ func newWorld(t *testing.T) world {
 	}}
 }
 
-// TestOneEnvironment: a gate of one environment lets no key of the other pass, whatever it is asked. That is a mistake in
-// the proxy's configuration, and said to be.
+// TestOneEnvironment: a gate of one environment lets no key of the other pass, whatever it is asked. That is a mistake
+// in the proxy's configuration, and said to be.
 func TestOneEnvironment(t *testing.T) {
 	live, liveKey := authntest.Minted(t, authntest.Format(t), key.Live)
 	test, testKey := authntest.Minted(t, authntest.Format(t), key.Test)
@@ -220,8 +220,8 @@ func TestOneEnvironment(t *testing.T) {
 	}
 }
 
-// TestRevokedMeanwhile: whenever a key goes while it is looked at, whoever asks is not told that it is good. The clock is
-// read at each step of that.
+// TestRevokedMeanwhile: whenever a key goes while it is looked at, whoever asks is not told that it is good. The clock
+// is read at each step of that.
 func TestRevokedMeanwhile(t *testing.T) {
 	f := newFixture(t)
 	i := newIntrospection(t, f)

@@ -124,8 +124,8 @@ func TestConnectedWithSecrets(t *testing.T) {
 	}
 }
 
-// TestNoticesOfAPlatform: what is to be known of a platform stands on each of its accounts, on whichever way it is shown,
-// and before what was noticed when it was connected.
+// TestNoticesOfAPlatform: what is to be known of a platform stands on each of its accounts, on whichever way it is
+// shown, and before what was noticed when it was connected.
 func TestNoticesOfAPlatform(t *testing.T) {
 	k, err := vault.NewKeyset()
 	check(t, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 )
 
-// A pinned key that deletes its own file is told the same, to the byte, whether another profile needs it or nobody does.
-// The post of the other profile keeps it, and tells nobody who does not reach the file which one it is.
+// A pinned key that deletes its own file is told the same, to the byte, whether another profile needs it or nobody
+// does. The post of the other profile keeps it, and tells nobody who does not reach the file which one it is.
 func TestAFileThatAnotherProfileNeeds(t *testing.T) { onBoth(t, aFileThatAnotherProfileNeeds) }
 
 func aFileThatAnotherProfileNeeds(t *testing.T) {

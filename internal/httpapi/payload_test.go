@@ -36,8 +36,8 @@ func readingOf[T any](path string) *reading {
 	return r
 }
 
-// FuzzBodies: what a body of the contract is read as is what encoding/json takes it to mean, or it is refused by a rule.
-// Package endpoint has more to say of what is accepted, in FuzzPayload.
+// FuzzBodies: what a body of the contract is read as is what encoding/json takes it to mean, or it is refused by a
+// rule. Package endpoint has more to say of what is accepted, in FuzzPayload.
 func FuzzBodies(f *testing.F) {
 	for _, s := range []string{
 		``, `{}`, `null`, `[]`, `{"text":"a","text":"b"}`, `{"Text":"a"}`, `{"text":"\ud800"}`, "{\"text\":\"\xff\"}", `{"text":1}`,

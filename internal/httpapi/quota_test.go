@@ -176,8 +176,8 @@ func TestRetriesAtQuota(t *testing.T) {
 	ok[map[string]any](t, f, again)
 }
 
-// TestUploadsTogether has many uploads on their way at once. None is too large by itself, and together they bring no more
-// than there is room for: what stands in the library before it has its row is bounded too.
+// TestUploadsTogether has many uploads on their way at once. None is too large by itself, and together they bring no
+// more than there is room for: what stands in the library before it has its row is bounded too.
 func TestUploadsTogether(t *testing.T) {
 	const left, chunk = 1000, 100
 	var u uploads

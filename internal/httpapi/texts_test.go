@@ -24,7 +24,8 @@ type spot struct {
 	body func(text string) any // a body with nothing but that text
 }
 
-// spotsOf finds them by the type that a route takes. What could hold a text and is of no kind known here fails the test.
+// spotsOf finds them by the type that a route takes. What could hold a text and is of no kind known here fails the
+// test.
 func spotsOf(t *testing.T, typ reflect.Type, most int) (spots []spot) {
 	t.Helper()
 	in := func(name string, typ reflect.Type, most int, wrap func(any) any) {

@@ -27,7 +27,9 @@ const (
 )
 
 // tracedFixture records every trace that begins in it. stop sends the spans.
-func tracedFixture(t *testing.T, objects []any, mods ...func(*parts)) (f *fixture, collector *tracingtest.Collector, stop func()) {
+func tracedFixture(
+	t *testing.T, objects []any, mods ...func(*parts),
+) (f *fixture, collector *tracingtest.Collector, stop func()) {
 	t.Helper()
 	collector = tracingtest.Start(t)
 	traces, err := tracing.New(t.Context(), tracing.Options{

@@ -117,7 +117,8 @@ func (f *fixture) await(r sent) (w *waits, answered chan struct{}) {
 	return w, answered
 }
 
-// Who was answered in another form of the same value, or by an earlier version, which knew of no forms, gets the answer.
+// Who was answered in another form of the same value, or by an earlier version, which knew of no forms, gets the
+// answer.
 func TestTheSameValueIsTheSameRequest(t *testing.T) { onBoth(t, theSameValueIsTheSameRequest) }
 
 func theSameValueIsTheSameRequest(t *testing.T) {

@@ -65,8 +65,8 @@ func chunked(name string) []byte {
 	return slices.Concat([]byte(name), binary.LittleEndian.AppendUint32(nil, much), make([]byte, much))
 }
 
-// TestDimensionsBehindMuch: what stands before an image's dimensions has any size. What is wrong with the image is found
-// there as well, and nothing is left of it.
+// TestDimensionsBehindMuch: what stands before an image's dimensions has any size. What is wrong with the image is
+// found there as well, and nothing is left of it.
 func TestDimensionsBehindMuch(t *testing.T) {
 	for _, tc := range behindMuch(t) {
 		content := tc.content

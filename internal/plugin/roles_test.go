@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestVerbsByRole: each verb, as each of the people that the chart has roles for: who may not is told so, and by what to
-// find out what they may. There is no controller, so that what is minted is not served: that is 4.
+// TestVerbsByRole: each verb, as each of the people that the chart has roles for: who may not is told so, and by what
+// to find out what they may. There is no controller, so that what is minted is not served: that is 4.
 func TestVerbsByRole(t *testing.T) {
 	const done, refused, asked = 0, 3, 4
 	w := newWorld(t)

@@ -125,7 +125,9 @@ func runWith(ctx context.Context, env map[string]string, args ...string) result 
 }
 
 // runAt is runWith on a machine with a browser.
-func runAt(ctx context.Context, env map[string]string, browser func(context.Context, string) error, args ...string) result {
+func runAt(
+	ctx context.Context, env map[string]string, browser func(context.Context, string) error, args ...string,
+) result {
 	var out, errs lockedBuffer
 	status := plugin.Run(ctx, args, plugin.Options{
 		In: strings.NewReader(""), Out: &out, Err: &errs,

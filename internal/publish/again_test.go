@@ -98,8 +98,8 @@ func withAsker(a platform.Asker) func(*publish.Options) {
 	return func(o *publish.Options) { o.Platforms[0].Asker = a }
 }
 
-// TestEachPostGoesOutOnce: whatever becomes of its attempts, each post is there once in the end, and those of an account
-// in their order. Fates are drawn by seed.
+// TestEachPostGoesOutOnce: whatever becomes of its attempts, each post is there once in the end, and those of an
+// account in their order. Fates are drawn by seed.
 func TestEachPostGoesOutOnce(t *testing.T) {
 	publish.HurryPauses(t, 30*time.Millisecond)
 	onEachEngine(t, func(t *testing.T, databaseURL string) {

@@ -150,8 +150,8 @@ func TestWithdraw(t *testing.T) {
 	})
 }
 
-// TestEndRecordsWhatIsLeft: what waits when Run ends is written if the database is there within a second, all of it, and
-// whether or not it is just between two tries.
+// TestEndRecordsWhatIsLeft: what waits when Run ends is written if the database is there within a second, all of it,
+// and whether or not it is just between two tries.
 func TestEndRecordsWhatIsLeft(t *testing.T) {
 	p := start(t, sqlite(t), newSandbox())
 	p.Hurry(0, 0, time.Millisecond)

@@ -207,7 +207,9 @@ func (p *process) add(t *testing.T, id *caller.Caller, posts []store.Post) {
 }
 
 // await waits until a post is settled, and returns it with its attempts.
-func (p *process) await(t *testing.T, id *caller.Caller, postID string, want store.Status) (store.Post, []store.Attempt) {
+func (p *process) await(
+	t *testing.T, id *caller.Caller, postID string, want store.Status,
+) (store.Post, []store.Attempt) {
 	t.Helper()
 	view := p.db.View(id)
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {

@@ -31,7 +31,9 @@ func newGate() gate {
 
 // within does what a request to publish does: it commits posts with their attempts, makes these, and records how they
 // ended. recording is closed between the last two.
-func (p *process) within(t *testing.T, view *store.View, posts []store.Post, recording chan struct{}, goOn <-chan struct{}) <-chan error {
+func (p *process) within(
+	t *testing.T, view *store.View, posts []store.Post, recording chan struct{}, goOn <-chan struct{},
+) <-chan error {
 	t.Helper()
 	var attempts []store.Attempt
 	err := view.Write(t.Context(), func(tx *store.Tx) (err error) {

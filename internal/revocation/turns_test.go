@@ -92,9 +92,9 @@ func TestBarrierIsWokenByWhatCounts(t *testing.T) {
 	}
 }
 
-// TestNobodyWaitsForAnothersDeletions: very many deletions of many organizations fill the Lease of a replica, and do not
-// end, because another replica confirms none. The second of each organization this one can't name either: what the key
-// has queued can't be canceled. One more organization deletes a key.
+// TestNobodyWaitsForAnothersDeletions: very many deletions of many organizations fill the Lease of a replica, and do
+// not end, because another replica confirms none. The second of each organization this one can't name either: what the
+// key has queued can't be canceled. One more organization deletes a key.
 func TestNobodyWaitsForAnothersDeletions(t *testing.T) {
 	for _, tc := range []struct {
 		organizations, each int

@@ -80,7 +80,8 @@ func TestReplicasShareSessions(t *testing.T) {
 	})
 }
 
-// TestSessionsEnd: by not being used, with their credential, and after half a day at the latest; and then they are gone.
+// TestSessionsEnd: by not being used, with their credential, and after half a day at the latest; and then they are
+// gone.
 func TestSessionsEnd(t *testing.T) {
 	w := newWorld(t, "sqlite:"+t.TempDir()+"/live.db")
 	m := w.replica()

@@ -39,7 +39,9 @@ func makeThings(t *testing.T, v *store.View, profileID string) things {
 }
 
 // attempts to get at what is not theirs, each by its name. All must end with ErrNotFound.
-func reaches(t *testing.T, v *store.View, own store.Account, accountID, mediaID, queuedID, failedID string) map[string]error {
+func reaches(
+	t *testing.T, v *store.View, own store.Account, accountID, mediaID, queuedID, failedID string,
+) map[string]error {
 	t.Helper()
 	tx := func(do func(*store.Tx) error) error { return v.Write(t.Context(), do) }
 	text := "mine now"

@@ -52,8 +52,8 @@ func says(t *testing.T, db *store.DB, said <-chan string, want ...string) {
 	}
 }
 
-// TestDatabasesThatAreNotUTF8 are refused before anything is stored in them, each of PostgreSQL's kinds: those that lack
-// characters, those of several bytes, and the one that takes any bytes.
+// TestDatabasesThatAreNotUTF8 are refused before anything is stored in them, each of PostgreSQL's kinds: those that
+// lack characters, those of several bytes, and the one that takes any bytes.
 func TestDatabasesThatAreNotUTF8(t *testing.T) {
 	for _, encoding := range []string{"LATIN1", "WIN1252", "EUC_KR", "SQL_ASCII"} {
 		url := postgres.StartWith(t, "TEMPLATE template0 LOCALE 'C' ENCODING '"+encoding+"'")

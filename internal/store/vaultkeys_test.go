@@ -145,8 +145,8 @@ func TestAttach(t *testing.T) {
 }
 
 // TestWhateverIsSealedIsSealedAgain: a key may be retired when SealedBy counts nothing under it, so a table with sealed
-// texts that SealedBy and SealedByOthers don't know would lose them. Of connecting and sessions, SealedBy alone knows: they
-// hold a key for the minutes that their rows last, and whoever uses a session seals it again.
+// texts that SealedBy and SealedByOthers don't know would lose them. Of connecting and sessions, SealedBy alone knows:
+// they hold a key for the minutes that their rows last, and whoever uses a session seals it again.
 func TestWhateverIsSealedIsSealedAgain(t *testing.T) {
 	db, _ := opened(t, "sqlite:"+filepath.Join(t.TempDir(), "live.db"))
 	rows, err := store.Handle(db).QueryContext(t.Context(),

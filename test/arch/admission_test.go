@@ -15,8 +15,8 @@ import (
 // verifierUsers are the rooms that may import package authn, and what each of them may name of it.
 //
 // Whoever is let in passes package admission: it asks the fence, the scope and the rate in one order. A room that
-// recognised keys by itself would skip the fence, and a replica that is cut off would go on accepting a revoked key there:
-// that breaks the third promise of docs/revocation.md.
+// recognised keys by itself would skip the fence, and a replica that is cut off would go on accepting a revoked key
+// there: that breaks the third promise of docs/revocation.md.
 var verifierUsers = map[string]struct {
 	reason string
 	names  []string // nil: all of them

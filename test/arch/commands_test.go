@@ -15,8 +15,8 @@ import (
 )
 
 // bareName finds, in a command of kubectl, one of our resources by a name that others may have as well. kubectl takes
-// the first group of the alphabet that has it: on a cluster with apikeys.coralogix.com, `kubectl delete apikey` is about
-// that one. Whoever revokes a leaked key must not be told that there is none.
+// the first group of the alphabet that has it: on a cluster with apikeys.coralogix.com, `kubectl delete apikey` is
+// about that one. Whoever revokes a leaked key must not be told that there is none.
 var bareName = regexp.MustCompile(`kubectl\b[^\n\x60]*?[\s,](apikeys?|ak|profiles?)([\s,/\x60"']|$)`)
 
 // toldToPeople are the folders and files with commands for people; those of tests are about clusters of their own.

@@ -15,8 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
-// SECURITY.md names a test in one form: its file in backticks, and after it the names of tests, or the texts of specs in
-// quotes, with commas between them.
+// SECURITY.md names a test in one form: its file in backticks, and after it the names of tests, or the texts of specs
+// in quotes, with commas between them.
 var (
 	testName = regexp.MustCompile(`Test[A-Z]\w*|"[^"]+"`)
 	heldBy   = regexp.MustCompile("`([a-z0-9_/]+_test\\.go)` ((?:" + testName.String() + ")(?:, (?:" + testName.String() + "))*)")
@@ -27,8 +27,8 @@ var (
 	unheld   = "\n### What no test holds\n"
 )
 
-// TestSecurityNamesItsTests: whoever reads a promise finds the test that holds it. Whether it does hold it is for people
-// to see; that it is there, and that no promise is without one, is seen here.
+// TestSecurityNamesItsTests: whoever reads a promise finds the test that holds it. Whether it does hold it is for
+// people to see; that it is there, and that no promise is without one, is seen here.
 func TestSecurityNamesItsTests(t *testing.T) {
 	page, err := os.ReadFile(kube.Path("SECURITY.md"))
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 )
 
 // TestOneVersionOfEachModule holds the modules of this repository to one version of what they share. A package is
-// compiled once for each version of itself and of all that it imports: with two versions of protobuf, say, client-go and
-// half of Kubernetes were compiled twice before a first `make up`, which took a third longer.
+// compiled once for each version of itself and of all that it imports: with two versions of protobuf, say, client-go
+// and half of Kubernetes were compiled twice before a first `make up`, which took a third longer.
 func TestOneVersionOfEachModule(t *testing.T) {
 	files, err := filepath.Glob(kube.Path("hack/*/go.mod"))
 	if err != nil {

@@ -39,8 +39,8 @@ func withNull(namespace, kind, field string) *unstructured.Unstructured {
 	}}
 }
 
-// A null is what templates make of a value that is missing. The apiserver drops it unless the definition says otherwise,
-// and a field that narrows what a key can do would be one that was never there.
+// A null is what templates make of a value that is missing. The apiserver drops it unless the definition says
+// otherwise, and a field that narrows what a key can do would be one that was never there.
 var _ = Describe("A field that narrows what a key can do", func() {
 	It("is never taken for absent because it is null", func(ctx context.Context) {
 		install(ctx, renderRules(ctx, nil))

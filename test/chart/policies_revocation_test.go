@@ -59,7 +59,9 @@ func setMinted(ctx context.Context, k *v1alpha1.ApiKey) {
 
 // apply applies the manifest of one key server-side. What it had and has no more is taken off, unless another manager
 // has it as well.
-func apply(ctx context.Context, c client.Client, namespace string, finalizers []string, how ...client.PatchOption) error {
+func apply(
+	ctx context.Context, c client.Client, namespace string, finalizers []string, how ...client.PatchOption,
+) error {
 	k := apiKey(namespace, applied, v1alpha1.EnvironmentTest)
 	k.Finalizers = finalizers
 	k.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ApiKey"))

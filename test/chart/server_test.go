@@ -196,8 +196,8 @@ func install(ctx context.Context, rules []*unstructured.Unstructured) {
 	}, NodeTimeout(patience))
 }
 
-// aggregated are the cluster's own roles that have rules about what is ours. The controller manager takes ClusterRoles up
-// and drops them some moments after they have come and gone: whoever asks in between is told what was true before.
+// aggregated are the cluster's own roles that have rules about what is ours. The controller manager takes ClusterRoles
+// up and drops them some moments after they have come and gone: whoever asks in between is told what was true before.
 func aggregated(ctx context.Context) (names []string, err error) {
 	for _, name := range []string{"view", "edit", "admin"} {
 		role := &rbacv1.ClusterRole{}

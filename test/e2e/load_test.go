@@ -68,7 +68,9 @@ func startLoad(url, key string) *load {
 	return l
 }
 
-func (l *load) ask(ctx context.Context, transport *http.Transport, request func(context.Context) (*http.Request, error), key string) {
+func (l *load) ask(
+	ctx context.Context, transport *http.Transport, request func(context.Context) (*http.Request, error), key string,
+) {
 	status, err := func() (string, error) {
 		bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()

@@ -158,7 +158,9 @@ func (s schedule) run(ctx context.Context, audit *audit, deaths *tally) (string,
 }
 
 // live is one life of the controller: until it dies or, if it need not, all keys are ready.
-func (s schedule) live(ctx context.Context, audit *audit, namespace string, mustDie bool, fault ...string) (died bool, err error) {
+func (s schedule) live(
+	ctx context.Context, audit *audit, namespace string, mustDie bool, fault ...string,
+) (died bool, err error) {
 	process, err := start(crasher, controllerAccount, append([]string{
 		"--namespace", namespace, "--concurrency", strconv.Itoa(s.concurrency),
 	}, fault...)...)

@@ -103,8 +103,8 @@ func startFederation(ctx SpecContext) *federation {
 	return f
 }
 
-// awaitTrust waits until the apiserver takes what the provider gives: it has asked it when it started, and takes its time
-// to know that it has.
+// awaitTrust waits until the apiserver takes what the provider gives: it has asked it when it started, and takes its
+// time to know that it has.
 func (f *federation) awaitTrust(ctx SpecContext) {
 	GinkgoHelper()
 	provider, err := oidc.New(oidc.Config{
@@ -136,8 +136,8 @@ func documented(begin string) string {
 	return ""
 }
 
-// grant gives a group a role in a namespace, as the docs say it, and waits until it lets them do something with ApiKeys:
-// what is in the roles of Kubernetes itself is gathered by its controller manager.
+// grant gives a group a role in a namespace, as the docs say it, and waits until it lets them do something with
+// ApiKeys: what is in the roles of Kubernetes itself is gathered by its controller manager.
 func (f *federation) grant(ctx SpecContext, namespace, role, group, verb string) {
 	GinkgoHelper()
 	command := strings.NewReplacer(

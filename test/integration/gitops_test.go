@@ -44,7 +44,9 @@ func (tool gitOps) apply(ctx context.Context, manifest *unstructured.Unstructure
 	return err
 }
 
-func (tool gitOps) send(ctx context.Context, manifest *unstructured.Unstructured, more ...client.ApplyOption) (*unstructured.Unstructured, error) {
+func (tool gitOps) send(
+	ctx context.Context, manifest *unstructured.Unstructured, more ...client.ApplyOption,
+) (*unstructured.Unstructured, error) {
 	o := manifest.DeepCopy()
 	err := admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), append(more, client.FieldOwner(tool), client.ForceOwnership)...)
 	return o, err

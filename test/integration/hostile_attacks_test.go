@@ -193,7 +193,9 @@ func (h *hostile) name() string { return fmt.Sprintf("lmp-hostile-%d", h.serial.
 
 // keys makes some keys, each changed in some way, does something to them, and deletes them. There may be a limit to how
 // many there are: what is not deleted by the controller stays.
-func (h *hostile) keys(ctx context.Context, n int, change func(*v1alpha1.ApiKey), then func(*v1alpha1.ApiKey)) (in bool) {
+func (h *hostile) keys(
+	ctx context.Context, n int, change func(*v1alpha1.ApiKey), then func(*v1alpha1.ApiKey),
+) (in bool) {
 	var made atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(4)
@@ -268,8 +270,8 @@ func (h *hostile) annotate(ctx context.Context, _ *mathrand.Rand) {
 	}, func(*v1alpha1.ApiKey) { _ = pass(ctx, time.Second) }))
 }
 
-// claimHashes brings keys of the neighbour by the hash that anybody with the role view can see, those that are revoked and
-// those that are not. Neither may be accepted for the hostile tenant, nor become useless for its owner.
+// claimHashes brings keys of the neighbour by the hash that anybody with the role view can see, those that are revoked
+// and those that are not. Neither may be accepted for the hostile tenant, nor become useless for its owner.
 func (h *hostile) claimHashes(ctx context.Context, dice *mathrand.Rand) {
 	s := h.victim.subjects[dice.IntN(len(h.victim.subjects))]
 	h.lands(bringingKeys, h.keys(ctx, 1, func(k *v1alpha1.ApiKey) { k.Spec.SecretHash = s.Status.Hash }, func(*v1alpha1.ApiKey) {

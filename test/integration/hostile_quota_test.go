@@ -20,8 +20,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// fillAll fills each quota of the hostile tenant, one after the other, and returns the rules that it ran into. It goes on
-// at each until it is refused for it.
+// fillAll fills each quota of the hostile tenant, one after the other, and returns the rules that it ran into. It goes
+// on at each until it is refused for it.
 func (h *hostile) fillAll(ctx context.Context) map[string]bool {
 	ran := map[string]bool{}
 	// until sends calls until the answer is that quota's; whatever else is refused is in the way of it.

@@ -106,7 +106,9 @@ func (l *ledger) details(ctx context.Context, url string, listed []postView) (ma
 }
 
 // checkBatch compares what a request to publish was answered with the posts that are there, and marks those.
-func (l *ledger) checkBatch(e *entry, posts map[string]postView, changes map[string]*entry, o *outcome) (wrong []error) {
+func (l *ledger) checkBatch(
+	e *entry, posts map[string]postView, changes map[string]*entry, o *outcome,
+) (wrong []error) {
 	say := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("%s, answered %s: %s", e, e.answer, fmt.Sprintf(format, args...)))
 	}

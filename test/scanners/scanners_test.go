@@ -154,8 +154,8 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// TestPatterns holds the rules of scanners that are not built here to what they would find: TruffleHog's expressions are
-// Go's, and GitHub's, which are Hyperscan's, have nothing in them that is another thing there.
+// TestPatterns holds the rules of scanners that are not built here to what they would find: TruffleHog's expressions
+// are Go's, and GitHub's, which are Hyperscan's, have nothing in them that is another thing there.
 func TestPatterns(t *testing.T) {
 	for _, word := range words {
 		m := materialOf(t, word)

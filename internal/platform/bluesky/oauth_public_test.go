@@ -21,8 +21,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/pki"
 )
 
-// publicName is what the browser and one server find at this machine. It is of a domain that is somebody's: servers fetch
-// nothing from names that are set aside for examples and tests (RFC 2606).
+// publicName is what the browser and one server find at this machine. It is of a domain that is somebody's: servers
+// fetch nothing from names that are set aside for examples and tests (RFC 2606).
 const publicName = "api.letmepost.dev"
 
 // TestConnectByOAuthAsAPublicClient: as most installations do, with a name and a certificate of their own. The server

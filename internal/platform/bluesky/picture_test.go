@@ -32,8 +32,8 @@ func exif(t *testing.T, m image.Image, turned byte) []byte {
 	return append(append(b.Bytes()[:2:2], segment...), b.Bytes()[2:]...)
 }
 
-// TestOrientation: what is encoded anew is shown as what was given. The camera's note is lost, so the points move: a red
-// corner is where each note has it.
+// TestOrientation: what is encoded anew is shown as what was given. The camera's note is lost, so the points move: a
+// red corner is where each note has it.
 func TestOrientation(t *testing.T) {
 	const size = 64
 	m := image.NewNRGBA(image.Rect(0, 0, 2*size, size))

@@ -83,7 +83,9 @@ func newPlatform(t *testing.T, s *pds.Server, urls ...string) platform.Platform 
 }
 
 // complete connects with credentials, where "pdsUrl" is the server's unless it is given.
-func (w *world) complete(t *testing.T, identifier, password string, more ...string) (platform.Connection, *platform.Failure) {
+func (w *world) complete(
+	t *testing.T, identifier, password string, more ...string,
+) (platform.Connection, *platform.Failure) {
 	t.Helper()
 	given := map[string]string{"identifier": identifier, "appPassword": password, "pdsUrl": w.server.URL}
 	for i := 0; i+1 < len(more); i += 2 {

@@ -15,8 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
 )
 
-// TestNoLoginForAPost: servers let an account begin 300 sessions a day. So one is begun when an account is connected, is
-// kept for every post, and is refreshed as itself: a text is one request, and nobody signs in for it.
+// TestNoLoginForAPost: servers let an account begin 300 sessions a day. So one is begun when an account is connected,
+// is kept for every post, and is refreshed as itself: a text is one request, and nobody signs in for it.
 func TestNoLoginForAPost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

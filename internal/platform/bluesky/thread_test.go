@@ -155,8 +155,8 @@ func TestRefusalsAboutOthers(t *testing.T) {
 	}
 }
 
-// TestAccountOfAnotherServer is connected where its identity says that it is, and nowhere else: also after it has moved,
-// while somebody still names the server that it was on.
+// TestAccountOfAnotherServer is connected where its identity says that it is, and nowhere else: also after it has
+// moved, while somebody still names the server that it was on.
 func TestAccountOfAnotherServer(t *testing.T) {
 	t.Parallel()
 	here, there := newWorld(t), newWorldElsewhere(t)

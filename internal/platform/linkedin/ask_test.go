@@ -108,8 +108,8 @@ func TestSeededFaults(t *testing.T) {
 	}
 }
 
-// endure has a post sent until it is published, as package publish does it, while requests fail and the process dies. It
-// returns how often that was in a second look.
+// endure has a post sent until it is published, as package publish does it, while requests fail and the process dies.
+// It returns how often that was in a second look.
 func (w *world) endure(t *testing.T, chance *rand.Rand, p platform.Publication) (deaths int) {
 	t.Helper()
 	var asked bool

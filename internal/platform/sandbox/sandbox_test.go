@@ -270,7 +270,8 @@ func TestSameIdentifierSameAccount(t *testing.T) {
 	}
 }
 
-// TestOutcomesAreWhatTheyMean: what says that nobody knows is not said to be safe to try again, and the other way round.
+// TestOutcomesAreWhatTheyMean: what says that nobody knows is not said to be safe to try again, and the other way
+// round.
 func TestOutcomesAreWhatTheyMean(t *testing.T) {
 	want := map[string]platform.Outcome{
 		"sandbox:auth_failed":     platform.Rejected{},
