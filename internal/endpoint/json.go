@@ -39,7 +39,7 @@ func isPlain(s string) bool {
 		word := binary.LittleEndian.Uint64([]byte(s[i : i+wordLen]))
 		escaped, all = escaped|escapedIn(word), all|word
 	}
-	word := uint64(spaces) // what is shorter than one is filled up
+	word := spaces // what is shorter than one is filled up
 	if last >= 0 {
 		word = binary.LittleEndian.Uint64([]byte(s[last:])) // some of it once more, rather than byte by byte
 	} else {

@@ -3,8 +3,6 @@
 
 package arch_test
 
-import ()
-
 // clusterClients are the parts of client-go that talk to an apiserver, or keep what it said.
 var clusterClients = []string{
 	clientGo + "/discovery", clientGo + "/dynamic", clientGo + "/informers", clientGo + "/kubernetes", clientGo + "/listers",
