@@ -124,8 +124,8 @@ func (s *speech) node(n *accessibility.Node, depth int) {
 	}
 }
 
-// row reads a row of a table: each cell after the name of its column, as whoever goes through it hears it; and first, the
-// names of the columns.
+// row reads a row of a table: each cell after the name of its column, as whoever goes through it hears it; and first,
+// the names of the columns.
 func (s *speech) row(n *accessibility.Node, depth int) {
 	var cells, roles []string
 	for _, id := range n.ChildIDs {

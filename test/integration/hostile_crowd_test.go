@@ -115,7 +115,8 @@ func (d *diary) overtaken(kind string) (all queue, times int) {
 	return all, times
 }
 
-// crowdOut makes far more keys at once than can be minted, and then deletes them faster than deletions can be confirmed.
+// crowdOut makes far more keys at once than can be minted, and then deletes them faster than deletions can be
+// confirmed.
 func (h *hostile) crowdOut(ctx context.Context, _ *mathrand.Rand) {
 	const many, atOnce = 200, 16
 	all := make([]*v1alpha1.ApiKey, many)

@@ -63,8 +63,9 @@ func (h *hostile) longPages(ctx context.Context, _ *mathrand.Rand) {
 	_ = pass(ctx, time.Second)
 }
 
-// search sends far more searches at once than there are connections to the database, and each looks at all it may. There
-// are more texts than that: a search that finds nothing in them has looked at all of them if it says that it is over.
+// search sends far more searches at once than there are connections to the database, and each looks at all it may.
+// There are more texts than that: a search that finds nothing in them has looked at all of them if it says that it is
+// over.
 func (h *hostile) search(ctx context.Context, dice *mathrand.Rand) {
 	const enough = 3 << 20
 	for h.stored < enough && ctx.Err() == nil {
@@ -110,8 +111,8 @@ func (h *hostile) burst(ctx context.Context, n int, do func()) {
 	h.inTurn(ctx, func() { h.several(n, do) })
 }
 
-// inTurn does what keeps the machine busy, of which there is one at a time, whatever the attack: side by side they would
-// show how much this machine can do, and not what one tenant can do to another.
+// inTurn does what keeps the machine busy, of which there is one at a time, whatever the attack: side by side they
+// would show how much this machine can do, and not what one tenant can do to another.
 func (h *hostile) inTurn(ctx context.Context, do func()) {
 	h.bursts.Lock()
 	defer h.bursts.Unlock()

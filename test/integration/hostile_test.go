@@ -69,9 +69,9 @@ var _ = Describe("A hostile tenant", func() {
 			Expect(harried.percentile(kind, 99)).To(BeNumerically("<", defaultLease), kind)
 		}
 		Expect(harried.percentile("come", 99)).To(BeNumerically("<", defaultLease), "scheduled posts, from their time on")
-		// Nor does it wait behind what the other asked for before. Most of that is still waiting when it has its own: in turns,
-		// a few of them come before it, and in a queue by time all of them do. Keys are made faster than they can be minted,
-		// anywhere; to be gone, they may take no longer than to be deleted.
+		// Nor does it wait behind what the other asked for before. Most of that is still waiting when it has its own: in
+		// turns, a few of them come before it, and in a queue by time all of them do. Keys are made faster than they can be
+		// minted, anywhere; to be gone, they may take no longer than to be deleted.
 		_, times := harried.overtaken("mint")
 		if slices.Contains(chosen(), crowdingOut) {
 			Expect(times).To(BeNumerically(">", 0), "never behind a crowd")
