@@ -67,7 +67,6 @@ const (
 	cancelingKeys  = "keys to be canceled, deleted"
 	sharingSecret  = "keys of one Secret"
 	annotatingKeys = "keys with great annotations"
-	crowdingOut    = "a crowd of keys, made and deleted"
 	bringingKeys   = "the neighbour's hashes"
 	heavyTexting   = "alternative texts of many bytes"
 	pagingLong     = "long pages"
@@ -83,7 +82,6 @@ var attacks = map[string]func(*hostile, context.Context, *mathrand.Rand){
 	cancelingKeys:                               (*hostile).cancelScheduled,
 	sharingSecret:                               (*hostile).shareSecret,
 	annotatingKeys:                              (*hostile).annotate,
-	crowdingOut:                                 (*hostile).crowdOut,
 	"names of others' Secrets":                  (*hostile).foreignNames,
 	bringingKeys:                                (*hostile).claimHashes,
 	"the neighbour's Secrets and keys":          (*hostile).readOthers,
@@ -131,7 +129,7 @@ func (h *hostile) attack(ctx context.Context) *errgroup.Group {
 
 // mustLand are the attacks that are no attacks if they are refused from the beginning.
 var mustLand = []string{
-	bringingKeys, cancelingKeys, sharingSecret, annotatingKeys, crowdingOut, heavyTexting, pagingLong, searching,
+	bringingKeys, cancelingKeys, sharingSecret, annotatingKeys, heavyTexting, pagingLong, searching,
 	postingSlowly, guessing,
 }
 

@@ -29,7 +29,6 @@ type neighbour struct {
 	live, test *server
 	subjects   []*subject // live keys
 	next       int        // which of them is deleted next
-	crowd      *crowd     // the hostile tenant's keys; nil: nobody looks at them
 
 	mu       sync.Mutex
 	accepted []string // ids of posts
@@ -46,17 +45,14 @@ func newNeighbour(ctx SpecContext, live, test limited) *neighbour {
 
 // diary is what a tenant has noticed of a span of work.
 type diary struct {
-	mu   sync.Mutex
-	took map[string][]time.Duration // by kind of work
-	// Of the hostile tenant's keys, those that were waiting for the same before.
-	queues map[string][]queue
-	wrong  []string
+	mu    sync.Mutex
+	took  map[string][]time.Duration // by kind of work
+	wrong []string
 }
 
-func (d *diary) note(kind string, began time.Time, wrong string, behind queue) {
+func (d *diary) note(kind string, began time.Time, wrong string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.queues[kind] = append(d.queues[kind], behind)
 	d.took[kind] = append(d.took[kind], time.Since(began))
 	if wrong != "" && len(d.wrong) < 20 {
 		d.wrong = append(d.wrong, kind+": "+wrong)
@@ -76,16 +72,13 @@ func (d *diary) String() string {
 	for _, kind := range slices.Sorted(maps.Keys(d.took)) {
 		fmt.Fprintf(&text, "%s: %d, median %s, p99 %s; ", kind, len(d.took[kind]),
 			d.percentile(kind, 50).Round(time.Millisecond), d.percentile(kind, 99).Round(time.Millisecond))
-		if all, times := d.overtaken(kind); times > 0 {
-			fmt.Fprintf(&text, "%d times behind %d keys, of which %d were still waiting after; ", times, all.before, all.left)
-		}
 	}
 	return text.String()
 }
 
 // work does what a tenant does for a while: deletes keys, reads, lists and publishes, one after the other of each kind.
 func (n *neighbour) work(ctx context.Context, lasts time.Duration) *diary {
-	d := &diary{took: map[string][]time.Duration{}, queues: map[string][]queue{}}
+	d := &diary{took: map[string][]time.Duration{}}
 	over, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	var group errgroup.Group
@@ -104,9 +97,8 @@ func (n *neighbour) work(ctx context.Context, lasts time.Duration) *diary {
 			ticks := time.NewTicker(task.every)
 			defer ticks.Stop()
 			for over.Err() == nil {
-				began, before := time.Now(), n.crowd.now(kind)
-				wrong := task.do(ctx)
-				d.note(kind, began.Add(task.due), wrong, n.crowd.behind(kind, before))
+				began := time.Now()
+				d.note(kind, began.Add(task.due), task.do(ctx))
 				select {
 				case <-ticks.C:
 				case <-over.Done():
