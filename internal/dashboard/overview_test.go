@@ -87,7 +87,7 @@ func TestOverview(t *testing.T) {
 	keyViewer := w.member(t, acme, "key-viewer", nil)
 	poster := w.member(t, acme, "poster", read, "posts")
 
-	owner.get("/").shows(t, http.StatusOK, []string{"All is well", "Make the first one", "It accepts requests"}, []string{"Needs attention"})
+	owner.get("/").shows(t, http.StatusOK, []string{"All is well", "Mint the first one", "It accepts requests"}, []string{"Needs attention"})
 
 	a := w.account(t, acme, "", "alice", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(48 * time.Hour) })
 	b := w.account(t, acme, "", "b<b>ob", func(a *store.Account) { a.TokenExpiresAt = time.Now().Add(60 * 24 * time.Hour) })
