@@ -119,6 +119,12 @@ func (r *Request) reserve(n int64) error {
 // before anything is done. The error is a problem.
 func (r *Request) Reserve(n int) error { return r.reserve(int64(n)) }
 
+// keep gives back what the request has reserved beyond n bytes.
+func (r *Request) keep(n int64) {
+	r.engine.memory.give(r.Caller().Organization.ID, r.held-n)
+	r.held = n
+}
+
 // holdAnswer reserves room for the encoded answer, if it is large: its caller may take their time to read it. It is
 // asked for once the answer exists, so for a moment there is more than is counted; to know its size before would take
 // encoding it twice.

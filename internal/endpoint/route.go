@@ -37,6 +37,9 @@ type Route struct {
 	Cache       string // Cache-Control of a success; "" is no-store
 	// AnswerWithin is how long the answer may take once a change has begun that takes long; 0: no longer than others'.
 	AnswerWithin time.Duration
+	// ClaimLate is for a write whose handler does nothing that is seen outside before its Operation commits or begins: see
+	// write.Operation. It may be run twice.
+	ClaimLate bool
 	Endpoint
 
 	served  prometheus.Counter // successes with this very method; set in the router's copy, unless there are none

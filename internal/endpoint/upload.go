@@ -17,6 +17,14 @@ func Uploads[Out any](handle func(*Request) (Out, error)) Endpoint {
 	}
 }
 
+// payload is the body of a write, which is read before it is claimed; nil of an upload, whose handler reads it.
+func (r *Request) payload() ([]byte, error) {
+	if r.route.upload != nil {
+		return nil, nil
+	}
+	return readPayload(r.http, r.reserve)
+}
+
 // SetContent says what an upload turned out to be, by a hash of its bytes: it tells its body from others under the same
 // Idempotency-Key.
 func (r *Request) SetContent(sum string) { r.writing.BodyHash = hashOf(r.http, []byte(sum)) }

@@ -179,23 +179,21 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 	if within := r.route.AnswerWithin; within > 0 {
 		r.writing.OnBegin = func() { _ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within)) }
 	}
-	var payload []byte
-	var err error
-	if r.route.upload == nil {
-		if payload, err = readPayload(r.http, r.reserve); err != nil {
-			return err
-		}
+	payload, err := r.payload()
+	if err != nil {
+		return err
 	}
 	// Whoever waits for another request's answer may wait for longer than the server gives an answer: net/http would close
 	// the connection, and the answer would have been waited for in vain.
 	r.writing.OnWait = func(within time.Duration) {
 		_ = r.connection.SetWriteDeadline(e.config.Clock.Now().Add(within + answerWithin))
 	}
-	if err := r.claim(payload); err != nil {
+	request, err := r.claimable(payload)
+	if err != nil {
 		return err
 	}
-	if r.writing.replayed {
-		return r.holdAnswer()
+	if err := r.takeUp(request); err != nil || r.writing.replayed {
+		return err
 	}
 	ended := false
 	defer func() {
@@ -203,12 +201,7 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 			e.end(r, errInternal)
 		}
 	}()
-	var result any
-	if r.route.upload != nil {
-		result, err = r.route.upload(r)
-	} else {
-		result, err = r.route.change(r, payload)
-	}
+	result, err := r.handle(request, payload)
 	err = told(err)
 	// What was committed has been encoded by Answer, and stored: to encode it again could only make it another one.
 	if err == nil && !r.answer.encoded {
@@ -222,27 +215,65 @@ func (e *Engine) write(w http.ResponseWriter, r *Request) error {
 // answerWithin is how long it may take to send an answer that was waited for.
 const answerWithin = 5 * time.Second
 
-// claim makes the request this process's to run, or finds the answer that it got before. Without an Idempotency-Key it
-// does nothing: to send one is recommended, and nobody is forced to.
-func (r *Request) claim(payload []byte) error {
+// claimable is by what the request is told from others. It is nil without an Idempotency-Key: to send one is
+// recommended, and nobody is forced to.
+func (r *Request) claimable(payload []byte) (*store.Request, error) {
 	text, err := idempotencyKey(r.http.Header["Idempotency-Key"])
 	if err != nil || text == "" {
-		return err
+		return nil, err
 	}
-	request := store.Request{IdempotencyKey: text, Method: r.http.Method, Path: r.http.URL.EscapedPath()} // as it was sent
+	path := r.http.URL.EscapedPath() // as it was sent
+	request := &store.Request{IdempotencyKey: text, Method: r.http.Method, Path: path}
 	if r.route.upload == nil {
 		request.BodyHash, request.FormerHash = hashOf(r.http, canonical(payload)), hashOf(r.http, payload)
 		r.writing.BodyHash = request.BodyHash
 	}
+	return request, nil
+}
+
+// takeUp claims the request, unless that is left to its change; nil is one that nobody claims.
+func (r *Request) takeUp(request *store.Request) error {
+	switch {
+	case request == nil:
+		return nil
+	case r.route.ClaimLate:
+		r.writing.ClaimLate(*request)
+		return nil
+	}
+	return r.claim(*request)
+}
+
+// claim makes the request this process's to run, or finds the answer that it got before.
+func (r *Request) claim(request store.Request) error {
 	stored, err := r.writing.Claim(r.Context(), request)
 	if err != nil {
 		return told(err)
 	}
 	r.writing.stored = stored
-	if stored != nil && r.writing.BodyHash != "" { // of an upload, it is not known yet whether it is the same
-		r.replay()
+	if stored == nil || r.writing.BodyHash == "" { // of an upload, it is not known yet whether it is the same
+		return nil
 	}
-	return nil
+	r.replay()
+	return r.holdAnswer()
+}
+
+// handle runs the handler. If that was done without a claim, and in vain, the request is claimed and run again,
+// whatever was wrong: it may have been sent before, and then that answer counts.
+func (r *Request) handle(request *store.Request, payload []byte) (any, error) {
+	if r.route.upload != nil {
+		return r.route.upload(r)
+	}
+	held := r.held
+	result, err := r.route.change(r, payload)
+	if err == nil || !r.writing.Unclaimed() || r.Context().Err() != nil {
+		return result, err
+	}
+	r.keep(held)
+	r.answer.encoded = false
+	if err := r.claim(*request); err != nil || r.writing.replayed {
+		return nil, err
+	}
+	return r.route.change(r, payload)
 }
 
 // replay makes the stored answer that of the request. It goes out as it was stored, to the byte, so the requestId in an

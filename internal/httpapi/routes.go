@@ -38,6 +38,7 @@ func (a *API) postRoutes() []endpoint.Route {
 			// Posts are out before they are answered: to be cut off then by the server's own time for a response would leave
 			// a caller who does not know what was published.
 			AnswerWithin: posting.AnswerWithin,
+			ClaimLate:    true,
 			Endpoint:     endpoint.Writes(a.createPosts),
 		},
 		{

@@ -36,10 +36,14 @@ type Platform struct {
 	// answered CodeNotEnabled then.
 	Connector Connector
 	Publisher Publisher
-	Asker     Asker     // nil, too, where nothing tells what became of a post
-	Looker    Looker    // nil, too, where that can't be found out without sending anything
-	Refresher Refresher // nil, too, where nothing expires
-	Revoker   Revoker   // nil, too, where nothing can be given back
+	Asker     Asker // nil, too, where nothing tells what became of a post
+	// Retraceable tells that the Asker finds whatever was published and gives the same receipt, by what is stored of a
+	// post before it is sent: no answer of the platform has to be kept for that. So what became of a post may be on disk a
+	// moment after its author was told, and is lost if the power fails in that moment.
+	Retraceable bool
+	Looker      Looker    // nil, too, where that can't be found out without sending anything
+	Refresher   Refresher // nil, too, where nothing expires
+	Revoker     Revoker   // nil, too, where nothing can be given back
 	// ClientMetadata is the document by which this server shows itself to platforms that fetch one in place of registering
 	// clients. It is served beside the callback, as ClientMetadataName: its own address is what it is known by. The error
 	// is a *Failure: at that address this server can't be known. Nil: the platform fetches none.

@@ -201,6 +201,7 @@ func (p *Posting) publishNow(
 	if unanswered == nil {
 		told = &stored
 	}
+	op.Retraceable = p.o.Publisher.Retraceable(posts, outcomes)
 	err = op.Finish(told, func(transaction func(context.Context) error) error {
 		return p.o.Publisher.Record(detached, outcomes, transaction)
 	}, func(tx *store.Tx) error { return p.o.Publisher.Finish(detached, tx, outcomes) })

@@ -63,6 +63,19 @@ func (p *Publisher) unsent(a store.Attempt) store.Outcome {
 	return store.Outcome{Attempt: a, Failure: stopped}
 }
 
+// Retraceable tells whether how attempts at posts ended would be found out again if it were lost: all are published,
+// and their platforms would say so. Warnings are of the attempt alone, and what was refused once may be taken next
+// time.
+func (p *Publisher) Retraceable(posts []store.Post, outcomes []store.Outcome) bool {
+	for i, o := range outcomes {
+		to, _ := p.o.Platforms.Get(posts[i].Platform)
+		if to.Asker == nil || !to.Retraceable || o.Status() != store.Published || len(o.Receipt.Warnings) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Finish records how the attempts of a request ended, and has those that are to be tried again reminded of.
 func (p *Publisher) Finish(ctx context.Context, tx *store.Tx, outcomes []store.Outcome) error {
 	if err := tx.Finish(outcomes); err != nil {

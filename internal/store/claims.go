@@ -56,6 +56,10 @@ var (
 	addClaim = declareScoped(`INSERT INTO claims (id, owner, process_id, body_hash, batch_id, claimed_at, begun_at,
 settled_at, status, organization_id, environment, key_id)
 VALUES (?, ?, ?, ?, '', ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING RETURNING {quick}`)
+	// As addClaim, in somebody's transaction.
+	addBegun = declareScoped(`INSERT INTO claims (id, owner, process_id, body_hash, batch_id, claimed_at, begun_at,
+settled_at, status, organization_id, environment, key_id)
+VALUES (?, ?, ?, ?, ?, ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING`)
 	lockClaim = declareScoped(`SELECT c.owner, c.body_hash, c.batch_id, c.claimed_at, c.settled_at, c.status, c.body,
 CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {actor c} {lock UPDATE OF c}`)
 	peekClaim = declareScoped(`SELECT c.id FROM claims AS c
@@ -239,6 +243,22 @@ func (v *View) Abandon(ctx context.Context, c *Claim) error {
 		return fmt.Errorf("abandon a claim: %w", err)
 	}
 	return nil
+}
+
+// Claim is View.Claim and Begin at once, in the transaction of what is claimed: nobody else learns of the claim before
+// that is committed. batchID may be "". ErrInProgress says that there is a claim already, of whatever kind: roll back,
+// and ask View.Claim.
+func (tx *Tx) Claim(r Request, batchID string) (*Claim, error) {
+	if err := checkText(r.BodyHash); err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	db := tx.view.db
+	c := &Claim{id: r.id(tx.view.scope), owner: db.newID()}
+	n, err := tx.exec(addBegun, c.id, c.owner, db.processID, r.BodyHash, batchID, micros(db.now()), tx.view.actor)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("claim: %w", ErrInProgress)
+	}
+	return c, err
 }
 
 // Begin notes with c that the request's posts are in this transaction: from its commit on, the request is never run

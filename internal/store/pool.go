@@ -56,6 +56,7 @@ type pools struct {
 	renewal       *renewal // of PostgreSQL's connections; never of SQLite's
 	// migrator opens connections for a migration, which may take as long as it likes. Nil: the writer does it.
 	migrator func() *sql.DB
+	sync     *sqliteSync // nil: a commit itself waits until it lasts
 	// suitable says why this can't be the database. Nil: it always can.
 	suitable func(context.Context) error
 }
@@ -97,17 +98,18 @@ func openSQLite(path string) (pools, error) {
 	readers := max(4, runtime.GOMAXPROCS(0))
 	p := pools{
 		engine: SQLite,
-		// A post that was accepted must survive a power cut: FULL, where WAL alone would do with NORMAL.
+		// A post that was accepted must survive a power cut, which NORMAL does not wait for: sync does.
 		// immediate: a transaction that begins by reading and writes later could find that somebody has written in between,
 		// and no busy_timeout helps it then.
 		writer: open(1, true, url.Values{"_txlock": {"immediate"}},
-			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "journal_size_limit(67108864)"),
+			"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "journal_size_limit(67108864)"),
 		reader: open(readers, true, url.Values{}, readOnlyPragma),
 		pulse:  open(1, false, url.Values{}, "synchronous(NORMAL)"),
 		reads:  newShares(readers / 2),
 		// One that writes and one that is next: others wait for two of an organization's, however many it sends.
 		writes:  newShares(2),
 		renewal: &renewal{},
+		sync:    newSQLiteSync(filepath.Clean(path)),
 	}
 	return p, wrong
 }

@@ -89,5 +89,8 @@ func (db *DB) prepare(ctx context.Context) error {
 		return fmt.Errorf("forget dead processes: %w", err)
 	}
 	// Before the first call is let in: without a row, what this process begins would count as abandoned at once.
-	return db.sendHeartbeat(ctx)
+	if err := db.sendHeartbeat(ctx); err != nil || db.sync == nil {
+		return err
+	}
+	return db.sync.now() // no statement above has waited for the disk
 }

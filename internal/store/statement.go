@@ -195,8 +195,8 @@ var dialects = map[string][2]string{
 		"CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 	},
 	"turn": {"CAST(? AS INTEGER)", "pg_advisory_xact_lock(CAST(? AS BIGINT))"},
-	// true: for this transaction only. Anything that comes next on the connection waits for the disk again. SQLite knows
-	// no such thing within a statement; DB.atOnce sets it around.
+	// true: for this transaction only. Anything that comes next on the connection waits for the disk again. With
+	// SQLite no commit waits for it: DB.sync does, where somebody is to.
 	"quick": {"''", "set_config('synchronous_commit', 'off', true)"},
 	// The rows of one parameter, which encodeUses has written, as a table u. So one text takes any number of them.
 	"uses": {

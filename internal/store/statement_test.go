@@ -58,6 +58,7 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	addMedia:   {"owner", "AddMedia has asked includes about the profile"},
 	addPost:    {"owner", "lockNeeded has asked includes about the profile, and found account and media in the view"},
 	addClaim:   {"owner", "a claim is of the view's own key, whose id is a value of it"},
+	addBegun:   {"owner", "as addClaim"},
 
 	deleteSecrets: {"organization", "PutAccount or lockAccount has found the account in the view's profile, and holds it"},
 	addSecret:     {"owner", "as deleteSecrets"},

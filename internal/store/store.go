@@ -50,6 +50,9 @@ type Options struct {
 	// VaultKeys are the keys of the vault that this process knows, the one that seals first; other processes are told with
 	// each heartbeat. Optional: none.
 	VaultKeys func() []uint32
+	// SyncFile returns when a file, or a folder, of SQLite's is on disk as it is. Optional: fsync. It is for tests, whose
+	// disks fail.
+	SyncFile func(path string) error
 }
 
 // DB is the database. Its methods can be used by any number of goroutines. Beside its connections it keeps nothing:
@@ -93,6 +96,9 @@ func Open(o Options) (*DB, error) {
 	pools, err := openPools(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if o.SyncFile != nil && pools.sync != nil {
+		pools.sync.file = o.SyncFile
 	}
 	return &DB{
 		pools: pools,

@@ -6,7 +6,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -48,6 +47,16 @@ func (tx *Tx) SQL() *sql.Tx { return tx.tx }
 //
 // If a server goes away while it commits, the error is ErrUnavailable too, and whether it has committed is not known.
 func (v *View) Write(ctx context.Context, do func(*Tx) error) error {
+	return v.write(ctx, durable, do)
+}
+
+// WriteSoon is Write for what can be found out again: whether it lasts is not waited for. That takes a moment, so a
+// power failure in this moment undoes it, and nothing else does. With PostgreSQL it is Write.
+func (v *View) WriteSoon(ctx context.Context, do func(*Tx) error) error {
+	return v.write(ctx, soonDurable, do)
+}
+
+func (v *View) write(ctx context.Context, d durability, do func(*Tx) error) error {
 	if !v.db.ready.Load() {
 		return errNotYet
 	}
@@ -56,11 +65,25 @@ func (v *View) Write(ctx context.Context, do func(*Tx) error) error {
 		return explain(ctx, err)
 	}
 	defer leave()
-	return v.db.transact(ctx, func(ctx context.Context, s session) error { return do(&Tx{view: v, ctx: ctx, session: s}) })
+	return v.db.transactAs(ctx, d, func(ctx context.Context, s session) error {
+		return do(&Tx{view: v, ctx: ctx, session: s})
+	})
 }
 
-// transact runs a transaction, again if it conflicts with another.
-func (db *DB) transact(ctx context.Context, do func(context.Context, session) error) (err error) {
+// durability is what a transaction waits for when it is committed.
+type durability bool
+
+const (
+	durable     durability = true  // until it lasts
+	soonDurable durability = false // nothing; that it lasts is seen to at once
+)
+
+// transact runs a transaction, again if it conflicts with another, and returns when it lasts.
+func (db *DB) transact(ctx context.Context, do func(context.Context, session) error) error {
+	return db.transactAs(ctx, durable, do)
+}
+
+func (db *DB) transactAs(ctx context.Context, d durability, do func(context.Context, session) error) (err error) {
 	if !db.ready.Load() {
 		return errNotYet
 	}
@@ -78,6 +101,13 @@ func (db *DB) transact(ctx context.Context, do func(context.Context, session) er
 		if err == nil || !again || ctx.Err() != nil {
 			break
 		}
+	}
+	switch {
+	case err != nil || db.sync == nil:
+	case d == durable:
+		err = db.sync.now()
+	default:
+		db.sync.soon()
 	}
 	return explain(ctx, err)
 }
@@ -210,55 +240,28 @@ func scanID(rows *sql.Rows) (id string, err error) {
 	return id, err
 }
 
-// atOnce is the DB's with a place of the organization's. Without it, one organization's claims could keep the only
-// connection that writes from everybody else's.
+// atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it lasts: the
+// next transaction that does wait makes it durable too. It returns how many rows it touched, if any also with an error.
+// It takes a place of the organization's: without it, one organization's claims could keep the only connection that
+// writes from everybody else's.
 func (v *View) atOnce(ctx context.Context, text string, args []any) (int, error) {
 	leave, err := v.db.writes.take(ctx, v.organization)
 	if err != nil {
 		return 0, explain(ctx, err)
 	}
 	defer leave()
-	return v.db.atOnce(ctx, text, args)
-}
-
-// atOnce runs one statement that writes and returns a text for each row it touched, without waiting until it is on
-// disk: the next transaction that does wait makes it durable too. It returns how many rows it touched, if any also with
-// an error.
-func (db *DB) atOnce(ctx context.Context, text string, args []any) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if db.engine == PostgreSQL {
-		list, err := db.renewing(ctx, db.writer, text, args) // which says so itself, with {quick}
-		return len(list), explain(ctx, err)
-	}
-	// Held until the setting is back: as long as it is, the pool gives this connection to nobody.
-	conn, err := db.writer.Conn(ctx)
-	if err != nil {
-		return 0, explain(ctx, err)
-	}
-	defer func() { err = explain(ctx, errors.Join(err, conn.Close())) }()
-	// SQLite sets this for a connection, not for a statement. The pool that writes has only this one, so nobody else's
-	// transaction runs in between.
-	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
-		return 0, err
-	}
-	rows, err := conn.QueryContext(ctx, text, args...)
-	list, err := all(rows, err, scanID)
-	// Also if the caller has gone meanwhile: the connection outlives the call, and posts are promised to be on disk.
-	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); back != nil {
-		// This connection must not be used any more: what it commits might not last.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		return len(list), errors.Join(err, back)
-	}
-	return len(list), err
+	list, err := v.db.renewing(ctx, v.db.writer, text, args)
+	return len(list), explain(ctx, err)
 }
 
-// renewing runs one statement that writes on a pool of PostgreSQL's, again if the connection was read-only: then
+// renewing runs one statement that writes, again if the connection was one of PostgreSQL's that only reads: then
 // nothing was done.
 func (db *DB) renewing(ctx context.Context, p *pool, text string, args []any) ([]string, error) {
 	for {
 		generation := db.renewal.generation.Load()
-		rows, err := p.QueryContext(ctx, text, args...)
+		rows, err := session{pool: p}.query(ctx, text, args)
 		list, err := all(rows, err, scanID)
 		if !db.renewal.renewed(err, generation) {
 			return list, err

@@ -6,10 +6,12 @@
 // An Operation goes through its steps in this order. A write that is done at once takes Commit, and one that takes long
 // takes Begin and Finish:
 //
-//	Claim    the request is taken for this process, by its Idempotency-Key; or its earlier answer is found
+//	Claim    the request is taken for this process, by its Idempotency-Key; or its earlier answer is found. What does
+//	         nothing before Commit or Begin may leave it to these (ClaimLate): most requests are sent once
 //	Commit   past the commit point, in one transaction: the change and its answer. Most writes end here
 //	Begin    past the commit point, in one transaction: the change, whose answer is yet to be known (posts being sent)
-//	Finish   in one transaction: what it came to, and its answer; tried until the database is back
+//	Finish   in one transaction: what it came to, and its answer; tried until the database is back. That it lasts is
+//	         waited for unless all of it can be found out again (Retraceable)
 //	End      whatever has no answer by now gets one, if it would be the same another time, or is given up
 //
 // So whatever dies in between, either nothing was done, or the answer is there; or the change is there, and the answer
@@ -49,6 +51,10 @@ type Operation struct {
 	// Unkept says that the answer must not be stored, because it holds a secret: whoever sends the request again has it
 	// run again. It is set before Commit.
 	Unkept bool
+	// Retraceable says that what Finish stores can be found out again, by what Begin has stored: so Finish does not wait
+	// until it lasts, and a power failure in this moment is to the operation as if its process had died before Finish. It
+	// is set before Finish.
+	Retraceable bool
 	// OnBegin is called when Begin has made its change, before whatever takes long: an answer is owed from then on.
 	// Optional.
 	OnBegin func()
@@ -58,9 +64,10 @@ type Operation struct {
 	protocol *Protocol
 	until    time.Time // when it has waited for others for long enough; zero: it has not waited
 	view     *store.View
-	id       string       // of the request, for the log
-	claim    *store.Claim // nil: there is no Idempotency-Key, or the request was answered before
-	settled  bool         // the answer is stored, with the change
+	id       string         // of the request, for the log
+	claim    *store.Claim   // nil: there is no Idempotency-Key, or the request was answered before
+	late     *store.Request // is claimed by Commit or Begin; nil: none is
+	settled  bool           // the answer is stored, with the change
 }
 
 // Start returns the operation of one request, on what its caller reaches. id is the request's, for the log.
@@ -93,8 +100,40 @@ func (o *Operation) Claim(ctx context.Context, r store.Request) (stored *store.S
 	return stored, err
 }
 
+// ClaimLate has Commit or Begin claim the request, in their own transaction. It is for an operation that does nothing
+// that is seen outside before that, and it finds no earlier answer: while the operation is Unclaimed after an error,
+// whatever that was, the request is to be claimed by Claim, and run again.
+func (o *Operation) ClaimLate(r store.Request) { o.late = &r }
+
+// Unclaimed tells whether Commit or Begin is to claim the request, and has not.
+func (o *Operation) Unclaimed() bool { return o.late != nil }
+
+// claimIn claims the request in the transaction of its change, if that was left to it, and begins batchID; "" for none.
+func (o *Operation) claimIn(tx *store.Tx, batchID string) (err error) {
+	switch {
+	case o.late != nil:
+		o.claim, err = tx.Claim(*o.late, batchID)
+	case o.claim != nil && batchID != "":
+		err = tx.Begin(o.claim, batchID)
+	}
+	return err
+}
+
+// claimedBy makes of how the transaction of claimIn ended whose the request is. Whether it has committed may not be
+// known: then the claim may be there, and is abandoned by End.
+func (o *Operation) claimedBy(ctx context.Context, err error) {
+	switch {
+	case o.late == nil:
+	case err == nil || errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil:
+		o.late = nil
+	default:
+		o.claim = nil
+	}
+}
+
 // tryClaim does not wait.
 func (o *Operation) tryClaim(ctx context.Context, r store.Request) (*store.Stored, error) {
+	o.late = nil
 	claim, stored, err := o.view.Claim(ctx, r)
 	if err != nil {
 		if claim != nil { // it may be there in spite of the error
@@ -123,7 +162,10 @@ func Commit[T any](
 ) (result T, err error) {
 	err = authn.Commit(ctx, func(ctx context.Context) error {
 		return o.view.Write(ctx, func(tx *store.Tx) error {
-			var err error
+			err := o.claimIn(tx, "")
+			if err != nil {
+				return err
+			}
 			if result, err = do(ctx, tx); err != nil {
 				return err
 			}
@@ -137,6 +179,7 @@ func Commit[T any](
 			return err
 		})
 	})
+	o.claimedBy(ctx, err)
 	return result, err
 }
 
@@ -149,12 +192,13 @@ func Commit[T any](
 func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx) error) error {
 	err := authn.Commit(ctx, func(ctx context.Context) error {
 		return o.view.Write(ctx, func(tx *store.Tx) error {
-			if err := do(tx); err != nil || o.claim == nil {
+			if err := o.claimIn(tx, batchID); err != nil {
 				return err
 			}
-			return tx.Begin(o.claim, batchID)
+			return do(tx)
 		})
 	})
+	o.claimedBy(ctx, err)
 	if errors.Is(err, store.ErrUnavailable) {
 		view := o.view
 		o.protocol.Later(func(ctx context.Context) error {
@@ -175,6 +219,10 @@ func (o *Operation) Finish(
 	answer *store.Stored, record func(func(context.Context) error) error, do func(*store.Tx) error,
 ) error {
 	view, claim := o.view, o.claim
+	write := view.Write
+	if o.Retraceable {
+		write = view.WriteSoon
+	}
 	var kept store.Stored
 	if answer == nil {
 		claim = nil
@@ -183,16 +231,16 @@ func (o *Operation) Finish(
 	}
 	err := record(func(ctx context.Context) error {
 		if claim == nil {
-			return view.Write(ctx, do)
+			return write(ctx, do)
 		}
-		err := view.Write(ctx, func(tx *store.Tx) error {
+		err := write(ctx, func(tx *store.Tx) error {
 			if err := do(tx); err != nil {
 				return err
 			}
 			return tx.Settle(claim, kept)
 		})
 		if errors.Is(err, store.ErrClaimLost) { // somebody else answers; what it came to is known here alone
-			return view.Write(ctx, do)
+			return write(ctx, do)
 		}
 		return err
 	})

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,14 +43,24 @@ type fixture struct {
 	view  *store.View
 	later []func(context.Context) error // what is to be done when the database is back
 	log   bytes.Buffer
+	// synced is what the database has waited for the disk with.
+	synced atomic.Int64
+	hang   sync.Mutex // is held while the disk does not answer
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	clock := testclock.NewFakeClock(now)
+	f := new(fixture)
 	db, err := store.Open(store.Options{
 		URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db"), Clock: clock, NewID: newID,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger:   slog.New(slog.DiscardHandler),
+		SyncFile: func(string) error {
+			f.hang.Lock()
+			defer f.hang.Unlock()
+			f.synced.Add(1)
+			return nil
+		},
 	})
 	check(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -61,7 +73,7 @@ func newFixture(t *testing.T) *fixture {
 	})
 	<-db.Migrated()
 
-	f := &fixture{db: db}
+	f.db = db
 	f.Protocol = write.Protocol{
 		Later:  func(do func(context.Context) error) { f.later = append(f.later, do) },
 		Logger: slog.New(slog.NewTextHandler(&f.log, nil)),
@@ -234,6 +246,27 @@ func TestBeginAndFinish(t *testing.T) {
 	check(t, without.Finish(&store.Stored{Status: 200}, atOnce(t.Context()), addOne))
 	if media, claims := f.rows(t, "media"), f.rows(t, "claims"); media != 4 || claims != 1 {
 		t.Errorf("without an Idempotency-Key: %d files, %d claims", media, claims)
+	}
+}
+
+// What can't be found out again is on disk before anybody is told; what can be does not wait for a disk that hangs.
+func TestFinishLasts(t *testing.T) {
+	for _, retraceable := range []bool{false, true} {
+		f := newFixture(t)
+		o := f.start(t)
+		before := f.synced.Load()
+		check(t, o.Begin(f.ctx, "batch", addOne))
+		begun := f.synced.Load()
+		if o.Retraceable = retraceable; retraceable {
+			f.hang.Lock()
+		}
+		check(t, o.Finish(&store.Stored{Status: 200}, atOnce(t.Context()), addOne))
+		if retraceable {
+			f.hang.Unlock()
+		}
+		if begun == before || !retraceable && f.synced.Load() == begun {
+			t.Errorf("retraceable: %t: begun after %d waits, and finished after %d", retraceable, begun-before, f.synced.Load())
+		}
 	}
 }
 

@@ -141,6 +141,7 @@ func New(o Config) platform.Platform {
 	}
 	p := Platform
 	p.Connector, p.Publisher, p.Asker, p.Looker, p.Refresher, p.Revoker = s, s, s, s, s, s
+	p.Retraceable = true // a record has its key from the post's id
 	p.InBrowser, p.ClientMetadata = true, clientMetadata
 	return p
 }

@@ -34,7 +34,8 @@ func TestText(t *testing.T) {
 	w.only(t)
 }
 
-// TestTakenKey: two posts whose keys are the same by chance are two records, also when they are asked about.
+// TestTakenKey: two posts whose keys are the same by chance are two records, also when they are asked about. Whoever
+// asks gets the receipt that the first attempt has got: so posts here are Retraceable.
 func TestTakenKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -53,9 +54,12 @@ func TestTakenKey(t *testing.T) {
 		receipts = append(receipts, published(t, asked))
 	}
 	for i, r := range receipts {
-		if want := receipts[i%2]; r.URI != want.URI || r.FirstCommentURI != want.FirstCommentURI {
+		if want := receipts[i%2]; r.URI != want.URI || r.CID != want.CID || r.FirstCommentURI != want.FirstCommentURI {
 			t.Errorf("%d: %+v, want %+v", i, r, want)
 		}
+	}
+	if !w.Retraceable {
+		t.Error("and nobody relies on it")
 	}
 	if n := len(w.posts(t)); n != 4 || receipts[0].URI == receipts[1].URI {
 		t.Errorf("there are %d records: %+v", n, receipts)
