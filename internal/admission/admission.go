@@ -77,7 +77,7 @@ type Origin interface {
 
 // Authenticator recognises keys and people; *authn.Authenticator is one. A flight that was admitted must be ended.
 type Authenticator interface {
-	Admit(ctx context.Context, authorization []string, f *authn.Flight) error
+	Admit(ctx context.Context, now time.Time, authorization []string, f *authn.Flight) error
 	AdmitSession(ctx context.Context, find func(context.Context) (authn.Session, error), f *authn.Flight) error
 	AdmitKey(ctx context.Context, organization caller.Organization, id types.UID, f *authn.Flight) error
 	// Known returns the key that was presented, whether it is served or not; nil if there is none.
@@ -163,7 +163,7 @@ func (a *Admitted) End() error { return a.flight.End() }
 //
 // An accepted key costs one hash and one lookup, and nothing is allocated.
 func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n Need, r *Admitted) error {
-	if err := a.recognise(ctx, c, n, &r.flight); err != nil {
+	if err := a.recognise(ctx, now, c, n, &r.flight); err != nil {
 		return a.fail(err, c, now)
 	}
 	r.who = r.flight.Caller()
@@ -213,10 +213,10 @@ func (a *Admission) AdmitAgain(
 // Inspect is Admit for somebody who holds a key in their hands, asks what it is, and does nothing by it: it needs no
 // scope, and the question counts for nobody's rate. The error is a *Refusal, or none that is known. As with Admit, r
 // must be ended if there is no error.
-func (a *Admission) Inspect(ctx context.Context, presented string, r *Admitted) error {
+func (a *Admission) Inspect(ctx context.Context, now time.Time, presented string, r *Admitted) error {
 	err := error(authn.Malformed)
 	if !strings.HasPrefix(presented, " ") { // which a header may have there, and a key may not
-		err = a.o.Authenticator.Admit(ctx, []string{"Bearer " + presented}, &r.flight)
+		err = a.o.Authenticator.Admit(ctx, now, []string{"Bearer " + presented}, &r.flight)
 	}
 	if err != nil {
 		if refusal := a.Of(err); refusal != nil {
@@ -240,13 +240,13 @@ func (a *Admission) Failed(now time.Time, from Origin) error {
 
 // recognise finds out who it is. A key decides if one is shown, be it wrong: falling back to a session would make
 // whoever sends the wrong key somebody else.
-func (a *Admission) recognise(ctx context.Context, c Credentials, n Need, f *authn.Flight) error {
+func (a *Admission) recognise(ctx context.Context, now time.Time, c Credentials, n Need, f *authn.Flight) error {
 	if len(c.Authorization) == 0 && c.Session != "" && n.Access == KeyOrSession && a.o.Sessions != nil {
 		return a.o.Authenticator.AdmitSession(ctx, func(ctx context.Context) (authn.Session, error) {
 			return a.o.Sessions.Find(ctx, c, n)
 		}, f)
 	}
-	return a.o.Authenticator.Admit(ctx, c.Authorization, f)
+	return a.o.Authenticator.Admit(ctx, now, c.Authorization, f)
 }
 
 // fail counts a failed attempt against where it came from. A good key is let in from there all the same, so that

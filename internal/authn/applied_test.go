@@ -145,7 +145,7 @@ func TestAppliedWaitsForWrites(t *testing.T) {
 	k, plaintext := minted(t)
 	must(t, keys.Add(k))
 	flight := new(authn.Flight)
-	must(t, authenticator(t, x).Admit(t.Context(), bearer(plaintext), flight))
+	must(t, authenticator(t, x).AdmitNow(t.Context(), bearer(plaintext), flight))
 	writing, finish, committed := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
 		committed <- authn.Commit(flight.Context(), func(context.Context) error {

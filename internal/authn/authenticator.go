@@ -58,8 +58,9 @@ type Options struct {
 	Format      key.Format
 	Environment key.Environment // whose keys are accepted
 	Clock       clock.PassiveClock
-	// Serving tells whether the process may accept anything at all at now, which is a fresh reading of Clock. It is asked
-	// twice for a request that is accepted, once more before its answer, and at each commit; without a lock held.
+	// Serving tells whether the process may accept anything at all at now, which is a reading of Clock: for a request that
+	// is accepted, which is asked twice, the one of when it came; a fresh one before its answer, and at each commit. It is
+	// asked without a lock held.
 	Serving func(now time.Time) bool
 	// CommitTimeout bounds a write that is past its commit point. It must be over before a process that has ceased to
 	// serve, because it is cut off, can be counted out: revocation.CommitWithin.
@@ -88,12 +89,15 @@ func NewAuthenticator(o Options) *Authenticator {
 // Admit takes the values of a request's Authorization header, and makes f the flight of that request, which ends with
 // parent at the latest. Every flight that was admitted must be ended. The error is a Refusal or ErrUnavailable.
 //
+// now is when the request came, by Options.Clock. It is the caller's reading, because each has one in hand, and another
+// would take a tenth of a key's admission. That a process is stopped between it and what follows changes nothing that a
+// stop right after a reading of our own would not: End, Err and Commit read the clock anew.
+//
 // It costs two hashes and one lookup, less for what is unknown or malformed, and allocates nothing. The fence comes
 // first: a process that can't be sure of its keys must not tell anybody that theirs is wrong.
 //
 // Model: step Accept.
-func (a *Authenticator) Admit(parent context.Context, authorization []string, f *Flight) error {
-	now := a.clock.Now()
+func (a *Authenticator) Admit(parent context.Context, now time.Time, authorization []string, f *Flight) error {
 	if !a.serving(now) {
 		return ErrUnavailable
 	}

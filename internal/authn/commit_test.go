@@ -136,7 +136,7 @@ func TestCommitsContext(t *testing.T) {
 	x := newFlying(t, k)
 	parent, leave := context.WithCancel(context.WithValue(t.Context(), mine{}, 7))
 	var f authn.Flight
-	if err := x.Admit(parent, bearer(s), &f); err != nil {
+	if err := x.AdmitNow(parent, bearer(s), &f); err != nil {
 		t.Fatal(err)
 	}
 	defer f.End() //nolint:errcheck // not what this test is about
@@ -245,7 +245,7 @@ func TestNoWriteAfterTheConfirmation(t *testing.T) {
 			wait.Go(func() {
 				for {
 					var f authn.Flight
-					if err := x.Admit(context.Background(), bearer(s), &f); err != nil {
+					if err := x.AdmitNow(context.Background(), bearer(s), &f); err != nil {
 						return
 					}
 					begun.Add(1)

@@ -115,5 +115,15 @@ const ListedSize = unsafe.Sizeof(listedKey{})
 // Identify tells whose key was presented, if it is served, without a flight and without asking whether the process may
 // serve: what the tests of the index and of the header look at. The error is a Refusal.
 func (a *Authenticator) Identify(authorization []string) (Identity, error) {
-	return a.recognise(authorization, a.clock.Now())
+	return a.IdentifyAt(a.clock.Now(), authorization)
+}
+
+// IdentifyAt is Identify for who has read the clock, as whoever admits a request has.
+func (a *Authenticator) IdentifyAt(now time.Time, authorization []string) (Identity, error) {
+	return a.recognise(authorization, now)
+}
+
+// AdmitNow is Admit for a request that comes at this moment.
+func (a *Authenticator) AdmitNow(parent context.Context, authorization []string, f *Flight) error {
+	return a.Admit(parent, a.clock.Now(), authorization, f)
 }

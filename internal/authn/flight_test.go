@@ -40,7 +40,7 @@ func newFlying(t testing.TB, objects ...any) *flying {
 func (x *flying) begin(t testing.TB, plaintext string) (*authn.Flight, context.Context) {
 	t.Helper()
 	f := new(authn.Flight)
-	if err := x.Admit(t.Context(), bearer(plaintext), f); err != nil {
+	if err := x.AdmitNow(t.Context(), bearer(plaintext), f); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.End() })
@@ -83,7 +83,7 @@ func TestAdmit(t *testing.T) {
 	k, s := minted(t)
 	x := newFlying(t, k)
 	var f authn.Flight
-	if err := x.Admit(t.Context(), bearer(s), &f); err != nil {
+	if err := x.AdmitNow(t.Context(), bearer(s), &f); err != nil {
 		t.Fatal(err)
 	}
 	if c := f.Caller(); c.Actor.Kind != caller.Key || c.Actor.ID != string(k.UID) || x.Running() != 1 {
@@ -109,7 +109,7 @@ func TestAdmit(t *testing.T) {
 	} {
 		var f authn.Flight
 		x.serving.Store(tc.serving)
-		err := x.Admit(t.Context(), tc.header, &f)
+		err := x.AdmitNow(t.Context(), tc.header, &f)
 		if !errors.Is(err, tc.want) || f.Caller() != (caller.Caller{}) || x.Running() != 0 || f.End() != nil || f.Err() != nil {
 			t.Errorf("%s: %v, want %v; caller %+v, %d running", tc.reason, err, tc.want, f.Caller(), x.Running())
 		}
@@ -125,7 +125,7 @@ func TestServingIsAskedWithAFreshReading(t *testing.T) {
 		o.Serving = func(now time.Time) bool { return now.Before(deadline) }
 	})
 	var ended, committing, late authn.Flight
-	if err := errors.Join(a.Admit(t.Context(), bearer(s), &ended), a.Admit(t.Context(), bearer(s), &committing)); err != nil {
+	if err := errors.Join(a.AdmitNow(t.Context(), bearer(s), &ended), a.AdmitNow(t.Context(), bearer(s), &committing)); err != nil {
 		t.Fatal(err)
 	}
 	ctx := committing.Context()
@@ -137,7 +137,7 @@ func TestServingIsAskedWithAFreshReading(t *testing.T) {
 	if !errors.Is(err, authn.ErrUnavailable) || !errors.Is(context.Cause(ctx), authn.ErrUnavailable) {
 		t.Errorf("Commit = %v, and the context's cause is %v", err, context.Cause(ctx))
 	}
-	if err := a.Admit(t.Context(), bearer(s), &late); !errors.Is(err, authn.ErrUnavailable) {
+	if err := a.AdmitNow(t.Context(), bearer(s), &late); !errors.Is(err, authn.ErrUnavailable) {
 		t.Errorf("Admit = %v", err)
 	}
 	clock.SetTime(now)
@@ -245,7 +245,7 @@ func TestContext(t *testing.T) {
 	type mine struct{}
 	parent, leave := context.WithCancel(context.WithValue(t.Context(), mine{}, 7))
 	var f authn.Flight
-	if err := x.Admit(parent, bearer(s), &f); err != nil {
+	if err := x.AdmitNow(parent, bearer(s), &f); err != nil {
 		t.Fatal(err)
 	}
 	ctx := f.Context()
@@ -263,7 +263,7 @@ func TestContext(t *testing.T) {
 
 	x.PutKey(k)
 	var asksLate, asksAfterEnd authn.Flight
-	if err := errors.Join(x.Admit(t.Context(), bearer(s), &asksLate), x.Admit(t.Context(), bearer(s), &asksAfterEnd)); err != nil {
+	if err := errors.Join(x.AdmitNow(t.Context(), bearer(s), &asksLate), x.AdmitNow(t.Context(), bearer(s), &asksAfterEnd)); err != nil {
 		t.Fatal(err)
 	}
 	_ = asksAfterEnd.End()
@@ -285,7 +285,7 @@ func TestExpiryInFlight(t *testing.T) {
 		silent, other := new(authn.Flight), new(authn.Flight)
 		x.clock.SetTime(expiresAt.Add(-left))
 		for _, f := range []*authn.Flight{silent, other} {
-			if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+			if err := x.AdmitNow(t.Context(), bearer(s), f); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -314,7 +314,7 @@ func TestExpiryInFlight(t *testing.T) {
 		k2, s2 := minted(t, authntest.ExpiringAt(expiresAt.Add(time.Second)))
 		x.PutKey(k2)
 		f := new(authn.Flight)
-		if err := x.Admit(t.Context(), bearer(s2), f); err != nil {
+		if err := x.AdmitNow(t.Context(), bearer(s2), f); err != nil {
 			t.Fatal(err)
 		}
 		x.clock.SetTime(expiresAt.Add(time.Second))

@@ -100,7 +100,7 @@ func TestReportLeakCuts(t *testing.T) {
 	k, s := minted(t, authntest.PinnedTo(profile))
 	x := newFlying(t, profile, k)
 	f := new(authn.Flight)
-	if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+	if err := x.AdmitNow(t.Context(), bearer(s), f); err != nil {
 		t.Fatal(err)
 	}
 	running := f.Context()

@@ -90,7 +90,8 @@ func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext stri
 	}
 	_, named := feed.Applied(10)
 	seen.Named = len(named)
-	if _, err := authntest.Caller(authntest.Authenticator(t, x, env, clocktesting.NewFakePassiveClock(now)), []string{"Bearer " + plaintext}); err != nil {
+	a := authntest.Authenticator(t, x, env, clocktesting.NewFakePassiveClock(now))
+	if _, err := authntest.Caller(a, now, []string{"Bearer " + plaintext}); err != nil {
 		seen.Refusal = err.Error()
 	}
 	e := x.Entry(key.DigestOf(plaintext))

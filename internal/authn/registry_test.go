@@ -77,7 +77,7 @@ func TestRegisteredBeforeItIsJudged(t *testing.T) {
 		o.Serving = func(time.Time) bool { running = append(running, x.Running()); return true }
 	})
 	var f authn.Flight
-	if err := a.Admit(t.Context(), bearer(s), &f); err != nil {
+	if err := a.AdmitNow(t.Context(), bearer(s), &f); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(running, []int{0, 1}) {
@@ -117,7 +117,7 @@ func TestRegistryHoldsWhoIsRunning(t *testing.T) {
 			running = running[:len(running)-1]
 		} else {
 			f := new(authn.Flight)
-			if err := x.Admit(t.Context(), bearer(s), f); err != nil {
+			if err := x.AdmitNow(t.Context(), bearer(s), f); err != nil {
 				t.Fatal(err)
 			}
 			running = append(running, f)
@@ -148,7 +148,7 @@ func TestFlightsAllocateNothing(t *testing.T) {
 	ctx, header, flights := t.Context(), bearer(s), make([]authn.Flight, 1001)
 	i := 0
 	if n := testing.AllocsPerRun(1000, func() {
-		if err := errors.Join(x.Admit(ctx, header, &flights[i]), flights[i].Err(), flights[i].End()); err != nil {
+		if err := errors.Join(x.AdmitNow(ctx, header, &flights[i]), flights[i].Err(), flights[i].End()); err != nil {
 			t.Fatal(err)
 		}
 		i++
@@ -198,7 +198,7 @@ func TestNoFlightEscapesARevocation(t *testing.T) {
 						for j := range each {
 							r := &all[i][j]
 							begun.Add(1)
-							if err := x.Admit(context.Background(), bearer(s), &r.flight); err == nil {
+							if err := x.AdmitNow(context.Background(), bearer(s), &r.flight); err == nil {
 								r.ctx = r.flight.Context()
 							} else if !errors.Is(err, tc.want) && !errors.Is(err, authn.Unknown) {
 								t.Errorf("round %d: refused with %v", round, err)
@@ -210,7 +210,7 @@ func TestNoFlightEscapesARevocation(t *testing.T) {
 				}
 				tc.end(x, k)
 				var late authn.Flight
-				if err := x.Admit(t.Context(), bearer(s), &late); err == nil {
+				if err := x.AdmitNow(t.Context(), bearer(s), &late); err == nil {
 					t.Fatalf("round %d: accepted after the end", round)
 				}
 				wait.Wait()
@@ -271,7 +271,7 @@ func TestFlightsUnderLoad(t *testing.T) {
 				goneBefore := c.gone.Load()
 				var f authn.Flight
 				begun.Add(1)
-				if err := x.Admit(context.Background(), bearer(c.plaintext), &f); err != nil {
+				if err := x.AdmitNow(context.Background(), bearer(c.plaintext), &f); err != nil {
 					continue
 				}
 				if goneBefore {

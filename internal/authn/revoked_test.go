@@ -53,7 +53,7 @@ func TestOnRevoked(t *testing.T) {
 		a := authntest.Authenticator(t, x, key.Live, testclock.NewFakePassiveClock(authntest.Epoch))
 		var flights [3]authn.Flight
 		for i, p := range []string{plaintext, plaintext, otherPlaintext} {
-			if err := a.Admit(t.Context(), []string{"Bearer " + p}, &flights[i]); err != nil {
+			if err := a.AdmitNow(t.Context(), []string{"Bearer " + p}, &flights[i]); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -159,7 +159,7 @@ func admitted(t *testing.T) *caller.Caller {
 	t.Helper()
 	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Live)
 	a := authntest.Authenticator(t, authntest.Index(t, k), key.Live, clock.RealClock{})
-	who, err := authntest.Caller(a, []string{"Bearer " + plaintext})
+	who, err := authntest.Caller(a, time.Now(), []string{"Bearer " + plaintext})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -213,7 +213,7 @@ func tokenIn(form string) (string, bool) {
 func (i *Introspection) inspect(ctx context.Context, q *question, token string) (introspected, *reply) {
 	var admitted admission.Admitted
 	now := i.o.Clock.Now()
-	err := q.Admission.Inspect(ctx, token, &admitted)
+	err := q.Admission.Inspect(ctx, now, token, &admitted)
 	minted := admitted.KeyMintedAt()
 	if cut := admitted.End(); err == nil {
 		err = cut // the answer may go out only if the key is good at this moment

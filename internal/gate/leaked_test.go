@@ -66,7 +66,7 @@ func TestLeaked(t *testing.T) {
 			t.Errorf("a request that was cut: %d %s", w.Code, w.Body)
 		}
 		authenticator := authntest.Authenticator(t, index, key.Live, clock.RealClock{})
-		if _, err := authntest.Caller(authenticator, []string{"Bearer " + s}); err != authn.Leaked { //nolint:errorlint // it is returned bare
+		if _, err := authntest.Caller(authenticator, time.Now(), []string{"Bearer " + s}); err != authn.Leaked { //nolint:errorlint // it is returned bare
 			t.Errorf("the reported key: %v", err)
 		}
 	})

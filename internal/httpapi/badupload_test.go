@@ -149,8 +149,8 @@ type admitted struct {
 	tell chan struct{}
 }
 
-func (a admitted) Admit(ctx context.Context, authorization []string, flight *authn.Flight) error {
-	err := a.Authenticator.Admit(ctx, authorization, flight)
+func (a admitted) Admit(ctx context.Context, now time.Time, authorization []string, flight *authn.Flight) error {
+	err := a.Authenticator.Admit(ctx, now, authorization, flight)
 	a.tell <- struct{}{}
 	return err
 }

@@ -60,7 +60,7 @@ func TestAnUploadInDoubt(t *testing.T) {
 func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	t.Helper()
 	var flight authn.Flight
-	check(t, f.authenticator.Admit(t.Context(), []string{"Bearer " + key}, &flight))
+	check(t, f.authenticator.Admit(t.Context(), f.clock.Now(), []string{"Bearer " + key}, &flight))
 	check(t, flight.End())
 	c := flight.Caller()
 	return &c

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
@@ -120,7 +121,7 @@ func TestRequestIDs(t *testing.T) {
 // stub is an Authenticator that does what it is told.
 type stub func() error
 
-func (s stub) Admit(context.Context, []string, *authn.Flight) error { return s() }
+func (s stub) Admit(context.Context, time.Time, []string, *authn.Flight) error { return s() }
 
 func (s stub) AdmitSession(context.Context, func(context.Context) (authn.Session, error), *authn.Flight) error {
 	return s()

@@ -35,7 +35,7 @@ func sameKey(t testing.TB) (here, there *caller.Caller) {
 	var callers [2]*caller.Caller
 	for i := range callers {
 		a := authntest.Authenticator(t, authntest.Index(t, k), key.Live, clocktesting.NewFakePassiveClock(now))
-		id, err := authntest.Caller(a, []string{"Bearer " + s})
+		id, err := authntest.Caller(a, now, []string{"Bearer " + s})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -142,7 +142,7 @@ func admitted(t *testing.T, mods ...func(*v1alpha1.ApiKey)) *caller.Caller {
 	t.Helper()
 	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Test, mods...)
 	a := authntest.Authenticator(t, authntest.Index(t, k), key.Test, clock.RealClock{})
-	id, err := authntest.Caller(a, []string{"Bearer " + plaintext})
+	id, err := authntest.Caller(a, time.Now(), []string{"Bearer " + plaintext})
 	if err != nil {
 		t.Fatal(err)
 	}

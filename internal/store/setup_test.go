@@ -85,7 +85,8 @@ func admitted(
 	}
 	k, s := authntest.Minted(t, authntest.Format(t), env, mods...)
 	x := authntest.Index(t, append(objects, k)...)
-	id, err := authntest.Caller(authntest.Authenticator(t, x, env, clocktesting.NewFakeClock(authntest.Epoch)), []string{"Bearer " + s})
+	a := authntest.Authenticator(t, x, env, clocktesting.NewFakeClock(authntest.Epoch))
+	id, err := authntest.Caller(a, authntest.Epoch, []string{"Bearer " + s})
 	if err != nil {
 		t.Fatal(err)
 	}

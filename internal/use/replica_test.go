@@ -73,7 +73,7 @@ func (r *replica) request(t testing.TB, plaintext string, n int) *caller.Caller 
 	var c caller.Caller
 	for range n {
 		f := new(authn.Flight)
-		if err := r.authenticator.Admit(t.Context(), []string{"Bearer " + plaintext}, f); err != nil {
+		if err := r.authenticator.Admit(t.Context(), r.clock.Now(), []string{"Bearer " + plaintext}, f); err != nil {
 			t.Fatal(err)
 		}
 		c = f.Caller()

@@ -127,7 +127,7 @@ func TestRefusedApart(t *testing.T) {
 	k, plaintext := minted(t)
 	a := newReplica(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), "a", clk, []any{k})
 	f := new(authn.Flight)
-	if err := a.authenticator.Admit(t.Context(), []string{"Bearer " + plaintext}, f); err != nil {
+	if err := a.authenticator.Admit(t.Context(), now, []string{"Bearer " + plaintext}, f); err != nil {
 		t.Fatal(err)
 	}
 	c := f.Caller()

@@ -91,7 +91,7 @@ func newStageOf(ctx context.Context, keys int, platforms platform.List, keyset *
 		CommitTimeout: time.Second,
 	})
 	f := new(authn.Flight)
-	if err := s.authenticator.Admit(ctx, []string{"Bearer " + s.plaintext}, f); err != nil {
+	if err := s.authenticator.Admit(ctx, time.Now(), []string{"Bearer " + s.plaintext}, f); err != nil {
 		return nil, err
 	}
 	who := f.Caller()

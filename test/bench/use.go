@@ -131,7 +131,7 @@ func (u *used) admit(ctx context.Context) float64 {
 	before := processorTime()
 	for _, header := range u.headers {
 		f := new(authn.Flight)
-		if err := u.authenticator.Admit(ctx, header, f); err != nil {
+		if err := u.authenticator.Admit(ctx, time.Now(), header, f); err != nil {
 			panic(err)
 		}
 		if err := f.End(); err != nil {

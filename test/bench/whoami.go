@@ -109,7 +109,7 @@ func registryCost(ctx context.Context, a *authn.Authenticator, plaintext string)
 		}))
 		with = min(with, onAllProcessors(func() {
 			f := new(authn.Flight)
-			if err := a.Admit(ctx, header, f); err != nil {
+			if err := a.Admit(ctx, time.Now(), header, f); err != nil {
 				panic(err)
 			}
 			if err := f.End(); err != nil {

@@ -283,12 +283,12 @@ func ByHash(k *v1alpha1.ApiKey) {
 	k.Status.Conditions = k.Status.Conditions[:1]
 }
 
-// Caller returns whose key the values of an Authorization header hold: it admits a request with them, and ends it at
-// once. The error is a Refusal or authn.ErrUnavailable. It is for tests that ask who somebody is, and not what becomes
+// Caller returns whose key the values of an Authorization header hold: it admits a request with them that comes at now,
+// and ends it at once. The error is a Refusal or authn.ErrUnavailable. It is for tests that ask who somebody is, and not what becomes
 // of their request.
-func Caller(a *authn.Authenticator, authorization []string) (*caller.Caller, error) {
+func Caller(a *authn.Authenticator, now time.Time, authorization []string) (*caller.Caller, error) {
 	var f authn.Flight
-	if err := a.Admit(context.Background(), authorization, &f); err != nil {
+	if err := a.Admit(context.Background(), now, authorization, &f); err != nil {
 		return nil, err
 	}
 	c := f.Caller()
