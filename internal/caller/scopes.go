@@ -103,6 +103,25 @@ var knownTexts = func() (texts [allKnown + 1]string) {
 	return texts
 }()
 
+// knownJSON are the names of each such set as an array of JSON, made once like them. No name has a character in it that
+// would be escaped.
+var knownJSON = func() (texts [allKnown + 1]string) {
+	for set, list := range knownNames {
+		texts[set] = `["` + strings.Join(list, `","`) + `"]`
+	}
+	texts[0] = `[]`
+	return texts
+}()
+
+// JSON is Names as an array of JSON, if it was made beforehand: of sets that have no scopes of somebody's own. Of
+// others it is "".
+func (s Scopes) JSON() string {
+	if s.own == (unique.Handle[string]{}) {
+		return knownJSON[s.known]
+	}
+	return ""
+}
+
 // String lists the scopes as RFC 6749 section 3.3 writes them: separated by spaces. It allocates nothing.
 func (s Scopes) String() string {
 	if s.own == (unique.Handle[string]{}) {

@@ -4,6 +4,7 @@
 package caller_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,9 @@ func TestScopes(t *testing.T) {
 		}
 		if got := s.String(); got != strings.Join(want, " ") {
 			t.Errorf("%v reads %q", names, got)
+		}
+		if inJSON, err := json.Marshal(s.Names()); err != nil || s.JSON() != string(inJSON) {
+			t.Errorf("%v is %s in JSON, want %s (%v)", names, s.JSON(), inJSON, err)
 		}
 		for i, scope := range all {
 			if s.Has(scope) != (bits&(1<<i) != 0) {
@@ -82,6 +86,9 @@ func TestOwnScopes(t *testing.T) {
 	slices.Reverse(named)
 	if caller.ScopesOf(named) != s || caller.ScopesOf(named[1:]) == caller.ScopesOf(named[3:]) {
 		t.Error("sets are not equal exactly if they hold the same")
+	}
+	if got := s.JSON(); got != "" {
+		t.Errorf("with scopes of somebody's own it is %s", got)
 	}
 	if allocated := testing.AllocsPerRun(100, func() { _, _ = s.String(), s.Has("shop.example.com:order") }); allocated > 0 {
 		t.Errorf("asking for a scope allocates %v times", allocated)
