@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -54,7 +53,7 @@ func newFixture(t *testing.T) *fixture {
 	f := new(fixture)
 	db, err := store.Open(store.Options{
 		URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db"), Clock: clock, NewID: newID,
-		Logger:   slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler),
 		SyncFile: func(string) error {
 			f.hang.Lock()
 			defer f.hang.Unlock()
@@ -250,27 +249,6 @@ func TestBeginAndFinish(t *testing.T) {
 	}
 }
 
-// What can't be found out again is on disk before anybody is told; what can be does not wait for a disk that hangs.
-func TestFinishLasts(t *testing.T) {
-	for _, retraceable := range []bool{false, true} {
-		f := newFixture(t)
-		o := f.start(t)
-		before := f.synced.Load()
-		check(t, o.Begin(f.ctx, "batch", addOne))
-		begun := f.synced.Load()
-		if o.Retraceable = retraceable; retraceable {
-			f.hang.Lock()
-		}
-		check(t, o.Finish(&store.Stored{Status: 200}, atOnce(t.Context()), addOne))
-		if retraceable {
-			f.hang.Unlock()
-		}
-		if begun == before || !retraceable && f.synced.Load() == begun {
-			t.Errorf("retraceable: %t: begun after %d waits, and finished after %d", retraceable, begun-before, f.synced.Load())
-		}
-	}
-}
-
 // What Finish records later is what the answer was, whatever has become of its memory since.
 func TestFinishLater(t *testing.T) {
 	f := newFixture(t)
@@ -352,31 +330,4 @@ func (f *fixture) posts(t *testing.T) []store.Post {
 		ID: newID(), BatchID: newID(), MadeBy: string(f.key.UID), AccountID: a.ID, Platform: a.Platform,
 		Status: store.Publishing, Text: "hello", CreatedAt: now,
 	}}
-}
-
-func TestEnd(t *testing.T) {
-	f := newFixture(t)
-	o := f.start(t)
-	o.End(t.Context(), &store.Stored{Status: 400, Body: []byte("no")})
-	f.answered(t, 400, "no")
-}
-
-// What can't be ended now is given up later; until then it runs.
-func TestEndLater(t *testing.T) {
-	f := newFixture(t)
-	for reason, answer := range map[string]*store.Stored{"without an answer": nil, "with one": {Status: 400}} {
-		f.later = nil
-		f.log.Reset()
-		o := f.start(t)
-		away, cancel := context.WithTimeout(t.Context(), -time.Second)
-		cancel()
-		o.End(away, answer)
-		f.running(t)
-		if len(f.later) != 1 || !bytes.Contains(f.log.Bytes(), []byte("requestId=id")) {
-			t.Fatalf("%s: %d things for later; %s", reason, len(f.later), &f.log)
-		}
-		check(t, f.later[0](t.Context()))
-		again := f.start(t)
-		again.End(t.Context(), nil)
-	}
 }

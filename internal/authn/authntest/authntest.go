@@ -284,8 +284,8 @@ func ByHash(k *v1alpha1.ApiKey) {
 }
 
 // Caller returns whose key the values of an Authorization header hold: it admits a request with them that comes at now,
-// and ends it at once. The error is a Refusal or authn.ErrUnavailable. It is for tests that ask who somebody is, and not what becomes
-// of their request.
+// and ends it at once. The error is a Refusal or authn.ErrUnavailable. It is for tests that ask who somebody is, and
+// not what becomes of their request.
 func Caller(a *authn.Authenticator, now time.Time, authorization []string) (*caller.Caller, error) {
 	var f authn.Flight
 	if err := a.Admit(context.Background(), now, authorization, &f); err != nil {

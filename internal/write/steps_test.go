@@ -4,10 +4,12 @@
 package write_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -98,5 +100,53 @@ func TestClaimLateThatFails(t *testing.T) {
 	o.End(t.Context(), nil)
 	if again := f.start(t); again.Begun() != "" || f.rows(t, "claims") != 1 {
 		t.Errorf("begun %q, %d claims", again.Begun(), f.rows(t, "claims"))
+	}
+}
+
+// What can't be found out again is on disk before anybody is told; what can be does not wait for a disk that hangs.
+func TestFinishLasts(t *testing.T) {
+	for _, retraceable := range []bool{false, true} {
+		f := newFixture(t)
+		o := f.start(t)
+		before := f.synced.Load()
+		check(t, o.Begin(f.ctx, "batch", addOne))
+		begun := f.synced.Load()
+		if o.Retraceable = retraceable; retraceable {
+			f.hang.Lock()
+		}
+		check(t, o.Finish(&store.Stored{Status: 200}, atOnce(t.Context()), addOne))
+		if retraceable {
+			f.hang.Unlock()
+		}
+		if begun == before || !retraceable && f.synced.Load() == begun {
+			t.Errorf("retraceable: %t: begun after %d waits, and finished after %d", retraceable, begun-before, f.synced.Load())
+		}
+	}
+}
+
+func TestEnd(t *testing.T) {
+	f := newFixture(t)
+	o := f.start(t)
+	o.End(t.Context(), &store.Stored{Status: 400, Body: []byte("no")})
+	f.answered(t, 400, "no")
+}
+
+// What can't be ended now is given up later; until then it runs.
+func TestEndLater(t *testing.T) {
+	f := newFixture(t)
+	for reason, answer := range map[string]*store.Stored{"without an answer": nil, "with one": {Status: 400}} {
+		f.later = nil
+		f.log.Reset()
+		o := f.start(t)
+		away, cancel := context.WithTimeout(t.Context(), -time.Second)
+		cancel()
+		o.End(away, answer)
+		f.running(t)
+		if len(f.later) != 1 || !bytes.Contains(f.log.Bytes(), []byte("requestId=id")) {
+			t.Fatalf("%s: %d things for later; %s", reason, len(f.later), &f.log)
+		}
+		check(t, f.later[0](t.Context()))
+		again := f.start(t)
+		again.End(t.Context(), nil)
 	}
 }
