@@ -173,7 +173,7 @@ func (r *reader) look(t *testing.T, name string, show func() error, status int) 
 			r.keep(t, fmt.Sprintf("%s-%s-%d.png", name, scheme, width))
 		}
 	}
-	for _, fault := range r.unsaid(t) {
+	for _, fault := range append(r.unsaid(t), r.misheard(t)...) {
 		t.Errorf("a screen reader: %s", fault)
 	}
 	check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(640, 450, chromedp.EmulateScale(2))))

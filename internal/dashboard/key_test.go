@@ -140,7 +140,7 @@ func TestOneKey(t *testing.T) {
 	for _, said := range []string{
 		"3 hours ago", "7 in the last hour, of which 3 were refused", "Last 24 hours: 70007 requests, 3 refused",
 		"Last 30 days: 70008 requests, 3 refused", `<td class="number">70000</td>`, "letmepost-api-live-one (pod-one)",
-		`<rect class="refused"`, `height="2"`, `role="img" aria-labelledby="chart-day"`,
+		`<rect class="refused"`, `height="2"`, `role="region" aria-label="Last 24 hours"`,
 	} {
 		if !strings.Contains(p.body, said) {
 			t.Errorf("the page does not say %q", said)

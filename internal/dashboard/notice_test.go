@@ -31,9 +31,9 @@ type answered struct {
 	quiet         string   // why nobody is told in words that it was done
 }
 
-// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in an
-// element with the role status, and once; whoever is refused is told why, in an alert. One of these has the focus, or
-// the field that is to be mended.
+// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in a
+// text that has the focus or in an element with the role status, and once; whoever is refused is told why, in an alert or
+// in the description of the field that is to be mended. One of these has the focus.
 func TestEachFormIsAnswered(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
@@ -77,18 +77,20 @@ func TestEachFormIsAnswered(t *testing.T) {
 	}
 }
 
-// roles are the texts of what has the role status, and alert, in the main part of a page; and focus is what has the
-// focus when it is loaded: alert, status, field (that is to be mended), or other.
+// roles are the texts of what tells of success (status) and of failure (alert), by a role, by having the focus or by
+// describing the field that has it; and focus is what has the focus when the page is loaded: alert, status, field (that is
+// to be mended), or other.
 func (p page) roles(t *testing.T) map[string]string {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(p.body))
 	check(t, err)
-	told := map[string]string{}
+	told, ids := map[string]string{}, map[string]string{}
 	for n := range root.Descendants() {
 		of := map[string]string{}
 		for _, a := range n.Attr {
 			of[a.Key] = a.Val
 		}
+		ids[of["id"]] = textOf(n)
 		if role := of["role"]; role == "status" || role == "alert" {
 			told[role] += textOf(n)
 		}
@@ -101,8 +103,12 @@ func (p page) roles(t *testing.T) map[string]string {
 		switch {
 		case of["aria-invalid"] == "true":
 			told["focus"] = "field"
+			wrong, _, _ := strings.Cut(of["aria-describedby"], " ")
+			told["alert"] += ids[wrong]
 		case of["role"] != "":
 			told["focus"] = of["role"]
+		case of["tabindex"] == "-1":
+			told["focus"], told["status"] = "status", told["status"]+textOf(n)
 		default:
 			told["focus"] = "other"
 		}
@@ -114,11 +120,10 @@ func (p page) roles(t *testing.T) map[string]string {
 func (p page) notice(t *testing.T) string {
 	t.Helper()
 	_, after, _ := strings.Cut(p.body, `<main id="main" tabindex="-1">`)
-	after = strings.TrimSpace(after)
-	if !strings.HasPrefix(after, `<div class="notice good" role="status"`) {
+	_, after, found := strings.Cut(after, `<p class="notice good" tabindex="-1" autofocus>`)
+	if !found {
 		return ""
 	}
-	_, after, _ = strings.Cut(after, ">")
 	notice, _, _ := strings.Cut(after, "<")
 	return notice
 }

@@ -1,11 +1,14 @@
 // All that needs a script is a comfort: each page works without it.
 "use strict";
 
-// What has happened, for who does not see it.
+// What has happened, for who does not see it. It has no role, so that a screen reader that reads the page to its end does
+// not find a status without words there. What is told twice is another text the second time, or it is not heard; nor is
+// it, by Orca, where the words before it were taken away.
 const said = document.createElement("p");
 said.className = "visually-hidden";
-said.setAttribute("role", "status");
+said.setAttribute("aria-live", "polite");
 document.body.append(said);
+const tell = (text) => (said.textContent = said.textContent === text ? text + "\u00a0" : text);
 
 // Copy what stands in the element that data-copy names.
 document.addEventListener("click", async (event) => {
@@ -14,7 +17,8 @@ document.addEventListener("click", async (event) => {
   const from = document.getElementById(button.dataset.copy);
   try {
     await navigator.clipboard.writeText(from.textContent);
-    button.textContent = said.textContent = button.dataset.copied;
+    button.firstChild.data = button.dataset.copied + " ";
+    tell(button.dataset.copied);
   } catch {
     const range = document.createRange();
     range.selectNodeContents(from);
@@ -22,6 +26,14 @@ document.addEventListener("click", async (event) => {
     getSelection().addRange(range);
   }
 });
+
+// What the browser finds wrong in a field stands in a bubble that is not read by every screen reader, and so nothing
+// would be heard of a form that is not sent. A field's description says what it takes.
+document.addEventListener("invalid", ({ target }) => {
+  if (target !== target.form.querySelector("input:invalid, select:invalid, textarea:invalid")) return;
+  const described = (target.getAttribute("aria-describedby") ?? "").split(" ");
+  tell([target.validationMessage, ...described.map((id) => document.getElementById(id)?.textContent)].join(" "));
+}, true);
 
 // What is shown once does not stay in a page that the browser keeps for the way back.
 addEventListener("pagehide", () => {
@@ -31,7 +43,7 @@ addEventListener("pagehide", () => {
   }
 });
 
-// Change of what is shown what has changed, and nothing else: what has the focus keeps it, and only what is new is read out.
+// Change of what is shown what has changed, and nothing else: what has the focus keeps it.
 const change = (shown, next) => {
   if (shown.isEqualNode(next)) return;
   const [before, after] = [[...shown.childNodes], [...next.childNodes]];
@@ -40,6 +52,9 @@ const change = (shown, next) => {
   }
   before.forEach((child, i) => change(child, after[i]));
 };
+
+// What is told of what changes by itself: sentences that were not there before, and not each piece of them.
+const tidings = (live) => [...live.querySelectorAll("[data-tell]")].map((e) => e.textContent);
 
 // Load again what changes by itself, for as long as it says so; without this, the whole page is.
 const refresh = async (live) => {
@@ -51,7 +66,10 @@ const refresh = async (live) => {
     const again = next.dataset.refresh;
     live.toggleAttribute("data-refresh", false);
     next.toggleAttribute("data-refresh", false);
+    const [before, after] = [tidings(live), tidings(next)];
     change(live, next);
+    const news = after.filter((text) => !before.includes(text));
+    if (news.length) tell(news.join(" "));
     if (again) setTimeout(refresh, again, document.getElementById("live"));
   } catch {
     setTimeout(refresh, 5000, live); // the server is away for a moment
