@@ -31,9 +31,9 @@ type answered struct {
 	quiet         string   // why nobody is told in words that it was done
 }
 
-// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in a
-// text that has the focus or in an element with the role status, and once; whoever is refused is told why, in an alert or
-// in the description of the field that is to be mended. One of these has the focus.
+// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in a text that
+// has the focus or in an element with the role status, and once; whoever is refused is told why, in an alert or in the
+// description of the field that is to be mended. One of these has the focus.
 func TestEachFormIsAnswered(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
@@ -78,8 +78,8 @@ func TestEachFormIsAnswered(t *testing.T) {
 }
 
 // roles are the texts of what tells of success (status) and of failure (alert), by a role, by having the focus or by
-// describing the field that has it; and focus is what has the focus when the page is loaded: alert, status, field (that is
-// to be mended), or other.
+// describing the field that has it; and focus is what has the focus when the page is loaded: alert, status, field (that
+// is to be mended), or other.
 func (p page) roles(t *testing.T) map[string]string {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(p.body))
