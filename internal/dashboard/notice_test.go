@@ -31,9 +31,9 @@ type answered struct {
 	quiet         string   // why nobody is told in words that it was done
 }
 
-// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in a text that
-// has the focus or in an element with the role status, and once; whoever is refused is told why, in an alert or in the
-// description of the field that is to be mended. One of these has the focus.
+// TestEachFormIsAnswered goes through all screens that take a form. Whoever has done something is told so, in a text
+// that has the focus or in an element with the role status, and once; whoever is refused is told why, in an alert or in
+// the description of the field that is to be mended. One of these has the focus.
 func TestEachFormIsAnswered(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
