@@ -161,7 +161,7 @@ func (a *Admitted) End() error { return a.flight.End() }
 // ended. The error is a *Refusal, or what kept a session from being looked up; then r.Allowance may be set all the
 // same, because whoever has used theirs up is told so.
 //
-// An accepted key costs one hash and one lookup, and nothing is allocated.
+// An accepted key costs two hashes and one lookup, and nothing is allocated. now is when the request came.
 func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n Need, r *Admitted) error {
 	if err := a.recognise(ctx, now, c, n, &r.flight); err != nil {
 		return a.fail(err, c, now)
