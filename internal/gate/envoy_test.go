@@ -4,6 +4,7 @@
 package gate_test
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -47,6 +48,22 @@ func (f *fixture) serveGRPC(t testing.TB, g *gate.Gate) {
 			t.Error(err)
 		}
 	})
+}
+
+// A process may be told to end before all of it has begun.
+func TestStoppedBeforeItServes(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := gate.NewServer(newFixture(t).gate, gate.ServerOptions{Listener: l, Connections: 1})
+	s.Stop(time.Minute)
+	if err := s.Serve(); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is still open: %v", err)
+	}
 }
 
 // envoy asks. Headers are lower case there, and there is one value of each name.

@@ -6,6 +6,7 @@ package gate
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"runtime"
 	"time"
@@ -70,8 +71,13 @@ func NewServer(g *Gate, o ServerOptions) *Server {
 	return s
 }
 
-// Serve answers until Stop.
-func (s *Server) Serve() error { return s.Server.Serve(s.listener) }
+// Serve answers until Stop, which may have come before.
+func (s *Server) Serve() error {
+	if err := s.Server.Serve(s.listener); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
 
 // Stop takes no more questions, and gives those that run their time.
 func (s *Server) Stop(timeout time.Duration) {
