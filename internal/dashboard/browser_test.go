@@ -66,10 +66,8 @@ func TestEveryPageInABrowser(t *testing.T) {
 	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
 	check(t, err)
 	t.Cleanup(chromium.Stop)
-	ada := &reader{axe: axe(t), visitor: w.signedIn(t, token, acme)}
-	var done context.CancelFunc
-	ada.tab, done = chromium.Person()
-	t.Cleanup(done)
+	ada := browsing(t, chromium, w.signedIn(t, token, acme))
+	ada.axe = axe(t)
 	ada.signIn(token, acme)
 	w.seesReplicas(t, acme, ada.visitor, "ada")
 	for _, s := range dashboard.Screens(w.dashboard) {
@@ -97,9 +95,8 @@ func TestEveryPageInABrowser(t *testing.T) {
 	bare := w.cluster.Namespace(t)
 	token = w.credential(t, bare, "ben", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-profile-editor")
 	w.right(t, bare, "ben", all, "posts", "accounts", "media")
-	ben := &reader{axe: ada.axe, visitor: w.signedIn(t, token, bare)}
-	ben.tab, done = chromium.Person()
-	t.Cleanup(done)
+	ben := browsing(t, chromium, w.signedIn(t, token, bare))
+	ben.axe = ada.axe
 	ben.signIn(token, bare)
 	for _, path := range []string{"/", "/keys", "/profiles", "/accounts", "/posts"} {
 		t.Run(nameOf(path)+"-empty", func(t *testing.T) { ben.look(t, nameOf(path)+"-empty", ben.at(path), 0) })
@@ -131,6 +128,14 @@ type reader struct {
 	*visitor // who is signed in as well, and asks for the same without a browser
 	axe      string
 	tab      context.Context
+}
+
+// browsing gives a visitor a tab of their own, which shares nothing with others'.
+func browsing(t *testing.T, chromium *browser.Browser, v *visitor) *reader {
+	t.Helper()
+	tab, done := chromium.Person()
+	t.Cleanup(done)
+	return &reader{visitor: v, tab: tab}
 }
 
 func (r *reader) signIn(token, organization string) {
@@ -226,11 +231,8 @@ func (w *world) listsInABrowser(t *testing.T, v *visitor, token, organization st
 	t.Helper()
 	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
 	check(t, err)
-	defer chromium.Stop()
-	ada := &reader{visitor: v}
-	var done context.CancelFunc
-	ada.tab, done = chromium.Person()
-	defer done()
+	t.Cleanup(chromium.Stop)
+	ada := browsing(t, chromium, v)
 	ada.signIn(token, organization)
 	for _, step := range []struct {
 		do    chromedp.Action[chromedp.Void]

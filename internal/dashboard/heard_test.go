@@ -4,7 +4,6 @@
 package dashboard_test
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -76,10 +75,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
 	check(t, err)
 	t.Cleanup(chromium.Stop)
-	ada := &reader{visitor: w.signedIn(t, token, acme)}
-	var done context.CancelFunc
-	ada.tab, done = chromium.Person()
-	t.Cleanup(done)
+	ada := browsing(t, chromium, w.signedIn(t, token, acme))
 	ada.signIn(token, acme)
 
 	check(t, ada.at("/keys/new")())

@@ -4,7 +4,6 @@
 package dashboard_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -24,10 +23,7 @@ func TestKeyboardAlone(t *testing.T) {
 	chromium, err := browser.Start(t.Context(), chromedp.IgnoreCertErrors)
 	check(t, err)
 	t.Cleanup(chromium.Stop)
-	ada := &reader{visitor: w.visitor(t)}
-	var done context.CancelFunc
-	ada.tab, done = chromium.Person()
-	t.Cleanup(done)
+	ada := browsing(t, chromium, w.visitor(t))
 	check(t, chromedp.Do(ada.tab, chromedp.Navigate(ada.base+"/sign-in")))
 
 	ada.tabTo(t, "#token")

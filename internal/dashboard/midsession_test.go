@@ -4,7 +4,6 @@
 package dashboard_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -36,10 +35,7 @@ func TestMidSession(t *testing.T) {
 	signedIn := func(name string) *reader {
 		w.credential(t, acme, name, "letmepost-apikey-viewer")
 		w.right(t, acme, name, read, "posts", "accounts")
-		r := &reader{visitor: w.visitor(t)}
-		var done context.CancelFunc
-		r.tab, done = chromium.Person()
-		t.Cleanup(done)
+		r := browsing(t, chromium, w.visitor(t))
 		w.untilMay(t, acme, name, true)
 		r.signIn(w.token(t, acme, name, shortest), acme)
 		return r

@@ -28,10 +28,7 @@ func TestMintInABrowser(t *testing.T) {
 	chromium, err := browser.Start(ctx, chromedp.IgnoreCertErrors)
 	check(t, err)
 	t.Cleanup(chromium.Stop)
-	ada := &reader{visitor: w.signedIn(t, token, acme)}
-	var done context.CancelFunc
-	ada.tab, done = chromium.Person()
-	t.Cleanup(done)
+	ada := browsing(t, chromium, w.signedIn(t, token, acme))
 	ada.signIn(token, acme)
 	for _, name := range []string{"with-scripts", "without"} {
 		_, err := chromedp.Call(ada.tab, emulation.SetScriptExecutionDisabled,
