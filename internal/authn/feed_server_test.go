@@ -32,6 +32,7 @@ type server struct {
 	events  map[string]chan string
 	queries []url.Values
 	asked   map[string]int  // lists, by resource
+	watched map[string]int  // watches, by resource
 	closed  map[string]bool // resources that are forbidden
 	refused int
 }
@@ -66,6 +67,13 @@ func (s *server) listed() map[string]int {
 	return maps.Clone(s.asked)
 }
 
+// watches is how often a resource was watched. A reflector watches what it has listed once the list was applied.
+func (s *server) watches(resource string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watched[resource]
+}
+
 // stream returns the events of a resource.
 func (s *server) stream(resource string) chan string {
 	s.mu.Lock()
@@ -82,6 +90,7 @@ func newServer(t *testing.T) *server {
 		objects: map[string][]runtime.Object{},
 		events:  map[string]chan string{},
 		asked:   map[string]int{},
+		watched: map[string]int{},
 		closed:  map[string]bool{},
 	}
 	s.Server = httptest.NewServer(s)
@@ -183,6 +192,9 @@ func (s *server) page(r *http.Request, resource string) (page map[string]any, wa
 }
 
 func (s *server) watch(w http.ResponseWriter, r *http.Request, resource string) {
+	s.mu.Lock()
+	s.watched[resource]++
+	s.mu.Unlock()
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush()
 	events := s.stream(resource)

@@ -233,6 +233,7 @@ func TestListTook(t *testing.T) {
 	listed := make(chan error, 1)
 	go func() { listed <- feed.Relist(t.Context()) }()
 	eventually(t, "a list has failed", func() bool { return server.refusals() > 0 })
+	eventually(t, "that of the Profiles was applied", func() bool { return server.watches("profiles") > 0 })
 	clock.SetTime(now.Add(time.Hour))
 	since := server.refusals()
 	eventually(t, "one has failed that began after that", func() bool { return server.refusals() > since+1 })
