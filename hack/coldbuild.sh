@@ -35,7 +35,9 @@ part "helm" make helm
 part "promtool" make promtool
 part "gitleaks" make gitleaks
 # With `true` in place of each test program, go builds and vets all of them, and runs none. A command may go over several
-# lines.
+# lines, and wants the flags that make exports.
+GOFLAGS=$(make -pn help | sed -n 's/^GOFLAGS := //p')
+export GOFLAGS
 while read -r command; do
     part "${command%% # *}" bash -c "${command/go test/go test -exec true}"
 done < <(make -n test | sed -e ':more' -e '/\\$/{N;s/\\\n\s*/ /;b more' -e '}' | grep 'go test ' | sed 's/^\s*//')
