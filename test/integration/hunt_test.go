@@ -111,7 +111,7 @@ var _ = AfterSuite(func(ctx SpecContext) {
 		}
 	}
 	Expect(found).To(BeEmpty())
-}, NodeTimeout(2*patience))
+}, NodeTimeout(soaking(2*patience, 10*patience)))
 
 // mintAll makes a key of each kind, and revokes one. It returns the Secret's namespace/name of each plaintext.
 func mintAll(ctx SpecContext, namespace string, live *server) map[string]string {

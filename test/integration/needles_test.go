@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -16,7 +17,16 @@ import (
 type needles struct {
 	patterns []needle
 	heads    map[[headLen]byte][]int // by the first bytes of a pattern, so that many keys cost no more than one
+	// begins says of the first four bytes of a text, hashed, whether a pattern may begin so. All that a suite leaves
+	// behind is gone through byte by byte, and looking into heads at each takes most of a minute.
+	begins [1 << beginsBits]bool
 }
+
+const beginsBits = 20
+
+// begin is the place in begins of four bytes, the first of which is the lowest. The factor is 2^32 by the golden ratio
+// (Fibonacci hashing), which spreads digits and letters over all places.
+func begin(window uint32) uint32 { return window * 2654435769 >> (32 - beginsBits) }
 
 // needle is one form of one key.
 type needle struct {
@@ -87,12 +97,21 @@ func (n *needles) add(plaintext, form, text string) {
 	n.patterns = append(n.patterns, needle{plaintext, form, []byte(text)})
 	head := [headLen]byte([]byte(text))
 	n.heads[head] = append(n.heads[head], len(n.patterns)-1)
+	n.begins[begin(binary.LittleEndian.Uint32(head[:]))] = true
 }
 
 // in returns what a text gives away, once each, and where.
 func (n *needles) in(text []byte) (found []find) {
+	if len(text) < headLen {
+		return nil
+	}
 	seen := map[int]bool{}
-	for i := 0; i+headLen <= len(text); i++ {
+	window := binary.LittleEndian.Uint32(text) << 8
+	for i := range len(text) - headLen + 1 {
+		window = window>>8 | uint32(text[i+3])<<24
+		if !n.begins[begin(window)] {
+			continue
+		}
 		for _, p := range n.heads[[headLen]byte(text[i:])] {
 			if !seen[p] && bytes.HasPrefix(text[i:], n.patterns[p].text) {
 				seen[p] = true
