@@ -23,8 +23,9 @@ endif
 C_AS_GO = modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory
 RACE = CGO_ENABLED=1 go test -race $(foreach p,$(C_AS_GO),'-gcflags=$(p)=-dwarf=false -race=false')
 
-# How many seconds each fuzz target runs in `make test`.
-FUZZTIME ?= 30
+# How many seconds each fuzz target runs: in `make test`, and in `make soak`.
+FUZZTIME ?= 15
+SOAK_FUZZTIME ?= 60
 # How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
 SOAK ?= 10m
 # Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
@@ -146,7 +147,7 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 	@hack/proxies.sh
 
 .PHONY: test
-test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 30 s each
+test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
 	@$(RACE) -timeout 45m -p $(TESTJOBS) ./test/integration \
@@ -161,9 +162,10 @@ fuzzers: # Builds what fuzzes, and runs nothing
 	@$(ONE_WAY) hack/fuzz.sh 0
 
 .PHONY: soak
-soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each; SOAK=2m for less
+soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each, and the fuzzers for one; SOAK=2m for less
 	@LMP_SOAK=$(SOAK) $(RACE) -v -count=1 -timeout 90m ./test/integration -ginkgo.v \
 		-ginkgo.focus 'hostile tenant|Deleting keys while replicas fail|publishing API that is killed|Very many reports'
+	@$(ONE_WAY) hack/fuzz.sh $(SOAK_FUZZTIME)
 
 .PHONY: bench
 bench: controlplane build pds proxies ## Run the benchmarks, one line a figure
