@@ -93,7 +93,7 @@ func TestTheMapLeadsThere(t *testing.T) {
 		{"a button of the dashboard", "texts.yaml", "internal/dashboard/texts.yaml", "\nrevoke.title: "},
 		{"workers of the queue", "publish/queue.go", "internal/publish/queue.go", "\tworkers = "},
 		{"how a text's length is checked", "platform/rules.go", "internal/platform/rules.go", "\nfunc tooLong("},
-		{"a column of the list of keys", "dashboard/keyquery.go", "internal/dashboard/keyquery.go", "\nvar columns = "},
+		{"a column of the list of keys", "dashboard/keylist.go", "internal/dashboard/keylist.go", "\nvar columns = "},
 		{"a policy of the finalizer", "policies-revocation.yaml",
 			"charts/letmepost-operator/templates/policies-revocation.yaml", "-revocation-guard\n"},
 		{"an entry of a Secret", "api/v1alpha1/names.go", "api/v1alpha1/names.go", "\tSecretKeyAPIKey = "},

@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package catalog lists the platforms, and nothing else: it is the one place that a platform's folder has to be entered
-// in.
+// Package catalog lists the platforms, and nothing else. Whatever names platforms is made of the list; a platform that
+// is published to, and not just known, is also made with its flags in cmd/api/platforms.go.
 package catalog
 
 import (
