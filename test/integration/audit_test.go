@@ -129,11 +129,13 @@ func (a *audit) await(ctx context.Context, interrupted <-chan struct{}, done fun
 
 var errInterrupted = errors.New("interrupted")
 
-// ready tells whether so many keys of a namespace are served, as far as the controller knows; mu must be held.
+// ready tells whether so many keys of a namespace are served, as far as the controller knows; mu must be held. That of
+// a key and that of its Secret are told by two watches, of which either may be late: a key counts when both have come.
 func (a *audit) ready(namespace string, want int) bool {
 	n := 0
 	for _, history := range a.keys {
-		if history.last.Namespace == namespace && history.ready() {
+		k := history.last
+		if k.Namespace == namespace && history.ready() && a.secrets[client.ObjectKey{Namespace: namespace, Name: k.SecretName()}] != nil {
 			n++
 		}
 	}

@@ -49,7 +49,7 @@ var _ = Describe("A live API that connects accounts of Bluesky in a browser", fu
 
 		By("at once, and later, by a job")
 		b.publishes(ctx, "Hello from a browser")
-		later := b.queue(ctx, b.api, b.key, "Later", time.Now().Add(2*time.Second))
+		later := b.queueSoon(ctx, b.api, b.key, "Later")
 		Eventually(ctx, b.read(ctx, b.api, later), patience, interval).Should(publishedOnce)
 
 		By("also when it is due to be refreshed")
@@ -78,7 +78,7 @@ var _ = Describe("A live API that connects accounts of Bluesky in a browser", fu
 		b.endSessions(ctx)
 		b.due(ctx)
 		Eventually(ctx, func() string { return b.accounts(ctx)[0].State }, patience, interval).Should(Equal("reconnect_required"))
-		waiting := b.queue(ctx, b.api, b.key, "Waits", time.Now().Add(2*time.Second))
+		waiting := b.queueSoon(ctx, b.api, b.key, "Waits")
 		again := b.begin(ctx, b.owner)
 		Expect(b.visit(ctx, again, pds.Allow)).To(ContainSubstring("The account is connected"))
 		Expect(b.accounts(ctx)).To(ConsistOf(And(HaveField("ID", first[0].ID), HaveField("State", "expiring"))))

@@ -68,7 +68,7 @@ var _ = Describe("A live API with a real server of Bluesky's protocol", func() {
 		a, err = d.writing("Hello from a live API", time.Time{}).send(ctx, api.url, d.key)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(a.String()).To(ContainSubstring("at://" + owner.DID))
-		later := d.queue(ctx, api, d.key, "Later", time.Now().Add(2*time.Second))
+		later := d.queueSoon(ctx, api, d.key, "Later")
 		Eventually(ctx, d.read(ctx, api, later), patience, interval).Should(publishedOnce)
 		Expect(owner.Posts(ctx)).To(HaveLen(2))
 

@@ -109,7 +109,7 @@ var _ = Describe("A controller that crashes", func() {
 		for _, point := range points {
 			Expect(deaths.count[point]).To(BeNumerically(">=", schedules/10), "crashes at the point %s", point)
 		}
-	}, SpecTimeout(4*patience))
+	}, SpecTimeout(8*patience))
 })
 
 // tally counts the crashes that did happen. A schedule without one would prove nothing.

@@ -84,7 +84,7 @@ var _ = Describe("The dashboard of the three people that make up has made", func
 		minter.follow("Revoke")
 		minter.press("button.danger")
 		Eventually(ctx, minter.html, patience, interval).Should(ContainSubstring(`<li class="card confirmed">`))
-		Expect(api.whoami(ctx, plaintext)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, plaintext))).To(Equal(http.StatusUnauthorized))
 
 		By("being the owner of globex, who may do everything there, and nothing in acme")
 		owner := newVisitor(ctx, api)

@@ -48,12 +48,7 @@ var _ = Describe("A key that GitHub has found", func() {
 		Eventually(ctx, api.whoami(ctx, found), patience, interval).Should(Equal(http.StatusOK))
 
 		Eventually(ctx, calls(signer), patience, interval).Should(Equal(http.StatusOK))
-		var status int
-		Eventually(ctx, func() (int, error) { // not while the machine stands still, and the replica is fenced
-			status, err = api.whoami(ctx, found)()
-			return status, err
-		}, patience, interval).ShouldNot(Equal(http.StatusServiceUnavailable))
-		Expect(status).To(Equal(http.StatusUnauthorized), "it is refused before GitHub is answered")
+		Expect(decided(ctx, api.whoami(ctx, found))).To(Equal(http.StatusUnauthorized), "it is refused before GitHub is answered")
 		Eventually(ctx, api.whoami(ctx, other), patience, interval).Should(Equal(http.StatusOK))
 		Eventually(ctx, calls(signer), patience, interval).Should(Equal(http.StatusOK), "the same once more")
 		Expect(api.logText()).To(And(ContainSubstring(`"event":"key.found"`), Not(ContainSubstring(found))))

@@ -83,7 +83,7 @@ var _ = Describe("GitOps: docs/examples/gitops", func() {
 			}
 			current = next
 		}
-		Expect(api.whoami(ctx, first)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, first))).To(Equal(http.StatusUnauthorized))
 		asked, wrong := withSecond.stop()
 		Expect(wrong).To(BeEmpty(), "with the second key, from when it was healthy")
 		Expect(asked).To(BeNumerically(">", 0))

@@ -254,7 +254,7 @@ var _ = Describe("GitOps: pruning and applying again", func() {
 				hashes, hints = append(hashes, k.Status.Hash), append(hints, k.Status.Hint)
 				Eventually(ctx, api.whoami(ctx, plaintexts[len(plaintexts)-1]), patience, interval).Should(Equal(http.StatusOK))
 				for _, old := range plaintexts[:len(plaintexts)-1] {
-					Expect(api.whoami(ctx, old)()).To(Equal(http.StatusUnauthorized))
+					Expect(decided(ctx, api.whoami(ctx, old))).To(Equal(http.StatusUnauthorized))
 				}
 				Expect(admin.Delete(ctx, k, client.PropagationPolicy(propagation))).To(Succeed())
 				Eventually(ctx, exists, patience, interval).WithArguments(k).Should(BeFalse())

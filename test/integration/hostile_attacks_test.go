@@ -142,6 +142,8 @@ func (h *hostile) lands(attack string, in bool) {
 
 // idle are the attacks that were never carried out.
 func (h *hostile) idle() (found []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, name := range chosen() {
 		if h.done[name] == 0 || slices.Contains(mustLand, name) && !h.landed[name] {
 			found = append(found, name)

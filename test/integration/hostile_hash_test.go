@@ -45,7 +45,7 @@ var _ = Describe("A hash that others see", func() {
 		By("revoking them")
 		for name, k := range victims {
 			deleteNow(ctx, acme, name)
-			Expect(api.whoami(ctx, k)()).To(Equal(http.StatusUnauthorized), name)
+			Expect(decided(ctx, api.whoami(ctx, k))).To(Equal(http.StatusUnauthorized), name)
 		}
 		By("naming them anew, with another controller and another replica")
 		for name, published := range map[string]string{"minted": minted.Status.Hash, "brought": hash} {
@@ -58,7 +58,7 @@ var _ = Describe("A hash that others see", func() {
 		for _, replica := range []*server{api, startAPI(ctx, "live")} {
 			Eventually(ctx, replica.whoami(ctx, witness), patience, interval).Should(Equal(http.StatusOK))
 			for name, k := range victims {
-				Expect(replica.whoami(ctx, k)()).To(Equal(http.StatusUnauthorized), name)
+				Expect(decided(ctx, replica.whoami(ctx, k))).To(Equal(http.StatusUnauthorized), name)
 			}
 		}
 	}, SpecTimeout(3*patience))
@@ -76,7 +76,7 @@ var _ = Describe("A hash that others see", func() {
 		awaitReason(ctx, renamed, v1alpha1.ReasonActive)
 		Eventually(ctx, api.whoami(ctx, plaintext), patience, interval).Should(Equal(http.StatusOK))
 		deleteNow(ctx, acme, "new")
-		Expect(api.whoami(ctx, plaintext)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, plaintext))).To(Equal(http.StatusUnauthorized))
 	}, SpecTimeout(2*patience))
 
 	It("is refused in the form of versions before, with the reason", func(ctx SpecContext) {

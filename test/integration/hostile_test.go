@@ -40,6 +40,8 @@ var _ = Describe("A hostile tenant", func() {
 		attacking, end := context.WithCancel(ctx)
 		group := h.attack(attacking)
 		harried := n.work(ctx, lasts)
+		// On a loaded machine, the turn of one that waits for others may come later.
+		Eventually(ctx, h.idle, 4*patience, interval).Should(BeEmpty(), "attacks that were never carried out")
 		end()
 		Expect(group.Wait()).To(Succeed())
 
@@ -69,7 +71,6 @@ var _ = Describe("A hostile tenant", func() {
 		Expect(harried.percentile("come", 99)).To(BeNumerically("<", defaultLease), "scheduled posts, from their time on")
 		Expect(n.lost(ctx)).To(BeEmpty(), "posts that were accepted")
 		Expect(h.seen()).To(BeEmpty(), "of the neighbour, by the hostile tenant")
-		Expect(h.idle()).To(BeEmpty(), "attacks that were never carried out")
 	}, SpecTimeout(20*time.Minute))
 })
 

@@ -34,7 +34,7 @@ var _ = Describe("What is under way when its key is deleted", func() {
 			return page.Data, err
 		}, patience, interval).Should(HaveLen(2), "it is on its way to the platform")
 		deleteNow(ctx, d.namespace, "leaving")
-		Expect(api.whoami(ctx, key)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, key))).To(Equal(http.StatusUnauthorized))
 
 		Expect(group.Wait()).To(Succeed())
 		var b batch

@@ -147,7 +147,7 @@ var _ = Describe("Very many reports of leaked keys", func() {
 		watcher.Wait()
 		for _, k := range bystanders {
 			for _, s := range append(slices.Clone(api), gate) {
-				Expect(s.status(ctx, "/v1/whoami", k)()).To(Equal(http.StatusOK), "nobody has reported it")
+				Expect(decided(ctx, s.status(ctx, "/v1/whoami", k))).To(Equal(http.StatusOK), "nobody has reported it")
 			}
 		}
 		leaked := &v1alpha1.LeakedKeyList{}

@@ -246,7 +246,7 @@ var _ = Describe("A live API with an app at LinkedIn", func() {
 		}
 		waits := func(text, code, rule string) (id string) {
 			GinkgoHelper()
-			id = m.queue(ctx, api, m.key, text, time.Now().Add(1500*time.Millisecond))
+			id = m.queueSoon(ctx, api, m.key, text)
 			Eventually(ctx, m.read(ctx, api, id), patience, interval).Should(And(HaveField("Status", queued),
 				HaveField("Attempts", HaveExactElements(And(HaveField("ErrorCode", code), HaveField("ErrorRule", rule))))))
 			return id
@@ -281,7 +281,7 @@ var _ = Describe("A live API with an app at LinkedIn", func() {
 		Expect(api.Stop(ctx)).To(Succeed())
 		api = m.startAPI(ctx)
 		m.change(ctx, "UPDATE posts SET not_before = 0 WHERE id = ?", ended) // an hour later, so to say
-		next := m.queue(ctx, api, m.key, "Next", time.Now().Add(1500*time.Millisecond))
+		next := m.queueSoon(ctx, api, m.key, "Next")
 		Eventually(ctx, m.read(ctx, api, next), patience, interval).Should(publishedOnce)
 		Expect(m.played.Posts()).To(HaveExactElements(HaveField("Text", "Ended"), HaveField("Text", "Next")))
 	}, SpecTimeout(3*patience))

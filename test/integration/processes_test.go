@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -171,8 +170,8 @@ func (s *server) waitReady(ctx SpecContext) {
 	Expect(kube.WaitReady(within, http.DefaultClient, s.url+"/readyz", s.Process)).To(Succeed())
 }
 
-// httpClient waits for no answer for long: a stopped process gives none.
-var httpClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+// httpClient waits for an answer for as long as a loaded machine may need for one.
+var httpClient = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 
 // get sends a request with an Authorization header, if it is given one, and returns status and body.
 func get(ctx context.Context, url, authorization string) (int, string, error) {
@@ -207,6 +206,16 @@ func (s *server) status(ctx context.Context, path, authorization string) func() 
 // whoami asks an API who a key is, and returns the status. It can be polled.
 func (s *server) whoami(ctx context.Context, key string) func() (int, error) {
 	return s.status(ctx, "/v1/whoami", "Bearer "+key)
+}
+
+// decided is what is answered by a replica that can tell: not while the machine stands still, and the replica is fenced.
+func decided(ctx context.Context, ask func() (int, error)) (status int) {
+	GinkgoHelper()
+	Eventually(ctx, func() (_ int, err error) {
+		status, err = ask()
+		return status, err
+	}, patience, interval).ShouldNot(Equal(http.StatusServiceUnavailable))
+	return status
 }
 
 // scrape returns a process's metrics.

@@ -187,7 +187,7 @@ var _ = Describe("The real apiserver", func() {
 			}
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(objects.secret), objects.secret)).To(Succeed(), "it is still there")
 			Expect(objects.secret.Labels).To(BeEmpty())
-		}, SpecTimeout(patience))
+		}, SpecTimeout(2*patience))
 	}
 })
 

@@ -81,9 +81,9 @@ var _ = Describe("controller release", func() {
 		Eventually(ctx, func() []string { return fetched(ctx, stays).Finalizers }, patience, interval).
 			Should(ConsistOf(v1alpha1.FinalizerRevocation))
 		again := startAPI(ctx, "live")
-		Expect(again.whoami(ctx, key)()).To(Equal(http.StatusOK), "the key is the same")
+		Expect(decided(ctx, again.whoami(ctx, key))).To(Equal(http.StatusOK), "the key is the same")
 		Expect(deleteKey(ctx, fetched(ctx, stays))).To(Succeed())
-		Expect(again.whoami(ctx, key)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, again.whoami(ctx, key))).To(Equal(http.StatusUnauthorized))
 	}, SpecTimeout(3*patience))
 
 	It("lets go of nothing, and says what to do, while a controller runs", func(ctx SpecContext) {

@@ -41,7 +41,7 @@ var _ = Describe("Restore: an etcd that goes back in time", func() {
 		By("a revocation, and the snapshot restored")
 		Eventually(ctx, func() error { return admin.Delete(ctx, apiKey(namespace, "leaked")) }, patience, interval).Should(Succeed())
 		Eventually(ctx, exists, patience, interval).WithArguments(apiKey(namespace, "leaked")).Should(BeFalse())
-		Expect(api.whoami(ctx, leaked)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, leaked))).To(Equal(http.StatusUnauthorized))
 		made := mint(ctx, namespace, "made-since")
 		write(ctx, namespace, 2000) // so that the new past does not reach the old present within the spec
 		plane.stop()
@@ -56,7 +56,7 @@ var _ = Describe("Restore: an etcd that goes back in time", func() {
 		Eventually(ctx, api.whoami(ctx, leaked), patience, interval).Should(Equal(http.StatusOK))
 		Eventually(ctx, api.whoami(ctx, made), patience, interval).Should(Equal(http.StatusUnauthorized), "what was made since is lost")
 		late := startAPI(ctx, "live", "--lease-duration", "5s")
-		Expect(late.whoami(ctx, leaked)()).To(Equal(http.StatusOK))
+		Expect(decided(ctx, late.whoami(ctx, leaked))).To(Equal(http.StatusOK))
 
 		By("revoked again")
 		Expect(admin.Delete(ctx, apiKey(namespace, "leaked"))).To(Succeed())
@@ -68,8 +68,8 @@ var _ = Describe("Restore: an etcd that goes back in time", func() {
 		startController(ctx)
 		Eventually(ctx, exists, patience, interval).WithArguments(apiKey(namespace, "leaked")).Should(BeFalse())
 		for _, s := range []*server{api, late} {
-			Expect(s.whoami(ctx, leaked)()).To(Equal(http.StatusUnauthorized))
-			Expect(s.whoami(ctx, kept)()).To(Equal(http.StatusOK))
+			Expect(decided(ctx, s.whoami(ctx, leaked))).To(Equal(http.StatusUnauthorized))
+			Expect(decided(ctx, s.whoami(ctx, kept))).To(Equal(http.StatusOK))
 		}
 	}, SpecTimeout(6*patience))
 })

@@ -90,7 +90,7 @@ func expectNewKey(ctx SpecContext, api *server, b backup) {
 	hash, _, _ := unstructured.NestedString(b.apiKey.Object, "status", "hash")
 	Expect(k.Status.Hash).NotTo(Equal(hash))
 	Eventually(ctx, api.whoami(ctx, plaintext), patience, interval).Should(Equal(http.StatusOK))
-	Expect(api.whoami(ctx, b.plaintext)()).To(Equal(http.StatusUnauthorized), "the key of the backup")
+	Expect(decided(ctx, api.whoami(ctx, b.plaintext))).To(Equal(http.StatusUnauthorized), "the key of the backup")
 }
 
 var _ = Describe("Restore: a key whose ApiKey and Secret are created again", func() {
@@ -109,7 +109,7 @@ var _ = Describe("Restore: a key whose ApiKey and Secret are created again", fun
 		k := typed(b)
 		awaitReason(ctx, k, v1alpha1.ReasonSecretConflict)
 		Expect(k.Status.Hash).To(BeEmpty())
-		Expect(api.whoami(ctx, b.plaintext)()).To(Equal(http.StatusUnauthorized), "the Secret holds a key that is dead")
+		Expect(decided(ctx, api.whoami(ctx, b.plaintext))).To(Equal(http.StatusUnauthorized), "the Secret holds a key that is dead")
 		Expect(plaintextIn(ctx, admin, k.Namespace, k.SecretName())).To(Equal(b.plaintext), "it is not touched")
 
 		// As docs/operations.md says.
@@ -161,7 +161,7 @@ var _ = Describe("Restore: a key whose ApiKey and Secret are created again", fun
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 		Expect(admin.Delete(ctx, ns)).To(Succeed())
 		awaitGone(ctx, ns)
-		Expect(api.whoami(ctx, b.plaintext)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, b.plaintext))).To(Equal(http.StatusUnauthorized))
 		Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
 		Expect(admin.Create(ctx, velero(b.apiKey))).To(Succeed())
 		expectNewKey(ctx, api, b)
@@ -181,7 +181,7 @@ var _ = Describe("Restore: a key whose ApiKey and Secret are created again", fun
 		Eventually(ctx, api.whoami(ctx, plaintext), patience, interval).Should(Equal(http.StatusOK))
 		b := read(ctx, k)
 		deleteNow(ctx, k.Namespace, k.Name)
-		Expect(api.whoami(ctx, plaintext)()).To(Equal(http.StatusUnauthorized))
+		Expect(decided(ctx, api.whoami(ctx, plaintext))).To(Equal(http.StatusUnauthorized))
 		Expect(admin.Create(ctx, velero(b))).To(Succeed())
 		awaitReason(ctx, k, v1alpha1.ReasonActive)
 		Eventually(ctx, api.whoami(ctx, plaintext), patience, interval).Should(Equal(http.StatusOK))
@@ -230,6 +230,6 @@ var _ = Describe("Restore: a status that is restored as well", func() {
 		Eventually(ctx, api.whoami(ctx, b.plaintext), patience, interval).Should(Equal(http.StatusOK), "this is why the policy is there")
 		startController(ctx)
 		deleteNow(ctx, b.apiKey.GetNamespace(), b.apiKey.GetName())
-		Expect(api.whoami(ctx, b.plaintext)()).To(Equal(http.StatusUnauthorized), "revoked again")
+		Expect(decided(ctx, api.whoami(ctx, b.plaintext))).To(Equal(http.StatusUnauthorized), "revoked again")
 	}, SpecTimeout(3*patience))
 })

@@ -5,6 +5,8 @@ package integration_test
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 var _ = Describe("A write that is sent again to another replica while it runs", func() {
 	DescribeTable("is waited for, and its answer is the same", func(ctx SpecContext, database func() []string) {
+		const posts = 11 // of which five are sent at a time, for three seconds each: what is done meanwhile may take nine
 		startController(ctx)
 		flags := database()
 		first, second := startAPI(ctx, "test", flags...), startAPI(ctx, "test", flags...)
@@ -48,7 +51,7 @@ var _ = Describe("A write that is sent again to another replica while it runs", 
 		By("until the key is deleted", func() {
 			key := d.mint(ctx, second, "leaving", nil)
 			Eventually(ctx, first.whoami(ctx, key), patience, interval).Should(Equal(http.StatusOK))
-			c := d.writing("sandbox:slow", time.Time{}, d.accounts[0])
+			c := d.slowly(posts)
 			running := under(ctx, first, key, c)
 			d.awaitPublishing(ctx, second)
 			again := under(ctx, second, key, c)
@@ -60,12 +63,21 @@ var _ = Describe("A write that is sent again to another replica while it runs", 
 		})
 		listed, err := fetchAll[postView](ctx, second.url, d.key, "/v1/posts")
 		Expect(err).NotTo(HaveOccurred())
-		Expect(listed).To(HaveLen(3), "each is there once")
+		Expect(listed).To(HaveLen(2+posts), "each is there once")
 	},
 		Entry("on one SQLite file", onSQLite, SpecTimeout(2*patience)),
 		Entry("on one PostgreSQL", onPostgres, SpecTimeout(2*patience)),
 	)
 })
+
+// slowly is a call that publishes so many posts, each of which takes three seconds.
+func (d desk) slowly(posts int) call {
+	targets := make([]map[string]string, posts)
+	for i := range targets {
+		targets[i] = map[string]string{"accountId": d.accounts[0], "text": fmt.Sprint("sandbox:slow ", i)}
+	}
+	return jsonCall(http.MethodPost, "/v1/posts", map[string]any{"targets": targets}).once(rand.Text())
+}
 
 // under sends a call, and returns what waits for its answer.
 func under(ctx context.Context, s *server, key string, c call) func() answer {

@@ -116,7 +116,7 @@ var _ = Describe("A deletion", func() {
 
 	It("of a namespace with 100 keys completes, and no key is accepted after it", func(ctx SpecContext) {
 		startController(ctx)
-		replicas := seats(ctx, 2)
+		replicas := seats(ctx, 2, longLease...)
 		namespace := newNamespace(ctx)
 		subjects := mintMany(ctx, namespace, 100)
 		awaitServed(ctx, urlsOf(replicas), subjects)
@@ -165,7 +165,7 @@ var _ = Describe("A deletion", func() {
 		deleting.Wait()
 		for _, s := range subjects {
 			Expect(exists(ctx, s.ApiKey)).To(BeFalse())
-			Expect(api.whoami(ctx, s.plaintext)()).To(Equal(http.StatusUnauthorized))
+			Expect(decided(ctx, api.whoami(ctx, s.plaintext))).To(Equal(http.StatusUnauthorized))
 		}
 	}, SpecTimeout(2*patience))
 })

@@ -51,7 +51,7 @@ func mintMany(ctx SpecContext, namespace string, n int) []*subject {
 			}
 		}
 		return ready, nil
-	}, patience, 10*interval).Should(Equal(n), "keys that are ready")
+	}, 2*patience, 10*interval).Should(Equal(n), "keys that are ready")
 
 	secrets := &corev1.SecretList{}
 	Expect(admin.List(ctx, secrets, client.InNamespace(namespace))).To(Succeed())

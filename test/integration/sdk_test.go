@@ -32,5 +32,5 @@ var _ = Describe("The reference's TypeScript SDK", func() {
 				Profile: string(profile.UID), Connected: environment == v1alpha1.EnvironmentTest,
 			}.Check(ctx)).To(Succeed(), "%s", environment)
 		}
-	}, SpecTimeout(patience))
+	}, SpecTimeout(3*patience))
 })
