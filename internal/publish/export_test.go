@@ -25,6 +25,9 @@ func HurryPauses(t interface{ Cleanup(func()) }, pause time.Duration) {
 	t.Cleanup(func() { pauses = before })
 }
 
+// Ending tells whether the end of Run has begun: nothing more is sent.
+func (p *Publisher) Ending() bool { return p.requests.isEnding() }
+
 // HurryEnd makes the end of Run wait that long for what is left to be written.
 func (p *Publisher) HurryEnd(grace time.Duration) { p.pace.recordingGrace = grace }
 

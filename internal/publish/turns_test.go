@@ -31,7 +31,7 @@ func TestOrganizationsTakeTurns(t *testing.T) {
 			}
 			return platform.Receipt{URI: "at://did:test:alice/app.bsky.feed.post/1", CID: "c"}, nil
 		})
-		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = patience })
+		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = 10 * patience })
 		p.queueTenThousand(t, databaseURL, hostile, "slow")
 		// What it queues now goes behind whatever others have, as it has so much.
 		p.queue(t, hostile, time.Time{}, "slow")
@@ -70,7 +70,7 @@ func TestBusyAccountsKeepNoWorkerWaiting(t *testing.T) {
 			}
 			return platform.Receipt{URI: "at://did:test:alice/app.bsky.feed.post/1", CID: "c"}, nil
 		})
-		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = patience })
+		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = 10 * patience })
 		p.Hurry(time.Hour, time.Hour, time.Second) // no job that is gone is made again
 		var quick []store.Post
 		for _, name := range []string{"did:test:bob", "did:test:carol", "did:test:dan"} {
