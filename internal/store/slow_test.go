@@ -23,7 +23,7 @@ import (
 func TestSlowReadsAreEnded(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, _ := opened(t, url)
-		store.ReadWithin(db, time.Second) // time enough for a first row, on a machine that is busy
+		store.ReadWithin(db, 2*time.Second) // time enough for a first row, and for what others read, on a machine that is busy
 		store.Patience(db, 200*time.Millisecond)
 		slow := viewOf(t, db)
 		other := db.View(admitted(t, key.Live, nil, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f")))
@@ -72,15 +72,13 @@ func TestSlowReadsAreEnded(t *testing.T) {
 		}
 		close(end)
 		flood.Wait()
-		if n := store.Readers(db).Stats().InUse; n > 0 {
-			t.Errorf("%d connections are not given back", n)
-		}
+		// Whoever was told that it took too long has its connection given back beside that.
+		until(t, func() bool { return store.Readers(db).Stats().InUse == 0 })
 		if got := read(t, slow, mine.ID); got.ID != mine.ID {
 			t.Errorf("afterwards it reads %+v", got)
 		}
-		if left := asleep(t, db, url); len(left) > 0 {
-			t.Errorf("the server is still at work on %q", left)
-		}
+		// Without being told it would sleep for far longer than this waits.
+		until(t, func() bool { return len(asleep(t, db, url)) == 0 })
 	})
 }
 
