@@ -199,17 +199,23 @@ func overSocket(t *testing.T, address string, authorization []string) int {
 // What a refusal costs does not grow with what was sent.
 func TestRefusalAllocatesNoMoreForMore(t *testing.T) {
 	f := newFixture(t, nil)
-	cost := func(header string) uint64 {
+	// The least of several times: what others of this process allocate meanwhile is counted with it.
+	cost := func(header string) (least uint64) {
 		const runs = 50
 		r := httptest.NewRequest(http.MethodGet, "/v1/whoami", nil)
 		r.Header["Authorization"] = []string{header}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range runs {
-			f.ServeHTTP(httptest.NewRecorder(), r)
+		for turn := range 5 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range runs {
+				f.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			runtime.ReadMemStats(&after)
+			if n := (after.TotalAlloc - before.TotalAlloc) / runs; turn == 0 || n < least {
+				least = n
+			}
 		}
-		runtime.ReadMemStats(&after)
-		return (after.TotalAlloc - before.TotalAlloc) / runs
+		return least
 	}
 	short, long := "Bearer lmp_live_x", "Bearer lmp_live_"+strings.Repeat("x", 1_000_000)
 	cost(short)
