@@ -129,13 +129,14 @@ func TestList(t *testing.T) {
 	t.Run("when they were last used, the API says", func(t *testing.T) {
 		w := w.of(t)
 		args := []string{"--kubeconfig", w.as("viewer"), "-n", w.namespace, "list", "--api-url", w.apiThatSaw("backend")}
-		runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_x"}, args...).expect(t, 0, "LAST USED", "5m ago")
+		runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_x"}, args...).expect(t, 0, "LAST USED", "15m ago")
 		runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_wrong"}, args...).expect(t, 1, "401 Unauthorized")
 		runWith(t.Context(), nil, args...).expect(t, 2, "LMP_API_KEY")
 	})
 }
 
-// apiThatSaw answers whoever has the key lmp_test_x that a key was used five minutes ago, and says nothing of others.
+// apiThatSaw answers whoever has the key lmp_test_x that a key was used a quarter of an hour ago, and says nothing of
+// others. After ten minutes, seconds are not told any more: those that pass until it is shown are no matter.
 func (w *world) apiThatSaw(name string) string {
 	w.t.Helper()
 	used := w.get(name).UID
@@ -145,7 +146,7 @@ func (w *world) apiThatSaw(name string) string {
 			return
 		}
 		fmt.Fprintf(rw, `{"data":[{"id":%q,"lastUsedAt":%q}],"nextCursor":null}`,
-			used, time.Now().Add(-5*time.Minute).Format(time.RFC3339))
+			used, time.Now().Add(-15*time.Minute).Format(time.RFC3339))
 	}))
 	w.t.Cleanup(api.Close)
 	return api.URL

@@ -195,7 +195,7 @@ func TestWhoUses(t *testing.T) {
 	w.run("editor", "who-uses", "laptop").expect(t, 0, "the cluster does not know where the key is")
 	asking := []string{"--kubeconfig", w.as("editor"), "-n", w.namespace, "who-uses", "--api-url", w.apiThatSaw("backend")}
 	withKey := map[string]string{"LMP_API_KEY": "lmp_test_x"}
-	runWith(t.Context(), withKey, append(asking, "backend")...).expect(t, 0, "pod/b-env", "last used: 5m ago")
+	runWith(t.Context(), withKey, append(asking, "backend")...).expect(t, 0, "pod/b-env", "last used: 15m ago")
 	runWith(t.Context(), withKey, append(asking, "laptop")...).expect(t, 0, "last used: <unknown>")
 	w.run("viewer", "who-uses", "backend").expect(t, 0, "Not all could be looked at", "forbidden")
 	w.run("nobody", "who-uses", "backend").expect(t, 3, "forbidden")
