@@ -98,7 +98,25 @@ type process struct {
 	db       *store.DB
 	clock    *clocktesting.FakeClock
 	registry *prometheus.Registry
-	log      *bytes.Buffer
+	log      *logBuffer
+}
+
+// logBuffer is a log that can be read while it is written: the database's own loop writes to it whenever it has to.
+type logBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.String()
 }
 
 // keyset is one for all processes of a test.
@@ -113,7 +131,7 @@ func keyset(t *testing.T) *vault.Keyset {
 
 func start(t *testing.T, url string, v *vault.Vault, r platform.Refresher) *process {
 	t.Helper()
-	p := &process{clock: clocktesting.NewFakeClock(now), registry: prometheus.NewRegistry(), log: &bytes.Buffer{}}
+	p := &process{clock: clocktesting.NewFakeClock(now), registry: prometheus.NewRegistry(), log: &logBuffer{}}
 	logger := slog.New(slog.NewTextHandler(p.log, nil))
 	var err error
 	if p.db, err = store.Open(store.Options{URL: url, Clock: p.clock, NewID: newID, Logger: logger}); err != nil {
