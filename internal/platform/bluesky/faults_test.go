@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -262,7 +261,11 @@ func TestEndOfContext(t *testing.T) {
 // its answer, has it once when it is back and the post is tried until it is published.
 func TestKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
-	o := pds.Options{PLCURL: newWorld(t).server.PLCURL, Data: t.TempDir()}
+	ports, err := kube.FreePorts(1) // which nobody else is given while it is away
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := pds.Options{PLCURL: newWorld(t).server.PLCURL, Data: t.TempDir(), Port: strconv.Itoa(ports[0])}
 	s, err := pds.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -274,8 +277,6 @@ func TestKilledInTheMiddle(t *testing.T) {
 	}
 	w := &world{newPlatform(t, s), s, a}
 	c := w.connect(t)
-	u, _ := url.Parse(s.URL)
-	o.Port = u.Port()
 	for seed := range uint64(3) {
 		delay := time.Duration(rand.New(rand.NewPCG(seed, 3)).IntN(25)) * time.Millisecond
 		killed := make(chan struct{})

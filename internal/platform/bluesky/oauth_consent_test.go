@@ -99,7 +99,7 @@ func (a authorization) consent(t *testing.T, by *pds.Account, with pds.Answer) u
 	select {
 	case back := <-a.back:
 		return back
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the browser does not come back")
 		return nil
 	}
