@@ -23,7 +23,7 @@ func TestMintInABrowser(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
 	token := w.credential(t, acme, "ada", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	t.Cleanup(cancel)
 	chromium, err := browser.Start(ctx, chromedp.IgnoreCertErrors)
 	check(t, err)

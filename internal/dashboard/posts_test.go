@@ -86,7 +86,7 @@ func TestPosts(t *testing.T) {
 			{"more values than are taken", "errorCode=" + strings.Repeat("x%2C", 3000) + "&errorCode=x", "No post fits", strings.Repeat("x, x", 2)},
 			{"a code that no post has", "errorCode=%00%ff<i>", "No post fits", "<i>"},
 			{"days", "from=2001-01-01&until=2001-01-02", "No post fits", "first&lt;"},
-			{"today", "from=" + time.Now().UTC().Format("2006-01-02"), "second", "No post"},
+			{"today", "from=" + rejected.CreatedAt.UTC().Format("2006-01-02"), "second", "No post"},
 			{"a cursor that is none", "after=%00x", "first&lt;", "⟦"},
 		} {
 			p := viewer.get("/posts?" + tc.query)
