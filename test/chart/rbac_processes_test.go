@@ -126,8 +126,8 @@ func exercise(ctx context.Context, org string, args ...string) {
 	Expect(admin.Create(ctx, profile)).To(Succeed())
 	pinned, expiring, lost := live(org, "pinned"), live(org, "expiring"), live(org, "lost")
 	pinned.Spec.ProfileRef = &v1alpha1.ProfileReference{Name: aProfile}
-	expiring.Spec.ExpiresAt = &metav1.Time{Time: time.Now().Add(15 * time.Second)}
-	for _, k := range []*v1alpha1.ApiKey{pinned, expiring, lost} {
+	expiring.Spec.ExpiresAt = &metav1.Time{Time: time.Now().Add(30 * time.Second)}
+	for _, k := range []*v1alpha1.ApiKey{expiring, pinned, lost} { // first of all, what is to be seen before it has expired
 		Expect(admin.Create(ctx, k)).To(Succeed())
 		await(ctx, k, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 	}
