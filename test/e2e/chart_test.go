@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"syscall"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -70,7 +69,7 @@ var _ = Describe("The chart", Ordered, func() {
 			name := fmt.Sprintf("leaked-%d", i)
 			key := apiKey(ctx, name, "live")
 			for _, url := range urls {
-				Eventually(answers).WithArguments(ctx, url, key).WithTimeout(10 * time.Second).Should(Equal(http.StatusOK))
+				Eventually(answers).WithArguments(ctx, url, key).Should(Equal(http.StatusOK))
 			}
 			kubectl(ctx, "delete", "apikey", name, "-n", teamNamespace)
 			for _, url := range urls {
@@ -120,7 +119,7 @@ var _ = Describe("The chart", Ordered, func() {
 		for _, url := range podURLs(ctx, liveName) {
 			Expect(answers(ctx, url, key)).NotTo(Equal(http.StatusOK), url)
 		}
-		Eventually(ready).WithArguments(ctx, liveName).WithTimeout(time.Minute).Should(Equal(2), "it is started again")
+		Eventually(ready).WithArguments(ctx, liveName).Should(Equal(2), "it is started again")
 		for _, url := range podURLs(ctx, liveName) {
 			Expect(answers(ctx, url, key)).To(Equal(http.StatusUnauthorized), url)
 		}
@@ -144,7 +143,7 @@ var _ = Describe("The chart", Ordered, func() {
 		for _, url := range podURLs(ctx, liveName) {
 			Expect(answers(ctx, url, key)).To(Equal(http.StatusOK), url)
 		}
-		Eventually(finalizers).WithArguments(ctx, "backend").WithTimeout(time.Minute).Should(ContainElement(v1alpha1.FinalizerRevocation),
+		Eventually(finalizers).WithArguments(ctx, "backend").Should(ContainElement(v1alpha1.FinalizerRevocation),
 			"its revocation is confirmed again")
 	})
 

@@ -64,7 +64,7 @@ func answers(ctx context.Context, url, key string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/whoami", nil)
 	Expect(err).NotTo(HaveOccurred())
 	req.Header.Set("Authorization", "Bearer "+key)
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0
