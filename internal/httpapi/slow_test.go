@@ -21,8 +21,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/media"
 )
 
-// hurry is the time that the server of these tests gives a request: enough to look at its key and into the database on a
-// machine that is busy. Like the real one, it gives an answer more.
+// hurry is the time that the server of these tests gives a request: enough to look at its key and into the database on
+// a machine that is busy. Like the real one, it gives an answer more.
 const hurry = 2 * time.Second
 
 // hurried is an API on a socket whose server has little time, and what transfers are slow by: each tick some of them

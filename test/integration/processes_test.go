@@ -208,7 +208,8 @@ func (s *server) whoami(ctx context.Context, key string) func() (int, error) {
 	return s.status(ctx, "/v1/whoami", "Bearer "+key)
 }
 
-// decided is what is answered by a replica that can tell: not while the machine stands still, and the replica is fenced.
+// decided is what is answered by a replica that can tell: not while the machine stands still, and the replica is
+// fenced.
 func decided(ctx context.Context, ask func() (int, error)) (status int) {
 	GinkgoHelper()
 	Eventually(ctx, func() (_ int, err error) {

@@ -49,8 +49,8 @@ var _ = Describe("A deletion, while another organization's do not end", func() {
 		}, 2*patience, time.Second).Should(BeZero())
 	}
 
-	// deleteAll deletes keys of ours, one after the other, and returns how long the slowest took, but for two: a machine may
-	// stand still now and then. Were they starved, all would be slow.
+	// deleteAll deletes keys of ours, one after the other, and returns how long the slowest took, but for two: a machine
+	// may stand still now and then. Were they starved, all would be slow.
 	deleteAll := func(ctx SpecContext, namespace, round string, n int) time.Duration {
 		GinkgoHelper()
 		var took []time.Duration
