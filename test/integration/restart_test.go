@@ -25,7 +25,7 @@ var _ = Describe("An API process whose apiserver goes away", func() {
 		// Without leader election: a leader that can't renew its Lease ends, as it should, and is another spec's.
 		startController(ctx)
 		// Nor is the fence, which shuts after two thirds of a Lease: a busy machine takes long to start an apiserver.
-		api := startAPI(ctx, "live", "--access-log", "none", "--lease-duration", "120s")
+		api := startAPI(ctx, "live", append(longLease, "--access-log", "none")...)
 		namespace := newNamespace(ctx)
 		stays, goes := mint(ctx, namespace, "stays"), mint(ctx, namespace, "goes")
 		for _, key := range []string{stays, goes} {
