@@ -15,10 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// election lets leadership move within seconds, and not because a loaded machine stands still for some of them.
+// election lets leadership move within seconds.
 var election = []string{
 	"--leader-elect", "--leader-election-namespace", systemNamespace,
-	"--leader-elect-lease-duration", "8s", "--leader-elect-renew-deadline", "6s", "--leader-elect-retry-period", "300ms",
+	"--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "300ms",
 }
 
 var _ = Describe("Two controllers", func() {

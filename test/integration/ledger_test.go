@@ -101,7 +101,7 @@ func (l *ledger) enter(e *entry, a answer) {
 	e.answer = a
 	l.answers++
 	// By now its time has come: it was sent again, or a busy machine took that long to send it.
-	if !a.ok() && !(e.kind == soon && a.late(e.due)) {
+	if !a.ok() && (e.kind != soon || !a.late(e.due)) {
 		l.wrong = append(l.wrong, fmt.Errorf("%s was answered %s", e, a))
 	}
 	if a.ok() {
