@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,8 @@ type server struct {
 	mu      sync.Mutex
 	held    map[string]func() // called between making up an answer to a list and sending it
 	objects map[string][]runtime.Object
-	events  map[string]chan string
+	events  map[string][]string // all that were sent, by resource
+	sent    chan struct{}       // closed with the next event of any resource
 	queries []url.Values
 	asked   map[string]int  // lists, by resource
 	watched map[string]int  // watches, by resource
@@ -74,21 +76,12 @@ func (s *server) watches(resource string) int {
 	return s.watched[resource]
 }
 
-// stream returns the events of a resource.
-func (s *server) stream(resource string) chan string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.events[resource] == nil {
-		s.events[resource] = make(chan string, 16)
-	}
-	return s.events[resource]
-}
-
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{
 		objects: map[string][]runtime.Object{},
-		events:  map[string]chan string{},
+		events:  map[string][]string{},
+		sent:    make(chan struct{}),
 		asked:   map[string]int{},
 		watched: map[string]int{},
 		closed:  map[string]bool{},
@@ -130,12 +123,28 @@ func (s *server) set(resource string, objects ...runtime.Object) {
 
 func (s *server) send(resource, event string, o runtime.Object) {
 	object, _ := json.Marshal(o)
-	s.stream(resource) <- fmt.Sprintf(`{"type":%q,"object":%s}`, event, object)
+	s.tell(resource, fmt.Sprintf(`{"type":%q,"object":%s}`, event, object))
+}
+
+func (s *server) tell(resource, event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events[resource] = append(s.events[resource], event)
+	close(s.sent)
+	s.sent = make(chan struct{})
+}
+
+// after returns the events of a resource after the first n, and what is closed when there are more.
+func (s *server) after(resource string, n int) (events []string, more <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[resource][n:], s.sent
 }
 
 // expire ends the watch as the apiserver does when its history no longer reaches back far enough.
 func (s *server) expire(resource string) {
-	s.stream(resource) <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"too old"}}`
+	s.tell(resource, `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure",`+
+		`"reason":"Expired","code":410,"message":"too old"}}`)
 }
 
 func (s *server) lists() []url.Values {
@@ -178,7 +187,7 @@ func (s *server) page(r *http.Request, resource string) (page map[string]any, wa
 	s.queries = append(s.queries, r.URL.Query())
 	s.asked[resource]++
 	page = map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": map[string]string{"apikeys": "ApiKeyList", "profiles": "ProfileList"}[path.Base(resource)]}
-	meta := map[string]any{"resourceVersion": "100"}
+	meta := map[string]any{"resourceVersion": strconv.Itoa(firstVersion + len(s.events[resource]))}
 	items := s.objects[resource]
 	if len(items) > 1 { // two pages, whatever the limit
 		if r.URL.Query().Get("continue") == "" {
@@ -191,23 +200,38 @@ func (s *server) page(r *http.Request, resource string) (page map[string]any, wa
 	return page, wait
 }
 
+// firstVersion is the resourceVersion of a list before any event. That of a later one says how many there were.
+const firstVersion = 100
+
+// watch tells of what has happened since the list that it follows, whoever else watches: one whose client has gone may
+// take its time to find that out, and must not take an event away from the next one.
 func (s *server) watch(w http.ResponseWriter, r *http.Request, resource string) {
+	version, err := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
+	told := version - firstVersion
 	s.mu.Lock()
 	s.watched[resource]++
+	ofAList := err == nil && told >= 0 && told <= len(s.events[resource])
 	s.mu.Unlock()
+	if !ofAList {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush()
-	events := s.stream(resource)
 	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case event := <-events:
+		events, more := s.after(resource, told)
+		for _, event := range events {
 			_, _ = fmt.Fprintln(w, event)
 			_ = http.NewResponseController(w).Flush()
 			if strings.Contains(event, `"ERROR"`) {
 				return
 			}
+		}
+		told += len(events)
+		select {
+		case <-r.Context().Done():
+			return
+		case <-more:
 		}
 	}
 }
