@@ -40,7 +40,9 @@ type Callers struct {
 
 // NewCallers returns a limiter. Redis is not reached before the first request: a process must start without it. A URL
 // that can't be read is an error all the same, since that does not pass by itself.
-func NewCallers(o Options) (*Callers, error) {
+func NewCallers(o Options) (*Callers, error) { return newCallers(o, redisWithin) }
+
+func newCallers(o Options, within time.Duration) (*Callers, error) {
 	c := &Callers{
 		otherwise: o.Default,
 		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
@@ -58,7 +60,7 @@ func NewCallers(o Options) (*Callers, error) {
 		if logger == nil {
 			logger = slog.New(slog.DiscardHandler)
 		}
-		c.redis = newShared(options, logger)
+		c.redis = newShared(options, within, logger)
 	}
 	if o.Registerer != nil {
 		if err := o.Registerer.Register(c.fallbacks); err != nil {

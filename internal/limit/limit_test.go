@@ -46,8 +46,16 @@ func sameKey(t testing.TB) (here, there *caller.Caller) {
 
 func keys(t testing.TB, each rate.Rate, url string) (*limit.Callers, *prometheus.Registry) {
 	t.Helper()
+	return keysWithin(t, each, url, time.Minute)
+}
+
+// keysWithin bounds how long a request may wait for Redis.
+func keysWithin(
+	t testing.TB, each rate.Rate, url string, within time.Duration,
+) (*limit.Callers, *prometheus.Registry) {
+	t.Helper()
 	registry := prometheus.NewRegistry()
-	k, err := limit.NewCallers(limit.Options{Default: each, RedisURL: url, Registerer: registry})
+	k, err := limit.NewCallersWithin(limit.Options{Default: each, RedisURL: url, Registerer: registry}, within)
 	if err != nil {
 		t.Fatal(err)
 	}

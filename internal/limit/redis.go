@@ -30,14 +30,15 @@ const (
 type shared struct {
 	client  *redis.Client
 	limiter *redis_rate.Limiter
+	within  time.Duration // see redisWithin
 	logger  *slog.Logger
 	// resume is when Redis may be asked again, in Unix nanoseconds; 0: it did not fail.
 	resume atomic.Int64
 }
 
 // newShared sets its limits over those of the URL: how long a request may wait for Redis is not the URL's to say.
-func newShared(o *redis.Options, logger *slog.Logger) *shared {
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = redisWithin, redisWithin, redisWithin, redisWithin
+func newShared(o *redis.Options, within time.Duration, logger *slog.Logger) *shared {
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = within, within, within, within
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries, o.DialerRetries = -1, 1 // -1 is none: a second try could take a request twice, and takes time
 	// What is not needed for an answer costs round trips before the first one.
@@ -45,7 +46,7 @@ func newShared(o *redis.Options, logger *slog.Logger) *shared {
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	redis.SetLogger(quiet{})
 	client := redis.NewClient(o)
-	return &shared{client: client, limiter: redis_rate.NewLimiter(client), logger: logger}
+	return &shared{client: client, limiter: redis_rate.NewLimiter(client), within: within, logger: logger}
 }
 
 // take takes one request out of an actor's allowance. Not ok: Redis can't be asked, and nothing was taken as far as is
@@ -56,7 +57,7 @@ func (s *shared) take(ctx context.Context, actor string, own rate.Rate, now time
 		return rate.Allowance{}, false
 	}
 	// A caller who goes away must not look like an outage.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.within)
 	defer cancel()
 	limit := redis_rate.Limit{Rate: int(own.Requests), Burst: int(own.Requests), Period: own.Window}
 	result, err := s.limiter.Allow(ctx, fmt.Sprintf("%s:%d/%s", actor, own.Requests, own.Window), limit)

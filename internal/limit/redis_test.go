@@ -29,10 +29,8 @@ func TestRedisAcrossReplicas(t *testing.T) {
 	here, there := sameKey(t)
 	a, aMetrics := keys(t, each, url)
 	b, bMetrics := keys(t, each, url)
-	by(a, here)(t.Context()) // connects and loads the script: not within what is limited in time on a loaded machine
-	by(b, there)(t.Context())
-	if got := takes(t.Context(), 100, by(a, here), by(b, there)); got != 23 {
-		t.Errorf("%d of 100 allowed after 2 of 25, want 23", got)
+	if got := takes(t.Context(), 100, by(a, here), by(b, there)); got != 25 {
+		t.Errorf("%d of 100 allowed, want 25", got)
 	}
 	fallbacks(t, aMetrics, 0)
 	fallbacks(t, bMetrics, 0)
@@ -66,7 +64,7 @@ func TestRedisIsAsLocal(t *testing.T) {
 
 // near: Redis' clock goes on while the test asks.
 func near(got, want time.Duration) bool {
-	return got <= want+time.Millisecond && got >= want-20*time.Second
+	return got <= want+time.Millisecond && got >= want-time.Minute
 }
 
 // TestRedisLargeRates: what Redis reckons with floating-point numbers is not far off for the largest each there is.
@@ -87,7 +85,7 @@ func TestRedisLargeRates(t *testing.T) {
 func TestRedisGetsIDsOnly(t *testing.T) {
 	server := redis.Start(t)
 	id, _ := sameKey(t)
-	k, _ := keys(t, rate.Rate{Requests: 5, Window: time.Minute}, server.URL)
+	k, _ := keys(t, rate.Rate{Requests: 5, Window: time.Hour}, server.URL)
 	by(k, id)(t.Context())
 	options, err := goredis.ParseURL(server.URL)
 	if err != nil {
@@ -96,10 +94,10 @@ func TestRedisGetsIDsOnly(t *testing.T) {
 	client := goredis.NewClient(options)
 	defer client.Close()
 	names := client.Keys(t.Context(), "*").Val()
-	if len(names) != 1 || names[0] != "rate:"+id.Actor.Ref()+":5/1m0s" {
+	if len(names) != 1 || names[0] != "rate:"+id.Actor.Ref()+":5/1h0m0s" {
 		t.Fatalf("Redis holds %q", names)
 	}
-	if ttl := client.TTL(t.Context(), names[0]).Val(); ttl <= 0 || ttl > time.Minute {
+	if ttl := client.TTL(t.Context(), names[0]).Val(); ttl <= 0 || ttl > time.Hour {
 		t.Errorf("%s stays for %s", names[0], ttl)
 	}
 	if value := client.Get(t.Context(), names[0]).Val(); strings.Trim(value, "0123456789.") != "" {
@@ -110,6 +108,8 @@ func TestRedisGetsIDsOnly(t *testing.T) {
 // TestRedisOutage: while Redis is away, requests go on within its time and by the local limit, and are counted; when it
 // is back it is asked again.
 func TestRedisOutage(t *testing.T) {
+	// Long enough for an answer on a loaded machine: who waits longer than half of it has waited for nothing.
+	const within = 2 * time.Second
 	for _, tc := range []struct {
 		reason string
 		away   func(*redis.Server) (back func())
@@ -123,7 +123,7 @@ func TestRedisOutage(t *testing.T) {
 			server := redis.Start(t)
 			each := rate.Rate{Requests: 10, Window: time.Hour}
 			id, _ := sameKey(t)
-			k, metrics := keys(t, each, server.URL)
+			k, metrics := keysWithin(t, each, server.URL, within)
 			at := now
 			for range 4 {
 				if got := k.Take(t.Context(), id, at); !got.Allowed {
@@ -137,7 +137,7 @@ func TestRedisOutage(t *testing.T) {
 				if k.Take(t.Context(), id, at).Allowed {
 					allowed++
 				}
-				if time.Since(began) > 50*time.Millisecond {
+				if time.Since(began) > within/2 {
 					slow++
 				}
 			}
