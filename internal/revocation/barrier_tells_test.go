@@ -280,8 +280,11 @@ func TestBarrierAsksForManyAtOnce(t *testing.T) {
 			return
 		}
 		// The first is under way until one waits for its turn to list, and all others wait for that one.
-		for n := 0; n < 2000 && sharing() < many-2; n++ {
-			runtime.Gosched()
+		for deadline := time.Now().Add(time.Minute); sharing() < many-2; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Errorf("%d of %d share a list, after a minute", sharing(), many)
+				return
+			}
 		}
 	}
 	var all sync.WaitGroup
