@@ -16,14 +16,14 @@ import (
 func TestProcessEnd(t *testing.T) {
 	tests := map[string]struct {
 		script string
-		end    func(*Process)
+		end    func(*testing.T, *Process)
 		err    string // "" when the end was asked for
 	}{
-		"fails":              {"exit 7", func(*Process) {}, "demo ended by itself: exit status 7"},
-		"ends without error": {"exit 0", func(*Process) {}, "demo ended by itself, without an error"},
-		"killed by a test":   {"sleep 60", (*Process).Kill, ""},
+		"fails":              {untilToldTo("exit 7"), tell, "demo ended by itself: exit status 7"},
+		"ends without error": {untilToldTo("exit 0"), tell, "demo ended by itself, without an error"},
+		"killed by a test":   {"sleep 60", func(_ *testing.T, p *Process) { p.Kill() }, ""},
 		"killed by a stranger": {
-			"sleep 60", func(p *Process) { _ = syscall.Kill(p.PID(), syscall.SIGKILL) },
+			"sleep 60", func(_ *testing.T, p *Process) { _ = syscall.Kill(p.PID(), syscall.SIGKILL) },
 			"demo ended by itself: signal: killed",
 		},
 	}
@@ -33,7 +33,7 @@ func TestProcessEnd(t *testing.T) {
 			if process.Err() != nil {
 				t.Errorf("before the end: %v", process.Err())
 			}
-			test.end(process)
+			test.end(t, process)
 			awaitEnd(t, process)
 			got := ""
 			if err := process.Err(); err != nil {
@@ -43,6 +43,19 @@ func TestProcessEnd(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.err)
 			}
 		})
+	}
+}
+
+// untilToldTo is a script that ends when tell says so: one that ended at once could do so before anybody has looked.
+func untilToldTo(end string) string {
+	return "trap '" + end + "' USR1; echo up; while :; do sleep 0.05; done"
+}
+
+func tell(t *testing.T, p *Process) {
+	t.Helper()
+	awaitLog(t, p, "up")
+	if err := p.Signal(syscall.SIGUSR1); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -185,7 +198,7 @@ func awaitEnd(t *testing.T, process *Process) {
 	t.Helper()
 	select {
 	case <-process.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s does not end", process.Name())
 	}
 }

@@ -89,7 +89,7 @@ func (b *proxyBed) accepted() int {
 }
 
 // list asks for the keys, and waits for the answer as long as a loaded machine may take.
-func (b *proxyBed) list(client dynamic.Interface) error { return b.listWithin(20*time.Second, client) }
+func (b *proxyBed) list(client dynamic.Interface) error { return b.listWithin(time.Minute, client) }
 
 func (b *proxyBed) listWithin(bound time.Duration, client dynamic.Interface) error {
 	ctx, cancel := context.WithTimeout(b.t.Context(), bound)
@@ -160,7 +160,7 @@ func (e events) await(want ...string) {
 			if got := string(event.Type) + " " + object.GetName(); got != want {
 				e.t.Fatalf("want %s, got %s", want, got)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			e.t.Fatalf("%s does not come", want)
 		}
 	}
@@ -184,7 +184,7 @@ func (e events) awaitEnd() {
 			if !open {
 				return
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			e.t.Fatal("the stream is not cut")
 		}
 	}
