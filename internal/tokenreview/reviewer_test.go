@@ -36,9 +36,10 @@ type world struct {
 	cluster *kube.Cluster
 	admin   kubernetes.Interface
 	clock   *testclock.FakePassiveClock
-	expires time.Time    // of the last token
-	asked   atomic.Int64 // requests of the Reviewer
-	away    atomic.Bool  // they are not answered
+	expires time.Time                     // of the last token
+	asked   atomic.Int64                  // requests of the Reviewer
+	away    atomic.Bool                   // they are not answered
+	held    atomic.Pointer[chan struct{}] // they are answered when it is closed
 }
 
 var errAway = errors.New("the apiserver is away")
@@ -67,6 +68,9 @@ func (w *world) reviewer() *tokenreview.Reviewer {
 			w.asked.Add(1)
 			if w.away.Load() {
 				return nil, errAway
+			}
+			if held := w.held.Load(); held != nil {
+				<-*held
 			}
 			return next.RoundTrip(r)
 		})
@@ -214,9 +218,13 @@ func TestOnce(t *testing.T) {
 	if n := w.asked.Load(); n != 1 {
 		t.Errorf("fifty at once were %d questions", n)
 	}
+	fresh := w.token(w.cluster.Namespace(t), "service", tokenreview.Audience)
 	gone, end := context.WithCancel(t.Context())
 	end()
-	if _, err := w.Review(gone, w.token(w.cluster.Namespace(t), "service", tokenreview.Audience)); !errors.Is(err, context.Canceled) {
+	held := make(chan struct{}) // an answer could come before anybody looks whether they have gone
+	defer close(held)
+	w.held.Store(&held)
+	if _, err := w.Review(gone, fresh); !errors.Is(err, context.Canceled) {
 		t.Errorf("who has gone is told %v", err)
 	}
 }
