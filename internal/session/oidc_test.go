@@ -19,6 +19,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,15 +166,12 @@ func TestProvidersPeople(t *testing.T) {
 		one, by := f.replica(oauth.Dashboard)
 		other, _ := f.replica(oauth.Dashboard)
 		acme := f.cluster.Namespace(f.T)
-		_, err := f.admin.RbacV1().RoleBindings(acme).Create(f.Context(), &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "friends"},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: viewer},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "oidc:friends-of-ann"}},
-		}, metav1.CreateOptions{})
-		f.check(err)
+		const friends = "oidc:friends-of-ann"
+		f.bindTo(acme, "friends", viewer, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: friends},
+			authorizationv1.SubjectAccessReviewSpec{Groups: []string{friends}})
 		token := f.signInBy(one, by, "ann")
 		p := f.find(one, token, "")
-		if p.Username != "oidc:ann" || !slices.Contains(p.Groups, "oidc:friends-of-ann") ||
+		if p.Username != "oidc:ann" || !slices.Contains(p.Groups, friends) ||
 			p.ExpiresAt.Sub(f.clock.Now()).Round(time.Second) != 12*time.Hour {
 			f.Errorf("%+v", p)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -139,14 +140,35 @@ func (w *world) credentialFor(namespace, name, role string, lasts time.Duration)
 	return token.Status.Token
 }
 
+// bind gives a ServiceAccount a role in its namespace.
 func (w *world) bind(namespace, name, role string) {
+	w.Helper()
+	w.bindTo(namespace, name, role, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name},
+		authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:" + namespace + ":" + name})
+}
+
+// bindTo returns when the apiserver goes by the binding: it follows bindings by a watch, and refuses what it has not
+// heard of. as is who is bound, as the apiserver sees them.
+func (w *world) bindTo(namespace, name, role string, who rbacv1.Subject, as authorizationv1.SubjectAccessReviewSpec) {
 	w.Helper()
 	_, err := w.admin.RbacV1().RoleBindings(namespace).Create(w.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
+		Subjects:   []rbacv1.Subject{who},
 	}, metav1.CreateOptions{})
 	w.check(err)
+	bound, err := w.admin.RbacV1().ClusterRoles().Get(w.Context(), role, metav1.GetOptions{})
+	w.check(err)
+	rule := bound.Rules[0]
+	as.ResourceAttributes = &authorizationv1.ResourceAttributes{
+		Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: rule.Resources[0],
+	}
+	eventually(w.T, func() bool {
+		review, err := w.admin.AuthorizationV1().SubjectAccessReviews().Create(w.Context(),
+			&authorizationv1.SubjectAccessReview{Spec: as}, metav1.CreateOptions{})
+		w.check(err)
+		return review.Status.Allowed
+	})
 }
 
 func (w *world) unbind(namespace, name string) {
