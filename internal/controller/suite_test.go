@@ -59,7 +59,7 @@ func TestOnControlPlane(t *testing.T) {
 	klog.SetLogger(said.logger())
 
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(30 * time.Second) // a loaded machine is slow, and waiting costs nothing when it is not
+	SetDefaultEventuallyTimeout(time.Minute) // a loaded machine is slow, and waiting costs nothing when it is not
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	RunSpecs(t, "controller")
