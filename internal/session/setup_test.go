@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,8 +161,12 @@ func (w *world) bindTo(namespace, name, role string, who rbacv1.Subject, as auth
 	bound, err := w.admin.RbacV1().ClusterRoles().Get(w.Context(), role, metav1.GetOptions{})
 	w.check(err)
 	rule := bound.Rules[0]
+	resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
 	as.ResourceAttributes = &authorizationv1.ResourceAttributes{
-		Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: rule.Resources[0],
+		Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: resource, Subresource: subresource,
+	}
+	if len(rule.ResourceNames) > 0 {
+		as.ResourceAttributes.Name = rule.ResourceNames[0]
 	}
 	eventually(w.T, func() bool {
 		review, err := w.admin.AuthorizationV1().SubjectAccessReviews().Create(w.Context(),
