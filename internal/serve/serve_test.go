@@ -211,7 +211,7 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	// An address of this process' own: somebody else could be given the port at one that all use, once it is free.
+	// An address of this process's own: somebody else could be given the port at one that all use, once it is free.
 	pid := os.Getpid()
 	free, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+pid>>16&0x7f, pid>>8&0xff, pid&0xff))
 	if err != nil {

@@ -183,29 +183,37 @@ func (v *Vault) refresh() *view {
 	next := &view{keyset: taken, readAt: at}
 	switch {
 	case err == nil:
-		v.broken.Clear()
-		if taken != last.keyset {
-			v.text = text
-			v.options.Logger.Info("the vault's keyset is taken in", "keys", taken.Keys(), "primary", taken.Primary())
-		}
+		v.text = text
 	case last.keyset != nil:
 		next.keyset = last.keyset
-		if v.broken.Due(err.Error(), at) {
-			v.options.Logger.Error("the vault's new keyset is not taken, the last one stays", "error", err.Error())
-		}
 	default:
 		next.reason = err
-		if v.broken.Due(err.Error(), at) {
-			level := slog.LevelError
-			if v.options.Path == "" { // as somebody wanted it, or does not know of it yet
-				level = slog.LevelWarn
-			}
-			v.options.Logger.Log(context.Background(), level, "the vault has no keyset: accounts can't be connected, and "+
-				"nothing is published to platforms, until it has one; all else goes on", "error", err.Error())
-		}
 	}
-	v.current.Store(next)
+	v.current.Store(next) // before it is said: whoever reads of it finds it so
+	v.say(last, next, err)
 	return next
+}
+
+// say logs what has become of the keyset. err is that of reading it.
+func (v *Vault) say(last, next *view, err error) {
+	logger := v.options.Logger
+	switch {
+	case err == nil:
+		v.broken.Clear()
+		if next.keyset != last.keyset {
+			logger.Info("the vault's keyset is taken in", "keys", next.keyset.Keys(), "primary", next.keyset.Primary())
+		}
+	case !v.broken.Due(err.Error(), next.readAt): // it has been said
+	case next.keyset != nil:
+		logger.Error("the vault's new keyset is not taken, the last one stays", "error", err.Error())
+	default:
+		level := slog.LevelError
+		if v.options.Path == "" { // as somebody wanted it, or does not know of it yet
+			level = slog.LevelWarn
+		}
+		logger.Log(context.Background(), level, "the vault has no keyset: accounts can't be connected, and "+
+			"nothing is published to platforms, until it has one; all else goes on", "error", err.Error())
+	}
 }
 
 // read returns what the file holds; last, if that has not changed.
