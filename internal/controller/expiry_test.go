@@ -36,8 +36,8 @@ var _ = Describe("Expiry", func() {
 		awaitEvent(ctx, k, v1alpha1.ReasonExpired)
 	})
 
-	// All of them at once. The clock comes near their time when they have been served, however long that has taken: what is
-	// left then, a controller that has just started has to wait for.
+	// All of them at once. The clock comes near their time when they have been served, however long that has taken: a
+	// controller that has just started has to wait for what is left then.
 	It("shows by itself, when its time has come, also of keys that nothing else wakes", func(ctx SpecContext) {
 		DeferCleanup(func() {
 			aheadBy.Store(0)
