@@ -4,7 +4,6 @@
 package connection_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +28,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 	"github.com/letmepost/letmepost-operator/test/postgres"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 // patience is how long a test waits for what must happen.
@@ -98,25 +98,7 @@ type process struct {
 	db       *store.DB
 	clock    *clocktesting.FakeClock
 	registry *prometheus.Registry
-	log      *logBuffer
-}
-
-// logBuffer is a log that can be read while it is written: the database's own loop writes to it whenever it has to.
-type logBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.String()
+	log      *testlog.Buffer
 }
 
 // keyset is one for all processes of a test.
@@ -131,7 +113,7 @@ func keyset(t *testing.T) *vault.Keyset {
 
 func start(t *testing.T, url string, v *vault.Vault, r platform.Refresher) *process {
 	t.Helper()
-	p := &process{clock: clocktesting.NewFakeClock(now), registry: prometheus.NewRegistry(), log: &logBuffer{}}
+	p := &process{clock: clocktesting.NewFakeClock(now), registry: prometheus.NewRegistry(), log: &testlog.Buffer{}}
 	logger := slog.New(slog.NewTextHandler(p.log, nil))
 	var err error
 	if p.db, err = store.Open(store.Options{URL: url, Clock: p.clock, NewID: newID, Logger: logger}); err != nil {

@@ -15,12 +15,13 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 // auditFixture is a fixture whose audit log is apart from its access log.
-func auditFixture(t *testing.T, objects ...any) (*fixture, *logBuffer) {
+func auditFixture(t *testing.T, objects ...any) (*fixture, *testlog.Buffer) {
 	t.Helper()
-	audit := new(logBuffer)
+	audit := new(testlog.Buffer)
 	f := newFixture(t, objects, func(c *parts) {
 		c.AccessLog = endpoint.AccessLogAll
 		c.Audit = slog.New(slog.NewJSONHandler(audit, nil)).With("logger", "audit")
@@ -30,7 +31,7 @@ func auditFixture(t *testing.T, objects ...any) (*fixture, *logBuffer) {
 }
 
 // lines are the fields of each line, without its time.
-func lines(t *testing.T, log *logBuffer) []map[string]any {
+func lines(t *testing.T, log *testlog.Buffer) []map[string]any {
 	t.Helper()
 	return records(t, &fixture{log: log})
 }

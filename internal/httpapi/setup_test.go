@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,6 +33,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/rate"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -49,31 +49,7 @@ type fixture struct {
 	clock         *testclock.FakePassiveClock
 	serving       *atomic.Bool // whether the authenticator accepts anybody
 	registry      *prometheus.Registry
-	log           *logBuffer
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.String()
-}
-
-func (l *logBuffer) Reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buffer.Reset()
+	log           *testlog.Buffer
 }
 
 func newFixture(t testing.TB, objects []any, mods ...func(*parts)) *fixture {
@@ -92,7 +68,7 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 		clock:    testclock.NewFakePassiveClock(now),
 		serving:  new(atomic.Bool),
 		registry: prometheus.NewRegistry(),
-		log:      new(logBuffer),
+		log:      new(testlog.Buffer),
 	}
 	f.serving.Store(true)
 	var ids atomic.Int64

@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 	"github.com/letmepost/letmepost-operator/internal/tracing/tracingtest"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 const (
@@ -104,7 +105,7 @@ func TestSpanOfAFailure(t *testing.T) {
 // A post passes through all rooms, and its trace is the caller's.
 func TestTraceOfAPost(t *testing.T) {
 	k, plaintext := authntest.Minted(t, authntest.Format(t), key.Live)
-	var audit logBuffer
+	var audit testlog.Buffer
 	f, collector, stop := tracedFixture(t, []any{k}, func(c *parts) {
 		c.AccessLog = endpoint.AccessLogAll
 		c.Audit = slog.New(slog.NewJSONHandler(&audit, nil))

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 	"github.com/letmepost/letmepost-operator/internal/tracing/tracingtest"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 func options(endpoint string, log io.Writer) tracing.Options {
@@ -139,7 +139,7 @@ func TestTheCollectorIsAway(t *testing.T) {
 	const gone = "http://127.0.0.1:1" // no port that was free a moment ago: somebody else may have been given that
 	for reason, endpoint := range map[string]string{"it hangs": hanging.URL, "it is gone": gone} {
 		t.Run(reason, func(t *testing.T) {
-			var log lines // Stop does not wait for who writes it for longer than it may take
+			var log testlog.Buffer // Stop does not wait for who writes it for longer than it may take
 			traces := start(t, options(endpoint, &log))
 			began := time.Now()
 			for range 20_000 { // many times what the queue holds
@@ -159,22 +159,4 @@ func TestTheCollectorIsAway(t *testing.T) {
 			}
 		})
 	}
-}
-
-// lines is a log that may be read while somebody writes it.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
