@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/letmepost/letmepost-operator/test/kube"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 // TestUp goes through two sessions on one state directory, as a person would: start, look around, Ctrl-C; start
@@ -133,7 +133,7 @@ func testSettings(t *testing.T) settings {
 // background is a `make up` that runs beside the test.
 type background struct {
 	settings
-	out       *syncBuffer
+	out       *testlog.Buffer
 	interrupt context.CancelFunc
 	done      chan error
 }
@@ -141,7 +141,7 @@ type background struct {
 func begin(t *testing.T, s settings) *background {
 	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
-	b := &background{s, &syncBuffer{}, interrupt, make(chan error, 1)}
+	b := &background{s, &testlog.Buffer{}, interrupt, make(chan error, 1)}
 	go func() { b.done <- up(ctx, s, b.out) }()
 	return b
 }
@@ -323,22 +323,4 @@ func namespaceUID(t *testing.T, kubeconfig, name string) string {
 		t.Fatal(err)
 	}
 	return string(namespace.UID)
-}
-
-// syncBuffer collects output while another goroutine reads it.
-type syncBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

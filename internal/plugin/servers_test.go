@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/letmepost/letmepost-operator/test/kube"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 var started atomic.Int64
@@ -112,8 +113,8 @@ type program struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	lines chan string // what it says on standard error
-	out   lockedBuffer
-	said  lockedBuffer
+	out   testlog.Buffer
+	said  testlog.Buffer
 }
 
 // launch starts the real program, as somebody. stdout is where its results go; nil: they are kept.

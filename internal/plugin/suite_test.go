@@ -4,13 +4,11 @@
 package plugin_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +24,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/plugin"
 	"github.com/letmepost/letmepost-operator/test/kube"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 // patience is how long anything that should happen may take. On a loaded machine with two cores, things take long.
@@ -128,7 +127,7 @@ func runWith(ctx context.Context, env map[string]string, args ...string) result 
 func runAt(
 	ctx context.Context, env map[string]string, browser func(context.Context, string) error, args ...string,
 ) result {
-	var out, errs lockedBuffer
+	var out, errs testlog.Buffer
 	status := plugin.Run(ctx, args, plugin.Options{
 		In: strings.NewReader(""), Out: &out, Err: &errs,
 		Terminal: func() (in, out bool) { return false, false },
@@ -152,24 +151,6 @@ func (r result) expect(t *testing.T, status int, texts ...string) {
 	if t.Failed() {
 		t.Fatalf("out:\n%s\nerr:\n%s", r.out, r.err)
 	}
-}
-
-// lockedBuffer is written and read by several.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // keyOf is an ApiKey that is wanted.

@@ -4,7 +4,6 @@
 package session_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -32,6 +31,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/test/kube"
 	"github.com/letmepost/letmepost-operator/test/oauth"
+	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
 // idTokens is how long the provider's ID tokens are good for, and nearEnd, when they are about to be renewed.
@@ -44,7 +44,7 @@ const back = "https://dashboard.example/dashboard/oidc/callback"
 type federation struct {
 	*world
 	issuer *oauth.Issuer
-	log    *syncBuffer
+	log    *testlog.Buffer
 	ahead  time.Duration
 
 	renewals, revocations int64
@@ -63,7 +63,7 @@ func startIssuer(folder string) (_ kube.Issuer, err error) {
 
 func newFederation(t *testing.T, url string) *federation {
 	t.Helper()
-	f := &federation{world: newWorld(t, url), log: new(syncBuffer)}
+	f := &federation{world: newWorld(t, url), log: new(testlog.Buffer)}
 	f.issuer = issuer
 	f.check(issuer.Restored(t.Context()))
 	// The apiserver has asked it when it started, and takes its time to know that it has.
@@ -271,22 +271,4 @@ func TestProviderAway(t *testing.T) {
 	f.check(m.SignOut(f.Context(), token))
 	f.find(m, token, authn.Unknown)
 	f.hunt()
-}
-
-// syncBuffer is a log that many write to.
-type syncBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
