@@ -26,6 +26,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/use"
+	"github.com/letmepost/letmepost-operator/test/browser"
 )
 
 // state is what a page shows at times.
@@ -115,15 +116,15 @@ func (r *reader) fill(path string, fields map[string]string, button string) func
 				return err
 			}
 		}
-		if _, err := chromedp.Run(r.tab, chromedp.Evaluate[bool](
-			`window.before = true; for (const f of document.forms) f.noValidate = true; true`)); err != nil {
+		if _, err := browser.Read[bool](r.tab,
+			`window.before = true, [...document.forms].forEach(f => f.noValidate = true), true`); err != nil {
 			return err
 		}
 		if err := chromedp.Do(r.tab, chromedp.Click(chromedp.CSS(button))); err != nil {
 			return err
 		}
 		eventually(r.t, "another page is there", func() bool {
-			there, err := chromedp.Run(r.tab, chromedp.Evaluate[bool](`!window.before && document.readyState === "complete"`))
+			there, err := browser.Read[bool](r.tab, `!window.before && document.readyState === "complete"`)
 			return err == nil && there
 		})
 		return nil

@@ -207,8 +207,8 @@ func (r *reader) faults(t *testing.T) (found []string) {
 		}
 		return err
 	})))
-	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](`axe.run().then(r => JSON.stringify(r.violations.map(
-v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200)).join(" | "))))`, chromedp.EvalAwaitPromise))
+	text, err := browser.Read[string](r.tab, `axe.run().then(r => JSON.stringify(r.violations.map(
+v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200)).join(" | "))))`)
 	check(t, err)
 	check(t, json.Unmarshal([]byte(text), &found))
 	if wide := r.wider(t); wide > 0 {
@@ -220,7 +220,7 @@ v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 2
 // wider is how much wider a page is than its window.
 func (r *reader) wider(t *testing.T) int {
 	t.Helper()
-	wide, err := chromedp.Run(r.tab, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`))
+	wide, err := browser.Read[int](r.tab, `document.documentElement.scrollWidth - innerWidth`)
 	check(t, err)
 	return wide
 }
@@ -247,14 +247,14 @@ func (w *world) listsInABrowser(t *testing.T, v *visitor, token, organization st
 		{chromedp.Click(chromedp.CSS("a[rel=next]")), "some-backend-9921", "26 to 50 of 111"},
 		{chromedp.Click(chromedp.CSS("a[rel=prev]")), "some-backend-99", "1 to 25 of 111"},
 	} {
-		_, err := chromedp.Run(ada.tab, chromedp.Evaluate[bool](`window.before = true`))
+		_, err := browser.Read[bool](ada.tab, `window.before = true`)
 		check(t, err)
 		check(t, chromedp.Do(ada.tab, step.do))
 		if step.says == "" {
 			continue
 		}
 		eventually(t, "another page is there", func() bool {
-			there, err := chromedp.Run(ada.tab, chromedp.Evaluate[bool](`!window.before && document.readyState === "complete"`))
+			there, err := browser.Read[bool](ada.tab, `!window.before && document.readyState === "complete"`)
 			return err == nil && there
 		})
 		got := keyLink.FindStringSubmatch(ada.html())
@@ -268,9 +268,9 @@ func (w *world) listsInABrowser(t *testing.T, v *visitor, token, organization st
 // weigh compares a page, with all that it loads, with its budgets. What its script asks for again is none of that.
 func (r *reader) weigh(t *testing.T) {
 	t.Helper()
-	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](
+	text, err := browser.Read[string](r.tab,
 		`JSON.stringify([location.href, ...performance.getEntriesByType("resource")
-			.filter(e => e.initiatorType !== "fetch").map(e => e.name)])`))
+			.filter(e => e.initiatorType !== "fetch").map(e => e.name)])`)
 	check(t, err)
 	var loaded []string
 	check(t, json.Unmarshal([]byte(text), &loaded))

@@ -40,7 +40,7 @@ return JSON.stringify(faults);
 
 func (r *reader) misheard(t *testing.T) (faults []string) {
 	t.Helper()
-	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](misheard))
+	text, err := browser.Read[string](r.tab, misheard)
 	check(t, err)
 	check(t, json.Unmarshal([]byte(text), &faults))
 	return faults
@@ -49,7 +49,7 @@ func (r *reader) misheard(t *testing.T) (faults []string) {
 // told are the texts that were announced since listen, without a look at where they stand.
 func (r *reader) told(t *testing.T) (texts []string) {
 	t.Helper()
-	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](`JSON.stringify(window.told)`))
+	text, err := browser.Read[string](r.tab, `JSON.stringify(window.told)`)
 	check(t, err)
 	check(t, json.Unmarshal([]byte(text), &texts))
 	return texts
@@ -57,12 +57,12 @@ func (r *reader) told(t *testing.T) (texts []string) {
 
 func (r *reader) listen(t *testing.T) {
 	t.Helper()
-	_, err := chromedp.Run(r.tab, chromedp.Evaluate[bool](`(() => {
+	_, err := browser.Read[bool](r.tab, `(() => {
 const said = document.querySelector("[aria-live]");
 window.told = [];
 new MutationObserver(() => window.told.push(said.textContent)).observe(said, {childList: true, characterData: true});
 return true;
-})()`))
+})()`)
 	check(t, err)
 }
 

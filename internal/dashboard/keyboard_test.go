@@ -62,7 +62,7 @@ func (r *reader) tabTo(t *testing.T, selector string) {
 	t.Helper()
 	const most = 80 // more than any page here has to stop at
 	for range most {
-		at, err := chromedp.Run(r.tab, chromedp.Evaluate[bool](fmt.Sprintf(`document.activeElement.matches(%q)`, selector)))
+		at, err := browser.Read[bool](r.tab, fmt.Sprintf(`document.activeElement.matches(%q)`, selector))
 		check(t, err)
 		if at {
 			return
@@ -82,11 +82,11 @@ func (r *reader) paste(t *testing.T, text string) {
 // enter presses it, and returns when another page is there.
 func (r *reader) enter(t *testing.T) {
 	t.Helper()
-	_, err := chromedp.Run(r.tab, chromedp.Evaluate[bool](`window.before = true`))
+	_, err := browser.Read[bool](r.tab, `window.before = true`)
 	check(t, err)
 	check(t, chromedp.Do(r.tab, chromedp.KeyEvent("\r")))
 	eventually(t, "another page is there", func() bool {
-		there, err := chromedp.Run(r.tab, chromedp.Evaluate[bool](`!window.before && document.readyState === "complete"`))
+		there, err := browser.Read[bool](r.tab, `!window.before && document.readyState === "complete"`)
 		return err == nil && there
 	})
 }
@@ -132,13 +132,13 @@ func (r *reader) unsaid(t *testing.T) (faults []string) {
 func (r *reader) enlarged(t *testing.T) int {
 	t.Helper()
 	check(t, chromedp.Do(r.tab, chromedp.EmulateViewport(640, 900)))
-	wide, err := chromedp.Run(r.tab, chromedp.Evaluate[int](`(() => {
+	wide, err := browser.Read[int](r.tab, `(() => {
 const root = document.documentElement, before = getComputedStyle(root).fontSize;
 root.style.fontSize = 2 * parseFloat(before) + "px";
 const wide = root.scrollWidth - innerWidth;
 root.style.fontSize = "";
 return wide;
-})()`))
+})()`)
 	check(t, err)
 	return wide
 }

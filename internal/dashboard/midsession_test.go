@@ -58,7 +58,7 @@ func TestMidSession(t *testing.T) {
 		w.clock.by.Add(int64(30 * time.Second))
 		for path, said := range missing {
 			leaver.open(t, path)
-			text, err := chromedp.Run(leaver.tab, chromedp.Text(chromedp.CSS("main")))
+			text, err := browser.Read[string](leaver.tab, `document.querySelector("main").innerText`)
 			check(t, err)
 			for _, want := range []string{"You may not do this", "Ask an administrator of the cluster for a role", said} {
 				if !strings.Contains(text, want) || strings.Contains(leaver.html(), "secretive-account") {
@@ -73,7 +73,7 @@ func TestMidSession(t *testing.T) {
 		expiring.open(t, "/keys?q=secretive")
 		w.clock.by.Add(int64(shortest))
 		expiring.open(t, "/keys?q=secretive")
-		text, err := chromedp.Run(expiring.tab, chromedp.Text(chromedp.CSS("main")))
+		text, err := browser.Read[string](expiring.tab, `document.querySelector("main").innerText`)
 		check(t, err)
 		if !strings.Contains(text, "Your session is over") || strings.Contains(expiring.html(), "secretive<") {
 			t.Fatalf("%s", text)
@@ -84,7 +84,7 @@ func TestMidSession(t *testing.T) {
 			chromedp.SetValue(chromedp.CSS("#name"), acme), chromedp.Submit(chromedp.CSS("#name")),
 			chromedp.WaitVisible(chromedp.CSS("table.keys")),
 		))
-		if at, err := chromedp.Run(expiring.tab, chromedp.Location()); err != nil || !strings.HasSuffix(at, "/keys?q=secretive") {
+		if at, err := browser.Read[string](expiring.tab, `location.href`); err != nil || !strings.HasSuffix(at, "/keys?q=secretive") {
 			t.Errorf("they go on at %s: %v", at, err)
 		}
 	})

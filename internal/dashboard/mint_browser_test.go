@@ -73,7 +73,7 @@ func (w *world) rotateAsItIs(t *testing.T, ada *reader, name, old string) {
 	check(t, chromedp.Do(ada.tab,
 		chromedp.Click(chromedp.CSS(`form[action$="/have-it"] button`)), chromedp.WaitVisible(chromedp.CSS("main a.danger")),
 		chromedp.Click(chromedp.CSS("main a.danger")), chromedp.WaitVisible(chromedp.CSS("main button.danger")),
-		chromedp.Click(chromedp.CSS("main button.danger")), chromedp.WaitVisible(chromedp.CSS("progress")),
+		chromedp.Click(chromedp.CSS("main button.danger")),
 	))
 	eventually(t, "the page says that it is over", func() bool { return strings.Contains(ada.html(), "1 of 1 confirmed") })
 	if w.comes(t, old, admission.Need{}) == nil || w.comes(t, successor, admission.Need{}) != nil {
@@ -87,26 +87,21 @@ func (r *reader) back(t *testing.T) {
 	t.Helper()
 	history, err := chromedp.Run(r.tab, chromedp.NavigationEntries())
 	check(t, err)
-	before, err := chromedp.Run(r.tab, chromedp.Title())
+	before, err := browser.Read[string](r.tab, `document.title`)
 	check(t, err)
 	_, err = chromedp.Call(r.tab, navigation.NavigateToHistoryEntry,
 		navigation.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
 	check(t, err)
 	eventually(t, "another page is shown", func() bool {
-		now, err := chromedp.Run(r.tab, chromedp.Title())
-		if err != nil || now == before {
-			return false
-		}
-		// The title may be new while nodes are still looked for in the page before.
-		_, err = chromedp.Run(r.tab, chromedp.OuterHTML(chromedp.CSS("html")))
-		return err == nil
+		now, err := browser.Read[string](r.tab, `document.title`)
+		return err == nil && now != before
 	})
 }
 
 // html is the page as it is now.
 func (r *reader) html() string {
 	r.t.Helper()
-	text, err := chromedp.Run(r.tab, chromedp.OuterHTML(chromedp.CSS("html")))
+	text, err := browser.Read[string](r.tab, `document.documentElement.outerHTML`)
 	check(r.t, err)
 	return text
 }

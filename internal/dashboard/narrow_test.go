@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/chromedp/chromedp"
+	"github.com/letmepost/letmepost-operator/test/browser"
 )
 
 // crowded tells what of a page has to be scrolled sideways to be read, or is cut off, with all that folds open. Fields
@@ -36,7 +36,7 @@ return [...table.tBodies[0].rows].flatMap(row => [...row.cells].filter((cell, i)
 // narrowness is what is wrong with a page for want of room.
 func (r *reader) narrowness(t *testing.T) (faults []string) {
 	t.Helper()
-	text, err := chromedp.Run(r.tab, chromedp.Evaluate[string](`JSON.stringify([...`+crowded+`, ...`+mislabeled+`])`))
+	text, err := browser.Read[string](r.tab, `JSON.stringify([...`+crowded+`, ...`+mislabeled+`])`)
 	check(t, err)
 	check(t, json.Unmarshal([]byte(text), &faults))
 	return faults

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/chromedp"
 )
 
@@ -58,6 +60,28 @@ func (b *Browser) Person() (ctx context.Context, stop context.CancelFunc) {
 	// ever. So the first thing is nothing, in the tab's own context. An error of it comes again with what is done next.
 	_ = chromedp.Do(ctx)
 	return ctx, stop
+}
+
+// replaced is the code of Chromium's errors about a page that is not there any more, among others.
+const replaced = -32000
+
+// Read returns what a JavaScript expression is, or the promise that it gives, on the page that is in the tab of ctx.
+// Where that page is not whole yet, or goes away meanwhile (a form was sent, or it loads itself again), the expression
+// is evaluated again, on the one that is there then: it should only read. What it throws is an error at once.
+//
+// It looks for no nodes, as chromedp's Text and OuterHTML do: they fail, and now and then wait for ever, when a page
+// goes away beneath them.
+func Read[T any](ctx context.Context, expression string) (T, error) {
+	whole := `document.readyState === "loading" ? undefined : (` + expression + `)`
+	read := chromedp.Evaluate[T](whole, chromedp.EvalAwaitPromise)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got, err := chromedp.Run(ctx, read)
+		var gone *cdproto.Error
+		again := errors.Is(err, chromedp.ErrJSUndefined) || errors.As(err, &gone) && gone.Code == replaced
+		if !again || time.Now().After(deadline) {
+			return got, err
+		}
+	}
 }
 
 func find() (string, error) {

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -171,7 +170,7 @@ func (b *browsed) visit(ctx SpecContext, to *url.URL, with pds.Answer) string {
 	Expect(b.owner.Consent(tab, to.String(), with)).To(Succeed())
 	var at *url.URL
 	Eventually(ctx, func() (string, error) {
-		text, err := chromedp.Run(tab, chromedp.Location())
+		text, err := browser.Read[string](tab, `location.href`)
 		if err == nil {
 			at, err = url.Parse(text)
 		}
@@ -183,7 +182,7 @@ func (b *browsed) visit(ctx SpecContext, to *url.URL, with pds.Answer) string {
 		}
 	}
 	b.states = append(b.states, at.Query().Get("state"))
-	page, err := chromedp.Run(tab, chromedp.Text(chromedp.CSS("main")))
+	page, err := browser.Read[string](tab, `document.querySelector("main").innerText`)
 	Expect(err).NotTo(HaveOccurred())
 	return page
 }

@@ -14,6 +14,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/letmepost/letmepost-operator/test/browser"
 )
 
 // Somebody who was never here signs in with nothing but their name at a provider that this project did not write, and
@@ -60,7 +62,7 @@ var _ = Describe("The dashboard of a live API that people sign in to by an OpenI
 		Expect(eve.location()).To(HaveSuffix("/dashboard/keys"))
 		eve.visit(f.front, "/keys/new")
 		Expect(eve.text()).To(ContainSubstring("You may not mint here"))
-		_, err := chromedp.Run(eve.tab, chromedp.Evaluate[bool](`document.querySelector("button.primary").disabled = false`))
+		_, err := browser.Read[bool](eve.tab, `document.querySelector("button.primary").disabled = false`)
 		Expect(err).NotTo(HaveOccurred())
 		eve.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), "refused"))
 		eve.choose("live")

@@ -28,6 +28,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/vault"
+	"github.com/letmepost/letmepost-operator/test/browser"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -188,7 +189,7 @@ func (v *visitor) sends(path string, form url.Values) int {
 // field is what a field of the page has.
 func (v *visitor) field(name string) string {
 	GinkgoHelper()
-	value, err := chromedp.Run(v.tab, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector("[name=%s]").value`, name)))
+	value, err := browser.Read[string](v.tab, fmt.Sprintf(`document.querySelector("[name=%s]").value`, name))
 	Expect(err).NotTo(HaveOccurred())
 	return value
 }

@@ -184,8 +184,8 @@ func (v *visitor) visit(at *server, path string) {
 // follow goes where the first link goes that begins with this text.
 func (v *visitor) follow(text string) {
 	GinkgoHelper()
-	to, err := chromedp.Run(v.tab, chromedp.Evaluate[string](fmt.Sprintf(
-		`[...document.querySelectorAll("main a")].find(a => a.textContent.trim().startsWith(%q))?.href ?? ""`, text)))
+	to, err := browser.Read[string](v.tab, fmt.Sprintf(
+		`[...document.querySelectorAll("main a")].find(a => a.textContent.trim().startsWith(%q))?.href ?? ""`, text))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(to).NotTo(BeEmpty(), v.text())
 	v.do(chromedp.Navigate(to))
@@ -194,11 +194,11 @@ func (v *visitor) follow(text string) {
 // press presses a button of a form, and waits for the page that comes.
 func (v *visitor) press(selector string) {
 	GinkgoHelper()
-	_, err := chromedp.Run(v.tab, chromedp.Evaluate[bool](`window.before = true`))
+	_, err := browser.Read[bool](v.tab, `window.before = true`)
 	Expect(err).NotTo(HaveOccurred())
 	v.do(chromedp.Click(chromedp.CSS(selector)))
 	Eventually(func() (bool, error) {
-		return chromedp.Run(v.tab, chromedp.Evaluate[bool](`!window.before && document.readyState === "complete"`))
+		return browser.Read[bool](v.tab, `!window.before && document.readyState === "complete"`)
 	}, patience, interval).Should(BeTrue())
 }
 
@@ -220,20 +220,20 @@ func (v *visitor) mint(name, way string) string {
 		Expect(v.location()).To(HaveSuffix("/keys/"+name+"/secret"), v.text())
 		return ""
 	}
-	shown, err := chromedp.Run(v.tab, chromedp.Text(chromedp.CSS("#key")))
+	shown, err := browser.Read[string](v.tab, `document.querySelector("#key").innerText`)
 	Expect(err).NotTo(HaveOccurred())
 	return strings.TrimSpace(shown)
 }
 
 func (v *visitor) html() string {
 	GinkgoHelper()
-	html, err := chromedp.Run(v.tab, chromedp.Evaluate[string](`document.documentElement.outerHTML`))
+	html, err := browser.Read[string](v.tab, `document.documentElement.outerHTML`)
 	Expect(err).NotTo(HaveOccurred())
 	return html
 }
 
 func (v *visitor) text() string {
-	text, err := chromedp.Run(v.tab, chromedp.Evaluate[string](`document.querySelector("main")?.innerText ?? ""`))
+	text, err := browser.Read[string](v.tab, `document.querySelector("main")?.innerText ?? ""`)
 	if err != nil {
 		return err.Error()
 	}
@@ -241,7 +241,7 @@ func (v *visitor) text() string {
 }
 
 func (v *visitor) location() string {
-	at, err := chromedp.Run(v.tab, chromedp.Location())
+	at, err := browser.Read[string](v.tab, `location.href`)
 	if err != nil {
 		return err.Error()
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/letmepost/letmepost-operator/test/browser"
 )
 
 // Answer is what the account's owner says to somebody who wants access.
@@ -39,7 +41,7 @@ func (a *Account) Consent(tab context.Context, address string, with Answer) erro
 	if err := chromedp.Do(within,
 		chromedp.SendKeys(chromedp.CSS("input[type=password]"), a.Password+"\r"), chromedp.Click(button),
 	); err != nil {
-		text, _ := chromedp.Run(tab, chromedp.Text(chromedp.CSS("body")))
+		text, _ := browser.Read[string](tab, `document.body.innerText`)
 		return fmt.Errorf("press %q: %w; the page says: %s", with, err, text)
 	}
 	return nil
