@@ -28,8 +28,8 @@ FUZZTIME ?= 15
 SOAK_FUZZTIME ?= 60
 # How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
 SOAK ?= 10m
-# Test packages that run side by side. Each control-plane package runs its own; two fill two cores.
-TESTJOBS ?= 2
+# What go does side by side in `make test`: compiling, running test/integration, and running another package (hack/turn.sh).
+TESTJOBS ?= 3
 
 # The version that `make e2e` upgrades from: test/e2e/testdata has its chart, the project's history its processes.
 PREVIOUS = 0.1.0
@@ -150,7 +150,7 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
-	@$(RACE) -timeout 45m -p $(TESTJOBS) ./test/integration \
+	@$(RACE) -timeout 45m -p $(TESTJOBS) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
 	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
