@@ -21,6 +21,8 @@ endif
 # kernel, where the detector sees nothing, and calling it at each access there takes two thirds of the time of a test
 # that writes to SQLite. The driver is instrumented, and so is all that is Go by birth.
 C_AS_GO = modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory
+# In `make test`, the compiler gives way to what runs beside it, which has clocks to keep.
+GIVING_WAY = '-toolexec=nice -n 10 env GOGC=off GOMEMLIMIT=1500MiB'
 RACE = CGO_ENABLED=1 go test -race $(foreach p,$(C_AS_GO),'-gcflags=$(p)=-dwarf=false -race=false')
 
 # How many seconds each fuzz target runs: in `make test`, and in `make soak`.
@@ -28,8 +30,8 @@ FUZZTIME ?= 15
 SOAK_FUZZTIME ?= 60
 # How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
 SOAK ?= 10m
-# What go does side by side in `make test`: compiling, running test/integration, and running another package (hack/turn.sh).
-TESTJOBS ?= 3
+# What go does side by side in `make test`: test/integration, two other packages (hack/turn.sh), and compiling the next.
+TESTJOBS ?= 4
 
 # The version that `make e2e` upgrades from: test/e2e/testdata has its chart, the project's history its processes.
 PREVIOUS = 0.1.0
@@ -150,7 +152,7 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
-	@$(RACE) -timeout 45m -p $(TESTJOBS) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
+	@$(RACE) -timeout 45m -p $(TESTJOBS) $(GIVING_WAY) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
 	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own

@@ -30,6 +30,15 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// AppendCharacters appends what stands between the quotes of a string's JSON: that of a text in parts is theirs in a row.
+func AppendCharacters(b []byte, s string) []byte {
+	if isPlain(s) {
+		return append(b, s...)
+	}
+	quoted := AppendString(nil, s)
+	return append(b, quoted[1:len(quoted)-1]...)
+}
+
 // isPlain tells whether s is its own JSON, quotes aside. "&", "<" and ">" are: no HTML is escaped here, see bodies. All
 // bytes are looked at first, and only then for what characters they are: most are of ASCII.
 func isPlain(s string) bool {

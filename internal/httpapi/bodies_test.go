@@ -166,6 +166,11 @@ func FuzzWhoami(f *testing.F) {
 			w.ExpiresAt = timeOrNull(time.Unix(seconds%200_000_000_000, seconds%1_000_000_000))
 		}
 		wantEncoded(t, w)
+		w.Key.Hint = "p" + a + "…" + b
+		wantEncoded(t, w)
+		if got, want := w.appendWith(nil, whoamiParts{prefix: "p" + a, last4: b}), w.AppendJSON(nil); !bytes.Equal(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	})
 }
 
