@@ -30,7 +30,7 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// AppendCharacters appends what stands between the quotes of a string's JSON: that of a text in parts is theirs in a row.
+// AppendCharacters appends what stands between the quotes of a string's JSON: for a text that comes in parts.
 func AppendCharacters(b []byte, s string) []byte {
 	if isPlain(s) {
 		return append(b, s...)
