@@ -30,8 +30,8 @@ FUZZTIME ?= 15
 SOAK_FUZZTIME ?= 60
 # How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
 SOAK ?= 10m
-# What go does side by side in `make test`: test/integration, two other packages (hack/turn.sh), and compiling the next.
-TESTJOBS ?= 4
+# What go does side by side in `make test`: test/integration, another package (hack/turn.sh), and compiling the next.
+TESTJOBS ?= 3
 
 # The version that `make e2e` upgrades from: test/e2e/testdata has its chart, the project's history its processes.
 PREVIOUS = 0.1.0
@@ -151,7 +151,8 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 .PHONY: test
 test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
-	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min)"
+	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min). A"
+	@echo "package's time has in it how long it waited for its turn"
 	@$(RACE) -timeout 45m -p $(TESTJOBS) $(GIVING_WAY) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules

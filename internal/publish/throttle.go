@@ -5,7 +5,9 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,10 +41,23 @@ func (h throttled) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle is slog.Handler's.
 func (h throttled) Handle(ctx context.Context, r slog.Record) error {
-	if !h.complaints.due(r.Message, r.Time) {
+	if isEnd(ctx, r) || !h.complaints.due(r.Message, r.Time) {
 		return nil
 	}
 	return h.Handler.Handle(ctx, r)
+}
+
+// isEnd tells whether all that went wrong is that the process ends: River complains of queries that it cuts off itself,
+// if it is stopped by its context, as it is here. What else goes wrong at the end is told.
+func isEnd(ctx context.Context, r slog.Record) (ends bool) {
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		return false
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		ends = strings.Contains(a.Value.String(), context.Canceled.Error())
+		return !ends
+	})
+	return ends
 }
 
 // due looks at the message alone: attributes such as an error's text differ from one time to the next.

@@ -5,6 +5,7 @@ package publish
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -35,6 +36,33 @@ func TestThrottled(t *testing.T) {
 			}
 		}
 		if got := strings.Contains(out.String(), tc.message); got != tc.want {
+			t.Errorf("%s: logged is %v, want %v", tc.reason, got, tc.want)
+		}
+	}
+}
+
+// TestItsOwnEndIsNoError: what River says of the queries that a stop cuts off is not told, and all else at the end is.
+func TestItsOwnEndIsNoError(t *testing.T) {
+	running := t.Context()
+	over, cancel := context.WithCancel(running)
+	cancel()
+	late, cancel := context.WithTimeout(running, 0)
+	defer cancel()
+	for _, tc := range []struct {
+		reason string
+		ctx    context.Context
+		err    string
+		want   bool
+	}{
+		{"a stop cuts a query off", over, "get queue: context canceled", false},
+		{"a query fails at the end", over, "disk I/O error", true},
+		{"somebody else's context ends", running, "context canceled", true},
+		{"a query takes too long", late, "context canceled", true},
+	} {
+		var out bytes.Buffer
+		logger := slog.New(newThrottled(slog.NewTextHandler(&out, nil)))
+		logger.ErrorContext(tc.ctx, "Error fetching queue settings", slog.String("err", tc.err))
+		if got := out.Len() > 0; got != tc.want {
 			t.Errorf("%s: logged is %v, want %v", tc.reason, got, tc.want)
 		}
 	}
