@@ -46,16 +46,17 @@ func (s *server) forbid(resource string, closed bool) {
 	s.closed[resource] = closed
 }
 
-func (s *server) forbids(resource string) bool {
+func (s *server) forbids(resource string, watch bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed[resource] {
+	if s.closed[resource] && !watch {
 		s.refused++
 	}
 	return s.closed[resource]
 }
 
-// refusals is how many lists and watches were refused.
+// refusals is how many lists were refused. Of the last one, the client need not know yet; and of one before it, it never
+// will if a relist has cut it off.
 func (s *server) refusals() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,13 +162,14 @@ func (s *server) lastList() url.Values {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, resource, _ := strings.Cut(r.URL.Path, "/v1alpha1/")
 	resource = strings.TrimPrefix(resource, "namespaces/") // apikeys, or acme/apikeys
-	if s.forbids(resource) {
+	watch := r.URL.Query().Get("watch") != ""
+	if s.forbids(resource, watch) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if r.URL.Query().Get("watch") != "" {
+	if watch {
 		s.watch(w, r, resource)
 		return
 	}
