@@ -55,8 +55,8 @@ func (s *server) forbids(resource string, watch bool) bool {
 	return s.closed[resource]
 }
 
-// refusals is how many lists were refused. Of the last one, the client need not know yet; and of one before it, it never
-// will if a relist has cut it off.
+// refusals is how many lists were refused. Of the last one, the client need not know yet, and never will of one before
+// it that a relist has cut off.
 func (s *server) refusals() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
