@@ -12,7 +12,10 @@ GO = $(ONE_WAY) go
 # a seventh less of processor time, and without what only a debugger reads, a sixth less of the rest. For a debugger, run
 # `go build` by hand. The first is not in the environment of what is built and run, and not in what is cached; the second
 # is, so that all that builds has it: hack/gobuild.sh, hack/image and hack/plugin as well.
-COMPILER = -gcflags=all=-dwarf=false '-toolexec=env GOGC=off GOMEMLIMIT=1500MiB'
+NO_COLLECTOR = env GOGC=off GOMEMLIMIT=1500MiB
+COMPILER = -gcflags=all=-dwarf=false '-toolexec=$(NO_COLLECTOR)'
+# In `make test`, the compiler gives way to what runs beside it, which has clocks to keep.
+GIVING_WAY = '-toolexec=nice -n 10 $(NO_COLLECTOR)'
 ifeq (,$(findstring -toolexec,$(GOFLAGS)))
 export GOFLAGS := $(GOFLAGS) $(COMPILER)
 endif
@@ -21,8 +24,6 @@ endif
 # kernel, where the detector sees nothing, and calling it at each access there takes two thirds of the time of a test
 # that writes to SQLite. The driver is instrumented, and so is all that is Go by birth.
 C_AS_GO = modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory
-# In `make test`, the compiler gives way to what runs beside it, which has clocks to keep.
-GIVING_WAY = '-toolexec=nice -n 10 env GOGC=off GOMEMLIMIT=1500MiB'
 RACE = CGO_ENABLED=1 go test -race $(foreach p,$(C_AS_GO),'-gcflags=$(p)=-dwarf=false -race=false')
 
 # How many seconds each fuzz target runs: in `make test`, and in `make soak`.

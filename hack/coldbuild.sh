@@ -39,7 +39,7 @@ part "gitleaks" make gitleaks
 GOFLAGS=$(make -pn help | sed -n 's/^GOFLAGS := //p')
 export GOFLAGS
 while read -r command; do
-    part "${command%% # *}" bash -c "$(sed -E 's/go test( -C [^ ]+)?/& -exec true/' <<<"$command")"
+    part "${command%% # *}" bash -c "$(sed -E 's/ -exec "[^"]*"//; s/go test( -C [^ ]+)?/& -exec true/' <<<"$command")"
 done < <(make -n test | sed -e ':more' -e '/\\$/{N;s/\\\n\s*/ /;b more' -e '}' | grep 'go test ' | sed 's/^\s*//')
 part "the fuzzers" make fuzzers
 sum "of processor time before a first \`make test\`, those of \`make up\` included"

@@ -29,7 +29,7 @@ build() {
 fuzz() {
     local package=$1 target=$2 log=$logs/$2.log rc=0
     (
-        cd "$package" # where its corpus is
+        cd "$package" && # where its corpus is
         timeout --foreground --signal=INT --preserve-status --kill-after=60 "$seconds" \
             "$programs/${package//\//-}" -test.run NONE -test.fuzz "^$target\$" -test.fuzzminimizetime 10x -test.parallel 1 \
             -test.fuzzcachedir "$(go env GOCACHE)/fuzz/letmepost-operator/$package"
