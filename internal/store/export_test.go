@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"sync"
 	"testing"
 	"time"
 )
@@ -110,17 +111,20 @@ func ReadWithin(db *DB, d time.Duration) { db.readWithin = d }
 func Readers(db *DB) *sql.DB { return db.reader.DB }
 
 // endless are statements that return the view's posts, and then never end, at the database. SQLite is at work all the
-// while; a server is asked to sleep, since what it is at work on would fill its disk.
+// while; a server is asked to sleep, since what it is at work on would fill its disk. It sends rows when they fill 8 KiB,
+// so it returns each post 1,000 times: a single row would come with the error that ends the statement, if at all.
 var endless = map[Engine]*scoped{
 	SQLite: newScoped(`SELECT p.id FROM posts AS p WHERE {scope p} UNION ALL SELECT CAST(COUNT(*) AS TEXT) FROM
 (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT n FROM numbers)`),
-	PostgreSQL: newScoped(`SELECT p.id FROM posts AS p WHERE {scope p} UNION ALL SELECT CAST(pg_sleep(3600) AS TEXT)`),
+	PostgreSQL: newScoped(`SELECT p.id FROM posts AS p, generate_series(1, 1000) WHERE {scope p}
+UNION ALL SELECT CAST(pg_sleep(3600) AS TEXT)`),
 }
 
-// ReadEndlessly reads what never ends, and calls row for each row that comes before that.
-func (v *View) ReadEndlessly(ctx context.Context, row func()) error {
+// ReadEndlessly reads what never ends, and calls first for the first row, if there is one before that.
+func (v *View) ReadEndlessly(ctx context.Context, first func()) error {
+	var once sync.Once
 	_, err := read(ctx, v, endless[v.db.engine], func(rows *sql.Rows) (string, error) {
-		row()
+		once.Do(first)
 		return scanID(rows)
 	})
 	return err

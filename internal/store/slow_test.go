@@ -32,15 +32,18 @@ func TestSlowReadsAreEnded(t *testing.T) {
 		add(t, other, theirs)
 		nothing := db.View(admitted(t, key.Live, nil, authntest.In("empty", "0ac3e000-0000-4000-8000-00000000000e")))
 
-		var rows atomic.Int32
+		var begun atomic.Int32 // reads that have a first row
 		for reason, v := range map[string]*store.View{"after its first row": slow, "before it": nothing} {
-			before := rows.Load()
-			err := v.ReadEndlessly(t.Context(), func() { rows.Add(1) })
+			before, began, first := begun.Load(), time.Now(), time.Duration(0)
+			err := v.ReadEndlessly(t.Context(), func() { begun.Add(1); first = time.Since(began) })
+			if end := time.Since(began); first > end/2 {
+				t.Errorf("slow %s: that came after %s of %s, so it was not read before the end", reason, first, end)
+			}
 			if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrBusy) {
 				t.Errorf("slow %s: %v", reason, err)
 			}
-			if (rows.Load() > before) != (v == slow) {
-				t.Errorf("slow %s: %d rows", reason, rows.Load()-before)
+			if (begun.Load() > before) != (v == slow) {
+				t.Errorf("slow %s: %d have begun", reason, begun.Load()-before)
 			}
 		}
 
@@ -55,17 +58,17 @@ func TestSlowReadsAreEnded(t *testing.T) {
 						return
 					default:
 					}
-					if err := slow.ReadEndlessly(t.Context(), func() { rows.Add(1) }); !errors.Is(err, store.ErrUnavailable) {
+					if err := slow.ReadEndlessly(t.Context(), func() { begun.Add(1) }); !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("in the flood: %v", err)
 						return
 					}
 				}
 			})
 		}
-		for first := rows.Load(); rows.Load() < first+2; { // they are at it
+		for first := begun.Load(); begun.Load() < first+2; { // they are at it
 			time.Sleep(time.Millisecond)
 		}
-		for since := rows.Load(); rows.Load() < since+8; { // until more have come than the pool has connections for
+		for since := begun.Load(); begun.Load() < since+8; { // until more have come than the pool has connections for
 			if got := read(t, other, theirs.ID); got.ID != theirs.ID {
 				t.Errorf("another organization reads %+v", got)
 			}
