@@ -119,7 +119,7 @@ func TestEndWaitsForRequests(t *testing.T) {
 // TestEndIsBounded: a request that never ends does not keep the process from ending.
 func TestEndIsBounded(t *testing.T) {
 	to := newGate()
-	p, id := start(t, sqlite(t), to, func(o *publish.Options) { o.Timeout = 100 * time.Millisecond }), admitted(t)
+	p, id := start(t, sqlite(t), to, func(o *publish.Options) { o.Timeout = time.Second }), admitted(t)
 	p.HurryEnd(100 * time.Millisecond)
 	view := p.db.View(id)
 	end := p.run(t)

@@ -5,6 +5,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"net/url"
@@ -101,7 +102,7 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 
 func TestPostgreSQLGoesAndComesBack(t *testing.T) {
 	server := postgres.StartServer(t)
-	db, _ := open(t, server.Address, clocktesting.NewFakeClock(now), func(o *store.Options) { o.DeadAfter = 500 * time.Millisecond })
+	db, _ := open(t, server.Address, clocktesting.NewFakeClock(now), func(o *store.Options) { o.DeadAfter = 5 * time.Second })
 	v := viewOf(t, db)
 	a := put(t, v, account(""))
 	p := post(a)
@@ -114,13 +115,30 @@ func TestPostgreSQLGoesAndComesBack(t *testing.T) {
 	await(t, func() error {
 		return v.Write(t.Context(), func(tx *store.Tx) error { _, err := tx.CancelPost(p.ID); return err })
 	})
-	// It is known to be alive again, so that nothing of its is taken for lost.
+	// It says again that it is alive, so that nothing of its is taken for lost.
 	running := post(a, publishing)
 	add(t, v, running)
-	time.Sleep(2 * 500 * time.Millisecond) // longer than a silence that is taken for death
+	for range 2 {
+		last := seenAt(t, server)
+		until(t, func() bool { return seenAt(t, server) > last })
+	}
 	if n, err := db.Work().SettleLost(t.Context(), failed); n != 0 || err != nil {
 		t.Errorf("failed %d attempts of a living process, %v", n, err)
 	}
+}
+
+// seenAt is when the one process of a server's database has last said that it is alive.
+func seenAt(t *testing.T, server *postgres.Server) (at int64) {
+	t.Helper()
+	look, err := sql.Open("pgx", server.Address) // a connection that was not there in the outage
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close()
+	if err := look.QueryRowContext(t.Context(), "SELECT seen_at FROM processes").Scan(&at); err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // await tries until something succeeds.
