@@ -102,13 +102,18 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 
 func TestPostgreSQLGoesAndComesBack(t *testing.T) {
 	server := postgres.StartServer(t)
-	db, _ := open(t, server.Address, clocktesting.NewFakeClock(now), func(o *store.Options) { o.DeadAfter = 5 * time.Second })
+	said := &records{}
+	db, _ := open(t, server.Address, clocktesting.NewFakeClock(now), func(o *store.Options) {
+		o.DeadAfter, o.Logger = 5*time.Second, slog.New(said)
+	})
 	v := viewOf(t, db)
 	a := put(t, v, account(""))
 	p := post(a)
 	add(t, v, p)
 	server.Stop(t)
+	before := said.count()
 	everythingIsUnavailable(t, db)
+	until(t, func() bool { return said.count() > before }) // that it could not say that it is alive
 	server.Start(t)
 	// Each connection of the pool finds out by itself that it is broken, which costs it a call at most.
 	await(t, func() error { _, err := v.Post(t.Context(), p.ID); return err })
