@@ -187,7 +187,7 @@ func (p *Posting) publishNow(
 	// From here on, see above; the values of ctx stay, such as the trace. Finish asks for no commit point, because Begin
 	// has passed it for both.
 	detached := context.WithoutCancel(ctx)
-	outcomes := p.o.Publisher.PublishOpened(detached, posts, attempts, opened)
+	outcomes := p.o.Publisher.Publish(detached, posts, attempts, opened)
 	// What was stored is not read again: what became of the posts is known here before the database knows it.
 	for i, o := range outcomes {
 		if posts[i].Status, posts[i].Receipt = o.Status(), o.Receipt; posts[i].Status != store.Queued {

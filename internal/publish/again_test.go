@@ -176,7 +176,7 @@ func TestMovedByARequest(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		outcomes := p.Publish(t.Context(), posts, attempts)
+		outcomes := p.Publish(t.Context(), posts, attempts, nil)
 		if outcomes[0].Status() != store.Queued || outcomes[0].Failure == nil {
 			t.Fatalf("%+v", outcomes[0])
 		}
@@ -280,7 +280,7 @@ func heldUntilReconnected(t *testing.T, databaseURL string, lost bool) {
 	}
 	atOnce, attempts := begun("at once")
 	atOnce[0].Account = &store.AccountRef{ID: post.AccountID, Platform: bluesky.Name}
-	if o := p.Publish(t.Context(), atOnce, attempts)[0]; o.Status() != store.Rejected {
+	if o := p.Publish(t.Context(), atOnce, attempts, nil)[0]; o.Status() != store.Rejected {
 		t.Errorf("to be sent at once: %+v", o)
 	}
 	l.mu.Lock()

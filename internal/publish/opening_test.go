@@ -49,7 +49,7 @@ func TestOpenedAhead(t *testing.T) {
 		if tc.ahead != nil {
 			first = p.Open(tc.ahead, posts[0])
 		}
-		for i, o := range p.PublishOpened(t.Context(), posts, attempts, first) {
+		for i, o := range p.Publish(t.Context(), posts, attempts, first) {
 			if o.Failure != nil {
 				t.Errorf("%s: %s is not published: %+v", name, tc.posts[i], o.Failure)
 			}

@@ -102,7 +102,7 @@ func (tc outcome) check(t *testing.T) {
 	if tc.mod != nil {
 		tc.mod(&posts[0])
 	}
-	o := p.Publish(t.Context(), posts, attempts)[0]
+	o := p.Publish(t.Context(), posts, attempts, nil)[0]
 	label := "published"
 	switch {
 	case tc.code == "":
@@ -159,7 +159,7 @@ func TestKindsOfOutcomes(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			p := start(t, sqlite(t), answering{outcome: tc.outcome})
 			posts, attempts := begun("hello")
-			got := p.Publish(t.Context(), posts, attempts)[0]
+			got := p.Publish(t.Context(), posts, attempts, nil)[0]
 			if got.Receipt.URI != tc.want.Receipt.URI || (got.Failure == nil) != (tc.want.Failure == nil) {
 				t.Fatalf("%+v, want %+v", got, tc.want)
 			}

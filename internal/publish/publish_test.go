@@ -41,10 +41,10 @@ func TestCutOff(t *testing.T) {
 		return platform.Receipt{}, ctx.Err()
 	}))
 	posts, attempts := begun("hello")
-	if f := p.Publish(ctx, posts, attempts)[0].Failure; f == nil || f.Rule != publish.RuleOutcomeUnknown {
+	if f := p.Publish(ctx, posts, attempts, nil)[0].Failure; f == nil || f.Rule != publish.RuleOutcomeUnknown {
 		t.Errorf("cut off: failure is %+v", f)
 	}
-	if f := p.Publish(ctx, posts, attempts)[0].Failure; f == nil || f.Rule != publish.RuleNotSent {
+	if f := p.Publish(ctx, posts, attempts, nil)[0].Failure; f == nil || f.Rule != publish.RuleNotSent {
 		t.Errorf("not begun: failure is %+v", f)
 	}
 }
@@ -72,7 +72,7 @@ func TestSeveral(t *testing.T) {
 		texts = append(texts, fmt.Sprint("text ", i))
 	}
 	posts, attempts := begun(texts...)
-	for i, o := range p.Publish(t.Context(), posts, attempts) {
+	for i, o := range p.Publish(t.Context(), posts, attempts, nil) {
 		if o.Receipt.URI != texts[i] || o.Attempt.ID != attempts[i].ID {
 			t.Errorf("outcome %d is %+v", i, o)
 		}
@@ -200,7 +200,7 @@ func TestUnpublishable(t *testing.T) {
 		t.Errorf("preflight says %+v", f)
 	}
 	posts, attempts := begun("hello")
-	if f := p.Publish(t.Context(), posts, attempts)[0].Failure; f == nil || f.Code != platform.CodeNotEnabled {
+	if f := p.Publish(t.Context(), posts, attempts, nil)[0].Failure; f == nil || f.Code != platform.CodeNotEnabled {
 		t.Errorf("failure is %+v", f)
 	}
 }

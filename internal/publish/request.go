@@ -24,13 +24,9 @@ const atOnce = 5
 // They are to be given to Record, for which the end of Run waits.
 //
 // ctx should not end with the caller's connection: a post that is on its way is sent whether or not anybody still waits
-// for the answer, and an attempt that is cut off would end as unknown.
-func (p *Publisher) Publish(ctx context.Context, posts []store.Post, attempts []store.Attempt) []store.Outcome {
-	return p.PublishOpened(ctx, posts, attempts, nil)
-}
-
-// PublishOpened is Publish for whoever has begun to open the first post's account.
-func (p *Publisher) PublishOpened(
+// for the answer, and an attempt that is cut off would end as unknown. first is for whoever has begun to open the first
+// post's account; nil: nobody has.
+func (p *Publisher) Publish(
 	ctx context.Context, posts []store.Post, attempts []store.Attempt, first *Opening,
 ) []store.Outcome {
 	p.requests.enter(attempts)

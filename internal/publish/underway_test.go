@@ -51,7 +51,7 @@ func (p *process) within(
 	}
 	done := make(chan error, 1)
 	go func() {
-		outcomes := p.Publish(context.WithoutCancel(t.Context()), posts, attempts)
+		outcomes := p.Publish(context.WithoutCancel(t.Context()), posts, attempts, nil)
 		close(recording)
 		<-goOn
 		done <- p.Record(context.WithoutCancel(t.Context()), outcomes, func(ctx context.Context) error {
