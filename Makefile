@@ -31,7 +31,7 @@ FUZZTIME ?= 15
 SOAK_FUZZTIME ?= 60
 # How long the hostile tenant, and about how long the fault schedules, are at it in `make soak`.
 SOAK ?= 10m
-# What go does side by side in `make test`: test/integration, another package (hack/turn.sh), and compiling the next.
+# What go does side by side in `make test`: two packages (hack/turn.sh), and compiling the next.
 TESTJOBS ?= 3
 
 # The version that `make e2e` upgrades from: test/e2e/testdata has its chart, the project's history its processes.
