@@ -111,8 +111,9 @@ func ReadWithin(db *DB, d time.Duration) { db.readWithin = d }
 func Readers(db *DB) *sql.DB { return db.reader.DB }
 
 // endless are statements that return the view's posts, and then never end, at the database. SQLite is at work all the
-// while; a server is asked to sleep, since what it is at work on would fill its disk. It sends rows when they fill 8 KiB,
-// so it returns each post 1,000 times: a single row would come with the error that ends the statement, if at all.
+// while; a server is asked to sleep, since what it is at work on would fill its disk. It sends rows when they fill
+// 8 KiB, so it returns each post 1,000 times: a single row would come with the error that ends the statement, or not
+// at all.
 var endless = map[Engine]*scoped{
 	SQLite: newScoped(`SELECT p.id FROM posts AS p WHERE {scope p} UNION ALL SELECT CAST(COUNT(*) AS TEXT) FROM
 (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT n FROM numbers)`),
