@@ -131,14 +131,21 @@ func New(o Options) (*Admission, error) {
 // copied, and has to be ended. The zero Admitted is a request that was not.
 type Admitted struct {
 	flight authn.Flight
-	who    caller.Caller
+	who    *caller.Caller // nil: nobody was recognised
 	// Allowance is what is left of the caller's rate; the zero one if they have none, or were not recognised.
 	Allowance rate.Allowance
 }
 
 // Caller returns who it is, also if they were recognised and refused all the same: that is to be logged. It is the zero
 // Caller, who reaches nothing, if nobody was recognised. It must not be changed.
-func (a *Admitted) Caller() *caller.Caller { return &a.who }
+func (a *Admitted) Caller() *caller.Caller {
+	if a.who == nil {
+		return &nobody
+	}
+	return a.who
+}
+
+var nobody caller.Caller
 
 // Session is that of the person who was let in; nil: it is a key's request.
 func (a *Admitted) Session() authn.Session { return a.flight.Session() }
@@ -179,7 +186,7 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 			return a.lacks(scope)
 		}
 	}
-	r.Allowance = a.o.Limits.Take(ctx, &r.who, now)
+	r.Allowance = a.o.Limits.Take(ctx, r.who, now)
 	if !r.Allowance.Allowed {
 		r.flight.CountRefused()
 		_ = r.flight.End()

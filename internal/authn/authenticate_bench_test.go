@@ -181,7 +181,7 @@ func (b *bed) stepByStep(t testing.TB) func([]string) bool {
 			return false
 		}
 		who := f.Caller()
-		return who.Scopes.Has(v1alpha1.ScopePostsRead) && limits.Take(context.Background(), &who, now).Allowed && f.End() == nil
+		return who.Scopes.Has(v1alpha1.ScopePostsRead) && limits.Take(context.Background(), who, now).Allowed && f.End() == nil
 	}
 }
 

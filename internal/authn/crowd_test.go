@@ -77,7 +77,7 @@ func TestCrowdedOrganization(t *testing.T) {
 			}
 		}
 		first := slices.IndexFunc(keys, func(k *v1alpha1.ApiKey) bool { return k.UID == want[0] })
-		got := keyIDs(x.Keys(callerOf(served(t, x, plaintexts[first], keys[first]))))
+		got := keyIDs(x.Keys(served(t, x, plaintexts[first], keys[first]).Caller()))
 		slices.Reverse(got) // newest first
 		if !slices.Equal(got, want) {
 			t.Fatalf("seed %d: held %v, want %v", seed, got, want)

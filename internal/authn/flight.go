@@ -102,11 +102,12 @@ func (f *Flight) refusal(now time.Time) error {
 	return f.session.Refusal(now)
 }
 
-// Caller returns who the request comes from; the zero Caller if it was not accepted. It is made anew each time, so that
-// a flight is small: whoever needs it more than once keeps it.
-func (f *Flight) Caller() caller.Caller {
+// Caller returns who the request comes from; the zero Caller if it was not accepted. It must not be changed. Whoever
+// needs it more than once keeps it: a person's is made anew each time.
+func (f *Flight) Caller() *caller.Caller {
 	if f.session != nil {
-		return f.session.Caller()
+		c := f.session.Caller()
+		return &c
 	}
 	return f.identity.Caller()
 }

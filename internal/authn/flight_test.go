@@ -110,7 +110,7 @@ func TestAdmit(t *testing.T) {
 		var f authn.Flight
 		x.serving.Store(tc.serving)
 		err := x.AdmitNow(t.Context(), tc.header, &f)
-		if !errors.Is(err, tc.want) || f.Caller() != (caller.Caller{}) || x.Running() != 0 || f.End() != nil || f.Err() != nil {
+		if !errors.Is(err, tc.want) || *f.Caller() != (caller.Caller{}) || x.Running() != 0 || f.End() != nil || f.Err() != nil {
 			t.Errorf("%s: %v, want %v; caller %+v, %d running", tc.reason, err, tc.want, f.Caller(), x.Running())
 		}
 	}

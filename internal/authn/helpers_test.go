@@ -104,8 +104,3 @@ func profileIDs(profiles []*caller.Profile) []types.UID {
 }
 
 func after(d time.Duration) time.Time { return authntest.Epoch.Add(d) }
-
-func callerOf(id authn.Identity) *caller.Caller {
-	c := id.Caller()
-	return &c
-}

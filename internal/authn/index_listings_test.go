@@ -49,10 +49,10 @@ func TestIndexListings(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			id := served(t, x, tc.as, tc.key)
 			for range 2 { // sorted, then remembered
-				if diff := cmp.Diff(tc.keys, keyIDs(x.Keys(callerOf(id)))); diff != "" {
+				if diff := cmp.Diff(tc.keys, keyIDs(x.Keys(id.Caller()))); diff != "" {
 					t.Errorf("keys (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff(tc.profiles, profileIDs(x.Profiles(callerOf(id)))); diff != "" {
+				if diff := cmp.Diff(tc.profiles, profileIDs(x.Profiles(id.Caller()))); diff != "" {
 					t.Errorf("Profiles (-want +got):\n%s", diff)
 				}
 			}
@@ -63,20 +63,20 @@ func TestIndexListings(t *testing.T) {
 	x.RemoveKey(newest)
 	x.RemoveProfile(shop)
 	want := []types.UID{pinned.UID, twinB.UID, twinA.UID, elsewhere.UID, gone.UID, oldest.UID}
-	if diff := cmp.Diff(want, keyIDs(x.Keys(callerOf(id)))); diff != "" {
+	if diff := cmp.Diff(want, keyIDs(x.Keys(id.Caller()))); diff != "" {
 		t.Errorf("keys after one went (-want +got):\n%s", diff)
 	}
 	late, _ := minted(t, authntest.CreatedAt(after(4*time.Hour)))
 	x.PutKey(late)
 	want = append([]types.UID{late.UID}, want...)
-	if diff := cmp.Diff(want, keyIDs(x.Keys(callerOf(id)))); diff != "" {
+	if diff := cmp.Diff(want, keyIDs(x.Keys(id.Caller()))); diff != "" {
 		t.Errorf("keys after one came (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]types.UID{brand.UID}, profileIDs(x.Profiles(callerOf(id)))); diff != "" {
+	if diff := cmp.Diff([]types.UID{brand.UID}, profileIDs(x.Profiles(id.Caller()))); diff != "" {
 		t.Errorf("Profiles after one went (-want +got):\n%s", diff)
 	}
 	x.PutProfile(shop)
-	if diff := cmp.Diff([]types.UID{brand.UID, shop.UID}, profileIDs(x.Profiles(callerOf(id)))); diff != "" {
+	if diff := cmp.Diff([]types.UID{brand.UID, shop.UID}, profileIDs(x.Profiles(id.Caller()))); diff != "" {
 		t.Errorf("Profiles after one came (-want +got):\n%s", diff)
 	}
 }
@@ -86,7 +86,7 @@ func TestIndexOfAnIdentityThatIsGone(t *testing.T) {
 	x := authntest.Index(t, k)
 	id := served(t, x, s, k)
 	x.RemoveKey(k) // while its request runs
-	if keys, profiles := x.Keys(callerOf(id)), x.Profiles(callerOf(id)); keys != nil || profiles != nil {
+	if keys, profiles := x.Keys(id.Caller()), x.Profiles(id.Caller()); keys != nil || profiles != nil {
 		t.Errorf("of an organization that is gone, it shows %v and %v", keys, profiles)
 	}
 }
@@ -105,7 +105,7 @@ func TestProfileFields(t *testing.T) {
 		{ID: string(plain.UID), Name: plain.Name, DisplayName: plain.Name, CreatedAt: authntest.Epoch, UpdatedAt: authntest.Epoch},
 		{ID: string(named.UID), Name: named.Name, DisplayName: "Brand", CreatedAt: authntest.Epoch, UpdatedAt: spec.Time},
 	}
-	if diff := cmp.Diff(want, x.Profiles(callerOf(served(t, x, s, k)))); diff != "" {
+	if diff := cmp.Diff(want, x.Profiles(served(t, x, s, k).Caller())); diff != "" {
 		t.Errorf("Profiles (-want +got):\n%s", diff)
 	}
 }

@@ -194,11 +194,11 @@ func TestIndexProfileWithoutOrganization(t *testing.T) {
 	free, freeKey := minted(t)
 	x := authntest.Index(t, fresh, k, free)
 	served(t, x, s, k)
-	if got := x.Profiles(callerOf(served(t, x, freeKey, free))); len(got) != 0 {
+	if got := x.Profiles(served(t, x, freeKey, free).Caller()); len(got) != 0 {
 		t.Errorf("shown: %v", profileIDs(got))
 	}
 	x.PutProfile(profile)
-	if got := x.Profiles(callerOf(served(t, x, freeKey, free))); len(got) != 1 {
+	if got := x.Profiles(served(t, x, freeKey, free).Caller()); len(got) != 1 {
 		t.Errorf("not shown: %v", profileIDs(got))
 	}
 	x.RemoveProfile(profile)
@@ -214,7 +214,7 @@ func TestIndexRecreatedNamespace(t *testing.T) {
 	x := authntest.Index(t, before, again) // the deletion may be seen after the making
 	for s, k := range map[string]*v1alpha1.ApiKey{s1: before, s2: again} {
 		id := served(t, x, s, k)
-		if diff := cmp.Diff([]types.UID{k.UID}, keyIDs(x.Keys(callerOf(id)))); diff != "" {
+		if diff := cmp.Diff([]types.UID{k.UID}, keyIDs(x.Keys(id.Caller()))); diff != "" {
 			t.Errorf("keys of %s (-want +got):\n%s", id.Key.Organization.ID, diff)
 		}
 	}
@@ -311,10 +311,10 @@ func TestIndexReadersBesideAWriter(t *testing.T) {
 					t.Errorf("a key that is there throughout is refused: %v", err)
 					return
 				}
-				for _, k := range x.Keys(callerOf(id)) {
+				for _, k := range x.Keys(id.Caller()) {
 					_, _, _ = k.ID(), k.LastUsedAt(), k.ExpiresAt()
 				}
-				for _, p := range x.Profiles(callerOf(id)) {
+				for _, p := range x.Profiles(id.Caller()) {
 					_ = *p
 				}
 			}

@@ -37,7 +37,8 @@ type Key struct {
 	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
 	rate      compactRate          // its own
 	meter     rate.Meter
-	tally     tally // what it was used for
+	tally     tally                         // what it was used for
+	caller    atomic.Pointer[caller.Caller] // see Identity.Caller; nil: nobody has come with it yet
 }
 
 // ID returns the UID of the ApiKey.
@@ -121,27 +122,40 @@ type Identity struct {
 	Profile *Profile
 }
 
-// Caller returns the Caller that acts by the key; the zero one for the zero Identity. It allocates nothing.
-func (id Identity) Caller() caller.Caller {
+// nobody is the Caller of those who were not recognised.
+var nobody caller.Caller
+
+// Caller returns the Caller that acts by the key; the zero one for the zero Identity. It must not be changed: it is
+// made with the key's first request, and then shared by all until the key's Profile changes. Most keys of an index come
+// to nothing of a process for hours, so that it is not there before; it takes half as much memory as the Key. A copy
+// for each request was a tenth of what a GET /v1/whoami takes here.
+func (id Identity) Caller() *caller.Caller {
 	k := id.Key
 	if k == nil {
-		return caller.Caller{}
+		return &nobody
 	}
-	c := caller.Caller{
+	var profile *caller.Profile
+	if id.Profile != nil {
+		profile = &id.Profile.Profile
+	}
+	// All else that it is made of never changes. Whoever makes another one meanwhile makes the same.
+	if made := k.caller.Load(); made != nil && made.Profile == profile {
+		return made
+	}
+	c := &caller.Caller{
 		Organization: *k.Organization,
 		Environment:  k.Environment(),
 		Scopes:       k.Scopes,
 		Claims:       k.Claims,
 		Actor:        caller.KeyActor(string(k.id), k.Name, k.ExpiresAt(), k.last4),
+		Profile:      profile,
 		Rate:         k.rate.rate(),
 		Meter:        &k.meter,
 	}
-	if p := id.Profile; p != nil {
-		c.Profile = &p.Profile
-		if k.rate.requests == 0 {
-			c.Rate = p.rate.rate()
-		}
+	if id.Profile != nil && k.rate.requests == 0 {
+		c.Rate = id.Profile.rate.rate()
 	}
+	k.caller.Store(c)
 	return c
 }
 

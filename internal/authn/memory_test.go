@@ -79,27 +79,32 @@ func TestIndexMemory(t *testing.T) {
 	for _, c := range []struct {
 		reason string
 		keys   int
+		used   bool
 		most   float64
 		mod    func(i int, k *v1alpha1.ApiKey)
 	}{
-		{"with three scopes of their owners' own", 100_000, 400, func(i int, k *v1alpha1.ApiKey) {
+		{"with three scopes of their owners' own", 100_000, false, 400, func(i int, k *v1alpha1.ApiKey) {
 			for n := range 3 {
 				own := fmt.Sprintf("billing.%s.example.com:invoices-%d", k.Namespace, n*(i/1000%3+1))
 				k.Spec.Scopes = append(k.Spec.Scopes[:6+n:6+n], v1alpha1.Scope(own))
 			}
 		}},
-		{"with two claims as well, which no two have alike", 10_000, 480, func(i int, k *v1alpha1.ApiKey) {
+		{"with two claims as well, which no two have alike", 10_000, false, 480, func(i int, k *v1alpha1.ApiKey) {
 			k.Spec.Scopes = append(k.Spec.Scopes[:6:6], "a.example.com:x", "b.example.com:x", "c.example.com:x")
 			k.Spec.Claims = map[string]v1alpha1.ClaimValue{"plan": "gold", "customer": v1alpha1.ClaimValue(fmt.Sprintf("c-%d", i))}
 		}},
+		{"used", 10_000, true, 640, func(int, *v1alpha1.ApiKey) {}},
 	} {
 		x := authn.NewIndex()
 		before := heap()
 		p := newPopulation(t, x, c.keys)
 		for i := range c.keys {
-			k, _ := p.next(t, i, c.keys)
+			k, plaintext := p.next(t, i, c.keys)
 			c.mod(i, k)
 			x.PutKey(k)
+			if c.used {
+				served(t, x, plaintext, k).Caller()
+			}
 		}
 		p = nil
 		perKey := (float64(heap()) - float64(before)) / float64(c.keys)

@@ -91,7 +91,7 @@ func TestAKeyOfAnothersOrganization(t *testing.T) {
 	must(t, keys[zenith].Replace([]any{stranger}, "10"))
 	must(t, keys[authntest.Namespace].Replace([]any{k}, "10"))
 	id := served(t, x, s1, k)
-	if diff := cmp.Diff([]types.UID{k.UID}, keyIDs(x.Keys(callerOf(id)))); diff != "" {
+	if diff := cmp.Diff([]types.UID{k.UID}, keyIDs(x.Keys(id.Caller()))); diff != "" {
 		t.Errorf("the organization's keys (-want +got):\n%s", diff)
 	}
 	must(t, keys[zenith].Replace(nil, "20"))

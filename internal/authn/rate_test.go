@@ -20,8 +20,7 @@ func limited(requests int32, window time.Duration) *v1alpha1.RateLimit {
 }
 
 func rateOf(id authn.Identity, otherwise rate.Rate) rate.Rate {
-	c := id.Caller()
-	return c.RateOr(otherwise)
+	return id.Caller().RateOr(otherwise)
 }
 
 // TestRate: whose rate a key has.

@@ -60,7 +60,7 @@ func TestCutBetweenLookupAndRegistration(t *testing.T) {
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("%v, want %v", err, tc.want)
 			}
-			if tc.want != nil && (x.Running() != 0 || f.Caller() != (caller.Caller{})) {
+			if tc.want != nil && (x.Running() != 0 || *f.Caller() != (caller.Caller{})) {
 				t.Errorf("refused, and yet there are %d flights, and the caller is %+v", x.Running(), f.Caller())
 			}
 			_ = f.End()

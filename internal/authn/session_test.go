@@ -66,11 +66,11 @@ func TestAdmitSession(t *testing.T) {
 	x := newFlying(t)
 	s := signedIn(now.Add(time.Hour))
 	f, ctx := x.beginAs(t, s)
-	if c := f.Caller(); c != s.person || c.Actor.Kind != caller.Person || x.Running() != 1 {
+	if c := f.Caller(); *c != s.person || c.Actor.Kind != caller.Person || x.Running() != 1 {
 		t.Errorf("caller %+v, %d flights running", c, x.Running())
 	}
 	isNotCut(t, f, ctx)
-	if x.Running() != 0 || f.Caller() != s.person {
+	if x.Running() != 0 || *f.Caller() != s.person {
 		t.Errorf("%d flights are left; or who it was is forgotten: %+v", x.Running(), f.Caller())
 	}
 }
@@ -108,7 +108,7 @@ func TestWhoIsNotAdmittedAsAPerson(t *testing.T) {
 		if !errors.Is(err, tc.want) || calls != tc.found {
 			t.Errorf("%s: %v after %d calls of find, want %v after %d", tc.reason, err, calls, tc.want, tc.found)
 		}
-		if f.Caller() != (caller.Caller{}) || x.Running() != 0 || f.Err() != nil || f.End() != nil {
+		if *f.Caller() != (caller.Caller{}) || x.Running() != 0 || f.Err() != nil || f.End() != nil {
 			t.Errorf("%s: caller %+v, %d flights running, Err %v", tc.reason, f.Caller(), x.Running(), f.Err())
 		}
 	}

@@ -12,10 +12,10 @@ import (
 // key's own rate has in hand anyway, and allocates nothing.
 type tally struct {
 	requests atomic.Uint64
-	refused  atomic.Uint64
-	listed   atomic.Bool // it stands in Index.used, or was taken from there and its count was not
-	next     *Key        // in Index.used; whoever lists the key writes it
-	takenAt  int64       // Unix nanoseconds; only who takes counts has it; 0: never, or it was put back
+	refused  atomic.Uint32 // what is not taken for a day, of nothing but refusals, may be more: memory counts more here
+	listed   atomic.Bool   // it stands in Index.used, or was taken from there and its count was not
+	next     *Key          // in Index.used; whoever lists the key writes it
+	takenAt  int64         // Unix nanoseconds; only who takes counts has it; 0: never, or it was put back
 }
 
 // Use is what a key was used for since that was taken last.
@@ -84,7 +84,7 @@ func (k *Key) TakeUse(now time.Time) Use {
 	// In this order: what is counted in between is either taken here, or lists the key again.
 	k.tally.listed.Store(false)
 	return Use{
-		Key: k, LastUsedAt: k.LastUsedAt(), Requests: k.tally.requests.Swap(0), Refused: k.tally.refused.Swap(0),
+		Key: k, LastUsedAt: k.LastUsedAt(), Requests: k.tally.requests.Swap(0), Refused: uint64(k.tally.refused.Swap(0)),
 	}
 }
 
@@ -92,13 +92,16 @@ func (k *Key) TakeUse(now time.Time) Use {
 func (x *Index) ReturnUse(u Use) {
 	u.Key.tally.takenAt = 0
 	u.Key.tally.requests.Add(u.Requests)
-	u.Key.tally.refused.Add(u.Refused)
+	u.Key.tally.refused.Add(uint32(u.Refused)) // it was taken from there
 	x.list(u.Key)
 }
 
 // Use returns what is counted of the key and was not taken yet. Anybody may ask.
 func (k *Key) Use() Use {
-	return Use{Key: k, LastUsedAt: k.LastUsedAt(), Requests: k.tally.requests.Load(), Refused: k.tally.refused.Load()}
+	return Use{
+		Key: k, LastUsedAt: k.LastUsedAt(),
+		Requests: k.tally.requests.Load(), Refused: uint64(k.tally.refused.Load()),
+	}
 }
 
 // CountRefused counts a request that was recognised by its key, and refused all the same. Of a person it counts

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"unsafe"
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
@@ -21,5 +22,13 @@ func TestContextWithoutAKey(t *testing.T) {
 	}
 	if err := authn.Commit(r.Context(), func(context.Context) error { return nil }); err == nil {
 		t.Error("a write was committed for nobody")
+	}
+}
+
+// Each request has one, and Go takes care of up to 512 bytes at less cost than of more: with 688, a GET /v1/whoami took
+// a twelfth longer here. What few requests need stands behind a pointer.
+func TestARequestIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Request{}); size > 512 {
+		t.Errorf("a Request takes %d bytes", size)
 	}
 }

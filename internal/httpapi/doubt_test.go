@@ -62,8 +62,7 @@ func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	var flight authn.Flight
 	check(t, f.authenticator.Admit(t.Context(), f.clock.Now(), []string{"Bearer " + key}, &flight))
 	check(t, flight.End())
-	c := flight.Caller()
-	return &c
+	return flight.Caller()
 }
 
 // bodyHash is what tells a request's body from others under its Idempotency-Key: an HMAC of query and body by the key.

@@ -98,8 +98,7 @@ func newFixture(t *testing.T, platforms ...platform.Platform) *fixture {
 	check(t, authntest.Authenticator(t, index, key.Live, fake).AdmitSession(t.Context(),
 		func(context.Context) (authn.Session, error) { return session, nil }, flight))
 	t.Cleanup(func() { _ = flight.End() })
-	c := flight.Caller()
-	f.ctx, f.person = flight.Context(), &c
+	f.ctx, f.person = flight.Context(), flight.Caller()
 	return f
 }
 

@@ -68,9 +68,8 @@ func newReplica(
 }
 
 // request makes n requests with a key, and returns who they came from.
-func (r *replica) request(t testing.TB, plaintext string, n int) *caller.Caller {
+func (r *replica) request(t testing.TB, plaintext string, n int) (c *caller.Caller) {
 	t.Helper()
-	var c caller.Caller
 	for range n {
 		f := new(authn.Flight)
 		if err := r.authenticator.Admit(t.Context(), r.clock.Now(), []string{"Bearer " + plaintext}, f); err != nil {
@@ -81,7 +80,7 @@ func (r *replica) request(t testing.TB, plaintext string, n int) *caller.Caller 
 			t.Fatal(err)
 		}
 	}
-	return &c
+	return c
 }
 
 func (r *replica) write(t testing.TB) {

@@ -136,17 +136,17 @@ func TestRefusedApart(t *testing.T) {
 	a.request(t, plaintext, 2)
 	want := use.Count{Requests: 3, Refused: 1}
 	for range 2 { // before and after it is written
-		recent, err := a.Recent(t.Context(), &c)
+		recent, err := a.Recent(t.Context(), c)
 		if diff := cmp.Diff(map[string]use.Count{string(k.UID): want}, recent); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
-		if s := a.of(t, &c, string(k.UID)); s.LastHour != want || s.Hours[23].Count != want || s.Days[29].Count != want {
+		if s := a.of(t, c, string(k.UID)); s.LastHour != want || s.Hours[23].Count != want || s.Days[29].Count != want {
 			t.Errorf("%+v", s)
 		}
 		a.write(t)
 	}
 	clk.SetTime(now.Add(65 * time.Minute))
-	if recent, err := a.Recent(t.Context(), &c); len(recent) != 0 || err != nil {
+	if recent, err := a.Recent(t.Context(), c); len(recent) != 0 || err != nil {
 		t.Errorf("an hour later: %v, %v", recent, err)
 	}
 }

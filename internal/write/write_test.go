@@ -83,8 +83,7 @@ func newFixture(t *testing.T) *fixture {
 	a := authntest.Authenticator(t, f.index, key.Live, clock)
 	check(t, a.Admit(t.Context(), clock.Now(), []string{"Bearer " + plaintext}, flight))
 	t.Cleanup(func() { _ = flight.End() })
-	c := flight.Caller()
-	f.ctx, f.view = flight.Context(), db.View(&c)
+	f.ctx, f.view = flight.Context(), db.View(flight.Caller())
 	return f
 }
 

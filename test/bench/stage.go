@@ -94,8 +94,7 @@ func newStageOf(ctx context.Context, keys int, platforms platform.List, keyset *
 	if err := s.authenticator.Admit(ctx, time.Now(), []string{"Bearer " + s.plaintext}, f); err != nil {
 		return nil, err
 	}
-	who := f.Caller()
-	if s.caller = &who; f.End() != nil {
+	if s.caller = f.Caller(); f.End() != nil {
 		return nil, fmt.Errorf("the key of the benchmark was taken back")
 	}
 	registry, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)

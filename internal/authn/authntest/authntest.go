@@ -291,8 +291,7 @@ func Caller(a *authn.Authenticator, now time.Time, authorization []string) (*cal
 	if err := a.Admit(context.Background(), now, authorization, &f); err != nil {
 		return nil, err
 	}
-	c := f.Caller()
-	return &c, f.End()
+	return f.Caller(), f.End()
 }
 
 // Resource returns the i-th of a great many ApiKeys, as it comes from the apiserver: every string of its own. A hundred
