@@ -20,8 +20,8 @@ import (
 
 // Caller is who a request comes from, and what they reach. The zero Caller reaches nothing.
 //
-// It is a value of some two hundred bytes that is copied and never changed, so that a request costs no allocation for
-// it; its pointers lead to what many callers share.
+// It is never changed: requests of one key share it (authn.Identity), so that none costs an allocation, and its
+// pointers lead to what many callers share.
 type Caller struct {
 	Organization Organization
 	Environment  key.Environment

@@ -60,7 +60,7 @@ func (e Envoy) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Check
 	}
 	// The claims are in who as well, as the text of their header: so they need not be part of what an answer is found by.
 	e.answers.count(overGRPC, allowed)
-	return e.pass(identity(&who), who.Claims), nil
+	return e.pass(identity(who), who.Claims), nil
 }
 
 // pass is the answer that lets somebody pass.

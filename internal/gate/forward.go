@@ -97,17 +97,17 @@ func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	setIdentity(h, &who)
+	setIdentity(h, who)
 	h["Cache-Control"], h["Content-Length"] = noStore, zero
 	f.answers.count(overHTTP, allowed)
 	w.WriteHeader(http.StatusOK)
 }
 
 // check looks at the headers alone.
-func (f *Forward) check(r *http.Request, q *question) (caller.Caller, *reply) {
+func (f *Forward) check(r *http.Request, q *question) (*caller.Caller, *reply) {
 	for name := range r.Header {
 		if isIdentity(name) {
-			return caller.Caller{}, &bringing
+			return nil, &bringing
 		}
 	}
 	return f.ask(r.Context(), q, r.Header["Authorization"])

@@ -191,7 +191,7 @@ func (g *Gate) questionOf(d Demand, err error) question {
 
 // ask lets a key in, and out again at once: what the request does at the service, this process does not see. The Caller
 // is the zero one if nobody was recognised; nil for a reply: the request may pass.
-func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (caller.Caller, *reply) {
+func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (*caller.Caller, *reply) {
 	var admitted admission.Admitted
 	need := admission.Need{Access: admission.KeyOnly}
 	if len(q.Scopes) > 0 {
@@ -205,10 +205,10 @@ func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (ca
 	if cut := admitted.End(); err == nil {
 		err = cut
 	}
-	who := *admitted.Caller()
+	who := admitted.Caller()
 	switch refusal := q.Admission.Of(err); {
 	case refusal != nil:
-		g.answers.audit(q, refusal, &who, authorization, now)
+		g.answers.audit(q, refusal, who, authorization, now)
 		p := replyOf(refusal)
 		return who, &p
 	case err != nil: // nothing that is known: nobody passes
