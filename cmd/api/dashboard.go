@@ -43,6 +43,8 @@ func (f *dashboardFlags) check() error {
 	if f.otherURL == "" {
 		return nil
 	}
+	// Every page links to it, and commands beside a minted key take the other API's address from it: what is no URL would
+	// be found out by whoever follows them.
 	u, err := url.Parse(f.otherURL)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usageError{fmt.Sprintf("--dashboard-other-url: want a URL, such as https://test.example.com/dashboard, not %q",
@@ -107,6 +109,7 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	if err != nil {
 		return nil, nil, err
 	}
+	// Pages are none of the API's own resources: without this, their requests would be in no log, metric or trace.
 	observed := api.Beside(pages, pages.Pattern, pages.Patterns()...)
 	return api, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// No ServeMux: it would answer for itself, with redirects, where the API owes an envelope (see endpoint's router).

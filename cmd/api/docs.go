@@ -54,6 +54,7 @@ func (d *docsFlags) before(next http.Handler, publicURL string, watched watch) h
 	if !d.served {
 		return next
 	}
+	// Only the documentation is watched here: what goes on to next is logged and counted there, and would be twice.
 	return docs.Before(watched(docs.New(publicURL), docs.Pattern, docs.Patterns()...), next)
 }
 

@@ -135,6 +135,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 	if err := o.platforms.check(getenv); err != nil {
 		return o, err
 	}
+	// After the platforms' flags: GitHub's keys may be at an address that --outbound-allow names, which is parsed by then.
 	err := cmp.Or(o.github.check(o.platforms.allowed), o.dashboard.check(), o.oidc.check(o.publicURL, o.dashboard.enabled))
 	if err != nil {
 		return o, err
@@ -203,6 +204,8 @@ func (o *options) checkNumbers() error {
 	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
 		return usageError{"--max-connections: want 10 to 1000000"}
 	}
+	// Without any time, requests that still run at a stop would be cut off at once, and the process would end with an
+	// error.
 	if o.drainDelay < 0 || o.drainTimeout <= 0 {
 		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}
 	}

@@ -45,6 +45,8 @@ func (f *oidcFlags) addFlags(flags *pflag.FlagSet) {
 // check takes the flags in. The error is a usageError.
 func (f *oidcFlags) check(publicURL string, dashboard bool) error {
 	if f.issuer == "" {
+		// Without an issuer these do nothing, and people would only miss the provider's button. The scopes have a default, so
+		// that they don't tell whether somebody has set them.
 		if f.clientID != "" || f.secretFile != "" || f.caFile != "" || f.name != "" {
 			return usageError{"--oidc-issuer-url is required with other flags of --oidc-…"}
 		}
@@ -80,6 +82,7 @@ func (f *oidcFlags) checkTexts() error {
 	return nil
 }
 
+// isLoopback tells whether browsers keep the session's cookie at an address though it is plain HTTP.
 func isLoopback(u *url.URL) bool {
 	return u.Scheme == "http" && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1")
 }
@@ -94,7 +97,8 @@ func (f *oidcFlags) provider(publicURL string) (*oidc.Provider, error) {
 		RedirectURL: strings.TrimRight(publicURL, "/") + dashboard.OIDCCallback,
 	}
 	if f.secretFile != "" {
-		// Read once now, so that a wrong path is found when the process starts, and not when the first person signs in.
+		// Read once now, so that a wrong path is found when the process starts, and not when the first person signs in. What
+		// is kept is the function: the file is read anew each time, so a secret that is renewed takes no restart.
 		if _, err := f.secret(); err != nil {
 			return nil, err
 		}
@@ -105,7 +109,9 @@ func (f *oidcFlags) provider(publicURL string) (*oidc.Provider, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--oidc-ca-file: %w", err)
 		}
+		// In place of the system's authorities: nobody but these can vouch for the provider.
 		c.Roots = x509.NewCertPool()
+		// A pool with nothing in it trusts nobody, which only the first person to sign in would notice.
 		if !c.Roots.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("--oidc-ca-file: there is no certificate (PEM) in %s", f.caFile)
 		}

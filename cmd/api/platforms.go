@@ -58,6 +58,8 @@ func (p *platformFlags) check(getenv func(string) string) error {
 		p.allowed = append(p.allowed, e)
 	}
 	for _, text := range p.returnTo {
+		// An origin and no more: what a browser is sent back to is compared by its origin, so that one with a path, or with a
+		// slash at its end, would never be found.
 		if u, err := platform.CheckReturnTo(text); err != nil || u == nil || u.String() != u.Scheme+"://"+u.Host {
 			return usageError{fmt.Sprintf("--return-to: want an origin, such as https://app.example.com, not %q", text)}
 		}
@@ -79,6 +81,8 @@ func (o *options) platformList(registry prometheus.Registerer, logger *slog.Logg
 	list = slices.Clone(catalog.All) // which is everybody's, and is not to change
 	guard := outbound.NewGuard(o.platforms.allowed...)
 	for i := range list {
+		// What has no case stays as the catalog has it: callers are told that there is such a platform, and that it is not
+		// enabled on this server.
 		switch list[i].Name {
 		case bluesky.Name:
 			list[i] = bluesky.New(bluesky.Config{

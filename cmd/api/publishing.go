@@ -71,6 +71,7 @@ func newPublishing(
 	if p.library, err = media.Open(ctx, o.mediaURL, o.maxMediaSize); err != nil {
 		return nil, errors.Join(fmt.Errorf("media: %w", err), p.store.Close())
 	}
+	// The vault comes first: what opens accounts for the publisher is made with it.
 	if err = p.newVault(o, registry, logger); err == nil {
 		err = p.newPublisher(o, registry, tracer, logger)
 	}
@@ -101,6 +102,7 @@ func (p *publishing) newPublisher(
 	}); err != nil {
 		return err
 	}
+	// A nil *Keeper in the interface would not be nil there, and the publisher would ask it for secrets.
 	if keeper := p.connections(); keeper != nil {
 		publisher.Connections = keeper
 	}

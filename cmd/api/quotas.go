@@ -38,6 +38,7 @@ func quotaFlag(r store.Resource) string {
 	return "max-organization-" + strings.ReplaceAll(string(r), "_", "-")
 }
 
+// addFlags goes by the list of resources and not by a map, so that --help has the same order each time.
 func (q *quotas) addFlags(flags *pflag.FlagSet) {
 	q.given = map[store.Resource]*string{}
 	for _, r := range store.Resources {
@@ -53,6 +54,7 @@ func (q *quotas) addFlags(flags *pflag.FlagSet) {
 func (q *quotas) check() error {
 	q.stored = store.Amounts{}
 	for _, r := range store.Resources {
+		// It takes numbers alone. Bytes may have a unit, so what it says of those counts only if they are to have no bound.
 		n, err := process.ParseQuota(*q.given[r])
 		if r == store.Bytes && *q.given[r] != process.Unbounded {
 			n, err = parseBytes(*q.given[r])

@@ -128,6 +128,8 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 //
 // The URLs themselves are left to those who connect by them, who must not repeat their passwords in an error.
 func (s *storage) checkURLs(environment key.Environment, getenv func(string) string) error {
+	// First, because it makes --data-dir absolute: in a file URL, the first folder of a relative path would be read as a
+	// host, whose files can't be opened.
 	if err := s.checkDatabase(environment, getenv); err != nil {
 		return err
 	}

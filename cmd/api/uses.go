@@ -42,6 +42,8 @@ func newCallers(
 	}
 	who.uses, err = use.New(use.Options{
 		Index: keys.Index, Store: p.store, Environment: o.environment, Replica: keys.ShownName(),
+		// Partial, because the index has no keys of namespaces that are not watched: what is noted of their use is not to be
+		// taken for that of keys that are gone, and forgotten.
 		Complete: keys.Serving, Partial: len(o.keys.Watched) > 0,
 		Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 	})

@@ -75,11 +75,12 @@ func (p *publishing) newVault(o options, registry prometheus.Registerer, logger 
 	return err
 }
 
-// vaultKeys is what other processes are told of the vault, the key that seals first: another one may seal once all of
-// them know it.
+// vaultKeys is what other processes are told of the vault: a key may seal only once all of them know it. The one that
+// seals comes first, by which connection.SealingWith tells it from the others.
 func (p *publishing) vaultKeys() []uint32 {
 	k, err := p.vault.Keyset()
 	if err != nil {
+		// No key is known: until this process has a keyset, `api vault promote` is refused.
 		return nil
 	}
 	keys := []uint32{k.Primary()}

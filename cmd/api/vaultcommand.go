@@ -51,7 +51,7 @@ type vaultCommand struct {
 	say    io.Writer // what there is to say: stdout, unless the keyset goes there
 }
 
-// vaultCommands are what may be called.
+// vaultCommands are what may be called. A name that is none of them is refused before any file or database is opened.
 var vaultCommands = map[string]func(*vaultCommand, context.Context) error{
 	"init": (*vaultCommand).create, "status": (*vaultCommand).status, "add": (*vaultCommand).add,
 	"promote": (*vaultCommand).promote, "reseal": (*vaultCommand).reseal, "retire": (*vaultCommand).retire,
@@ -71,6 +71,7 @@ func runVault(
 	if c.file == "-" { // then standard output has the new keyset, for the next command of a pipeline, and nothing else
 		c.say = stderr
 	}
+	// It has a cause because `reseal` ends with that: a deadline that is exceeded would not say which flag to change.
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("--timeout: not done within %s", c.timeout))
 	defer cancel()
 	return vaultCommands[c.name](c, ctx)
@@ -123,7 +124,8 @@ func (c *vaultCommand) read() (*vault.Keyset, error) {
 	if c.file != "-" {
 		return vault.ReadFile(c.file, c.kms)
 	}
-	// One byte more than a keyset may have is enough to see that it has more.
+	// There is a bound because it is read into memory, and it is above a keyset's own, so that ParseKeyset is what says
+	// that there is too much.
 	text, err := io.ReadAll(io.LimitReader(c.stdin, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("read the keyset: %w", err)
@@ -236,6 +238,8 @@ func (c *vaultCommand) retire(ctx context.Context) error {
 	if len(old) == 0 {
 		return errors.New("no key is older than the one that seals: there is nothing to retire")
 	}
+	// Done before the database is asked, as for promote: what the keyset itself refuses needs no answer of any process,
+	// and what they answer is to be true when the file is written.
 	retired := k
 	for _, id := range old {
 		if retired, err = retired.Retire(id); err != nil {

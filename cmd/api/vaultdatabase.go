@@ -71,6 +71,7 @@ func (c *vaultCommand) withDatabase(ctx context.Context, do func(*keyUse) error)
 		return fmt.Errorf("database: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	// Not Run, which would migrate the database, and have this command counted among the processes that must know a key.
 	if err := db.Attach(ctx); err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
@@ -111,6 +112,8 @@ func (c *vaultCommand) table(k *vault.Keyset, d *keyUse) error {
 			}
 		}
 	}
+	// Keys come in the order in which they were added, so state is what follows from the one before: all are older until
+	// the primary one, and those behind it were added since. The missing ones are last for that reason, too.
 	for _, id := range ids {
 		switch {
 		case id == k.Primary():
@@ -134,6 +137,7 @@ func sorted(rows map[uint32]int) (ids []uint32) {
 	for id := range rows {
 		ids = append(ids, id)
 	}
+	// A map has another order each time, and so would the table.
 	slices.Sort(ids)
 	return ids
 }

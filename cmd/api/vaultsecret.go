@@ -67,6 +67,7 @@ func (c *vaultCommand) createSecret(ctx context.Context, k *vault.Keyset) error 
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		c.sayf("the Secret %s/%s is there already, and is left alone", c.namespace, c.secret)
+		// No error: the job runs again at each upgrade, which would fail otherwise.
 		return nil
 	case err != nil:
 		return fmt.Errorf("make the Secret %s/%s: %w", c.namespace, c.secret, err)

@@ -98,6 +98,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (options
 		o.leaderElectNamespace = o.namespace
 	}
 	quota, quotaErr := process.ParseQuota(*keyQuota)
+	// ParseQuota takes 64 bits, and where an int has 32, a larger number would become another one.
 	o.keyQuota = int(min(quota, math.MaxInt32))
 	switch {
 	case fs.NArg() > 0:

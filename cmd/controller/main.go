@@ -1,8 +1,8 @@
 // Copyright The letmepost-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command controller reconciles ApiKeys and Profiles. This file is wiring: it and cmd/api are the only places that read
-// the clock, randomness and the environment.
+// Command controller reconciles ApiKeys and Profiles. This file is wiring: only the programs below cmd choose the clock
+// and randomness, and read the environment. Everything else is given them, and test/arch sees to it.
 package main
 
 import (

@@ -18,7 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/serve"
 )
 
-// options are the flags, checked.
+// options are the flags, checked. Those that the API has as well (keys, tls) are defined in the room that they are for,
+// so that both programs have the same names, defaults and errors.
 type options struct {
 	environments   []key.Environment
 	listenAddress  string
@@ -85,6 +86,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 		}
 		return o, usageError{err.Error()}
 	}
+	// Before anything is checked: it needs no other flag.
 	if *showVersion {
 		fmt.Fprint(stdout, process.VersionLine("gate"))
 		return o, pflag.ErrHelp
@@ -121,6 +123,7 @@ func (o *options) check(logLevel, keyRate string) (err error) {
 	if o.keyRate, err = rate.Parse(keyRate); err != nil {
 		return usageError{"--default-rate-limit: " + err.Error()}
 	}
+	// The API's bounds: with fewer, a probe of a load balancer would push out a proxy.
 	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
 		return usageError{"--max-connections: want 10 to 1000000"}
 	}

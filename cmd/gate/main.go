@@ -108,6 +108,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// It takes reports without a key, as the API does: whoever finds one need not know which of the two it is for.
 	leaked := gate.Leaked{Leaks: keys.Leaks, Reports: limit.NewAddresses(leak.PerAddress), Clock: clock.RealClock{}}
 	draining := new(atomic.Bool)
+	// One answer for HTTP, gRPC and the kubelet: whoever asks by one of them is told what the others are.
 	ready := func() bool { return keys.Serving() && !draining.Load() }
 	// Opened here, and not by serve, which knows of HTTP alone: a port that is taken is told before anything runs, and the
 	// log has the address even with port 0.
@@ -227,6 +228,9 @@ func adminHandler(ready func() bool, registry *prometheus.Registry) http.Handler
 	return mux
 }
 
+// addProbes answers the same on both ports. /healthz asks nothing: to be started anew would not bring an apiserver
+// back, and would lose the keys that this process knows. /readyz has proxies ask another gate while this one can't be
+// sure to know of every revocation, or is about to end.
 func addProbes(mux *http.ServeMux, ready func() bool) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

@@ -18,7 +18,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
-// accountsScreens are about what is published to.
+// accountsScreens are about what is published to. No account can be called "-", so the list below that name hides none.
 func (d *Dashboard) accountsScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/accounts", Show: d.accounts},
@@ -84,6 +84,7 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 	case err != nil:
 		return view{}, err
 	case may:
+		// Offers has every platform that there is. One that this server is not set up for would lead to a refusal.
 		data.Offers = slices.DeleteFunc(d.config.Connecting.Offers(), func(o connecting.Offer) bool {
 			return !o.ByCredentials && !o.ByBrowser
 		})
@@ -101,6 +102,7 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 	for _, a := range accounts {
 		row := r.accountRow(a, data.Profiles)
 		data.Accounts = append(data.Accounts, row)
+		// What a platform has to say is the same for all of its accounts, and is said once above the list.
 		for _, n := range row.Notices {
 			if !slices.Contains(data.Notices, n) {
 				data.Notices = append(data.Notices, n)
@@ -149,6 +151,8 @@ func (d *Dashboard) disconnectedAccounts(r *request) (view, error) {
 		data.First = "?"
 	}
 	if more {
+		// This list goes by when they were disconnected, and so does its cursor: by when they were connected, the next page
+		// would begin at another place.
 		last := accounts[len(accounts)-1]
 		data.Next = "?after=" + url.QueryEscape(cursorOf(store.Position{At: last.DisconnectedAt, ID: last.ID}))
 	}
@@ -194,6 +198,8 @@ func (d *Dashboard) account(r *request) (view, error) {
 // accountToDisconnect shows what goes with an account before it does.
 func (d *Dashboard) accountToDisconnect(r *request) (view, error) {
 	data, err := r.accountData()
+	// Whoever is not offered it is told which right they lack. Of all others that is asked when they send the form, so
+	// that to look costs them no request more.
 	if err == nil && !data.Disconnecting {
 		err = r.may("delete", "accounts")
 	}
@@ -213,6 +219,7 @@ func (d *Dashboard) disconnectAccount(r *request) (view, error) {
 		if _, err := r.rows().Account(r.Context(), id); err == nil && d.config.Connections != nil {
 			tell = d.config.Connections.Disconnecting(r.Context(), id)
 		}
+		// The platform is told only once it is committed: as long as the account stays, what opens it has to stay good.
 		_, err := write.Commit(r.Context(), op, done, func(_ context.Context, tx *store.Tx) (string, error) {
 			return id, tx.DeleteAccount(id)
 		})

@@ -24,6 +24,8 @@ var fieldsOfKeys = map[string]string{
 func fieldOf(path string, fields map[string]string) (field string) {
 	longest := 0
 	for of, its := range fields {
+		// The apiserver names what is within a field, too, such as spec.scopes[2]. Only a dot or a bracket begins that: any
+		// other character makes it another field, with a longer name.
 		rest, begins := strings.CutPrefix(path, of)
 		if begins && len(of) > longest && (rest == "" || rest[0] == '.' || rest[0] == '[') {
 			field, longest = its, len(of)

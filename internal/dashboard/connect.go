@@ -101,6 +101,7 @@ func (d *Dashboard) connect(r *request) (view, error) {
 	}
 	filledIn, wrong := d.filledIn(r, to)
 	switch {
+	// Before what is missing is told: to be sent to the platform takes no password here, as it asks for that itself.
 	case r.form.Get("method") == platform.ByOAuth, len(to.Fields) == 0:
 		if data.Leave, err = d.leave(r, to, data.Profile, filledIn); err != nil {
 			return d.notConnected(r, to, data, err)
@@ -171,6 +172,7 @@ func (d *Dashboard) leave(
 			delete(filledIn, name)
 		}
 	}
+	// Nothing is claimed by the form's id: to begin once more harms nobody, and the answer is for this browser alone.
 	op := d.config.Writes.Start(r.rows(), r.id)
 	none := func(platform.Begun) (store.Stored, error) { return store.Stored{}, nil }
 	begun, err := d.config.Connecting.Begin(r.Context(), r.Caller(), &op, to, connecting.Wish{
@@ -198,6 +200,7 @@ func (d *Dashboard) connectReturned(r *request) (view, error) {
 	var got connecting.Connected
 	begun, err := d.takeBegun(r, to)
 	if err == nil {
+		// There is no form here, whose id could be claimed. Once is what takeBegun makes sure of.
 		op := d.config.Writes.Start(r.rows(), r.id)
 		got, err = d.config.Connecting.Return(r.Context(), &op, to, begun, r.http.URL.Query())
 	}

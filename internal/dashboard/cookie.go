@@ -64,6 +64,11 @@ func (d *Dashboard) sessionToken(r *http.Request) string {
 }
 
 // setCookie has the browser show a session's token from now on; "": no more.
+//
+// It is Secure, has this path and no domain, or browsers would refuse it for its prefix. It is SameSite=Lax, and not
+// Strict, because a browser that comes back from a platform is led here by another site, and connects an account by the
+// session (connectReturned). What is a form is kept from other sites by ServeHTTP. It has no age: how long a session
+// lasts is decided where it is stored.
 func (d *Dashboard) setCookie(w http.ResponseWriter, token string) {
 	c := &http.Cookie{
 		Name: CookieName(d.config.Environment), Value: token, Path: "/", HttpOnly: true, Secure: true,

@@ -130,6 +130,7 @@ func New(c Config) (*Dashboard, error) {
 	if err := d.serveStatic(); err != nil {
 		return nil, err
 	}
+	// Past handle, because it is no page that there is: it must not be among Patterns, by which requests are counted.
 	d.mux.Handle(Base+"/", d.serve(screen{Method: "", Path: "/", Access: anyone, Show: notFound}))
 	return d, nil
 }
@@ -148,6 +149,9 @@ func (c *Config) complete() error {
 // ServeHTTP answers one request.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setSafeHead(w.Header())
+	// Before anything is looked up: what another site has a browser send is refused whoever is signed in there. It is a
+	// screen for anyone, so that no session is asked for, and a page, so that somebody who sees it by mistake has an id to
+	// tell.
 	if err := d.origin.Check(r); err != nil {
 		d.serve(screen{Access: anyone, Show: func(*request) (view, error) { return view{}, errCrossOrigin }}).ServeHTTP(w, r)
 		return
@@ -185,7 +189,8 @@ func (d *Dashboard) handle(pattern string, h http.Handler) {
 }
 
 // setSafeHead sets what holds for everything here: nothing runs or is shown but what this server sends, and nobody
-// frames it or keeps it.
+// frames it or keeps it. It is set before a page is found, so that no answer can be without it: one of them has a key
+// in it, and addresses name keys and a hand-over's code, which other sites must not learn by a Referer.
 func setSafeHead(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")

@@ -25,7 +25,8 @@ func (r *request) offers(verb, resource string) (bool, error) {
 	return r.person.Cluster.Offers(r.Context(), r.now, right)
 }
 
-// can tells whether the person has a right, for what is shown to those alone who have it.
+// can tells whether the person has a right, for what is shown to those alone who have it. It asks as may does, because
+// offers, which costs a page less, must not decide who is shown what lies in the database.
 func (r *request) can(verb, resource string) (bool, error) {
 	err := r.may(verb, resource)
 	if isForbidden(err) {

@@ -25,7 +25,9 @@ const (
 	maxForms = 64
 )
 
-// newForm returns the id of a new form: when it was made, and 128 random bits.
+// newForm returns the id of a new form: when it was made, and 128 random bits. With the time in it, every replica can
+// tell whether it is still good, and nothing is stored. It need not be signed: whoever makes one up has a form of their
+// own, which is good for one key as well.
 func newForm(random io.Reader, now time.Time) (string, error) {
 	var id [16]byte
 	if _, err := io.ReadFull(random, id[:]); err != nil {
@@ -63,6 +65,7 @@ func (r *request) usedForms() []string {
 func (r *request) useForm(id string) {
 	used := append(slices.DeleteFunc(r.usedForms(), func(other string) bool { return other == id }), id)
 	used = used[max(0, len(used)-maxForms):]
+	// Strict, unlike the session's: it is looked at when a form is sent, and forms come from these pages alone.
 	http.SetCookie(r.writer, &http.Cookie{
 		Name: r.dashboard.formsCookie(), Value: strings.Join(used, "."), Path: "/", MaxAge: int(formsFor / time.Second),
 		HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode,

@@ -84,6 +84,7 @@ type whereUsed struct {
 // key shows one key, as the apiserver has it and as this replica goes by it.
 func (d *Dashboard) key(r *request) (view, error) {
 	name := r.http.PathValue("name")
+	// The client refuses to ask for some of these, such as one with a slash. That would be told as a failure of ours.
 	if len(validation.IsDNS1123Subdomain(name)) > 0 {
 		return view{}, errNotFound
 	}
@@ -122,6 +123,7 @@ func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 	for _, s := range k.Spec.Scopes {
 		data.Scopes = append(data.Scopes, string(s))
 	}
+	// Until it is minted, nobody has compared what is wanted with the longest life that its Profile gives.
 	if k.Status.MintedAt == nil {
 		data.Expires = data.Wanted
 	}
@@ -195,6 +197,8 @@ func (r *request) eventsOf(k *v1alpha1.ApiKey) (h happenings) {
 	}
 	for i := range events {
 		e := &events[i]
+		// Which of its times an event has depends on the API group by which it was written; one that is repeated has its last
+		// time in the series.
 		at := cmp.Or(e.EventTime.Time, e.LastTimestamp.Time, e.CreationTimestamp.Time)
 		if e.Series != nil {
 			at = e.Series.LastObservedTime.Time
@@ -217,6 +221,7 @@ func (r *request) podsWith(secret string) (w whereUsed) {
 		w.Failed = !w.Forbidden
 		return w
 	}
+	// There may be more of them: the apiserver has sent as many as it was asked for.
 	w.Partly = len(pods) == maxPods
 	for i := range pods {
 		reads := usesOf(&pods[i], secret)

@@ -74,7 +74,8 @@ var columns = []struct {
 	{"state", "keys.state", func(a, b *listed) int { return cmp.Compare(a.reason, b.reason) }},
 }
 
-// neverLast compares times, of which the zero one is never.
+// neverLast compares times, of which the zero one is never. As it stands it would come before all others, and a key
+// that lasts for ever would be listed as the next one to expire.
 func neverLast(a, b time.Time) int {
 	if a.IsZero() != b.IsZero() {
 		if a.IsZero() {
@@ -147,7 +148,7 @@ func (q keysQuery) page(n int) string {
 	return q.link()
 }
 
-// Filtered tells whether keys may be left out.
+// Filtered tells whether keys may be left out. Neither the order nor the page leaves out any.
 func (q keysQuery) Filtered() bool {
 	q.Sort, q.Page = "", 0
 	return q != keysQuery{}
@@ -212,7 +213,8 @@ func (q keysQuery) matches(k *listed, search string, now time.Time) bool {
 		q.inProfile(k) && q.inTime(k, now)
 }
 
-// finds tells whether a text finds a key. Who pastes a hint finds the key by its end.
+// finds tells whether a text finds a key. Who pastes a hint finds the key by its end; that is compared as it was typed,
+// since keys have both capital and small letters.
 func (q keysQuery) finds(k *listed, search string) bool {
 	return strings.Contains(k.name, search) || strings.Contains(k.profile, search) ||
 		k.last4 != "" && strings.HasSuffix(q.Search, k.last4)

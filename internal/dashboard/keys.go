@@ -71,6 +71,7 @@ func (d *Dashboard) keys(r *request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
+	// Those that are not minted come first, whatever their age: a list that nobody has sorted is not sorted again below.
 	all, data.Unminted, data.Pending = append(beside.unminted, all...), beside.more, beside.pending
 	data.All = len(all)
 	if q.needsUse() {
@@ -159,12 +160,15 @@ func (d *Dashboard) beside(r *request, minted int) (b beside, err error) {
 		known[k.ID()] = true
 	}
 	for i := range objects {
+		// Both are asked: a key that is minted meanwhile may be in the directory already, while its object has come without a
+		// hash, and would be listed twice.
 		if k := &objects[i]; k.Status.Hash == "" && !known[k.UID] {
 			b.unminted = append(b.unminted, d.unmintedOf(r, k))
 		}
 	}
 	slices.SortStableFunc(b.unminted, func(a, b *listed) int { return b.created.Compare(a.created) })
 	b.more = max(0, b.more-minted-len(b.unminted))
+	// They are here anyway, so that those of the person cost no request more.
 	b.pending = r.pendingAmong(objects)
 	return b, nil
 }
@@ -181,6 +185,8 @@ func (d *Dashboard) unmintedOf(r *request, k *v1alpha1.ApiKey) *listed {
 		return l
 	}
 	if k.Spec.ProfileRef != nil {
+		// It is bound to no Profile yet, whose UID would stand here. The name will do: the list only asks whether there is
+		// one.
 		l.profile, l.profileID = k.Spec.ProfileRef.Name, k.Spec.ProfileRef.Name
 	}
 	if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); c != nil {
@@ -200,6 +206,7 @@ func (d *Dashboard) addUse(r *request, keys []*listed) (partly bool) {
 			ids = append(ids, k.id)
 		}
 	}
+	// Not to be left to LastUsed: without ids, it returns all of the organization's.
 	if len(keys) == 0 {
 		return false
 	}

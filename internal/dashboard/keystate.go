@@ -47,6 +47,7 @@ var stateOptions = func() (all []stateOption) {
 	for _, s := range keyStates {
 		all = append(all, stateOption{s.Name, s.Text})
 	}
+	// A map has another order in each process: the choices would change their places from one replica to the next.
 	slices.SortFunc(all, func(a, b stateOption) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }()

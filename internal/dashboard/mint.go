@@ -79,6 +79,7 @@ func (d *Dashboard) mintForm(r *request) (view, error) {
 	for _, s := range v1alpha1.Scopes {
 		f.Scopes = append(f.Scopes, string(s))
 	}
+	// With new checks: what a link has that is too long is cut, and nobody is told that they have typed it wrongly.
 	return d.mintView(r, f, d.checks(), mintData{}, 0)
 }
 
@@ -119,6 +120,7 @@ func (d *Dashboard) formOf(r *request, f *mintForm, data mintData) (mintData, er
 
 // profilesOf are those that the index knows, if the person may see which there are.
 func (d *Dashboard) profilesOf(r *request) (all []*caller.Profile, known bool) {
+	// Never nil where they are known: to checks.spec, nil says that the person may not see which there are.
 	all = append([]*caller.Profile{}, d.config.Directory.Profiles(r.Caller())...) // the index's own slice is shared
 	may := r.can
 	if len(all) == 0 { // there is nothing to be shown, and the answer is known from what else the form offers
@@ -150,6 +152,7 @@ func (d *Dashboard) make(r *request, m *minting) (view, error) {
 	switch {
 	case !isForm(m.form.ID, r.now):
 		return m.again(http.StatusConflict, "", "")
+	// Before what is wrong with it: a form that has made its key is told so, also if its date is over by now.
 	case slices.Contains(r.usedForms(), m.form.ID):
 		return d.sentAgain(r, m)
 	case len(m.checks.Wrong) > 0:
@@ -166,6 +169,7 @@ func (d *Dashboard) make(r *request, m *minting) (view, error) {
 	case err != nil:
 		return view{}, err
 	}
+	// Only now: a form that was refused has made nothing, and may be sent again.
 	r.useForm(m.form.ID)
 	if m.form.Way == intoCluster {
 		return m.goToSecret()
@@ -191,6 +195,8 @@ func (d *Dashboard) create(r *request, m *minting) (plaintext string, err error)
 		if plaintext, err = d.config.KeyFormat.Mint(d.config.Random, key.Environment(k.Spec.Environment)); err != nil {
 			return "", err
 		}
+		// Hash and label are in the one request that creates it: whenever the process dies, either there is no key, or the
+		// key says that nobody may have seen it.
 		k.Spec.SecretHash = key.DigestOf(plaintext).BoundTo(key.OwnerNamespace(k.Namespace)).String()
 		metav1.SetMetaDataLabel(&k.ObjectMeta, v1alpha1.LabelShownTo, shownTo(r.person.Username))
 	}
@@ -198,6 +204,7 @@ func (d *Dashboard) create(r *request, m *minting) (plaintext string, err error)
 	if err != nil {
 		return "", err
 	}
+	// The page needs its UID: by that, the person says that they have the key.
 	m.key = made
 	return plaintext, nil
 }
@@ -227,6 +234,7 @@ func (d *Dashboard) sentAgain(r *request, m *minting) (view, error) {
 		return shownAlready(k, m.rotates)
 	case slices.Contains(r.usedForms(), m.form.ID):
 		return shownAlready(nil, m.rotates)
+	// Who may create keys and not get them is only told that the name is taken, as the apiserver has said.
 	case err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 		return view{}, err
 	case err == nil && m.rotates != "" && k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
@@ -256,7 +264,8 @@ func (d *Dashboard) asYAML(r *request, m *minting) (view, error) {
 	return m.again(http.StatusOK, "", text)
 }
 
-// shownTo stands for a person in a label, which takes no username.
+// shownTo stands for a person in a label, which takes no username. It is half of the hash, as a label's value has at
+// most 63 characters, and all of it in hexadecimal digits would be 64.
 func shownTo(username string) string {
 	sum := sha256.Sum256([]byte(username))
 	return hex.EncodeToString(sum[:16])

@@ -129,6 +129,8 @@ type manifestTemplate struct {
 func manifestOf(k *v1alpha1.ApiKey) (string, error) {
 	m := manifest{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"}
 	m.Metadata.Name, m.Metadata.Namespace = k.Name, k.Namespace
+	// By this label a rotation finds its new key, also one that is applied from Git. The others are notes of this
+	// dashboard about one minting.
 	if of := k.Labels[v1alpha1.LabelRotates]; of != "" {
 		m.Metadata.Labels = map[string]string{v1alpha1.LabelRotates: of}
 	}
@@ -193,7 +195,8 @@ func rotating(name string) string {
 	return name
 }
 
-// haveIt takes note that the person has the key that they were shown.
+// haveIt takes note that the person has the key that they were shown: that one, by its UID, and no other that was made
+// under its name since.
 func (d *Dashboard) haveIt(r *request) (view, error) {
 	name := r.http.PathValue("name")
 	err := r.person.Cluster.UnlabelKey(
@@ -214,7 +217,8 @@ type pendingKey struct {
 // maxPending is how many of them are listed.
 const maxPending = 20
 
-// pendingKeys are those of the person, the newest first, as far as they may see them.
+// pendingKeys are those of the person, the newest first, as far as they may see them. Who may not list keys may still
+// mint, and so it is no error.
 func (r *request) pendingKeys() ([]pendingKey, error) {
 	keys, err := r.person.Cluster.KeysLabeled(
 		r.Context(), r.Organization().Name, v1alpha1.LabelShownTo, shownTo(r.person.Username), maxPending,

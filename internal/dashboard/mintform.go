@@ -162,6 +162,7 @@ func (c *checks) claims(f *mintForm) (claims map[string]v1alpha1.ClaimValue) {
 	for line := range strings.Lines(f.Claims) {
 		name, text, is := strings.Cut(line, "=")
 		name, text = strings.TrimSpace(name), strings.TrimSpace(text)
+		// A map would keep one of the two texts, and say nothing of the other.
 		_, twice := claims[name]
 		switch {
 		case strings.TrimSpace(line) == "":
@@ -179,6 +180,7 @@ func (c *checks) claims(f *mintForm) (claims map[string]v1alpha1.ClaimValue) {
 // secretName is the Secret to mint into; "": the key's own name, or none.
 func (c *checks) secretName(f *mintForm) string {
 	switch f.Way {
+	// No Secret is minted for such a key, and the schema refuses the name of one, be it left over from the other choice.
 	case once:
 	case intoCluster:
 		return f.Secret
@@ -217,6 +219,7 @@ func (c *checks) expiresAt(f *mintForm, now time.Time) *metav1.Time {
 
 // rateLimit is the key's own; nil: that of its Profile, or the server's.
 func (c *checks) rateLimit(f *mintForm) *v1alpha1.RateLimit {
+	// The window alone is none: the form comes with one filled in.
 	if f.Requests == "" {
 		return nil
 	}

@@ -58,6 +58,7 @@ func (d *Dashboard) finishSignIn(r *request) (view, error) {
 	query := r.http.URL.Query()
 	kept := d.takeSignIn(r, query.Get("state"))
 	tokens, to, err := d.config.Provider.Finish(r.http.Context(), kept, query)
+	// The browser has kept it, and says what it likes: it leads to pages of the dashboard alone.
 	to = next(to)
 	if err != nil {
 		return d.notSignedIn(r, to, err)
@@ -107,7 +108,7 @@ func (d *Dashboard) notSignedIn(r *request, to string, err error) (view, error) 
 const maxBegun = 5
 
 // begunCookie is the name of the cookie that keeps a sign-in. Each has its own, so that two tabs don't disturb each
-// other.
+// other. A part of the state is enough to tell them apart: that all of it is right, the provider's Finish finds out.
 func (d *Dashboard) begunCookie(state string) string {
 	return CookieName(d.config.Environment) + "-oidc-" + state[:min(len(state), 12)]
 }

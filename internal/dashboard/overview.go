@@ -114,6 +114,7 @@ func (d *Dashboard) overview(r *request) (view, error) {
 	}
 	var asking sync.WaitGroup
 	if r.affords(questions) {
+		// It writes this one field, and overviewOf all others: so neither waits for a lock, and they can be at it at once.
 		asking.Go(func() { data.Replicas = r.replicas() })
 		err = d.overviewOf(r, &data, ending)
 	} else if err = d.overviewOf(r, &data, ending); r.affords(0) {

@@ -102,7 +102,8 @@ func valuesOf(named []string) (those []string) {
 	return those
 }
 
-// textOf is a text that the database takes, which others have typed.
+// textOf is a text that the database takes, which others have typed: PostgreSQL refuses NUL and what is no UTF-8, and
+// the list would fail by what stands in its address.
 func textOf(s string, most int) string {
 	return strings.ReplaceAll(cut(strings.ToValidUTF8(s, ""), most), "\x00", "")
 }

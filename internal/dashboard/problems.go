@@ -128,6 +128,7 @@ func (r *request) problem(err error) view {
 // toSignIn is where somebody signs in, who is led back from there; they may have been signed in before.
 func (r *request) toSignIn(refusal *admission.Refusal) string {
 	how := url.Values{}
+	// A form can't be gone back to: its address would be asked for without what was typed.
 	if r.http.Method == http.MethodGet {
 		how.Set("next", r.http.URL.RequestURI())
 	}

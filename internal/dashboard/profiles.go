@@ -184,6 +184,8 @@ func (d *Dashboard) createProfile(r *request) (view, error) {
 		return profileFormView(f, http.StatusUnprocessableEntity), nil
 	}
 	check := r.form.Get("check") != ""
+	// Unlike other forms, this one has no id. A Profile's name is unique: sent twice it makes one, and the second answer
+	// says that there is one of this name.
 	made, err := r.person.Cluster.CreateProfile(r.Context(), p, check)
 	switch {
 	case apierrors.IsInvalid(err), apierrors.IsAlreadyExists(err), apierrors.IsBadRequest(err):

@@ -49,7 +49,8 @@ type fieldShown struct {
 	Field string
 }
 
-// inOrder are the fields of our forms that somebody types into, as they stand below each other.
+// inOrder are the fields of our forms that somebody types into, as they stand below each other. A field that is missing
+// here never has the focus, whatever is wrong with it.
 var inOrder = []string{
 	"name", "displayName", "description", "maxKeyLifetime", "profile", "own", "claims", "date", "requests", "window",
 	"secret",
@@ -100,6 +101,7 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		return nil, err
 	}
 	for _, name := range names {
+		// Each page has its own copy: all of them define main, and would replace each other's.
 		one := template.Must(shared.Clone())
 		if err := p.parse(one, name); err != nil {
 			return nil, err
@@ -164,6 +166,8 @@ func (d *Dashboard) answer(r *request, v view) {
 		if v.Notice != "" {
 			r.keepNotice(v.Notice)
 		}
+		// Base is put in here, so that no screen leads out of the dashboard by what somebody has sent. Leave is for what
+		// does.
 		http.Redirect(r.writer, r.http, Base+v.Redirect, http.StatusSeeOther)
 		return
 	}
@@ -177,6 +181,8 @@ func (d *Dashboard) answer(r *request, v view) {
 		http.Redirect(r.writer, r.http, v.Leave, http.StatusSeeOther)
 		return
 	}
+	// The whole page before any of it is sent: what fails in the middle would be half a page, under a status that says
+	// that all is well. Only a page takes the notice, so that it outlasts a redirect in between.
 	var page bytes.Buffer
 	f := frame{
 		Title: d.pages.text(v.Title), Environment: string(d.config.Environment), OtherURL: d.config.OtherURL,

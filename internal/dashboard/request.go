@@ -120,6 +120,9 @@ func (r *request) run(s screen) (v view, err error) {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
+		// Whatever the screen came to is thrown away if the session ended meanwhile, or if this replica can't be sure of it
+		// any more: the person may not be who is to see it. It stands here so that it is asked after a panic as well, since a
+		// request that was let in has to be ended.
 		if cut := r.admitted.End(); cut != nil {
 			v, err = view{}, cut
 		}
@@ -133,10 +136,13 @@ func (r *request) run(s screen) (v view, err error) {
 		}
 	}
 	if r.http.Method == http.MethodPost {
+		// After admit: of whoever is not let in, nothing is read. ParseForm leaves a body alone that is no form, so that
+		// handOver reads its JSON within the same bound.
 		r.http.Body = http.MaxBytesReader(r.writer, r.http.Body, maxForm)
 		if err := r.http.ParseForm(); err != nil {
 			return view{}, errors.Join(errBadForm, err)
 		}
+		// Not Form, which has the address's query as well: a link must not add to what somebody sends.
 		r.form = r.http.PostForm
 	}
 	return s.Show(r)
@@ -149,6 +155,7 @@ func (r *request) admit() error {
 		return errSignedOut
 	}
 	credentials := admission.Credentials{Session: r.token, From: r}
+	// No right is asked for here: each screen needs another one, and asks for it by may or has the apiserver decide.
 	need := admission.Need{Access: admission.KeyOrSession}
 	if err := r.dashboard.config.Admission.Admit(r.http.Context(), r.now, credentials, need, &r.admitted); err != nil {
 		return err

@@ -34,6 +34,7 @@ func parseRefs(texts []string) (refs []keyRef) {
 		if i < 0 || len(validation.IsDNS1123Subdomain(text[:i])) > 0 || len(validation.IsDNS1123Label(text[i+1:])) > 0 {
 			continue
 		}
+		// No more than a page has boxes for, because each is a request to the apiserver.
 		if ref := (keyRef{text[:i], text[i+1:]}); !seen[ref] && len(refs) < keysPage {
 			seen[ref] = true
 			refs = append(refs, ref)
@@ -77,6 +78,7 @@ type revokeData struct {
 // reviewRevocation shows what is to be revoked, to be read first.
 func (d *Dashboard) reviewRevocation(r *request) (view, error) {
 	refs := parseRefs(r.http.URL.Query()["key"])
+	// Once, and before the keys are looked at: whoever may not revoke any costs no request for each.
 	if len(refs) > 0 {
 		if err := r.may("delete", "apikeys"); err != nil {
 			return view{}, err
@@ -97,6 +99,7 @@ func forEach(n int, do func(i int)) {
 	var asking sync.WaitGroup
 	places := make(chan struct{}, askAtOnce)
 	for i := range n {
+		// Before the goroutine begins, and not within it: so there are no more of them than may ask.
 		places <- struct{}{}
 		asking.Go(func() {
 			defer func() { <-places }()

@@ -85,6 +85,7 @@ func (b *barrier) held(k *v1alpha1.ApiKey) {
 		if ready == nil {
 			return
 		}
+		// That the finalizer is gone confirms nothing if somebody has taken it off.
 		if b.Said = ready.Message; ready.Reason == v1alpha1.ReasonUnconfirmed {
 			b.Confirmed, b.Class, b.Text = false, "bad", "revoked.unconfirmed"
 		}

@@ -97,6 +97,7 @@ func (d *Dashboard) rotateView(
 	keys, err := r.person.Cluster.KeysLabeled(
 		r.Context(), old.Namespace, v1alpha1.LabelRotates, string(old.UID), maxSuccessors,
 	)
+	// Who may not list keys may still rotate one, and is shown the first step.
 	if err != nil && !apierrors.IsForbidden(err) {
 		return view{}, err
 	}
@@ -151,6 +152,7 @@ func (d *Dashboard) watch(r *request, data *rotateData) {
 			ids[string(k.ID())] = i
 		}
 	}
+	// What fails here is only left out: whether the old key may go is decided by its own use, which is known by now.
 	for id, i := range ids {
 		if used, err := d.config.Use.LastUsed(r.Context(), r.Caller(), id); err == nil {
 			data.Successors[i].UsedAt = used[id]
@@ -226,6 +228,7 @@ func successorName(name string) string {
 		}
 	}
 	suffix := "-" + strconv.Itoa(n)
+	// A name that was cut may end with a dot, behind which no part of a name may begin with the suffix's dash.
 	base = strings.TrimRight(base[:min(len(base), longest["name"]-len(suffix))], "-.")
 	return base + suffix
 }

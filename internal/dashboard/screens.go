@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// access says who is shown a screen.
+// access says who is shown a screen. The zero value is the narrowest: a screen that says nothing is shown to the
+// fewest.
 type access uint8
 
 const (

@@ -43,6 +43,7 @@ type signInData struct {
 func (d *Dashboard) signInForm(r *request) (view, error) {
 	v := d.signInView(r, next(r.http.URL.Query().Get("next")))
 	data, _ := v.Data.(signInData)
+	// Nothing else that an address has is told: anybody may have made the link.
 	switch why := r.http.URL.Query().Get("ended"); {
 	case why == ended, why == endedByProvider && data.Provider != "":
 		data.Ended = why
@@ -63,6 +64,7 @@ func (d *Dashboard) signInView(r *request, to string) view {
 // signIn begins a session with a token that nobody has had before. The one that the browser has shown is over: whoever
 // had put it there is not signed in as somebody else.
 func (d *Dashboard) signIn(r *request) (view, error) {
+	// Before the apiserver is asked: the browser would not keep the cookie, and nobody would be signed in.
 	if !private(r.http) {
 		v := d.signInView(r, next(r.form.Get("next")))
 		v.Status = http.StatusForbidden
@@ -111,7 +113,9 @@ func (d *Dashboard) signOut(r *request) (view, error) {
 	return told("/sign-in", "notice.signedOut")
 }
 
-// next is where somebody goes on after something: a path of the dashboard, below Base, whatever was asked for.
+// next is where somebody goes on after something: a path of the dashboard, below Base, whatever was asked for. A link
+// to the page for signing in may be anybody's. Browsers take a backslash for a slash, so that one can begin another
+// host; a line's end would begin another header; and a path that is not clean leads elsewhere than it seems.
 func next(wanted string) string {
 	rest, ok := strings.CutPrefix(wanted, Base)
 	file, query, _ := strings.Cut(rest, "?")

@@ -29,9 +29,11 @@ func (d *Dashboard) serveStatic() error {
 		if err != nil {
 			return err
 		}
+		// The tag is of the content, so that all replicas of a release agree on it, whenever they were started.
 		sum := sha256.Sum256(content)
 		tag, kind := `"`+hex.EncodeToString(sum[:8])+`"`, contentTypes[path.Ext(e.Name())]
 		if kind == "" {
+			// Found when the process starts: with nosniff, browsers would not use a style or a script of no type.
 			return fmt.Errorf("static/%s: what type is it?", e.Name())
 		}
 		d.handle("GET "+Base+"/static/"+e.Name(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

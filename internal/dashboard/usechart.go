@@ -18,7 +18,8 @@ type useShown struct {
 	Replicas  []use.Replica
 }
 
-// useChart is a chart of bars, one for each period. Its measures are units of its own coordinates.
+// useChart is a chart of bars, one for each period. Its measures are units of its own coordinates: bars are placed by
+// attributes of an SVG, since the Content-Security-Policy allows no style in the markup.
 type useChart struct {
 	ID, Title, Layout       string // Layout is how the periods are written, as package time has it
 	Width, Height, Baseline int
@@ -46,6 +47,7 @@ func chartOf(id, title, layout string, periods []use.Period) useChart {
 		c.Total.Requests += p.Requests
 		c.Total.Refused += p.Refused
 	}
+	// Not zero, also where nothing is known of any period.
 	step := chartWidth / max(1, len(periods))
 	for i, p := range periods {
 		b := useBar{Period: p, X: i * step, Width: step - 2, Height: c.scaled(p.Requests)}
