@@ -37,7 +37,8 @@ const ReturnWithin = 10 * time.Minute
 // begunSecret is what it is sealed as, beside the secrets of accounts.
 const begunSecret = "oauth_state"
 
-// begunID is by which it is stored: the browser's state can't be made of it.
+// begunID is by which it is stored: the browser's state can't be made of it, so whoever reads the database comes back
+// for nobody.
 func begunID(state string) string {
 	sum := sha256.Sum256([]byte(state))
 	return hex.EncodeToString(sum[:])

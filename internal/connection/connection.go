@@ -51,6 +51,7 @@ func StateOf(a store.Account, now time.Time) (State, *platform.Failure) {
 	switch {
 	case !a.DisconnectedAt.IsZero():
 		return Disconnected, nil
+	// Before the date: it has the platform's own reason, and stands also where nothing expires.
 	case a.Reconnect != nil:
 		return ReconnectRequired, a.Reconnect
 	case a.TokenExpiresAt.IsZero():
@@ -152,7 +153,7 @@ func (k *Keeper) Seal(organization, accountID string, secrets platform.Secrets) 
 	return sealed, nil
 }
 
-// open opens what Seal has sealed.
+// open opens what Seal has sealed, all of it or nothing.
 func (k *Keeper) open(c store.Connection) (platform.Secrets, error) {
 	if len(c.Secrets) == 0 {
 		return nil, platform.ErrNoSecrets
@@ -179,11 +180,13 @@ func (k *Keeper) Open(ctx context.Context, accountID string) (platform.Credentia
 	if err != nil {
 		return nil, nil, err
 	}
+	// Nothing is unsealed then, and no platform asked: only its person can help.
 	if state, why := StateOf(c.Account, k.o.Clock.Now()); state == ReconnectRequired {
 		return nil, again(*why), nil
 	}
 	secrets, err := k.open(c)
 	switch {
+	// These stay as they are. A key that is missing may come back, so no account is given up for it.
 	case errors.Is(err, platform.ErrNoSecrets), errors.Is(err, vault.ErrTampered):
 		return nil, k.closed(ctx, c, err), nil
 	case err != nil: // the vault has no keyset, or not the right one
@@ -208,7 +211,8 @@ func (k *Keeper) closed(ctx context.Context, c store.Connection, err error) *pla
 	return again(why)
 }
 
-// again is a failure that sends people to connect the account again.
+// again is a failure that sends people to connect the account again. Its code and rule are always these, whatever those
+// of the platform were: callers branch on one rule for all platforms.
 func again(why platform.Failure) *platform.Failure {
 	return &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: RuleReconnect, PlatformResponse: why.PlatformResponse,

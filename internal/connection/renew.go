@@ -75,6 +75,7 @@ func (c *credentials) Get(ctx context.Context) (platform.Secrets, error) {
 func (c *credentials) Renew(ctx context.Context, stale platform.Secrets) (platform.Secrets, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// Others than these are older: another part of the same publication has renewed them meanwhile.
 	if maps.Equal(stale, c.secrets) {
 		if err := c.renew(ctx); err != nil {
 			return nil, err
@@ -83,7 +84,8 @@ func (c *credentials) Renew(ctx context.Context, stale platform.Secrets) (platfo
 	return maps.Clone(c.secrets), nil
 }
 
-// renew replaces the secrets by newer ones: those that somebody else has got meanwhile, or others from the platform.
+// renew replaces the secrets by newer ones: those that somebody else has got meanwhile, or others from the platform. It
+// waits for whoever is at it, and never asks beside them: a refresh token that is used twice may end the session.
 func (c *credentials) renew(ctx context.Context) error {
 	var next *store.Connection
 	err := waiting.Until(ctx, func(ctx context.Context) (err error) {
@@ -144,6 +146,7 @@ func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Conne
 			ID: c.ID, Platform: c.Platform, PlatformAccountID: c.PlatformAccountID,
 		}, secrets)
 	}
+	// Also what did not open: no platform was asked, but the account was not refreshed either.
 	k.metrics.renewed(c.Platform, err)
 	var failure *platform.Failure
 	switch {
@@ -160,6 +163,7 @@ func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Conne
 // postpone ends a refresh that may go better another time.
 func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) {
 	pause := refreshRetries.Most
+	// First doubled six times is past Most, and a shift by any number of tries would overflow.
 	if c.Tries < 10 {
 		pause = min(refreshRetries.First<<c.Tries, refreshRetries.Most)
 	}
@@ -205,6 +209,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	var goodbyes sync.WaitGroup
 	goodbyes.Go(func() { k.sayGoodbyes(ctx) })
 	defer goodbyes.Wait()
+	// Not before the database is migrated: its tables may not be there, or be those of an older release.
 	select {
 	case <-ctx.Done():
 		return

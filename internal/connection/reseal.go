@@ -122,6 +122,7 @@ func (r *Resealer) Once(ctx context.Context) (p Resealing, err error) {
 		return p, err
 	}
 	p.Behind = Behind(processes, keys.Primary())
+	// A look that breaks off has counted a part: the gauges keep what the last whole one has found.
 	defer func() {
 		if err == nil {
 			r.waiting.Set(float64(p.Waiting))
@@ -138,6 +139,7 @@ func (r *Resealer) Once(ctx context.Context) (p Resealing, err error) {
 				return p, err
 			}
 		}
+		// What stays as it is, closed or waiting, would come again for ever otherwise.
 		after = rows[len(rows)-1]
 	}
 }
@@ -145,6 +147,7 @@ func (r *Resealer) Once(ctx context.Context) (p Resealing, err error) {
 // reseal seals one row again, and counts what became of it.
 func (r *Resealer) reseal(ctx context.Context, row store.SealedRow, p *Resealing) error {
 	of := vault.Of{Organization: row.Organization, Account: row.AccountID, Name: row.Name}
+	// It is opened also while nothing may be sealed yet, so that what no key opens is counted as that.
 	text, err := r.o.Vault.Open(row.Sealed, of)
 	switch {
 	case err != nil:
@@ -182,7 +185,8 @@ func Behind(processes []store.VaultKeys, key uint32) (behind []string) {
 	return behind
 }
 
-// SealingWith are the processes whose first key, the one that seals, is a key of the vault.
+// SealingWith are the processes whose first key, the one that seals, is a key of the vault. While there is one,
+// the key can't be retired: nothing would open what such a process seals next.
 func SealingWith(processes []store.VaultKeys, key uint32) (sealing []string) {
 	for _, p := range processes {
 		if len(p.Keys) > 0 && p.Keys[0] == key {

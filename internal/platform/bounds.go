@@ -21,7 +21,8 @@ const (
 )
 
 // MaxOutcome is how many bytes of JSON a Failure or a Receipt has at most that is Bounded: a character of a text takes
-// two if it is a quote.
+// two if it is a quote. Each of the two has four texts, beside the warnings. A request that publishes at once reserves
+// so much memory for each target before anything is sent: were it too little, answers would take what nobody counts.
 const MaxOutcome = maxResponse + (4+2*maxWarnings)*2*maxSaid + 1<<10
 
 // Bounded is f with what a platform said in bounds, and as JSON: what is longer, or is none, becomes a JSON string of
@@ -35,6 +36,7 @@ func (f Failure) Bounded() Failure {
 // Bounded is r with each text in bounds. A name of a post that is longer is of no use whole either.
 func (r Receipt) Bounded() Receipt {
 	cutAll(&r.URI, &r.CID, &r.FirstCommentURI, &r.FirstCommentCID)
+	// A copy, since the texts are cut where they stand: r is ours, and its warnings are the caller's.
 	r.Warnings = slices.Clone(r.Warnings[:min(maxWarnings, len(r.Warnings))])
 	for i := range r.Warnings {
 		cutAll(&r.Warnings[i].Code, &r.Warnings[i].Message)
@@ -113,6 +115,7 @@ func IsBlank(text string) bool {
 
 func isSeen(c rune) bool {
 	switch {
+	// Before the categories below: these are of Cf as well.
 	case unicode.Is(unicode.Prepended_Concatenation_Mark, c): // format characters that are drawn, around digits
 		return true
 	case unicode.IsSpace(c), unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Zs),

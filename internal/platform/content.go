@@ -22,7 +22,7 @@ const (
 	Video = "video"
 )
 
-// Media is an image or a video of a post.
+// Media is an image or a video of a post. What rules look at stands beside the bytes: a preflight opens nothing.
 type Media struct {
 	Kind        string // Image or Video
 	AltText     string

@@ -53,6 +53,8 @@ func (f *Failure) kind() problem.Kind {
 		return problem.RateLimited
 	case CodeUnavailable:
 		return problem.Upstream
+	// Also a code that nobody has thought of. Who connects an account is not told the text of such a failure: it goes to
+	// the log (connecting.Failed).
 	default:
 		return problem.Internal
 	}

@@ -34,6 +34,7 @@ var rules = []rule{
 		"text.non_empty",
 		func(*Platform) string { return "A post needs text, or media." },
 		func(p *Platform, c Content) (string, string) {
+			// A quote will do by itself: the lexicon app.bsky.feed.post takes an empty text that has an embed beside it.
 			if len(c.Media) > 0 || !IsBlank(c.Text) || c.Options.QuoteURI != "" && p.Has(OptionQuote) {
 				return "", ""
 			}

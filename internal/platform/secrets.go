@@ -35,7 +35,7 @@ type Secrets map[string]string
 // Format is fmt.Formatter's: no verb prints a secret.
 func (s Secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.hidden()) }
 
-// LogValue is slog.LogValuer's.
+// LogValue is slog.LogValuer's: it comes before what a handler would make of a map by itself.
 func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.hidden()) }
 
 // MarshalText is encoding.TextMarshaler's, which the encoders of JSON and YAML heed.

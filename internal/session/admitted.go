@@ -37,6 +37,7 @@ func (a admitting) Find(
 	switch {
 	case err == nil:
 		return p, nil
+	// Before the error is looked at: the session is over, whatever it was that could not be found out.
 	case p.Cluster.Refused():
 		return nil, a.m.refused(ctx, p, idOf(shown.Session))
 	case errors.Is(err, admission.ErrNoneChosen), errors.Is(err, admission.ErrNoOrganization):

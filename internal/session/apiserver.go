@@ -103,6 +103,7 @@ type person struct {
 }
 
 func (p *person) RoundTrip(r *http.Request) (*http.Response, error) {
+	// A RoundTripper must not change the request that it is given (net/http).
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", p.authorization)
 	p.of.calls.Add(1)
@@ -110,6 +111,7 @@ func (p *person) RoundTrip(r *http.Request) (*http.Response, error) {
 		n.Add(1)
 	}
 	response, err := p.transport.RoundTrip(r)
+	// About the credential; what its person may not do is a 403, and ends nothing.
 	if err == nil && response.StatusCode == http.StatusUnauthorized {
 		p.of.refused.Store(true)
 	}

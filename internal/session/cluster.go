@@ -78,7 +78,8 @@ func (c *Cluster) Keys(ctx context.Context, namespace string, limit int64) ([]v1
 	return list.Items, err
 }
 
-// CountKeys returns how many ApiKeys a namespace has, without their being sent.
+// CountKeys returns how many ApiKeys a namespace has, without their being sent: the apiserver says how many more there
+// are than were asked for. It says so of lists without selectors alone.
 func (c *Cluster) CountKeys(ctx context.Context, namespace string) (int, error) {
 	list := new(v1alpha1.ApiKeyList)
 	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").
@@ -105,6 +106,7 @@ func (c *Cluster) AnnotateKey(
 	if err != nil {
 		return err
 	}
+	// A patch has no preconditions, as a deletion has them: the UID stands in its text (metadataPatch).
 	err = c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
 		Body(patch).Do(ctx).Error()
 	// To a patch, a UID is a field like others, which can't be changed; to people it is that somebody was faster.
@@ -148,7 +150,8 @@ func (c *Cluster) DeleteProfile(ctx context.Context, namespace, name string, id 
 		Body(deletionOf(id)).Do(ctx).Error()
 }
 
-// Events returns at most limit events about the object with this UID.
+// Events returns at most limit events about the object with this UID. Events outlive their object: by its name, they
+// would be shown of one that was made again.
 func (c *Cluster) Events(ctx context.Context, namespace string, id types.UID, limit int64) ([]corev1.Event, error) {
 	list := new(corev1.EventList)
 	err := c.core.Get().Namespace(namespace).Resource("events").VersionedParams(&metav1.ListOptions{
@@ -174,6 +177,7 @@ func (c *Cluster) Replicas(ctx context.Context, namespace string, limit int64) (
 	return list.Items, err
 }
 
+// createOptions are strict: a field that the cluster does not know would be left out otherwise, and the rest stored.
 func createOptions(dryRun bool) *metav1.CreateOptions {
 	o := &metav1.CreateOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict}
 	if dryRun {

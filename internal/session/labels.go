@@ -26,7 +26,7 @@ func (c *Cluster) KeysLabeled(
 	return list.Items, err
 }
 
-// UnlabelKey takes a label off the ApiKey with this UID.
+// UnlabelKey takes a label off the ApiKey with this UID, and off none that was made again under its name.
 func (c *Cluster) UnlabelKey(ctx context.Context, namespace, name string, id types.UID, label string) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": id, "labels": map[string]any{label: nil}},

@@ -104,6 +104,7 @@ func (m *Manager) SignIn(ctx context.Context, credential string) (token string, 
 // SignInBy is SignIn for whoever the provider has given these tokens. The ID token is their credential.
 func (m *Manager) SignInBy(ctx context.Context, t oidc.Tokens) (token string, p *Person, err error) {
 	token, p, err = m.begin(ctx, Credential{Token: t.ID, Refresh: t.Refresh, Subject: t.Subject})
+	// There is no session to keep it in, and it is good at the provider until that ends it.
 	if err != nil {
 		m.revoke(ctx, t.Refresh)
 	}
@@ -148,6 +149,7 @@ func (m *Manager) recognise(ctx context.Context, c Credential) (is contents, _ *
 		Credential: c, Username: who.Username, Groups: who.Groups,
 		SignedInAt: now.UTC(), ExpiresAt: now.Add(absoluteTimeout).UTC(),
 	}
+	// A credential that is renewed outlasts its first token. Any other ends the session with it.
 	if until := c.until(); !until.IsZero() && until.Before(is.ExpiresAt) && c.Refresh == "" {
 		is.ExpiresAt = until.UTC()
 	}
@@ -268,6 +270,7 @@ func (m *Manager) end(ctx context.Context, id string, why authn.Refusal) error {
 // error says that it may not have ended.
 func (m *Manager) SignOut(ctx context.Context, token string) error {
 	id := idOf(token)
+	// Read before the row is gone: it is nowhere else. Whoever can't have it read is signed out all the same.
 	var refresh string
 	if m.o.Provider != nil {
 		if row, err := m.work.Session(ctx, id); err == nil {

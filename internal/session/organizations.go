@@ -80,6 +80,7 @@ func byName(list []caller.Organization) []caller.Organization {
 // Organization returns the one with a name or an id, as it is now. admission.ErrNoOrganization: there is none, or the
 // person sees neither the namespace nor its keys.
 func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) (caller.Organization, error) {
+	// The apiserver finds namespaces by their names alone: an id is one that this process has a name for.
 	name, id := nameOrID, ""
 	for _, o := range m.o.Listed() {
 		if o.ID == nameOrID {
@@ -165,6 +166,7 @@ func (o *organizations) of(name string, now time.Time) (caller.Organization, boo
 func (o *organizations) put(organization caller.Organization, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// Bounded as rights are. What is forgotten costs one more request.
 	if o.byName == nil || len(o.byName) >= maxRights {
 		o.byName = map[string]found{}
 	}

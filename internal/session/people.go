@@ -51,6 +51,7 @@ func (p *people) add(row store.SignedIn, cluster *Cluster) *here {
 	if p.meters[row.Person] == nil {
 		p.meters[row.Person] = new(rate.Meter)
 	}
+	// The cluster knows nothing yet: what was found out by an older credential is not gone by with a newer one.
 	h := &here{row.Version, cluster, p.meters[row.Person], new(atomic.Bool)}
 	if last := p.byID[row.ID]; last != nil { // it is the same session
 		h.ended = last.ended
@@ -63,6 +64,7 @@ func (p *people) add(row store.SignedIn, cluster *Cluster) *here {
 func (p *people) of(row store.SignedIn, reach func() (*Cluster, error)) (*here, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// What is known may be newer than the row, which was read before the credential was renewed.
 	if h := p.byID[row.ID]; h != nil && h.version >= row.Version {
 		return h, nil
 	}
@@ -83,7 +85,8 @@ func (p *people) drop(id string) {
 	}
 }
 
-// refused tells whether the apiserver has refused a session's credential, as far as this process knows.
+// refused tells whether the apiserver has refused a session's credential, as far as this process knows. Of another
+// version than the row's nothing follows: that is another credential.
 func (p *people) refused(row store.SignedIn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

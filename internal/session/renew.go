@@ -128,6 +128,7 @@ func (m *Manager) renewNow(
 		m.revoke(ctx, renewed.Credential.Refresh)
 		return row, is, m.end(ctx, row.ID, authn.Unknown)
 	}
+	// As EndSessionRenewal has done in the row: whoever reads it finds a newer credential than what they had.
 	next.Version++
 	return next, renewed, nil
 }

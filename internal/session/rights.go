@@ -51,6 +51,8 @@ func (c *Cluster) May(ctx context.Context, now time.Time, r Right) (bool, error)
 	if ok && now.Before(known.until) {
 		return known.allowed, nil
 	}
+	// Without the lock: other questions about the same person must not wait for the apiserver, and the same one asked
+	// twice costs no more than a request.
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: r.Namespace, Verb: r.Verb, Group: v1alpha1.GroupVersion.Group, Resource: r.Resource,

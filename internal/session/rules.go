@@ -63,7 +63,8 @@ func (c *Cluster) Offered(r Right) (allowed, known bool) {
 	return known && k.allow(r), known
 }
 
-// ours are the rules about this group's resources: those of all others are not kept.
+// ours are the rules about this group's resources: those of all others are not kept. Nor are those of single objects:
+// they allow nothing of a kind as a whole, which is what is offered.
 func ours(all []authorizationv1.ResourceRule) []authorizationv1.ResourceRule {
 	return slices.DeleteFunc(all, func(r authorizationv1.ResourceRule) bool {
 		return len(r.ResourceNames) > 0 || !names(r.APIGroups, v1alpha1.GroupVersion.Group)

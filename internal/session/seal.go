@@ -81,6 +81,7 @@ func (c *contents) person() string {
 
 // ownKey makes of a token what its session is sealed with. It is bound to the environment, and to the row by its id.
 func ownKey(token string, environment key.Environment) (cipher.AEAD, error) {
+	// Without a salt: the token is random by itself, of 128 bits at least (Options.NewToken).
 	secret, err := hkdf.Key(sha256.New, []byte(token), nil, "letmepost/session/1/"+string(environment), 32)
 	if err != nil {
 		return nil, err
@@ -156,6 +157,8 @@ func (m *Manager) open(token string, row store.SignedIn) (is contents, err error
 	if json.Unmarshal(text, &is) != nil {
 		return is, errors.New("a session can't be decoded")
 	}
+	// The row says in clear whose it is and until when, for what the database does by itself. Who can write there must not
+	// gain by it: what is sealed decides. The database keeps microseconds.
 	if is.person() != row.Person || is.ExpiresAt.Before(row.ExpiresAt.Truncate(time.Microsecond)) {
 		return is, fmt.Errorf("session: its row has been changed: %w", vault.ErrTampered)
 	}
@@ -163,7 +166,7 @@ func (m *Manager) open(token string, row store.SignedIn) (is contents, err error
 }
 
 // sealAgain returns the row sealed under the vault's primary key: so the keys of the vault can be exchanged while
-// people are signed in.
+// people are signed in. What can't be sealed anew stays as it is: it opens, and that it was used is noted all the same.
 func (m *Manager) sealAgain(row store.SignedIn) store.SignedIn {
 	if m.o.Vault == nil {
 		return row

@@ -12,7 +12,8 @@ import (
 	"path/filepath"
 )
 
-// readFile reads no more than a keyset may have, so that a wrong file does not fill the memory.
+// readFile reads one byte more than a keyset may have: so a wrong file does not fill the memory, and ParseKeyset still
+// finds it too large.
 func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
@@ -47,6 +48,7 @@ func CreateFile(path string, k *Keyset, kms KMS) error {
 // ReplaceFile writes a keyset over the one of a file. Whoever reads the file finds the one or the other, whole, also if
 // the machine stops on the way.
 func ReplaceFile(path string, k *Keyset, kms KMS) error {
+	// There must be one: whoever mistypes the path would leave a keyset where no process reads it.
 	if _, err := os.Stat(path); err != nil {
 		return err
 	}
@@ -73,10 +75,12 @@ func writeFile(path string, k *Keyset, kms KMS, place func(written, path string)
 	if _, err = file.Write(text); err != nil {
 		return err
 	}
+	// Before it has its name: if the machine stops then, the name must not lead to a file that is empty.
 	if err = errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	if err = place(file.Name(), path); err != nil {
+		// The error of a link names the temporary file first, which nobody has heard of.
 		if errors.Is(err, fs.ErrExist) {
 			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 		}

@@ -231,7 +231,8 @@ func primaryOf(manager *keyset.Manager, id uint32) (*Keyset, error) {
 // Of is what a sealed text belongs to; it can be opened as that alone.
 type Of struct{ Organization, Account, Name string }
 
-// associated is what the cipher binds a text to. The lengths keep ("ab", "c") apart from ("a", "bc").
+// associated is what the cipher binds a text to. The lengths keep ("ab", "c") apart from ("a", "bc"). Its bytes stand
+// behind every text that there is: if they changed, none would open any more.
 func (of Of) associated() []byte {
 	data := []byte("letmepost/vault/1")
 	for _, part := range []string{of.Organization, of.Account, of.Name} {

@@ -65,6 +65,7 @@ type Options struct {
 // accounts, because reading what was published must not depend on a Secret.
 type Vault struct {
 	options Options
+	// Read without a lock: who seals or opens does not wait while the file is read, and compared with the database.
 	current atomic.Pointer[view]
 
 	reading sync.Mutex // the fields below are of whoever reads the file
@@ -169,6 +170,7 @@ func (v *Vault) now() *view { return v.current.Load() }
 
 func (now *view) none() error { return fmt.Errorf("%w: %w", ErrNoKeyset, now.reason) }
 
+// stale is never a Fixed vault's: it has no file to read again, and no clock.
 func (now *view) stale(o Options) bool {
 	return o.Path != "" && o.Clock.Since(now.readAt) > staleAfter
 }
@@ -184,6 +186,7 @@ func (v *Vault) refresh() *view {
 	switch {
 	case err == nil:
 		v.text = text
+	// Whatever is wrong now, what was taken in before still opens all that it has sealed.
 	case last.keyset != nil:
 		next.keyset = last.keyset
 	default:
@@ -225,6 +228,7 @@ func (v *Vault) read(last *Keyset) ([]byte, *Keyset, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	// The same bytes are the same keys. No KMS is asked for them every five seconds.
 	if last != nil && bytes.Equal(text, v.text) {
 		return text, last, nil
 	}

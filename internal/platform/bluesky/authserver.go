@@ -52,6 +52,8 @@ func (s *service) metadataOf(ctx context.Context, issuer string) (*oauth.AuthSer
 	if err != nil {
 		return nil, notAsSpecified("its address can't be used: " + err.Error())
 	}
+	// Issuers are compared to the letter, also with what a browser brings back (check). One that is written in another way
+	// would be another one there.
 	if origin != issuer {
 		return nil, notAsSpecified("its address is not that of an issuer")
 	}
@@ -83,7 +85,7 @@ func (s *service) areConfidential(addresses []string) bool {
 }
 
 // isCapable checks what a server says that it can do. indigo knows what that must be, but wants addresses without a
-// port and without exceptions: those that it gets are none.
+// port and without exceptions: those that it gets are none. m is a copy, and the real ones were checked before.
 func isCapable(m oauth.AuthServerMetadata) error {
 	m.Issuer = "https://issuer.example"
 	m.AuthorizationEndpoint = m.Issuer + "/authorize"
@@ -93,7 +95,7 @@ func isCapable(m oauth.AuthServerMetadata) error {
 	return nil
 }
 
-// fetch reads a document.
+// fetch reads a document, as a stranger: whoever publishes it is shown neither a token nor a proof.
 func (s *service) fetch(ctx context.Context, address string, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -104,6 +106,7 @@ func (s *service) fetch(ctx context.Context, address string, out any) error {
 	return err
 }
 
+// isAddress tells of a host that is no name: by its client id, accounts' own servers have to reach this one.
 func isAddress(host string) bool {
 	return host == "" || host == "localhost" || net.ParseIP(host) != nil
 }

@@ -39,6 +39,8 @@ const (
 	// maxImage is what is taken of a caller. What is more than a server takes is made smaller, so this bounds no more than
 	// the work that this is.
 	maxImage = 20_000_000
+	// maxVideo is what servers took before 2026. Newer ones take three times as much, but a video goes out as it is: one
+	// that is larger could not be made to fit an older server.
 	maxVideo = 100_000_000
 	// maxThumb is that of a link card's picture (app.bsky.embed.external).
 	maxThumb = 1_000_000

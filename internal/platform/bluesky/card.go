@@ -50,6 +50,7 @@ func (s *service) fetchCard(ctx context.Context, link string) (card, error) {
 		return card{}, fmt.Errorf("%w: it is of type %q", errNoCard, kind)
 	}
 	page, err := io.ReadAll(resp.Body)
+	// A page that goes on after maxPage is read as far as that, and is no error.
 	if err != nil && !errors.As(err, new(*http.MaxBytesError)) {
 		return card{}, err
 	}
@@ -61,6 +62,7 @@ func (s *service) fetchCard(ctx context.Context, link string) (card, error) {
 	if c.title == "" {
 		return card{}, errNoCard
 	}
+	// Where the text leads, and not where a redirect has led from there: a card stands for the link beside it.
 	c.url = link
 	return c, nil
 }

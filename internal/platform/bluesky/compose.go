@@ -26,7 +26,8 @@ const (
 	smallImage int64 = 1_000_000
 )
 
-// sizes remembers which servers take small images only. The zero value is ready for use.
+// sizes remembers which servers take small images only: otherwise each post with a large one would be uploaded twice
+// there. The zero value is ready for use.
 type sizes struct {
 	once  sync.Once
 	small *lru.LRU[string, struct{}]

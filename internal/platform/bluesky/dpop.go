@@ -65,6 +65,7 @@ func (s *service) prove(req *http.Request, c call) error {
 	return nil
 }
 
+// withoutQuery is an address as a proof names it: without query and fragment (RFC 9449, section 4.2).
 func withoutQuery(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
 
 // wantsNonce reads the challenge of a server that holds an account (RFC 9449, section 9).
@@ -140,6 +141,7 @@ func (s *service) ask(req *http.Request, out any) (http.Header, error) {
 		return resp.Header, s.refusedByServer(resp, answer)
 	case err != nil:
 		return resp.Header, &refusal{sent: true, cause: err}
+	// Empty is no error: a revocation needs no answer (RFC 7009, section 2.2). Who needs one looks at out (noAnswer).
 	case out == nil || len(bytes.TrimSpace(answer)) == 0:
 		return resp.Header, nil
 	}

@@ -49,7 +49,8 @@ var (
 	tagPattern = regexp.MustCompile(`(^|[\s(\[{])([#＃])([^\s\x{ad}\x{2060}\x{200a}-\x{200d}\x{20e2}]+)`)
 )
 
-// marksOf finds what a text means. Marks come in the order of the text, and do not overlap.
+// marksOf finds what a text means. Marks come in the order of the text, and do not overlap: of two facets that do,
+// Bluesky's app drops one, so of two marks the first one stays.
 func marksOf(text string) []mark {
 	if !utf8.ValidString(text) {
 		return nil // ranges in it would be anybody's guess
@@ -136,6 +137,8 @@ func isDomain(host string) bool {
 	return known && suffix != host
 }
 
+// mentionsIn leaves a full stop or a hyphen behind a handle to the sentence. Handles are normalized, so that one which
+// is written in two ways is asked for once (facets).
 func mentionsIn(text string) (mentions []mark) {
 	for _, g := range mentionPattern.FindAllStringSubmatchIndex(text, -1) {
 		name := strings.TrimRight(text[g[6]:g[7]], ".-")

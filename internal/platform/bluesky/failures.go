@@ -56,6 +56,7 @@ func inactive(of session) *platform.Failure {
 	if of.Active == nil || *of.Active {
 		return nil
 	}
+	// Only this one is the owner's doing. Whatever else a server calls it, only the server can say why.
 	if of.Status == "deactivated" {
 		return standing("AccountDeactivated")
 	}
@@ -149,6 +150,7 @@ func (s *service) grantNotRefreshed(err error) error {
 	case guardRefused(err):
 		return notPublic(platform.CodeAuthFailed)
 	case named(err, "invalid_grant", "access_denied"):
+		// For its words lostWith looks whether there is a key, and at nothing of it.
 		return lostWith(platform.Secrets{platform.SecretDPoPKey: "one"}, err)
 	}
 	if f := s.common(err); f != nil {
@@ -171,6 +173,7 @@ func (s *service) common(err error) *platform.Failure {
 	if !errors.As(err, &r) {
 		r = &refusal{cause: err}
 	}
+	// Before the verdict, which is that of a token that is not taken: a new app password would not open the account.
 	if f := standing(r.name); f != nil {
 		return said(err, f)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// grant is what an account's owner has allowed by OAuth, without the tokens for it, which change.
+// grant is what an account's owner has allowed by OAuth, without the tokens for it, which change. Its end is kept with
+// it: refreshing does not move that (sessionLife), and no answer is asked for it.
 type grant struct {
 	key    dpopKey
 	client string // what this server was known as
@@ -89,6 +90,7 @@ func (s *service) refreshGrant(
 	if err != nil {
 		return platform.Refreshed{}, s.grantNotRefreshed(err)
 	}
+	// The client is who this server was when it was allowed: tokens are bound to that, whatever its address is now.
 	f := form{to: server.TokenEndpoint, key: g.key, values: url.Values{
 		"grant_type": {"refresh_token"}, "client_id": {g.client},
 	}}

@@ -81,6 +81,7 @@ func checkHost(text string, guard *outbound.Guard) (string, error) {
 	case !guard.Confidential(u):
 		return "", errHost("it is not encrypted: it must begin with https")
 	}
+	// In one spelling: addresses are compared, to see whether an account has moved.
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
 }
 

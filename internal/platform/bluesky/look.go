@@ -10,7 +10,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Look looks for the records of a post, and writes none.
+// Look looks for the records of a post, and writes none. Of the account's secrets it needs the address of the server
+// alone: records are public, and are asked for as by a stranger.
 func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
 	secrets, err := p.Credentials.Get(ctx)
 	if err != nil {
@@ -31,6 +32,7 @@ func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Ou
 	if p.Content.FirstComment == "" {
 		return platform.Published{Receipt: r}, nil
 	}
+	// The time is the one that comment gives its record.
 	comment, is, err := d.findAny(ctx, partComment, p.Content.FirstComment, p.FirstSentAt.Add(time.Second))
 	if err == nil && is == ours {
 		r.FirstCommentURI, r.FirstCommentCID = comment.URI, comment.CID

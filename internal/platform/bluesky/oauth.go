@@ -180,6 +180,7 @@ func (s *service) whose(ctx context.Context, given map[string]string, c *consent
 	}
 	c.DID, c.PDS, c.Name = who.did.String(), home, who.did.String()
 	var there struct{ Handle string }
+	// It may fail: the account is known by its DID, and only shown by another name.
 	_ = s.do(ctx, call{host: home, method: describeRepo, isRead: true, query: url.Values{"repo": {c.DID}}}, &there)
 	if slices.Contains(doc.AlsoKnownAs, "at://"+there.Handle) {
 		c.Name = there.Handle // which its owner's document knows: any other is nobody's name
@@ -214,6 +215,7 @@ func (s *service) completeOAuth(ctx context.Context, in platform.ConnectionAnswe
 		return platform.Connection{}, s.notAuthorized(err)
 	}
 	o := grant{key: key, client: c.ClientID, pds: c.PDS, issuer: c.Issuer, ends: s.clock.Now().Add(sessionLife)}
+	// What another account has allowed is given back: it is good for two weeks, and nobody here keeps it.
 	if got.Subject != c.DID {
 		if err := s.giveBack(ctx, server, o, got.RefreshToken); err != nil {
 			s.logger.Warn("what was allowed for another account could not be given back", "error", err)

@@ -65,6 +65,7 @@ func (d *delivery) before(err error) error {
 	switch judge(err) {
 	case saysNo:
 		return rejected(refusedFailure(err))
+	// By this code a scheduled post is kept until somebody has connected the account again (package publish).
 	case strange:
 		return rejected(lostWith(d.secrets, err))
 	}
@@ -98,7 +99,8 @@ func (d *delivery) notWritten(err error) error {
 	return d.before(err)
 }
 
-// unknown is the outcome where nobody can say whether the post is there.
+// unknown is the outcome where nobody can say whether the post is there. The token says nothing: whoever asks finds the
+// record by what is known of the post itself, also if the process died before it could say anything.
 func (d *delivery) unknown(err error) error {
 	code, rule := platform.CodeUnavailable, ruleUnknown
 	if errors.Is(err, context.DeadlineExceeded) {

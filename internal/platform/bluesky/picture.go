@@ -65,6 +65,7 @@ func fit(ctx context.Context, o original, most int64) (picture, error) {
 	if o.contentType == "" && h.broken == nil {
 		o.contentType = "image/" + h.format
 	}
+	// Also one that can't be read here: it is small enough, so whether it is an image is for the server to say.
 	if o.size <= most && o.contentType != "" {
 		p := picture{file: &file{open: o.open, size: o.size, contentType: o.contentType}}
 		if h.broken == nil && h.config.Width > 0 && h.config.Height > 0 {
@@ -123,6 +124,7 @@ func headOf(ctx context.Context, o original) (h head, err error) {
 	}
 	defer r.Close()
 	from := &remembering{Reader: r}
+	// Its error is not lost: from keeps it.
 	begin, _ := io.ReadAll(io.LimitReader(from, maxHead))
 	h.turned = orientation(begin)
 	h.config, h.format, h.broken = image.DecodeConfig(io.MultiReader(bytes.NewReader(begin), from))
@@ -164,6 +166,7 @@ func shrink(ctx context.Context, o original, format string, turned int, most int
 	if err != nil {
 		return picture{}, errImage("it can't be read, and so not be made smaller")
 	}
+	// It is turned when it is encoded, and all sizes until then are those of its pixels as they lie.
 	flat, wasOpaque := flatten(decoded)
 	var notes []string
 	if !wasOpaque {

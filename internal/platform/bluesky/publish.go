@@ -51,6 +51,7 @@ func (e ended) Error() string { return fmt.Sprintf("%T", e.outcome) }
 func (s *service) deliver(
 	ctx context.Context, p platform.Publication, put func(*delivery, context.Context) (strongRef, error),
 ) (platform.Outcome, error) {
+	// The same in every attempt: by its text and by this time, find knows a record that an earlier one has made.
 	d := &delivery{service: s, Publication: p, sentAt: p.FirstSentAt}
 	if d.sentAt.IsZero() {
 		d.sentAt = s.clock.Now()
@@ -93,6 +94,7 @@ func (d *delivery) run(
 func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
 	at, is, err := d.findAny(ctx, partPost, d.Content.Text, d.sentAt)
 	switch {
+	// A 429 says when to ask again, and nothing of the post: nobody knows any more than before.
 	case err != nil && judge(err) == slowDown:
 		return strongRef{}, ended{platform.OutcomeUnknown{Failure: *d.common(err)}}
 	case err != nil:
@@ -125,9 +127,11 @@ func (d *delivery) create(ctx context.Context) (strongRef, error) {
 		if err == nil {
 			return at, nil
 		}
+		// The picture of a card is small enough for every server, so a smaller size would change nothing (maxThumb).
 		if !isTooLarge(err) || most == smallImage || len(d.Content.Media) == 0 {
 			return strongRef{}, d.notWritten(err)
 		}
+		// The images are made anew, so what was said of the larger ones is not true any more.
 		d.warnings = d.warnings[:before]
 		d.sizes.note(d.secrets[FieldPDSURL])
 	}
@@ -167,6 +171,8 @@ func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error)
 	case platform.Rejected:
 		d.warn("first_comment", "The post is published, and its first comment is not: "+o.Failure.Message)
 		return strongRef{}, nil
+	// That is certain of the comment, but would be said of the post, which is there. Whoever asks finds it, and goes on
+	// with the comment.
 	case platform.NotTaken:
 		return strongRef{}, ended{platform.OutcomeUnknown{Failure: o.Failure}}
 	}
@@ -176,7 +182,8 @@ func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error)
 // maxTries bounds the keys that are tried for one record.
 const maxTries = 4
 
-// put creates a record, or finds it. The error is do's.
+// put creates a record, or finds it. The error is do's. It is putRecord that creates, told that there is none yet: of a
+// key that is taken it says so (InvalidSwap), where createRecord answers 500, as if the server was out of order.
 func (d *delivery) put(ctx context.Context, part string, record post, when time.Time) (at strongRef, err error) {
 	for try := range maxTries {
 		key := keyOf(d.PostID, part, try)
@@ -275,6 +282,7 @@ func isNotThere(err error) bool {
 
 // call makes a call for the account, at its server. If the server does not take the token, it is renewed, once.
 func (d *delivery) call(ctx context.Context, c call, out any) error {
+	// All of it anew: meanwhile the account may have been connected again, in the other way or at another server.
 	ask := func() (err error) {
 		c.host, c.token, c.key = d.secrets[FieldPDSURL], d.secrets[platform.SecretAccessToken], nil
 		if isGrant(d.secrets) {

@@ -110,6 +110,8 @@ var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 //
 // A comment's time is later than its post's, for servers list posts by their keys.
 //
+// What it makes of an id never changes: a post that a release of before has sent is looked for by its key.
+//
 // try counts from 0, for the case that a key can't be used: another record may have it, or a word in it is not liked.
 func keyOf(postID, part string, try int) string {
 	sum := sha256.Sum256([]byte(postID))

@@ -149,6 +149,7 @@ func (s *service) ownServer(ctx context.Context, host string, begun session) (ho
 	if err != nil {
 		return "", "", notFound(err)
 	}
+	// A token that the account's own server takes proves that whoever gave it speaks for that server.
 	if home != host {
 		var at session
 		err := s.do(ctx, call{host: home, method: getSession, token: begun.AccessJWT, isRead: true}, &at)
@@ -165,6 +166,7 @@ func (s *service) ownServer(ctx context.Context, host string, begun session) (ho
 	return home, begun.DID, nil // a handle that its owner's document does not know is nobody's name
 }
 
+// secretsOf keeps the app password beside the session that it began: once that has ended, another one is begun by it.
 func secretsOf(begun session, password, host string) platform.Secrets {
 	return platform.Secrets{
 		platform.SecretAppPassword:  password,
@@ -229,6 +231,7 @@ func (s *service) Refresh(
 	host, password := with[FieldPDSURL], with[platform.SecretAppPassword]
 	var next session
 	err := s.do(ctx, call{host: host, method: refreshSession, token: with[platform.SecretRefreshToken]}, &next)
+	// Not after a 429: a login counts by a limit of its own, which is stricter: 300 a day.
 	if v := judge(err); v == strange || v == saysNo || v == away {
 		next, host, err = s.again(ctx, of, host, password, err)
 	}

@@ -247,6 +247,7 @@ func judge(err error) verdict {
 		return slowDown
 	case r.status == http.StatusUnauthorized:
 		return strange
+	// What this protocol refuses has a name. Without one it may have been said by something in front of the server.
 	case r.status >= 400 && r.status < 500 && r.name != "" && r.status != http.StatusRequestTimeout:
 		return saysNo
 	case r.status == http.StatusRequestEntityTooLarge: // said by a proxy in front of the server, which names nothing

@@ -43,6 +43,7 @@ const (
 // refusedConsent is for whoever came back without having allowed anything (RFC 6749, section 4.1.2.1). What stands in
 // an address can be written by anybody, so only codes that are known say more than that it failed.
 func refusedConsent(came url.Values) *platform.Failure {
+	// Each by the name that RFC 6749 has, and by those that LinkedIn has in its place.
 	switch came.Get("error") {
 	case "access_denied", "user_cancelled_login", "user_cancelled_authorize":
 		return &platform.Failure{
@@ -80,7 +81,8 @@ func (s *service) notConnected(err error) *platform.Failure {
 	return s.common(err)
 }
 
-// notRefreshed is why a token could not be renewed.
+// notRefreshed is why a token could not be renewed. This server's own app is looked at first: LinkedIn refuses a wrong
+// client secret for every account alike, and that must not have everybody connect again.
 func (s *service) notRefreshed(err error) *platform.Failure {
 	if f := s.ofClient(err); f != nil {
 		return f
@@ -124,6 +126,8 @@ func (s *service) common(err error) *platform.Failure {
 	switch judge(r) {
 	case strange:
 		return lost(r)
+	// LinkedIn knows the token, so this is not CodeAuthFailed: the account would be marked as to be connected again, and
+	// none of its posts would go out, for what may be about one of them.
 	case forbidden:
 		return said(r, &platform.Failure{
 			Code: platform.CodeRejected, Rule: ruleDenied,
@@ -138,6 +142,8 @@ func (s *service) common(err error) *platform.Failure {
 				r.again.UTC().Format(time.RFC3339)),
 			Remediation: "Wait until then.",
 		})
+	// No account can help it: to connect one again changes nothing, so its posts wait. By the version in the message they
+	// are found (Platform.Waits) when a process is started with another one.
 	case sunset:
 		s.complain()
 		return said(r, &platform.Failure{
@@ -145,6 +151,7 @@ func (s *service) common(err error) *platform.Failure {
 			Message:     "LinkedIn does not take " + s.Version.named() + " any more, which this server uses.",
 			Remediation: "Tell whoever runs the server: it needs a newer --linkedin-version.",
 		})
+	// On a first attempt alone. On a second look it is the proof that the post got there, and write adopts it.
 	case duplicate:
 		return said(r, &platform.Failure{
 			Code: platform.CodeRejected, Rule: ruleDuplicate,
@@ -176,6 +183,7 @@ func reason(r *refusal) string {
 func (s *service) asRefusal(err error) *refusal {
 	var r *oauth2.RetrieveError
 	if errors.As(err, &r) && r.Response != nil && r.Response.StatusCode == http.StatusTooManyRequests {
+		// By it is found out how long to wait, which the error of package oauth2 does not say.
 		return s.refused(r.Response, r.Body)
 	}
 	return &refusal{sent: true, cause: err}

@@ -35,6 +35,7 @@ func (d *delivery) upload(ctx context.Context) ([]string, error) {
 	if err := some.Wait(); err != nil {
 		return nil, err
 	}
+	// All are sent before the first is looked at: LinkedIn processes them by itself, and the first ones meanwhile.
 	within, cancel := context.WithTimeout(ctx, d.Processing)
 	defer cancel()
 	all, looked := errgroup.WithContext(within)
@@ -72,6 +73,7 @@ func (d *delivery) uploadOne(ctx context.Context, m platform.Media) (string, err
 		if err != nil {
 			return nil, err
 		}
+		// net/http does not know the length of what is in no buffer of its own, and would send it in chunks.
 		req.ContentLength = m.SizeBytes
 		req.Header.Set("Content-Type", m.ContentType)
 		req.Header.Set("Authorization", "Bearer "+d.secrets[platform.SecretAccessToken])
@@ -107,6 +109,7 @@ func (d *delivery) processed(ctx context.Context, urn string, number int) error 
 		return errProcessing
 	}, func(err error) bool { return errors.Is(err, errProcessing) })
 	if errors.Is(err, context.DeadlineExceeded) {
+		// The next attempt uploads all of them anew: URNs are only kept of a post that may be there (unknown).
 		return d.notTaken(&platform.Failure{
 			Code: platform.CodeUnavailable, Rule: ruleImage,
 			Message:     fmt.Sprintf("LinkedIn takes long to process medium %d. The post was not sent.", number),

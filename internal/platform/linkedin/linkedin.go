@@ -93,6 +93,7 @@ type service struct {
 	uploads *http.Client
 	tokens  *http.Client
 
+	// A Complaint is for one goroutine, and posts go out side by side: mu guards the two.
 	mu           sync.Mutex
 	near, passed retry.Complaint // about the version's sunset
 }
@@ -132,6 +133,7 @@ func New(c Config) (platform.Platform, error) {
 		uploads: c.Guard.Client(outbound.Bounds{Time: uploadTime, Bytes: maxAnswer}),
 		tokens:  c.Guard.Client(outbound.Bounds{Time: tokenTime, Bytes: maxAuthReply}),
 	}
+	// A sunset that is near can wait a day. One that has come holds posts up, and is said as often as they are tried.
 	s.near.Every, s.passed.Every = 24*time.Hour, time.Hour
 	s.watchSunset()
 	p := Platform

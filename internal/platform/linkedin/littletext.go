@@ -19,6 +19,7 @@ const reserved = `\|{}@[]()<>#*_~`
 var hashtag = regexp.MustCompile(`^#[0-9]*\pL[\pL\pM0-9]*`)
 
 // escape makes little text that reads exactly as text. Hashtags are written as such, or nothing could be found by them.
+// It is one pass: to replace one reserved character after the other would escape the backslashes of those before.
 func escape(text string) string {
 	var b strings.Builder
 	b.Grow(len(text) + 16)

@@ -20,7 +20,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// scopeWrite is the one to post by; the others are for who it is.
+// scopeWrite is the one to post by; the others are for who it is. Another one is not just added: once a member has
+// consented to other scopes than before, LinkedIn takes the tokens that this app has of them no more, wherever in use.
 const scopeWrite = "w_member_social"
 
 var scopes = []string{"openid", "profile", scopeWrite}
@@ -62,6 +63,7 @@ func (s *service) Begin(_ context.Context, in platform.ConnectionRequest) (platf
 
 // at is the client of one callback. The server compares it to the letter with what is registered.
 func (s *service) at(callback string) *oauth2.Config {
+	// A copy: several people connect at the same time, and the address of the callback is not part of the configuration.
 	o := s.oauth
 	o.RedirectURL = callback
 	return &o
@@ -111,7 +113,8 @@ func (s *service) by(ctx context.Context) context.Context {
 // lacksScope: a person can't take a scope away at LinkedIn, but an app can lack the product that has it.
 func lacksScope(t *oauth2.Token) *platform.Failure {
 	granted, _ := t.Extra("scope").(string)
-	// LinkedIn separates them by commas, and others by spaces.
+	// LinkedIn separates them by commas, and others by spaces. A server that has granted what was asked for need not say
+	// anything (RFC 6749, section 5.1).
 	list := strings.FieldsFunc(granted, func(r rune) bool { return r == ',' || r == ' ' })
 	if granted == "" || slices.Contains(list, scopeWrite) {
 		return nil
@@ -128,6 +131,7 @@ var subject = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 // whose makes a connection of the member that a token is of.
 func (s *service) whose(ctx context.Context, t *oauth2.Token) (platform.Connection, error) {
+	// LinkedIn is asked. Its ID token would say it too, but holds no nonce, by which one for this sign-in could be told.
 	var who struct{ Sub, Name string }
 	if _, err := s.do(ctx, call{path: "/v2/userinfo", token: t.AccessToken}, &who); err != nil {
 		return platform.Connection{}, s.notConnected(err)
@@ -162,6 +166,7 @@ func (s *service) kept(t *oauth2.Token, old platform.Secrets) (
 	life := seconds(t.ExpiresIn, accessLife)
 	secrets = platform.Secrets{platform.SecretAccessToken: t.AccessToken}
 	refresh := t.RefreshToken
+	// None in the answer means that the one before goes on (RFC 6749, section 6).
 	if refresh == "" {
 		refresh = old[platform.SecretRefreshToken]
 	}
@@ -170,6 +175,7 @@ func (s *service) kept(t *oauth2.Token, old platform.Secrets) (
 	}
 	left, _ := t.Extra("refresh_token_expires_in").(float64)
 	ends = now.Add(seconds(int64(left), refreshLife))
+	// The earlier one counts: where the answer does not say how long is left, a whole year from now would be too late.
 	if before, err := time.Parse(time.RFC3339, old[secretRefreshEnds]); err == nil && before.Before(ends) {
 		ends = before
 	}
@@ -205,7 +211,8 @@ func (s *service) Refresh(
 	return platform.Refreshed{Secrets: secrets, ExpiresAt: ends, RefreshAt: refreshAt}, nil
 }
 
-// refusedBy is what the authorization server has said by RFC 6749, section 5.2; nil: it has not answered so.
+// refusedBy is what the authorization server has said by RFC 6749, section 5.2; nil: it has not answered so. A 429 and
+// a 5xx may have that form, too, but are about the server: taken for a refusal, they would lose accounts.
 func refusedBy(err error) *oauth2.RetrieveError {
 	var r *oauth2.RetrieveError
 	if errors.As(err, &r) && r.ErrorCode != "" && r.Response.StatusCode < http.StatusInternalServerError &&

@@ -22,7 +22,7 @@ const (
 // ended carries an outcome out of the steps of a delivery.
 type ended struct{ outcome platform.Outcome }
 
-// Error makes it an error.
+// Error makes it an error, which nobody gets to see: outcome takes it apart.
 func (ended) Error() string { return "the delivery has ended" }
 
 func rejected(f *platform.Failure) error { return ended{platform.Rejected{Failure: *f}} }
@@ -43,6 +43,7 @@ func (d *delivery) notSent(err error) error {
 	case errors.Is(err, platform.ErrNoSecrets):
 		return rejected(lost(nil))
 	case errors.As(err, &f): // a token could not be renewed
+		// By this code a scheduled post is kept until somebody has connected the account again (package publish).
 		if f.Code == platform.CodeAuthFailed {
 			return rejected(f)
 		}
@@ -107,6 +108,7 @@ func (d *delivery) stillUnknown(o platform.Outcome) platform.Outcome {
 	case platform.NotTaken:
 		why = o.Failure
 	case platform.Rejected:
+		// Who refuses the token, or says that it may not post, has not compared the post with what is there.
 		if o.Failure.Code != platform.CodeAuthFailed && o.Failure.Rule != ruleDenied {
 			return o // it looked at the post
 		}

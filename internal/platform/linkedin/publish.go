@@ -20,6 +20,7 @@ func (s *service) Preflight(c platform.Content) *platform.Failure {
 	if f := Platform.Check(c); f != nil {
 		return f
 	}
+	// The limits say what LinkedIn takes, and it takes videos: that this server can't send them yet is said apart.
 	for _, m := range c.Media {
 		if m.Kind == platform.Video {
 			return &platform.Failure{
@@ -89,6 +90,8 @@ func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) 
 	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
 		return r, d.notSent(err)
 	}
+	// A second look goes on with what the first attempt has uploaded: with other images it would be another post, which
+	// LinkedIn takes once more.
 	if len(d.Content.Media) > 0 && len(d.Images) != len(d.Content.Media) {
 		urns, err := d.upload(ctx)
 		if err != nil {
@@ -130,7 +133,8 @@ type image struct {
 	AltText string `json:"altText,omitempty"` // plain text
 }
 
-// content is what a post has beside its text; nil: nothing.
+// content is what a post has beside its text; nil: nothing. One image is a medium of its own, as LinkedIn's multiImage
+// begins at two.
 func (d *delivery) content() any {
 	images := make([]image, len(d.Images))
 	for i, urn := range d.Images {
@@ -168,6 +172,7 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 	return urn, false, nil
 }
 
+// urnOfPost is of a post alone: the same message may name the member by a URN (urn:li:person).
 var urnOfPost = regexp.MustCompile(`urn:li:(?:share|ugcPost):[0-9]+`)
 
 // duplicateOf is the URN of the post that a duplicate is one of; "": it is not named.
@@ -186,6 +191,7 @@ func (d *delivery) comment(ctx context.Context, on string, adopted bool) string 
 		URN string `json:"commentUrn"`
 	}
 	path := "/rest/socialActions/" + url.QueryEscape(on) + "/comments"
+	// The text is not escaped: a comment is plain text, and its readers would see the backslashes.
 	header, err := d.call(ctx, call{path: path, in: map[string]any{
 		"actor": d.To.PlatformAccountID, "object": on, "message": map[string]string{"text": d.Content.FirstComment},
 	}}, &made)
@@ -226,6 +232,8 @@ func (d *delivery) now() platform.Secrets {
 	return d.secrets
 }
 
+// renew keeps the lock while the platform is asked: uploads that run beside this one wait for the new token, where they
+// would use up a request with the old one.
 func (d *delivery) renew(ctx context.Context, stale platform.Secrets) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

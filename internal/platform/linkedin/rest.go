@@ -79,7 +79,7 @@ func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) 
 	}, out)
 }
 
-// send sends a request.
+// send sends a request, once. Whoever wants it sent again has to know by the refusal whether it may have been done.
 func (s *service) send(
 	ctx context.Context, by *http.Client, request func(context.Context) (*http.Request, error), out any,
 ) (http.Header, error) {
@@ -96,6 +96,7 @@ func (s *service) send(
 		return nil, &refusal{sent: connected.Load(), cause: err}
 	}
 	defer resp.Body.Close()
+	// The status first: a refusal is one even if its text breaks off on the way.
 	answer, err := io.ReadAll(resp.Body)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, s.refused(resp, answer)
@@ -125,6 +126,7 @@ func (s *service) refused(resp *http.Response, answer []byte) *refusal {
 	if json.Unmarshal(answer, &said) == nil {
 		r.code, r.message, r.service = said.Code, short(said.Message), said.ServiceErrorCode
 		for _, e := range said.ErrorDetails.InputErrors {
+			// A duplicate counts at whatever place it stands, since a second look knows the post by it.
 			if r.code == "" || e.Code == codeDuplicate {
 				r.code = e.Code
 			}
@@ -201,6 +203,7 @@ func judge(err error) verdict {
 		return slowDown
 	case http.StatusUpgradeRequired:
 		return sunset
+	// Of the 400s, but no verdict on what was sent: the server says that it has not got all of it in time.
 	case http.StatusRequestTimeout:
 		return away
 	}

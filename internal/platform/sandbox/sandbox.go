@@ -53,6 +53,7 @@ func OfAll(l platform.List, newID func() string, clock clock.WithTicker) platfor
 
 // Preflight checks what the real platform would refuse, and then the magic texts.
 func (s *player) Preflight(c platform.Content) *platform.Failure {
+	// The real rules first: a test that would fail on the platform is told so, whatever its magic text asks for.
 	if f := s.platform.Check(c); f != nil {
 		return f
 	}
