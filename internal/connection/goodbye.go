@@ -14,7 +14,7 @@ const (
 	// goodbyesAtOnce is how many accounts that were disconnected wait for their platform to be told. Beyond that nobody
 	// is: what they were opened by is deleted here, and expires there by itself.
 	goodbyesAtOnce = 100
-	// goodbyeWithin bounds what one platform takes for it, and what the end of a process waits for.
+	// goodbyeWithin bounds what one platform takes for it, and what the end of a process waits for all of them.
 	goodbyeWithin = 10 * time.Second
 )
 
@@ -55,19 +55,22 @@ func (k *Keeper) Disconnecting(ctx context.Context, accountID string) (done func
 	}
 }
 
-// sayGoodbyes tells platforms until ctx ends, and then of those that are left.
+// sayGoodbyes tells platforms until ctx ends, and then of those that are left. Whoever is told at that moment is not
+// cut off, but has no more time than all that are left.
 func (k *Keeper) sayGoodbyes(ctx context.Context) {
+	last, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	context.AfterFunc(ctx, func() { time.AfterFunc(goodbyeWithin, end) })
 	for {
 		select {
 		case g := <-k.goodbyes:
-			k.say(ctx, g)
+			k.say(last, g)
 		case <-ctx.Done():
-			for last, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWithin); ; {
+			for {
 				select {
 				case g := <-k.goodbyes:
 					k.say(last, g)
 				default:
-					cancel()
 					return
 				}
 			}
@@ -77,7 +80,7 @@ func (k *Keeper) sayGoodbyes(ctx context.Context) {
 
 // say tells one platform. That it could not be told is worth a line and no more.
 func (k *Keeper) say(ctx context.Context, g goodbye) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWithin)
+	ctx, cancel := context.WithTimeout(ctx, goodbyeWithin)
 	defer cancel()
 	err := g.to.Revoker.Revoke(ctx, g.of, g.with)
 	if err == nil {
