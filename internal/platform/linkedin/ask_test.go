@@ -49,6 +49,26 @@ func TestLostRequest(t *testing.T) {
 	}
 }
 
+// TestDuplicateOfNothing: LinkedIn says that it has the post, and not which one it is. Nothing is commented on then.
+func TestDuplicateOfNothing(t *testing.T) {
+	w := newWorld(t)
+	w.server.Fail(
+		played.Fault{On: "/rest/posts"}, // and it says so: the comment is this look's to make
+		played.Fault{On: "/rest/posts", Status: 422, Body: `{"message":"Content is a duplicate","code":"DUPLICATE_POST"}`},
+	)
+	p := publication(platform.Content{Text: "hello", FirstComment: "first"})
+	lost := as[platform.OutcomeUnknown](t, w.send(t, p))
+	r := as[platform.Published](t, w.ask(t, p, lost.Token)).Receipt
+	for _, request := range w.server.Requests() {
+		if strings.Contains(request, "socialActions") {
+			t.Errorf("asked: %s", request)
+		}
+	}
+	if r.URI != "" || r.FirstCommentURI != "" || len(r.Warnings) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestKilled: the process died, and nobody knows how far it was. The comment is not made twice.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)

@@ -64,22 +64,29 @@ func (d *delivery) uploadOne(ctx context.Context, m platform.Media) (string, err
 	if err != nil || to.Value.Image == "" || !d.Guard.Confidential(at) {
 		return "", &refusal{sent: true, cause: errors.New("LinkedIn gave no address to upload an image to")}
 	}
-	_, err = d.send(ctx, d.uploads, func(ctx context.Context) (*http.Request, error) {
-		bytes, err := m.Open(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("open medium %s: %w", m.ID, err)
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPut, at.String(), bytes)
-		if err != nil {
-			return nil, err
-		}
-		// net/http does not know the length of what is in no buffer of its own, and would send it in chunks.
-		req.ContentLength = m.SizeBytes
-		req.Header.Set("Content-Type", m.ContentType)
-		req.Header.Set("Authorization", "Bearer "+d.secrets[platform.SecretAccessToken])
-		return req, nil
-	}, nil)
+	_, err = d.byToken(ctx, func(token string) (http.Header, error) {
+		return d.send(ctx, d.uploads, func(ctx context.Context) (*http.Request, error) {
+			return putOf(ctx, m, at, token)
+		}, nil)
+	})
 	return to.Value.Image, err
+}
+
+// putOf is the request that uploads a medium.
+func putOf(ctx context.Context, m platform.Media, to *url.URL, token string) (*http.Request, error) {
+	bytes, err := m.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open medium %s: %w", m.ID, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), bytes)
+	if err != nil {
+		return nil, err
+	}
+	// net/http does not know the length of what is in no buffer of its own, and would send it in chunks.
+	req.ContentLength = m.SizeBytes
+	req.Header.Set("Content-Type", m.ContentType)
+	req.Header.Set("Authorization", "Bearer "+token)
+	return req, nil
 }
 
 // looking is the pauses between looks at an image that is being processed.

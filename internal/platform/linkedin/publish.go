@@ -187,6 +187,10 @@ func (d *delivery) comment(ctx context.Context, on string, adopted bool) string 
 			"stopped meanwhile, and did not send it again.")
 		return ""
 	}
+	if on == "" { // it is to be told what it is a comment on
+		d.warn("first_comment", "The post is published, and its first comment is not: LinkedIn did not say which post it is.")
+		return ""
+	}
 	var made struct {
 		URN string `json:"commentUrn"`
 	}
@@ -211,19 +215,27 @@ func (d *delivery) comment(ctx context.Context, on string, adopted bool) string 
 	return ""
 }
 
-// call makes a call for the account. If LinkedIn does not take the token, it is renewed, once, where it can be.
+// call makes a call for the account.
 func (d *delivery) call(ctx context.Context, c call, out any) (http.Header, error) {
+	return d.byToken(ctx, func(token string) (http.Header, error) {
+		c.token = token
+		return d.do(ctx, c, out)
+	})
+}
+
+// byToken does something with the account's token. If LinkedIn does not take it, it is renewed, once, where it can be.
+func (d *delivery) byToken(
+	ctx context.Context, do func(token string) (http.Header, error),
+) (http.Header, error) {
 	secrets := d.now()
-	c.token = secrets[platform.SecretAccessToken]
-	header, err := d.do(ctx, c, out)
+	header, err := do(secrets[platform.SecretAccessToken])
 	if judge(err) != strange || secrets[platform.SecretRefreshToken] == "" {
 		return header, err
 	}
 	if e := d.renew(ctx, secrets); e != nil {
 		return nil, e
 	}
-	c.token = d.now()[platform.SecretAccessToken]
-	return d.do(ctx, c, out)
+	return do(d.now()[platform.SecretAccessToken])
 }
 
 func (d *delivery) now() platform.Secrets {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -265,6 +266,21 @@ func TestRenewal(t *testing.T) {
 	p.Credentials = by
 	if r := as[platform.Rejected](t, w.send(t, p)); r.Failure.Code != platform.CodeAuthFailed || by.renewed != 0 {
 		t.Errorf("without a refresh token: %+v, renewed %d times", r, by.renewed)
+	}
+}
+
+// TestRenewalAtUpload: a token may end between two requests, also where the second goes to another host, and while
+// others of the same post are under way.
+func TestRenewalAtUpload(t *testing.T) {
+	w := newWorld(t)
+	w.server.Fail(played.Fault{On: "/upload", Status: 401})
+	secrets := platform.Secrets{platform.SecretAccessToken: token, platform.SecretRefreshToken: "r"}
+	by := &credentials{secrets: secrets, next: maps.Clone(secrets)}
+	p := publication(platform.Content{Text: "renewed", Media: images("a", "b", "c", "d", "e")})
+	p.Credentials = by
+	as[platform.Published](t, w.send(t, p))
+	if by.renewed != 1 {
+		t.Errorf("renewed %d times", by.renewed)
 	}
 }
 
