@@ -83,7 +83,7 @@ func cutTo(text string, most int) string {
 	for end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return strings.Clone(text[:end]) + ellipsis
+	return text[:end] + ellipsis
 }
 
 // Bounded is c with what the platform calls the account in bounds. What it is to be found by is not cut: half of that

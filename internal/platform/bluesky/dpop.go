@@ -130,9 +130,10 @@ func (f form) hide(r *refusal) {
 
 // ask sends a request to an authorization server. The error is a *refusal.
 func (s *service) ask(req *http.Request, out any) (http.Header, error) {
-	resp, err := s.oauth.Do(req) //nolint:gosec // G704: whose addresses others choose, which the guard is for
+	ctx, connected := noteConnection(req.Context())
+	resp, err := s.oauth.Do(req.WithContext(ctx)) //nolint:gosec // G704: whose addresses others choose, which the guard is for
 	if err != nil {
-		return nil, &refusal{sent: true, cause: err}
+		return nil, &refusal{sent: connected.Load(), cause: err}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)

@@ -133,8 +133,10 @@ func isDomain(host string) bool {
 	if err != nil {
 		return false
 	}
-	suffix, known := publicsuffix.PublicSuffix(string(handle))
-	return known && suffix != host
+	_, known := publicsuffix.PublicSuffix(handle.TLD())
+	// Of the list's other half, which is of companies, every entry is a host of its own, such as github.io.
+	suffix, official := publicsuffix.PublicSuffix(host)
+	return known && !(official && suffix == host)
 }
 
 // mentionsIn leaves a full stop or a hyphen behind a handle to the sentence. Handles are normalized, so that one which

@@ -33,6 +33,7 @@ func TestMarks(t *testing.T) {
 		"a.com and b.org/c!":          {{"a.com", link, "https://a.com"}, {"b.org/c", link, "https://b.org/c"}},
 		"main.go, done.Then, v1.2.3":  nil,
 		"co.uk":                       nil,
+		"a.github.io, github.io":      {{"a.github.io", link, "https://a.github.io"}, {"github.io", link, "https://github.io"}},
 		"1.2.3.4":                     nil,
 		"https://":                    nil,
 		"https://user@a.com":          nil,

@@ -86,14 +86,19 @@ func (s *service) do(ctx context.Context, c call, out any) error {
 	return err
 }
 
+// noteConnection has noted whether a request in the context that it returns got a connection. The HTTP client may say
+// that it failed before or after the request was sent. Only what has a connection was sent.
+func noteConnection(ctx context.Context) (context.Context, *atomic.Bool) {
+	connected := new(atomic.Bool)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), connected
+}
+
 // once makes a call a single time. If it fails, the refusal says whether it was sent: then the server may have done it,
 // and to send it again could make a second post.
 func (s *service) once(ctx context.Context, c call, out any) error {
-	// The HTTP client may say that it failed before or after the request was sent. Only what has a connection was sent.
-	var connected atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
-	})
+	traced, connected := noteConnection(ctx)
 	req, err := c.request(traced)
 	if err == nil && c.key != nil {
 		err = s.prove(req, c)
