@@ -17,6 +17,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/dashboard"
 	"github.com/letmepost/letmepost-operator/internal/oidc"
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 // oidcFlags are those of the OpenID provider that people sign in by at the dashboard.
@@ -84,7 +85,7 @@ func (f *oidcFlags) checkTexts() error {
 
 // isLoopback tells whether browsers keep the session's cookie at an address though it is plain HTTP.
 func isLoopback(u *url.URL) bool {
-	return u.Scheme == "http" && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1")
+	return u.Scheme == "http" && outbound.IsLoopback(u.Hostname())
 }
 
 // provider makes what people sign in by; nil: there is none. Its files are read, and the provider is asked nothing.

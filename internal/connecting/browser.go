@@ -16,6 +16,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/connection"
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -168,7 +169,7 @@ func PersonReturnsTo(of platform.Name) string {
 func (c *Connecting) mayReturnTo(u *url.URL) bool {
 	origin := originOf(u)
 	return c.o.Public != nil && origin == originOf(c.o.Public) || slices.Contains(c.o.ReturnTo, origin) ||
-		c.o.Public != nil && platform.IsLoopback(u.Hostname()) && platform.IsLoopback(c.o.Public.Hostname())
+		c.o.Public != nil && outbound.IsLoopback(u.Hostname()) && outbound.IsLoopback(c.o.Public.Hostname())
 }
 
 // originOf is an address's scheme, host and port (RFC 6454), the port left out where it is the scheme's own.

@@ -6,11 +6,10 @@ package dashboard
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strings"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 // CookieName is the session's cookie. It names the environment, because cookies ignore ports: the sessions of both must
@@ -42,21 +41,17 @@ func APISessionToken(e key.Environment, r *http.Request) string {
 func private(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "null" {
 		u, err := url.Parse(origin)
-		return err == nil && (u.Scheme == "https" || loopback(u.Hostname()))
+		return err == nil && (u.Scheme == "https" || outbound.IsLoopback(u.Hostname()))
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	return r.TLS != nil || r.Header.Get("Sec-Fetch-Site") != "" || loopback(strings.Trim(host, "[]"))
+	return r.TLS != nil || r.Header.Get("Sec-Fetch-Site") != "" || outbound.IsLoopback(hostOf(r))
 }
 
-func loopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
+// hostOf is the host that a request is for, without its port.
+func hostOf(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		return host
 	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
+	return r.Host
 }
 
 func (d *Dashboard) sessionToken(r *http.Request) string {

@@ -4,9 +4,7 @@
 package dashboard
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 // A key that is shown once may never have been seen: the process may die before it has answered, or the connection
@@ -80,12 +79,7 @@ func (d *Dashboard) baseURL(r *request, e key.Environment) string {
 
 // scheme is how the person has come here. Nobody signs in by plain HTTP but on the machine itself.
 func scheme(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	address, err := netip.ParseAddr(host)
-	if loopback := host == "localhost" || err == nil && address.IsLoopback(); r.TLS == nil && loopback {
+	if r.TLS == nil && outbound.IsLoopback(hostOf(r)) {
 		return "http"
 	}
 	return "https"

@@ -294,3 +294,14 @@ func TestExceptions(t *testing.T) {
 		}
 	}
 }
+
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "x.localhost": true, "127.0.0.1": true, "127.0.0.2": true, "::1": true, "[::1]": true,
+		"": false, "localhost.example.com": false, "xlocalhost": false, "10.0.0.1": false, "::": false, "0.0.0.0": false,
+	} {
+		if got := IsLoopback(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+}

@@ -6,7 +6,6 @@ package platform
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"net/url"
 	"time"
 )
@@ -133,11 +132,4 @@ func CheckReturnTo(text string) (*url.URL, error) {
 		return nil, errReturnTo
 	}
 	return u, nil
-}
-
-// IsLoopback tells whether a URL's host is the machine that asks for it: such an address means another machine to
-// everybody else.
-func IsLoopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -18,6 +17,8 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 const (
@@ -35,16 +36,11 @@ func safeAddress(text string) (*url.URL, error) {
 	case err != nil, u.Host == "", u.Scheme != "https" && u.Scheme != "http",
 		u.User != nil, u.Path != "", u.RawQuery != "":
 		return nil, usage("--api-url: want where the API is, such as https://api.example.com")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !outbound.IsLoopback(u.Hostname()):
 		return nil, usage("--api-url: your token would be readable on its way to %s: take https, or forward a port to your "+
 			"machine and take http://localhost", u.Host)
 	}
 	return u, nil
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // tokenFor returns a bearer token of whoever runs this, or one that they have made for a ServiceAccount of the

@@ -18,6 +18,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/auth/oauth"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
@@ -54,7 +55,7 @@ func clientOf(callback *url.URL) (oauth.ClientConfig, error) {
 	switch {
 	case callback == nil:
 		return oauth.ClientConfig{}, notEnabled("it does not know its own address.")
-	case callback.Scheme == "http" && platform.IsLoopback(callback.Hostname()):
+	case callback.Scheme == "http" && outbound.IsLoopback(callback.Hostname()):
 		u := *callback
 		if u.Hostname() == "localhost" { // which the specification does not let a browser come back to
 			u.Host = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
