@@ -79,7 +79,8 @@ type Config struct {
 	NewRequestID  func() string
 	Clock         clock.PassiveClock
 	Logger        *slog.Logger
-	Audit         *slog.Logger
+	// Audit is told who has signed in or sent a form. Optional.
+	Audit *slog.Logger
 }
 
 // Directory has what there is of an organization, newest first. It answers from memory; the slices are shared and not
@@ -140,6 +141,8 @@ func (c *Config) complete() error {
 	switch {
 	case c.Sessions == nil, c.Admission == nil, c.Clock == nil, c.Logger == nil, c.NewRequestID == nil:
 		return errors.New("dashboard: Sessions, Admission, Clock, Logger and NewRequestID are required")
+	case c.ClientAddress == nil, c.KeyFormat == key.Format{}:
+		return errors.New("dashboard: ClientAddress and KeyFormat are required")
 	case c.Directory == nil, c.Random == nil, c.Store == nil, c.Writes == nil, c.Posting == nil, c.Connecting == nil:
 		return errors.New("dashboard: Directory, Random, Store, Writes, Posting and Connecting are required")
 	}
@@ -192,7 +195,7 @@ func (d *Dashboard) handle(pattern string, h http.Handler) {
 // frames it or keeps it. It is set before a page is found, so that no answer can be without it: one of them has a key
 // in it, and addresses name keys and a hand-over's code, which other sites must not learn by a Referer.
 func setSafeHead(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "+
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

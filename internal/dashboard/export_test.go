@@ -19,3 +19,9 @@ func Screens(d *Dashboard) (all []Screen) {
 	}
 	return all
 }
+
+// ShownTo stands for a person in a label.
+func ShownTo(username string) string { return shownTo(username) }
+
+// ExcerptOf is the beginning of a text, in one line.
+func ExcerptOf(text string) string { return excerptOf(text) }

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -83,12 +82,7 @@ type whereUsed struct {
 
 // key shows one key, as the apiserver has it and as this replica goes by it.
 func (d *Dashboard) key(r *request) (view, error) {
-	name := r.http.PathValue("name")
-	// The client refuses to ask for some of these, such as one with a slash. That would be told as a failure of ours.
-	if len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return view{}, errNotFound
-	}
-	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, name)
+	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, r.http.PathValue("name"))
 	if err != nil {
 		return view{}, err
 	}

@@ -146,14 +146,9 @@ func (d *Dashboard) beside(r *request, minted int) (b beside, err error) {
 		b.pending, err = r.pendingKeys()
 		return b, err
 	}
-	objects, err := r.person.Cluster.Keys(r.Context(), in, smallOrganization+1)
+	objects, others, err := r.person.Cluster.Keys(r.Context(), in, smallOrganization)
 	if err != nil {
 		return b, err
-	}
-	if len(objects) > smallOrganization { // few are minted, and many are not: not all of them have come
-		if b.more, err = r.person.Cluster.CountKeys(r.Context(), in); err != nil {
-			return b, err
-		}
 	}
 	known := map[types.UID]bool{}
 	for _, k := range d.config.Directory.Keys(r.Caller()) {
@@ -167,8 +162,11 @@ func (d *Dashboard) beside(r *request, minted int) (b beside, err error) {
 		}
 	}
 	slices.SortStableFunc(b.unminted, func(a, b *listed) int { return b.created.Compare(a.created) })
-	b.more = max(0, b.more-minted-len(b.unminted))
-	// They are here anyway, so that those of the person cost no request more.
+	if others > 0 { // few are minted, and many are not: not all have come, and those of the person may not have
+		b.more = max(0, len(objects)+others-minted-len(b.unminted))
+		b.pending, err = r.pendingKeys()
+		return b, err
+	}
 	b.pending = r.pendingAmong(objects)
 	return b, nil
 }

@@ -217,18 +217,27 @@ func TestKeysList(t *testing.T) {
 		// As many as the apiserver is asked for at once, and some more; this replica knows none of them, or too many others.
 		large := w.cluster.Namespace(t)
 		put("theirs", key.Live, 0, authntest.In(large, w.organizationID(t, large)))
+		looker := "system:serviceaccount:" + large + ":looker"
 		for i := range 203 {
-			check(t, w.admin.Create(t.Context(), &v1alpha1.ApiKey{
+			k := &v1alpha1.ApiKey{
 				ObjectMeta: metav1.ObjectMeta{Namespace: large, Name: fmt.Sprintf("waiting-%03d", i)},
 				Spec: v1alpha1.ApiKeySpec{
 					Environment: v1alpha1.EnvironmentLive, ProfileRef: &v1alpha1.ProfileReference{Name: "nowhere"},
 				},
-			}))
+			}
+			if i == 202 {
+				k.Labels = map[string]string{v1alpha1.LabelShownTo: dashboard.ShownTo(looker)}
+			}
+			check(t, w.admin.Create(t.Context(), k))
 		}
 		v := w.signedIn(t, w.credential(t, large, "looker", "letmepost-apikey-viewer"), large)
-		// 201 of them are listed. The one that is minted is no object of this cluster.
-		if p := v.get("/keys"); !strings.Contains(p.body, "202 in this organization") || !strings.Contains(p.body, "not in this list: 1.") {
+		// 200 of them are listed. The one that is minted is no object of this cluster.
+		p := v.get("/keys")
+		if !strings.Contains(p.body, "201 in this organization") || !strings.Contains(p.body, "not in this list: 2.") {
 			t.Errorf("%d\n%s", p.status, p.body)
+		}
+		if !strings.Contains(p.body, "/keys/waiting-202") {
+			t.Errorf("the key that they may have lost, which is not listed, is not told of:\n%s", p.body)
 		}
 		for i := range 200 {
 			put(fmt.Sprint("theirs-", i), key.Live, 0, authntest.In(large, w.organizationID(t, large)))

@@ -208,8 +208,10 @@ func (d *Dashboard) posts(r *request) (view, error) {
 // excerptOf is the beginning of a text, in one line.
 func excerptOf(text string) string {
 	const most = 90
-	line := strings.Join(strings.Fields(cut(text, 4*most)), " ")
-	if short := cut(line, most); short != line || len(text) > 4*most*utf8.UTFMax {
+	text = strings.TrimSpace(text)
+	begin := cut(text, 4*most) // mostly white space, if that is not enough
+	line := strings.Join(strings.Fields(begin), " ")
+	if short := cut(line, most); short != line || begin != text {
 		return short + "…"
 	}
 	return line

@@ -45,7 +45,6 @@ func (e *forbiddenError) Error() string {
 type trouble struct {
 	Heading string // key of a text
 	Said    string // in the words of whoever said no; "": nothing is to be added
-	Command string // that an admin may run; ""
 	ID      string // of the request
 }
 
@@ -121,7 +120,7 @@ func (r *request) problem(err error) view {
 			return r.trouble(k.status, k.heading, wordsOf(err))
 		}
 	}
-	r.dashboard.config.Logger.Error("A page failed", "requestId", r.id, "path", r.http.URL.Path, "error", err)
+	r.dashboard.config.Logger.Error("A page failed", "requestId", r.id, "screen", r.screen, "error", err)
 	return r.trouble(http.StatusBadGateway, "problem.failed", "")
 }
 

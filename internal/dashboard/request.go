@@ -33,6 +33,7 @@ type request struct {
 	http      *http.Request
 	writer    http.ResponseWriter
 	id        string
+	screen    string // its path, as http.ServeMux has it: addresses have names in them, and whatever people type
 	now       time.Time
 
 	token    string             // of the session; "": there is none
@@ -80,7 +81,7 @@ func (r *request) may(verb, resource string) error {
 // serve makes a handler of a screen.
 func (d *Dashboard) serve(s screen) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
-		r := &request{dashboard: d, writer: w, id: d.config.NewRequestID(), now: d.config.Clock.Now()}
+		r := &request{dashboard: d, writer: w, id: d.config.NewRequestID(), screen: s.Path, now: d.config.Clock.Now()}
 		r.http = hr.WithContext(session.CountCalls(hr.Context(), &r.calls))
 		w.Header().Set("X-Request-Id", r.id)
 		v, err := r.run(s)

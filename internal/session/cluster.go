@@ -15,7 +15,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -60,35 +62,55 @@ func (c *Cluster) Namespaces(ctx context.Context, limit int64) ([]corev1.Namespa
 
 // Namespace returns one namespace: its UID is the organization's id.
 func (c *Cluster) Namespace(ctx context.Context, name string) (*corev1.Namespace, error) {
+	if err := possible(corev1.Resource("namespaces"), name); err != nil {
+		return nil, err
+	}
 	n := new(corev1.Namespace)
 	return n, c.core.Get().Resource("namespaces").Name(name).Do(ctx).Into(n)
 }
 
+// possible is the apiserver's error that there is no such object, for a name that none can have; nil: one may. Names
+// come from addresses and forms. The client refuses to ask for some, such as one with a slash, by an error that would
+// be told as a failure of ours.
+func possible(resource schema.GroupResource, name string) error {
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return apierrors.NewNotFound(resource, "") // nobody is told, and no log, what may be anything
+	}
+	return nil
+}
+
+var (
+	apiKeys  = v1alpha1.GroupVersion.WithResource("apikeys").GroupResource()
+	profiles = v1alpha1.GroupVersion.WithResource("profiles").GroupResource()
+)
+
 // Key returns one ApiKey as it is now.
 func (c *Cluster) Key(ctx context.Context, namespace, name string) (*v1alpha1.ApiKey, error) {
+	if err := possible(apiKeys, name); err != nil {
+		return nil, err
+	}
 	k := new(v1alpha1.ApiKey)
 	return k, c.letmepost.Get().Namespace(namespace).Resource("apikeys").Name(name).Do(ctx).Into(k)
 }
 
-// Keys returns at most limit ApiKeys of a namespace.
-func (c *Cluster) Keys(ctx context.Context, namespace string, limit int64) ([]v1alpha1.ApiKey, error) {
+// Keys returns at most limit ApiKeys of a namespace, and how many there are beside them: the apiserver says so of lists
+// without selectors alone.
+func (c *Cluster) Keys(
+	ctx context.Context, namespace string, limit int64,
+) (keys []v1alpha1.ApiKey, more int, err error) {
 	list := new(v1alpha1.ApiKeyList)
-	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").
+	err = c.letmepost.Get().Namespace(namespace).Resource("apikeys").
 		VersionedParams(&metav1.ListOptions{Limit: limit}, c.parameters).Do(ctx).Into(list)
-	return list.Items, err
+	if n := list.RemainingItemCount; n != nil {
+		more = int(*n)
+	}
+	return list.Items, more, err
 }
 
-// CountKeys returns how many ApiKeys a namespace has, without their being sent: the apiserver says how many more there
-// are than were asked for. It says so of lists without selectors alone.
+// CountKeys returns how many ApiKeys a namespace has, of which but one is sent.
 func (c *Cluster) CountKeys(ctx context.Context, namespace string) (int, error) {
-	list := new(v1alpha1.ApiKeyList)
-	err := c.letmepost.Get().Namespace(namespace).Resource("apikeys").
-		VersionedParams(&metav1.ListOptions{Limit: 1}, c.parameters).Do(ctx).Into(list)
-	n := len(list.Items)
-	if more := list.RemainingItemCount; more != nil {
-		n += int(*more)
-	}
-	return n, err
+	keys, more, err := c.Keys(ctx, namespace, 1)
+	return len(keys) + more, err
 }
 
 // CreateKey creates an ApiKey; with dryRun it is only checked, by the schema and by every admission policy.
@@ -102,6 +124,9 @@ func (c *Cluster) CreateKey(ctx context.Context, k *v1alpha1.ApiKey, dryRun bool
 func (c *Cluster) AnnotateKey(
 	ctx context.Context, namespace, name string, id types.UID, annotations map[string]string,
 ) error {
+	if err := possible(apiKeys, name); err != nil {
+		return err
+	}
 	patch, err := metadataPatch(id, annotations)
 	if err != nil {
 		return err
@@ -109,9 +134,14 @@ func (c *Cluster) AnnotateKey(
 	// A patch has no preconditions, as a deletion has them: the UID stands in its text (metadataPatch).
 	err = c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
 		Body(patch).Do(ctx).Error()
-	// To a patch, a UID is a field like others, which can't be changed; to people it is that somebody was faster.
+	return ofAnother(name, err)
+}
+
+// ofAnother is the error of a patch of an ApiKey as people are told it. To a patch, a UID is a field like others, which
+// can't be changed; to people it is that somebody was faster.
+func ofAnother(name string, err error) error {
 	if apierrors.IsInvalid(err) && isAboutUID(err) {
-		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("apikeys").GroupResource(), name, err)
+		return apierrors.NewConflict(apiKeys, name, err)
 	}
 	return err
 }
@@ -127,12 +157,18 @@ func isAboutUID(err error) bool {
 // DeleteKey revokes the ApiKey with this UID. It returns before the revocation is confirmed: the controller lets the
 // key go when every replica refuses it.
 func (c *Cluster) DeleteKey(ctx context.Context, namespace, name string, id types.UID) error {
+	if err := possible(apiKeys, name); err != nil {
+		return err
+	}
 	return c.letmepost.Delete().Namespace(namespace).Resource("apikeys").Name(name).
 		Body(deletionOf(id)).Do(ctx).Error()
 }
 
 // Profile returns one Profile as it is now.
 func (c *Cluster) Profile(ctx context.Context, namespace, name string) (*v1alpha1.Profile, error) {
+	if err := possible(profiles, name); err != nil {
+		return nil, err
+	}
 	p := new(v1alpha1.Profile)
 	return p, c.letmepost.Get().Namespace(namespace).Resource("profiles").Name(name).Do(ctx).Into(p)
 }
@@ -146,6 +182,9 @@ func (c *Cluster) CreateProfile(ctx context.Context, p *v1alpha1.Profile, dryRun
 
 // DeleteProfile deletes the Profile with this UID. Keys that are pinned to it are refused from then on, for good.
 func (c *Cluster) DeleteProfile(ctx context.Context, namespace, name string, id types.UID) error {
+	if err := possible(profiles, name); err != nil {
+		return err
+	}
 	return c.letmepost.Delete().Namespace(namespace).Resource("profiles").Name(name).
 		Body(deletionOf(id)).Do(ctx).Error()
 }

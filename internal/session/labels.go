@@ -28,12 +28,15 @@ func (c *Cluster) KeysLabeled(
 
 // UnlabelKey takes a label off the ApiKey with this UID, and off none that was made again under its name.
 func (c *Cluster) UnlabelKey(ctx context.Context, namespace, name string, id types.UID, label string) error {
+	if err := possible(apiKeys, name); err != nil {
+		return err
+	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": id, "labels": map[string]any{label: nil}},
 	})
 	if err != nil {
 		return err
 	}
-	return c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+	return ofAnother(name, c.letmepost.Patch(types.MergePatchType).Namespace(namespace).Resource("apikeys").Name(name).
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error())
 }
