@@ -146,7 +146,9 @@ func (x *Index) removeLeak(id types.UID) {
 		return
 	}
 	delete(x.leaks.listed, id)
-	if k := x.leaks.of(d); k.listedBy == id { // and not one that was made anew in the meantime
+	// Not one that was made anew in the meantime; and a watch may have lost that the other one is gone, so that there is
+	// nothing any more.
+	if k := x.leaks.of(d); k != nil && k.listedBy == id {
 		k.listedBy = ""
 		x.forgive(d)
 	}

@@ -163,6 +163,13 @@ func TestLeakedKey(t *testing.T) {
 			x.PutLeak(again)
 			x.RemoveLeak(leakedKey)
 		}, false},
+		{"made anew and forgiven, and then the first one goes, as a watch had lost", func(x *authn.Index) {
+			x.PutKey(k)
+			x.PutLeak(leakedKey)
+			x.PutLeak(again)
+			x.RemoveLeak(again)
+			x.RetainLeaks()
+		}, true},
 		{"reported once more after it was forgiven", func(x *authn.Index) {
 			x.PutKey(k)
 			x.PutLeak(leakedKey)

@@ -251,16 +251,18 @@ func (r *release) letGo(ctx context.Context) (done bool, err error) {
 	looked, all := 0, int64(0) // all is what the apiserver estimates: keys come and go meanwhile
 	done = true
 	for _, namespace := range namespaces {
-		page := &v1alpha1.ApiKeyList{}
-		for first := true; first || page.Continue != ""; first = false {
+		next := ""
+		for first := true; first || next != ""; first = false {
+			page := &v1alpha1.ApiKeyList{} // anew: what one leaves out would stay as another has it
 			err := r.keys.List(ctx, page,
-				client.InNamespace(namespace), client.Limit(releasePage), client.Continue(page.Continue))
+				client.InNamespace(namespace), client.Limit(releasePage), client.Continue(next))
 			if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 				break // there is no such resource, and so no ApiKey
 			}
 			if err != nil {
 				return false, fmt.Errorf("list ApiKeys: %w", err)
 			}
+			next = page.Continue
 			if first {
 				all += int64(len(page.Items)) + ptr.Deref(page.RemainingItemCount, 0)
 			}

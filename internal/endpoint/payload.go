@@ -314,10 +314,11 @@ func checkEntries(v reflect.Value, most int, at jsontext.Pointer) error {
 		if err := checkText(entry.Key(), most, at); err != nil {
 			return err
 		}
+		its := most
 		if bounded, ok := v.Interface().(MaxBytes); ok {
-			most = bounded.MaxBytes(entry.Key().String())
+			its = bounded.MaxBytes(entry.Key().String())
 		}
-		if err := checkText(entry.Value(), most, at.AppendToken(entry.Key().String())); err != nil {
+		if err := checkText(entry.Value(), its, at.AppendToken(entry.Key().String())); err != nil {
 			return err
 		}
 	}

@@ -56,7 +56,26 @@ type (
 		Media       *[]file    `json:"media,omitempty"`
 	}
 	fields map[string]string
+	secret map[string]string
 )
+
+// MaxBytes of a secret is much, where it is one.
+func (secret) MaxBytes(name string) int {
+	return map[bool]int{true: 1 << 20, false: 10}[name == "password"]
+}
+
+// TestBoundsOfEntries: how long one text may be says nothing about the next, in whatever order they come.
+func TestBoundsOfEntries(t *testing.T) {
+	for range 50 { // a map has another order each time
+		s := secret{"password": strings.Repeat("x", 100), strings.Repeat("n", 100): "y"}
+		if err := checkText(reflect.ValueOf(s), 10, ""); err == nil {
+			t.Fatal("a name is as long as a password")
+		}
+		if err := checkText(reflect.ValueOf(secret{"password": strings.Repeat("x", 100), "name": "y"}), 10, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // FuzzPayload: a body that is accepted is valid UTF-8 without members that are unknown or given twice, and means what
 // encoding/json takes it to mean. One that is not has a rule that may be logged.

@@ -134,7 +134,6 @@ func (i *Introspection) authenticate(r *http.Request) (*tokenreview.Account, *re
 	case err != nil:
 		return nil, i.unavailable(err)
 	}
-	i.available()
 	return account, nil
 }
 
@@ -161,6 +160,7 @@ func (i *Introspection) authorize(ctx context.Context, account *tokenreview.Acco
 		if err != nil {
 			return false, i.unavailable(err)
 		}
+		i.available() // and not sooner: who asks may be remembered while nobody says what they may
 		return allowed, nil
 	}
 	// "" is all namespaces: who may ask about any organization need not name one.

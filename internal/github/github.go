@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -271,7 +272,10 @@ func (r *Receiver) note(found []finding) {
 // shown is a text as the log may have it: a branch may be called like a key.
 func (r *Receiver) shown(text string) string {
 	text = r.anyKey.ReplaceAllString(text, "$1…")
-	return text[:min(len(text), maxURL)]
+	if len(text) > maxURL {
+		text = strings.ToValidUTF8(text[:maxURL], "") + "…" // so that nobody takes it for all of an address
+	}
+	return text
 }
 
 func (r *Receiver) refuse(w http.ResponseWriter, status int, counted, why string) {

@@ -62,6 +62,11 @@ func TestFindings(t *testing.T) {
 			t.Errorf("%s is not in %s", part, &w.audit)
 		}
 	}
+	long := bytes.ReplaceAll(w.findings(live), []byte("/blob/"), []byte("/"+strings.Repeat("ü", 2000)+"/"))
+	w.status("long", w.signed("one", long), 200)
+	if !strings.Contains(w.audit.String(), `ü…"`) || strings.Contains(w.audit.String(), "�") {
+		t.Errorf("nobody sees that an address is cut: %s", &w.audit)
+	}
 	if again := w.answer(w.signed("one", body)); again.Code != http.StatusOK || again.Body.String() != got.Body.String() {
 		t.Errorf("the same once more: %d %s", again.Code, again.Body)
 	}

@@ -125,7 +125,7 @@ func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, err
 		return gone, nil
 	}
 	// Whether the caller still waits or not: the row is gone, so nobody could ask for it again.
-	a.deleteBlob(context.WithoutCancel(r.Context()), r, r.View().BlobKey(r.Param()))
+	a.dropBlob(r, r.View().BlobKey(r.Param()))
 	return gone, nil
 }
 
@@ -251,10 +251,11 @@ func (a *API) replayUpload(r *endpoint.Request, part *filePart) error {
 	return r.Replay()
 }
 
-// dropWithin bounds the removal of a file whose request has failed, and perhaps its caller gone.
+// dropWithin bounds the removal of a file, for which its caller waits, or has gone: a store may never answer.
 const dropWithin = 5 * time.Second
 
-// dropBlob removes a file that has got no row. Not in the request's context, which may have ended: that is often why.
+// dropBlob removes a file that has no row, or none any more. Not in the request's context, which may have ended: that
+// is often why.
 func (a *API) dropBlob(r *endpoint.Request, key string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), dropWithin)
 	defer cancel()

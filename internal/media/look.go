@@ -58,7 +58,9 @@ func (u *upload) look() (contentType string, err error) {
 		return contentType, nil
 	}
 	u.sizer = newSizer(decode)
-	return contentType, u.sizer.pass(begin, errors.Is(err, io.EOF))
+	// By u.err, which is nil or the end here: a reader may tell the end with its last bytes, of which Peek says nothing if
+	// they fill the buffer.
+	return contentType, u.sizer.pass(begin, u.err != nil)
 }
 
 // typeOf returns which of Types a file is that begins with these bytes; "": none of them.

@@ -102,6 +102,33 @@ func TestDimensionsBehindMuch(t *testing.T) {
 	}
 }
 
+// TestCutWhereTheLookEnds: a file that ends with what is looked at first is broken as any other is that ends amid.
+func TestCutWhereTheLookEnds(t *testing.T) {
+	l, _ := library(t, 1<<20)
+	whole := padded(frame(0xc0, 8, 40, 30, 0x11), 2)
+	for _, length := range []int{64<<10 - 1, 64 << 10, 64<<10 + 1} {
+		for how, reader := range map[string]func(io.Reader) io.Reader{
+			"as it comes": func(r io.Reader) io.Reader { return r }, "the end with the end": iotest.DataErrReader,
+			"at once": func(r io.Reader) io.Reader { return &endsWithIt{r} },
+		} {
+			if _, err := l.Look(reader(bytes.NewReader(whole[:length]))); !errors.Is(err, media.ErrBroken) {
+				t.Errorf("%d bytes, %s: %v", length, how, err)
+			}
+		}
+	}
+}
+
+// endsWithIt fills what it is given, and tells the end with the last bytes, as the parts of a form do.
+type endsWithIt struct{ io.Reader }
+
+func (e *endsWithIt) Read(b []byte) (int, error) {
+	n, err := io.ReadFull(e.Reader, b[:min(len(b), 64<<10)])
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && n == 64<<10 {
+		err = io.EOF
+	}
+	return n, err
+}
+
 // TestMemoryOfASizer: however much comes before the dimensions, none of it is held. All that is allocated counts.
 func TestMemoryOfASizer(t *testing.T) {
 	const most = 1 << 20

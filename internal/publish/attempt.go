@@ -58,10 +58,10 @@ func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, opened *Opening) store.Outcome {
 	to := p.publisher(post.Platform)
 	if to == nil {
-		return store.Outcome{Failure: notEnabled(post.Platform)}
+		return store.Outcome{Failure: notEnabled(post.Platform), Unsettled: t.Ask, Token: t.Token}
 	}
 	if post.Account == nil { // it was disconnected after the post was queued
-		return store.Outcome{Failure: disconnected}
+		return store.Outcome{Failure: disconnected, Unsettled: t.Ask, Token: t.Token}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
@@ -135,7 +135,12 @@ func (p *Publisher) storable(post store.Post, t store.Try, o platform.Outcome) (
 		return store.Outcome{Receipt: o.Receipt.Bounded()}, nil
 	case platform.Rejected:
 		o.Failure = o.Failure.Bounded()
-		return store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}, nil
+		refused := store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}
+		// Who does not let us in has not looked whether the post is there.
+		if t.Ask && o.Failure.Code == platform.CodeAuthFailed {
+			refused.Unsettled, refused.Token = true, t.Token
+		}
+		return refused, nil
 	case platform.NotTaken:
 		o.Failure = o.Failure.Bounded()
 		next := o.NotBefore
@@ -209,7 +214,11 @@ func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Tr
 			o := p.unknown(post.Platform, t, outcomeUnknown(), nil)
 			return pub, &o
 		}
-		return pub, &store.Outcome{Failure: notSent}
+		o := &store.Outcome{Failure: notSent}
+		if t.Queued && (errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil) { // nobody is there who would send it again
+			o.Again = p.again(p.o.Clock.Now().Add(time.Minute), t.DueAt)
+		}
+		return pub, o
 	case failure != nil:
 		o := p.unopened(t, failure)
 		return pub, &o

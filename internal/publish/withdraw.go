@@ -5,22 +5,25 @@ package publish
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
-// withdrawal is a key whose queued posts are to be canceled. Others are not touched: what has begun is on its way, and
-// what was published stays.
+// withdrawal is a key whose queued posts are to be canceled. Others are not touched: what was published stays, and what
+// has begun is on its way. But it is waited for, as it may come back: to be tried again, when a platform is busy.
 type withdrawal struct {
-	keyID string
-	done  func()
+	keyID    string
+	done     func()
+	canceled int // posts, so far
 }
 
 // Withdraw cancels all queued posts that were made with a key, and then calls done. It returns at once; Run does the
 // work, and tries on while the database is away. If Run ends before it succeeds, done is never called.
 func (p *Publisher) Withdraw(keyID string, done func()) {
 	// A pointer, so that two withdrawals of one key are two: each has somebody waiting for its done.
-	p.withdrawals.Add(&withdrawal{keyID, done})
+	p.withdrawals.Add(&withdrawal{keyID: keyID, done: done})
 }
 
 // withdraw does what Withdraw asks for, until ctx ends. What is left then is dropped.
@@ -31,27 +34,46 @@ func (p *Publisher) withdraw(ctx context.Context) {
 		if ended || ctx.Err() != nil {
 			return
 		}
-		if p.cancelQueuedBy(ctx, w.keyID) == nil {
+		switch err := p.cancelQueuedBy(ctx, w); {
+		case err == nil:
 			w.done()
+		case errors.Is(err, errOnTheirWay): // not waited for here: other keys, of other organizations, are not to wait for it
+			time.AfterFunc(whileOnTheirWay, func() { p.withdrawals.Add(w) })
 		}
 		p.withdrawals.Done(w)
 	}
 }
 
-// cancelQueuedBy cancels a key's posts, and tries until it succeeds: a post that a revoked key has queued must not go
-// out. The error is that of ctx.
-func (p *Publisher) cancelQueuedBy(ctx context.Context, keyID string) error {
+// errOnTheirWay says that posts of a key are being published, and whileOnTheirWay is how often that is looked at.
+var errOnTheirWay = errors.New("posts are on their way")
+
+const whileOnTheirWay = 500 * time.Millisecond
+
+// cancelQueuedBy cancels a key's posts, and tries until the database has done it: a post that a revoked key has queued
+// must not go out. The error is that of ctx, or errOnTheirWay.
+func (p *Publisher) cancelQueuedBy(ctx context.Context, w *withdrawal) error {
 	const complaintText = "the posts that a deleted key had queued could not be canceled, trying on"
 	var complaint retry.Complaint
 	return backoff.Until(ctx, func(ctx context.Context) error {
-		n, err := p.work.CancelQueuedBy(ctx, keyID)
-		if err == nil {
-			p.o.Logger.Info("canceled the posts that a deleted key had queued", "key", keyID, "posts", n)
+		n, err := p.work.CancelQueuedBy(ctx, w.keyID)
+		if err != nil {
+			return err
 		}
-		return err
+		w.canceled += n
+		switch left, err := p.work.HasPending(ctx, w.keyID); {
+		case err != nil:
+			return err
+		case left:
+			return errOnTheirWay
+		}
+		p.o.Logger.Info("canceled the posts that a deleted key had queued", "key", w.keyID, "posts", w.canceled)
+		return nil
 	}, func(err error) bool {
+		if errors.Is(err, errOnTheirWay) {
+			return false
+		}
 		if complaint.Due(complaintText, p.o.Clock.Now()) {
-			p.o.Logger.Warn(complaintText, "key", keyID, "error", err)
+			p.o.Logger.Warn(complaintText, "key", w.keyID, "error", err)
 		}
 		return true
 	})

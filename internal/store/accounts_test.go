@@ -48,8 +48,10 @@ func TestDeleteAccount(t *testing.T) {
 		db, _ := opened(t, url)
 		v := viewOf(t, db)
 		a := put(t, v, account(""))
-		queued, failed := post(a), post(a, standing(store.Failed))
+		queued, failed, running := post(a), post(a, standing(store.Failed)), post(a, publishing)
 		add(t, v, queued, failed)
+		var onItsWay []store.Attempt
+		write(t, v, func(tx *store.Tx) (err error) { onItsWay, err = tx.AddPosts([]store.Post{running}); return err })
 		write(t, v, func(tx *store.Tx) error { return tx.DeleteAccount(a.ID) })
 		for _, tc := range []struct {
 			id   string
@@ -70,6 +72,22 @@ func TestDeleteAccount(t *testing.T) {
 		requeue := func(tx *store.Tx) error { _, err := tx.RequeuePost(failed.ID, "k", time.Time{}); return err }
 		if err := v.Write(t.Context(), requeue); !errors.Is(err, store.ErrState) {
 			t.Errorf("requeued without an account: %v", err)
+		}
+		// What was on its way comes back, and is begun once more, to be told that there is nothing to send it to.
+		w := db.Work()
+		outcome := store.Outcome{Attempt: onItsWay[0], Failure: &failure, Again: now, Unsettled: true}
+		if err := w.Finish(t.Context(), []store.Outcome{outcome}); err != nil {
+			t.Fatal(err)
+		}
+		p, try, err := w.Start(t.Context(), running.ID)
+		if err != nil || p.ID != running.ID || p.Account != nil || !try.Ask {
+			t.Fatalf("started %+v, %+v, %v", p, try, err)
+		}
+		if err := w.Finish(t.Context(), []store.Outcome{{Attempt: try.Attempt, Failure: &failure, Unsettled: true}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, v, running.ID); got.Status != store.Failed {
+			t.Errorf("it ends %s", got.Status)
 		}
 	})
 }

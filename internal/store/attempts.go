@@ -25,14 +25,22 @@ const firstOfAccount = `SELECT n.id FROM posts AS o JOIN posts AS n ON n.account
 WHERE o.id = ? AND (o.status <> 'queued' OR o.due_at <= ?)
 AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1`
 
+// isOverdue tells whether a post should have gone out, and nothing keeps it. One that only waits behind another one of
+// its account is not: that one is, or is kept, and one reminder an account will do.
+const isOverdue = `p.status = 'queued' AND p.due_at < ? AND p.not_before < ? AND NOT EXISTS (
+SELECT 1 FROM posts AS h WHERE h.account_id = p.account_id AND h.status IN ('queued', 'publishing')
+AND (h.due_at, h.id) < (p.due_at, p.id))`
+
 var (
 	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post. Those of
 	// an account go in the order in which they are due, one at a time: a job is a reminder that there is something to do
-	// for the account, and what is done is whatever comes first.
+	// for the account, and what is done is whatever comes first. A post without an account is by itself: it was on its way
+	// when that was disconnected, has come back, and is to be told so.
 	startPost = declareGlobal(`UPDATE posts
 SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?,
 first_sent_at = CASE WHEN first_sent_at = 0 THEN CAST(? AS BIGINT) ELSE first_sent_at END
-WHERE id = (` + firstOfAccount + `) AND status = 'queued' AND scheduled_at <= ? AND not_before <= ?
+WHERE id = COALESCE((` + firstOfAccount + `), (SELECT g.id FROM posts AS g WHERE g.id = ? AND g.account_id IS NULL))
+AND status = 'queued' AND scheduled_at <= ? AND not_before <= ?
 RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
 	// What keeps whatever else the account has to do from being started.
 	obstacle = declareGlobal(`SELECT h.not_before FROM posts AS h WHERE h.id = (` + firstOfAccount + `)
@@ -60,8 +68,7 @@ WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
 WHERE not_before > 0 AND status = 'queued' AND id IN (` + inOrder(`p.status = 'queued' AND p.due_at <= ?
 AND p.not_before > ? AND p.platform = ? AND EXISTS (SELECT 1 FROM attempts AS c
 WHERE c.id = p.attempt_id AND c.failure LIKE ? AND c.failure NOT LIKE ?)`) + `)`)
-	overdue = declareGlobal(`SELECT id FROM posts
-WHERE status = 'queued' AND due_at < ? AND not_before < ? ORDER BY due_at, id LIMIT ?`)
+	overdue = declareGlobal(`SELECT p.id FROM posts AS p WHERE ` + isOverdue + ` ORDER BY p.due_at, p.id LIMIT ?`)
 )
 
 // NotYet is the error of Start for a post whose turn has not come: another one of its account goes first.
@@ -84,7 +91,7 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, t Try, err err
 		// Drawn within the transaction, which may run more than once: each try is an attempt of its own.
 		at, id := w.db.now(), w.db.newID()
 		now := micros(at)
-		started, err := readAll(ctx, w.db, s, startPost, scanStarted, id, now, now, postID, now, now, now, now)
+		started, err := readAll(ctx, w.db, s, startPost, scanStarted, id, now, now, postID, now, now, postID, now, now)
 		switch {
 		case err != nil:
 			return err

@@ -55,6 +55,11 @@ not_before = 0, failure = '', error_code = '', updated_at = ? WHERE id = ? AND {
 RETURNING status`)
 	cancelQueuedBy = declareGlobal(`UPDATE posts SET ` + canceling + `, updated_at = ?
 WHERE status = 'queued' AND id IN (` + inOrder("p.status = 'queued' AND p.key_id = ?") + `)`)
+	// One look, which finds a post that is on its way, or has just come back from there. In two parts, as each has an
+	// index of its own.
+	pendingOf = declareGlobal(`SELECT pending.id FROM (
+SELECT p.id FROM posts AS p WHERE p.status = 'queued' AND p.key_id = ? UNION ALL
+SELECT p.id FROM posts AS p WHERE p.status = 'publishing' AND p.key_id = ?) AS pending LIMIT 1`)
 	unsettledPost = declareScoped(`SELECT id FROM posts WHERE id = ? AND status = 'queued' AND unsettled = 1 AND {scope}`)
 )
 
@@ -204,7 +209,8 @@ func (tx *Tx) CancelPost(id string) (Post, error) {
 
 // CancelQueuedBy cancels all queued posts that were made with a key, as CancelPost does, and returns how many there
 // were. It is for the deletion of a key that asks for it, which comes from the cluster and not from a caller. It may be
-// repeated: what it has canceled is not queued any more. What is being published by then is not stopped.
+// repeated: what it has canceled is not queued any more. What is being published by then is not stopped, and may come
+// back: see HasPending.
 func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err error) {
 	if !isID(keyID) {
 		return 0, nil
@@ -221,6 +227,15 @@ func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err err
 		return 0, fmt.Errorf("cancel what key %s has queued: %w", keyID, err)
 	}
 	return n, nil
+}
+
+// HasPending tells whether a post that was made with a key is queued or on its way.
+func (w *Work) HasPending(ctx context.Context, keyID string) (bool, error) {
+	found, err := readAll(ctx, w.db, session{pool: w.db.writer}, pendingOf, scanID, keyID, keyID)
+	if err != nil {
+		return false, fmt.Errorf("look what key %s has queued: %w", keyID, err)
+	}
+	return len(found) > 0, nil
 }
 
 // Unsettled tells whether a post is queued that its platform may have.

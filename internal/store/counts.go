@@ -25,8 +25,7 @@ var (
 	countMedia    = declareScoped(countOf(`media AS m WHERE {scope m}`))
 	countQueued   = declareScoped(countOf(`posts AS p WHERE p.status = 'queued' AND {scope p}`))
 	countQueuedOf = declareScoped(countOf(`posts AS p WHERE p.account_id = ? AND p.status = 'queued' AND {scope p}`))
-	countOverdue  = declareScoped(countOf(`posts AS p
-WHERE p.status = 'queued' AND p.due_at < ? AND p.not_before < ? AND {scope p}`))
+	countOverdue  = declareScoped(countOf(`posts AS p WHERE ` + isOverdue + ` AND {scope p}`))
 	// Those that nothing can be published to, and those that will be so at a time unless somebody does something.
 	accountsEnding = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
 WHERE {scope} AND (reconnect <> '' OR token_expires_at > 0 AND token_expires_at < ?)

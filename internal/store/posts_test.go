@@ -209,6 +209,12 @@ func TestCancelQueuedByKey(t *testing.T) {
 		if n, err := db.Work().CancelQueuedBy(t.Context(), "leaked"); n != 1 || err != nil {
 			t.Errorf("cancelled %d, %v", n, err)
 		}
+		if pending, err := db.Work().HasPending(t.Context(), "leaked"); !pending || err != nil {
+			t.Errorf("one is on its way, and pending is %v, %v", pending, err)
+		}
+		if pending, err := db.Work().HasPending(t.Context(), "leake"); pending || err != nil {
+			t.Errorf("of another key pending is %v, %v", pending, err)
+		}
 		got := []store.Status{read(t, v, leaked.ID).Status, read(t, v, running.ID).Status, read(t, v, other.ID).Status}
 		if want := []store.Status{store.Canceled, store.Publishing, store.Queued}; !slices.Equal(got, want) {
 			t.Errorf("statuses %v, want %v", got, want)

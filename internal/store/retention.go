@@ -50,9 +50,10 @@ func (c claimed) expired(now time.Time) bool {
 	return !c.alive && now.Sub(c.claimedAt) >= IdempotencyRetention
 }
 
-// Purge deletes answers that are older than IdempotencyRetention at now, at most limit, and returns how many there
-// were. What dead processes have left unanswered for as long goes with them, and so do sessions that are over, and
-// accounts that were disconnected long ago.
+// Purge deletes answers that are older than IdempotencyRetention at now, and what dead processes have left unanswered
+// for as long, at most limit of both. So do connections go that nobody has completed, accounts that were disconnected
+// long ago, and sessions that are over, at most limit of each. It returns how many went of the kind of which most did:
+// limit, if some may be left.
 func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	then := micros(now.Add(-IdempotencyRetention))
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
@@ -66,15 +67,18 @@ func (w *Work) Purge(ctx context.Context, now time.Time, limit int) (n int, err 
 			return err
 		}
 		late := micros(now.Add(-connectingRetention))
-		if _, err = s.exec(ctx, purgeConnecting.text(w.db.engine), []any{late, limit}); err != nil {
+		connecting, err := s.exec(ctx, purgeConnecting.text(w.db.engine), []any{late, limit})
+		if err != nil {
 			return err
 		}
 		old := micros(now.Add(-DisconnectedRetention))
-		if _, err = s.exec(ctx, purgeDisconnected.text(w.db.engine), []any{old, limit}); err != nil {
+		disconnected, err := s.exec(ctx, purgeDisconnected.text(w.db.engine), []any{old, limit})
+		if err != nil {
 			return err
 		}
-		_, err = s.exec(ctx, purgeSessions.text(w.db.engine),
+		sessions, err := s.exec(ctx, purgeSessions.text(w.db.engine),
 			[]any{micros(now), micros(now.Add(-SessionIdle)), limit})
+		n = max(n, connecting, disconnected, sessions)
 		return err
 	})
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
 
+	clocktesting "k8s.io/utils/clock/testing"
+
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
@@ -117,6 +119,21 @@ func TestUnknown(t *testing.T) {
 		}
 		if o, ok := e.outcome.(platform.OutcomeUnknown); !ok || o.Failure.Rule != rule {
 			t.Errorf("%v: %+v", cause, e.outcome)
+		}
+	}
+}
+
+// TestNotOpened: what keeps an account's secrets away says nothing about a post that may be there.
+func TestNotOpened(t *testing.T) {
+	s := &service{clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))}
+	away := &platform.Failure{Code: platform.CodeUnavailable}
+	for again, want := range map[bool]string{false: "platform.NotTaken", true: "platform.OutcomeUnknown"} {
+		var e ended
+		if err := (&delivery{service: s, again: again}).notOpened(away); !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%T", e.outcome); got != want {
+			t.Errorf("again %v: %s, want %s", again, got, want)
 		}
 	}
 }

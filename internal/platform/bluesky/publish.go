@@ -23,19 +23,20 @@ func (s *service) Preflight(c platform.Content) *platform.Failure {
 
 // Publish sends a post. It only ever creates the record of the post's own key.
 func (s *service) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
-	return s.deliver(ctx, p, (*delivery).create)
+	return s.deliver(ctx, p, false)
 }
 
 // Ask looks for the record of the post's key. Where there is none it sends the post again: if the first attempt's
 // record comes after all, there is one record all the same.
 func (s *service) Ask(ctx context.Context, p platform.Publication, _ []byte) (platform.Outcome, error) {
-	return s.deliver(ctx, p, (*delivery).adopt)
+	return s.deliver(ctx, p, true)
 }
 
 // delivery is one attempt.
 type delivery struct {
 	*service
 	platform.Publication
+	again    bool // the post may be there
 	secrets  platform.Secrets
 	renewed  bool // which is tried once
 	sentAt   time.Time
@@ -48,15 +49,13 @@ type ended struct{ outcome platform.Outcome }
 // Error makes it an error.
 func (e ended) Error() string { return fmt.Sprintf("%T", e.outcome) }
 
-func (s *service) deliver(
-	ctx context.Context, p platform.Publication, put func(*delivery, context.Context) (strongRef, error),
-) (platform.Outcome, error) {
+func (s *service) deliver(ctx context.Context, p platform.Publication, again bool) (platform.Outcome, error) {
 	// The same in every attempt: by its text and by this time, find knows a record that an earlier one has made.
-	d := &delivery{service: s, Publication: p, sentAt: p.FirstSentAt}
+	d := &delivery{service: s, Publication: p, again: again, sentAt: p.FirstSentAt}
 	if d.sentAt.IsZero() {
 		d.sentAt = s.clock.Now()
 	}
-	receipt, err := d.run(ctx, put)
+	receipt, err := d.run(ctx)
 	var e ended
 	if errors.As(err, &e) {
 		return e.outcome, nil
@@ -68,13 +67,15 @@ func (s *service) deliver(
 }
 
 // run is all of an attempt.
-func (d *delivery) run(
-	ctx context.Context, put func(*delivery, context.Context) (strongRef, error),
-) (r platform.Receipt, err error) {
-	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
-		return r, d.afterRenewal(err)
+func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
+	put := d.create
+	if d.again {
+		put = d.adopt
 	}
-	at, err := put(d, ctx)
+	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
+		return r, d.notOpened(err)
+	}
+	at, err := put(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -88,6 +89,19 @@ func (d *delivery) run(
 	}
 	r.Warnings = d.warnings
 	return r, nil
+}
+
+// notOpened is the outcome where the account's secrets could not be got. Whatever kept them away, nothing is known of a
+// post that may be there. By a refusal package publish sees that itself: the account is to be connected again first.
+func (d *delivery) notOpened(err error) error {
+	err = d.afterRenewal(err)
+	var e ended
+	if d.again && errors.As(err, &e) {
+		if o, is := e.outcome.(platform.NotTaken); is {
+			return ended{platform.OutcomeUnknown{Failure: o.Failure}}
+		}
+	}
+	return err
 }
 
 // adopt is create for a post that may be there.
