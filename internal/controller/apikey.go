@@ -234,6 +234,10 @@ func (r *apiKeys) act(ctx context.Context, found findings) (findings, error) {
 	case state.Served():
 		return r.inspect(ctx, found)
 	default:
+		if k.Status.Hash == "" { // what an attempt has kept for it that failed, others may have: there will be no other one
+			r.reserved.forget(client.ObjectKeyFromObject(k))
+			r.census.giveUp(k)
+		}
 		return found, nil
 	}
 }

@@ -34,6 +34,21 @@ func forceStatus(ctx context.Context, k *v1alpha1.ApiKey, hash string, mintedAt 
 
 // That no two are Ready at once the ledger sees to.
 var _ = Describe("Two keys with one hash", func() {
+	It("do not stand in each other's way when the first can't be minted any more, and its status was not to be written", func(ctx SpecContext) {
+		org, hash := newOrg(ctx), newHash()
+		at := time.Now().Add(4 * time.Second).Truncate(time.Second)
+		late := keyIn(org, withHash(hash), expiring(at))
+		lift := op.wire.refuse(http.MethodPatch, statusPath(late), http.StatusInternalServerError)
+		DeferCleanup(lift)
+		since := said.now()
+		Expect(admin.Create(ctx, late)).To(Succeed())
+		Eventually(ctx, func() []string { return said.lines(since, late.Name) }).ShouldNot(BeEmpty(), "an attempt that fails")
+		Eventually(ctx, time.Now).Should(BeTemporally(">", at))
+		lift()
+		await(ctx, late, haveReason(v1alpha1.ReasonExpired), lackHash)
+		mintKey(ctx, org, withHash(hash))
+	})
+
 	It("end as one that is served and one that is refused, however many come at once", func(ctx SpecContext) {
 		const pairs = 40
 		org := newOrg(ctx).Name
