@@ -131,7 +131,8 @@ func (f form) hide(r *refusal) {
 // ask sends a request to an authorization server. The error is a *refusal.
 func (s *service) ask(req *http.Request, out any) (http.Header, error) {
 	ctx, connected := noteConnection(req.Context())
-	resp, err := s.oauth.Do(req.WithContext(ctx)) //nolint:gosec // G704: whose addresses others choose, which the guard is for
+	req = req.WithContext(ctx)
+	resp, err := s.oauth.Do(req)
 	if err != nil {
 		return nil, &refusal{sent: connected.Load(), cause: err}
 	}

@@ -136,7 +136,7 @@ func isDomain(host string) bool {
 	_, known := publicsuffix.PublicSuffix(handle.TLD())
 	// Of the list's other half, which is of companies, every entry is a host of its own, such as github.io.
 	suffix, official := publicsuffix.PublicSuffix(host)
-	return known && !(official && suffix == host)
+	return known && (!official || suffix != host)
 }
 
 // mentionsIn leaves a full stop or a hyphen behind a handle to the sentence. Handles are normalized, so that one which

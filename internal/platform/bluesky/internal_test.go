@@ -15,7 +15,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
-
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
