@@ -22,7 +22,7 @@ import (
 func (d *Dashboard) connectScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/accounts/-/connect/{platform}", Show: d.connectForm},
-		{Method: http.MethodPost, Path: "/accounts/-/connect/{platform}", Show: d.connect},
+		{Method: http.MethodPost, Path: "/accounts/-/connect/{platform}", OfPage: true, Show: d.connect},
 		// A browser comes back here from its platform, by way of the API's callback. That it changes something though it is
 		// no form is what the state in its address is for: it is good once, and for who has begun alone.
 		{Method: http.MethodGet, Path: "/accounts/-/connect/{platform}/returned", Show: d.connectReturned},

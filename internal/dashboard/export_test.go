@@ -10,12 +10,13 @@ const MaxCalls = maxCalls
 type Screen struct {
 	Method, Path string
 	Anyone       bool // also who is not signed in
+	OfPage       bool // its form says of which organization it is
 }
 
 // Screens are all screens of a dashboard.
 func Screens(d *Dashboard) (all []Screen) {
 	for _, s := range d.screens() {
-		all = append(all, Screen{s.Method, s.Path, s.Access == anyone})
+		all = append(all, Screen{s.Method, s.Path, s.Access == anyone, s.OfPage})
 	}
 	return all
 }

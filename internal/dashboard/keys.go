@@ -178,14 +178,14 @@ func (d *Dashboard) unmintedOf(r *request, k *v1alpha1.ApiKey) *listed {
 		scopes: caller.ScopesOf(k.Spec.Scopes), created: k.CreationTimestamp.Time, expires: timeOf(k.Spec.ExpiresAt),
 		reason: v1alpha1.ReasonPending,
 	}
-	if state.Reason == "" || state.Reason == v1alpha1.ReasonExpired { // what else keeps it, the controller says
-		l.reason = state.Reason
-		return l
-	}
 	if k.Spec.ProfileRef != nil {
 		// It is bound to no Profile yet, whose UID would stand here. The name will do: the list only asks whether there is
 		// one.
 		l.profile, l.profileID = k.Spec.ProfileRef.Name, k.Spec.ProfileRef.Name
+	}
+	if state.Reason == "" || state.Reason == v1alpha1.ReasonExpired { // what else keeps it, the controller says
+		l.reason = state.Reason
+		return l
 	}
 	if c := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); c != nil {
 		l.said, l.stalled = c.Message, c.Status == metav1.ConditionFalse

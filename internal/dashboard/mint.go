@@ -27,7 +27,7 @@ import (
 func (d *Dashboard) mintScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/keys/new", Show: d.mintForm},
-		{Method: http.MethodPost, Path: "/keys/new", Show: d.mint},
+		{Method: http.MethodPost, Path: "/keys/new", OfPage: true, Show: d.mint},
 		{Method: http.MethodGet, Path: "/keys/{name}/secret", Show: d.keySecret},
 		{Method: http.MethodPost, Path: "/keys/{name}/have-it", Show: d.haveIt},
 	}
@@ -237,7 +237,7 @@ func (d *Dashboard) sentAgain(r *request, m *minting) (view, error) {
 	// Who may create keys and not get them is only told that the name is taken, as the apiserver has said.
 	case err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 		return view{}, err
-	case err == nil && m.rotates != "" && k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
+	case err == nil && m.rotates != "" && k.DeletionTimestamp == nil && k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
 		return told("/keys/"+m.rotates+"/rotate", "notice.rotated") // somebody else was faster
 	}
 	m.checks.say("name", "mint.nameTaken")

@@ -229,7 +229,7 @@ func TestMintAtOnce(t *testing.T) {
 	}
 
 	// The process dies between the two: the request arrives, and no answer does.
-	form := v.form("lost", nil)
+	form := v.form("lost", url.Values{"organization": {v.organization}})
 	lost := &http.Client{Transport: unheard{v.client.Transport}, Jar: v.client.Jar}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, v.base+"/keys/new", strings.NewReader(form.Encode()))
 	check(t, err)

@@ -26,6 +26,9 @@ var (
 	errCrossOrigin = errors.New("the request was made by another site")
 	errBadForm     = errors.New("the form can't be read")
 	errRunning     = errors.New("the form was sent before, and that is not done yet")
+
+	errOtherOrganization = errors.New("another organization is open by now")
+	errMadeAgain         = errors.New("there is another object of this name by now")
 )
 
 // What tells the page for signing in why somebody sees it again who was signed in.
@@ -61,6 +64,8 @@ var kinds = []struct {
 	{isError(errCrossOrigin), http.StatusForbidden, "problem.crossOrigin"},
 	{isError(errBadForm), http.StatusBadRequest, "problem.badForm"},
 	{isError(errRunning), http.StatusConflict, "problem.running"},
+	{isError(errOtherOrganization), http.StatusConflict, "problem.otherOrganization"},
+	{isError(errMadeAgain), http.StatusConflict, "problem.conflict"},
 	{isError(store.ErrNotFound), http.StatusNotFound, "problem.notFound"},
 	{isError(store.ErrUnavailable), http.StatusServiceUnavailable, "problem.database"},
 	{isProblem(problem.NotFound), http.StatusNotFound, "problem.notFound"},
@@ -129,7 +134,7 @@ func (r *request) toSignIn(refusal *admission.Refusal) string {
 	how := url.Values{}
 	// A form can't be gone back to: its address would be asked for without what was typed.
 	if r.http.Method == http.MethodGet {
-		how.Set("next", r.http.URL.RequestURI())
+		how.Set("next", r.here())
 	}
 	switch {
 	case refusal != nil && refusal.Reason == admission.NotRenewed:

@@ -26,7 +26,7 @@ func (d *Dashboard) profilesScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/profiles", Show: d.profiles},
 		{Method: http.MethodGet, Path: "/profiles/-/new", Show: d.newProfile},
-		{Method: http.MethodPost, Path: "/profiles/-/new", Show: d.createProfile},
+		{Method: http.MethodPost, Path: "/profiles/-/new", OfPage: true, Show: d.createProfile},
 		{Method: http.MethodGet, Path: "/profiles/{name}", Show: d.profile},
 		{Method: http.MethodGet, Path: "/profiles/{name}/delete", Show: d.profileToDelete},
 		{Method: http.MethodPost, Path: "/profiles/{name}/delete", Show: d.deleteProfile},

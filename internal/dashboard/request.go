@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -133,7 +134,7 @@ func (r *request) run(s screen) (v view, err error) {
 			return view{}, err
 		}
 		if s.Access == inOrganization && r.person.Organization.ID == "" {
-			return goTo("/organizations?next=" + url.QueryEscape(r.http.URL.RequestURI()))
+			return goTo("/organizations?next=" + url.QueryEscape(r.here()))
 		}
 	}
 	if r.http.Method == http.MethodPost {
@@ -145,8 +146,33 @@ func (r *request) run(s screen) (v view, err error) {
 		}
 		// Not Form, which has the address's query as well: a link must not add to what somebody sends.
 		r.form = r.http.PostForm
+		if s.OfPage && !r.isOpen(r.form) {
+			return view{}, errOtherOrganization
+		}
 	}
 	return s.Show(r)
+}
+
+// organizationField is where a form or an address has the id of the organization that it is of. Which one is open is
+// the session's: in another window, or for somebody else who was sent the address, it may be another one.
+const organizationField = "organization"
+
+// isOpen tells whether the active organization is the one that is meant.
+func (r *request) isOpen(meant url.Values) bool {
+	return meant.Get(organizationField) == r.Organization().ID
+}
+
+// here is where the request leads back to when its person has signed in or chosen an organization. A key that somebody
+// has typed into the search stays in no address: the list itself would have taken it out.
+func (r *request) here() string {
+	u := *r.http.URL
+	query := u.Query()
+	typed := strings.TrimSpace(query.Get("q"))
+	if _, err := r.dashboard.config.KeyFormat.Parse(typed); err == nil {
+		query.Set("q", r.dashboard.config.KeyFormat.Hint(typed))
+		u.RawQuery = query.Encode()
+	}
+	return u.RequestURI()
 }
 
 // admit lets in whoever is signed in, in the order that holds for all callers. A key is not looked at: it would be

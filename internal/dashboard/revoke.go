@@ -45,8 +45,8 @@ func parseRefs(texts []string) (refs []keyRef) {
 
 // revokedPath is the page that shows what becomes of these revocations. It says all that is needed to find them, so
 // that it can be left and come back to, and sent to somebody.
-func revokedPath(refs []keyRef) string {
-	v := url.Values{}
+func (r *request) revokedPath(refs []keyRef) string {
+	v := url.Values{organizationField: {r.Organization().ID}}
 	for _, ref := range refs {
 		v.Add("key", refOf(ref.Name, ref.ID))
 	}
@@ -181,12 +181,12 @@ func (d *Dashboard) revoke(r *request) (view, error) {
 	}
 	if len(data.Targets) == 0 {
 		if cancel {
-			return told(revokedPath(done), "notice.revokedCanceling")
+			return told(r.revokedPath(done), "notice.revokedCanceling")
 		}
-		return told(revokedPath(done), "notice.revoked")
+		return told(r.revokedPath(done), "notice.revoked")
 	}
 	if len(done) > 0 {
-		data.Revoked = Base + revokedPath(done)
+		data.Revoked = Base + r.revokedPath(done)
 	}
 	return view{Page: "revoke", Title: "revoke.title", Data: data, Status: status}, nil
 }
@@ -217,7 +217,7 @@ func ignoreNotFound(err error) error {
 func (d *Dashboard) revokeScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/keys/-/revoke", Show: d.reviewRevocation},
-		{Method: http.MethodPost, Path: "/keys/-/revoke", Show: d.revoke},
+		{Method: http.MethodPost, Path: "/keys/-/revoke", OfPage: true, Show: d.revoke},
 		{Method: http.MethodGet, Path: "/keys/-/revoked", Show: d.revocations},
 	}
 }

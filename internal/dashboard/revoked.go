@@ -37,9 +37,13 @@ type barrier struct {
 
 // revocations shows how far they are, read anew with the person's credential each time.
 func (d *Dashboard) revocations(r *request) (view, error) {
-	refs := parseRefs(r.http.URL.Query()["key"])
-	if len(refs) == 0 {
+	query := r.http.URL.Query()
+	refs := parseRefs(query["key"])
+	switch {
+	case len(refs) == 0:
 		return goTo("/keys")
+	case query.Has(organizationField) && !r.isOpen(query): // where they are not, which would be told as confirmed
+		return view{}, errOtherOrganization
 	}
 	data := revokedData{Rows: make([]barrier, len(refs))}
 	failures := make([]error, len(refs))

@@ -27,7 +27,7 @@ import (
 func (d *Dashboard) rotateScreens() []screen {
 	return []screen{
 		{Method: http.MethodGet, Path: "/keys/{name}/rotate", Show: d.rotation},
-		{Method: http.MethodPost, Path: "/keys/{name}/rotate", Show: d.mintSuccessor},
+		{Method: http.MethodPost, Path: "/keys/{name}/rotate", OfPage: true, Show: d.mintSuccessor},
 	}
 }
 
@@ -177,8 +177,11 @@ func (d *Dashboard) silence(since time.Duration) string {
 // mintSuccessor makes a key that may do what the old one may, whatever else a form says.
 func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 	old, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, r.http.PathValue("name"))
-	if err != nil {
+	switch {
+	case err != nil:
 		return view{}, err
+	case r.form.Get("uid") != string(old.UID): // it may do more than the one that the person has seen
+		return view{}, errMadeAgain
 	}
 	c := d.checks()
 	f := c.readMintForm(r.form)

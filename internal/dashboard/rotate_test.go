@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +28,15 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/use"
 )
 
+var hiddenUID = regexp.MustCompile(`name="uid" value="([^"]+)"`)
+
 // rotationForm is one that is filled in, as somebody does who changes nothing.
 func (v *visitor) rotationForm(name string, changes url.Values) url.Values {
 	f := url.Values{
 		"form": {v.openForm("/keys/" + name + "/rotate")}, "name": {name + "-2"}, "expiry": {"same"}, "way": {"once"}, "do": {"mint"},
+	}
+	if uid := hiddenUID.FindStringSubmatch(v.get("/keys/" + name + "/rotate").body); uid != nil {
+		f.Set("uid", uid[1])
 	}
 	maps.Copy(f, changes)
 	return f
@@ -91,7 +97,7 @@ func TestRotate(t *testing.T) {
 	// Somebody else, on another replica.
 	second, err := dashboard.New(config)
 	check(t, err)
-	other := &world{server: httptest.NewTLSServer(second)}
+	other := &world{server: httptest.NewTLSServer(second), admin: w.admin}
 	t.Cleanup(other.server.Close)
 	grace := other.signedIn(t, w.credential(t, acme, "grace", "letmepost-apikey-viewer", "letmepost-apikey-revoker"), acme)
 	w.opens(t, newKey)

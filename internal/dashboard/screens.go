@@ -23,6 +23,9 @@ type screen struct {
 	Method string
 	Path   string // below Base, as http.ServeMux has it
 	Access access
+	// OfPage: its form says of which organization the page was, and is refused where another one is open by now. It is of
+	// those that would do something in any: what has an id of its own is not found in another one.
+	OfPage bool
 	Show   func(*request) (view, error)
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -208,16 +209,22 @@ func (w *world) credential(t *testing.T, namespace, name string, roles ...string
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	check(t, w.admin.Create(t.Context(), account))
+	w.binds(t, namespace, namespace, name, roles...)
+	request := &authenticationv1.TokenRequest{}
+	check(t, w.admin.SubResource("token").Create(t.Context(), account, request))
+	return request.Status.Token
+}
+
+// binds gives a ServiceAccount of one namespace these ClusterRoles in another one.
+func (w *world) binds(t *testing.T, in, namespace, name string, roles ...string) {
+	t.Helper()
 	for _, role := range roles {
 		check(t, w.admin.Create(t.Context(), &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-" + role},
+			ObjectMeta: metav1.ObjectMeta{Namespace: in, Name: name + "-" + role},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 		}))
 	}
-	request := &authenticationv1.TokenRequest{}
-	check(t, w.admin.SubResource("token").Create(t.Context(), account, request))
-	return request.Status.Token
 }
 
 // visitor is somebody with a browser of their own.
@@ -225,6 +232,8 @@ type visitor struct {
 	t      *testing.T
 	base   string
 	client *http.Client
+	// organization is the id of the one that their pages are of; "": none.
+	organization string
 }
 
 // page is what a browser is shown in the end.
@@ -242,7 +251,7 @@ func (w *world) visitor(t *testing.T) *visitor {
 	transport := w.server.Client().Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: transport.TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &visitor{t, w.server.URL + dashboard.Base, &http.Client{Jar: jar, Transport: transport}}
+	return &visitor{t: t, base: w.server.URL + dashboard.Base, client: &http.Client{Jar: jar, Transport: transport}}
 }
 
 // signedIn is somebody who has signed in with a token, and chosen an organization.
@@ -255,6 +264,7 @@ func (w *world) signedIn(t *testing.T, token, organization string) *visitor {
 	if p := v.post("/organizations", url.Values{"name": {organization}}); p.status != http.StatusOK {
 		t.Fatalf("choose an organization: %d at %s\n%s", p.status, p.path, p.body)
 	}
+	v.organization = w.organizationID(t, organization)
 	return v
 }
 
@@ -274,7 +284,15 @@ func (v *visitor) cookie(name string) string {
 
 func (v *visitor) get(path string) page { return v.do(http.MethodGet, path, "") }
 
+// post sends a form of a page, which says of which organization that was.
 func (v *visitor) post(path string, form url.Values) page {
+	if v.organization != "" && !form.Has("organization") {
+		form = maps.Clone(form)
+		if form == nil {
+			form = url.Values{}
+		}
+		form.Set("organization", v.organization)
+	}
 	return v.do(http.MethodPost, path, form.Encode())
 }
 

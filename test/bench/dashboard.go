@@ -87,23 +87,24 @@ func (b *bed) mints(ctx context.Context, r *report, p *person, token, namespace 
 		return err
 	}
 	var ids []string
+	var organization string
 	for range n {
 		form, err := p.ask(ctx, http.MethodGet, "/keys/new", nil)
 		if err != nil {
 			return err
 		}
-		id := formID.FindStringSubmatch(form)
-		if id == nil {
-			return errors.New("the form has no id")
+		id, of := formID.FindStringSubmatch(form), formOrganization.FindStringSubmatch(form)
+		if id == nil || of == nil {
+			return errors.New("the form has no id, or no organization")
 		}
-		ids = append(ids, id[1])
+		ids, organization = append(ids, id[1]), of[1]
 	}
 	var pages, creates []time.Duration
 	for i, id := range ids {
 		began := time.Now()
 		shown, err := p.ask(ctx, http.MethodPost, "/keys/new", url.Values{
 			"form": {id}, "name": {fmt.Sprintf("page-%d", i)}, "environment": {"live"}, "expiry": {"never"}, "window": {"1m"},
-			"scope": {"posts:read"}, "way": {"once"}, "do": {"mint"},
+			"scope": {"posts:read"}, "way": {"once"}, "do": {"mint"}, "organization": {organization},
 		})
 		if err != nil {
 			return err
@@ -135,7 +136,10 @@ func (b *bed) mints(ctx context.Context, r *report, p *person, token, namespace 
 	return nil
 }
 
-var formID = regexp.MustCompile(`name="form" value="([^"]+)"`)
+var (
+	formID           = regexp.MustCompile(`name="form" value="([^"]+)"`)
+	formOrganization = regexp.MustCompile(`name="organization" value="([^"]+)"`)
+)
 
 // minter makes a ServiceAccount that may see and mint keys in a namespace, and returns a token of it.
 func (b *bed) minter(ctx context.Context, namespace string) (string, error) {

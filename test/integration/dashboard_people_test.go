@@ -67,6 +67,7 @@ var _ = Describe("The dashboard of the three people that make up has made", func
 			"/keys/-/revoke": {"key": {"website." + string(website.UID)}}, "/profiles/-/new": {"name": {"crafted"}, "do": {"create"}},
 			"/accounts/-/connect/bluesky": {"once": {"x"}, "field.identifier": {"x.test"}, "field.appPassword": {"abcd-efgh-ijkl-mnop"}},
 		} {
+			form.Set("organization", viewer.field("organization"))
 			Expect(viewer.sends(path, form)).To(Equal(http.StatusForbidden), path)
 		}
 		Expect(viewer.sends("/organizations", url.Values{"name": {globex}})).To(Equal(http.StatusNotFound))

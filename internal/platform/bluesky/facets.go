@@ -39,14 +39,20 @@ const (
 	maxTagBytes     = 640
 )
 
+// Blanks are those of JavaScript, which Bluesky's app goes by: "\s" has only those of ASCII.
+const (
+	blank    = `\s\v\p{Z}\x{feff}`
+	notBlank = `[^` + blank + `]`
+)
+
 var (
 	// A link begins a word, or stands behind an opening bracket. Without a scheme it must look like the name of a host.
-	linkPattern = regexp.MustCompile(`(?i)(^|[\s(\[{<"'“‘«])` +
-		`((https?://\S+)|([a-z0-9][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+(?:[/?#]\S*)?))`)
+	linkPattern = regexp.MustCompile(`(?i)(^|[` + blank + `(\[{<"'“‘«])` +
+		`((https?://` + notBlank + `+)|([a-z0-9][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+(?:[/?#]` + notBlank + `*)?))`)
 	// A mention is an @ and a handle.
-	mentionPattern = regexp.MustCompile(`(^|[\s(\[{<"'“‘«])(@)([a-zA-Z0-9.-]+)`)
+	mentionPattern = regexp.MustCompile(`(^|[` + blank + `(\[{<"'“‘«])(@)([a-zA-Z0-9.-]+)`)
 	// A tag is a # and anything up to the next blank, or to what does not show.
-	tagPattern = regexp.MustCompile(`(^|[\s(\[{])([#＃])([^\s\x{ad}\x{2060}\x{200a}-\x{200d}\x{20e2}]+)`)
+	tagPattern = regexp.MustCompile(`(^|[` + blank + `(\[{])([#＃])([^` + blank + `\x{ad}\x{2060}\x{200a}-\x{200d}\x{20e2}]+)`)
 )
 
 // marksOf finds what a text means. Marks come in the order of the text, and do not overlap: of two facets that do,

@@ -15,7 +15,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
-	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
@@ -122,17 +121,55 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// TestNotOpened: what keeps an account's secrets away says nothing about a post that may be there.
-func TestNotOpened(t *testing.T) {
-	s := &service{clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))}
-	away := &platform.Failure{Code: platform.CodeUnavailable}
+// TestTold: a second look that was kept from sending anything knows nothing of a post that may be there.
+func TestTold(t *testing.T) {
+	not := platform.NotTaken{Failure: platform.Failure{Code: platform.CodeRateLimited}}
 	for again, want := range map[bool]string{false: "platform.NotTaken", true: "platform.OutcomeUnknown"} {
-		var e ended
-		if err := (&delivery{service: s, again: again}).notOpened(away); !errors.As(err, &e) {
-			t.Fatal(err)
-		}
-		if got := fmt.Sprintf("%T", e.outcome); got != want {
+		if got := fmt.Sprintf("%T", (&delivery{again: again}).told(not)); got != want {
 			t.Errorf("again %v: %s, want %s", again, got, want)
+		}
+	}
+	if got := (&delivery{again: true}).told(platform.Rejected{}); fmt.Sprintf("%T", got) != "platform.Rejected" {
+		t.Errorf("%T", got)
+	}
+}
+
+// TestWarningsFirst: what is missing is told before what was only changed.
+func TestWarningsFirst(t *testing.T) {
+	d := new(delivery)
+	d.warn("image.reencoded", "smaller")
+	d.warn(firstComment, "not there")
+	if len(d.warnings) != 2 || d.warnings[0].Message != "not there" {
+		t.Errorf("%+v", d.warnings)
+	}
+}
+
+// TestJPEGFrames: what a JPEG takes in memory depends on how its colours are stored, and on whether it is progressive.
+func TestJPEGFrames(t *testing.T) {
+	header := func(marker byte, samplings ...byte) []byte {
+		b := []byte{0xff, 0xd8, 0xff, 0xe1, 0, 4, 'x', 'x', 0xff, marker, 0, byte(8 + 3*len(samplings)), 8, 0, 1, 0, 1, byte(len(samplings))}
+		for i, s := range samplings {
+			b = append(b, byte(i), s, 0)
+		}
+		return b
+	}
+	for reason, tc := range map[string]struct {
+		b    []byte
+		want int64 // bytes for a hundred pixels
+	}{
+		"baseline 4:2:0":     {header(0xc0, 0x22, 0x11, 0x11), 150},
+		"baseline 4:4:4":     {header(0xc0, 0x11, 0x11, 0x11), 300},
+		"progressive 4:2:0":  {header(0xc2, 0x22, 0x11, 0x11), 750},
+		"progressive 4:4:4":  {header(0xc2, 0x11, 0x11, 0x11), 1500},
+		"progressive grey":   {header(0xc2, 0x11), 500},
+		"nothing was found":  {[]byte{0xff, 0xd8, 0xff, 0xda, 0, 2}, 2000},
+		"cut":                {header(0xc2, 0x22, 0x11, 0x11)[:20], 2000},
+		"no JPEG":            {[]byte("GIF89a"), 2000},
+		"samplings of zero":  {header(0xc2, 0, 0, 0), 2000},
+		"components of none": {header(0xc0), 2000},
+	} {
+		if got := jpegFrameIn(tc.b).size(100); got != tc.want {
+			t.Errorf("%s: %d, want %d", reason, got, tc.want)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func fit(ctx context.Context, o original, most int64) (picture, error) {
 	switch {
 	case h.broken != nil:
 		return picture{}, errImage("it can't be read, and so not be made smaller")
-	case decodedSize(h.config) > maxDecoded:
+	case decodedSize(h.config, h.jpeg) > maxDecoded:
 		return picture{}, errImage(fmt.Sprintf("with %d × %d pixels it is too large to be made smaller here",
 			h.config.Width, h.config.Height))
 	}
@@ -94,23 +94,22 @@ func shrinkInTurn(ctx context.Context, o original, format string, turned int, mo
 	return shrink(ctx, o, format, turned, most)
 }
 
-// decodedSize is roughly what an image takes in memory.
-func decodedSize(c image.Config) int64 {
-	each := int64(4)
+// decodedSize is roughly what an image takes in memory while it is decoded, in bytes.
+func decodedSize(c image.Config, j jpegFrame) int64 {
+	pixels := int64(c.Width) * int64(c.Height)
 	switch c.ColorModel {
-	case color.YCbCrModel:
-		each = 2 // most of them have one pair of colours for four points
-	case color.GrayModel:
-		each = 1
+	case color.YCbCrModel, color.CMYKModel, color.GrayModel:
+		return j.size(pixels)
 	case color.NRGBA64Model, color.RGBA64Model:
-		each = 8
+		return 8 * pixels
 	}
-	return int64(c.Width) * int64(c.Height) * each
+	return 4 * pixels
 }
 
 // head is what an image says of itself before its pixels.
 type head struct {
 	config image.Config
+	jpeg   jpegFrame
 	format string
 	broken error // it can't be read; nil: it can
 	turned int   // which way up it is, as cameras note it
@@ -126,7 +125,7 @@ func headOf(ctx context.Context, o original) (h head, err error) {
 	from := &remembering{Reader: r}
 	// Its error is not lost: from keeps it.
 	begin, _ := io.ReadAll(io.LimitReader(from, maxHead))
-	h.turned = orientation(begin)
+	h.turned, h.jpeg = orientation(begin), jpegFrameIn(begin)
 	h.config, h.format, h.broken = image.DecodeConfig(io.MultiReader(bytes.NewReader(begin), from))
 	if from.err != nil {
 		return h, fmt.Errorf("read an image: %w", from.err)
@@ -148,6 +147,20 @@ func (r *remembering) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// inTime ends with its context: a decoder does not look at that, and a file can have it go through its pixels a hundred
+// thousand times.
+type inTime struct {
+	context.Context
+	r io.Reader
+}
+
+func (i inTime) Read(p []byte) (int, error) {
+	if err := i.Err(); err != nil {
+		return 0, err
+	}
+	return i.r.Read(p)
+}
+
 // qualities are tried in this order, with all pixels: the last is the least that still looks like a photograph.
 var qualities = []int{92, 85, 78, 70, 60}
 
@@ -162,7 +175,10 @@ func shrink(ctx context.Context, o original, format string, turned int, most int
 		return picture{}, fmt.Errorf("open an image: %w", err)
 	}
 	defer r.Close()
-	decoded, _, err := image.Decode(r)
+	decoded, _, err := image.Decode(inTime{ctx, r})
+	if ctx.Err() != nil {
+		return picture{}, ctx.Err()
+	}
 	if err != nil {
 		return picture{}, errImage("it can't be read, and so not be made smaller")
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,12 +59,21 @@ func (s *service) deliver(ctx context.Context, p platform.Publication, again boo
 	receipt, err := d.run(ctx)
 	var e ended
 	if errors.As(err, &e) {
-		return e.outcome, nil
+		return d.told(e.outcome), nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return platform.Published{Receipt: receipt}, nil
+}
+
+// told is the outcome of an attempt. A second look that has sent nothing knows no more than the first attempt: the
+// record of that one may come at any moment, and is known by when it was sent.
+func (d *delivery) told(o platform.Outcome) platform.Outcome {
+	if not, is := o.(platform.NotTaken); is && d.again {
+		return platform.OutcomeUnknown{Failure: not.Failure}
+	}
+	return o
 }
 
 // run is all of an attempt.
@@ -73,7 +83,7 @@ func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
 		put = d.adopt
 	}
 	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
-		return r, d.notOpened(err)
+		return r, d.afterRenewal(err)
 	}
 	at, err := put(ctx)
 	if err != nil {
@@ -89,19 +99,6 @@ func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
 	}
 	r.Warnings = d.warnings
 	return r, nil
-}
-
-// notOpened is the outcome where the account's secrets could not be got. Whatever kept them away, nothing is known of a
-// post that may be there. By a refusal package publish sees that itself: the account is to be connected again first.
-func (d *delivery) notOpened(err error) error {
-	err = d.afterRenewal(err)
-	var e ended
-	if d.again && errors.As(err, &e) {
-		if o, is := e.outcome.(platform.NotTaken); is {
-			return ended{platform.OutcomeUnknown{Failure: o.Failure}}
-		}
-	}
-	return err
 }
 
 // adopt is create for a post that may be there.
@@ -142,7 +139,9 @@ func (d *delivery) create(ctx context.Context) (strongRef, error) {
 			return at, nil
 		}
 		// The picture of a card is small enough for every server, so a smaller size would change nothing (maxThumb).
-		if !isTooLarge(err) || most == smallImage || len(d.Content.Media) == 0 {
+		// Nor can a video be made smaller.
+		if !isTooLarge(err) || most == smallImage || len(d.Content.Media) == 0 ||
+			d.Content.Media[0].Kind != platform.Image {
 			return strongRef{}, d.notWritten(err)
 		}
 		// The images are made anew, so what was said of the larger ones is not true any more.
@@ -183,7 +182,7 @@ func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error)
 	}
 	switch o := e.outcome.(type) {
 	case platform.Rejected:
-		d.warn("first_comment", "The post is published, and its first comment is not: "+o.Failure.Message)
+		d.warn(firstComment, "The post is published, and its first comment is not: "+o.Failure.Message)
 		return strongRef{}, nil
 	// That is certain of the comment, but would be said of the post, which is there. Whoever asks finds it, and goes on
 	// with the comment.
@@ -206,6 +205,8 @@ func (d *delivery) put(ctx context.Context, part string, record post, when time.
 			"swapRecord": nil, // none may be there
 		}}, &at)
 		switch {
+		case err == nil && at.URI == "": // not the server itself, but something before it: nobody knows what became of it
+			return at, &refusal{sent: true, cause: fmt.Errorf("the answer to %s is empty", putRecord)}
 		case err == nil:
 			return at, nil
 		case named(err, "InvalidSwap"):
@@ -327,6 +328,14 @@ type notRenewed struct{ error }
 // Unwrap gives the error.
 func (n notRenewed) Unwrap() error { return n.error }
 
+// warn puts what is missing before what was only changed: of many warnings, the last ones are not kept.
 func (d *delivery) warn(about, message string) {
-	d.warnings = append(d.warnings, platform.Warning{Code: string(Name) + "." + about, Message: message})
+	w := platform.Warning{Code: string(Name) + "." + about, Message: message}
+	if about == firstComment {
+		d.warnings = slices.Insert(d.warnings, 0, w)
+	} else {
+		d.warnings = append(d.warnings, w)
+	}
 }
+
+const firstComment = "first_comment"

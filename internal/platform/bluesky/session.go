@@ -231,6 +231,9 @@ func (s *service) Refresh(
 	host, password := with[FieldPDSURL], with[platform.SecretAppPassword]
 	var next session
 	err := s.do(ctx, call{host: host, method: refreshSession, token: with[platform.SecretRefreshToken]}, &next)
+	if err == nil && (next.DID == "" || next.AccessJWT == "" || next.RefreshJWT == "") {
+		err = noAnswer(refreshSession)
+	}
 	// Not after a 429: a login counts by a limit of its own, which is stricter: 300 a day.
 	if v := judge(err); v == strange || v == saysNo || v == away {
 		next, host, err = s.again(ctx, of, host, password, err)

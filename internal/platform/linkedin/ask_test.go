@@ -69,6 +69,21 @@ func TestDuplicateOfNothing(t *testing.T) {
 	}
 }
 
+// TestUnknownWhileUploading: the process died, so that a second look uploads the images once more. What is wrong with
+// them says nothing of the post, which is there.
+func TestUnknownWhileUploading(t *testing.T) {
+	for _, on := range []string{"/rest/images?action", "/upload"} {
+		w := newWorld(t)
+		p := publication(platform.Content{Text: "hello", Media: images("a")})
+		as[platform.Published](t, w.send(t, p))
+		w.server.Fail(played.Fault{On: on, Status: 400, Body: `{"message":"no"}`})
+		if still := as[platform.OutcomeUnknown](t, w.ask(t, p, nil)); still.Failure.Code != platform.CodeRejected {
+			t.Errorf("%s: %+v", on, still.Failure)
+		}
+		w.only(t)
+	}
+}
+
 // TestKilled: the process died, and nobody knows how far it was. The comment is not made twice.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)

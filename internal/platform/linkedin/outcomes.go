@@ -68,6 +68,20 @@ func (d *delivery) notSent(err error) error {
 	return rejected(why)
 }
 
+// notUploaded is the outcome where images of a post could not be sent. Whatever LinkedIn says of them, it has not
+// looked whether the post is there.
+func (d *delivery) notUploaded(err error) error {
+	err = d.notSent(err)
+	var e ended
+	if !d.again || !errors.As(err, &e) {
+		return err
+	}
+	if o, is := e.outcome.(platform.Rejected); is {
+		return d.unknown(&o.Failure)
+	}
+	return err
+}
+
 // isOurs tells whether a request could not even be made, as when a medium does not open.
 func isOurs(err error) bool {
 	var network interface{ Timeout() bool } // net.Error, of which every error of an HTTP client is one

@@ -95,7 +95,7 @@ func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) 
 	if len(d.Content.Media) > 0 && len(d.Images) != len(d.Content.Media) {
 		urns, err := d.upload(ctx)
 		if err != nil {
-			return r, d.notSent(err)
+			return r, d.notUploaded(err)
 		}
 		d.Images = urns
 	}
