@@ -237,7 +237,8 @@ func (d *Dashboard) sentAgain(r *request, m *minting) (view, error) {
 	// Who may create keys and not get them is only told that the name is taken, as the apiserver has said.
 	case err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 		return view{}, err
-	case err == nil && m.rotates != "" && k.DeletionTimestamp == nil && k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
+	case err == nil && m.rotates != "" && k.DeletionTimestamp == nil &&
+		k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
 		return told("/keys/"+m.rotates+"/rotate", "notice.rotated") // somebody else was faster
 	}
 	m.checks.say("name", "mint.nameTaken")

@@ -52,7 +52,8 @@ var (
 	// A mention is an @ and a handle.
 	mentionPattern = regexp.MustCompile(`(^|[` + blank + `(\[{<"'“‘«])(@)([a-zA-Z0-9.-]+)`)
 	// A tag is a # and anything up to the next blank, or to what does not show.
-	tagPattern = regexp.MustCompile(`(^|[` + blank + `(\[{])([#＃])([^` + blank + `\x{ad}\x{2060}\x{200a}-\x{200d}\x{20e2}]+)`)
+	tagPattern = regexp.MustCompile(
+		`(^|[` + blank + `(\[{])([#＃])([^` + blank + `\x{ad}\x{2060}\x{200a}-\x{200d}\x{20e2}]+)`)
 )
 
 // marksOf finds what a text means. Marks come in the order of the text, and do not overlap: of two facets that do,
