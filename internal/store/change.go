@@ -231,6 +231,9 @@ func (w *Work) CancelQueuedBy(ctx context.Context, keyID string) (n int, err err
 
 // HasPending tells whether a post that was made with a key is queued or on its way.
 func (w *Work) HasPending(ctx context.Context, keyID string) (bool, error) {
+	if !isID(keyID) {
+		return false, nil
+	}
 	found, err := readAll(ctx, w.db, session{pool: w.db.writer}, pendingOf, scanID, keyID, keyID)
 	if err != nil {
 		return false, fmt.Errorf("look what key %s has queued: %w", keyID, err)

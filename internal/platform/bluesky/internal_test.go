@@ -4,11 +4,14 @@
 package bluesky
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"image"
+	"image/color"
 	"net/http"
 	"testing"
 	"time"
@@ -144,6 +147,16 @@ func TestWarningsFirst(t *testing.T) {
 	}
 }
 
+// TestDecodedSizes: a frame is a JPEG's alone.
+func TestDecodedSizes(t *testing.T) {
+	for format, want := range map[string]int64{"webp": 200, "jpeg": 2000} {
+		h := &head{format: format, config: image.Config{Width: 10, Height: 10, ColorModel: color.YCbCrModel}}
+		if got := h.decodedSize(); got != want {
+			t.Errorf("%s: %d, want %d", format, got, want)
+		}
+	}
+}
+
 // TestJPEGFrames: what a JPEG takes in memory depends on how its colours are stored, and on whether it is progressive.
 func TestJPEGFrames(t *testing.T) {
 	header := func(marker byte, samplings ...byte) []byte {
@@ -168,7 +181,7 @@ func TestJPEGFrames(t *testing.T) {
 		"samplings of zero":  {header(0xc2, 0, 0, 0), 2000},
 		"components of none": {header(0xc0), 2000},
 	} {
-		if got := jpegFrameIn(tc.b).size(100); got != tc.want {
+		if got := jpegFrameIn(bytes.NewReader(tc.b)).size(100); got != tc.want {
 			t.Errorf("%s: %d, want %d", reason, got, tc.want)
 		}
 	}

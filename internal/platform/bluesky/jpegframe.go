@@ -3,10 +3,14 @@
 
 package bluesky
 
-import "encoding/binary"
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+)
 
 // jpegFrame is what a JPEG says of how its pixels are stored (ITU-T T.81, B.2.2), as far as memory depends on it. The
-// zero jpegFrame is of one that says nothing where it was looked: the worst there can be.
+// zero jpegFrame is of one that says nothing of it: the worst there can be.
 type jpegFrame struct {
 	samples, cells int64 // so many samples for so many pixels
 	progressive    bool
@@ -25,28 +29,31 @@ func (f jpegFrame) size(pixels int64) int64 {
 	return pixels * f.samples * each / f.cells
 }
 
-// jpegFrameIn looks for the frame's header in the first bytes of a file.
-func jpegFrameIn(b []byte) jpegFrame {
-	if len(b) < 2 || b[0] != 0xff || b[1] != 0xd8 {
+// jpegFrameIn looks for the frame's header, behind whatever stands before it.
+func jpegFrameIn(r io.Reader) jpegFrame {
+	in := bufio.NewReader(r)
+	if start, err := in.Peek(2); err != nil || start[0] != 0xff || start[1] != 0xd8 {
 		return jpegFrame{}
 	}
-	for b = b[2:]; len(b) >= 4; {
-		if b[0] != 0xff {
+	for _, err := in.Discard(2); err == nil; {
+		b, e := in.Peek(4)
+		if e != nil || b[0] != 0xff {
 			return jpegFrame{}
 		}
-		marker := b[1]
-		if marker == 0xff { // fill bytes may stand before a marker
-			b = b[1:]
-			continue
-		}
-		length := int(binary.BigEndian.Uint16(b[2:])) + 2
-		if length < 4 || length > len(b) || marker == 0xda {
+		marker, length := b[1], int(binary.BigEndian.Uint16(b[2:]))+2
+		switch {
+		case marker == 0xff: // fill bytes may stand before a marker
+			length = 1
+		case length < 4, marker == 0xda:
 			return jpegFrame{}
+		case 0xc0 <= marker && marker <= 0xc2:
+			header := make([]byte, length)
+			if _, err := io.ReadFull(in, header); err != nil {
+				return jpegFrame{}
+			}
+			return frameOf(header[4:], marker == 0xc2)
 		}
-		if 0xc0 <= marker && marker <= 0xc2 {
-			return frameOf(b[4:length], marker == 0xc2)
-		}
-		b = b[length:]
+		_, err = in.Discard(length)
 	}
 	return jpegFrame{}
 }

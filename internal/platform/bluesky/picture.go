@@ -73,14 +73,28 @@ func fit(ctx context.Context, o original, most int64) (picture, error) {
 		}
 		return p, nil
 	}
-	switch {
-	case h.broken != nil:
-		return picture{}, errImage("it can't be read, and so not be made smaller")
-	case decodedSize(h.config, h.jpeg) > maxDecoded:
-		return picture{}, errImage(fmt.Sprintf("with %d × %d pixels it is too large to be made smaller here",
-			h.config.Width, h.config.Height))
+	if err := h.checkSize(ctx, o); err != nil {
+		return picture{}, err
 	}
 	return shrinkInTurn(ctx, o, h.format, h.turned, most)
+}
+
+// checkSize says why an image can't be decoded here. How a JPEG stores its pixels is looked at only now, from its
+// beginning: most images need not be made smaller.
+func (h *head) checkSize(ctx context.Context, o original) (err error) {
+	if h.broken != nil {
+		return errImage("it can't be read, and so not be made smaller")
+	}
+	if h.format == "jpeg" {
+		if h.jpeg, err = frameIn(ctx, o); err != nil {
+			return err
+		}
+	}
+	if h.decodedSize() > maxDecoded {
+		return errImage(fmt.Sprintf("with %d × %d pixels it is too large to be made smaller here",
+			h.config.Width, h.config.Height))
+	}
+	return nil
 }
 
 // shrinkInTurn is shrink when it is this image's turn.
@@ -95,21 +109,39 @@ func shrinkInTurn(ctx context.Context, o original, format string, turned int, mo
 }
 
 // decodedSize is roughly what an image takes in memory while it is decoded, in bytes.
-func decodedSize(c image.Config, j jpegFrame) int64 {
-	pixels := int64(c.Width) * int64(c.Height)
-	switch c.ColorModel {
-	case color.YCbCrModel, color.CMYKModel, color.GrayModel:
-		return j.size(pixels)
+func (h *head) decodedSize() int64 {
+	pixels := int64(h.config.Width) * int64(h.config.Height)
+	of := int64(0)
+	if h.format == "jpeg" {
+		of = h.jpeg.size(pixels)
+	}
+	switch h.config.ColorModel {
+	case color.YCbCrModel: // most of them have one pair of colours for four points
+		return max(of, 2*pixels)
+	case color.CMYKModel:
+		return max(of, 4*pixels)
+	case color.GrayModel:
+		return max(of, pixels)
 	case color.NRGBA64Model, color.RGBA64Model:
 		return 8 * pixels
 	}
 	return 4 * pixels
 }
 
+// frameIn reads how a JPEG stores its pixels.
+func frameIn(ctx context.Context, o original) (jpegFrame, error) {
+	r, err := o.open(ctx)
+	if err != nil {
+		return jpegFrame{}, fmt.Errorf("open an image: %w", err)
+	}
+	defer r.Close()
+	return jpegFrameIn(inTime{ctx, r}), ctx.Err()
+}
+
 // head is what an image says of itself before its pixels.
 type head struct {
 	config image.Config
-	jpeg   jpegFrame
+	jpeg   jpegFrame // of one that is to be made smaller
 	format string
 	broken error // it can't be read; nil: it can
 	turned int   // which way up it is, as cameras note it
@@ -125,7 +157,7 @@ func headOf(ctx context.Context, o original) (h head, err error) {
 	from := &remembering{Reader: r}
 	// Its error is not lost: from keeps it.
 	begin, _ := io.ReadAll(io.LimitReader(from, maxHead))
-	h.turned, h.jpeg = orientation(begin), jpegFrameIn(begin)
+	h.turned = orientation(begin)
 	h.config, h.format, h.broken = image.DecodeConfig(io.MultiReader(bytes.NewReader(begin), from))
 	if from.err != nil {
 		return h, fmt.Errorf("read an image: %w", from.err)
