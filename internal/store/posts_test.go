@@ -118,7 +118,8 @@ func TestQueuedPosts(t *testing.T) {
 		if _, _, err := w.Start(t.Context(), newID()); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("started what is not there: %v", err)
 		}
-		if _, attempt, err := w.Start(t.Context(), soon.ID); err != nil || attempt.Number != 1 {
+		_, attempt, err := w.Start(t.Context(), soon.ID)
+		if err != nil || attempt.Number != 1 {
 			t.Errorf("at once: %+v, %v", attempt, err)
 		}
 		text, later := "edited", now.Add(2*time.Hour)
@@ -135,6 +136,12 @@ func TestQueuedPosts(t *testing.T) {
 		clk.SetTime(later)
 		if err := v.Write(t.Context(), func(tx *store.Tx) error { _, err := tx.EditPost(p.ID, store.Edit{Text: &text}); return err }); !errors.Is(err, store.ErrState) {
 			t.Errorf("edited when it was due: %v", err)
+		}
+		if ids, err := w.Overdue(t.Context(), later.Add(time.Microsecond), 10); len(ids) > 0 || err != nil {
+			t.Errorf("overdue behind one that is on its way: %v, %v", ids, err)
+		}
+		if err := w.Finish(t.Context(), []store.Outcome{{Attempt: attempt.Attempt, Receipt: platform.Receipt{URI: "at://1"}}}); err != nil {
+			t.Fatal(err)
 		}
 		ids, err := w.Overdue(t.Context(), later.Add(time.Microsecond), 10)
 		if diff := cmp.Diff([]string{p.ID}, ids); diff != "" || err != nil {
