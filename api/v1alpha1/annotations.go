@@ -3,7 +3,11 @@
 
 package v1alpha1
 
-import "strings"
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+)
 
 // CancelsScheduled tells whether the deletion of an ApiKey with these annotations is to cancel what the key has queued.
 //
@@ -21,4 +25,12 @@ func CancelsScheduled(annotations map[string]string) bool {
 	default:
 		return true
 	}
+}
+
+// AwaitsCancellation tells whether k says that no replica accepts its key any more, and that what the key has queued is
+// to be canceled now.
+func AwaitsCancellation(k *ApiKey) bool {
+	c := meta.FindStatusCondition(k.Status.Conditions, ConditionRevoking)
+	return c != nil && c.Reason == ReasonAwaitingCancellation && !k.DeletionTimestamp.IsZero() &&
+		CancelsScheduled(k.Annotations)
 }

@@ -54,6 +54,9 @@ const (
 	// AnnotationRevoked, on a replica's Lease, lists the UIDs of the ApiKeys that are being deleted and that the replica
 	// refuses, separated by commas.
 	AnnotationRevoked = "letmepost.dev/revoked"
+	// AnnotationCanceled, on a replica's Lease, lists the UIDs of the ApiKeys whose queued posts the replica has canceled,
+	// separated by commas, since no replica accepts the key any more (ReasonAwaitingCancellation).
+	AnnotationCanceled = "letmepost.dev/canceled"
 	// AnnotationAwaited, on a replica's Lease, is the resourceVersion that the controller waits for the replica to apply;
 	// it is there only while the replica is late.
 	AnnotationAwaited = "letmepost.dev/awaited-resource-version"

@@ -59,7 +59,13 @@ func stray(o *v1alpha1.ApiKey, organization caller.Organization, flags uint32) *
 	if flags&withdrawn == 0 {
 		return nil
 	}
-	return &Key{Name: o.Name, id: o.UID, live: flags&live != 0, Organization: &organization}
+	return withdrawableKey(o, organization)
+}
+
+// withdrawableKey makes of an ApiKey what OnWithdraw needs of it.
+func withdrawableKey(o *v1alpha1.ApiKey, organization caller.Organization) *Key {
+	isLive := o.Spec.Environment == v1alpha1.EnvironmentLive
+	return &Key{Name: o.Name, id: o.UID, live: isLive, Organization: &organization}
 }
 
 // rank is what Outranks asks of a key.

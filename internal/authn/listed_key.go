@@ -36,6 +36,7 @@ type listedKey struct {
 	claims                         caller.Claims
 
 	hashed, brought, live, pinned, duplicate, leaked, cancels, finalized bool
+	unaccepted                                                           bool // see v1alpha1.AwaitsCancellation
 }
 
 // listedKeys is an ApiKeyList of them. The reflector's pager takes it for any other list.
@@ -91,6 +92,8 @@ func listedOf(o *v1alpha1.ApiKey) listedKey {
 		leaked:    life.Leaked,
 		cancels:   v1alpha1.CancelsScheduled(o.Annotations),
 		finalized: slices.Contains(o.Finalizers, v1alpha1.FinalizerRevocation),
+
+		unaccepted: v1alpha1.AwaitsCancellation(o),
 	}
 	if life.Deleting {
 		l.deletedAt = o.DeletionTimestamp.Unix()
@@ -157,8 +160,11 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 	return o
 }
 
-// duplicateHash and hasLeaked are all that is read of most conditions; one slice for all keys.
+// These are all that is read of most conditions; one slice for all keys.
 var (
+	awaitsCancellation = metav1.Condition{
+		Type: v1alpha1.ConditionRevoking, Reason: v1alpha1.ReasonAwaitingCancellation,
+	}
 	duplicateHash = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonDuplicateHash}}
 	hasLeaked     = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonLeaked}}
 )
@@ -186,6 +192,9 @@ func (l *listedKey) setDeletion(o *v1alpha1.ApiKey) {
 	}
 	if l.cancels {
 		o.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled}
+	}
+	if l.unaccepted {
+		o.Status.Conditions = append(slices.Clip(o.Status.Conditions), awaitsCancellation)
 	}
 }
 

@@ -46,6 +46,7 @@ func TestListed(t *testing.T) {
 		"being deleted, with all that it has queued": {authntest.Deleting, func(k *v1alpha1.ApiKey) {
 			k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: v1alpha1.CancelScheduled, "a": "b"}
 		}},
+		"being deleted, and accepted by nobody": {authntest.Deleting, awaited, canceling("true"), unaccepted},
 		"a rate of its own": {func(k *v1alpha1.ApiKey) {
 			k.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 7, Window: metav1.Duration{Duration: 90 * time.Second}}
 		}},
@@ -78,12 +79,13 @@ type taking struct {
 	CreatedAt, ExpiresAt                             time.Time
 	Rate                                             rate.Rate
 	Withdrawn                                        bool
+	Withdrawals                                      int
 	Named                                            int // keys whose deletion waits for this process
 }
 
 func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext string) (seen taking) {
 	x := authn.NewIndex()
-	x.OnWithdraw(func(*authn.Key, func()) { seen.Withdrawn = true })
+	x.OnWithdraw(func(_ *authn.Key, done func()) { seen.Withdrawn, seen.Withdrawals = true, seen.Withdrawals+1; done() })
 	keys, _, feed := authn.Stores(x)
 	if err := keys.Add(k); err != nil {
 		t.Fatal(err)

@@ -23,6 +23,8 @@ import (
 type pendingRevocation struct {
 	namespace string
 	since     time.Time
+	// canceling: what it had queued is canceled once more, or was, since no replica accepts it any more.
+	canceling bool
 }
 
 // Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it
@@ -57,11 +59,33 @@ func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, r
 		}
 	}
 	others := slices.Collect(maps.Keys(pending))
-	revocation.InTurns(others, func(id types.UID) string { return f.revoked[id].namespace }, func(a, b types.UID) int {
-		return cmp.Or(f.revoked[a].since.Compare(f.revoked[b].since), cmp.Compare(a, b))
-	})
+	f.inTurns(others)
 	revoked = append(revoked, others...)
 	return resourceVersion, revoked[:min(limit, len(revoked))]
+}
+
+// Canceled returns the keys, at most limit and those of one organization in turn with those of others, of which what
+// they had queued is canceled, since their ApiKeys said that no replica accepts them. None, if nothing is canceled here.
+func (f *Feed) Canceled(limit int) (canceled []types.UID) {
+	if f.index.onWithdraw == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, r := range f.revoked {
+		if r.canceling && !f.index.committing(id) {
+			canceled = append(canceled, id)
+		}
+	}
+	f.inTurns(canceled)
+	return canceled[:min(limit, len(canceled))]
+}
+
+// inTurns sorts keys that are being deleted: of each organization in turn the oldest deletion. mu must be held.
+func (f *Feed) inTurns(ids []types.UID) {
+	revocation.InTurns(ids, func(id types.UID) string { return f.revoked[id].namespace }, func(a, b types.UID) int {
+		return cmp.Or(f.revoked[a].since.Compare(f.revoked[b].since), cmp.Compare(a, b))
+	})
 }
 
 // newer returns the newer one of two resourceVersions of one resource. Any is newer than "". They are compared as
@@ -87,7 +111,8 @@ func (f *Feed) notify() {
 
 // putKey takes a key in, and tells whether Applied has it to return from now on.
 //
-// The index comes first: a key must not be named before it is refused and its requests have been cut.
+// The index comes first: a key must not be named before it is refused and its requests have been cut. And what it has
+// queued is being canceled before the key counts as one whose posts are.
 func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 	f.index.PutKey(k)
 	since, waits := awaitedSince(k)
@@ -95,11 +120,24 @@ func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 		f.forget(k.UID)
 		return false
 	}
+	was, known := f.pending(k.UID)
+	canceling := was.canceling
+	if v1alpha1.AwaitsCancellation(k) && !canceling {
+		f.index.withdrawAgain(k)
+		canceling, known = true, false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, known := f.revoked[k.UID]
-	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: since}
+	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: since, canceling: canceling}
 	return !known
+}
+
+// pending returns what is known of a key that is being deleted, if it is.
+func (f *Feed) pending(id types.UID) (r pendingRevocation, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, known = f.revoked[id]
+	return r, known
 }
 
 // awaitedSince tells whether somebody waits to be told that k is refused, and since when: because it is being deleted,

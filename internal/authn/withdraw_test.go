@@ -5,9 +5,11 @@ package authn_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
@@ -112,13 +114,107 @@ func TestWithdrawAtStart(t *testing.T) {
 	unheld(t, x, k)
 }
 
-// TestWithdrawWithoutAHook: the keys are confirmed as ever.
+// unaccepted is how an ApiKey tells that no replica accepts its key any more.
+func unaccepted(k *v1alpha1.ApiKey) {
+	k.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionRevoking, Reason: v1alpha1.ReasonAwaitingCancellation}}
+}
+
+// TestWithdrawAgain: what other replicas have queued until all refuse the key is canceled as well, and only then does
+// this one say that it is.
+func TestWithdrawAgain(t *testing.T) {
+	retried := func(k *v1alpha1.ApiKey) { k.Status.Conditions[0].Reason = v1alpha1.ReasonRetrying }
+	for _, tc := range []struct {
+		reason string
+		before []func(*v1alpha1.ApiKey) // step by step, each put
+		after  []func(*v1alpha1.ApiKey) // likewise, when all that was to be withdrawn is
+		calls  int                      // for these
+	}{
+		{"nobody has said that no replica accepts it", []func(*v1alpha1.ApiKey){authntest.Deleting}, nil, 0},
+		{"all refuse it", []func(*v1alpha1.ApiKey){authntest.Deleting}, []func(*v1alpha1.ApiKey){unaccepted}, 1},
+		{"they do, and it is put again", []func(*v1alpha1.ApiKey){authntest.Deleting}, []func(*v1alpha1.ApiKey){unaccepted, awaited}, 1},
+		{"and the controller can't let it go", []func(*v1alpha1.ApiKey){authntest.Deleting}, []func(*v1alpha1.ApiKey){unaccepted, retried}, 1},
+		{"it had leaked before", []func(*v1alpha1.ApiKey){authntest.Leaked, authntest.Deleting}, []func(*v1alpha1.ApiKey){unaccepted}, 1},
+		{"it is a duplicate", []func(*v1alpha1.ApiKey){authntest.Duplicate, authntest.Deleting}, []func(*v1alpha1.ApiKey){unaccepted}, 1},
+		{"it is not being deleted", nil, []func(*v1alpha1.ApiKey){unaccepted}, 0},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			x, keys, feed, w := withdrawing()
+			k, _ := minted(t, awaited, canceling("true"))
+			put := func(mods []func(*v1alpha1.ApiKey)) {
+				for _, mod := range mods {
+					mod(k)
+					must(t, keys.Update(k.DeepCopy()))
+				}
+			}
+			put(tc.before)
+			for _, done := range w.dones {
+				done()
+			}
+			if canceled := feed.Canceled(10); len(canceled) != 0 {
+				t.Errorf("canceled before all refuse it: %v", canceled)
+			}
+			before := len(w.keys)
+			put(tc.after)
+			if got := w.keys[before:]; len(got) != tc.calls || tc.calls > 0 && got[0] != k.UID {
+				t.Fatalf("withdrawn: %v, want %s %d times", got, k.UID, tc.calls)
+			}
+			if canceled := feed.Canceled(10); len(canceled) != 0 {
+				t.Errorf("canceled before it is done: %v", canceled)
+			}
+			drain(feed)
+			for _, done := range w.dones[before:] {
+				done()
+			}
+			if changed(feed) != (tc.calls > 0) {
+				t.Error("somebody is told that nothing has changed, or nobody that something has")
+			}
+			if canceled := feed.Canceled(10); len(canceled) != tc.calls || len(feed.Canceled(0)) != 0 {
+				t.Errorf("canceled: %v", canceled)
+			}
+			must(t, keys.Delete(k))
+			if canceled := feed.Canceled(10); len(canceled) != 0 {
+				t.Errorf("canceled, when it is gone: %v", canceled)
+			}
+			unheld(t, x, k)
+		})
+	}
+}
+
+// TestWithdrawAgainAtStart: a replica that starts has canceled nothing yet. Another organization's are not behind all of
+// one's.
+func TestWithdrawAgainAtStart(t *testing.T) {
+	_, keys, feed, w := withdrawing()
+	var listed []any
+	for i, namespace := range []string{"acme", "acme", "globex"} {
+		k, _ := minted(t, awaited, canceling("true"), authntest.Deleting, unaccepted)
+		k.Namespace, k.UID = namespace, types.UID(fmt.Sprint(i))
+		listed = append(listed, authn.ListItem(k))
+	}
+	must(t, keys.Replace(listed, "7"))
+	if canceled := feed.Canceled(10); len(canceled) != 0 {
+		t.Errorf("canceled: %v", canceled)
+	}
+	for i := 0; i < len(w.dones); i++ { // each may bring the next
+		w.dones[i]()
+	}
+	if canceled := feed.Canceled(2); !slices.Equal(canceled, []types.UID{"0", "2"}) {
+		t.Errorf("canceled: %v", canceled)
+	}
+}
+
+// TestWithdrawWithoutAHook: the keys are confirmed as ever, and nothing is canceled.
 func TestWithdrawWithoutAHook(t *testing.T) {
 	x := authn.NewIndex()
 	keys, _, feed := authn.Stores(x)
 	k, _ := minted(t, awaited, canceling("true"), authntest.Deleting)
 	must(t, keys.Update(k))
 	confirms(t, feed, k, true)
+	unaccepted(k)
+	must(t, keys.Update(k))
+	confirms(t, feed, k, true)
+	if canceled := feed.Canceled(10); len(canceled) != 0 {
+		t.Errorf("canceled: %v", canceled)
+	}
 }
 
 // TestWithdrawDoneAtOnce: a hook that has nothing to do may say so before it returns.

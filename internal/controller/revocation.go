@@ -194,8 +194,8 @@ func (r *revocations) ask(ctx context.Context, k *v1alpha1.ApiKey) (revocation.V
 // explain tells the replicas that they are awaited, and users whom their deletion waits for.
 func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocation.Verdict) error {
 	r.nudge()
-	if v.Waited < tellAfter {
-		return nil
+	if len(v.Awaited) > 0 && v.Waited < tellAfter {
+		return nil // that none is awaited any more is told at once: replicas cancel what is queued by it
 	}
 	updated := k.DeepCopy()
 	deriveRevoking(updated, v, r.clock.Now())
@@ -210,7 +210,11 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	}
 	waited := v.Waited.Round(time.Millisecond).String()
 	ctrl.LoggerFrom(ctx).Info("Revocation waits", "awaited", v.Awaited, "waited", waited)
-	r.events.Eventf(updated, nil, corev1.EventTypeWarning, awaitingReason(v), "Revoke", "%s", v.Message())
+	kind := corev1.EventTypeWarning
+	if v.Waited < tellAfter {
+		kind = corev1.EventTypeNormal
+	}
+	r.events.Eventf(updated, nil, kind, awaitingReason(v), "Revoke", "%s", v.Message())
 	return nil
 }
 

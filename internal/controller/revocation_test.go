@@ -44,7 +44,8 @@ func (r *replica) leave(ctx context.Context) {
 	Expect(client.IgnoreNotFound(admin.Delete(ctx, r.lease))).To(Succeed())
 }
 
-// says renews the Lease, with an announcement on it.
+// says renews the Lease, with an announcement on it: the replica refuses these keys, and what they had queued is
+// canceled.
 func (r *replica) says(ctx context.Context, applied string, revoked ...*v1alpha1.ApiKey) {
 	GinkgoHelper()
 	old := r.lease.DeepCopy()
@@ -53,7 +54,10 @@ func (r *replica) says(ctx context.Context, applied string, revoked ...*v1alpha1
 		ids = append(ids, string(k.UID))
 	}
 	now := metav1.NowMicro()
-	r.lease.Annotations = map[string]string{v1alpha1.AnnotationApplied: applied, v1alpha1.AnnotationRevoked: strings.Join(ids, ",")}
+	names := strings.Join(ids, ",")
+	r.lease.Annotations = map[string]string{
+		v1alpha1.AnnotationApplied: applied, v1alpha1.AnnotationRevoked: names, v1alpha1.AnnotationCanceled: names,
+	}
 	r.lease.Spec.RenewTime = &now
 	Expect(admin.Patch(ctx, r.lease, client.MergeFrom(old))).To(Succeed())
 }

@@ -191,14 +191,15 @@ type store struct {
 	scene   *scene
 	changed chan struct{}
 
-	mu      sync.Mutex
-	version string
-	revoked map[types.UID]struct{}
-	heard   time.Time // zero: at this very moment
-	list    fault
-	took    time.Duration // of the last list
-	asked   int           // how often Applied was
-	stuck   chan struct{} // see stick
+	mu       sync.Mutex
+	version  string
+	revoked  map[types.UID]struct{}
+	canceled []types.UID
+	heard    time.Time // zero: at this very moment
+	list     fault
+	took     time.Duration // of the last list
+	asked    int           // how often Applied was
+	stuck    chan struct{} // see stick
 }
 
 func (y *store) Applied(limit int, first ...types.UID) (string, []types.UID) {
@@ -216,6 +217,12 @@ func (y *store) Applied(limit int, first ...types.UID) (string, []types.UID) {
 	revoked = append(slices.DeleteFunc(slices.Clone(revoked), func(id types.UID) bool { return !asked(id) }),
 		slices.DeleteFunc(revoked, asked)...)
 	return y.version, revoked[:min(limit, len(revoked))]
+}
+
+func (y *store) Canceled(limit int) []types.UID {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.canceled[:min(limit, len(y.canceled))]
 }
 
 func (y *store) Changed() <-chan struct{} { return y.changed }

@@ -43,6 +43,9 @@ type pendingDeletion struct {
 	decided bool
 	// cancels: what the key has queued is to be canceled; canceled: a replica of the environment has said that it is.
 	cancels, canceled bool
+	// toldAt is the resourceVersion at which the ApiKey was seen to tell those replicas that nobody accepts the key; "": it
+	// was not.
+	toldAt string
 }
 
 // NewBarrier returns a Barrier for the replicas that have their Leases in the namespace of leases.
@@ -96,16 +99,20 @@ func cancels(k *v1alpha1.ApiKey) bool {
 	return k.Status.Hash != "" && v1alpha1.CancelsScheduled(k.Annotations)
 }
 
-// noteCanceled notes whether a replica of d's environment names d on its Lease, or has named it. It does so only after
-// what d has queued is canceled, for good: that is why the Lease counts even when it has expired.
+// noteCanceled notes whether a replica of d's environment says, or has said, that what d had queued is canceled. It says
+// so of what it has canceled after d's ApiKey said that no replica accepts the key, and nothing is queued with it from
+// then on: that is why the Lease counts even when it has expired. That a replica refuses the key, and has canceled what
+// it found, would not do: another one, whose Lease has run out since, may have queued more.
+//
+// Model: step Canceled.
 func (b *Barrier) noteCanceled(d *pendingDeletion, s snapshot) {
 	for i := range s.leases {
 		l := &s.leases[i]
-		_, named := s.says[i].revoked[d.id]
-		if r := b.replicas[l.Name]; r != nil && !named {
-			_, named = r.named[d.id]
+		canceled := slices.Contains(s.says[i].canceled, d.id)
+		if r := b.replicas[l.Name]; r != nil {
+			canceled = canceled || r.named[d.id]
 		}
-		d.canceled = d.canceled || named && l.Labels[v1alpha1.LabelReplica] == string(d.environment)
+		d.canceled = d.canceled || canceled && l.Labels[v1alpha1.LabelReplica] == string(d.environment)
 	}
 }
 
@@ -116,18 +123,17 @@ func (b *Barrier) expect(k *v1alpha1.ApiKey) *pendingDeletion {
 	defer b.mu.Unlock()
 	name := types.NamespacedName{Namespace: k.Namespace, Name: k.Name}
 	d := b.waiting[name]
-	switch {
-	case d == nil || d.id != k.UID:
+	if d == nil || d.id != k.UID {
 		b.done(name)
 		d = &pendingDeletion{
 			name: name, id: k.UID, resourceVersion: k.ResourceVersion, since: b.clock.Now(), environment: k.Spec.Environment,
 		}
 		b.waiting[name], b.byID[d.id] = d, d
-	case cancels(k) && !d.cancels: // it is to be canceled after all: what was said before says nothing about that
-		d.canceled = false
-		b.forgetNamed(d.id)
 	}
 	d.cancels = cancels(k)
+	if d.toldAt == "" && v1alpha1.AwaitsCancellation(k) {
+		d.toldAt = k.ResourceVersion
+	}
 	return d
 }
 
@@ -184,7 +190,7 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 	v.Reported = s.reportsFor(d)
 	if b.noteCanceled(d, s); d.cancels && !d.canceled {
 		v.Uncanceled = d.environment
-		if d.decided && v.Waited >= nudgeAfter {
+		if d.decided && d.toldAt != "" && v.Waited >= nudgeAfter {
 			v.AskAgain = recheckUncanceled
 		}
 	}

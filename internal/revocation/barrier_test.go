@@ -5,10 +5,12 @@ package revocation
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -117,11 +119,12 @@ func TestBarrierForgets(t *testing.T) {
 	}
 }
 
-// A key whose deletion is to cancel what it has queued goes when a replica of its environment has done that, and says
-// so by naming the key. That no replica accepts it is not enough.
+// A key whose deletion is to cancel what it has queued goes when a replica of its environment says that it has done
+// that. That no replica accepts it is not enough.
 func TestBarrierAwaitsCancellation(t *testing.T) {
-	live := says{environment: "live", duration: 15, applied: "50", revoked: "a"}
-	other := says{name: "r2", environment: "test", duration: 15, applied: "50", revoked: "a"}
+	live := says{environment: "live", duration: 15, applied: "50", revoked: "a,b", canceled: "b,a"}
+	other := says{name: "r2", environment: "test", duration: 15, applied: "50", revoked: "a", canceled: "a"}
+	refuses := says{environment: "live", duration: 15, applied: "50", revoked: "a", canceled: "b"}
 	silent := says{environment: "live", duration: 15}
 	for _, tc := range []struct {
 		reason     string
@@ -132,11 +135,13 @@ func TestBarrierAwaitsCancellation(t *testing.T) {
 		want       v1alpha1.Environment
 	}{
 		{"nobody runs", "true", "sha256:x", nil, 0, v1alpha1.EnvironmentLive},
-		{"one of its environment names it", "true", "sha256:x", []says{live}, 0, ""},
+		{"one of its environment has canceled it", "true", "sha256:x", []says{live}, 0, ""},
+		{"one of its environment refuses it, as it did when it had leaked", "true", "sha256:x", []says{refuses}, 0, v1alpha1.EnvironmentLive},
+		{"one that refuses it has expired", "true", "sha256:x", []says{refuses}, time.Minute, v1alpha1.EnvironmentLive},
 		{"the other environment has nothing to cancel", "true", "sha256:x", []says{other}, 0, v1alpha1.EnvironmentLive},
 		{"one of each", "true", "sha256:x", []says{live, other}, 0, ""},
 		{"one that has expired and did not name it", "true", "sha256:x", []says{silent}, time.Minute, v1alpha1.EnvironmentLive},
-		{"one that has expired, and had named it before", "true", "sha256:x", []says{live}, time.Minute, ""},
+		{"one that has expired, and had canceled it before", "true", "sha256:x", []says{live}, time.Minute, ""},
 		{"it is not to cancel anything", "", "sha256:x", nil, 0, ""},
 		{"the annotation says so in other words", " Yes", "sha256:x", nil, 0, v1alpha1.EnvironmentLive},
 		{"the annotation says no", "false", "sha256:x", nil, 0, ""},
@@ -152,6 +157,72 @@ func TestBarrierAwaitsCancellation(t *testing.T) {
 			v := c.ask(t, k)
 			if v.Uncanceled != tc.want || v.Confirmed() != (tc.want == "") {
 				t.Errorf("uncanceled %q, confirmed %t; want %q", v.Uncanceled, v.Confirmed(), tc.want)
+			}
+		})
+	}
+}
+
+// What a replica has once said to be canceled stays so, also when its Lease has no more room for saying it, or is gone:
+// a key that nobody accepts has nothing queued again.
+func TestBarrierRemembersWhatWasCanceled(t *testing.T) {
+	k := deleted("a", "50")
+	k.Spec.Environment, k.Status.Hash = v1alpha1.EnvironmentLive, "sha256:x"
+	k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: "true"}
+	lease := says{environment: "live", duration: 15, applied: "50", revoked: "a"}
+	c := newController(lease, says{name: "r2", duration: 15})
+	c.ask(t, k)
+	lease.version, lease.canceled = 1, "a"
+	c.sees(lease)
+	lease.version, lease.revoked, lease.canceled = 2, "b", "b"
+	c.sees(lease)
+	c.set(lease, says{name: "r2", duration: 15, applied: "50", revoked: "a"})
+	if v := c.ask(t, k); !v.Confirmed() {
+		t.Errorf("it waits for %v and %q", v.Awaited, v.Uncanceled)
+	}
+	c.set()
+	if v := c.ask(t, k); !v.Confirmed() {
+		t.Errorf("without Leases, it waits for %v and %q", v.Awaited, v.Uncanceled)
+	}
+}
+
+// TestBarrierTellsWhoIsToCancel: a watch may lose that no replica accepts the key. Only who has not got there is told,
+// and of those only the replicas of the key's environment.
+func TestBarrierTellsWhoIsToCancel(t *testing.T) {
+	live := says{environment: "live", duration: 60, applied: "50", revoked: "a"}
+	for _, tc := range []struct {
+		reason  string
+		told    string // the version of the ApiKey that says so; "": none does
+		applied string
+		environ string
+		want    bool
+	}{
+		{"it is behind", "60", "55", "live", true},
+		{"it is there, and its database is away", "60", "60", "live", false},
+		{"it is of the other environment", "60", "55", "test", false},
+		{"it was not told yet", "", "55", "live", false},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			lease := live
+			lease.environment, lease.applied = tc.environ, tc.applied
+			c := newController(lease)
+			k := deleted("a", "50")
+			k.Spec.Environment, k.Status.Hash = v1alpha1.EnvironmentLive, "sha256:x"
+			k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: "true"}
+			c.ask(t, k)
+			if tc.told != "" {
+				k.ResourceVersion = tc.told
+				k.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionRevoking, Reason: v1alpha1.ReasonAwaitingCancellation}}
+			}
+			c.at(5 * s)
+			if v := c.ask(t, k); v.Uncanceled == "" {
+				t.Fatal("it is canceled")
+			}
+			var want []string
+			if tc.want {
+				want = []string{"r1 60"}
+			}
+			if got := c.nudge(t); !slices.Equal(got, want) {
+				t.Errorf("written: %q, want %q", got, want)
 			}
 		})
 	}

@@ -27,8 +27,8 @@ const DefaultLeaseDuration = 15 * time.Second
 
 const (
 	// MaxNamed is how many keys a Lease names at most: those that the controller asks for, and then of each organization
-	// in turn the oldest deletion. It keeps a Lease below 30 KB, because all Leases are listed for every decision of the
-	// Barrier.
+	// in turn the oldest deletion; and how many it says of that their posts are canceled. It keeps a Lease below 50 KB,
+	// because all Leases are listed for every decision of the Barrier.
 	MaxNamed = 500
 	// maxAsked is how many keys the controller asks for at once. The other places are for what nobody has named yet.
 	maxAsked = MaxNamed / 2
@@ -36,19 +36,21 @@ const (
 
 // announcement is what a Lease says besides the renewal.
 type announcement struct {
-	applied string                 // the resourceVersion up to which the replica's store has applied ApiKeys; "": none yet
-	revoked map[types.UID]struct{} // keys that are being deleted, and that the replica refuses
-	awaited string                 // the resourceVersion that the controller waits for; "": it waits for nothing
-	asked   string                 // the keys that it asks for, as encodeIDs has them; "": none
+	applied  string                 // the resourceVersion up to which the replica's store has applied ApiKeys; "": none yet
+	revoked  map[types.UID]struct{} // keys that are being deleted, and that the replica refuses
+	canceled []types.UID            // keys of which it has canceled what was queued, since nobody accepts them
+	awaited  string                 // the resourceVersion that the controller waits for; "": it waits for nothing
+	asked    string                 // the keys that it asks for, as encodeIDs has them; "": none
 }
 
 // announcementOn reads a Lease. What is missing there, or is not what a replica writes, confirms nothing.
 func announcementOn(l *coordinationv1.Lease) announcement {
 	a := announcement{
-		applied: l.Annotations[v1alpha1.AnnotationApplied],
-		awaited: l.Annotations[v1alpha1.AnnotationAwaited],
-		asked:   l.Annotations[v1alpha1.AnnotationAsked],
-		revoked: map[types.UID]struct{}{},
+		applied:  l.Annotations[v1alpha1.AnnotationApplied],
+		awaited:  l.Annotations[v1alpha1.AnnotationAwaited],
+		asked:    l.Annotations[v1alpha1.AnnotationAsked],
+		revoked:  map[types.UID]struct{}{},
+		canceled: decodeIDs(l.Annotations[v1alpha1.AnnotationCanceled]),
 	}
 	for _, id := range decodeIDs(l.Annotations[v1alpha1.AnnotationRevoked]) {
 		a.revoked[id] = struct{}{}
@@ -70,7 +72,7 @@ func before(a, b string) bool {
 	return err != nil || order < 0
 }
 
-// encodeIDs is the value of AnnotationRevoked and of AnnotationAsked. It is sorted, so that a renewal which names the
+// encodeIDs is the value of AnnotationRevoked, AnnotationCanceled and AnnotationAsked. It is sorted, so that a renewal which names the
 // same keys changes nothing but its time.
 func encodeIDs(ids []types.UID) string {
 	names := make([]string, 0, len(ids))
@@ -134,8 +136,9 @@ func (r *Replica) annotations() (all map[string]string, told func()) {
 	asked := decodeIDs(r.askedFor)
 	resourceVersion, revoked := r.Store.Applied(MaxNamed, asked[:min(maxAsked, len(asked))]...)
 	all = map[string]string{
-		v1alpha1.AnnotationApplied: resourceVersion,
-		v1alpha1.AnnotationRevoked: encodeIDs(revoked),
+		v1alpha1.AnnotationApplied:  resourceVersion,
+		v1alpha1.AnnotationRevoked:  encodeIDs(revoked),
+		v1alpha1.AnnotationCanceled: encodeIDs(r.Store.Canceled(MaxNamed)),
 	}
 	if r.Reports == nil {
 		return all, func() {}

@@ -42,12 +42,15 @@ func FuzzAnnouncement(f *testing.F) {
 	f.Add("50", "a,b", "0", "a,b", "50")
 	f.Fuzz(func(t *testing.T, applied, revoked, awaited, id, resourceVersion string) {
 		l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
-			v1alpha1.AnnotationApplied: applied, v1alpha1.AnnotationRevoked: revoked, v1alpha1.AnnotationAwaited: awaited,
+			v1alpha1.AnnotationApplied: applied, v1alpha1.AnnotationRevoked: revoked, v1alpha1.AnnotationCanceled: revoked, v1alpha1.AnnotationAwaited: awaited,
 		}}}
 		a := announcementOn(l)
 		want := revoked != "" && slices.Contains(strings.Split(revoked, ","), id) && atLeast(applied, resourceVersion)
 		if got := a.confirms(types.UID(id), resourceVersion); got != want {
 			t.Errorf("%q at %q, asked of %q at %q: confirms %t, want %t", revoked, applied, id, resourceVersion, got, want)
+		}
+		if got := slices.Contains(a.canceled, types.UID(id)); got != (revoked != "" && slices.Contains(strings.Split(revoked, ","), id)) {
+			t.Errorf("%q: %q is canceled: %t", revoked, id, got)
 		}
 		if a.awaited != awaited {
 			t.Errorf("awaited is %q, want %q", a.awaited, awaited)

@@ -32,6 +32,7 @@ type says struct {
 	duration int32         // in seconds; 0: not there
 	applied  string
 	revoked  string
+	canceled string
 	awaited  string
 	holder   string
 
@@ -58,7 +59,7 @@ func (y says) lease() coordinationv1.Lease {
 	if y.holder != "" {
 		l.Spec.HolderIdentity = &y.holder
 	}
-	for name, value := range map[string]string{v1alpha1.AnnotationApplied: y.applied, v1alpha1.AnnotationRevoked: y.revoked, v1alpha1.AnnotationAwaited: y.awaited} {
+	for name, value := range map[string]string{v1alpha1.AnnotationApplied: y.applied, v1alpha1.AnnotationRevoked: y.revoked, v1alpha1.AnnotationCanceled: y.canceled, v1alpha1.AnnotationAwaited: y.awaited} {
 		if value != "" {
 			l.Annotations[name] = value
 		}

@@ -68,7 +68,7 @@ func (b *Barrier) nudges() map[string]word {
 		late := b.lateFor(r, now)
 		w := word{}
 		leftOut := func(d *pendingDeletion) bool { return r.leavesOut(d, now) }
-		r.tell(w, newest(slices.DeleteFunc(slices.Clone(late), leftOut)), now)
+		r.tell(w, newer(newest(slices.DeleteFunc(slices.Clone(late), leftOut)), b.untold(r)), now)
 		if r.turnIsOver(now) || len(late) == 0 {
 			r.askFor(w, r.choose(late), now)
 		}
@@ -143,8 +143,26 @@ func (b *Barrier) lateFor(r *replica, now time.Time) (late []*pendingDeletion) {
 // newest is the newest resourceVersion of these deletions, or "".
 func newest(late []*pendingDeletion) (awaited string) {
 	for _, d := range late {
-		if before(awaited, d.resourceVersion) {
-			awaited = d.resourceVersion
+		awaited = newer(awaited, d.resourceVersion)
+	}
+	return awaited
+}
+
+// newer is the newer one of two resourceVersions, where "" is older than all.
+func newer(a, b string) string {
+	if b != "" && before(a, b) {
+		return b
+	}
+	return a
+}
+
+// untold is the newest resourceVersion at which a key's ApiKey has told r to cancel what the key had queued, and which
+// r has not got to, or "". What it has got to, it is not told again: it would list anew for as long as its database is
+// away, and hold up what others delete.
+func (b *Barrier) untold(r *replica) (awaited string) {
+	for _, d := range b.waiting {
+		if d.uncanceled() && r.environment == d.environment && d.toldAt != "" && before(r.applied, d.toldAt) {
+			awaited = newer(awaited, d.toldAt)
 		}
 	}
 	return awaited

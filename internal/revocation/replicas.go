@@ -31,9 +31,10 @@ type replica struct {
 	askedIn         map[string]int // and in which of these turns last for a key, by its UID, or a namespace
 
 	environment v1alpha1.Environment
-	// named are the keys that it has named, and that may be asked about. A Lease has room for so many; but a replica that
-	// has named a key refuses it for good, and a Lease has one replica. So what it has once said stays said.
-	named map[types.UID]struct{}
+	// named are the keys that it has named, and that may be asked about; true: it has said that what they had queued is
+	// canceled. A Lease has room for so many; but a replica that has named a key refuses it for good, and a Lease has one
+	// replica. So what it has once said stays said.
+	named map[types.UID]bool
 }
 
 // confirms tells whether the replica refuses the key with this UID, whose deletion has this resourceVersion: it has
@@ -106,7 +107,7 @@ func (b *Barrier) list(ctx context.Context) (snapshot, error) {
 func (b *Barrier) observe(l *coordinationv1.Lease, said announcement) {
 	r := b.replicas[l.Name]
 	if r == nil {
-		r = &replica{named: map[types.UID]struct{}{}, askedIn: map[string]int{}, renewals: answeredAfter}
+		r = &replica{named: map[types.UID]bool{}, askedIn: map[string]int{}, renewals: answeredAfter}
 		b.replicas[l.Name] = r
 	} else if before(l.ResourceVersion, r.resourceVersion) {
 		return
@@ -123,7 +124,12 @@ func (b *Barrier) observe(l *coordinationv1.Lease, said announcement) {
 	r.duration, r.environment = leaseDurationOf(l), v1alpha1.Environment(l.Labels[v1alpha1.LabelReplica])
 	for id := range said.revoked {
 		if _, known := r.named[id]; !known && b.remembers(id) {
-			r.named[types.UID(strings.Clone(string(id)))] = struct{}{} // not with the whole text that it is part of
+			r.named[types.UID(strings.Clone(string(id)))] = false // not with the whole text that it is part of
+		}
+	}
+	for _, id := range said.canceled {
+		if canceled, named := r.named[id]; named && !canceled {
+			r.named[types.UID(strings.Clone(string(id)))] = true
 		}
 	}
 }
@@ -131,7 +137,7 @@ func (b *Barrier) observe(l *coordinationv1.Lease, said announcement) {
 // remembers tells whether it may still matter who has named a key.
 func (b *Barrier) remembers(id types.UID) bool {
 	d := b.byID[id]
-	return d == nil || !d.decided || d.cancels && !d.canceled
+	return d == nil || !d.decided || d.uncanceled()
 }
 
 // forgetNamed forgets who has named a key.
@@ -169,20 +175,20 @@ func (b *Barrier) Observe(l *coordinationv1.Lease) []types.NamespacedName {
 	now := b.clock.Now()
 	var names []types.NamespacedName
 	for id := range said.revoked { // what it does not name, it can't have been the last to confirm
-		if d := b.byID[id]; d != nil && b.ripe(d, l.Name, now) {
+		if d := b.byID[id]; d != nil && !d.decided && b.unconfirmed(d, now) == 0 {
+			names = append(names, d.name)
+		}
+	}
+	for _, id := range said.canceled {
+		if d := b.byID[id]; d != nil && d.uncanceled() && b.replicas[l.Name].environment == d.environment {
 			names = append(names, d.name)
 		}
 	}
 	return names
 }
 
-// ripe tells whether it is time to ask about d, which that Lease names.
-func (b *Barrier) ripe(d *pendingDeletion, lease string, now time.Time) bool {
-	if d.decided { // and there is nothing to wait for but the cancellation
-		return d.cancels && !d.canceled && b.replicas[lease].environment == d.environment
-	}
-	return b.unconfirmed(d, now) == 0
-}
+// uncanceled tells whether d waits for nothing but its cancellation.
+func (d *pendingDeletion) uncanceled() bool { return d.decided && d.cancels && !d.canceled }
 
 // Forget takes in that a Lease is gone, and returns the ApiKeys about whose deletion it is time to ask again.
 func (b *Barrier) Forget(name string) []types.NamespacedName {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
@@ -75,18 +76,25 @@ func TestBarrierIsWokenByWhatCounts(t *testing.T) {
 	k := deleted("a", "50")
 	k.Spec.Environment, k.Status.Hash = v1alpha1.EnvironmentTest, "sha256:x"
 	k.Annotations = map[string]string{v1alpha1.AnnotationCancelScheduled: "true"}
-	c.ask(t, k)
+	if v := c.ask(t, k); v.AskAgain > s {
+		t.Errorf("nobody was told to cancel it, and it is asked about again after %s", v.AskAgain)
+	}
+	k.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionRevoking, Reason: v1alpha1.ReasonAwaitingCancellation}}
 	c.at(time.Second)
 	if v := c.ask(t, k); v.Uncanceled == "" || v.AskAgain < 30*s {
 		t.Errorf("uncanceled %q, to be asked again after %s", v.Uncanceled, v.AskAgain)
 	}
 	for i := range 3 {
-		y := says{environment: "live", version: 1 + i, renewed: time.Duration(1 + i), duration: 15, applied: "50", revoked: "a"}
+		y := says{environment: "live", version: 1 + i, renewed: time.Duration(1 + i), duration: 15, applied: "50", revoked: "a", canceled: "a"}
 		if got := c.sees(y); len(got) != 0 {
 			t.Errorf("a live replica renews, and it asks about %v", got)
 		}
 	}
 	y := says{name: "r2", environment: "test", duration: 15, applied: "50", revoked: "a"}
+	if got := c.sees(y); len(got) != 0 {
+		t.Errorf("one of the test environment refuses it as well, and it asks about %v", got)
+	}
+	y.version, y.canceled = 1, "a"
 	if got := c.sees(y); !slices.Equal(got, []types.NamespacedName{backend}) {
 		t.Errorf("one of the test environment has canceled it, and it asks about %v", got)
 	}

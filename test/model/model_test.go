@@ -15,11 +15,13 @@ import (
 	"testing"
 )
 
-// The models: of the protocol, of how what is scarce in it is shared out, and of keys that have leaked.
+// The models: of the protocol, of how what is scarce in it is shared out, of keys that have leaked, and of what a deleted
+// key has queued.
 const (
-	model      = "revocation.pml"
-	turnsModel = "turns.pml"
-	leaksModel = "leaks.pml"
+	model        = "revocation.pml"
+	turnsModel   = "turns.pml"
+	leaksModel   = "leaks.pml"
+	cancelsModel = "cancels.pml"
 )
 
 // check is one run of spin's verifier.
@@ -58,6 +60,10 @@ func leaks(defines ...string) check {
 	return check{leaksModel, defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m20000", "-w20"}}
 }
 
+func cancels(defines ...string) check {
+	return check{cancelsModel, defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m20000", "-w20"}}
+}
+
 // fewest finds the violation of the fewest steps.
 func fewest(c check) check {
 	c.cc = append(c.cc, "-DBFS")
@@ -88,6 +94,14 @@ func TestSafety(t *testing.T) {
 func TestLeaks(t *testing.T) {
 	t.Parallel()
 	r := leaks().run(t)
+	r.requireProof(t)
+	requireReached(t, r.unreached)
+}
+
+// TestCancels: when an ApiKey is gone whose deletion was to cancel what its key had queued, nothing of that goes out.
+func TestCancels(t *testing.T) {
+	t.Parallel()
+	r := cancels().run(t)
 	r.requireProof(t)
 	requireReached(t, r.unreached)
 }
@@ -134,6 +148,10 @@ var turned = []struct {
 	{"TURN_K5", "a replica that starts serves a key that has leaked", fewest(leaks())},
 	{"TURN_K6", "a deletion is confirmed before what was reported earlier is told", fewest(leaks())},
 	{"TURN_K7", "a report is seen before the key, and nobody looks at it again", fewest(leaks())},
+	{"TURN_C1", "a replica queues a post after another one has canceled all there was, and is cut off", fewest(cancels())},
+	{"TURN_C2", "a replica says that it has canceled what it has not", fewest(cancels())},
+	{"TURN_C3", "a replica that starts takes what is queued for canceled", fewest(cancels())},
+	{"TURN_C4", "a replica that refuses a leaked key has canceled nothing", fewest(cancels())},
 	{"TURN_L1", "a replica whose watch is deaf is never told", liveness("-DALONE")},
 	{"TURN_L2", "a replica that can't list registers over and over", liveness("-DALONE")},
 	{"TURN_L3", "a replica that can't list renews for ever", liveness("-DALONE")},
@@ -166,7 +184,7 @@ func TestTurned(t *testing.T) {
 // TestTurnsAreAll that the model knows: a rule that nobody turns round is a claim.
 func TestTurnsAreAll(t *testing.T) {
 	t.Parallel()
-	inModel := regexp.MustCompile(`TURN_[RLTK]\d+`).FindAllString(sources(t), -1)
+	inModel := regexp.MustCompile(`TURN_[RLTKC]\d+`).FindAllString(sources(t), -1)
 	var inTest []string
 	for _, tc := range turned {
 		inTest = append(inTest, tc.define)
@@ -180,7 +198,7 @@ func TestTurnsAreAll(t *testing.T) {
 
 func sources(t *testing.T) string {
 	t.Helper()
-	return source(t, model) + source(t, turnsModel) + source(t, leaksModel)
+	return source(t, model) + source(t, turnsModel) + source(t, leaksModel) + source(t, cancelsModel)
 }
 
 func source(t *testing.T, file string) string {
