@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // activity is what a connection is at. Where there are too many connections, those of the lowest activity are closed
@@ -134,8 +135,12 @@ func (l *listener) admit(c *connection) bool {
 
 // victim is the connection that is missed least: of the lowest activity, the one that is at it for longest. nil: all
 // are being answered. It looks at all of them, since that is cheaper than to keep them in order with each request.
+//
+// One whose client has sent what this process has not read yet is not to pay for that: it counts as new. On a machine
+// that is too busy there may be many of those, and then one of them goes.
 func (l *listener) victim() (least *connection, of activity) {
-	for {
+	const spared = 8
+	for tries := 0; ; tries++ {
 		least, lowest := (*connection)(nil), uint64(served)<<62
 		for _, c := range l.open {
 			state := c.state.Load()
@@ -143,11 +148,32 @@ func (l *listener) victim() (least *connection, of activity) {
 				least, lowest = c, rank
 			}
 		}
-		// One whose request has begun in between stays.
-		if least == nil || least.state.CompareAndSwap(lowest<<2|lowest>>62, uint64(served)) {
+		if least == nil {
+			return nil, served
+		}
+		const taken = uint64(served)
+		if !least.state.CompareAndSwap(lowest<<2|lowest>>62, taken) {
+			continue // its request has begun in between
+		}
+		if tries >= spared || !least.unread() {
 			return least, activity(lowest >> 62)
 		}
+		least.state.CompareAndSwap(taken, l.accepted.Load()<<2|uint64(sending))
 	}
+}
+
+// unread tells whether the kernel has bytes of this connection that nobody has read.
+func (c *connection) unread() (yes bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	// Not raw.Read, which would wait for the server's own read of the connection to end.
+	_ = raw.Control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		yes = err == nil && n > 0
+	})
+	return yes
 }
 
 // remove puts the last one in its place, so that it costs the same whatever their number. mu must be held.
