@@ -234,12 +234,24 @@ func (r *apiKeys) act(ctx context.Context, found findings) (findings, error) {
 	case state.Served():
 		return r.inspect(ctx, found)
 	default:
-		if k.Status.Hash == "" { // what an attempt has kept for it that failed, others may have: there will be no other one
-			r.reserved.forget(client.ObjectKeyFromObject(k))
-			r.census.giveUp(k)
-		}
-		return found, nil
+		return found, r.release(ctx, found)
 	}
+}
+
+// release lets others have what an attempt has kept for a key that failed, and that can't be minted as things are. Only
+// the apiserver knows that it has failed: the cache may not have the hash yet, and until it has, others are to wait.
+func (r *apiKeys) release(ctx context.Context, found findings) error {
+	k := found.key
+	name := client.ObjectKeyFromObject(k)
+	if k.Status.Hash != "" || !r.reserved.has(name) && !r.census.isMinting(k) {
+		return nil
+	}
+	if err := r.refresh(ctx, &found); err != nil || found.gone || found.key.Status.Hash != "" {
+		return err
+	}
+	r.reserved.forget(name)
+	r.census.giveUp(k)
+	return nil
 }
 
 // nextLook is when to look at the key again although no event has come; 0 means never. Secrets are not watched, so that

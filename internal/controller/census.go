@@ -180,6 +180,13 @@ func (c *census) take(k *v1alpha1.ApiKey) placing {
 	return placeTaken
 }
 
+// isMinting tells whether a key has a place for which it has no hash yet.
+func (c *census) isMinting(k *v1alpha1.ApiKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.of(k.Namespace).minting[client.ObjectKeyFromObject(k)] == k.UID
+}
+
 // giveUp takes a place back.
 func (c *census) giveUp(k *v1alpha1.ApiKey) {
 	c.mu.Lock()

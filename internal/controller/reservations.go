@@ -72,7 +72,15 @@ func (s *reservations) seen(name types.NamespacedName, uid types.UID) {
 	}
 }
 
-// forget ends the reservation of a key that is gone.
+// has tells whether something is reserved for a key of that name.
+func (s *reservations) has(name types.NamespacedName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.byName[name]
+	return ok
+}
+
+// forget ends the reservation of a key that is gone, or is not to have what was reserved.
 func (s *reservations) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

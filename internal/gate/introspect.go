@@ -233,7 +233,8 @@ func (i *Introspection) inspect(ctx context.Context, q *question, token string) 
 	}
 }
 
-// unavailable is the answer while the apiserver can't be asked who asks. The log has it once for as long as it lasts.
+// unavailable is the answer while the apiserver can't be asked who asks. The log has it once for as long as that lasts,
+// and again after somebody was answered from what is remembered of them.
 func (i *Introspection) unavailable(err error) *reply {
 	i.mu.Lock()
 	defer i.mu.Unlock()
