@@ -65,7 +65,8 @@ func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, r
 }
 
 // Canceled returns the keys, at most limit and those of one organization in turn with those of others, of which what
-// they had queued is canceled, since their ApiKeys said that no replica accepts them. None, if nothing is canceled here.
+// they had queued is canceled, since their ApiKeys said that no replica accepts them. None, if nothing is canceled
+// here.
 func (f *Feed) Canceled(limit int) (canceled []types.UID) {
 	if f.index.onWithdraw == nil {
 		return nil

@@ -15,10 +15,10 @@ import (
 //
 // It is called once for each such key that the index holds, whatever the environment, and whether the key was known
 // before or not: after its requests have been cut and the last write of them is over, so that whatever this process
-// wrote with the key is there to be found. And it is called once more when no replica accepts the key any more, for what
-// others wrote until then (see Feed.Canceled). It is called without a lock held, but by who feeds the index or answers a
-// request: it must return at once, and work elsewhere. Until it calls done, the key counts as one with a write past its
-// commit point, so that its revocation is not confirmed. To call done more than once does no harm.
+// wrote with the key is there to be found. And it is called once more when no replica accepts the key any more, for
+// what others wrote until then (see Feed.Canceled). It is called without a lock held, but by who feeds the index or
+// answers a request: it must return at once, and work elsewhere. Until it calls done, the key counts as one with a
+// write past its commit point, so that its revocation is not confirmed. To call done more than once does no harm.
 func (x *Index) OnWithdraw(withdraw func(k *Key, done func())) { x.onWithdraw = withdraw }
 
 // withdrawAgain has a key withdrawn that no replica accepts any more, whether the index holds it or not.

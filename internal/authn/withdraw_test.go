@@ -180,8 +180,8 @@ func TestWithdrawAgain(t *testing.T) {
 	}
 }
 
-// TestWithdrawAgainAtStart: a replica that starts has canceled nothing yet. Another organization's are not behind all of
-// one's.
+// TestWithdrawAgainAtStart: a replica that starts has canceled nothing yet. Another organization's are not behind all
+// of one's.
 func TestWithdrawAgainAtStart(t *testing.T) {
 	_, keys, feed, w := withdrawing()
 	var listed []any

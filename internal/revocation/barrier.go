@@ -43,8 +43,8 @@ type pendingDeletion struct {
 	decided bool
 	// cancels: what the key has queued is to be canceled; canceled: a replica of the environment has said that it is.
 	cancels, canceled bool
-	// toldAt is the resourceVersion at which the ApiKey was seen to tell those replicas that nobody accepts the key; "": it
-	// was not.
+	// toldAt is the resourceVersion at which the ApiKey was seen to tell those replicas that nobody accepts the key; "":
+	// it was not.
 	toldAt string
 }
 
@@ -99,10 +99,10 @@ func cancels(k *v1alpha1.ApiKey) bool {
 	return k.Status.Hash != "" && v1alpha1.CancelsScheduled(k.Annotations)
 }
 
-// noteCanceled notes whether a replica of d's environment says, or has said, that what d had queued is canceled. It says
-// so of what it has canceled after d's ApiKey said that no replica accepts the key, and nothing is queued with it from
-// then on: that is why the Lease counts even when it has expired. That a replica refuses the key, and has canceled what
-// it found, would not do: another one, whose Lease has run out since, may have queued more.
+// noteCanceled notes whether a replica of d's environment says, or has said, that what d had queued is canceled. It
+// says so of what it has canceled after d's ApiKey said that no replica accepts the key, and nothing is queued with it
+// from then on: that is why the Lease counts even when it has expired. That a replica refuses the key, and has canceled
+// what it found, would not do: another one, whose Lease has run out since, may have queued more.
 //
 // Model: step Canceled.
 func (b *Barrier) noteCanceled(d *pendingDeletion, s snapshot) {

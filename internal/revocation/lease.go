@@ -72,8 +72,8 @@ func before(a, b string) bool {
 	return err != nil || order < 0
 }
 
-// encodeIDs is the value of AnnotationRevoked, AnnotationCanceled and AnnotationAsked. It is sorted, so that a renewal which names the
-// same keys changes nothing but its time.
+// encodeIDs is the value of AnnotationRevoked, AnnotationCanceled and AnnotationAsked. It is sorted, so that a renewal
+// which names the same keys changes nothing but its time.
 func encodeIDs(ids []types.UID) string {
 	names := make([]string, 0, len(ids))
 	for _, id := range ids {

@@ -25,8 +25,8 @@ type Store interface {
 	// limit, that carry a deletionTimestamp and FinalizerRevocation and are refused: those of them that are to come first,
 	// and then of each organization in turn the oldest deletion. Whatever it returns has been applied before.
 	Applied(limit int, first ...types.UID) (resourceVersion string, revoked []types.UID)
-	// Canceled returns the keys, at most limit and of each organization in turn the oldest deletion, of which what they had
-	// queued was canceled after their ApiKeys said that nobody accepts them (v1alpha1.ReasonAwaitingCancellation).
+	// Canceled returns the keys, at most limit and of each organization in turn the oldest deletion, of which what they
+	// had queued was canceled after their ApiKeys said that nobody accepts them (v1alpha1.ReasonAwaitingCancellation).
 	Canceled(limit int) []types.UID
 	// Changed is sent to when another key is refused because it is being deleted, or has what it had queued canceled.
 	Changed() <-chan struct{}

@@ -118,8 +118,8 @@ func TestHeadersAreBoundedInHTTP2(t *testing.T) {
 }
 
 // TestVictims says which connections are closed for others: those that wait for nothing go first, then answered ones
-// that still send, then headers that don't come to their end, and of each the oldest. Those of which this process has not
-// read what is there count as new, and so go last.
+// that still send, then headers that don't come to their end, and of each the oldest. Those of which this process has
+// not read what is there count as new, and so go last.
 func TestVictims(t *testing.T) {
 	l := &listener{}
 	l.accepted.Store(7)

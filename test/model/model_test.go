@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// The models: of the protocol, of how what is scarce in it is shared out, of keys that have leaked, and of what a deleted
-// key has queued.
+// The models: of the protocol, of how what is scarce in it is shared out, of keys that have leaked, and of what a
+// deleted key has queued.
 const (
 	model        = "revocation.pml"
 	turnsModel   = "turns.pml"
