@@ -5,6 +5,7 @@ package platform
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -36,12 +37,24 @@ func (f Failure) Bounded() Failure {
 // Bounded is r with each text in bounds. A name of a post that is longer is of no use whole either.
 func (r Receipt) Bounded() Receipt {
 	cutAll(&r.URI, &r.CID, &r.FirstCommentURI, &r.FirstCommentCID)
-	// A copy, since the texts are cut where they stand: r is ours, and its warnings are the caller's.
-	r.Warnings = slices.Clone(r.Warnings[:min(maxWarnings, len(r.Warnings))])
-	for i := range r.Warnings {
-		cutAll(&r.Warnings[i].Code, &r.Warnings[i].Message)
-	}
+	r.Warnings = boundedWarnings(r.Warnings)
 	return r
+}
+
+// boundedWarnings are the first of all, with each text in bounds. If there are more, the last that is kept says how
+// many: a post may have one for every name that it mentions, and its author is not to think that these are all.
+func boundedWarnings(all []Warning) []Warning {
+	// A copy, since the texts are cut where they stand, and all is the caller's.
+	kept := slices.Clone(all[:min(maxWarnings, len(all))])
+	for i := range kept {
+		cutAll(&kept[i].Code, &kept[i].Message)
+	}
+	if more := len(all) - len(kept); more > 0 {
+		note := fmt.Sprintf(" (Warnings left out after this one: %d.)", more)
+		last := &kept[len(kept)-1].Message
+		*last = cutTo(*last, maxSaid-len(note)) + note
+	}
+	return kept
 }
 
 func bounded(response json.RawMessage) json.RawMessage {
@@ -96,10 +109,7 @@ func (c Connection) Bounded() (Connection, error) {
 		}
 	}
 	cutAll(&c.DisplayName)
-	c.Warnings = slices.Clone(c.Warnings[:min(maxWarnings, len(c.Warnings))])
-	for i := range c.Warnings {
-		cutAll(&c.Warnings[i].Code, &c.Warnings[i].Message)
-	}
+	c.Warnings = boundedWarnings(c.Warnings)
 	return c, nil
 }
 

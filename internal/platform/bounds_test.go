@@ -6,6 +6,7 @@ package platform
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -80,6 +81,47 @@ func TestBoundedConnections(t *testing.T) {
 		c, err := Connection{PlatformAccountID: strings.Repeat("x", n), DisplayName: strings.Repeat("y", 1<<20)}.Bounded()
 		if (err == nil) != taken || taken && (len(c.PlatformAccountID) != n || len(c.DisplayName) > 1<<10) {
 			t.Errorf("an id of %d bytes: %d and %d bytes, %v", n, len(c.PlatformAccountID), len(c.DisplayName), err)
+		}
+	}
+}
+
+// TestWarningsLeftOut: whoever reads warnings knows how many there were.
+func TestWarningsLeftOut(t *testing.T) {
+	const long = maxSaid // of a message that has no room for more
+	for _, c := range []struct {
+		n, length, kept int
+		note            string // behind the last one
+	}{
+		{0, 3, 0, ""},
+		{1, 3, 1, ""},
+		{maxWarnings, 3, maxWarnings, ""},
+		{maxWarnings, long, maxWarnings, ""},
+		{maxWarnings + 1, 3, maxWarnings, " (Warnings left out after this one: 1.)"},
+		{maxWarnings + 1, long, maxWarnings, " (Warnings left out after this one: 1.)"},
+		{maxWarnings + 40, 3 * long, maxWarnings, " (Warnings left out after this one: 40.)"},
+	} {
+		var all, want []Warning
+		for i := range c.n {
+			all = append(all, Warning{Code: "c", Message: strings.Repeat(fmt.Sprint(i%10), c.length)})
+		}
+		for i := range c.kept {
+			note := ""
+			if i == c.kept-1 {
+				note = c.note
+			}
+			want = append(want, Warning{Code: "c", Message: cutTo(all[i].Message, maxSaid-len(note)) + note})
+		}
+		connection, err := Connection{Warnings: all}.Bounded()
+		if err != nil {
+			t.Fatal(err)
+		}
+		once := Receipt{Warnings: all}.Bounded()
+		for what, got := range map[string][]Warning{
+			"receipt": once.Warnings, "receipt, twice": once.Bounded().Warnings, "connection": connection.Warnings,
+		} {
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%d of %d bytes, %s: %+v", c.n, c.length, what, got)
+			}
 		}
 	}
 }

@@ -78,6 +78,8 @@ type OutcomeUnknown struct {
 	Failure Failure
 	// Token is what Ask needs, such as the key of the record; only the platform can read it. It holds no secret.
 	Token []byte
+	// NotBefore is when to ask, the earliest. Zero: the platform has not said.
+	NotBefore time.Time
 }
 
 func (Published) isOutcome()      {}

@@ -226,6 +226,8 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	// What LinkedIn compares is not documented. That it is author and text is our reading of what others have reported:
+	// that images don't count is nothing that this shows.
 	for _, other := range s.posts {
 		if other.Author == p.Author && other.Text == p.Text {
 			refuse(w, 422, "DUPLICATE_POST", 0, "Content is a duplicate of "+other.URN)

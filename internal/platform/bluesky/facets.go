@@ -141,9 +141,10 @@ func isDomain(host string) bool {
 		return false
 	}
 	_, known := publicsuffix.PublicSuffix(handle.TLD())
-	// Of the list's other half, which is of companies, every entry is a host of its own, such as github.io.
+	// Of the list's other half, which is of companies, every entry is a host of its own, such as github.io. And some
+	// top-level domains are not in the list themselves: only what is below them is (*.np).
 	suffix, official := publicsuffix.PublicSuffix(host)
-	return known && (!official || suffix != host)
+	return (known || official) && (!official || suffix != host)
 }
 
 // mentionsIn leaves a full stop or a hyphen behind a handle to the sentence. Handles are normalized, so that one which

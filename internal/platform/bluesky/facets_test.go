@@ -36,6 +36,7 @@ func TestMarks(t *testing.T) {
 		"Voir https://a.fr/page\u00a0!":          {{"https://a.fr/page", link, "https://a.fr/page"}},
 		"\u3000a.com\u3000@b.com\u2028#c\ufeffd": {{"a.com", link, "https://a.com"}, {"@b.com", mention, "b.com"}, {"#c", tag, "c"}},
 		"a.github.io, github.io":                 {{"a.github.io", link, "https://a.github.io"}, {"github.io", link, "https://github.io"}},
+		"shop.com.np, com.np, www.ck":            {{"shop.com.np", link, "https://shop.com.np"}, {"www.ck", link, "https://www.ck"}},
 		"1.2.3.4":                                nil,
 		"https://":                               nil,
 		"https://user@a.com":                     nil,

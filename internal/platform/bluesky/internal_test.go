@@ -13,10 +13,12 @@ import (
 	"image"
 	"image/color"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -126,14 +128,40 @@ func TestUnknown(t *testing.T) {
 
 // TestTold: a second look that was kept from sending anything knows nothing of a post that may be there.
 func TestTold(t *testing.T) {
-	not := platform.NotTaken{Failure: platform.Failure{Code: platform.CodeRateLimited}}
-	for again, want := range map[bool]string{false: "platform.NotTaken", true: "platform.OutcomeUnknown"} {
-		if got := fmt.Sprintf("%T", (&delivery{again: again}).told(not)); got != want {
-			t.Errorf("again %v: %s, want %s", again, got, want)
+	later := time.Unix(1_800_000_000, 0)
+	why := platform.Failure{Code: platform.CodeRateLimited}
+	not := platform.NotTaken{Failure: why, NotBefore: later}
+	for again, want := range map[bool]platform.Outcome{
+		false: not, true: platform.OutcomeUnknown{Failure: why, NotBefore: later},
+	} {
+		if diff := cmp.Diff(want, (&delivery{again: again}).told(not)); diff != "" {
+			t.Errorf("again %v (-want +got):\n%s", again, diff)
 		}
 	}
+	// A refusal of a second look that comes as far as this is of the record itself, which the server has seen: all others
+	// are unseen's.
 	if got := (&delivery{again: true}).told(platform.Rejected{}); fmt.Sprintf("%T", got) != "platform.Rejected" {
 		t.Errorf("%T", got)
+	}
+}
+
+// TestUnseen: what is refused before the server has seen the record says nothing to a second look. A post whose account
+// is to be connected again is held for that (package publish), which goes by its refusal.
+func TestUnseen(t *testing.T) {
+	for _, tc := range []struct {
+		again bool
+		code  string
+		want  string
+	}{
+		{false, platform.CodeRejected, "platform.Rejected"},
+		{true, platform.CodeRejected, "platform.OutcomeUnknown"},
+		{true, platform.CodeAuthFailed, "platform.Rejected"},
+	} {
+		var e ended
+		err := (&delivery{again: tc.again}).unseen(rejected(&platform.Failure{Code: tc.code}))
+		if !errors.As(err, &e) || e.Error() != tc.want {
+			t.Errorf("%+v: %v", tc, err)
+		}
 	}
 }
 
@@ -144,6 +172,19 @@ func TestWarningsFirst(t *testing.T) {
 	d.warn(firstComment, "not there")
 	if len(d.warnings) != 2 || d.warnings[0].Message != "not there" {
 		t.Errorf("%+v", d.warnings)
+	}
+}
+
+// TestManyWarnings: what is the same is said once, and whatever is left out of the receipt, what is missing is not.
+func TestManyWarnings(t *testing.T) {
+	d := new(delivery)
+	for i := range 40 {
+		d.warn("mention", fmt.Sprintf("@%d.test was not found", i%20))
+	}
+	d.warn(firstComment, "not there")
+	got := platform.Receipt{Warnings: d.warnings}.Bounded().Warnings
+	if len(d.warnings) != 21 || got[0].Message != "not there" || !strings.Contains(got[len(got)-1].Message, "left out") {
+		t.Errorf("%d warnings, kept %+v", len(d.warnings), got)
 	}
 }
 

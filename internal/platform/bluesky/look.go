@@ -18,14 +18,14 @@ func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Ou
 		return nil, err
 	}
 	d := &delivery{service: s, Publication: p, secrets: secrets}
-	at, is, err := d.findAny(ctx, partPost, p.Content.Text, p.FirstSentAt)
+	at, found, err := d.findAny(ctx, partPost, p.Content.Text, p.FirstSentAt)
 	switch {
 	case err != nil:
 		return platform.OutcomeUnknown{Failure: *said(err, &platform.Failure{
 			Code: platform.CodeUnavailable, Rule: ruleUnknown,
 			Message: "The account's server did not say whether it has the post.",
 		})}, nil
-	case is != ours:
+	case !found:
 		return platform.NotTaken{}, nil
 	}
 	r := platform.Receipt{URI: at.URI, CID: at.CID}
@@ -33,11 +33,16 @@ func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Ou
 		return platform.Published{Receipt: r}, nil
 	}
 	// The time is the one that comment gives its record.
-	comment, is, err := d.findAny(ctx, partComment, p.Content.FirstComment, p.FirstSentAt.Add(time.Second))
-	if err == nil && is == ours {
+	comment, found, err := d.findAny(ctx, partComment, p.Content.FirstComment, p.FirstSentAt.Add(time.Second))
+	switch {
+	// The post is there, which is what was asked.
+	case err != nil:
+		d.warn(firstComment, "The post is published. Whether its first comment is there is not known: the account's server "+
+			"did not say. The post was to be canceled, so the comment is not sent again.")
+	case found:
 		r.FirstCommentURI, r.FirstCommentCID = comment.URI, comment.CID
-	} else {
-		d.warn("first_comment", "The post is published. It was to be canceled, so its first comment is not sent any more.")
+	default:
+		d.warn(firstComment, "The post is published. It was to be canceled, so its first comment is not sent any more.")
 	}
 	r.Warnings = d.warnings
 	return platform.Published{Receipt: r}, nil

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -56,16 +58,25 @@ func clientOf(callback *url.URL) (oauth.ClientConfig, error) {
 	case callback == nil:
 		return oauth.ClientConfig{}, notEnabled("it does not know its own address.")
 	case callback.Scheme == "http" && outbound.IsLoopback(callback.Hostname()):
-		u := *callback
-		if u.Hostname() == "localhost" { // which the specification does not let a browser come back to
-			u.Host = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
-		}
-		return oauth.NewLocalhostConfig(u.String(), scopes), nil
+		return oauth.NewLocalhostConfig(byAddress(*callback).String(), scopes), nil
 	case callback.Scheme != "https" || isAddress(callback.Hostname()):
 		return oauth.ClientConfig{}, notEnabled("its own address is none that others know it by.")
 	}
 	return oauth.NewPublicConfig(
 		callback.JoinPath("..", platform.ClientMetadataName).String(), callback.String(), scopes), nil
+}
+
+// byAddress is a URL on loopback by its address: the specification does not let a browser come back to a name, neither
+// to localhost nor to one below it.
+func byAddress(u url.URL) *url.URL {
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return &u
+	}
+	port := u.Port()
+	if u.Host = "127.0.0.1"; port != "" {
+		u.Host = net.JoinHostPort(u.Host, port)
+	}
+	return &u
 }
 
 // clientMetadata is what authorization servers fetch.

@@ -114,6 +114,30 @@ func (d *delivery) unknown(err error) error {
 	return ended{platform.OutcomeUnknown{Failure: *f, Token: json.RawMessage(`{}`)}}
 }
 
+// told is the outcome of an attempt. A second look that has sent nothing knows no more than the first attempt: the
+// record of that one may come at any moment, and is known by when it was sent.
+func (d *delivery) told(o platform.Outcome) platform.Outcome {
+	if not, is := o.(platform.NotTaken); is && d.again {
+		return platform.OutcomeUnknown{Failure: not.Failure, NotBefore: not.NotBefore}
+	}
+	return o
+}
+
+// unseen is the outcome of what ended before the server was given the record. Whatever was refused on the way, such as
+// an image, a second look knows nothing by it of the post: called refused, it would be sent anew, and the first record
+// might come beside it. That the account is to be connected again is left as it is: package publish holds such a post,
+// and has not settled it either.
+func (d *delivery) unseen(err error) error {
+	var e ended
+	if !d.again || !errors.As(err, &e) {
+		return err
+	}
+	if o, is := e.outcome.(platform.Rejected); is && o.Failure.Code != platform.CodeAuthFailed {
+		return ended{platform.OutcomeUnknown{Failure: o.Failure}}
+	}
+	return err
+}
+
 // refusedFailure is what the author is told of a no.
 func refusedFailure(err error) *platform.Failure {
 	message := ""

@@ -128,14 +128,19 @@ func (h *head) decodedSize() int64 {
 	return 4 * pixels
 }
 
-// frameIn reads how a JPEG stores its pixels.
+// frameIn reads how a JPEG stores its pixels. That it can't be read now is not that it does not say so.
 func frameIn(ctx context.Context, o original) (jpegFrame, error) {
 	r, err := o.open(ctx)
 	if err != nil {
 		return jpegFrame{}, fmt.Errorf("open an image: %w", err)
 	}
 	defer r.Close()
-	return jpegFrameIn(inTime{ctx, r}), ctx.Err()
+	from := &remembering{Reader: inTime{ctx, r}}
+	frame := jpegFrameIn(from)
+	if from.err != nil {
+		return jpegFrame{}, fmt.Errorf("read an image: %w", from.err)
+	}
+	return frame, nil
 }
 
 // head is what an image says of itself before its pixels.
@@ -207,11 +212,14 @@ func shrink(ctx context.Context, o original, format string, turned int, most int
 		return picture{}, fmt.Errorf("open an image: %w", err)
 	}
 	defer r.Close()
-	decoded, _, err := image.Decode(inTime{ctx, r})
-	if ctx.Err() != nil {
+	from := &remembering{Reader: inTime{ctx, r}}
+	decoded, _, err := image.Decode(from)
+	switch {
+	case ctx.Err() != nil:
 		return picture{}, ctx.Err()
-	}
-	if err != nil {
+	case err != nil && from.err != nil:
+		return picture{}, fmt.Errorf("read an image: %w", from.err)
+	case err != nil:
 		return picture{}, errImage("it can't be read, and so not be made smaller")
 	}
 	// It is turned when it is encoded, and all sizes until then are those of its pixels as they lie.

@@ -111,6 +111,30 @@ func TestFitOfWhatCantBeRead(t *testing.T) {
 	}
 }
 
+// TestSmallerOfWhatCantBeRead: so it is of an image that has to be made smaller, which is opened three times: for its
+// head, for how its pixels are stored, and for its pixels.
+func TestSmallerOfWhatCantBeRead(t *testing.T) {
+	away := errors.New("the storage is away")
+	given := exif(t, image.NewGray(image.Rect(0, 0, 64, 64)), 1)
+	note := 4 + int(given[5])
+	given = slices.Concat(given[:note], []byte{0xff, 0xe2, 0x7f, 0xff}, make([]byte, 0x7fff-2), given[note:])
+	for failing := 1; failing <= 4; failing++ {
+		for _, after := range []int{0, 1000, 0x7fff} {
+			opened := 0
+			open := func(context.Context) (io.ReadCloser, error) {
+				if opened++; opened == failing {
+					return io.NopCloser(io.MultiReader(bytes.NewReader(given[:after]), iotest.ErrReader(away))), nil
+				}
+				return io.NopCloser(bytes.NewReader(given)), nil
+			}
+			o := original{open: open, size: int64(len(given)), contentType: "image/jpeg"}
+			if _, err := fit(t.Context(), o, o.size-1); errors.Is(err, away) != (failing <= 3) || opened < min(failing, 3) {
+				t.Errorf("opened for the %d. time, after %d bytes: %v", failing, after, err)
+			}
+		}
+	}
+}
+
 // TestFit: quality first, dimensions last; transparent parts and movement go with a word.
 func TestFit(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

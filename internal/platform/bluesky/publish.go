@@ -67,15 +67,6 @@ func (s *service) deliver(ctx context.Context, p platform.Publication, again boo
 	return platform.Published{Receipt: receipt}, nil
 }
 
-// told is the outcome of an attempt. A second look that has sent nothing knows no more than the first attempt: the
-// record of that one may come at any moment, and is known by when it was sent.
-func (d *delivery) told(o platform.Outcome) platform.Outcome {
-	if not, is := o.(platform.NotTaken); is && d.again {
-		return platform.OutcomeUnknown{Failure: not.Failure}
-	}
-	return o
-}
-
 // run is all of an attempt.
 func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
 	put := d.create
@@ -103,14 +94,14 @@ func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
 
 // adopt is create for a post that may be there.
 func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
-	at, is, err := d.findAny(ctx, partPost, d.Content.Text, d.sentAt)
+	at, found, err := d.findAny(ctx, partPost, d.Content.Text, d.sentAt)
 	switch {
 	// A 429 says when to ask again, and nothing of the post: nobody knows any more than before.
-	case err != nil && judge(err) == slowDown:
-		return strongRef{}, ended{platform.OutcomeUnknown{Failure: *d.common(err)}}
+	case judge(err) == slowDown:
+		return strongRef{}, d.notTaken(d.common(err), err) // which told makes unknown
 	case err != nil:
 		return strongRef{}, d.unknown(err)
-	case is == ours:
+	case found:
 		return at, nil
 	}
 	return d.create(ctx)
@@ -124,15 +115,15 @@ func (d *delivery) create(ctx context.Context) (strongRef, error) {
 	marks := marksOf(record.Text)
 	var err error
 	if record.Facets, err = d.facets(ctx, marks); err != nil {
-		return strongRef{}, err
+		return strongRef{}, d.unseen(err)
 	}
 	if record.Reply, err = d.reply(ctx); err != nil {
-		return strongRef{}, err
+		return strongRef{}, d.unseen(err)
 	}
 	for _, most := range d.sizes.of(d.secrets[FieldPDSURL]) {
 		before := len(d.warnings)
 		if record.Embed, err = d.embed(ctx, marks, most); err != nil {
-			return strongRef{}, err
+			return strongRef{}, d.unseen(err)
 		}
 		at, err := d.put(ctx, partPost, record, d.sentAt)
 		if err == nil {
@@ -187,12 +178,13 @@ func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error)
 	// That is certain of the comment, but would be said of the post, which is there. Whoever asks finds it, and goes on
 	// with the comment.
 	case platform.NotTaken:
-		return strongRef{}, ended{platform.OutcomeUnknown{Failure: o.Failure}}
+		return strongRef{}, ended{platform.OutcomeUnknown{Failure: o.Failure, NotBefore: o.NotBefore}}
 	}
 	return strongRef{}, err
 }
 
-// maxTries bounds the keys that are tried for one record.
+// maxTries bounds the keys that are tried for one record. It never becomes less: a post that a release of before has
+// sent may be at any of them.
 const maxTries = 4
 
 // put creates a record, or finds it. The error is do's. It is putRecord that creates, told that there is none yet: of a
@@ -210,12 +202,12 @@ func (d *delivery) put(ctx context.Context, part string, record post, when time.
 		case err == nil:
 			return at, nil
 		case named(err, "InvalidSwap"):
-			found, is, e := d.find(ctx, key, record.Text, when)
+			there, isOurs, e := d.find(ctx, key, record.Text, when)
 			if e != nil {
 				return at, unsure{e}
 			}
-			if is == ours {
-				return found, nil
+			if isOurs {
+				return there, nil
 			}
 		case isBadKey(err):
 		default:
@@ -237,29 +229,22 @@ func isBadKey(err error) bool {
 	return errors.As(err, &r) && strings.Contains(r.message, "slur in record key")
 }
 
-// what is at a key.
-type finding int
-
-const (
-	nothing finding = iota
-	ours
-	another // a post of ours whose key is the same by chance
-)
-
-// findAny looks at one key of a part after another, until there is nothing at one: put would have used that.
+// findAny looks at every key that put may have used for a part. Where there is nothing at one, the record may be at a
+// later one all the same: put goes on where the server dislikes a key, and where another record was that is gone now.
+// An error says that it is not known, whatever the other keys say.
 func (d *delivery) findAny(
 	ctx context.Context, part, text string, when time.Time,
-) (at strongRef, is finding, err error) {
+) (at strongRef, found bool, err error) {
 	for try := range maxTries {
-		if at, is, err = d.find(ctx, keyOf(d.PostID, part, try), text, when); err != nil || is != another {
+		if at, found, err = d.find(ctx, keyOf(d.PostID, part, try), text, when); err != nil || found {
 			break
 		}
 	}
-	return at, is, err
+	return at, found, err
 }
 
-// find looks at what a key leads to.
-func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (at strongRef, is finding, err error) {
+// find looks whether a key leads to the record. What it leads to may be another post, whose key is the same by chance.
+func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (at strongRef, found bool, err error) {
 	var got struct {
 		strongRef
 		Value json.RawMessage `json:"value"`
@@ -269,17 +254,17 @@ func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (
 		"repo": {d.To.PlatformAccountID}, "collection": {collection}, "rkey": {key},
 	}}, &got)
 	if isNotThere(err) {
-		return at, nothing, nil
+		return at, false, nil
 	}
 	if err != nil {
-		return at, nothing, err
+		return at, false, err
 	}
 	var there post
 	if json.Unmarshal(got.Value, &there) == nil && there.Text == text &&
 		(d.FirstSentAt.IsZero() || isAt(there.CreatedAt, when)) {
-		return got.strongRef, ours, nil
+		return got.strongRef, true, nil
 	}
-	return at, another, nil
+	return at, false, nil
 }
 
 // isAt allows for what a database rounds.
@@ -328,12 +313,15 @@ type notRenewed struct{ error }
 // Unwrap gives the error.
 func (n notRenewed) Unwrap() error { return n.error }
 
-// warn puts what is missing before what was only changed: of many warnings, the last ones are not kept.
+// warn puts what is missing before what was only changed: of many warnings, the last ones are not kept. What was said
+// is not said again, such as of a name that the post and its comment mention: it would take another's place.
 func (d *delivery) warn(about, message string) {
 	w := platform.Warning{Code: string(Name) + "." + about, Message: message}
-	if about == firstComment {
+	switch {
+	case slices.Contains(d.warnings, w):
+	case about == firstComment:
 		d.warnings = slices.Insert(d.warnings, 0, w)
-	} else {
+	default:
 		d.warnings = append(d.warnings, w)
 	}
 }

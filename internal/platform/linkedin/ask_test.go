@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	played "github.com/letmepost/letmepost-operator/test/linkedin"
 )
 
-// TestLostAnswer: the post went out, and its answer was lost. It is sent again, the very same, and adopted.
+// TestLostAnswer: the post went out, and its answer was lost. It is sent again, the very same, and adopted. That takes
+// the same uploads: whether LinkedIn would know it by others of the same images is not documented.
 func TestLostAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.server.Fail(played.Fault{On: "/rest/posts", Written: true})
@@ -33,7 +35,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 	uploads := slices.DeleteFunc(w.server.Requests(), func(r string) bool { return !strings.HasPrefix(r, "PUT ") })
 	if len(uploads) != 2 {
-		t.Errorf("the images were uploaded again, so that it was another post: %v", uploads)
+		t.Errorf("the images were uploaded again: %v", uploads)
 	}
 }
 
@@ -108,6 +110,10 @@ func TestStillUnknown(t *testing.T) {
 		still := as[platform.OutcomeUnknown](t, w.ask(t, p, lost.Token))
 		if still.Failure.Code != code {
 			t.Errorf("%d: %+v", status, still.Failure)
+		}
+		// A day's limit ends at midnight, UTC.
+		if at := still.NotBefore; status == 429 && (at.IsZero() || !at.Equal(at.Truncate(24*time.Hour))) {
+			t.Errorf("%d: not before %s", status, at)
 		}
 		as[platform.Published](t, w.ask(t, p, still.Token))
 		w.only(t)

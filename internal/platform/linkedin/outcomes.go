@@ -108,19 +108,24 @@ func (d *delivery) notWritten(err error) error {
 }
 
 // unknown is the outcome where the post may be there. What was uploaded for it is remembered: only the very same post
-// is recognized.
+// is sure to be recognized.
 func (d *delivery) unknown(f *platform.Failure) error {
+	return ended{platform.OutcomeUnknown{Failure: *f, Token: d.token()}}
+}
+
+func (d *delivery) token() []byte {
 	token, _ := json.Marshal(d.memory) // texts can be encoded
-	return ended{platform.OutcomeUnknown{Failure: *f, Token: token}}
+	return token
 }
 
 // stillUnknown is the outcome of a second look that has come to nothing: whatever it was that kept LinkedIn from
 // answering, the first attempt may have got there.
 func (d *delivery) stillUnknown(o platform.Outcome) platform.Outcome {
 	var why platform.Failure
+	var notBefore time.Time
 	switch o := o.(type) {
 	case platform.NotTaken:
-		why = o.Failure
+		why, notBefore = o.Failure, o.NotBefore
 	case platform.Rejected:
 		// Who refuses the token, or says that it may not post, has not compared the post with what is there.
 		if o.Failure.Code != platform.CodeAuthFailed && o.Failure.Rule != ruleDenied {
@@ -130,7 +135,5 @@ func (d *delivery) stillUnknown(o platform.Outcome) platform.Outcome {
 	default:
 		return o
 	}
-	var e ended
-	errors.As(d.unknown(&why), &e)
-	return e.outcome
+	return platform.OutcomeUnknown{Failure: why, Token: d.token(), NotBefore: notBefore}
 }

@@ -90,8 +90,9 @@ func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) 
 	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
 		return r, d.notSent(err)
 	}
-	// A second look goes on with what the first attempt has uploaded: with other images it would be another post, which
-	// LinkedIn takes once more.
+	// A second look goes on with what the first attempt has uploaded, where it knows of that: whether LinkedIn takes a
+	// post with other uploads of the same images for the same post is not documented. Where the process of the first
+	// attempt died, nobody knows, and they are uploaded anew.
 	if len(d.Content.Media) > 0 && len(d.Images) != len(d.Content.Media) {
 		urns, err := d.upload(ctx)
 		if err != nil {
