@@ -4,6 +4,7 @@
 package dashboard
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
@@ -52,6 +53,7 @@ type keyData struct {
 	Events                   happenings
 	Pods                     whereUsed
 	Manifest                 string
+	ManifestCut              bool // there is more of it
 }
 
 // manager is who has written what of the object.
@@ -109,8 +111,9 @@ func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 		Secret: k.SecretName(), Rate: k.Spec.RateLimit, Created: k.CreationTimestamp.Time,
 		Minted: timeOf(k.Status.MintedAt), Expires: timeOf(k.Status.ExpiresAt), Wanted: timeOf(k.Spec.ExpiresAt),
 		Deleting: !k.DeletionTimestamp.IsZero(), Cancels: v1alpha1.CancelsScheduled(k.Annotations),
-		Git: gitOwnerOf(&k.ObjectMeta), Conditions: k.Status.Conditions, Managers: managersOf(k), Manifest: wholeOf(k),
+		Git: gitOwnerOf(&k.ObjectMeta), Conditions: k.Status.Conditions, Managers: managersOf(k),
 	}
+	data.Manifest, data.ManifestCut = wholeOf(k)
 	if k.Spec.ProfileRef != nil {
 		data.Profile = k.Spec.ProfileRef.Name
 	}
@@ -168,17 +171,21 @@ func managersOf(k *v1alpha1.ApiKey) (all []manager) {
 	return all[:min(len(all), maxManagers)]
 }
 
-// wholeOf is the object as kubectl shows it, without what stands elsewhere on the page, or is only for programs.
-func wholeOf(k *v1alpha1.ApiKey) string {
+// wholeOf is the object as kubectl shows it, without what stands elsewhere on the page, or is only for programs. cut
+// tells that only its first lines are returned, each of them whole: half a value would pass for another one.
+func wholeOf(k *v1alpha1.ApiKey) (text string, cut bool) {
 	k = k.DeepCopy()
 	k.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"}
 	k.ManagedFields = nil
 	delete(k.Annotations, corev1.LastAppliedConfigAnnotation)
-	text, err := yaml.Marshal(k)
+	whole, err := yaml.Marshal(k)
 	if err != nil {
-		return ""
+		return "", false
 	}
-	return string(text[:min(len(text), maxManifest)])
+	if len(whole) <= maxManifest {
+		return string(whole), false
+	}
+	return string(whole[:bytes.LastIndexByte(whole[:maxManifest], '\n')+1]), true
 }
 
 // eventsOf are what the cluster says has happened to an ApiKey.

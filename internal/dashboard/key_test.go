@@ -5,8 +5,11 @@ package dashboard_test
 
 import (
 	"context"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +70,9 @@ func (w *world) pods(t *testing.T, namespace, secret string) {
 	}
 }
 
+// manifest is a key's, as its page shows it.
+var manifest = regexp.MustCompile(`<pre class="command" tabindex="0"><code>([^<]*)</code></pre></details>`)
+
 // keyOf returns the ApiKey as it is.
 func (w *world) keyOf(t *testing.T, namespace, name string) *v1alpha1.ApiKey {
 	t.Helper()
@@ -107,7 +113,8 @@ func TestOneKey(t *testing.T) {
 		website.Status.Hint, string(website.UID), "Active", "whole organization", "SecretCreated", "Minted",
 		"variable TOKEN of container main", "all of it as variables * of container main", "all of it as variables * of container first",
 		"files below /etc/key in container main", "by-projected", "volume idle, which no container mounts",
-		`href="/dashboard/keys/website/rotate"`, `href="/dashboard/keys/-/revoke?key=website.` + string(website.UID),
+		`href="` + dashboard.Base + ada.rotation("website") + `"`,
+		`href="/dashboard/keys/-/revoke?key=website.` + string(website.UID) + `&amp;` + ada.ofPage(nil).Encode() + `"`,
 		"dashboard.test", "its status", "apiVersion: letmepost.dev/v1alpha1",
 	} {
 		if !strings.Contains(p.body, said) {
@@ -172,6 +179,33 @@ func TestOneKey(t *testing.T) {
 			t.Errorf("%d, %d bytes", p.status, len(p.body))
 		}
 	})
+	t.Run("longer than a page shows", func(t *testing.T) {
+		notes := map[string]string{}
+		for n := range 500 {
+			notes[fmt.Sprintf("example.com/note-%03d", n)] = strings.Repeat("ä", 40+n%50)
+		}
+		check(t, w.admin.Create(t.Context(), &v1alpha1.ApiKey{
+			ObjectMeta: metav1.ObjectMeta{Namespace: acme, Name: "long", Annotations: notes},
+			Spec:       v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:]},
+		}))
+		p := ada.get("/keys/long")
+		shown := manifest.FindStringSubmatch(p.body)
+		if shown == nil {
+			t.Fatalf("%d\n%s", p.status, p.body)
+		}
+		lines := strings.Split(strings.TrimSuffix(html.UnescapeString(shown[1]), "\n"), "\n")
+		name, note, _ := strings.Cut(strings.TrimSpace(lines[len(lines)-1]), ": ")
+		if len(lines) < 100 || len(lines) > 500 || note == "" || note != notes[name] {
+			t.Errorf("%d lines, and the last one is %q", len(lines), lines[len(lines)-1])
+		}
+		for path, says := range map[string]bool{"/keys/long": true, "/keys/website": false} {
+			p := ada.get(path)
+			if strings.Contains(p.body, "longer than this page shows") != says ||
+				strings.Contains(p.body, "kubectl get apikeys.letmepost.dev long -n "+acme+" -o yaml") != says {
+				t.Errorf("%s: want %t\n%s", path, says, p.body)
+			}
+		}
+	})
 	t.Run("GitOps", func(t *testing.T) {
 		for name, tc := range map[string]struct {
 			labels, annotations map[string]string
@@ -192,7 +226,7 @@ func TestOneKey(t *testing.T) {
 			}
 			check(t, w.admin.Create(t.Context(), k))
 			query := url.Values{"key": {name + "." + string(k.UID)}}
-			for _, path := range []string{"/keys/" + name, "/keys/-/revoke?" + query.Encode()} {
+			for _, path := range []string{"/keys/" + name, "/keys/-/revoke?" + ada.ofPage(query).Encode()} {
 				p := ada.get(path)
 				if tc.want == "" && strings.Contains(p.body, "owns this key") || !strings.Contains(p.body, tc.want) {
 					t.Errorf("%s: want %q\n%s", path, tc.want, p.body)

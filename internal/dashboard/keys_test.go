@@ -97,7 +97,7 @@ func (w *world) furnishKeys(t *testing.T, namespace string) {
 	}
 	o := caller.Caller{Organization: caller.Organization{ID: w.organizationID(t, namespace), Name: namespace}}
 	eventually(t, "the keys are minted", func() bool { return len(w.index.Keys(&o)) == 3 })
-	query := url.Values{}
+	query := url.Values{"organization": {o.Organization.ID}}
 	for _, k := range w.index.Keys(&o) {
 		query.Add("key", k.Name+"."+string(k.ID()))
 	}

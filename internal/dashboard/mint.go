@@ -239,7 +239,7 @@ func (d *Dashboard) sentAgain(r *request, m *minting) (view, error) {
 		return view{}, err
 	case err == nil && m.rotates != "" && k.DeletionTimestamp == nil &&
 		k.Labels[v1alpha1.LabelRotates] == m.key.Labels[v1alpha1.LabelRotates]:
-		return told("/keys/"+m.rotates+"/rotate", "notice.rotated") // somebody else was faster
+		return told(rotationPath(m.rotates, r.Organization().ID), "notice.rotated") // somebody else was faster
 	}
 	m.checks.say("name", "mint.nameTaken")
 	return m.again(http.StatusConflict, "", "")

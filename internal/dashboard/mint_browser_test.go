@@ -65,7 +65,7 @@ func (w *world) rotateAsItIs(t *testing.T, ada *reader, name, old string) {
 	t.Helper()
 	check(t, chromedp.Do(ada.tab,
 		chromedp.Navigate(ada.base+"/keys/"+name),
-		chromedp.Click(chromedp.CSS(`main a[href$="/rotate"]`)), chromedp.WaitVisible(chromedp.CSS("button[value=mint]")),
+		chromedp.Click(chromedp.CSS(`main a[href*="/rotate?"]`)), chromedp.WaitVisible(chromedp.CSS("button[value=mint]")),
 		chromedp.Click(chromedp.CSS("button[value=mint]")), chromedp.WaitVisible(chromedp.CSS("#key")),
 	))
 	successor := plaintexts.FindString(ada.html())

@@ -192,10 +192,11 @@ func rotating(name string) string {
 // haveIt takes note that the person has the key that they were shown: that one, by its UID, and no other that was made
 // under its name since.
 func (d *Dashboard) haveIt(r *request) (view, error) {
-	name := r.http.PathValue("name")
-	err := r.person.Cluster.UnlabelKey(
-		r.Context(), r.Organization().Name, name, types.UID(r.form.Get("uid")), v1alpha1.LabelShownTo,
-	)
+	name, id := r.http.PathValue("name"), types.UID(r.form.Get("uid"))
+	if id == "" { // the apiserver would take it for whatever key has the name
+		return view{}, errBadForm
+	}
+	err := r.person.Cluster.UnlabelKey(r.Context(), r.Organization().Name, name, id, v1alpha1.LabelShownTo)
 	if err != nil {
 		return view{}, err
 	}
@@ -204,8 +205,9 @@ func (d *Dashboard) haveIt(r *request) (view, error) {
 
 // pendingKey is one that somebody was shown, and has not said that they have it.
 type pendingKey struct {
-	Name, ID  string
-	CreatedAt time.Time
+	Name, ID     string
+	Organization string // its id
+	CreatedAt    time.Time
 }
 
 // maxPending is how many of them are listed.
@@ -229,7 +231,7 @@ func (r *request) pendingAmong(keys []v1alpha1.ApiKey) (pending []pendingKey) {
 	for i := range keys {
 		k := &keys[i]
 		if k.DeletionTimestamp == nil && k.Labels[v1alpha1.LabelShownTo] == person {
-			pending = append(pending, pendingKey{k.Name, string(k.UID), k.CreationTimestamp.Time})
+			pending = append(pending, pendingKey{k.Name, string(k.UID), r.Organization().ID, k.CreationTimestamp.Time})
 		}
 	}
 	slices.SortStableFunc(pending, func(a, b pendingKey) int { return b.CreatedAt.Compare(a.CreatedAt) })

@@ -28,6 +28,7 @@ func TestNamesThatNothingHas(t *testing.T) {
 	form := url.Values{
 		"once": {newID()}, "uid": {newID()}, "name": {"other"}, "environment": {"live"}, "way": {"once"}, "confirm": {"yes"},
 		"form": {owner.openForm("/keys/new")}, "scope": {"posts:read"}, "expiry": {"90"}, "method": {"app_password"},
+		"organization": {owner.organization},
 	}
 	parameter, tried := regexp.MustCompile(`\{[a-z]+\}`), 0
 	for _, s := range dashboard.Screens(w.dashboard) {
@@ -43,6 +44,12 @@ func TestNamesThatNothingHas(t *testing.T) {
 			p := owner.do(s.Method, path, form.Encode())
 			if p.status < 400 || p.status >= 500 {
 				t.Errorf("%s %s: %d at %s", s.Method, cutAt(path), p.status, cutAt(p.path))
+			}
+			if s.OfPage && p.status == http.StatusConflict {
+				t.Errorf("%s: it was refused before the name was looked at", cutAt(path))
+			}
+			if strings.Contains(p.body, `&#34;&#34;`) {
+				t.Errorf("%s %s: it says that nothing is called \"\"\n%s", s.Method, cutAt(path), p.body)
 			}
 			// Of a platform, people are told which there are.
 			if s.Method == http.MethodGet && p.status != http.StatusNotFound && !strings.Contains(s.Path, "{platform}") {
@@ -88,10 +95,18 @@ func TestHaveItOfAnother(t *testing.T) {
 		Spec: v1alpha1.ApiKeySpec{Environment: v1alpha1.EnvironmentLive, Scopes: v1alpha1.Scopes[:1]},
 	}
 	check(t, w.admin.Create(t.Context(), k))
-	if p := owner.post("/keys/website/have-it", url.Values{"uid": {newID()}}); p.status != http.StatusConflict {
-		t.Errorf("another one: %d at %s", p.status, p.path)
-	}
-	if p := owner.post("/keys/website/have-it", url.Values{"uid": {string(k.UID)}}); p.status != http.StatusOK {
-		t.Errorf("this one: %d at %s", p.status, p.path)
+	for _, said := range []struct {
+		of     string
+		status int
+	}{
+		{newID(), http.StatusConflict}, {"", http.StatusBadRequest}, {string(k.UID), http.StatusOK},
+	} {
+		if p := owner.post("/keys/website/have-it", url.Values{"uid": {said.of}}); p.status != said.status {
+			t.Errorf("of %q: %d at %s", said.of, p.status, p.path)
+		}
+		_, labeled := w.keyOf(t, acme, "website").Labels[v1alpha1.LabelShownTo]
+		if had := said.status == http.StatusOK; labeled == had {
+			t.Errorf("of %q: the label is there: %v", said.of, labeled)
+		}
 	}
 }

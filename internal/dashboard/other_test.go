@@ -4,8 +4,11 @@
 package dashboard_test
 
 import (
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,14 +59,75 @@ func TestAnotherOrganizationIsOpen(t *testing.T) {
 	if tried != 5 {
 		t.Errorf("%d were tried", tried)
 	}
-	watched := "/keys/-/revoked?" + url.Values{"key": refs(k)["key"], "organization": {both.organization}}.Encode()
-	if p := both.get(watched); p.status != http.StatusConflict || strings.Contains(p.body, "onfirmed") {
-		t.Errorf("what becomes of a revocation elsewhere: %d\n%s", p.status, p.body)
+	const refused, untold = "Another organization is open", "or it is in another organization"
+	for _, page := range []struct {
+		path    string
+		status  int    // without an organization in the address
+		says    string // likewise
+		untruth string // what there would be to say of a key that is not there
+	}{
+		{"/keys/-/revoke", http.StatusConflict, refused, "It is gone already"},
+		{"/keys/-/revoked", http.StatusConflict, refused, "onfirmed"},
+		{"/keys/shop/rotate", http.StatusNotFound, untold, "that is over"},
+	} {
+		query := refs(k)
+		both.get(page.path+"?"+query.Encode()).shows(t, page.status, []string{page.says}, []string{page.untruth})
+		for _, of := range []string{both.organization, "", "made-up"} { // both still has the page of acme
+			query.Set("organization", of)
+			both.get(page.path+"?"+query.Encode()).shows(t, http.StatusConflict, []string{refused}, []string{page.untruth})
+		}
 	}
 	var keys v1alpha1.ApiKeyList
 	check(t, w.admin.List(t.Context(), &keys, client.InNamespace(globex)))
 	if len(keys.Items) > 0 {
 		t.Errorf("there are keys: %v", keys.Items)
+	}
+}
+
+// ofOneOrganization are addresses that would be told falsely where another organization is open.
+var ofOneOrganization = regexp.MustCompile(
+	`"(?:\d+; url=)?/dashboard(/keys/[^"]+/(?:rotate|revoked?)\?[^"]*|/keys/[^"]+/rotate)"`,
+)
+
+// TestAddressesSayWhose: whatever leads to the revocation or the rotation of a key says of which organization that is.
+func TestAddressesSayWhose(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	ada := w.minter(t, acme)
+	w.opens(t, plaintexts.FindString(ada.post("/keys/new", ada.form("shop", nil)).body))
+	form := ada.rotationForm("shop", nil)
+	const revoke, rotate = "/keys/-/revoke", "/keys/shop/rotate"
+	for _, page := range []struct {
+		what    string
+		page    page
+		leadsTo []string
+	}{
+		{"the first step", ada.get(ada.rotation("shop")), []string{rotate}},
+		{"the new key", ada.post(rotate, form), []string{rotate}},
+		{"its form once more", ada.post(rotate, form), []string{revoke, rotate}},
+		{"the second step", ada.get(ada.rotation("shop")), []string{revoke, rotate, rotate}},
+		{"where it is", ada.get("/keys/shop-2/secret?rotates=shop"), []string{rotate}},
+		{"the key", ada.get("/keys/shop"), []string{rotate, revoke}},
+		{"the list, and what may be lost", ada.get("/keys"), []string{revoke, revoke}},
+		{"the form, and what may be lost", ada.get("/keys/new"), []string{revoke, revoke}},
+	} {
+		var leadsTo []string
+		for _, m := range ofOneOrganization.FindAllStringSubmatch(page.page.body, -1) {
+			to, err := url.Parse(html.UnescapeString(m[1]))
+			check(t, err)
+			if leadsTo = append(leadsTo, to.Path); to.Query().Get("organization") != ada.organization {
+				t.Errorf("%s leads to %s", page.what, to)
+			}
+		}
+		slices.Sort(leadsTo)
+		slices.Sort(page.leadsTo)
+		if !slices.Equal(leadsTo, page.leadsTo) {
+			t.Errorf("%s leads to %q, want %q\n%s", page.what, leadsTo, page.leadsTo, page.page.body)
+		}
+	}
+	// What is ticked in the list is sent as an address, too.
+	if of := ada.get("/keys").fields().Get("organization"); of != ada.organization {
+		t.Errorf("the list is of %q", of)
 	}
 }
 

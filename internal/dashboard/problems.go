@@ -60,6 +60,7 @@ var kinds = []struct {
 	{refusedAs(admission.RateLimited), http.StatusTooManyRequests, "problem.tooMany"},
 	{refusedAs(admission.Unavailable), http.StatusServiceUnavailable, "problem.unavailable"},
 	{isError(session.ErrBusy), http.StatusServiceUnavailable, "problem.busy"},
+	{isError(session.ErrNotTaken), http.StatusServiceUnavailable, "problem.notTaken"},
 	{isError(oidc.ErrUnavailable), http.StatusServiceUnavailable, "problem.provider"},
 	{isError(errCrossOrigin), http.StatusForbidden, "problem.crossOrigin"},
 	{isError(errBadForm), http.StatusBadRequest, "problem.badForm"},
@@ -162,6 +163,10 @@ func wordsOf(err error) string {
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
+		return ""
+	}
+	// Of a name that nothing can have, session.Cluster leaves the name out of the apiserver's sentence.
+	if d := status.Status().Details; apierrors.IsNotFound(err) && (d == nil || d.Name == "") {
 		return ""
 	}
 	return bounded(status.Status().Message)

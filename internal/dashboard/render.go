@@ -11,7 +11,6 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -89,8 +88,9 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 		"field":    func(wrong map[string]string, field string) fieldShown { return fieldShown{wrong, field} },
 		"first":    firstWrong,
 		"lasts":    lasts,
-		// Where a key is revoked, with a look at it first.
-		"revoke": func(name, id string) string { return "/keys/-/revoke?key=" + url.QueryEscape(refOf(name, id)) },
+		"again":    againAt,
+		"revoke":   reviewPath,
+		"rotation": rotationPath,
 	}
 	shared := template.New("").Funcs(functions)
 	if err := p.parse(shared, "templates/shared/*.html"); err != nil {

@@ -83,7 +83,11 @@ func (r *request) may(verb, resource string) error {
 func (d *Dashboard) serve(s screen) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		r := &request{dashboard: d, writer: w, id: d.config.NewRequestID(), screen: s.Path, now: d.config.Clock.Now()}
-		r.http = hr.WithContext(session.CountCalls(hr.Context(), &r.calls))
+		ctx := session.CountCalls(hr.Context(), &r.calls)
+		if askedAgain(hr) {
+			ctx = session.Unattended(ctx)
+		}
+		r.http = hr.WithContext(ctx)
 		w.Header().Set("X-Request-Id", r.id)
 		v, err := r.run(s)
 		if err != nil {
@@ -163,13 +167,18 @@ func (r *request) isOpen(meant url.Values) bool {
 }
 
 // here is where the request leads back to when its person has signed in or chosen an organization. A key that somebody
-// has typed into the search stays in no address: the list itself would have taken it out.
+// has typed into the search stays in no address: the list itself would have taken it out. Nor does it say any more that
+// the page had asked for itself: whoever comes back is there.
 func (r *request) here() string {
 	u := *r.http.URL
 	query := u.Query()
 	typed := strings.TrimSpace(query.Get("q"))
 	if _, err := r.dashboard.config.KeyFormat.Parse(typed); err == nil {
 		query.Set("q", r.dashboard.config.KeyFormat.Hint(typed))
+		u.RawQuery = query.Encode()
+	}
+	if query.Has(againField) {
+		query.Del(againField)
 		u.RawQuery = query.Encode()
 	}
 	return u.RequestURI()

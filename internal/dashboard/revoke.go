@@ -43,14 +43,25 @@ func parseRefs(texts []string) (refs []keyRef) {
 	return refs
 }
 
-// revokedPath is the page that shows what becomes of these revocations. It says all that is needed to find them, so
-// that it can be left and come back to, and sent to somebody.
-func (r *request) revokedPath(refs []keyRef) string {
-	v := url.Values{organizationField: {r.Organization().ID}}
+// refsQuery is how an address says which keys it is about, and of which organization they are: they are not there in
+// another one, which would be told as though they were revoked.
+func refsQuery(organization string, refs ...keyRef) string {
+	v := url.Values{organizationField: {organization}}
 	for _, ref := range refs {
 		v.Add("key", refOf(ref.Name, ref.ID))
 	}
-	return "/keys/-/revoked?" + v.Encode()
+	return v.Encode()
+}
+
+// reviewPath is where a key is revoked, with a look at it first.
+func reviewPath(name, id, organization string) string {
+	return "/keys/-/revoke?" + refsQuery(organization, keyRef{name, id})
+}
+
+// revokedPath is the page that shows what becomes of these revocations. It says all that is needed to find them, so
+// that it can be left and come back to, and sent to somebody.
+func (r *request) revokedPath(refs []keyRef) string {
+	return "/keys/-/revoked?" + refsQuery(r.Organization().ID, refs...)
 }
 
 // target is a key that is to be revoked.
@@ -77,9 +88,13 @@ type revokeData struct {
 
 // reviewRevocation shows what is to be revoked, to be read first.
 func (d *Dashboard) reviewRevocation(r *request) (view, error) {
-	refs := parseRefs(r.http.URL.Query()["key"])
-	// Once, and before the keys are looked at: whoever may not revoke any costs no request for each.
+	query := r.http.URL.Query()
+	refs := parseRefs(query["key"])
 	if len(refs) > 0 {
+		if !r.isOpen(query) { // where they are not, and would be told to be gone
+			return view{}, errOtherOrganization
+		}
+		// Once, and before the keys are looked at: whoever may not revoke any costs no request for each.
 		if err := r.may("delete", "apikeys"); err != nil {
 			return view{}, err
 		}

@@ -19,6 +19,7 @@ type revokedData struct {
 	Rows      []barrier
 	Confirmed int
 	Waiting   bool // the page is to be loaded again
+	Path      string
 }
 
 // barrier is how far one revocation is.
@@ -42,10 +43,10 @@ func (d *Dashboard) revocations(r *request) (view, error) {
 	switch {
 	case len(refs) == 0:
 		return goTo("/keys")
-	case query.Has(organizationField) && !r.isOpen(query): // where they are not, which would be told as confirmed
+	case !r.isOpen(query): // where they are not, which would be told as confirmed
 		return view{}, errOtherOrganization
 	}
-	data := revokedData{Rows: make([]barrier, len(refs))}
+	data := revokedData{Rows: make([]barrier, len(refs)), Path: r.revokedPath(refs)}
 	failures := make([]error, len(refs))
 	forEach(len(refs), func(i int) { data.Rows[i], failures[i] = r.barrierOf(refs[i]) })
 	for i, err := range failures {

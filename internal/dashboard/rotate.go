@@ -6,6 +6,7 @@ package dashboard
 import (
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,12 @@ func (d *Dashboard) rotateScreens() []screen {
 		{Method: http.MethodGet, Path: "/keys/{name}/rotate", Show: d.rotation},
 		{Method: http.MethodPost, Path: "/keys/{name}/rotate", OfPage: true, Show: d.mintSuccessor},
 	}
+}
+
+// rotationPath is the page of a key's rotation. It says of which organization that is: whoever comes back to it may
+// have opened another one since, where there is no such key, which would be told as the rotation's end.
+func rotationPath(name, organization string) string {
+	return "/keys/" + url.PathEscape(name) + "/rotate?" + url.Values{organizationField: {organization}}.Encode()
 }
 
 // rotateData is how a rotation stands. Of its form, what the old key says is not asked.
@@ -71,14 +78,22 @@ const maxSuccessors = 10
 
 // rotation shows how the rotation of a key stands.
 func (d *Dashboard) rotation(r *request) (view, error) {
+	query := r.http.URL.Query()
+	said := query.Has(organizationField)
+	if said && !r.isOpen(query) {
+		return view{}, errOtherOrganization
+	}
 	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, r.http.PathValue("name"))
-	if apierrors.IsNotFound(err) {
+	if said && apierrors.IsNotFound(err) {
 		data := &rotateData{Gone: true}
 		data.Name = r.http.PathValue("name")
 		return view{Page: "rotate", Title: "rotate.title", Data: data, Status: http.StatusNotFound}, nil
 	}
 	if err != nil {
-		return view{}, err
+		return view{}, err // of an address without an organization, the key may be in another one
+	}
+	if !said { // the page loads itself again, and does not notice when another one is opened
+		return goTo(rotationPath(k.Name, r.Organization().ID))
 	}
 	f := mintForm{Name: successorName(k.Name), Expiry: never, Way: intoCluster}
 	if k.Spec.SecretHash != "" {

@@ -30,12 +30,17 @@ import (
 
 var hiddenUID = regexp.MustCompile(`name="uid" value="([^"]+)"`)
 
+// rotation is the page of a key's rotation, as pages link to it.
+func (v *visitor) rotation(name string) string {
+	return "/keys/" + name + "/rotate?" + v.ofPage(nil).Encode()
+}
+
 // rotationForm is one that is filled in, as somebody does who changes nothing.
 func (v *visitor) rotationForm(name string, changes url.Values) url.Values {
 	f := url.Values{
-		"form": {v.openForm("/keys/" + name + "/rotate")}, "name": {name + "-2"}, "expiry": {"same"}, "way": {"once"}, "do": {"mint"},
+		"form": {v.openForm(v.rotation(name))}, "name": {name + "-2"}, "expiry": {"same"}, "way": {"once"}, "do": {"mint"},
 	}
-	if uid := hiddenUID.FindStringSubmatch(v.get("/keys/" + name + "/rotate").body); uid != nil {
+	if uid := hiddenUID.FindStringSubmatch(v.get(v.rotation(name)).body); uid != nil {
 		f.Set("uid", uid[1])
 	}
 	maps.Copy(f, changes)
@@ -63,7 +68,10 @@ func TestRotate(t *testing.T) {
 	w.opens(t, oldKey)
 	old := w.key(t, acme, "shop")
 
-	p = ada.get("/keys/shop/rotate")
+	p = ada.get("/keys/shop/rotate") // as nobody links to it: it leads to where it says of which organization it is
+	if p.path != dashboard.Base+ada.rotation("shop") {
+		t.Errorf("the first step is at %s", p.path)
+	}
 	if !strings.Contains(p.body, `value="shop-2"`) || !strings.Contains(p.body, "<code>billing.example.com:read</code>") ||
 		!strings.Contains(p.body, "<code>plan</code> gold") || !strings.Contains(p.body, "Like the old one, in 90 days") ||
 		strings.Contains(p.body, "silent") || strings.Contains(p.body, "⟦") {
@@ -76,7 +84,8 @@ func TestRotate(t *testing.T) {
 	})
 	p = ada.post("/keys/shop/rotate", form)
 	newKey := plaintexts.FindString(p.body)
-	if p.status != http.StatusCreated || newKey == "" || !strings.Contains(p.body, `value="/dashboard/keys/shop/rotate"`) {
+	next := `value="` + dashboard.Base + ada.rotation("shop") + `"`
+	if p.status != http.StatusCreated || newKey == "" || !strings.Contains(p.body, next) {
 		t.Fatalf("%d\n%s", p.status, p.body)
 	}
 	successor := w.key(t, acme, "shop-2")
@@ -105,7 +114,7 @@ func TestRotate(t *testing.T) {
 		Organization: w.key(t, acme, "shop-2").Status.OrganizationID, Environment: key.Live, Key: string(old.UID),
 		UsedAt: time.Now().Add(-50 * time.Minute), Requests: 3,
 	}}))
-	p = grace.get("/keys/shop/rotate")
+	p = grace.get(grace.rotation("shop"))
 	for _, want := range []string{"shop-2", "has not said that they have it", "replica-1", "replica-2", "The old key is in use", "key=shop." + string(old.UID)} {
 		if !strings.Contains(p.body, want) {
 			t.Errorf("the second step does not say %q", want)
@@ -114,21 +123,47 @@ func TestRotate(t *testing.T) {
 	if strings.Contains(p.body, `name="form"`) || strings.Contains(p.body, "⟦") || plaintexts.MatchString(p.body) {
 		t.Errorf("the second step, on another replica:\n%s", p.body)
 	}
-	// Two at once: the second one finds the first one's key, by the name that is suggested to both.
-	late := url.Values{"form": {ada.openForm("/keys/new")}, "name": {"shop-2"}, "expiry": {"same"}, "way": {"once"}, "do": {"mint"}}
-	if p := ada.post("/keys/shop/rotate", late); p.path != "/dashboard/keys/shop/rotate" || w.keys(t, acme) != 2 || plaintexts.MatchString(p.body) {
-		t.Errorf("minted by somebody else meanwhile: %d at %s\n%s", p.status, p.path, p.body)
-	}
 
 	check(t, w.admin.Delete(t.Context(), old))
 	eventually(t, "the old key is gone", func() bool {
 		return apierrors.IsNotFound(w.admin.Get(t.Context(), client.ObjectKeyFromObject(old), old))
 	})
-	if p := grace.get("/keys/shop/rotate"); p.status != http.StatusNotFound || !strings.Contains(p.body, "that is over") {
+	p = grace.get(grace.rotation("shop"))
+	if p.status != http.StatusNotFound || !strings.Contains(p.body, "that is over") {
 		t.Errorf("in the end: %d\n%s", p.status, p.body)
+	}
+	if p := grace.get("/keys/shop/rotate"); p.status != http.StatusNotFound || strings.Contains(p.body, "that is over") ||
+		!strings.Contains(p.body, "or it is in another organization") {
+		t.Errorf("in the end, at an address that does not say of which organization it is: %d\n%s", p.status, p.body)
 	}
 	if strings.Contains(w.log.read(t), newKey) || strings.Contains(w.objects(t, acme), newKey) {
 		t.Error("the new key is in a log or in the cluster")
+	}
+}
+
+// TestRotatedByTwo: of two who mint the new key at once, the later one finds the other one's, by the name that is
+// suggested to both, and is told so. One that is being revoked is no new key: its name is taken.
+func TestRotatedByTwo(t *testing.T) {
+	w := newWorld(t)
+	acme := w.cluster.Namespace(t)
+	ada := w.minter(t, acme)
+	ada.post("/keys/new", ada.form("shop", nil))
+	late := ada.rotationForm("shop", nil)
+	faster := w.newKey(t, acme, "shop-2", func(k *v1alpha1.ApiKey) {
+		k.Labels = map[string]string{v1alpha1.LabelRotates: string(w.key(t, acme, "shop").UID)}
+	})
+	const told, taken = "Somebody else has minted the new key meanwhile", "There is an ApiKey of this name already"
+	p := ada.post("/keys/shop/rotate", late)
+	p.shows(t, http.StatusOK, []string{told, "shop-2"}, []string{taken})
+	if p.path != dashboard.Base+ada.rotation("shop") || w.keys(t, acme) != 2 || plaintexts.MatchString(p.body) {
+		t.Errorf("%d keys; at %s\n%s", w.keys(t, acme), p.path, p.body)
+	}
+	w.silentReplica(t) // so that its ApiKey stays
+	check(t, w.admin.Delete(t.Context(), faster))
+	p = ada.post("/keys/shop/rotate", late)
+	p.shows(t, http.StatusConflict, []string{taken}, []string{told})
+	if w.keys(t, acme) != 2 || plaintexts.MatchString(p.body) {
+		t.Errorf("%d keys\n%s", w.keys(t, acme), p.body)
 	}
 }
 
@@ -144,7 +179,8 @@ func TestRotateIntoTheCluster(t *testing.T) {
 			SecretTemplate: &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"team": "a"}},
 		},
 	}))
-	if p := v.get("/keys/bot-7/rotate"); !strings.Contains(p.body, `value="bot-8"`) || strings.Contains(p.body, "Like the old one") {
+	p := v.get(v.rotation("bot-7"))
+	if !strings.Contains(p.body, `value="bot-8"`) || strings.Contains(p.body, "Like the old one") {
 		t.Errorf("%s", p.body)
 	}
 	for field, changes := range map[string]url.Values{
@@ -157,7 +193,7 @@ func TestRotateIntoTheCluster(t *testing.T) {
 		}
 	}
 	form := v.rotationForm("bot-7", url.Values{"name": {"bot-8"}, "way": {"cluster"}, "expiry": {"never"}, "do": {"yaml"}})
-	p := v.post("/keys/bot-7/rotate", form)
+	p = v.post("/keys/bot-7/rotate", form)
 	text := manifests.FindStringSubmatch(p.body)
 	if text == nil || w.keys(t, acme) != 1 {
 		t.Fatalf("as YAML: %d\n%s", p.status, p.body)
@@ -170,10 +206,11 @@ func TestRotateIntoTheCluster(t *testing.T) {
 	}
 	form.Set("do", "mint")
 	p = v.post("/keys/bot-7/rotate", form)
-	if p.path != "/dashboard/keys/bot-8/secret?rotates=bot-7" || !strings.Contains(p.body, `href="/dashboard/keys/bot-7/rotate"`) {
+	if p.path != "/dashboard/keys/bot-8/secret?rotates=bot-7" ||
+		!strings.Contains(p.body, `href="`+dashboard.Base+v.rotation("bot-7")+`"`) {
 		t.Errorf("%d at %s\n%s", p.status, p.path, p.body)
 	}
-	if p := v.get("/keys/bot-7/rotate"); !strings.Contains(p.body, "known to the dashboard of its environment, test") {
+	if p := v.get(v.rotation("bot-7")); !strings.Contains(p.body, "known to the dashboard of its environment, test") {
 		t.Errorf("%s", p.body)
 	}
 	viewer := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)

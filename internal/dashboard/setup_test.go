@@ -284,16 +284,21 @@ func (v *visitor) cookie(name string) string {
 
 func (v *visitor) get(path string) page { return v.do(http.MethodGet, path, "") }
 
-// post sends a form of a page, which says of which organization that was.
+// post sends a form of a page.
 func (v *visitor) post(path string, form url.Values) page {
-	if v.organization != "" && !form.Has("organization") {
-		form = maps.Clone(form)
-		if form == nil {
-			form = url.Values{}
+	return v.do(http.MethodPost, path, v.ofPage(form).Encode())
+}
+
+// ofPage is a form or an address as it stands on their pages: it says of which organization these are.
+func (v *visitor) ofPage(of url.Values) url.Values {
+	if v.organization != "" && !of.Has("organization") {
+		of = maps.Clone(of)
+		if of == nil {
+			of = url.Values{}
 		}
-		form.Set("organization", v.organization)
+		of.Set("organization", v.organization)
 	}
-	return v.do(http.MethodPost, path, form.Encode())
+	return of
 }
 
 func (v *visitor) do(method, path, body string) page {

@@ -233,7 +233,7 @@ func TestWhatAScreenReaderSays(t *testing.T) {
 			})
 			return ada.at("/keys/website/rotate")()
 		}},
-		{"revoke", ada.at("/keys/-/revoke?" + refs(website).Encode())},
+		{"revoke", ada.at("/keys/-/revoke?" + ada.ofPage(refs(website)).Encode())},
 		{"revoked", func() error {
 			w.silentReplica(t)
 			waits := strings.TrimPrefix(ada.post("/keys/-/revoke", refs(website)).path, dashboard.Base)

@@ -42,7 +42,7 @@ type Cluster struct {
 func (c *Cluster) Calls() int64 { return c.calls.Load() }
 
 // Refused tells whether the apiserver has refused the credential: it has expired or was taken back, and the session
-// that stands on it is over. It does not heal.
+// that stands on it is over, unless it is renewed: then that has another Cluster. It does not heal.
 func (c *Cluster) Refused() bool { return c.refused.Load() }
 
 // WhoAmI returns what Kubernetes calls the person. The error of a credential that is good for nobody is Unauthorized.

@@ -28,8 +28,6 @@ const (
 	// absoluteTimeout is how long a session lasts at most; store.SessionIdle, how long without being used (the terms of
 	// OWASP).
 	absoluteTimeout = 12 * time.Hour
-	// useEvery is how often it is written that a session is used, at most.
-	useEvery = time.Minute
 	// maxCredential is more than the token of any provider that puts groups into it, and less than what a server takes as
 	// a header: the apiserver is shown it with each request.
 	maxCredential = 16 << 10
@@ -240,21 +238,9 @@ func (m *Manager) reach(ctx context.Context, row store.SignedIn, is contents, no
 // refused is what becomes of a session whose credential the apiserver has refused just now.
 func (m *Manager) refused(ctx context.Context, p *Person, id string) error {
 	if p.renewable {
-		return fmt.Errorf("%w: the cluster refuses a credential that is renewed next", admission.ErrUndecided)
+		return ErrNotTaken
 	}
 	return m.end(ctx, id, authn.Revoked)
-}
-
-// noteUse writes that a session is used, and has it sealed under the vault's present key. What goes wrong with it must
-// not keep anybody from what they want: their session ends earlier.
-func (m *Manager) noteUse(ctx context.Context, row store.SignedIn, now time.Time) {
-	if now.Sub(row.UsedAt) < useEvery {
-		return
-	}
-	row = m.sealAgain(row)
-	if err := m.work.UseSession(ctx, row, now); err != nil && ctx.Err() == nil {
-		m.o.Logger.Warn("could not note that a session is used: it ends earlier", "error", err)
-	}
 }
 
 // end ends a session, and returns why. Whoever else finds it in between is told the same by what they find.

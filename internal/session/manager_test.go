@@ -114,6 +114,30 @@ func TestSessionsEnd(t *testing.T) {
 	w.find(m, late, authn.Unknown)
 }
 
+// TestUnattended: a page that asks by itself does not keep a session, also if it is asked for often; whoever is there
+// does.
+func TestUnattended(t *testing.T) {
+	w := newWorld(t, "sqlite:"+t.TempDir()+"/live.db")
+	m := w.replica()
+	token, _ := w.signIn(m, w.credential(w.cluster.Namespace(t), "ann", viewer))
+	asks := func(want error) {
+		t.Helper()
+		if _, err := m.Find(session.Unattended(t.Context()), token); !errors.Is(err, want) {
+			t.Errorf("the page is told %v, want %v", err, want)
+		}
+	}
+	w.clock.SetTime(w.clock.Now().Add(store.SessionIdle - time.Second))
+	asks(nil)
+	w.find(m, token, "")
+	for range 3 {
+		w.clock.SetTime(w.clock.Now().Add(store.SessionIdle/3 - time.Second))
+		asks(nil)
+	}
+	w.clock.SetTime(w.clock.Now().Add(3 * time.Second))
+	asks(authn.Expired)
+	w.find(m, token, authn.Unknown)
+}
+
 // TestAbsolute: half a day, however long the credential lasts and however often it is used.
 func TestAbsolute(t *testing.T) {
 	w := newWorld(t, "sqlite:"+t.TempDir()+"/live.db")

@@ -272,3 +272,42 @@ func TestProviderAway(t *testing.T) {
 	f.find(m, token, authn.Unknown)
 	f.hunt()
 }
+
+// TestNotTaken: whose credential the cluster does not take any more has a session that goes on, if the provider renews
+// it. A request that runs is told so, does nothing more, and is nobody's end.
+func TestNotTaken(t *testing.T) {
+	f := newFederation(t, "sqlite:"+t.TempDir()+"/live.db")
+	m, by := f.replica(oauth.Dashboard)
+	token := f.signInBy(m, by, "ann")
+	told := func(p *session.Person, at time.Time) {
+		t.Helper()
+		var over authn.Refusal
+		err := p.Refusal(at)
+		if !errors.Is(err, session.ErrNotTaken) || !errors.Is(err, admission.ErrUndecided) || errors.As(err, &over) {
+			t.Errorf("a request that runs is told %v", err)
+		}
+	}
+	p := f.find(m, token, "")
+	told(p, f.clock.Now().Add(idTokens+time.Second)) // the credential has expired meanwhile
+	f.check(p.Refusal(f.clock.Now()))
+	session.Refuse(p)
+	told(p, f.clock.Now())
+	f.since()
+	next := f.find(m, token, "")
+	f.check(next.Refusal(f.clock.Now()))
+	if renewed, _ := f.since(); renewed != 1 {
+		t.Errorf("renewed %d times", renewed)
+	}
+	told(p, f.clock.Now())
+	// The session's own end is told as that all the same.
+	if err := next.Refusal(next.ExpiresAt); !errors.Is(err, authn.Expired) {
+		t.Errorf("after half a day, a request that runs is told %v", err)
+	}
+	session.Refuse(next)
+	f.check(f.issuer.Revoke(t.Context()))
+	f.find(m, token, authn.NotRenewed)
+	if err := next.Refusal(f.clock.Now()); !errors.Is(err, authn.Expired) {
+		t.Errorf("once it is over, a request that runs is told %v", err)
+	}
+	f.hunt()
+}

@@ -8,8 +8,10 @@
 package session
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -52,13 +54,21 @@ func (p *Person) Caller() caller.Caller {
 	}
 }
 
-// Refusal says why the session is not good at now; nil: it is.
+// ErrNotTaken says that the cluster does not take a credential which the next request renews: nothing more is done by
+// it, and yet nobody is signed out. It is an admission.ErrUndecided. If the credential can't be renewed after all, the
+// next request finds that out, and ends the session.
+var ErrNotTaken = fmt.Errorf("%w: the cluster does not take a credential; it is renewed next", admission.ErrUndecided)
+
+// Refusal says why the session is not good at now; nil: it is. ErrNotTaken is for one that goes on.
 func (p *Person) Refusal(now time.Time) error {
+	expired := !p.until.IsZero() && !now.Before(p.until)
 	switch {
-	case !now.Before(p.ExpiresAt), !p.until.IsZero() && !now.Before(p.until):
+	case !now.Before(p.ExpiresAt), p.here.ended.Load(): // or: they have signed out, as far as this process knows
 		return authn.Expired
-	case p.here.ended.Load():
-		return authn.Expired // they have signed out, as far as this process knows
+	case p.renewable && (expired || p.Cluster.Refused()):
+		return ErrNotTaken
+	case expired:
+		return authn.Expired
 	case p.Cluster.Refused():
 		return authn.Revoked
 	}

@@ -56,13 +56,23 @@ const change = (shown, next) => {
 // What is told of what changes by itself: sentences that were not there before, and not each piece of them.
 const tidings = (live) => [...live.querySelectorAll("[data-tell]")].map((e) => e.textContent);
 
-// Load again what changes by itself, for as long as it says so; without this, the whole page is.
+// Where this page asks for itself. That is no use of the session, which ends when nobody is there (again.go). Whoever
+// loads the page by hand is there, so the address that they see does not have it.
+const itself = new URL(location.href);
+if (itself.searchParams.has("again")) {
+  itself.searchParams.delete("again");
+  history.replaceState(null, "", itself);
+}
+itself.searchParams.set("again", "1");
+
+// Load again what changes by itself, for as long as it says so; without this, the whole page is. What is another page
+// by now, such as that for signing in, is shown as one.
 const refresh = async (live) => {
   try {
-    const answer = await fetch(location.href);
-    if (!answer.ok || answer.redirected) return location.reload();
+    const answer = await fetch(itself);
+    if (!answer.ok || answer.redirected) return location.replace(itself);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
-    if (!next) return location.reload();
+    if (!next) return location.replace(itself);
     const again = next.dataset.refresh;
     live.toggleAttribute("data-refresh", false);
     next.toggleAttribute("data-refresh", false);
