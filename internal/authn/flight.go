@@ -44,8 +44,9 @@ type Flight struct {
 type Session interface {
 	// Caller returns who is signed in, and until when (Caller.Actor.ExpiresAt).
 	Caller() caller.Caller
-	// Refusal says why the session is not good at now, by an error that is a Refusal; nil: it is good. It is asked several
-	// times for each request, so it must cost little and wait for nobody.
+	// Refusal says why the session is not good at now, by an error that is a Refusal, or admission's ErrUndecided if it
+	// may be good again; nil: it is good. It is asked several times for each request, so it must cost little and wait for
+	// nobody.
 	Refusal(now time.Time) error
 }
 

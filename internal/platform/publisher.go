@@ -23,7 +23,7 @@ type Asker interface {
 	// Ask finds out what became of an earlier attempt at the same publication that ended as OutcomeUnknown. Where the
 	// platform can't be looked at, it sends the post again in a way that the platform recognizes it by: in the end the
 	// post is there once. token is that attempt's; nil if its process died before it could say, so whatever can be derived
-	// from PostID must be.
+	// from PostID must be, or be remembered in time (Publication).
 	Ask(ctx context.Context, p Publication, token []byte) (Outcome, error)
 }
 
@@ -46,6 +46,10 @@ type Publication struct {
 	To          Account
 	Content     Content
 	Credentials Credentials
+	// Remember stores what Ask is to be given as the token, should this process die before the attempt has an outcome.
+	// It is for what can't be derived from PostID, and is called before the platform is sent what depends on it. nil:
+	// nothing is stored.
+	Remember func(ctx context.Context, token []byte) error
 }
 
 // Account is where a post goes.

@@ -280,8 +280,13 @@ func heldUntilReconnected(t *testing.T, databaseURL string, lost bool) {
 	}
 	atOnce, attempts := begun("at once")
 	atOnce[0].Account = &store.AccountRef{ID: post.AccountID, Platform: bluesky.Name}
-	if o := p.Publish(t.Context(), atOnce, attempts, nil)[0]; o.Status() != store.Rejected {
+	outcomes := p.Publish(t.Context(), atOnce, attempts, nil)
+	if o := outcomes[0]; o.Status() != store.Rejected {
 		t.Errorf("to be sent at once: %+v", o)
+	}
+	// Else the end of Run would wait for it.
+	if err := p.Record(t.Context(), outcomes, func(context.Context) error { return nil }); err != nil {
+		t.Error(err)
 	}
 	l.mu.Lock()
 	l.closed = ""

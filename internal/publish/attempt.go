@@ -58,10 +58,11 @@ func endSpan(span trace.Span, name platform.Name, failure *platform.Failure) {
 func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, opened *Opening) store.Outcome {
 	to := p.publisher(post.Platform)
 	if to == nil {
-		return store.Outcome{Failure: notEnabled(post.Platform), Unsettled: t.Ask, Token: t.Token}
+		why := notEnabled(post.Platform)
+		return unasked(store.Outcome{Failure: why, Unsettled: t.Ask, Token: t.Token}, why.Message)
 	}
 	if post.Account == nil { // it was disconnected after the post was queued
-		return store.Outcome{Failure: disconnected, Unsettled: t.Ask, Token: t.Token}
+		return unasked(store.Outcome{Failure: disconnected, Unsettled: t.Ask, Token: t.Token}, isGone)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
@@ -86,11 +87,14 @@ func (p *Publisher) send(ctx context.Context, post store.Post, t store.Try, open
 			"post", post.ID, "platform", post.Platform, "error", err)
 		return p.unknown(post.Platform, t, failureOf(ctx, post.Platform), nil)
 	}
-	if o.Failure != nil && o.Failure.Code == platform.CodeAuthFailed && p.o.Connections != nil {
+	if o.Failure == nil || o.Failure.Code != platform.CodeAuthFailed {
+		return o
+	}
+	if p.o.Connections != nil {
 		// Said to all who look at the account, also if the process is told to end.
 		p.o.Connections.Refused(context.WithoutCancel(ctx), pub.Credentials, *o.Failure)
 	}
-	return o
+	return unasked(o, o.Failure.Message)
 }
 
 // publisher returns that of a platform; nil: this server does not publish to it.
@@ -150,7 +154,11 @@ func (p *Publisher) storable(post store.Post, t store.Try, o platform.Outcome) (
 		return store.Outcome{Failure: &o.Failure, Again: p.again(next, t.DueAt)}, nil
 	case platform.OutcomeUnknown:
 		o.Failure = o.Failure.Bounded()
-		return p.unknown(post.Platform, t, &o.Failure, o.Token), nil
+		unknown := p.unknown(post.Platform, t, &o.Failure, o.Token)
+		if !unknown.Again.IsZero() && unknown.Again.Before(o.NotBefore) {
+			unknown.Again = o.NotBefore
+		}
+		return unknown, nil
 	default:
 		return store.Outcome{}, fmt.Errorf("there is no outcome of type %T", o)
 	}
@@ -181,6 +189,15 @@ func (p *Publisher) unopened(t store.Try, why *platform.Failure) store.Outcome {
 	if why.Code != platform.CodeAuthFailed && t.Queued {
 		o.Again = p.again(p.o.Clock.Now().Add(time.Minute), t.DueAt)
 	}
+	return unasked(o, why.Message)
+}
+
+// unasked is the outcome of an attempt that could not ask its platform, for a reason. If it is the last one of a post
+// that the platform may have, the reason's own advice could make a second post: the author is to look there first.
+func unasked(o store.Outcome, why string) store.Outcome {
+	if o.Unsettled && o.Again.IsZero() {
+		o.Failure = mayBeThere(why, o.Failure.PlatformResponse)
+	}
 	return o
 }
 
@@ -198,6 +215,9 @@ func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Tr
 			PlatformAccountID: post.Account.PlatformAccountID,
 		},
 		Credentials: noCredentials{},
+		Remember: func(ctx context.Context, token []byte) error {
+			return p.work.Remember(ctx, post.ID, t.ID, token)
+		},
 	}
 	var failure *platform.Failure
 	var err error

@@ -6,6 +6,8 @@ package publish
 import (
 	"context"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // Hurry makes the times short that would keep a test waiting. It is called before Run.
@@ -30,6 +32,11 @@ func (p *Publisher) Ending() bool { return p.requests.isEnding() }
 
 // HurryEnd makes the end of Run wait that long for what is left to be written.
 func (p *Publisher) HurryEnd(grace time.Duration) { p.pace.recordingGrace = grace }
+
+// Attempt makes an attempt that is stored already.
+func (p *Publisher) Attempt(ctx context.Context, post store.Post, t store.Try) store.Outcome {
+	return p.attempt(ctx, post, t, nil)
+}
 
 // RequeueOverdue is what Run does every so often.
 func (p *Publisher) RequeueOverdue(ctx context.Context) error { return p.requeueOverdue(ctx) }

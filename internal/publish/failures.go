@@ -4,6 +4,7 @@
 package publish
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -43,6 +44,21 @@ func timedOut(name platform.Name) *platform.Failure {
 		Message:     fmt.Sprintf("The platform %s did not answer in time. Whether it took the post is not known.", name),
 		Rule:        RuleTimeout,
 		Remediation: look,
+	}
+}
+
+// isGone is why a platform can't be asked about a post whose account was disconnected meanwhile.
+const isGone = "The account was disconnected."
+
+// mayBeThere is how a post ends that its platform may have, and that it could not be asked about. response is what the
+// platform said to that.
+func mayBeThere(why string, response json.RawMessage) *platform.Failure {
+	return &platform.Failure{
+		Code:             platform.CodeUnavailable,
+		Message:          "It is not known whether the platform has the post, and it could not be asked. " + why,
+		Rule:             RuleOutcomeUnknown,
+		Remediation:      look,
+		PlatformResponse: response,
 	}
 }
 

@@ -142,6 +142,33 @@ func (a answering) Publish(ctx context.Context, p platform.Publication) (platfor
 	return a.outcome, nil
 }
 
+// TestWhenToAsk: a platform that may have a post is asked when it wants to be, and not before the pause is over. What
+// has been tried for a day is not asked about any more, whatever its platform wants.
+func TestWhenToAsk(t *testing.T) {
+	now := time.Now()
+	for _, tc := range []struct {
+		reason    string
+		firstSent time.Time
+		notBefore time.Time
+		want      time.Time // zero: not by itself
+	}{
+		{"it does not say", now, time.Time{}, now.Add(publish.PauseAfter(1))},
+		{"sooner than is good", now, now.Add(time.Millisecond), now.Add(publish.PauseAfter(1))},
+		{"later", now, now.Add(time.Hour), now.Add(time.Hour)},
+		{"after a day", now.Add(-25 * time.Hour), now.Add(time.Hour), time.Time{}},
+	} {
+		why := platform.Failure{Code: platform.CodeRateLimited}
+		to := answering{outcome: platform.OutcomeUnknown{Failure: why, NotBefore: tc.notBefore}}
+		p := start(t, sqlite(t), to, withAsker(newRemembering(nil)))
+		posts, attempts := begun("hello")
+		attempts[0].Number = 1
+		o := p.Attempt(t.Context(), posts[0], store.Try{Attempt: attempts[0], DueAt: now, FirstSentAt: tc.firstSent})
+		if late := o.Again.Sub(tc.want); !o.Unsettled || late < 0 || late > patience || o.Again.IsZero() != tc.want.IsZero() {
+			t.Errorf("%s: asked again at %s, want %s: %+v", tc.reason, o.Again, tc.want, o)
+		}
+	}
+}
+
 // TestKindsOfOutcomes: every kind of outcome is kept as what it says, whether or not it may be tried again.
 func TestKindsOfOutcomes(t *testing.T) {
 	failure := platform.Failure{Code: platform.CodeUnavailable, Rule: "its.own"}

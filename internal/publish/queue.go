@@ -203,7 +203,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	}
 	defer leave()
 	until := w.p.o.Clock.Now().Add(drainFor)
-	err = w.drain(ctx, j.Args.PostID, until)
+	err = w.drain(ctx, j.Args, until)
 	snooze := new(river.JobSnoozeError)
 	switch {
 	case err != nil && !errors.As(err, &snooze):
@@ -216,7 +216,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 		if other == "" {
 			break
 		}
-		_ = w.drain(ctx, other, until) // whatever it is, its own job finds it
+		_ = w.drain(ctx, job{PostID: other}, until) // whatever it is, its own job finds it
 	}
 	return err
 }
@@ -226,33 +226,42 @@ func (w *worker) goesOn(until time.Time) bool {
 	return w.p.o.Clock.Now().Before(until) && !w.p.requests.isEnding()
 }
 
-// drain publishes what a post's account has due, one after another. The error is next's.
-func (w *worker) drain(ctx context.Context, postID string, until time.Time) error {
+// drain publishes what the account of a job's post has due, one after another. The error is next's; or, where time was
+// up before all was done, it has the job come again in its turn: the jobs of the posts that are left may be lost, or
+// asleep for an hour, as they are after an account was connected again.
+func (w *worker) drain(ctx context.Context, of job, until time.Time) error {
 	for done := 0; ; done++ {
-		more, err := w.next(ctx, postID, done > 0)
-		if err != nil || !more || !w.goesOn(until) {
+		more, err := w.next(ctx, of, done > 0)
+		switch {
+		case err != nil || !more:
 			return err
+		case !w.goesOn(until):
+			return river.JobSnooze(notYourTurn)
 		}
 	}
 }
 
 // next publishes the next post that an account has due, and tells whether there may be more. others tells that this job
-// has published one before: the posts that are left then have a job each.
-func (w *worker) next(ctx context.Context, postID string, others bool) (more bool, err error) {
+// has published one before.
+func (w *worker) next(ctx context.Context, of job, others bool) (more bool, err error) {
 	ctx, span := tracing.Start(ctx, w.p.o.Tracer, "scheduled post")
 	defer span.End()
-	post, try, err := w.p.work.Start(ctx, postID)
+	post, try, err := w.p.work.Start(ctx, of.PostID)
 	var notYet *store.NotYet
 	switch {
 	case err != nil && others:
 		return false, nil //nolint:nilerr // whatever it is, the next job finds it
+	case errors.As(err, &notYet) && notYet.Until.IsZero() && of.Overdue:
+		// Whoever is at the account goes on with it. As long as that takes, upkeep makes one more of these every so often:
+		// they would all come again and again.
+		return false, nil
 	case errors.As(err, &notYet):
 		return false, river.JobSnooze(max(notYet.Until.Sub(w.p.o.Clock.Now()), notYourTurn))
 	// A job that finds nothing to do is the normal end of one that was overtaken.
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
 		return false, nil // canceled, moved, deleted, or begun by another job: there is nothing to do
 	case err != nil:
-		return false, fmt.Errorf("begin an attempt at post %s: %w", postID, err)
+		return false, fmt.Errorf("begin an attempt at post %s: %w", of.PostID, err)
 	}
 	outcomes := []store.Outcome{w.p.attempt(ctx, post, try, nil)}
 	finish := func(ctx context.Context) error { return w.p.work.Finish(ctx, outcomes) }

@@ -5,11 +5,13 @@ package publish_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/linkedin"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -67,7 +69,7 @@ type unlooked struct {
 
 func (u *unlooked) Ask(context.Context, platform.Publication, []byte) (platform.Outcome, error) {
 	u.looks.Add(1)
-	return platform.Rejected{Failure: platform.Failure{Code: platform.CodeAuthFailed, Message: "who is that?"}}, nil
+	return platform.Rejected{Failure: platform.Failure{Code: platform.CodeAuthFailed, Rule: "who.is.that", Message: "who is that?"}}, nil
 }
 
 // TestRefusedLook: who does not let us in has not said that the post is not there. It is asked again, and never sent.
@@ -92,4 +94,94 @@ func TestRefusedLook(t *testing.T) {
 			t.Errorf("it is there %d times", n)
 		}
 	})
+}
+
+// TestNobodyCanLook: a post that its platform may have, and that nobody can look for, ends in no words by which its
+// author would make it once more. It stays one that is looked for before anybody sends it again.
+func TestNobodyCanLook(t *testing.T) {
+	for _, tc := range []struct {
+		reason  string
+		mod     func(*store.Post)
+		closed  bool // the account has to be connected again, as we know
+		refused bool // and as its platform says
+		late    bool // it was to go out more than a day ago
+		sent    bool // false: the platform certainly does not have it
+		status  store.Status
+		rule    string
+	}{
+		{reason: "its platform is switched off", mod: elsewhere, sent: true, status: store.Failed, rule: publish.RuleOutcomeUnknown},
+		{reason: "switched off before it was sent", mod: elsewhere, status: store.Failed},
+		{reason: "its account is gone", mod: gone, sent: true, status: store.Failed, rule: publish.RuleOutcomeUnknown},
+		{reason: "gone before it was sent", mod: gone, status: store.Rejected, rule: publish.RuleNotConnected},
+		{reason: "its account is closed", closed: true, sent: true, status: store.Queued, rule: reconnect},
+		{reason: "closed for a day", closed: true, sent: true, late: true, status: store.Failed, rule: publish.RuleOutcomeUnknown},
+		{reason: "closed before it was sent", closed: true, late: true, status: store.Rejected, rule: reconnect},
+		{reason: "its platform does not let us in", refused: true, sent: true, status: store.Queued, rule: "who.is.that"},
+		{reason: "nor after a day", refused: true, sent: true, late: true, status: store.Failed, rule: publish.RuleOutcomeUnknown},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			l, to := &locked{}, &unlooked{remembering: newRemembering(nil)}
+			if tc.closed {
+				l.closed = "a"
+			}
+			p := start(t, sqlite(t), to, withAsker(to), func(o *publish.Options) { o.Connections = l })
+			posts, attempts := begun("hello")
+			if tc.mod != nil {
+				tc.mod(&posts[0])
+			}
+			try := store.Try{Attempt: attempts[0], Queued: true, DueAt: time.Now()}
+			if tc.late {
+				try.DueAt = try.DueAt.Add(-25 * time.Hour)
+			}
+			if tc.sent {
+				try.Ask, try.Token, try.FirstSentAt = true, []byte("token"), try.DueAt
+			}
+			o := p.Attempt(t.Context(), posts[0], try)
+			f := o.Failure
+			if f == nil || o.Status() != tc.status || f.Rule != tc.rule || o.Attempt.Failure != f {
+				t.Fatalf("%+v, failure %+v, want %s by %s", o, f, tc.status, tc.rule)
+			}
+			if o.Unsettled != tc.sent || string(o.Token) != string(try.Token) {
+				t.Errorf("it may be there: %t, to be asked about by %q; want %t, %q", o.Unsettled, o.Token, tc.sent, try.Token)
+			}
+			if f.Rule == publish.RuleOutcomeUnknown && !strings.HasPrefix(f.Remediation, "Look at the account on the platform.") {
+				t.Errorf("the author is told: %s", f.Remediation)
+			}
+			if n := l.refused.Load(); (n == 1) != tc.refused {
+				t.Errorf("that the account was refused is said %d times", n)
+			}
+		})
+	}
+}
+
+// reconnect is the rule by which locked connections keep an account.
+const reconnect = "account.reconnect_required"
+
+func elsewhere(p *store.Post) { p.Platform = linkedin.Name }
+func gone(p *store.Post)      { p.Account = nil }
+
+// TestDatabaseGoesBeforeItIsSent: a scheduled post, which nobody waits for, is tried again where the database goes when
+// an attempt at it was stored; for a day. A request's is not: whoever waits for it sends it again.
+func TestDatabaseGoesBeforeItIsSent(t *testing.T) {
+	p := start(t, sqlite(t), newRemembering(nil))
+	posts, attempts := begun("with a picture")
+	posts[0].ID, posts[0].Media = newID(), []store.MediaRef{{Kind: platform.Image, MediaID: "m"}}
+	if err := p.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		reason string
+		try    store.Try
+		want   store.Status
+	}{
+		{"scheduled", store.Try{Queued: true, DueAt: time.Now()}, store.Queued},
+		{"for yesterday", store.Try{Queued: true, DueAt: time.Now().Add(-25 * time.Hour)}, store.Failed},
+		{"of a request", store.Try{DueAt: time.Now()}, store.Failed},
+	} {
+		tc.try.Attempt = attempts[0]
+		o := p.Attempt(t.Context(), posts[0], tc.try)
+		if o.Failure == nil || o.Failure.Rule != publish.RuleNotSent || o.Status() != tc.want || o.Unsettled {
+			t.Errorf("%s: %+v, failure %+v, want %s", tc.reason, o, o.Failure, tc.want)
+		}
+	}
 }

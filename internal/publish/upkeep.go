@@ -159,14 +159,22 @@ func (p *Publisher) keepUp(ctx context.Context, u upkeep) {
 }
 
 // requeueOverdue makes up for jobs that are lost, or that came to nothing because two machines' clocks differ. It takes
-// the oldest first, and the rest the next time: what is overdue by hundreds is late for a reason that more jobs do not
-// change.
+// the accounts whose posts are the oldest first, and the rest the next time: what is overdue by hundreds is late for a
+// reason that more jobs do not change.
 func (p *Publisher) requeueOverdue(ctx context.Context) error {
-	ids, err := p.work.Overdue(ctx, p.o.Clock.Now().Add(-p.pace.overdueAfter), overdueAtOnce)
+	then := p.o.Clock.Now().Add(-p.pace.overdueAfter)
+	late, err := p.work.CountOverdue(ctx, then, overdueAtOnce)
+	if err != nil {
+		return fmt.Errorf("count overdue posts: %w", err)
+	}
+	p.metrics.overdue.Set(float64(late)) // also none: an alert that is over must end
+	if late == 0 {
+		return nil
+	}
+	ids, err := p.work.Overdue(ctx, then, overdueAtOnce)
 	if err != nil {
 		return fmt.Errorf("list overdue posts: %w", err)
 	}
-	p.metrics.overdue.Set(float64(len(ids))) // also none: an alert that is over must end
 	return p.remind(ctx, ids)
 }
 

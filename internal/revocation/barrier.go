@@ -5,6 +5,7 @@ package revocation
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -165,10 +166,7 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
-	v := Verdict{Waited: now.Sub(d.since), AskAgain: b.askAgain()}
-	if v.Waited < nudgeAfter {
-		v.AskAgain = nudgeAfter - v.Waited
-	}
+	v := Verdict{Waited: now.Sub(d.since), AskAgain: math.MaxInt64}
 	for i := range s.leases {
 		l := &s.leases[i]
 		if b.countedOut(l.Name, s.asked) {
@@ -190,10 +188,8 @@ func (b *Barrier) verdict(d *pendingDeletion, s snapshot) Verdict {
 	v.Reported = s.reportsFor(d)
 	if b.noteCanceled(d, s); d.cancels && !d.canceled {
 		v.Uncanceled = d.environment
-		if d.decided && d.toldAt != "" && v.Waited >= nudgeAfter {
-			v.AskAgain = recheckUncanceled
-		}
 	}
+	v.AskAgain = min(v.AskAgain, b.askAgain(d, v.Waited))
 	if !b.remembers(d.id) {
 		b.forgetNamed(d.id)
 	}
@@ -210,13 +206,19 @@ func (b *Barrier) confirmedBy(lease string, said announcement, d *pendingDeletio
 	return r != nil && r.confirms(d.id, d.resourceVersion)
 }
 
-// recheckUncanceled is when to ask again about what waits for nothing but the cancellation: Observe tells when that has
-// come, and the ApiKey's own event when it is not asked for any more.
+// recheckUncanceled is when to ask again about what waits for nothing but the cancellation, and of which those know who
+// are to cancel it: Observe tells when that has come, and the ApiKey's own event when it is not asked for any more.
 const recheckUncanceled = time.Minute
 
-// askAgain is when to ask again about what waits for replicas, beside the times at which Leases expire. Observe tells
-// when all have confirmed: this is for what it might miss, so it need not be soon if very many are waiting.
-func (b *Barrier) askAgain() time.Duration {
+// askAgain is when to ask again about d, beside the times at which Leases expire. Observe tells when all have
+// confirmed: this is for what it might miss, so it need not be soon if very many are waiting.
+func (b *Barrier) askAgain(d *pendingDeletion, waited time.Duration) time.Duration {
 	const each = 4 * time.Millisecond
+	switch {
+	case waited < nudgeAfter:
+		return nudgeAfter - waited
+	case d.uncanceled() && d.toldAt != "":
+		return recheckUncanceled
+	}
 	return max(nudgeEvery, each*time.Duration(len(b.waiting)))
 }

@@ -36,7 +36,7 @@ const (
 
 // announcement is what a Lease says besides the renewal.
 type announcement struct {
-	applied  string                 // the resourceVersion up to which the replica's store has applied ApiKeys; "": none yet
+	applied  string                 // the resourceVersion up to which its store has applied ApiKeys; "": none yet
 	revoked  map[types.UID]struct{} // keys that are being deleted, and that the replica refuses
 	canceled []types.UID            // keys of which it has canceled what was queued, since nobody accepts them
 	awaited  string                 // the resourceVersion that the controller waits for; "": it waits for nothing

@@ -68,7 +68,7 @@ func (b *Barrier) nudges() map[string]word {
 		late := b.lateFor(r, now)
 		w := word{}
 		leftOut := func(d *pendingDeletion) bool { return r.leavesOut(d, now) }
-		r.tell(w, newer(newest(slices.DeleteFunc(slices.Clone(late), leftOut)), b.untold(r)), now)
+		r.tell(w, newer(newest(slices.DeleteFunc(slices.Clone(late), leftOut)), b.untold(r, now)), now)
 		if r.turnIsOver(now) || len(late) == 0 {
 			r.askFor(w, r.choose(late), now)
 		}
@@ -159,9 +159,10 @@ func newer(a, b string) string {
 // untold is the newest resourceVersion at which a key's ApiKey has told r to cancel what the key had queued, and which
 // r has not got to, or "". What it has got to, it is not told again: it would list anew for as long as its database is
 // away, and hold up what others delete.
-func (b *Barrier) untold(r *replica) (awaited string) {
+func (b *Barrier) untold(r *replica, now time.Time) (awaited string) {
 	for _, d := range b.waiting {
-		if d.uncanceled() && r.environment == d.environment && d.toldAt != "" && before(r.applied, d.toldAt) {
+		if d.uncanceled() && r.environment == d.environment && now.Sub(d.since) >= nudgeAfter &&
+			d.toldAt != "" && before(r.applied, d.toldAt) {
 			awaited = newer(awaited, d.toldAt)
 		}
 	}

@@ -128,8 +128,14 @@ func TestVictims(t *testing.T) {
 		since    uint64
 		sent     string // and not read
 	}{
-		{served, 1, ""}, {sending, 3, ""}, {idle, 5, ""}, {lingers, 2, ""}, {idle, 4, ""}, {sending, 6, ""},
-		{idle, 1, "GET /"}, {sending, 2, "GET /"},
+		{served, 1, ""},
+		{sending, 3, ""},
+		{idle, 5, ""},
+		{lingers, 2, ""},
+		{idle, 4, ""},
+		{sending, 6, ""},
+		{idle, 1, "GET /"},
+		{sending, 2, "GET /"},
 	} {
 		conn, client := pair(t)
 		l.open = append(l.open, &connection{TCPConn: conn, listener: l, place: i})

@@ -25,12 +25,6 @@ const firstOfAccount = `SELECT n.id FROM posts AS o JOIN posts AS n ON n.account
 WHERE o.id = ? AND (o.status <> 'queued' OR o.due_at <= ?)
 AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1`
 
-// isOverdue tells whether a post should have gone out, and nothing keeps it. One that only waits behind another one of
-// its account is not: that one is, or is kept, and one reminder an account will do.
-const isOverdue = `p.status = 'queued' AND p.due_at < ? AND p.not_before < ? AND NOT EXISTS (
-SELECT 1 FROM posts AS h WHERE h.account_id = p.account_id AND h.status IN ('queued', 'publishing')
-AND (h.due_at, h.id) < (p.due_at, p.id))`
-
 var (
 	// The step from queued to publishing lets exactly one attempt through, however many jobs remind of the post. Those of
 	// an account go in the order in which they are due, one at a time: a job is a reminder that there is something to do
@@ -63,12 +57,12 @@ RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
 p.platform, p.first_sent_at, p.ask_token
 FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
 WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
+	remember = declareGlobal(`UPDATE posts SET ask_token = ? WHERE id = ? AND attempt_id = ? AND status = 'publishing'`)
 	// What is held because of a setting that this process does not have. Its jobs come again with the overdue.
 	releaseWaiting = declareGlobal(`UPDATE posts SET not_before = 0
 WHERE not_before > 0 AND status = 'queued' AND id IN (` + inOrder(`p.status = 'queued' AND p.due_at <= ?
 AND p.not_before > ? AND p.platform = ? AND EXISTS (SELECT 1 FROM attempts AS c
 WHERE c.id = p.attempt_id AND c.failure LIKE ? AND c.failure NOT LIKE ?)`) + `)`)
-	overdue = declareGlobal(`SELECT p.id FROM posts AS p WHERE ` + isOverdue + ` ORDER BY p.due_at, p.id LIMIT ?`)
 )
 
 // NotYet is the error of Start for a post whose turn has not come: another one of its account goes first.
@@ -204,6 +198,19 @@ func scanStarted(rows *sql.Rows) (Try, error) {
 	return t, err
 }
 
+// Remember stores, while an attempt runs, the token by which its platform is asked about it (platform.Asker), should
+// its process die. An attempt that is over has said for itself what is to be remembered.
+func (w *Work) Remember(ctx context.Context, postID, attemptID string, token []byte) error {
+	err := w.db.transact(ctx, func(ctx context.Context, s session) error {
+		_, err := s.exec(ctx, remember.text(w.db.engine), []any{token, postID, attemptID})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remember how to ask about post %s: %w", postID, err)
+	}
+	return nil
+}
+
 // Lost is an attempt whose process is dead, or must have forgotten it. Whether the platform took the post is not known.
 type Lost struct {
 	Try
@@ -231,10 +238,4 @@ func (w *Work) SettleLost(ctx context.Context, judge func(Lost) Outcome) (n int,
 		return 0, fmt.Errorf("end what dead processes have left: %w", err)
 	}
 	return n, nil
-}
-
-// Overdue returns the ids of queued posts whose time was before then, oldest first, at most limit: those whose job
-// seems to be lost. It goes by due_at, which a post has even if it was to go at once.
-func (w *Work) Overdue(ctx context.Context, then time.Time, limit int) ([]string, error) {
-	return readAll(ctx, w.db, session{pool: w.db.reader}, overdue, scanID, micros(then), micros(then), limit)
 }

@@ -31,8 +31,19 @@ func TestAttemptsOfDeadProcessesFail(t *testing.T) {
 		if n, err := w.SettleLost(t.Context(), failed); n != 0 || err != nil {
 			t.Fatalf("failed %d attempts of the living, %v", n, err)
 		}
+		for _, attemptID := range []string{attempt.ID, newID()} { // of another one, nothing is remembered
+			if err := dying.Work().Remember(t.Context(), lost.ID, attemptID, []byte(attemptID)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		stop()
-		if n, err := w.SettleLost(t.Context(), failed); n != 1 || err != nil {
+		judge := func(l store.Lost) store.Outcome {
+			if string(l.Token) != attempt.ID {
+				t.Errorf("remembered is %q, want %q", l.Token, attempt.ID)
+			}
+			return failed(l)
+		}
+		if n, err := w.SettleLost(t.Context(), judge); n != 1 || err != nil {
 			t.Fatalf("failed %d, %v, want 1", n, err)
 		}
 		if got := read(t, v, lost.ID); got.Status != store.Failed || got.Failure == nil || got.Failure.Message != failure.Message {

@@ -25,7 +25,6 @@ var (
 	countMedia    = declareScoped(countOf(`media AS m WHERE {scope m}`))
 	countQueued   = declareScoped(countOf(`posts AS p WHERE p.status = 'queued' AND {scope p}`))
 	countQueuedOf = declareScoped(countOf(`posts AS p WHERE p.account_id = ? AND p.status = 'queued' AND {scope p}`))
-	countOverdue  = declareScoped(countOf(`posts AS p WHERE ` + isOverdue + ` AND {scope p}`))
 	// Those that nothing can be published to, and those that will be so at a time unless somebody does something.
 	accountsEnding = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
 WHERE {scope} AND (reconnect <> '' OR token_expires_at > 0 AND token_expires_at < ?)
@@ -38,11 +37,16 @@ func countOf(from string) string {
 }
 
 func (v *View) count(ctx context.Context, s *scoped, args ...any) (Count, error) {
-	counts, err := read(ctx, v, s, func(rows *sql.Rows) (n int, err error) { return n, rows.Scan(&n) }, args...)
+	counts, err := read(ctx, v, s, scanCount, args...)
 	if err != nil || len(counts) == 0 { // a view that reaches nothing is not asked
 		return Count{}, err
 	}
 	return Count{N: min(counts[0], MostCounted), More: counts[0] > MostCounted}, nil
+}
+
+func scanCount(rows *sql.Rows) (n int, err error) {
+	err = rows.Scan(&n)
+	return n, err
 }
 
 // CountAccounts counts the accounts that the view reaches.
@@ -60,12 +64,6 @@ func (v *View) CountQueuedOf(ctx context.Context, accountID string) (Count, erro
 		return Count{}, nil
 	}
 	return v.count(ctx, countQueuedOf, accountID)
-}
-
-// CountOverdue counts posts that should have gone out before a time, and that nothing keeps: no platform has asked to
-// wait with them, and their account need not be connected again first.
-func (v *View) CountOverdue(ctx context.Context, before time.Time) (Count, error) {
-	return v.count(ctx, countOverdue, micros(before), micros(before))
 }
 
 // AccountsEnding returns the accounts, at most limit, that have to be connected again now or before a time.

@@ -55,31 +55,6 @@ func TestCounts(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		}
-		// A post that only waits behind another one of its account is not overdue: the first one is, or is kept.
-		first, behind := post(other, late), post(other, late)
-		add(t, v, first, behind)
-		w := db.Work()
-		overdue := func() []string {
-			ids, err := w.Overdue(t.Context(), now.Add(-time.Minute), 10)
-			if n, e := v.CountOverdue(t.Context(), now.Add(-time.Minute)); err != nil || e != nil || n.N != len(ids) {
-				t.Errorf("%d are counted, of %d: %v, %v", n.N, len(ids), err, e)
-			}
-			return ids
-		}
-		if ids := overdue(); len(ids) != 2 {
-			t.Errorf("overdue are %v, want the first of each account", ids)
-		}
-		_, try, err := w.Start(t.Context(), behind.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		held := store.Outcome{Attempt: try.Attempt, Failure: &failure, Again: now.Add(time.Hour)}
-		if err := w.Finish(t.Context(), []store.Outcome{held}); err != nil {
-			t.Fatal(err)
-		}
-		if ids := overdue(); len(ids) != 1 || ids[0] == first.ID || ids[0] == behind.ID {
-			t.Errorf("overdue are %v, and the first of the other account is held", ids)
-		}
 		more := make([]store.Post, store.MostCounted)
 		for i := range more {
 			more[i] = post(other)

@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,29 +49,54 @@ func (v *View) Plan(ctx context.Context, f PostFilter, p Page) (string, error) {
 		s, args = after, append(args, micros(p.After.At), p.After.ID)
 	}
 	text, args := s.bind(v.db.engine, v.scope, append(args, p.Limit+1))
-	explain := "EXPLAIN QUERY PLAN "
-	if v.db.engine == PostgreSQL {
-		explain = "EXPLAIN "
+	return plan(ctx, v.db, "EXPLAIN ", text, args)
+}
+
+// OverduePlans returns how the engine finds and counts what is overdue. PostgreSQL does so, and tells what it took.
+func (v *View) OverduePlans(ctx context.Context, before time.Time, limit int) (map[string]string, error) {
+	then, plans := micros(before), map[string]string{}
+	for name, of := range map[string]*global{"overdue": overdue, "all that is overdue": countAllOverdue} {
+		text := of.texts[v.db.engine.index()]
+		args := []any{}
+		for range strings.Count(of.texts[SQLite.index()], "?") - 1 {
+			args = append(args, then)
+		}
+		found, err := plan(ctx, v.db, "EXPLAIN ANALYZE ", text, append(args, limit))
+		if err != nil {
+			return nil, err
+		}
+		plans[name] = found
 	}
-	rows, err := v.db.reader.QueryContext(ctx, explain+text, args...)
+	text, args := countOverdue.bind(v.db.engine, v.scope, []any{then, then, then, then})
+	found, err := plan(ctx, v.db, "EXPLAIN ANALYZE ", text, args)
+	plans["what is overdue of a view"] = found
+	return plans, err
+}
+
+// plan returns how an engine would run a statement. explain is what PostgreSQL is asked for.
+func plan(ctx context.Context, db *DB, explain, text string, args []any) (string, error) {
+	if db.engine == SQLite {
+		explain = "EXPLAIN QUERY PLAN "
+	}
+	rows, err := db.reader.QueryContext(ctx, explain+text, args...)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = rows.Close() }()
-	plan := ""
+	found := ""
 	for rows.Next() {
 		var line string
 		into := []any{&line}
-		if v.db.engine == SQLite {
+		if db.engine == SQLite {
 			var id, parent, unused int
 			into = []any{&id, &parent, &unused, &line}
 		}
 		if err := rows.Scan(into...); err != nil {
 			return "", err
 		}
-		plan += line + "\n"
+		found += line + "\n"
 	}
-	return plan, rows.Err()
+	return found, rows.Err()
 }
 
 // Prepare makes sure that the engine takes each statement, whether a test gets to it or not.

@@ -88,6 +88,7 @@ func everythingIsUnavailable(t *testing.T, db *store.DB) {
 	_, got["Ready"] = w.Ready(t.Context(), newID(), "live")
 	_, got["Release"] = w.Release(t.Context(), "bluesky", platform.Wait{})
 	_, got["Overdue"] = w.Overdue(t.Context(), now, 1)
+	_, got["CountOverdue"] = w.CountOverdue(t.Context(), now, 1)
 	_, got["Purge"] = w.Purge(t.Context(), now, 1)
 	_, got["CancelQueuedBy"] = w.CancelQueuedBy(t.Context(), "k")
 	_, got["Stamp"] = w.Stamp(t.Context())

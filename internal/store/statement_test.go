@@ -151,10 +151,10 @@ func TestWhatHasNoCaller(t *testing.T) {
 	want := []string{
 		"DB.Attach", "DB.Close", "DB.Migrated", "DB.QueueDriver", "DB.Run", "DB.View", "DB.Work", "DB.Writable",
 		"Work.AddSession", "Work.AddUse", "Work.BeginRenewal", "Work.BeginSessionRenewal", "Work.CancelQueuedBy",
-		"Work.ChooseOrganization", "Work.Connection", "Work.CountConnections", "Work.CountSweep", "Work.DueRenewals",
+		"Work.ChooseOrganization", "Work.Connection", "Work.CountConnections", "Work.CountOverdue", "Work.CountSweep", "Work.DueRenewals",
 		"Work.EndRenewal", "Work.EndSession", "Work.EndSessionRenewal", "Work.Finish", "Work.FoldUse",
 		"Work.ForgetUse", "Work.HasPending", "Work.LastUses", "Work.MeasureUsage", "Work.MediaOf", "Work.Overdue",
-		"Work.PostponeRenewal", "Work.PostponeSessionRenewal", "Work.Purge", "Work.Ready", "Work.Recount", "Work.Release", "Work.RequireReconnect", "Work.Reseal",
+		"Work.PostponeRenewal", "Work.PostponeSessionRenewal", "Work.Purge", "Work.Ready", "Work.Recount", "Work.Release", "Work.Remember", "Work.RequireReconnect", "Work.Reseal",
 		"Work.SealedBy", "Work.SealedByOthers", "Work.Session", "Work.SettleLost", "Work.Stamp", "Work.Start",
 		"Work.StartLook", "Work.TakeConnecting", "Work.TakeSession", "Work.Unreferenced", "Work.UseSession", "Work.VaultKeys",
 	}

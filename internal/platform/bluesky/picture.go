@@ -198,6 +198,26 @@ func (i inTime) Read(p []byte) (int, error) {
 	return i.r.Read(p)
 }
 
+// decode reads an image. Its errors are those of ctx and of the storage, and errImage.
+func decode(ctx context.Context, o original) (image.Image, error) {
+	r, err := o.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open an image: %w", err)
+	}
+	defer r.Close()
+	from := &remembering{Reader: inTime{ctx, r}}
+	decoded, _, err := image.Decode(from)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && from.err != nil:
+		return nil, fmt.Errorf("read an image: %w", from.err)
+	case err != nil:
+		return nil, errImage("it can't be read, and so not be made smaller")
+	}
+	return decoded, nil
+}
+
 // qualities are tried in this order, with all pixels: the last is the least that still looks like a photograph.
 var qualities = []int{92, 85, 78, 70, 60}
 
@@ -207,20 +227,9 @@ const sizedQuality = 80
 // shrink makes a JPEG of at most so many bytes: with less quality first, which is seen least, then with fewer pixels.
 // Each of its twelve tries has at most nine tenths of the width of the one before.
 func shrink(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
-	r, err := o.open(ctx)
+	decoded, err := decode(ctx, o)
 	if err != nil {
-		return picture{}, fmt.Errorf("open an image: %w", err)
-	}
-	defer r.Close()
-	from := &remembering{Reader: inTime{ctx, r}}
-	decoded, _, err := image.Decode(from)
-	switch {
-	case ctx.Err() != nil:
-		return picture{}, ctx.Err()
-	case err != nil && from.err != nil:
-		return picture{}, fmt.Errorf("read an image: %w", from.err)
-	case err != nil:
-		return picture{}, errImage("it can't be read, and so not be made smaller")
+		return picture{}, err
 	}
 	// It is turned when it is encoded, and all sizes until then are those of its pixels as they lie.
 	flat, wasOpaque := flatten(decoded)

@@ -4,6 +4,8 @@
 package linkedin_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -36,6 +38,42 @@ func TestLostAnswer(t *testing.T) {
 	uploads := slices.DeleteFunc(w.server.Requests(), func(r string) bool { return !strings.HasPrefix(r, "PUT ") })
 	if len(uploads) != 2 {
 		t.Errorf("the images were uploaded again: %v", uploads)
+	}
+}
+
+// TestKilledWhileAnswered: the process died after the post went out. What it had uploaded was remembered in time, so
+// that the second look sends the very same.
+func TestKilledWhileAnswered(t *testing.T) {
+	w := newWorld(t)
+	p := publication(platform.Content{Text: "hello (again)", Media: images("a", "b")})
+	var token []byte
+	p.Remember = func(_ context.Context, given []byte) error {
+		if posts := w.server.Posts(); len(posts) != 0 {
+			t.Errorf("remembered after the post was sent: %+v", posts)
+		}
+		token = given
+		return nil
+	}
+	as[platform.Published](t, w.send(t, p)) // and nobody lives to hear of it
+	uploads := func() int {
+		return len(slices.DeleteFunc(w.server.Requests(), func(r string) bool { return !strings.HasPrefix(r, "PUT ") }))
+	}
+	if n := uploads(); n != 2 {
+		t.Fatalf("%d uploads", n)
+	}
+	r := as[platform.Published](t, w.ask(t, p, token)).Receipt
+	if post := w.only(t); r.URI != post.URN || uploads() != 2 {
+		t.Errorf("the receipt is %+v, the post %+v, after %d uploads", r, post, uploads())
+	}
+}
+
+// TestNotRemembered: what could not be remembered is not sent.
+func TestNotRemembered(t *testing.T) {
+	w := newWorld(t)
+	p := publication(platform.Content{Text: "hello", Media: images("a")})
+	p.Remember = func(context.Context, []byte) error { return errors.New("the database is away") }
+	if _, err := w.Publisher.Publish(t.Context(), p); err == nil || len(w.server.Posts()) != 0 {
+		t.Errorf("%v, and it was sent: %+v", err, w.server.Posts())
 	}
 }
 

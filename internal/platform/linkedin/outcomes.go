@@ -113,8 +113,8 @@ func (d *delivery) unknown(f *platform.Failure) error {
 	return ended{platform.OutcomeUnknown{Failure: *f, Token: d.token()}}
 }
 
-func (d *delivery) token() []byte {
-	token, _ := json.Marshal(d.memory) // texts can be encoded
+func (m memory) token() []byte {
+	token, _ := json.Marshal(m) // texts can be encoded
 	return token
 }
 

@@ -90,15 +90,20 @@ func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) 
 	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
 		return r, d.notSent(err)
 	}
-	// A second look goes on with what the first attempt has uploaded, where it knows of that: whether LinkedIn takes a
-	// post with other uploads of the same images for the same post is not documented. Where the process of the first
-	// attempt died, nobody knows, and they are uploaded anew.
+	// A second look goes on with what the first attempt has uploaded: whether LinkedIn takes a post with other uploads of
+	// the same images for the same post is not documented.
 	if len(d.Content.Media) > 0 && len(d.Images) != len(d.Content.Media) {
 		urns, err := d.upload(ctx)
 		if err != nil {
 			return r, d.notUploaded(err)
 		}
 		d.Images = urns
+		if d.Remember != nil {
+			// As of a process that has died: what it has come to after this, it has not lived to say.
+			if err := d.Remember(ctx, memory{Images: urns}.token()); err != nil {
+				return r, err
+			}
+		}
 	}
 	urn, adopted, err := d.write(ctx)
 	if err != nil {
