@@ -74,6 +74,8 @@ func (p *Publisher) lookFor(ctx context.Context, post store.Post, t store.Try, l
 	if early != nil {
 		return unknown
 	}
+	// Before the look, which may take long: what arrives meanwhile may be where it has looked already.
+	hasArrived := p.o.Clock.Since(last) >= arrivesWithin
 	outcome, err := guarded(func() (platform.Outcome, error) { return to.Looker.Look(ctx, pub) })
 	if err != nil {
 		p.o.Logger.Error("a platform's part of this server has failed",
@@ -83,7 +85,7 @@ func (p *Publisher) lookFor(ctx context.Context, post store.Post, t store.Try, l
 	case platform.Published:
 		return store.Outcome{Receipt: o.Receipt.Bounded()}
 	case platform.NotTaken:
-		if p.o.Clock.Since(last) >= arrivesWithin {
+		if hasArrived {
 			return store.Outcome{Failure: isNotThere}
 		}
 	case platform.OutcomeUnknown:
