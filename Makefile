@@ -162,8 +162,13 @@ test: controlplane build spin services proxies pds oauth axe browser helm promto
 	@$(ONE_WAY) hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: fuzzers
-fuzzers: # Builds what fuzzes, and runs nothing
+fuzzers: # Compiles what fuzzes, and runs nothing
 	@$(ONE_WAY) hack/fuzz.sh 0
+
+.PHONY: ahead
+ahead: fuzzers # Compiles what CI runs when the tests of all packages are through, and runs nothing
+	@$(GO) test -C hack/controlplane -exec true .
+	@$(GO) test -exec true ./test/e2e
 
 .PHONY: soak
 soak: controlplane build services ## The hostile tenant and the fault schedules, for some ten minutes each, and the fuzzers for one; SOAK=2m for less

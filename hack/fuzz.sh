@@ -11,8 +11,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export seconds=${1:-30}
 export logs=$PWD/bin/log/fuzz programs=$PWD/bin/fuzz
-rm -rf "$logs" "$programs"
-mkdir -p "$logs" "$programs"
+if (( seconds > 0 )); then
+    rm -rf "$logs" "$programs"
+    mkdir -p "$logs" "$programs"
+else # only for Go's build cache, and perhaps while others are being run
+    programs=$(mktemp -d)
+    trap 'rm -rf "$programs"' EXIT
+fi
 
 # What guides a fuzzer is which branches of our own code an input takes, and of the parser of HTML. `go test -fuzz` would
 # instrument, and so compile once more, all that a package and its tests depend on, Kubernetes' client for one: more than
