@@ -151,6 +151,7 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 
 .PHONY: test
 test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
+	@rm -f bin/log/turn # of a run before: whoever comes first would take its place for test/integration's
 	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min). A"
 	@echo "package's time has in it how long it waited for its turn"

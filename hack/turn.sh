@@ -11,10 +11,7 @@ place=$(realpath "${BASH_SOURCE[0]}")
 other=${place%/hack/*}/bin/log/turn # test/integration's
 mkdir -p "${other%/*}"
 
-if [[ ${1##*/} == integration.test ]]; then
-    rm -f "$other" # whoever has the one of a run before is not waited for
-    exec flock --close "$other" "$@"
-fi
+[[ ${1##*/} != integration.test ]] || exec flock --close "$other" "$@"
 
 # run_in PLACE PROGRAM ARGUMENT... ends this script as the program ends, unless the place is taken for two seconds.
 run_in() {

@@ -69,8 +69,9 @@ const (
 	// before that on.
 	ReasonAwaitingReplicas = "AwaitingReplicas"
 	// ReasonAwaitingCancellation (True): no replica accepts the key any more, and none of the key's environment has
-	// canceled yet what the key has queued, as AnnotationCancelScheduled asks for. It passes when such a replica runs and
-	// reaches its database, or when the annotation is removed: then what is queued stays.
+	// canceled yet what the key has queued, as AnnotationCancelScheduled asks for. The replicas go by it: nothing more is
+	// queued from here on. It passes when one of them runs and reaches its database, or when the annotation is removed:
+	// then what is queued stays.
 	ReasonAwaitingCancellation = "AwaitingCancellation"
 )
 

@@ -78,14 +78,13 @@ type taking struct {
 	Claims                                           map[string]string
 	CreatedAt, ExpiresAt                             time.Time
 	Rate                                             rate.Rate
-	Withdrawn                                        bool
 	Withdrawals                                      int
 	Named                                            int // keys whose deletion waits for this process
 }
 
 func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext string) (seen taking) {
 	x := authn.NewIndex()
-	x.OnWithdraw(func(_ *authn.Key, done func()) { seen.Withdrawn, seen.Withdrawals = true, seen.Withdrawals+1; done() })
+	x.OnWithdraw(func(_ *authn.Key, done func()) { seen.Withdrawals++; done() })
 	keys, _, feed := authn.Stores(x)
 	if err := keys.Add(k); err != nil {
 		t.Fatal(err)

@@ -234,13 +234,13 @@ func (r *apiKeys) act(ctx context.Context, found findings) (findings, error) {
 	case state.Served():
 		return r.inspect(ctx, found)
 	default:
-		return found, r.release(ctx, found)
+		return found, r.giveUp(ctx, found)
 	}
 }
 
-// release lets others have what an attempt has kept for a key that failed, and that can't be minted as things are. Only
+// giveUp lets others have what an attempt has kept for a key that failed, and that can't be minted as things are. Only
 // the apiserver knows that it has failed: the cache may not have the hash yet, and until it has, others are to wait.
-func (r *apiKeys) release(ctx context.Context, found findings) error {
+func (r *apiKeys) giveUp(ctx context.Context, found findings) error {
 	k := found.key
 	name := client.ObjectKeyFromObject(k)
 	if k.Status.Hash != "" || !r.reserved.has(name) && !r.census.isMinting(k) {

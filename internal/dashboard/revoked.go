@@ -48,6 +48,7 @@ func (d *Dashboard) revocations(r *request) (view, error) {
 	}
 	data := revokedData{Rows: make([]barrier, len(refs)), Path: r.revokedPath(refs)}
 	failures := make([]error, len(refs))
+	// Some side by side: whoever waits for the page asks for as many as a page of keys has boxes.
 	forEach(len(refs), func(i int) { data.Rows[i], failures[i] = r.barrierOf(refs[i]) })
 	for i, err := range failures {
 		if err != nil {

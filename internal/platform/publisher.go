@@ -47,8 +47,7 @@ type Publication struct {
 	Content     Content
 	Credentials Credentials
 	// Remember stores what Ask is to be given as the token, should this process die before the attempt has an outcome.
-	// It is for what can't be derived from PostID, and is called before the platform is sent what depends on it. nil:
-	// nothing is stored.
+	// It is for what can't be derived from PostID, and is called before the platform is sent what depends on it.
 	Remember func(ctx context.Context, token []byte) error
 }
 

@@ -27,7 +27,7 @@ const DefaultLeaseDuration = 15 * time.Second
 
 const (
 	// MaxNamed is how many keys a Lease names at most: those that the controller asks for, and then of each organization
-	// in turn the oldest deletion; and how many it says of that their posts are canceled. It keeps a Lease below 50 KB,
+	// in turn the oldest deletion; and how many it says of that their posts are canceled. It keeps a Lease below 60 KB,
 	// because all Leases are listed for every decision of the Barrier.
 	MaxNamed = 500
 	// maxAsked is how many keys the controller asks for at once. The other places are for what nobody has named yet.

@@ -98,11 +98,9 @@ func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) 
 			return r, d.notUploaded(err)
 		}
 		d.Images = urns
-		if d.Remember != nil {
-			// As of a process that has died: what it has come to after this, it has not lived to say.
-			if err := d.Remember(ctx, memory{Images: urns}.token()); err != nil {
-				return r, err
-			}
+		// As of a process that has died: what it has come to after this, it has not lived to say.
+		if err := d.Remember(ctx, memory{Images: urns}.token()); err != nil {
+			return r, err
 		}
 	}
 	urn, adopted, err := d.write(ctx)

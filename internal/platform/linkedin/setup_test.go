@@ -99,6 +99,7 @@ func publication(c platform.Content) platform.Publication {
 		Content:     c,
 		FirstSentAt: time.Now(),
 		Credentials: &credentials{secrets: platform.Secrets{platform.SecretAccessToken: token}},
+		Remember:    func(context.Context, []byte) error { return nil },
 	}
 }
 
