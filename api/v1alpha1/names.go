@@ -51,8 +51,9 @@ const (
 	LabelReplica = "letmepost.dev/replica"
 	// AnnotationApplied, on a replica's Lease, is the resourceVersion up to which the replica has applied ApiKeys.
 	AnnotationApplied = "letmepost.dev/applied-resource-version"
-	// AnnotationRevoked, on a replica's Lease, lists the UIDs of the ApiKeys that are being deleted and that the replica
-	// refuses, separated by commas.
+	// AnnotationRevoked, on a replica's Lease, lists the ApiKeys whose keys the replica refuses, separated by commas: the
+	// UIDs of those that are being deleted; and of those that have leaked and stay UID@t, where t is since when that is
+	// awaited, in Unix seconds.
 	AnnotationRevoked = "letmepost.dev/revoked"
 	// AnnotationCanceled, on a replica's Lease, lists the UIDs of the ApiKeys whose queued posts the replica has canceled,
 	// separated by commas, since no replica accepts the key any more (ReasonAwaitingCancellation).
@@ -60,8 +61,8 @@ const (
 	// AnnotationAwaited, on a replica's Lease, is the resourceVersion that the controller waits for the replica to apply;
 	// it is there only while the replica is late.
 	AnnotationAwaited = "letmepost.dev/awaited-resource-version"
-	// AnnotationAsked, on a replica's Lease, lists the UIDs of ApiKeys that the controller asks the replica to name before
-	// all others, separated by commas; it is there only while a full Lease leaves out what is awaited.
+	// AnnotationAsked, on a replica's Lease, lists ApiKeys, as AnnotationRevoked does, that the controller asks the replica
+	// to name before all others; it is there only while a full Lease leaves out what is awaited.
 	AnnotationAsked = "letmepost.dev/asked"
 
 	// AnnotationLeaked, on a replica's Lease, lists keys that were reported to the replica as leaked: the namespace that

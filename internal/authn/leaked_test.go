@@ -15,6 +15,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 // TestReportLeak: whatever the key that is reported is, it is refused and cut at once, and nobody else's.
@@ -198,7 +199,8 @@ func TestLeakedKey(t *testing.T) {
 }
 
 // TestLeakedKeyIsNamed: one that has leaked and stays is named to the controller as one that is being deleted is, until
-// it says that it has heard; whether a watch brings it or a list.
+// it says that it has heard; whether a watch brings it or a list. By another name: when it is deleted as well, that is
+// told anew.
 func TestLeakedKeyIsNamed(t *testing.T) {
 	k, s := minted(t)
 	authntest.Leaked(k)
@@ -206,6 +208,10 @@ func TestLeakedKeyIsNamed(t *testing.T) {
 	awaited.Status.Conditions = append(awaited.Status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, LastTransitionTime: metav1.Time{Time: authntest.Epoch},
 	})
+	going := awaited.DeepCopy()
+	authntest.Deleting(going)
+	going.Finalizers = []string{v1alpha1.FinalizerRevocation}
+	leak := []types.UID{revocation.NameOf(awaited)}
 	x := authn.NewIndex()
 	keys, _, feed := authn.Stores(x)
 	named := func() []types.UID { _, ids := feed.Applied(10); return ids }
@@ -213,19 +219,34 @@ func TestLeakedKeyIsNamed(t *testing.T) {
 		reason string
 		do     func() error
 		want   []types.UID
+		why    authn.Refusal
 	}{
-		{"a watch brings it", func() error { return keys.Update(awaited) }, []types.UID{k.UID}},
-		{"it is confirmed", func() error { return keys.Update(k) }, nil},
-		{"a list brings it", func() error { return keys.Replace([]any{authn.ListItem(awaited)}, "2000") }, []types.UID{k.UID}},
-		{"a list has it confirmed", func() error { return keys.Replace([]any{authn.ListItem(k)}, "2001") }, nil},
+		{"a watch brings it", func() error { return keys.Update(awaited) }, leak, authn.Leaked},
+		{"it is confirmed", func() error { return keys.Update(k) }, nil, authn.Leaked},
+		{"a list brings it", func() error { return keys.Replace([]any{authn.ListItem(awaited)}, "2000") }, leak, authn.Leaked},
+		{"a list has it confirmed", func() error { return keys.Replace([]any{authn.ListItem(k)}, "2001") }, nil, authn.Leaked},
+		{"a watch brings it again", func() error { return keys.Update(awaited) }, leak, authn.Leaked},
+		{"it is being deleted", func() error { return keys.Update(going) }, []types.UID{k.UID}, authn.Revoked},
 	} {
+		select {
+		case <-feed.Changed():
+		default:
+		}
+		before := named()
 		if err := tc.do(); err != nil {
 			t.Fatal(err)
+		}
+		select {
+		case <-feed.Changed():
+		default:
+			if now := named(); len(now) > 0 && !slices.Equal(now, before) {
+				t.Errorf("%s: whoever writes the Lease is not told that it names %v", tc.reason, now)
+			}
 		}
 		if got := named(); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: named are %v, want %v", tc.reason, got, tc.want)
 		}
-		refused(t, x, s, authn.Leaked)
+		refused(t, x, s, tc.why)
 	}
 }
 

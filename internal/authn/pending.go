@@ -18,9 +18,10 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
-// pendingRevocation is what is known of a key that is being deleted. The namespace is for taking turns among
+// pendingRevocation is what is known of a key that is being deleted, or has leaked and stays. The namespace is for taking turns among
 // organizations, and since for taking the oldest first.
 type pendingRevocation struct {
+	name      types.UID // on the Lease
 	namespace string
 	since     time.Time
 	// canceling: what it had queued is canceled once more, or was, since no replica accepts it any more.
@@ -28,9 +29,9 @@ type pendingRevocation struct {
 }
 
 // Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it
-// returns the keys, at most limit, that the index refuses because they are being deleted, and whose deletion waits to
-// be told so; the oldest deletions first, so that all replicas name the same ones. A key is not among them while a
-// write with it is past its commit point.
+// returns the keys, at most limit and by revocation.NameOf, that the index refuses because they are being deleted or have
+// leaked, and of which somebody waits to be told so; the oldest first, so that all replicas name the same ones. A key is
+// not among them while a write with it is past its commit point.
 //
 // With several namespaces it is the newest resourceVersion of all. The controller takes a deletion for confirmed when
 // its key is named and the resourceVersion is not older than the deletion. The newest is safe: a key is named only
@@ -52,8 +53,9 @@ func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, r
 			pending[id] = struct{}{}
 		}
 	}
-	for _, id := range first {
-		if _, ok := pending[id]; ok {
+	for _, name := range first {
+		id := revocation.IDOf(name)
+		if _, ok := pending[id]; ok && f.revoked[id].name == name {
 			revoked = append(revoked, id)
 			delete(pending, id)
 		}
@@ -61,7 +63,11 @@ func (f *Feed) Applied(limit int, first ...types.UID) (resourceVersion string, r
 	others := slices.Collect(maps.Keys(pending))
 	f.inTurns(others)
 	revoked = append(revoked, others...)
-	return resourceVersion, revoked[:min(limit, len(revoked))]
+	revoked = revoked[:min(limit, len(revoked))]
+	for i, id := range revoked {
+		revoked[i] = f.revoked[id].name
+	}
+	return resourceVersion, revoked
 }
 
 // Canceled returns the keys, at most limit and those of one organization in turn with those of others, of which what
@@ -121,7 +127,9 @@ func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 		f.forget(k.UID)
 		return false
 	}
+	name := revocation.NameOf(k)
 	was, known := f.pending(k.UID)
+	known = known && was.name == name // and not a leak's, when it is being deleted now
 	canceling := was.canceling
 	if v1alpha1.AwaitsCancellation(k) && !canceling {
 		f.index.withdrawAgain(k)
@@ -129,7 +137,7 @@ func (f *Feed) putKey(k *v1alpha1.ApiKey) (notify bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.revoked[k.UID] = pendingRevocation{namespace: k.Namespace, since: since, canceling: canceling}
+	f.revoked[k.UID] = pendingRevocation{name: name, namespace: k.Namespace, since: since, canceling: canceling}
 	return !known
 }
 

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
 // A replica here is a Lease that the spec renews, or does not.
@@ -51,7 +52,7 @@ func (r *replica) says(ctx context.Context, applied string, revoked ...*v1alpha1
 	old := r.lease.DeepCopy()
 	ids := make([]string, 0, len(revoked))
 	for _, k := range revoked {
-		ids = append(ids, string(k.UID))
+		ids = append(ids, string(revocation.NameOf(k)))
 	}
 	now := metav1.NowMicro()
 	names := strings.Join(ids, ",")

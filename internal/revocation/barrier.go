@@ -30,14 +30,14 @@ type Barrier struct {
 	mu       sync.Mutex
 	replicas map[string]*replica                       // by the name of the Lease
 	waiting  map[types.NamespacedName]*pendingDeletion // asked about, and not done
-	byID     map[types.UID]*pendingDeletion            // the same
+	byID     map[types.UID]*pendingDeletion            // the same, by NameOf
 }
 
 // pendingDeletion is an ApiKey that is being deleted, and that somebody has asked about.
 type pendingDeletion struct {
 	name            types.NamespacedName
-	id              types.UID
-	resourceVersion string // of the deletion, or a little later
+	id              types.UID // by NameOf
+	resourceVersion string    // of the deletion, or a little later
 	since           time.Time
 	environment     v1alpha1.Environment
 	// decided: no replica was awaited once. None that comes later accepts the key, so none is awaited ever again.
@@ -124,10 +124,10 @@ func (b *Barrier) expect(k *v1alpha1.ApiKey) *pendingDeletion {
 	defer b.mu.Unlock()
 	name := types.NamespacedName{Namespace: k.Namespace, Name: k.Name}
 	d := b.waiting[name]
-	if d == nil || d.id != k.UID {
+	if id := NameOf(k); d == nil || d.id != id {
 		b.done(name)
 		d = &pendingDeletion{
-			name: name, id: k.UID, resourceVersion: k.ResourceVersion, since: b.clock.Now(), environment: k.Spec.Environment,
+			name: name, id: id, resourceVersion: k.ResourceVersion, since: b.clock.Now(), environment: k.Spec.Environment,
 		}
 		b.waiting[name], b.byID[d.id] = d, d
 	}

@@ -298,3 +298,49 @@ func TestBarrierDecidesByTheListAlone(t *testing.T) {
 		})
 	}
 }
+
+// TestBarrierTellsALeakFromADeletion: a leak can be forgiven, and the key be served again. So what a replica has said of
+// one confirms neither a deletion nor another leak, be it on its Lease still or not, and however new what it has
+// applied elsewhere.
+func TestBarrierTellsALeakFromADeletion(t *testing.T) {
+	leakedAt := func(at time.Duration) *v1alpha1.ApiKey {
+		k := deleted("a", "50")
+		k.DeletionTimestamp = nil
+		k.Status.Conditions = []metav1.Condition{{
+			Type: v1alpha1.ConditionRevoking, Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(epoch.Add(at)),
+		}}
+		return k
+	}
+	going := leakedAt(0)
+	going.DeletionTimestamp = &metav1.Time{Time: epoch}
+	first := string(NameOf(leakedAt(0)))
+	for _, tc := range []struct {
+		reason  string
+		said    string // what it names, at 50
+		asked   *v1alpha1.ApiKey
+		awaited int
+	}{
+		{"the leak", first, leakedAt(0), 0},
+		{"the deletion", "a", going, 0},
+		{"the deletion, of which it knows the leak alone", first, going, 1},
+		{"a second leak, of which it knows the first alone", first, leakedAt(time.Minute), 1},
+		{"a leak, of which it knows a deletion alone", "a", leakedAt(0), 1},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			said := says{duration: 15, applied: "50", revoked: tc.said}
+			c := newController(said)
+			if v := c.ask(t, tc.asked); len(v.Awaited) != tc.awaited {
+				t.Errorf("it waits for %v", v.Awaited)
+			}
+			c = newController()
+			c.sees(said)
+			c.set(says{version: 1, duration: 15, applied: "50"}) // its Lease had no room for it any more
+			if v := c.ask(t, tc.asked); len(v.Awaited) != tc.awaited {
+				t.Errorf("by what it has said before, it waits for %v", v.Awaited)
+			}
+		})
+	}
+	if id := IDOf(types.UID(first)); id != "a" {
+		t.Errorf("%s is of %q", first, id)
+	}
+}

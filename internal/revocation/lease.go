@@ -6,10 +6,12 @@ package revocation
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -37,7 +39,7 @@ const (
 // announcement is what a Lease says besides the renewal.
 type announcement struct {
 	applied  string                 // the resourceVersion up to which its store has applied ApiKeys; "": none yet
-	revoked  map[types.UID]struct{} // keys that are being deleted, and that the replica refuses
+	revoked  map[types.UID]struct{} // keys that the replica refuses, by NameOf
 	canceled []types.UID            // keys of which it has canceled what was queued, since nobody accepts them
 	awaited  string                 // the resourceVersion that the controller waits for; "": it waits for nothing
 	asked    string                 // the keys that it asks for, as encodeIDs has them; "": none
@@ -71,6 +73,28 @@ func before(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err != nil || order < 0
 }
+
+// NameOf is what Leases call the key of k, which is being deleted, or has leaked and stays. It is k's UID if k is being
+// deleted: nothing takes that back. A leak can be forgiven, and its key be served again. So what a replica says of one
+// counts for that leak alone, for no later one and for no deletion: its name has in it since when it is awaited.
+//
+// Model: step Name.
+func NameOf(k *v1alpha1.ApiKey) types.UID {
+	leak := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionRevoking)
+	if !k.DeletionTimestamp.IsZero() || leak == nil {
+		return k.UID
+	}
+	return k.UID + leakedSince + types.UID(strconv.FormatInt(leak.LastTransitionTime.Unix(), 10))
+}
+
+// IDOf is the UID of the ApiKey that a Lease calls by this name.
+func IDOf(name types.UID) types.UID {
+	id, _, _ := strings.Cut(string(name), leakedSince)
+	return types.UID(id)
+}
+
+// leakedSince stands between a UID and a time in Unix seconds.
+const leakedSince = "@"
 
 // encodeIDs is the value of AnnotationRevoked, AnnotationCanceled and AnnotationAsked. It is sorted, so that a renewal
 // which names the same keys changes nothing but its time.

@@ -57,7 +57,7 @@ func turns(organizations int, defines ...string) check {
 }
 
 func leaks(defines ...string) check {
-	return check{leaksModel, defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m20000", "-w20"}}
+	return check{leaksModel, defines, []string{"-DSAFETY", "-DNOREDUCE"}, []string{"-m200000", "-w22"}}
 }
 
 func cancels(defines ...string) check {
@@ -148,6 +148,7 @@ var turned = []struct {
 	{"TURN_K5", "a replica that starts serves a key that has leaked", fewest(leaks())},
 	{"TURN_K6", "a deletion is confirmed before what was reported earlier is told", fewest(leaks())},
 	{"TURN_K7", "a report is seen before the key, and nobody looks at it again", fewest(leaks())},
+	{"TURN_K8", "a leak is confirmed, forgiven, and what was said of it taken for the deletion", fewest(leaks())},
 	{"TURN_C1", "a replica queues a post after another one has canceled all there was, and is cut off", fewest(cancels())},
 	{"TURN_C2", "a replica says that it has canceled what it has not", fewest(cancels())},
 	{"TURN_C3", "a replica that starts takes what is queued for canceled", fewest(cancels())},

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -153,4 +154,68 @@ func C() {}
 	if got := stepsOfFile(f); !maps.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("read %v, want %v", got, want)
 	}
+}
+
+// TestNothingIsChosenInAStep: of the options of an if or a do in a d_step, the search follows the first one that is
+// possible, and no other. So there is one beside "else", or the model has less in it than it says.
+func TestNothingIsChosenInAStep(t *testing.T) {
+	t.Parallel()
+	checks := []check{safety(), liveness(), turns(4), leaks(), cancels()}
+	for _, tc := range turned {
+		c := tc.check
+		c.defines = append(slices.Clone(c.defines), "-D"+tc.define)
+		checks = append(checks, c)
+	}
+	for _, c := range checks {
+		all := append([]string{"-E", "-P", "-x", "c"}, c.defines...)
+		expanded, err := exec.CommandContext(t.Context(), "gcc", append(all, c.model)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, choice := range choicesInSteps(string(expanded)) {
+			t.Errorf("%s %v: a d_step, or an inline that may be in one, chooses: %s", c.model, c.defines, choice)
+		}
+	}
+	planted := "d_step { x -> if :: a = 1 :: a = 2 fi }; inline f() { do :: x -> y :: z -> break od }"
+	if found := choicesInSteps(planted); len(found) != 2 {
+		t.Errorf("of two choices that were planted, it finds %q", found)
+	}
+}
+
+var (
+	promelaToken = regexp.MustCompile(`"[^"]*"|\b(?:d_step|atomic|inline|if|fi|do|od|else)\b|::|[{}]`)
+	choiceBegins = map[string]bool{"if": true, "do": true}
+	choiceEnds   = map[string]bool{"fi": true, "od": true}
+)
+
+// choicesInSteps returns the ends of choices between several options, each with the text that begins it.
+func choicesInSteps(source string) (found []string) {
+	type block struct {
+		atOnce  bool // in a d_step, or in an inline
+		options int
+		begins  int
+	}
+	blocks, kind := []block{{}}, ""
+	for _, at := range promelaToken.FindAllStringIndex(source, -1) {
+		token, top := source[at[0]:at[1]], &blocks[len(blocks)-1]
+		switch {
+		case token == "d_step" || token == "atomic" || token == "inline":
+			kind = token
+		case token == "{":
+			blocks = append(blocks, block{atOnce: kind == "d_step" || kind == "inline"})
+			kind = ""
+		case choiceBegins[token]:
+			blocks = append(blocks, block{atOnce: top.atOnce, begins: at[0]})
+		case token == "::":
+			top.options++
+		case token == "else":
+			top.options--
+		case token == "}" || choiceEnds[token]:
+			if top.atOnce && top.options > 1 {
+				found = append(found, source[top.begins:at[1]])
+			}
+			blocks = blocks[:len(blocks)-1]
+		}
+	}
+	return found
 }
