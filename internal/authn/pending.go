@@ -29,9 +29,9 @@ type pendingRevocation struct {
 }
 
 // Applied returns the resourceVersion up to which ApiKeys have been applied to the index, "" if none yet. And it
-// returns the keys, at most limit and by revocation.NameOf, that the index refuses because they are being deleted or have
-// leaked, and of which somebody waits to be told so; the oldest first, so that all replicas name the same ones. A key is
-// not among them while a write with it is past its commit point.
+// returns the keys, at most limit and by revocation.NameOf, that the index refuses because they are being deleted or
+// have leaked, and of which somebody waits to be told so; the oldest first, so that all replicas name the same ones. A
+// key is not among them while a write with it is past its commit point.
 //
 // With several namespaces it is the newest resourceVersion of all. The controller takes a deletion for confirmed when
 // its key is named and the resourceVersion is not older than the deletion. The newest is safe: a key is named only

@@ -60,8 +60,8 @@ VALUES (?, ?, ?, ?, '', ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING 
 	addBegun = declareScoped(`INSERT INTO claims (id, owner, process_id, body_hash, batch_id, claimed_at, begun_at,
 settled_at, status, organization_id, environment, key_id)
 VALUES (?, ?, ?, ?, ?, ?, {now}, 0, 0, {owner}, ?) ON CONFLICT (id) DO NOTHING`)
-	lockClaim = declareScoped(`SELECT c.owner, c.body_hash, c.batch_id, c.claimed_at, c.settled_at, c.status, c.body,
-CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {actor c} {lock UPDATE OF c}`)
+	readClaim = declareScoped(selectClaim)
+	lockClaim = declareScoped(selectClaim + ` {lock UPDATE OF c}`)
 	peekClaim = declareScoped(`SELECT c.id FROM claims AS c
 WHERE c.settled_at = 0 AND ` + alive + ` AND c.id = ? AND {actor c}`)
 	takeClaim = declareScoped(`UPDATE claims SET owner = ?, process_id = ?, body_hash = ?, batch_id = ?, claimed_at = ?,
@@ -76,6 +76,10 @@ WHERE id = ? AND owner = ? AND settled_at = 0 AND batch_id = '' AND {actor}`)
 	disownClaim = declareScoped(`UPDATE claims SET process_id = ''
 WHERE id = ? AND owner = ? AND settled_at = 0 AND {actor}`)
 )
+
+// selectClaim reads what scanClaim takes.
+const selectClaim = `SELECT c.owner, c.body_hash, c.batch_id, c.claimed_at, c.settled_at, c.status, c.body,
+CASE WHEN ` + alive + ` THEN 1 ELSE 0 END FROM claims AS c WHERE c.id = ? AND {actor c}`
 
 // claimed is a claim as it stands in the database.
 type claimed struct {
@@ -175,6 +179,21 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 		return c, nil, nil
 	}
 	return nil, nil, ErrInProgress
+}
+
+// Answered looks for the answer that a request got before, and takes nothing: nil, if there is none. The errors are
+// Claim's: ErrMismatch, ErrInProgress. It is for whoever has reason to think that there is one, and locks nothing: a
+// repeated request takes a third of what it takes by Claim.
+func (v *View) Answered(ctx context.Context, r Request) (*Stored, error) {
+	found, err := read(ctx, v, readClaim, scanClaim, append(v.db.aliveArgs(), r.id(v.scope))...)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	stored, err := found[0].resolve(r, v.db.now())
+	if err != nil {
+		return nil, fmt.Errorf("look for an answer: %w", err)
+	}
+	return stored, nil
 }
 
 // Running tells whether a request that Claim has found in progress still is. It locks nothing, so that whoever waits

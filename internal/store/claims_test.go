@@ -25,8 +25,12 @@ import (
 
 var request = store.Request{IdempotencyKey: "a", Method: "POST", Path: "/v1/posts", BodyHash: "h1"}
 
+// Whoever only looks for an answer is told what Claim tells, in each of these tests.
 func claim(t *testing.T, v *store.View, r store.Request) *store.Claim {
 	t.Helper()
+	if stored, err := v.Answered(t.Context(), r); stored != nil || err != nil {
+		t.Errorf("before there is a claim, the answer is %v, %v", stored, err)
+	}
 	c, stored, err := v.Claim(t.Context(), r)
 	if c == nil || stored != nil || err != nil {
 		t.Fatalf("claim %v, answer %v, error %v; want a claim", c, stored, err)
@@ -36,6 +40,9 @@ func claim(t *testing.T, v *store.View, r store.Request) *store.Claim {
 
 func refused(t *testing.T, v *store.View, r store.Request, want error) {
 	t.Helper()
+	if stored, err := v.Answered(t.Context(), r); stored != nil || !errors.Is(err, want) {
+		t.Errorf("answer %v, %v; want %v", stored, err, want)
+	}
 	if c, stored, err := v.Claim(t.Context(), r); c != nil || stored != nil || !errors.Is(err, want) {
 		t.Errorf("claim %v, answer %v, error %v; want %v", c, stored, err, want)
 	}
@@ -71,6 +78,9 @@ func TestClaim(t *testing.T) {
 		for _, r := range []store.Request{request, unknown} {
 			if again, stored, err := v.Claim(t.Context(), r); again != nil || err != nil || !cmp.Equal(stored, &answer) {
 				t.Errorf("answer %+v, %v", stored, err)
+			}
+			if stored, err := v.Answered(t.Context(), r); err != nil || !cmp.Equal(stored, &answer) {
+				t.Errorf("looked for: %+v, %v", stored, err)
 			}
 		}
 		refused(t, v, other, store.ErrMismatch)

@@ -76,6 +76,7 @@ var narrower = map[*scoped]struct{ kind, reason string }{
 	recentUse:  {"organization", "as lastUses"},
 
 	lockClaim:          {"actor", "a claim is of one key, which is less than a profile"},
+	readClaim:          {"actor", "as lockClaim"},
 	peekClaim:          {"actor", "as lockClaim"},
 	takeClaim:          {"actor", "as lockClaim"},
 	beginClaim:         {"actor", "as lockClaim"},

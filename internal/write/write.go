@@ -83,7 +83,18 @@ type Answer[T any] func(T) (store.Stored, error)
 // for the answer, for as long as the protocol says. The error is store.ErrMismatch, store.ErrInProgress, ctx's, or the
 // database's.
 func (o *Operation) Claim(ctx context.Context, r store.Request) (stored *store.Stored, err error) {
-	if stored, err = o.tryClaim(ctx, r); !errors.Is(err, store.ErrInProgress) {
+	inVain := o.Unclaimed() // its change was tried, most likely for the second time: the first may have its answer
+	o.late = nil
+	if inVain {
+		stored, err = o.view.Answered(ctx, r)
+		if stored != nil || errors.Is(err, store.ErrMismatch) {
+			return stored, err
+		}
+	}
+	if !errors.Is(err, store.ErrInProgress) {
+		stored, err = o.tryClaim(ctx, r)
+	}
+	if !errors.Is(err, store.ErrInProgress) {
 		return stored, err
 	}
 	err = o.wait(ctx, func(within context.Context) (bool, error) {
@@ -133,7 +144,6 @@ func (o *Operation) claimedBy(ctx context.Context, err error) {
 
 // tryClaim does not wait.
 func (o *Operation) tryClaim(ctx context.Context, r store.Request) (*store.Stored, error) {
-	o.late = nil
 	claim, stored, err := o.view.Claim(ctx, r)
 	if err != nil {
 		if claim != nil { // it may be there in spite of the error
