@@ -189,7 +189,7 @@ func TestAuthenticateServes(t *testing.T) {
 			if diff := cmp.Diff(&caller.Organization{ID: authntest.OrganizationID, Name: authntest.Namespace}, id.Key.Organization); diff != "" {
 				t.Errorf("organization (-want +got):\n%s", diff)
 			}
-			if got := id.Key; got.Name != k.Name || got.Environment() != key.Live || !got.CreatedAt().Equal(k.CreationTimestamp.Time) ||
+			if got := id.Key; got.Name() != k.Name || got.Environment() != key.Live || !got.CreatedAt().Equal(k.CreationTimestamp.Time) ||
 				string(got.ProfileID()) != k.Status.ProfileID || !got.ExpiresAt().Equal(timeOrZero(k.Status.ExpiresAt)) {
 				t.Errorf("key %+v, want that of %+v", got, k)
 			}

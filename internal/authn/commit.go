@@ -62,7 +62,7 @@ func (f *Flight) beginCommit() error {
 	if f.session == nil {
 		// Under the shard's lock, which whoever cuts this flight takes before asking committing: they are refused here, or
 		// counted there.
-		f.authenticator.index.flights.countCommits(f.identity.Key.id, 1)
+		f.authenticator.index.flights.countCommits(f.identity.Key.ID(), 1)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (f *Flight) endCommit(committed bool) {
 		return // nobody waits for the writes of a person: no deletion ends them
 	}
 	x := f.authenticator.index
-	x.endCommitOf(f.identity.Key.id)
+	x.endCommitOf(f.identity.Key.ID())
 	// The write is counted down first, and only then is the key looked at. Whoever revokes a key changes the index first
 	// and asks committing afterwards. If they were told to wait, they asked before the count went down, so the key was
 	// revoked by then, and this look sees it. The other way round, a revocation between look and count would never be

@@ -65,12 +65,14 @@ func stray(o *v1alpha1.ApiKey, organization caller.Organization, flags uint32) *
 // withdrawableKey makes of an ApiKey what OnWithdraw needs of it.
 func withdrawableKey(o *v1alpha1.ApiKey, organization caller.Organization) *Key {
 	isLive := o.Spec.Environment == v1alpha1.EnvironmentLive
-	return &Key{Name: o.Name, id: o.UID, live: isLive, Organization: &organization}
+	k := &Key{live: isLive, Organization: &organization}
+	k.setNames(o.Name, o.UID)
+	return k
 }
 
 // rank is what Outranks asks of a key.
 func (k *Key) rank() lifecycle.Key {
-	return lifecycle.Key{ID: k.id, CreatedAt: k.CreatedAt(), MintedAt: fromUnixSeconds(k.mintedAt)}
+	return lifecycle.Key{ID: k.ID(), CreatedAt: k.CreatedAt(), MintedAt: k.minted()}
 }
 
 // last returns the key that is served after all others. Only organizations that are full keep an order of their keys.

@@ -121,7 +121,7 @@ func (f *Flight) KeyMintedAt() time.Time {
 	if f.identity.Key == nil {
 		return time.Time{}
 	}
-	return fromUnixSeconds(f.identity.Key.mintedAt)
+	return f.identity.Key.minted()
 }
 
 // Err says why the flight is cut: a Refusal, the session's own error, or ErrUnavailable. It looks at key, session and

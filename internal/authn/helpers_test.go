@@ -56,7 +56,7 @@ func served(t *testing.T, x *authn.Index, plaintext string, want *v1alpha1.ApiKe
 		t.Fatalf("refused with %v, want it served as %s", err, want.Name)
 	}
 	if id.Key.ID() != want.UID {
-		t.Fatalf("served as %s (%s), want %s (%s)", id.Key.Name, id.Key.ID(), want.Name, want.UID)
+		t.Fatalf("served as %s (%s), want %s (%s)", id.Key.Name(), id.Key.ID(), want.Name, want.UID)
 	}
 	return id
 }
@@ -65,7 +65,7 @@ func refused(t *testing.T, x *authn.Index, plaintext string, want authn.Refusal)
 	t.Helper()
 	switch id, err := authenticator(t, x).Identify(bearer(plaintext)); {
 	case err == nil:
-		t.Fatalf("served as %s (%s), want it refused as %s", id.Key.Name, id.Key.ID(), want)
+		t.Fatalf("served as %s (%s), want it refused as %s", id.Key.Name(), id.Key.ID(), want)
 	case !errors.Is(err, want):
 		t.Fatalf("refused with %v, want %v", err, want)
 	}

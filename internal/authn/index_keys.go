@@ -35,7 +35,7 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	life := lifecycle.KeyOf(o)
-	if known := x.keys.find(hash.Lookup, func(s *slot) bool { return s.key.id == life.ID }); known != nil {
+	if known := x.keys.find(hash.Lookup, func(s *slot) bool { return s.key.ID() == life.ID }); known != nil {
 		return x.addFlags(known, flagsOf(o, life))
 	}
 	organization := caller.Organization{ID: o.Status.OrganizationID, Name: o.Namespace}
@@ -91,17 +91,16 @@ func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key)
 // same, so the key is served as soon as it comes.
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 	k := &Key{
-		Name:         o.Name,
 		live:         o.Spec.Environment == v1alpha1.EnvironmentLive,
 		Scopes:       caller.ScopesOf(o.Spec.Scopes),
 		Claims:       caller.ClaimsOf(o.Spec.Claims),
 		Organization: x.tenant(o.Status.OrganizationID, o.Namespace).organization,
-		id:           life.ID,
-		createdAt:    life.CreatedAt.Unix(),
-		mintedAt:     life.MintedAt.Unix(),
+		createdAt:    toUnixSeconds(life.CreatedAt),
+		mintedAt:     toUnixSeconds(life.MintedAt),
 		last4:        last4Of(o),
 		rate:         rateOf(o.Spec.RateLimit),
 	}
+	k.setNames(o.Name, life.ID)
 	if !life.ExpiresAt.IsZero() {
 		k.expiresAt = life.ExpiresAt.Unix()
 	}
@@ -163,7 +162,7 @@ func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := x.keys.find(hash.Lookup, func(s *slot) bool { return s.key.id == o.UID })
+	s := x.keys.find(hash.Lookup, func(s *slot) bool { return s.key.ID() == o.UID })
 	if s == nil {
 		return false
 	}
@@ -190,7 +189,7 @@ func (x *Index) dropKeysExcept(namespace string, ids map[types.UID]struct{}) (un
 			continue
 		}
 		for k := range t.keys {
-			if _, ok := ids[k.id]; !ok {
+			if _, ok := ids[k.ID()]; !ok {
 				s := k.slot.Load()
 				x.noteGone(s)
 				x.dropKey(s)
@@ -239,7 +238,7 @@ func (x *Index) KeyIDs(organizationID string) (ids map[string]struct{}, known bo
 		}
 		known = true
 		for k := range t.keys {
-			ids[string(k.id)] = struct{}{}
+			ids[string(k.ID())] = struct{}{}
 		}
 	}
 	return ids, known

@@ -5,9 +5,11 @@ package authn
 
 import (
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -22,27 +24,57 @@ import (
 // a Key is the same from the day it is minted to the day it is revoked, but for what it counts. So readers need no lock
 // for it.
 type Key struct {
-	Name         string // resource name
 	Scopes       caller.Scopes
 	Claims       caller.Claims
 	Organization *caller.Organization
 
-	id        types.UID
-	createdAt int64                // Unix seconds
-	mintedAt  int64                // Unix seconds
-	expiresAt int64                // Unix seconds; 0: never
-	live      bool                 // its environment is key.Live
-	last4     [4]byte              // zero for a key brought by hash
-	pin       *pin                 // nil: not pinned
-	slot      atomic.Pointer[slot] // where it stands in the table; nil once it is gone
-	rate      compactRate          // its own
-	meter     rate.Meter
-	tally     tally                         // what it was used for
-	caller    atomic.Pointer[caller.Caller] // see Identity.Caller; nil: nobody has come with it yet
+	names      string               // the resource name, and then the UID
+	nameLength uint16               // of the resource name
+	uuid       bool                 // the UID stands in names as the 16 bytes of a UUID, and not as text
+	live       bool                 // its environment is key.Live
+	last4      [4]byte              // zero for a key brought by hash
+	createdAt  uint32               // Unix seconds, as far as 2106
+	mintedAt   uint32               // Unix seconds, likewise; 0: never
+	expiresAt  int64                // Unix seconds; 0: never
+	pin        *pin                 // nil: not pinned
+	slot       atomic.Pointer[slot] // where it stands in the table; nil once it is gone
+	rate       compactRate          // its own
+	meter      rate.Meter
+	tally      tally                         // what it was used for
+	caller     atomic.Pointer[caller.Caller] // see Identity.Caller; nil: nobody has come with it yet
 }
 
-// ID returns the UID of the ApiKey.
-func (k *Key) ID() types.UID { return k.id }
+// setNames sets name and UID. They stand in one piece of memory, and a UID takes 16 bytes of it where it is a UUID, as
+// the apiserver's are: that is a tenth of what a key takes in all.
+func (k *Key) setNames(name string, id types.UID) {
+	k.nameLength = uint16(min(len(name), math.MaxUint16)) // the apiserver takes no name of more than 253
+	name = name[:k.nameLength]
+	if u, err := uuid.Parse(string(id)); err == nil && u.String() == string(id) {
+		k.names, k.uuid = name+string(u[:]), true
+		return
+	}
+	k.names = name + string(id)
+}
+
+// Name returns the resource name of the ApiKey.
+func (k *Key) Name() string { return k.names[:k.nameLength] }
+
+// ID returns the UID of the ApiKey. It is put together each time: compareIDs compares without that.
+func (k *Key) ID() types.UID {
+	id := k.names[k.nameLength:]
+	if k.uuid {
+		return types.UID(uuid.UUID([]byte(id)).String())
+	}
+	return types.UID(id)
+}
+
+// compareIDs compares the UIDs of two keys as texts. UUIDs have the same order as their bytes.
+func compareIDs(a, b *Key) int {
+	if a.uuid && b.uuid {
+		return strings.Compare(a.names[a.nameLength:], b.names[b.nameLength:])
+	}
+	return strings.Compare(string(a.ID()), string(b.ID()))
+}
 
 // Environment returns the environment that the key opens.
 func (k *Key) Environment() key.Environment {
@@ -53,7 +85,10 @@ func (k *Key) Environment() key.Environment {
 }
 
 // CreatedAt returns when the ApiKey was created, to the second.
-func (k *Key) CreatedAt() time.Time { return fromUnixSeconds(k.createdAt) }
+func (k *Key) CreatedAt() time.Time { return fromUnixSeconds(int64(k.createdAt)) }
+
+// minted returns when the key was minted, to the second; zero: it was not.
+func (k *Key) minted() time.Time { return fromUnixSeconds(int64(k.mintedAt)) }
 
 // Last4 returns the last four characters of the key; "" for a key brought by hash, whose plaintext was never seen.
 func (k *Key) Last4() string {
@@ -105,6 +140,14 @@ func (k *Key) refusal(now time.Time) error {
 	return err
 }
 
+// toUnixSeconds is how many seconds after 1970 t is; 0 for the zero time, and for any that does not fit.
+func toUnixSeconds(t time.Time) uint32 {
+	if s := t.Unix(); s > 0 && s <= math.MaxUint32 {
+		return uint32(s)
+	}
+	return 0
+}
+
 // fromUnixSeconds is the time that so many seconds after 1970 is, in UTC; 0 is the zero time.
 func fromUnixSeconds(seconds int64) time.Time {
 	if seconds == 0 {
@@ -147,7 +190,7 @@ func (id Identity) Caller() *caller.Caller {
 		Environment:  k.Environment(),
 		Scopes:       k.Scopes,
 		Claims:       k.Claims,
-		Actor:        caller.KeyActor(string(k.id), k.Name, k.ExpiresAt(), k.last4),
+		Actor:        caller.KeyActor(string(k.ID()), k.Name(), k.ExpiresAt(), k.last4),
 		Profile:      profile,
 		Rate:         k.rate.rate(),
 		Meter:        &k.meter,

@@ -36,7 +36,7 @@ func TestReportLeak(t *testing.T) {
 			bystander, other := minted(t)
 			x := authntest.Index(t, k, bystander)
 			var told []string
-			x.OnRevoked(func(of *authn.Key, _ int) { told = append(told, of.Name) })
+			x.OnRevoked(func(of *authn.Key, _ int) { told = append(told, of.Name()) })
 			if x.ReportLeak(key.DigestOf(s + "0")) {
 				t.Error("a key that nobody has is known")
 			}

@@ -99,7 +99,7 @@ func taken(t *testing.T, k *v1alpha1.ApiKey, env key.Environment, plaintext stri
 	if e == nil {
 		return seen
 	}
-	seen.Name, seen.Last4, seen.Environment, seen.ID, seen.ProfileID = e.Name, e.Last4(), string(e.Environment()), string(e.ID()), string(e.ProfileID())
+	seen.Name, seen.Last4, seen.Environment, seen.ID, seen.ProfileID = e.Name(), e.Last4(), string(e.Environment()), string(e.ID()), string(e.ProfileID())
 	seen.Organization, seen.Scopes, seen.CreatedAt, seen.ExpiresAt = *e.Organization, e.Scopes.Names(), e.CreatedAt(), e.ExpiresAt()
 	c := authn.Identity{Key: e}.Caller()
 	seen.Rate, seen.Claims = c.Rate, c.Claims.Map()

@@ -4,6 +4,7 @@
 package authn
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (x *Index) Keys(c *caller.Caller) []*Key {
 
 	// Sorted without the lock: a revocation waits for it, and is not to wait for the sorting of a large organization. So
 	// the listing may be out of date by now, and is then returned, but not kept.
-	slices.SortFunc(listing, func(a, b *Key) int { return newestFirst(a.CreatedAt(), b.CreatedAt(), a.ID(), b.ID()) })
+	slices.SortFunc(listing, func(a, b *Key) int { return cmp.Or(cmp.Compare(b.createdAt, a.createdAt), compareIDs(b, a)) })
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t.keyChanges == changes {
@@ -59,7 +60,7 @@ func (x *Index) Organizations() []caller.Organization {
 // through all of the organization's keys.
 func (x *Index) keyOf(organization caller.Organization, id types.UID) *Key {
 	keys := x.Keys(&caller.Caller{Organization: organization})
-	if i := slices.IndexFunc(keys, func(k *Key) bool { return k.id == id }); i >= 0 {
+	if i := slices.IndexFunc(keys, func(k *Key) bool { return k.ID() == id }); i >= 0 {
 		return keys[i]
 	}
 	return nil

@@ -212,7 +212,7 @@ func (s *slot) seniority() lifecycle.Key {
 	k := s.key
 	return lifecycle.Key{
 		Hashed: true, Duplicate: s.state.Load()&duplicate != 0,
-		ID: k.id, CreatedAt: k.CreatedAt(), MintedAt: fromUnixSeconds(k.mintedAt),
+		ID: k.ID(), CreatedAt: k.CreatedAt(), MintedAt: k.minted(),
 	}
 }
 

@@ -35,11 +35,11 @@ func (x *Index) withdrawKey(k *Key) {
 	if x.onWithdraw == nil {
 		return
 	}
-	x.flights.afterCommits(k.id, func() {
+	x.flights.afterCommits(k.ID(), func() {
 		var once sync.Once
 		x.onWithdraw(k, func() {
 			once.Do(func() {
-				x.endCommitOf(k.id)
+				x.endCommitOf(k.ID())
 				x.commitsOver()
 			})
 		})

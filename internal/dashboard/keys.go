@@ -112,7 +112,7 @@ func (d *Dashboard) list(r *request, profiles []*caller.Profile) []*listed {
 	all := make([]*listed, len(keys))
 	for i, k := range keys {
 		block[i] = listed{
-			name: k.Name, id: string(k.ID()), environment: k.Environment(), last4: k.Last4(), scopes: k.Scopes,
+			name: k.Name(), id: string(k.ID()), environment: k.Environment(), last4: k.Last4(), scopes: k.Scopes,
 			profileID: string(k.ProfileID()), created: k.CreatedAt(), expires: k.ExpiresAt(),
 			reason: k.State(r.now).Reason, used: k.LastUsedAt(),
 		}

@@ -99,7 +99,7 @@ func (w *world) furnishKeys(t *testing.T, namespace string) {
 	eventually(t, "the keys are minted", func() bool { return len(w.index.Keys(&o)) == 3 })
 	query := url.Values{"organization": {o.Organization.ID}}
 	for _, k := range w.index.Keys(&o) {
-		query.Add("key", k.Name+"."+string(k.ID()))
+		query.Add("key", k.Name()+"."+string(k.ID()))
 	}
 	examples["/keys/{name}"] = "/keys/website"
 	examples["/keys/-/revoke"] = "/keys/-/revoke?" + query.Encode()

@@ -211,5 +211,5 @@ func (d *Dashboard) keysSeen(r *request) *keysSeen {
 
 func seenOf(k *authn.Key, requests map[string]use.Count) keySeen {
 	id := string(k.ID())
-	return keySeen{Name: k.Name, Ref: refOf(k.Name, id), Expires: k.ExpiresAt(), Count: requests[id]}
+	return keySeen{Name: k.Name(), Ref: refOf(k.Name(), id), Expires: k.ExpiresAt(), Count: requests[id]}
 }

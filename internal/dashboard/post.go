@@ -106,7 +106,7 @@ func (d *Dashboard) makerOf(r *request, ref string) maker {
 	}
 	keys := d.config.Directory.Keys(r.Caller())
 	if i := slices.IndexFunc(keys, func(k *authn.Key) bool { return string(k.ID()) == ref }); i >= 0 {
-		return maker{Key: keys[i].Name}
+		return maker{Key: keys[i].Name()}
 	}
 	return maker{Other: ref}
 }

@@ -163,7 +163,7 @@ func (d *Dashboard) watch(r *request, data *rotateData) {
 	}
 	ids := map[string]int{}
 	for _, k := range d.config.Directory.Keys(r.Caller()) {
-		if i := slices.IndexFunc(data.Successors, func(s successor) bool { return s.Name == k.Name }); i >= 0 {
+		if i := slices.IndexFunc(data.Successors, func(s successor) bool { return s.Name == k.Name() }); i >= 0 {
 			ids[string(k.ID())] = i
 		}
 	}

@@ -73,7 +73,7 @@ func (a *API) showLastUse(r *endpoint.Request, keys []apiKey) {
 func (a *API) apiKeyOf(k *authn.Key) apiKey {
 	return apiKey{
 		ID:     string(k.ID()),
-		Name:   k.Name,
+		Name:   k.Name(),
 		Prefix: a.config.KeyFormat.Prefix(k.Environment()),
 		// Of a key that was brought by its hash, nobody here has ever seen the end.
 		Last4:      stringOrNull(k.Last4()),

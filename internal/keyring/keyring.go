@@ -105,7 +105,7 @@ func (k *Keyring) audit(of *authn.Key, running int) {
 	for _, environment := range k.o.Audited {
 		if of.Environment() == environment {
 			k.o.Audit.Info("Key refused from now on", "event", "key.refused", "keyId", string(of.ID()),
-				"key", of.Organization.Name+"/"+of.Name, "environment", string(environment), "runningRequests", running)
+				"key", of.Organization.Name+"/"+of.Name(), "environment", string(environment), "runningRequests", running)
 		}
 	}
 }
