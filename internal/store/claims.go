@@ -182,9 +182,12 @@ func (v *View) Claim(ctx context.Context, r Request) (*Claim, *Stored, error) {
 }
 
 // Answered looks for the answer that a request got before, and takes nothing: nil, if there is none. The errors are
-// Claim's: ErrMismatch, ErrInProgress. It is for whoever has reason to think that there is one, and locks nothing: a
-// repeated request takes a third of what it takes by Claim.
+// Claim's. It is for whoever has reason to think that there is one: it locks nothing, so a repeated request takes two
+// thirds of what it takes by Claim.
 func (v *View) Answered(ctx context.Context, r Request) (*Stored, error) {
+	if v.empty() {
+		return nil, ErrNotFound
+	}
 	found, err := read(ctx, v, readClaim, scanClaim, append(v.db.aliveArgs(), r.id(v.scope))...)
 	if err != nil || len(found) == 0 {
 		return nil, err
