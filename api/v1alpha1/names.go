@@ -61,8 +61,8 @@ const (
 	// AnnotationAwaited, on a replica's Lease, is the resourceVersion that the controller waits for the replica to apply;
 	// it is there only while the replica is late.
 	AnnotationAwaited = "letmepost.dev/awaited-resource-version"
-	// AnnotationAsked, on a replica's Lease, lists ApiKeys, as AnnotationRevoked does, that the controller asks the replica
-	// to name before all others; it is there only while a full Lease leaves out what is awaited.
+	// AnnotationAsked, on a replica's Lease, lists ApiKeys, as AnnotationRevoked does, that the controller asks the
+	// replica to name before all others; it is there only while a full Lease leaves out what is awaited.
 	AnnotationAsked = "letmepost.dev/asked"
 
 	// AnnotationLeaked, on a replica's Lease, lists keys that were reported to the replica as leaked: the namespace that

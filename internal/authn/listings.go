@@ -40,7 +40,12 @@ func (x *Index) Keys(c *caller.Caller) []*Key {
 
 	// Sorted without the lock: a revocation waits for it, and is not to wait for the sorting of a large organization. So
 	// the listing may be out of date by now, and is then returned, but not kept.
-	slices.SortFunc(listing, func(a, b *Key) int { return cmp.Or(cmp.Compare(b.createdAt, a.createdAt), compareIDs(b, a)) })
+	slices.SortFunc(listing, func(a, b *Key) int {
+		if c := cmp.Compare(b.createdAt, a.createdAt); c != 0 {
+			return c
+		}
+		return compareIDs(b, a)
+	})
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t.keyChanges == changes {

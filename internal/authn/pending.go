@@ -18,8 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/revocation"
 )
 
-// pendingRevocation is what is known of a key that is being deleted, or has leaked and stays. The namespace is for taking turns among
-// organizations, and since for taking the oldest first.
+// pendingRevocation is what is known of a key that is being deleted, or has leaked and stays. Organizations take turns
+// by namespace, and in each the oldest comes first.
 type pendingRevocation struct {
 	name      types.UID // on the Lease
 	namespace string

@@ -299,8 +299,8 @@ func TestBarrierDecidesByTheListAlone(t *testing.T) {
 	}
 }
 
-// TestBarrierTellsALeakFromADeletion: a leak can be forgiven, and the key be served again. So what a replica has said of
-// one confirms neither a deletion nor another leak, be it on its Lease still or not, and however new what it has
+// TestBarrierTellsALeakFromADeletion: a leak can be forgiven, and the key be served again. So what a replica has said
+// of one confirms neither a deletion nor another leak, be it on its Lease still or not, and however new what it has
 // applied elsewhere.
 func TestBarrierTellsALeakFromADeletion(t *testing.T) {
 	leakedAt := func(at time.Duration) *v1alpha1.ApiKey {
