@@ -28,11 +28,17 @@ func aFileThatAnotherProfileNeeds(t *testing.T) {
 	remove := func(id string) sent {
 		return sent{method: http.MethodDelete, target: "/v1/media/" + id, key: w.brandKey}
 	}
+	own := w.connect(t, w.brandKey)
 	for place, account := range map[string]string{
 		"another profile's post": w.connect(t, otherKey), "the organization's post": w.connect(t, w.orgKey),
 	} {
 		free, needed := w.upload(t, w.brandKey), w.upload(t, w.brandKey)
 		id := w.schedule(t, w.orgKey, account, media(needed))
+		over := map[string]string{} // posts of its own, by the file
+		for _, file := range []string{free, needed} {
+			over[file] = w.schedule(t, w.brandKey, own, media(file))
+			ok[post](t, w.fixture, sent{method: http.MethodDelete, target: "/v1/posts/" + over[file], key: w.brandKey})
+		}
 
 		shownTo := func(key string) []mediaRef {
 			return ok[post](t, w.fixture, sent{method: http.MethodGet, target: "/v1/posts/" + id, key: key}).MediaRefs
@@ -63,6 +69,14 @@ func aFileThatAnotherProfileNeeds(t *testing.T) {
 		if diff := cmp.Diff(seen(t, w.send(remove(free))), seen(t, w.send(remove(needed)))); diff != "" {
 			t.Errorf("%s: deleted again (-nobody's +needed):\n%s", place, diff)
 		}
+		again := func(file string) response {
+			answer := seen(t, w.send(sent{method: http.MethodPost, target: "/v1/posts/" + over[file] + "/retry", key: w.brandKey}))
+			answer.Body = anyRequestID.ReplaceAllString(strings.ReplaceAll(answer.Body, over[file], "POST"), "ID")
+			return answer
+		}
+		if diff := cmp.Diff(again(free), again(needed)); diff != "" {
+			t.Errorf("%s: its own post is sent again (-nobody's +needed):\n%s", place, diff)
+		}
 		if body := w.get(t, "/v1/media", w.brandKey); strings.Contains(body, needed) {
 			t.Errorf("%s: it is still listed: %s", place, body)
 		}
@@ -72,9 +86,9 @@ func aFileThatAnotherProfileNeeds(t *testing.T) {
 		}
 		w.refused(t, place+": the organization's key", sent{method: http.MethodDelete, target: "/v1/media/" + needed, key: w.orgKey}, http.StatusConflict, "media.in_use")
 	}
-	own := w.upload(t, w.brandKey)
-	w.schedule(t, w.brandKey, w.connect(t, w.brandKey), media(own))
-	w.refused(t, "what a post of its own needs", remove(own), http.StatusConflict, "media.in_use")
+	needed := w.upload(t, w.brandKey)
+	w.schedule(t, w.brandKey, own, media(needed))
+	w.refused(t, "what a post of its own needs", remove(needed), http.StatusConflict, "media.in_use")
 }
 
 // concealed checks that no answer about a post names a file that the key does not reach.

@@ -38,6 +38,10 @@ WHERE u.media_id = ? AND p.status IN ('queued', 'publishing') AND {scope p} LIMI
 	// A post of another profile may use it, if it was made with a key of the whole organization.
 	usesElsewhere = declareScoped(`SELECT p.id FROM post_media AS u JOIN posts AS p ON p.id = u.post_id
 WHERE u.media_id = ? AND p.status IN ('queued', 'publishing') AND {organization p} LIMIT 1`)
+	// Of a file that is given away, to the view's own posts it is gone, as if it were deleted: whether it can be sent once
+	// more would tell that others need it.
+	forgetUses = declareScoped(`DELETE FROM post_media
+WHERE media_id = ? AND post_id IN (SELECT p.id FROM posts AS p WHERE {scope p})`)
 	giveMedia   = declareScoped(`UPDATE media SET profile_id = '' WHERE id = ? AND {scope}`)
 	deleteMedia = declareScoped(`DELETE FROM media WHERE id = ? AND {scope}`)
 
@@ -123,12 +127,14 @@ func (tx *Tx) DeleteMedia(id string) (given bool, err error) {
 		}
 		given = true
 	}
-	remove := deleteMedia
+	steps := []*scoped{deleteMedia}
 	if given {
-		remove = giveMedia
+		steps = []*scoped{forgetUses, giveMedia}
 	}
-	if _, err := tx.exec(remove, id); err != nil {
-		return false, fmt.Errorf("delete medium %s: %w", id, err)
+	for _, step := range steps {
+		if _, err := tx.exec(step, id); err != nil {
+			return false, fmt.Errorf("delete medium %s: %w", id, err)
+		}
 	}
 	return given, nil
 }
