@@ -43,6 +43,9 @@ func TestOneAccountOfMany(t *testing.T) {
 		}
 	}
 	look(nil)
+	// Whoever reaches several of them would post the same there several times.
+	alone.api.refused(t, "one account for two profiles", publication(alone.key,
+		targetOf(ids[brand], "")+","+targetOf(ids[other], ""), `,"text":"x"`), http.StatusBadRequest, "targets.duplicate")
 	for _, by := range []*estate{other, globexs, tests} {
 		checkStatus(t, by.name+" disconnects another's", by.api.do(http.MethodDelete, "/v1/accounts/"+ids[brand], by.key), http.StatusNotFound)
 	}

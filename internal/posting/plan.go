@@ -103,8 +103,15 @@ func checkDraft(d Draft) error {
 	return nil
 }
 
-// sameContent tells whether two posts would look the same where they go: one account, named by its id and by its
-// platform, would have the same thing published twice.
+// samePlace tells whether two posts go to one account of a platform: named by its id and by its platform, or connected
+// for two profiles, and so under two ids.
+func samePlace(a, b store.Post) bool {
+	return a.AccountID == b.AccountID ||
+		a.Platform == b.Platform && a.Account.PlatformAccountID == b.Account.PlatformAccountID
+}
+
+// sameContent tells whether two posts would look the same where they go: an account would have the same thing published
+// twice.
 func sameContent(a, b store.Post) bool {
 	options := func(p store.Post) platform.Options { // none, and those of the platform that say nothing, are the same
 		o := platform.Options{}
@@ -114,7 +121,7 @@ func sameContent(a, b store.Post) bool {
 		o.Platform = p.Platform
 		return o
 	}
-	return a.AccountID == b.AccountID && a.Text == b.Text && a.FirstComment == b.FirstComment &&
+	return samePlace(a, b) && a.Text == b.Text && a.FirstComment == b.FirstComment &&
 		slices.Equal(a.Media, b.Media) && reflect.DeepEqual(options(a), options(b))
 }
 
