@@ -106,7 +106,7 @@ type Keeper struct {
 	o        Options
 	work     *store.Work
 	metrics  metrics
-	goodbyes chan goodbye
+	goodbyes *goodbyes
 }
 
 const defaultInterval = 15 * time.Second
@@ -117,7 +117,7 @@ func New(o Options) (*Keeper, error) {
 		o.Interval = defaultInterval
 	}
 	k := &Keeper{
-		o: o, work: o.Store.Work(), metrics: newMetrics(), goodbyes: make(chan goodbye, goodbyesAtOnce),
+		o: o, work: o.Store.Work(), metrics: newMetrics(), goodbyes: newGoodbyes(),
 	}
 	if err := k.metrics.register(o.Registerer, o.Platforms); err != nil {
 		return nil, err

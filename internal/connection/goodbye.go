@@ -5,24 +5,79 @@ package connection
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
 const (
-	// goodbyesAtOnce is how many accounts that were disconnected wait for their platform to be told. Beyond that nobody
-	// is: what they were opened by is deleted here, and expires there by itself.
-	goodbyesAtOnce = 100
+	// mostGoodbyes is how many accounts that were disconnected wait for their platform to be told, and goodbyesOfOne how
+	// many of one organization. Beyond that nobody is told: what they were opened by is deleted here, and expires there by
+	// itself.
+	mostGoodbyes  = 1000
+	goodbyesOfOne = 100
+	// goodbyesAtOnce is how many platforms are told at a time. Each may be a server of somebody's own that never answers.
+	goodbyesAtOnce = 4
 	// goodbyeWithin bounds what one platform takes for it, and what the end of a process waits for all of them.
 	goodbyeWithin = 10 * time.Second
 )
 
 // goodbye is what a platform is told of one account.
 type goodbye struct {
-	to   platform.Platform
-	of   platform.Account
-	with platform.Secrets
+	whose string // organization
+	to    platform.Platform
+	of    platform.Account
+	with  platform.Secrets
+}
+
+// goodbyes are those that are to be said, of each organization in turn: one whose platforms take their time keeps
+// nobody else's from being told.
+type goodbyes struct {
+	waiting chan struct{} // one for each
+
+	mu    sync.Mutex
+	of    map[string][]goodbye // by organization
+	turns []string             // organizations that have some, the next one first
+}
+
+func newGoodbyes() *goodbyes {
+	return &goodbyes{waiting: make(chan struct{}, mostGoodbyes), of: map[string][]goodbye{}}
+}
+
+// add tells whether there is room for g.
+func (q *goodbyes) add(g goodbye) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	own := q.of[g.whose]
+	if len(own) >= goodbyesOfOne {
+		return false
+	}
+	select {
+	case q.waiting <- struct{}{}:
+	default:
+		return false
+	}
+	if len(own) == 0 {
+		q.turns = append(q.turns, g.whose)
+	}
+	q.of[g.whose] = append(own, g)
+	return true
+}
+
+// next returns the one whose turn it is. Whoever calls it has received from waiting, so there is one.
+func (q *goodbyes) next() goodbye {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	whose := q.turns[0]
+	own := q.of[whose]
+	q.turns, q.of[whose] = q.turns[1:], own[1:]
+	if len(own) > 1 {
+		q.turns = append(q.turns, whose)
+	} else {
+		delete(q.of, whose)
+	}
+	return own[0]
 }
 
 // Disconnecting prepares that an account's platform takes what opened it no more. It is asked before the account is
@@ -42,13 +97,11 @@ func (k *Keeper) Disconnecting(ctx context.Context, accountID string) (done func
 	if err != nil {
 		return untold
 	}
-	g := goodbye{to: p, with: secrets, of: platform.Account{
+	g := goodbye{whose: c.Organization, to: p, with: secrets, of: platform.Account{
 		ID: c.ID, Platform: c.Platform, PlatformAccountID: c.PlatformAccountID,
 	}}
 	return func() {
-		select {
-		case k.goodbyes <- g:
-		default:
+		if !k.goodbyes.add(g) {
 			untold()
 			k.o.Logger.Warn("too many accounts are disconnected at once: the platform was not told of one", "account", c.ID)
 		}
@@ -61,21 +114,29 @@ func (k *Keeper) sayGoodbyes(ctx context.Context) {
 	last, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	context.AfterFunc(ctx, func() { time.AfterFunc(goodbyeWithin, end) })
-	for {
-		select {
-		case g := <-k.goodbyes:
-			k.say(last, g)
-		case <-ctx.Done():
-			for {
-				select {
-				case g := <-k.goodbyes:
-					k.say(last, g)
-				default:
-					return
-				}
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	for range goodbyesAtOnce {
+		telling.Go(func() {
+			for k.sayNext(ctx, last) {
 			}
+		})
+	}
+}
+
+// sayNext says one goodbye, and tells whether there may be more: until ctx ends, it waits for one.
+func (k *Keeper) sayNext(ctx, last context.Context) bool {
+	select {
+	case <-k.goodbyes.waiting:
+	case <-ctx.Done():
+		select {
+		case <-k.goodbyes.waiting:
+		default:
+			return false
 		}
 	}
+	k.say(last, k.goodbyes.next())
+	return true
 }
 
 // say tells one platform. That it could not be told is worth a line and no more.
