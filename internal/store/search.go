@@ -17,7 +17,7 @@ import (
 // there, so that what a search costs does not depend on what is stored, nor on what is asked for. A page looks at one
 // text at least, however long.
 const (
-	searchedRows  = 5_000
+	searchedRows  = 4_000
 	searchedBytes = 2 << 20
 	// How many rows the first statement returns, and any: what a database has read beyond the bounds is in vain, so the
 	// length of texts is found out with a few.
