@@ -95,6 +95,15 @@ func (s Scopes) Names() []string {
 	return strings.Split(s.own.Value(), " ")
 }
 
+// Length is about how long the names are in an answer, in bytes. It costs less than to write them.
+func (s Scopes) Length() int {
+	if s.own == (unique.Handle[string]{}) {
+		return len(knownJSON[s.known])
+	}
+	// Each blank becomes two quotes and a comma.
+	return len(s.own.Value()) + 2*strings.Count(s.own.Value(), " ") + len(`[""]`)
+}
+
 // knownTexts are the names of each such set as one text, made once like them.
 var knownTexts = func() (texts [allKnown + 1]string) {
 	for set, list := range knownNames {

@@ -94,3 +94,16 @@ func TestOwnScopes(t *testing.T) {
 		t.Errorf("asking for a scope allocates %v times", allocated)
 	}
 }
+
+// TestScopesLength: it is as long as what it stands for.
+func TestScopesLength(t *testing.T) {
+	for _, names := range [][]v1alpha1.Scope{
+		nil, {v1alpha1.ScopePostsRead}, v1alpha1.Scopes[:], {"a.dev:x"}, {v1alpha1.ScopePostsRead, "a.dev:x", "b.dev:y"},
+	} {
+		s := caller.ScopesOf(names)
+		text, err := json.Marshal(s.Names())
+		if err != nil || s.Length() != len(text) {
+			t.Errorf("%v: %d, and is %s (%v)", names, s.Length(), text, err)
+		}
+	}
+}

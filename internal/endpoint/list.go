@@ -48,6 +48,8 @@ type Page[T any] struct {
 type Listed[S, T any] struct {
 	Position func(S) store.Position
 	Show     func(S) T
+	// Size is about how long an item is as JSON. It is for Items alone: the database's listings have bounds of their own.
+	Size func(S) int
 	// Stopped is where the page has ended that was read last, if that may be after its last item. Optional.
 	Stopped func() store.Position
 }
@@ -75,8 +77,9 @@ func (l Listed[S, T]) Rows(
 	return l.page(items, more), nil
 }
 
-// Items answers with the page that r asks for of items, which are all there are, in the listing's order. What it costs
-// does not depend on how far down the page is. items are shared with other requests, and so are cut and never changed.
+// Items answers with the page that r asks for of items, which are all there are, in the listing's order. It ends early
+// when it has store.PageBytes: an answer is bounded in bytes, wherever it comes from. What it costs does not depend on
+// how far down the page is. items are shared with other requests, and so are cut and never changed.
 func (l Listed[S, T]) Items(r *Request, items []S) (Page[T], error) {
 	return l.Rows(r, nil, func(page store.Page) ([]S, bool, error) {
 		if page.After != (store.Position{}) {
@@ -84,8 +87,20 @@ func (l Listed[S, T]) Items(r *Request, items []S) (Page[T], error) {
 			isNext := func(i int) bool { return isAfter(l.Position(items[i]), page.After) }
 			items = items[sort.Search(len(items), isNext):]
 		}
-		return items[:min(page.Limit, len(items))], len(items) > page.Limit, nil
+		end := l.fitting(items[:min(page.Limit, len(items))])
+		return items[:end], len(items) > end, nil
 	})
+}
+
+// fitting returns how many of items one page takes: all, or as many as reach store.PageBytes.
+func (l Listed[S, T]) fitting(items []S) int {
+	size := 0
+	for i, item := range items {
+		if size += l.Size(item); size >= store.PageBytes {
+			return i + 1
+		}
+	}
+	return len(items)
 }
 
 // page shows items. more tells whether others come after them: it is known, not guessed from a full page, so that the
@@ -98,10 +113,10 @@ func (l Listed[S, T]) page(items []S, more bool) Page[T] {
 	switch {
 	// A search may stop after a row that it does not show, and must not look at it again.
 	case more && l.Stopped != nil:
-		next := cursorOf(l.Stopped())
+		next := CursorOf(l.Stopped())
 		p.NextCursor = &next
 	case more && len(items) > 0: // a page of none has no last item to go on from
-		next := cursorOf(l.Position(items[len(items)-1]))
+		next := CursorOf(l.Position(items[len(items)-1]))
 		p.NextCursor = &next
 	}
 	return p
@@ -128,7 +143,7 @@ func readPage(t *Route, query url.Values) (store.Page, error) {
 		page.Limit = int(limit)
 	}
 	if query.Has("cursor") {
-		after, ok := parseCursor(query.Get("cursor"))
+		after, ok := ParseCursor(query.Get("cursor"))
 		if !ok {
 			return store.Page{}, errCursor
 		}
@@ -147,21 +162,21 @@ func isAfter(p, q store.Position) bool {
 	return p.ID < q.ID
 }
 
-// maxCursor is the length in characters above which a cursor is not even decoded. cursorOf writes some 90. An id may
+// maxCursor is the length in characters above which a cursor is not even decoded. CursorOf writes some 90. An id may
 // have 128 characters, which is some 210 with the time and in base64.
 const maxCursor = 256
 
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
-// cursorOf is a position as text: base64url of the time (RFC 3339, UTC), a bar, and the id. Callers pass it back as it
+// CursorOf is a position as text: base64url of the time (RFC 3339, UTC), a bar, and the id. Callers pass it back as it
 // is. It is encoded so that nobody makes one up, and holds no secret: a caller who changes it sees their own things
 // from another place on.
-func cursorOf(p store.Position) string {
+func CursorOf(p store.Position) string {
 	return cursorEncoding.EncodeToString([]byte(p.At.UTC().Format(time.RFC3339Nano) + "|" + p.ID))
 }
 
-// parseCursor reads what cursorOf writes, and nothing else: one spelling, so that a client may compare cursors.
-func parseCursor(s string) (store.Position, bool) {
+// ParseCursor reads what CursorOf writes, and nothing else: one spelling, so that a client may compare cursors.
+func ParseCursor(s string) (store.Position, bool) {
 	if len(s) > maxCursor {
 		return store.Position{}, false
 	}
@@ -175,7 +190,7 @@ func parseCursor(s string) (store.Position, bool) {
 		return store.Position{}, false
 	}
 	p := store.Position{At: t, ID: id}
-	return p, cursorOf(p) == s
+	return p, CursorOf(p) == s
 }
 
 // maxValue is the length in bytes of the longest value of a list.
@@ -221,15 +236,18 @@ func TimeParam(query url.Values, name string) (time.Time, error) {
 	return t, nil
 }
 
-const maxText = 200 // characters; the database compares a text with every row in question
+// MaxText is how many characters a text may have that is searched for: the database compares it with every row in
+// question.
+const MaxText = 200
 
 // TextParam reads a parameter that is a text; "" without it. PostgreSQL would answer invalid UTF-8 or a NUL with an
 // error, which would be taken for one of ours. Characters are counted as code points, since a limit in bytes would be
 // another one for each script.
 func TextParam(query url.Values, name string) (string, error) {
 	text := query.Get(name)
-	if utf8.RuneCountInString(text) > maxText || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return "", problem.NewInvalid(name, name+" is longer than 200 characters, or not a text.", "Search for less.")
+	if utf8.RuneCountInString(text) > MaxText || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return "", problem.NewInvalid(
+			name, name+" is longer than "+strconv.Itoa(MaxText)+" characters, or not a text.", "Search for less.")
 	}
 	return text, nil
 }

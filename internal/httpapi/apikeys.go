@@ -36,12 +36,16 @@ func (a *API) listKeys(r *endpoint.Request) (endpoint.Page[apiKey], error) {
 	page, err := endpoint.Listed[*authn.Key, apiKey]{
 		Position: func(k *authn.Key) store.Position { return store.Position{At: k.CreatedAt(), ID: string(k.ID())} },
 		Show:     a.apiKeyOf,
+		Size:     func(k *authn.Key) int { return shortItem + len(k.Name()) + k.Scopes.Length() },
 	}.Items(r, a.config.Directory.Keys(r.Caller()))
 	if err == nil {
 		a.showLastUse(r, page.Data)
 	}
 	return page, err
 }
+
+// shortItem is about how long a key or a profile is as JSON, without the texts that somebody wrote.
+const shortItem = 350
 
 // lastUseWithin bounds how long a list of keys waits for the database, which it could do without.
 const lastUseWithin = 2 * time.Second

@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // keysOfAges returns keys whose creation times tie often, and the plaintext of the first.
@@ -85,7 +86,7 @@ func TestPagesWhileTheListingChanges(t *testing.T) {
 	f := newFixture(t, objects)
 	want := newestFirst(objects)
 	first := decode[endpoint.Page[apiKey]](t, f.get(t, "/v1/api-keys?limit=8", plaintext))
-	for _, o := range objects[1:] { // the first one is who asks
+	for _, o := range objects[1:] { // the first one is the caller
 		if k := o.(*v1alpha1.ApiKey); string(k.UID) == first.Data[7].ID || string(k.UID) == first.Data[2].ID {
 			f.index.RemoveKey(k)
 		}
@@ -149,5 +150,42 @@ func TestLimitAndCursor(t *testing.T) {
 		if e := errorOf(t, w); w.Code != http.StatusBadRequest || e.Code != "validation_failed" || e.Rule != c.rule {
 			t.Errorf("%s: %d %+v, want 400 validation_failed with rule %s", c.reason, w.Code, e, c.rule)
 		}
+	}
+}
+
+// TestListingsFromMemoryAreBoundedInBytes: a thousand keys with all the scopes that they may have would be several
+// megabytes, and are asked for without a limit.
+func TestListingsFromMemoryAreBoundedInBytes(t *testing.T) {
+	var scopes []v1alpha1.Scope
+	for i := range 32 {
+		scopes = append(scopes, v1alpha1.Scope(fmt.Sprintf("%s%02d.example.com:%s", strings.Repeat("a", 30), i, strings.Repeat("b", 15))))
+	}
+	const keys = 1000
+	var objects []any
+	plaintext := ""
+	for range keys {
+		var k *v1alpha1.ApiKey
+		k, plaintext = live(t, authntest.Scoped(scopes...))
+		objects = append(objects, k)
+	}
+	f := newFixture(t, objects)
+	seen, cursor := 0, ""
+	for pages := 1; ; pages++ {
+		body := f.get(t, "/v1/api-keys"+cursor, plaintext)
+		p := decode[endpoint.Page[apiKey]](t, body)
+		seen += len(p.Data)
+		if len(p.Data[0].Scopes) != len(scopes) {
+			t.Fatalf("a key has %d scopes", len(p.Data[0].Scopes))
+		}
+		if len(body) > store.PageBytes*5/4 || len(body) < store.PageBytes*3/4 && p.NextCursor != nil {
+			t.Errorf("page %d has %d bytes", pages, len(body))
+		}
+		if p.NextCursor == nil {
+			break
+		}
+		cursor = "?cursor=" + *p.NextCursor
+	}
+	if seen != keys {
+		t.Errorf("the pages have %d of %d keys", seen, keys)
 	}
 }

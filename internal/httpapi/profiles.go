@@ -40,6 +40,7 @@ func (a *API) listProfiles(r *endpoint.Request) (endpoint.Page[profile], error) 
 	return endpoint.Listed[*caller.Profile, profile]{
 		Position: func(p *caller.Profile) store.Position { return store.Position{At: p.CreatedAt, ID: p.ID} },
 		Show:     profileOf,
+		Size:     func(p *caller.Profile) int { return shortItem + len(p.Name) + len(p.DisplayName) },
 	}.Items(r, a.config.Directory.Profiles(r.Caller()))
 }
 

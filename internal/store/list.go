@@ -23,13 +23,13 @@ type Page struct {
 	Limit int
 }
 
-// pageBytes is how large a page may be, as JSON and about, before it ends early. Rows beyond it are not even read: two
+// PageBytes is how large a page may be, as JSON and about, before it ends early. Rows beyond it are not even read: two
 // hundred of the largest posts would be 100 MB, and are asked for with one line. It bounds what an answer holds in
 // memory; a Limit alone would not, as texts differ in length by four orders of magnitude.
-const pageBytes = 1 << 20
+const PageBytes = 1 << 20
 
 // rowBytes is about how long anything in a listing is, without the texts that somebody wrote. An estimate is enough: a
-// page may be somewhat longer than pageBytes, as it is checked before a row is read and not after.
+// page may be somewhat longer than PageBytes, as it is checked before a row is read and not after.
 const rowBytes = 600
 
 // encodedLen is about how long s is as JSON. What grows is counted: up to six characters for a control character, two
@@ -48,7 +48,7 @@ func encodedLen(s string) int {
 }
 
 // list runs one of two statements: for the first page, or for one after a position. Both take a limit last. A page ends
-// early when it has pageBytes, by the size of its rows. It has one row at least, so that there is always a next page.
+// early when it has PageBytes, by the size of its rows. It has one row at least, so that there is always a next page.
 func list[T any](
 	ctx context.Context, v *View, p Page, first, after *scoped, scan func(*sql.Rows) (T, error), size func(T) int,
 	args ...any,
@@ -72,7 +72,7 @@ func list[T any](
 	return rows[:p.Limit], true, nil
 }
 
-// bounded is scan until the rows have pageBytes together. full is set if it has refused one.
+// bounded is scan until the rows have PageBytes together. full is set if it has refused one.
 func bounded[T any](
 	scan func(*sql.Rows) (T, error), size func(T) int,
 ) (some func(*sql.Rows) (T, error), full *bool) {
@@ -80,7 +80,7 @@ func bounded[T any](
 	// taken.
 	total, full := 0, new(bool)
 	return func(r *sql.Rows) (row T, err error) {
-		if *full = total >= pageBytes; *full {
+		if *full = total >= PageBytes; *full {
 			return row, errPageFull
 		}
 		if row, err = scan(r); err == nil {
