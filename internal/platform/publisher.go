@@ -102,3 +102,18 @@ type Warning struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
+
+// organizationKey is where a context says whose an attempt is.
+type organizationKey struct{}
+
+// InTurnOf is ctx of what is done for an organization, by its id: where the accounts of all organizations share what
+// there is little of, they take turns by that.
+func InTurnOf(ctx context.Context, organization string) context.Context {
+	return context.WithValue(ctx, organizationKey{}, organization)
+}
+
+// OrganizationOf returns whose the work in ctx is; "": that is not known, which counts as of one.
+func OrganizationOf(ctx context.Context) string {
+	organization, _ := ctx.Value(organizationKey{}).(string)
+	return organization
+}

@@ -156,7 +156,7 @@ func (p *Posting) Create(
 		return Batch{}, err
 	}
 	if d.ScheduledAt == nil {
-		return p.publishNow(ctx, op, posts, answer)
+		return p.publishNow(platform.InTurnOf(ctx, by.Organization.ID), op, posts, answer)
 	}
 	return write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (Batch, error) {
 		if _, err := tx.AddPosts(posts); err != nil {
@@ -237,9 +237,8 @@ func (p *Posting) resume(
 	return b, false, err
 }
 
-// now is the time as the database keeps it, so that an answer to a write says what a later read says. A post that is
-// answered before it is read again has this very time.
-func (p *Posting) now() time.Time { return p.o.Clock.Now().UTC().Truncate(time.Microsecond) }
+// now is the time of a write. A post that is answered before it is read again has this very time.
+func (p *Posting) now() time.Time { return write.Now(p.o.Clock) }
 
 // checkSchedule checks that a time is to come; nil is none. A second is the least that can be kept: what is due by the
 // time that it is stored would be published at once, by a request that is told 202.

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/tracing"
 )
@@ -202,6 +203,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 		return err
 	}
 	defer leave()
+	ctx = platform.InTurnOf(ctx, j.Args.Organization)
 	until := w.p.o.Clock.Now().Add(drainFor)
 	err = w.drain(ctx, j.Args, until)
 	snooze := new(river.JobSnoozeError)

@@ -19,6 +19,8 @@ import (
 
 	"golang.org/x/image/draw"
 	_ "golang.org/x/image/webp"
+
+	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
 // picture is an image as it is uploaded.
@@ -46,9 +48,8 @@ const (
 	maxDecoded = 100 << 20
 )
 
-// decoding holds one token for each image that may be decoded at a time, by all of the process: they are the largest
-// things in its memory.
-var decoding = make(chan struct{}, 1)
+// decoding lets one image at a time be decoded, by all of the process: they are the largest things in its memory.
+var decoding oneAtATime
 
 // errImage says in words why an image can't be sent.
 type errImage string
@@ -99,12 +100,10 @@ func (h *head) checkSize(ctx context.Context, o original) (err error) {
 
 // shrinkInTurn is shrink when it is this image's turn.
 func shrinkInTurn(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
-	select {
-	case decoding <- struct{}{}:
-		defer func() { <-decoding }()
-	case <-ctx.Done():
-		return picture{}, ctx.Err()
+	if err := decoding.enter(ctx, platform.OrganizationOf(ctx)); err != nil {
+		return picture{}, err
 	}
+	defer decoding.leave()
 	return shrink(ctx, o, format, turned, most)
 }
 
