@@ -95,9 +95,9 @@ func (s *storage) check(environment key.Environment, getenv func(string) string)
 	}
 	// A fraction of a byte is rounded up by Value, and "0" is refused: it would not mean "no limit" to anything below.
 	size, err := resource.ParseQuantity(s.given.maxMediaSize)
-	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > media.MaxMaxSize {
+	if s.maxMediaSize = size.Value(); err != nil || s.maxMediaSize < 1 || s.maxMediaSize > media.HighestMaxSize {
 		return usageError{fmt.Sprintf("--max-media-size: want bytes, such as %s, up to %s, not %q",
-			mebibytes(media.DefaultMaxSize), mebibytes(media.MaxMaxSize), s.given.maxMediaSize)}
+			mebibytes(media.DefaultMaxSize), mebibytes(media.HighestMaxSize), s.given.maxMediaSize)}
 	}
 	// One body of the largest size has to fit into an organization's half.
 	room, err := resource.ParseQuantity(s.given.maxBytesInFlight)

@@ -164,6 +164,14 @@ func (a *Admitted) Err() error { return a.flight.Err() }
 // does. Nil: it may. It may be called again, and says the same; of the zero Admitted it says nothing.
 func (a *Admitted) End() error { return a.flight.End() }
 
+// refuse ends a request whose caller was recognised, and is not let in. Nothing runs of it; End says again whether it
+// was cut.
+func (a *Admitted) refuse(why *Refusal) *Refusal {
+	a.flight.CountRefused()
+	_ = a.flight.End()
+	return why
+}
+
 // Admit lets in a request that came at now, for as long as ctx lasts. Without an error, r is that request, and must be
 // ended. The error is a *Refusal, or what kept a session from being looked up; then r.Allowance may be set all the
 // same, because whoever has used theirs up is told so.
@@ -175,22 +183,16 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, c Credentials, n N
 	}
 	r.who = r.flight.Caller()
 	if n.Scope != "" && !r.who.Scopes.Has(n.Scope) {
-		r.flight.CountRefused()
-		_ = r.flight.End() // nothing runs of it; End of r says again whether it was cut
-		return a.lacks(n.Scope)
+		return r.refuse(a.lacks(n.Scope))
 	}
 	for _, scope := range n.Also {
 		if !r.who.Scopes.Has(scope) {
-			r.flight.CountRefused()
-			_ = r.flight.End()
-			return a.lacks(scope)
+			return r.refuse(a.lacks(scope))
 		}
 	}
 	r.Allowance = a.o.Limits.Take(ctx, r.who, now)
 	if !r.Allowance.Allowed {
-		r.flight.CountRefused()
-		_ = r.flight.End()
-		return &Refusal{Code: RateLimited, RetryAfter: r.Allowance.RetryAfter}
+		return r.refuse(&Refusal{Code: RateLimited, RetryAfter: r.Allowance.RetryAfter})
 	}
 	return nil
 }
@@ -210,9 +212,7 @@ func (a *Admission) AdmitAgain(
 	}
 	r.who = r.flight.Caller()
 	if scope != "" && !r.who.Scopes.Has(scope) {
-		r.flight.CountRefused()
-		_ = r.flight.End()
-		return a.lacks(scope)
+		return r.refuse(a.lacks(scope))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
 // Code is how a refusal is to be answered.
@@ -52,6 +53,33 @@ func (r *Refusal) Error() string {
 	default:
 		return r.Reason.Error()
 	}
+}
+
+// Problem is what whoever is refused is told, the same whatever carries the answer. Those who were not recognised are
+// all told one thing, so that nobody learns from it what a key was or is: whoever finds a key in an old commit can't
+// tell whether it was ever good.
+//
+// What to do next depends on what was asked, and how; that is left to whoever carries the answer. So is the message of
+// Unavailable, which stands also for whatever code may come to be added: then nobody is let in by mistake.
+func (r *Refusal) Problem() problem.Problem {
+	p := problem.Problem{Challenge: r.Challenge, RetryAfter: r.RetryAfter}
+	switch r.Code {
+	case Unauthenticated:
+		p.Kind, p.Code = problem.Unauthenticated, problem.CodeUnauthenticated
+		p.Message = "The request has no API key that is valid here."
+	case InsufficientScope:
+		p.Kind, p.Code = problem.Forbidden, problem.CodeUnauthorized
+		p.Message = "The key does not have the scope " + string(r.Scope) + "."
+	case RateLimited:
+		p.Kind, p.Code = problem.RateLimited, problem.CodeRateLimited
+		p.Message = "The key's requests are used up for the moment."
+		if r.ByAddress {
+			p.Message = "There were too many requests without a valid key from this address."
+		}
+	default:
+		p.Kind, p.Code = problem.Unavailable, problem.CodeUnavailable
+	}
+	return p
 }
 
 // Classes of refusals in the audit log, beside the reasons of package authn: the caller is known, and may not do this.

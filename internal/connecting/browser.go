@@ -37,7 +37,7 @@ var (
 	errManyConnecting = &problem.Problem{
 		Kind: problem.RateLimited, Code: problem.CodeRateLimited, Rule: "connecting.too_many",
 		Message:     "Too many connections of this organization wait for a browser.",
-		Remediation: "Try again later: each of them ends after ten minutes.",
+		Remediation: "Try again later: each of them ends after " + connection.ReturnWithinWords + ".",
 		RetryAfter:  time.Minute,
 	}
 	// ErrNoneBegun and ErrReturnedLate are for a browser that comes back and is not expected, or not any more.
@@ -48,7 +48,7 @@ var (
 	}
 	ErrReturnedLate = &problem.Problem{
 		Kind: problem.Invalid, Code: problem.CodeValidationFailed, Rule: "oauth.expired",
-		Message:     "It took longer than ten minutes to come back from the platform.",
+		Message:     "It took longer than " + connection.ReturnWithinWords + " to come back from the platform.",
 		Remediation: "Begin to connect the account once more.",
 	}
 )
@@ -209,7 +209,7 @@ func (c *Connecting) Return(
 ) (Connected, error) {
 	callback, err := url.Parse(begun.CallbackURL)
 	if err != nil {
-		return Connected{}, errors.New("the address of the callback is none")
+		return Connected{}, errors.New("the address of the callback is not one")
 	}
 	// Nobody repeats it: a browser that comes twice finds that its state is gone.
 	none := func(Connected) (store.Stored, error) { return store.Stored{}, nil }

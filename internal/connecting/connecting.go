@@ -48,6 +48,9 @@ type Connecting struct{ o Options }
 // New checks nothing: whoever makes one has checked its own Config.
 func New(o Options) *Connecting { return &Connecting{o} }
 
+// MaxFilledIn is how long a value may be that a platform asks for, in bytes.
+const MaxFilledIn = 4 << 10
+
 // within bounds what a platform takes for one step. Somebody waits for it, and the server's own time for a response has
 // to be enough to say that the platform could not be asked.
 const within = 15 * time.Second
@@ -156,7 +159,7 @@ func (c *Connecting) complete(
 	if err != nil {
 		return Connected{}, Failed(to.Name, err)
 	}
-	now := c.now() // after the platform's answer: the connection is not older than that
+	now := write.Now(c.o.Clock) // after the platform's answer: the connection is not older than that
 	put, err := write.Commit(ctx, op, answer, func(_ context.Context, tx *store.Tx) (Connected, error) {
 		return c.keep(tx, to.Name, profileID, got, now)
 	})
@@ -182,9 +185,6 @@ func (c *Connecting) keep(
 	}
 	return Connected{put, created, now, got.Warnings}, err
 }
-
-// now is the time as the database keeps it.
-func (c *Connecting) now() time.Time { return c.o.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 // Failed turns a platform's refusal into what the caller is told. A mistake of ours stays the error that it is, so that
 // its text is in the log and not in the answer. A *platform.Failure says whose fault it is by its code.

@@ -31,8 +31,11 @@ type Begun struct {
 	Resume           []byte        `json:"resume,omitempty"`   // see platform.Begun
 }
 
-// ReturnWithin is how long a browser may take to come back.
-const ReturnWithin = 10 * time.Minute
+// How long a browser may take to come back, and the same for people to read.
+const (
+	ReturnWithin      = 10 * time.Minute
+	ReturnWithinWords = "ten minutes"
+)
 
 // begunSecret is what it is sealed as, beside the secrets of accounts.
 const begunSecret = "oauth_state"

@@ -38,8 +38,8 @@ const (
 // States lists them, for whoever documents them.
 var States = []State{Active, Expiring, ReconnectRequired, Disconnected}
 
-// expiringWithin is how long before its end a connection is expiring: long enough for somebody to be on holiday.
-const expiringWithin = 14 * 24 * time.Hour
+// ExpiringWithin is how long before its end a connection is expiring: long enough for somebody to be on holiday.
+const ExpiringWithin = 14 * 24 * time.Hour
 
 // RuleReconnect is the rule of failures of accounts that have to be connected again. Callers branch on it.
 const RuleReconnect = "account.reconnect_required"
@@ -61,7 +61,7 @@ func StateOf(a store.Account, now time.Time) (State, *platform.Failure) {
 			Code: platform.CodeAuthFailed, Message: "The connection has expired.", Rule: RuleReconnect,
 			Remediation: reconnect,
 		}
-	case now.Add(expiringWithin).After(a.TokenExpiresAt):
+	case now.Add(ExpiringWithin).After(a.TokenExpiresAt):
 		return Expiring, nil
 	}
 	return Active, nil
@@ -85,7 +85,7 @@ func stateOf(s store.Standing) State {
 func In(states []State, now time.Time) store.AccountFilter {
 	return store.AccountFilter{
 		Usable: slices.Contains(states, Active), Ending: slices.Contains(states, Expiring),
-		Ended: slices.Contains(states, ReconnectRequired), Now: now, Soon: now.Add(expiringWithin),
+		Ended: slices.Contains(states, ReconnectRequired), Now: now, Soon: now.Add(ExpiringWithin),
 	}
 }
 

@@ -88,7 +88,7 @@ func (k *Keeper) disconnected(name platform.Name, outcome string) {
 // count counts the connections. States without any are 0, so that an alert ends.
 func (k *Keeper) count(ctx context.Context) error {
 	now := k.o.Clock.Now()
-	counts, err := k.work.CountConnections(ctx, now, now.Add(expiringWithin))
+	counts, err := k.work.CountConnections(ctx, now, now.Add(ExpiringWithin))
 	if err != nil {
 		return fmt.Errorf("count accounts: %w", err)
 	}

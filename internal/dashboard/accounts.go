@@ -13,6 +13,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/connection"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -114,7 +115,7 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 	}
 	if more {
 		last := accounts[len(accounts)-1]
-		values.Set("after", cursorOf(store.Position{At: last.CreatedAt, ID: last.ID}))
+		values.Set("after", endpoint.CursorOf(store.Position{At: last.CreatedAt, ID: last.ID}))
 		data.Next = "?" + values.Encode()
 	}
 	return view{Page: "accounts", Title: "accounts.title", Data: data}, nil
@@ -154,7 +155,7 @@ func (d *Dashboard) disconnectedAccounts(r *request) (view, error) {
 		// This list goes by when they were disconnected, and so does its cursor: by when they were connected, the next page
 		// would begin at another place.
 		last := accounts[len(accounts)-1]
-		data.Next = "?after=" + url.QueryEscape(cursorOf(store.Position{At: last.DisconnectedAt, ID: last.ID}))
+		data.Next = "?after=" + url.QueryEscape(endpoint.CursorOf(store.Position{At: last.DisconnectedAt, ID: last.ID}))
 	}
 	return view{Page: "disconnected", Title: "disconnected.title", Data: data}, nil
 }

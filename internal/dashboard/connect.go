@@ -29,9 +29,6 @@ func (d *Dashboard) connectScreens() []screen {
 	}
 }
 
-// maxFilledIn is how long a value may be that a platform asks for, as POST /v1/accounts/connect/… has it.
-const maxFilledIn = 4 << 10
-
 // connectData is the form.
 type connectData struct {
 	Offer    connecting.Offer
@@ -44,6 +41,9 @@ type connectData struct {
 	// Leave is where the browser is to go on, at the platform; "": nowhere.
 	Leave string
 }
+
+// ReturnWithin is how long the browser has there, in words.
+func (connectData) ReturnWithin() string { return connection.ReturnWithinWords }
 
 // connectField is a field of a platform's, and what was typed. Of what opens an account, nothing is shown again.
 type connectField struct {
@@ -78,7 +78,7 @@ func (d *Dashboard) connectView(r *request, to platform.Platform, data connectDa
 	for _, f := range fields {
 		shown := connectField{Field: f}
 		if f.Type != platform.TypePassword {
-			shown.Value = cut(r.form.Get("field."+f.Name), maxFilledIn)
+			shown.Value = cut(r.form.Get("field."+f.Name), connecting.MaxFilledIn)
 		}
 		data.Fields = append(data.Fields, shown)
 	}
@@ -151,7 +151,7 @@ func (d *Dashboard) filledIn(r *request, to platform.Platform) (filledIn map[str
 	for _, f := range to.Fields {
 		value := r.form.Get("field." + f.Name)
 		switch {
-		case len(value) > maxFilledIn:
+		case len(value) > connecting.MaxFilledIn:
 			wrong = d.pages.text("connect.tooLong", f.Label)
 		case value != "":
 			filledIn[f.Name] = value

@@ -5,11 +5,10 @@ package dashboard
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
-	"strings"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/session"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
@@ -74,31 +73,11 @@ const endWithin = 5 * time.Second
 // done is the answer that is kept for a form: whoever sends it again is told nothing but that it was done.
 func done[T any](T) (store.Stored, error) { return store.Stored{Status: 303}, nil }
 
-// maxCursor is how long a cursor may be: an id has 128 characters at most.
-const maxCursor = 256
-
-// cursorOf is a position in a list, as addresses have it. It is no secret: who changes it sees their own rows from
-// another place on.
-func cursorOf(p store.Position) string {
-	if p == (store.Position{}) {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(p.At.UTC().Format(time.RFC3339Nano) + "|" + p.ID))
-}
-
 // positionOf reads a cursor. One that is none is the beginning: it is an address that somebody has typed in.
-func positionOf(cursor string) (p store.Position) {
-	if len(cursor) > maxCursor {
-		return p
+func positionOf(cursor string) store.Position {
+	p, ok := endpoint.ParseCursor(cursor)
+	if !ok {
+		return store.Position{}
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil {
-		return p
-	}
-	at, id, _ := strings.Cut(string(text), "|")
-	t, err := time.Parse(time.RFC3339Nano, at)
-	if err != nil || id == "" {
-		return p
-	}
-	return store.Position{At: t, ID: id}
+	return p
 }

@@ -24,9 +24,8 @@ func (d *Dashboard) overviewScreens() []screen {
 }
 
 const (
-	// aheadFor is how long before its end something needs attention: long enough for somebody to be on holiday. It is that
-	// of connection.Expiring.
-	aheadFor = 14 * 24 * time.Hour
+	// aheadFor is how long before its end something needs attention: keys as accounts.
+	aheadFor = connection.ExpiringWithin
 	// lateFor is how late a post may be until somebody is told: what a queue makes up for by itself is nobody's concern.
 	lateFor = 2 * time.Minute
 	// mostNamed is how many things of one kind the overview names. A list has the rest.

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -29,8 +30,6 @@ func (d *Dashboard) postsScreens() []screen {
 
 const (
 	postsOnPage = 50
-	// maxQuery is how many characters may be searched for: as many as GET /v1/posts takes.
-	maxQuery = 200
 	// maxNamed is how long the id of a profile or an account may be that a filter names.
 	maxNamed = 128
 )
@@ -68,7 +67,7 @@ func postFilterOf(q url.Values) postFilter {
 	f := postFilter{
 		Statuses: chosen(q["status"], postStatuses), Platforms: chosen(q["platform"], catalog.All.Names()),
 		Accounts: valuesOf(q["account"]), ErrorCodes: valuesOf(q["errorCode"]),
-		Profile: cut(q.Get("profile"), maxNamed), Query: textOf(q.Get("q"), maxQuery),
+		Profile: cut(q.Get("profile"), maxNamed), Query: textOf(q.Get("q"), endpoint.MaxText),
 		From: q.Get("from"), Until: q.Get("until"),
 	}
 	for _, d := range []*string{&f.From, &f.Until} {
@@ -198,8 +197,8 @@ func (d *Dashboard) posts(r *request) (view, error) {
 	if after != (store.Position{}) {
 		data.First = "?" + values.Encode()
 	}
-	if cursor := cursorOf(next); cursor != "" {
-		values.Set("after", cursor)
+	if next != (store.Position{}) {
+		values.Set("after", endpoint.CursorOf(next))
 		data.Next = "?" + values.Encode()
 	}
 	return view{Page: "posts", Title: "posts.title", Data: data}, nil

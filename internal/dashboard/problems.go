@@ -150,8 +150,10 @@ func (r *request) trouble(status int, heading, said string) view {
 	return view{Page: "problem", Title: heading, Status: status, Data: trouble{Heading: heading, Said: said, ID: r.id}}
 }
 
-// wordsOf are what whoever said no says to the person: the apiserver, or RBAC by this page. They are bounded: an
-// admission webhook may say anything.
+// mostOfMessage is how much is shown of what the apiserver says, in bytes: an admission webhook may say anything.
+const mostOfMessage = 2048
+
+// wordsOf are what whoever said no says to the person: the apiserver, or RBAC by this page.
 func wordsOf(err error) string {
 	var forbidden *forbiddenError
 	if errors.As(err, &forbidden) {
@@ -169,14 +171,5 @@ func wordsOf(err error) string {
 	if d := status.Status().Details; apierrors.IsNotFound(err) && (d == nil || d.Name == "") {
 		return ""
 	}
-	return bounded(status.Status().Message)
-}
-
-// bounded is a text of others, as much of it as is shown.
-func bounded(text string) string {
-	const most = 2048
-	if len(text) > most {
-		return strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
+	return problem.Excerpt(status.Status().Message, mostOfMessage)
 }

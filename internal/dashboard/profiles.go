@@ -18,6 +18,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
@@ -60,7 +61,7 @@ func (d *Dashboard) profiles(r *request) (view, error) {
 		keys[k.ProfileID()]++
 	}
 	query := r.http.URL.Query()
-	data := profilesData{Query: cut(query.Get("q"), maxQuery)}
+	data := profilesData{Query: cut(query.Get("q"), endpoint.MaxText)}
 	var err error
 	if data.Creatable, err = r.offers("create", "profiles"); err != nil {
 		return view{}, err

@@ -12,11 +12,11 @@ import (
 )
 
 func FuzzParseCursor(f *testing.F) {
-	f.Add(cursorOf(store.Position{At: time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), ID: "id"}))
+	f.Add(CursorOf(store.Position{At: time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), ID: "id"}))
 	f.Add(base64.RawURLEncoding.EncodeToString([]byte("0000-01-01T00:00:00Z|x")))
 	f.Fuzz(func(t *testing.T, s string) {
-		if p, ok := parseCursor(s); ok && cursorOf(p) != s {
-			t.Errorf("%q is read as %+v, which is written as %q", s, p, cursorOf(p))
+		if p, ok := ParseCursor(s); ok && CursorOf(p) != s {
+			t.Errorf("%q is read as %+v, which is written as %q", s, p, CursorOf(p))
 		}
 	})
 }
@@ -35,7 +35,7 @@ func TestPagesThatStopEarly(t *testing.T) {
 		if next == nil {
 			t.Fatalf("a page of %d that has stopped early has no next one", len(items))
 		}
-		if at, ok := parseCursor(*next); !ok || at != end {
+		if at, ok := ParseCursor(*next); !ok || at != end {
 			t.Errorf("the page after one of %d begins after %v, want %v", len(items), at, end)
 		}
 		if l.page(items, false).NextCursor != nil {

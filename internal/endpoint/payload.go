@@ -19,6 +19,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/wire"
 )
 
 // maxPayload is the size in bytes of the largest JSON body that is read. It is held in memory, hashed and decoded: what
@@ -38,29 +39,10 @@ var (
 		"Send a JSON object.")
 	errNotJSON = problem.NewInvalid("body.content_type", "The request's body is not declared to be JSON.",
 		"Send it with the header `Content-Type: application/json`.")
-	errCharset = problem.NewInvalid("body.content_type",
-		"The request's body is declared to be in another charset than UTF-8.",
-		"Write it in UTF-8, as JSON always is, and send the header `Content-Type: application/json`.")
-	errEncoded = &problem.Problem{
-		Kind: problem.Unsupported, Code: problem.CodeValidationFailed, Rule: "body.content_encoding",
-		Message:     "The request's body is compressed, or encoded in another way.",
-		Remediation: "Send it as it is, without the header Content-Encoding.",
-	}
 )
 
-// byteOrderMark begins what some editors and libraries write. It is no part of JSON; a parser may ignore it (RFC 8259
-// section 8.1).
-const byteOrderMark = "\ufeff"
-
-// CheckEncoding refuses a body that is compressed. Nothing is decompressed: a kilobyte may become a gigabyte.
-func CheckEncoding(h http.Header) error {
-	for _, value := range h["Content-Encoding"] {
-		if value != "" && !strings.EqualFold(value, "identity") {
-			return errEncoded
-		}
-	}
-	return nil
-}
+// CheckEncoding refuses a body that is compressed, for handlers that read theirs by themselves.
+func CheckEncoding(h http.Header) error { return wire.CheckEncoding(h) }
 
 // readPayload reads a request's body, if it is JSON and not too large. No body is an empty one. It reads all of it
 // before anything is decoded, because the claim of an Idempotency-Key needs its hash. reserve takes room for so many
@@ -78,13 +60,12 @@ func readPayload(r *http.Request, reserve func(int64) error) ([]byte, error) {
 		return nil, err
 	case err != nil:
 		return nil, errPayloadUnread
-	// Even what could be read is refused if it is declared to be something else: in another charset, it would be misread.
 	case len(body) > 0:
 		if err := checkDeclared(r.Header["Content-Type"]); err != nil {
 			return nil, err
 		}
 	}
-	return bytes.TrimPrefix(body, []byte(byteOrderMark)), nil
+	return wire.WithoutMark(body), nil
 }
 
 // readWithin reads all of a body, which is said to have so many bytes (-1: not known), into memory that is reserved as
@@ -126,27 +107,19 @@ func checkDeclared(values []string) error {
 		return errNotJSON
 	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
-	switch charset := params["charset"]; {
-	case err != nil || mediaType != "application/json":
+	if err != nil || mediaType != "application/json" {
 		return errNotJSON
-	// Without its hyphen, it is a name that only people and libraries have for it, and no other charset has.
-	case charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8"):
-		return errCharset
 	}
-	return nil
+	return wire.CheckCharset(params)
 }
 
-// decodeJSON reads a body into a struct: one JSON value, in valid UTF-8, without members that are unknown, given twice
-// or null. The error is a problem whose rule names the member, in the way of "targets.0.text".
-//
-// Unknown members are refused because a misspelt "scheduledAt" would otherwise publish at once. It is not encoding/json
-// that reads the body because that one takes the last of two members, matches names whatever their case, and replaces
-// broken UTF-8 by other text. The text of the library's errors is never passed on: it may quote the body.
+// decodeJSON reads a body into a struct: as package wire does, and without members that are null. The error is a
+// problem whose rule names the member, in the way of "targets.0.text".
 func decodeJSON(payload []byte, into any) error {
 	if len(payload) == 0 {
 		payload = []byte("{}") // which members are missing is for the handler to say; some bodies need none
 	}
-	err := json.Unmarshal(payload, into, json.RejectUnknownMembers(true))
+	err := wire.Decode(payload, into)
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
 	var unparsed *time.ParseError
@@ -175,6 +148,27 @@ func decodeJSON(payload []byte, into any) error {
 	default:
 		return errBadJSON
 	}
+}
+
+// canonical is a body in the one form that its value has (RFC 8785): libraries sort members and escape characters in
+// other ways each time, and whoever sends the same value again means the same. What is no JSON stays as it is. Numbers
+// are those of JavaScript, and no body here that is taken has any.
+func canonical(payload []byte) []byte {
+	value := jsontext.Value(bytes.Clone(payload))
+	if err := value.Canonicalize(); err != nil {
+		return payload
+	}
+	return value
+}
+
+// isNone tells whether a body in its canonical form says nothing: none, or what HTTP libraries send in its place. It is
+// one value to every handler, be it read as an object or not read at all, and so one request.
+func isNone(value []byte) bool {
+	switch string(value) {
+	case "", "{}", "null":
+		return true
+	}
+	return false
 }
 
 // checkDecoded checks what is JSON of the right types, and is not taken all the same.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -188,8 +187,7 @@ type problems struct {
 	docs      string // base URL, without a slash at its end
 	prefix    string // of the keys that are accepted here
 	admission *admission.Admission
-	explain   func(error) *problem.Problem        // see Config.Explain; not nil
-	scopes    map[v1alpha1.Scope]*problem.Problem // what a caller is told who lacks one
+	explain   func(error) *problem.Problem // see Config.Explain; not nil
 }
 
 // newProblems makes what can be made before the first request: the texts depend on nothing but the configuration.
@@ -198,17 +196,9 @@ func newProblems(c Config) problems {
 		docs:      strings.TrimRight(c.DocsBaseURL, "/"),
 		prefix:    c.KeyFormat.Prefix(c.Environment),
 		admission: c.Admission, explain: c.Explain,
-		scopes: map[v1alpha1.Scope]*problem.Problem{},
 	}
 	if ps.explain == nil {
 		ps.explain = func(error) *problem.Problem { return nil }
-	}
-	for _, scope := range v1alpha1.Scopes { // made once, as all problems are
-		ps.scopes[scope] = &problem.Problem{
-			Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: ruleScope,
-			Message:     "The key does not have the scope " + string(scope) + ".",
-			Remediation: "GET /v1/whoami lists the key's scopes. Keys are immutable: for more, make a new key.",
-		}
 	}
 	return ps
 }
@@ -257,37 +247,23 @@ func (ps problems) of(err error) reply {
 // Problem returns what a caller is told of an error, for answers that are no envelope.
 func (r *Request) Problem(err error) *problem.Problem { return r.engine.problems.of(err).Problem }
 
-// refused is what is said to somebody who is not let in. Those who were not recognised are all told the same, so that
-// nobody learns from it what a key was or is: whoever finds a key in an old commit can't tell whether it was ever good.
+// refused is what is said to somebody who is not let in: what admission says, and what to do next at an endpoint.
 func (ps problems) refused(r *admission.Refusal) *problem.Problem {
-	var p problem.Problem
+	p := r.Problem()
 	switch {
 	case r.Code == admission.InsufficientScope:
-		p = *ps.scopes[r.Scope]
+		p.Rule = ruleScope
+		p.Remediation = "GET /v1/whoami lists the key's scopes. Keys are immutable: for more, make a new key."
 	case r.Code == admission.RateLimited && r.ByAddress:
-		p = problem.Problem{
-			Kind: problem.RateLimited, Code: problem.CodeRateLimited,
-			Message:     "There were too many requests without a valid key from this address.",
-			Remediation: "Wait the seconds of Retry-After, and send a key that is valid here.",
-		}
+		p.Remediation = "Wait the seconds of Retry-After, and send a key that is valid here."
 	case r.Code == admission.RateLimited:
-		p = problem.Problem{
-			Kind: problem.RateLimited, Code: problem.CodeRateLimited,
-			Message:     "The key's requests are used up for the moment.",
-			Remediation: "Wait the seconds of Retry-After. The headers RateLimit-Policy and RateLimit tell what is left.",
-		}
+		p.Remediation = "Wait the seconds of Retry-After. The headers RateLimit-Policy and RateLimit tell what is left."
 	case r.Code == admission.Unauthenticated:
-		p = problem.Problem{
-			Kind: problem.Unauthenticated, Code: problem.CodeUnauthenticated,
-			Message: "The request has no API key that is valid here.",
-			Remediation: "Send one header `Authorization: Bearer KEY`, with a key that begins with " + ps.prefix +
-				" and has neither been revoked nor expired.",
-		}
-	default: // admission.Unavailable, and whatever may come to be added: then nobody is let in by mistake
+		p.Remediation = "Send one header `Authorization: Bearer KEY`, with a key that begins with " + ps.prefix +
+			" and has neither been revoked nor expired."
+	default: // admission.Unavailable, and whatever may come to be added
 		return ErrUnavailable
 	}
-	// These two are of this very refusal, so p is a copy of what all requests share.
-	p.Challenge, p.RetryAfter = r.Challenge, r.RetryAfter
 	return &p
 }
 

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/dunglas/httpsfv"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
@@ -117,19 +116,18 @@ func hashOf(r *http.Request, payload []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// canonical is a body in the one form that its value has (RFC 8785): libraries sort members and escape characters in
-// other ways each time, and whoever sends the same value again means the same. What is no JSON stays as it is. Numbers
-// are those of JavaScript, and no body here that is taken has any.
-func canonical(payload []byte) []byte {
-	value := jsontext.Value(bytes.Clone(payload))
-	if err := value.Canonicalize(); err != nil {
-		return payload
+// hashesOf are those of a body's value, and of what earlier versions made the hash of: its bytes, or of no body
+// (isNone) its canonical form, since they told "", "{}" and "null" from each other.
+func hashesOf(r *http.Request, payload []byte) (body, former string) {
+	value, was := canonical(payload), payload
+	if isNone(value) {
+		value, was = nil, value
 	}
-	return value
+	return hashOf(r, value), hashOf(r, was)
 }
 
 // Nothing is the body of a write that takes none. What is sent all the same is not decoded: HTTP libraries send a "{}"
-// or a "null" unasked. It counts as JSON and by its hash all the same, as every body does.
+// or a "null" unasked. It counts as JSON and by its hash all the same, as every body does; those two count as none.
 type Nothing struct{}
 
 // Writes makes an endpoint of a typed handler that changes something. In is the request's JSON body. The handler makes
@@ -225,7 +223,7 @@ func (r *Request) claimable(payload []byte) (*store.Request, error) {
 	path := r.http.URL.EscapedPath() // as it was sent
 	request := &store.Request{IdempotencyKey: text, Method: r.http.Method, Path: path}
 	if r.route.upload == nil {
-		request.BodyHash, request.FormerHash = hashOf(r.http, canonical(payload)), hashOf(r.http, payload)
+		request.BodyHash, request.FormerHash = hashesOf(r.http, payload)
 		r.writing.BodyHash = request.BodyHash
 	}
 	return request, nil

@@ -5,6 +5,8 @@ package endpoint
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -45,6 +47,26 @@ func TestIdempotencyKeyForms(t *testing.T) {
 		got, err := idempotencyKey(c.sent)
 		if got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%s: %q, %v; want %q, %v", c.reason, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestHashesOf: no body is one value, however it is sent, and what earlier versions have claimed is found.
+func TestHashesOf(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/v1/posts/a/retry", nil)
+	none, _ := hashesOf(r, nil)
+	for payload, was := range map[string]string{
+		"": "", "{}": "{}", "null": "null", " {\n}\n": "{}", "null\n": "null", // canonical forms, which told them apart
+	} {
+		body, former := hashesOf(r, []byte(payload))
+		if body != none || former != hashOf(r, []byte(was)) {
+			t.Errorf("%q: it is none: %t; by what it was, it is found: %t", payload, body == none, former == hashOf(r, []byte(was)))
+		}
+	}
+	for _, payload := range []string{`{"a": null}`, "[]", "0", `""`, "false", "no JSON", " ", `{"":{}}`} {
+		body, former := hashesOf(r, []byte(payload))
+		if body == none || body != hashOf(r, canonical([]byte(payload))) || former != hashOf(r, []byte(payload)) {
+			t.Errorf("%q: the body's hash is %s, and was %s", payload, body, former)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
 // identityPrefix is what the headers begin with that tell a service who it is. Nothing else sends such headers, and
@@ -96,43 +97,40 @@ var (
 		message: "A request must not bring headers of the gate's own.",
 	}
 	foreign = reply{ // a 403 would tell that there is something
-		status: http.StatusNotFound, code: "not_found", message: "There is nothing here for this key.",
+		status: http.StatusNotFound, code: problem.CodeNotFound, message: "There is nothing here for this key.",
 	}
-	unauthenticated = reply{
-		status: http.StatusUnauthorized, code: "unauthenticated",
-		message: "The request has no API key that is valid here.",
-	}
-	unauthorized = reply{status: http.StatusForbidden, code: "unauthorized"}
-	rateLimited  = reply{
-		status: http.StatusTooManyRequests, code: "rate_limited", message: "The key's requests are used up for the moment.",
-	}
-	unavailable = reply{
-		status: http.StatusServiceUnavailable, code: "unavailable",
+	unauthenticated = reply{status: http.StatusUnauthorized, code: problem.CodeUnauthenticated}
+	unauthorized    = reply{status: http.StatusForbidden, code: problem.CodeUnauthorized}
+	unavailable     = reply{
+		status: http.StatusServiceUnavailable, code: problem.CodeUnavailable,
 		message: "This server can't say at the moment who may pass.",
 	}
-	senseless = reply{status: http.StatusBadRequest, code: "validation_failed"}
+	senseless = reply{status: http.StatusBadRequest, code: problem.CodeValidationFailed}
 )
 
 // answerCodes are those of all answers, for the metric.
 var answerCodes = []string{
-	allowed, bringing.code, foreign.code, unauthenticated.code, unauthorized.code, rateLimited.code, unavailable.code,
-	senseless.code,
+	allowed, bringing.code, foreign.code, unauthenticated.code, unauthorized.code, problem.CodeRateLimited,
+	unavailable.code, senseless.code,
 }
 
 // replyOf is what the API would say.
 func replyOf(r *admission.Refusal) reply {
-	p := unavailable
-	switch r.Code {
-	case admission.Unauthenticated:
-		p = unauthenticated
-	case admission.InsufficientScope:
-		p = unauthorized
-		p.message = "The key does not have the scope " + string(r.Scope) + "."
-	case admission.RateLimited:
-		p = rateLimited
+	p := r.Problem()
+	if p.Kind == problem.Unavailable {
+		return unavailable
 	}
-	p.challenge, p.retryAfter = r.Challenge, r.RetryAfter
-	return p
+	return reply{
+		status: statuses[p.Kind], code: p.Code, message: p.Message, challenge: p.Challenge, retryAfter: p.RetryAfter,
+	}
+}
+
+// statuses of the kinds of problems that a proxy, or whoever reports a key, is told of. They are the API's.
+var statuses = map[problem.Kind]int{
+	problem.Invalid: http.StatusBadRequest, problem.Unauthenticated: http.StatusUnauthorized,
+	problem.Forbidden: http.StatusForbidden, problem.NoMethod: http.StatusMethodNotAllowed,
+	problem.TooLarge: http.StatusRequestEntityTooLarge, problem.Unsupported: http.StatusUnsupportedMediaType,
+	problem.RateLimited: http.StatusTooManyRequests, problem.Unavailable: http.StatusServiceUnavailable,
 }
 
 // replyToQuestion is for a proxy whose configuration makes no sense: nobody passes.

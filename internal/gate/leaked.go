@@ -16,6 +16,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/leak"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/problem"
+	"github.com/letmepost/letmepost-operator/internal/wire"
 )
 
 // Leaked takes reports of keys that have leaked, as the API does at the same path.
@@ -41,16 +42,12 @@ func (l Leaked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p.RetryAfter > 0 {
 			h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
 		}
-		w.WriteHeader(leakStatuses[p.Kind])
+		if p.Kind == problem.Unsupported {
+			h.Set("Accept-Encoding", wire.Encoding)
+		}
+		w.WriteHeader(statuses[p.Kind])
 		_, _ = io.WriteString(w, reply{code: p.Code, message: p.Message + " " + p.Remediation}.body())
 	}
-}
-
-// leakStatuses are those of what may be wrong with a report.
-var leakStatuses = map[problem.Kind]int{
-	problem.Invalid: http.StatusBadRequest, problem.NoMethod: http.StatusMethodNotAllowed,
-	problem.TooLarge: http.StatusRequestEntityTooLarge, problem.RateLimited: http.StatusTooManyRequests,
-	problem.Unavailable: http.StatusServiceUnavailable,
 }
 
 func (l Leaked) take(w http.ResponseWriter, r *http.Request) error {

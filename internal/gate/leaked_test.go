@@ -71,3 +71,32 @@ func TestLeaked(t *testing.T) {
 		}
 	})
 }
+
+// TestLeakedIsReadAsTheAPIsBodies: the gate refuses what the API does, with the status and the header of the API's.
+func TestLeakedIsReadAsTheAPIsBodies(t *testing.T) {
+	k, s := authntest.Minted(t, authntest.Format(t), key.Live)
+	l := gate.Leaked{
+		Leaks: leak.New(leak.Options{
+			Index: authntest.Index(t, k), Format: authntest.Format(t), Loaded: func() bool { return true }, Clock: clock.RealClock{},
+		}),
+		Reports: limit.NewAddresses(rate.Rate{}), Clock: clock.RealClock{},
+	}
+	for _, tc := range []struct {
+		reason, name, value, body string
+		status                    int
+	}{
+		{"compressed", "Content-Encoding", "gzip", `{"key":"` + s + `"}`, http.StatusUnsupportedMediaType},
+		{"another charset", "Content-Type", "application/json; charset=iso-8859-1", `{"key":"` + s + `"}`, http.StatusBadRequest},
+		{"a member in another case", "Content-Type", "application/json", `{"KEY":"` + s + `"}`, http.StatusBadRequest},
+		{"a member twice", "Content-Type", "application/json", `{"key":"x","key":"` + s + `"}`, http.StatusBadRequest},
+	} {
+		r := httptest.NewRequest(http.MethodPost, leak.Path, strings.NewReader(tc.body))
+		r.Header.Set(tc.name, tc.value)
+		w := httptest.NewRecorder()
+		l.ServeHTTP(w, r)
+		unsupported := tc.status == http.StatusUnsupportedMediaType
+		if w.Code != tc.status || (w.Header().Get("Accept-Encoding") == "identity") != unsupported {
+			t.Errorf("%s: %d %s %v", tc.reason, w.Code, w.Body, w.Header())
+		}
+	}
+}

@@ -20,13 +20,13 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/key"
+	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
 // Path is where GitHub calls.
@@ -271,11 +271,7 @@ func (r *Receiver) note(found []finding) {
 
 // shown is a text as the log may have it: a branch may be called like a key.
 func (r *Receiver) shown(text string) string {
-	text = r.anyKey.ReplaceAllString(text, "$1…")
-	if len(text) > maxURL {
-		text = strings.ToValidUTF8(text[:maxURL], "") + "…" // so that nobody takes it for all of an address
-	}
-	return text
+	return problem.Excerpt(r.anyKey.ReplaceAllString(text, "$1…"), maxURL)
 }
 
 func (r *Receiver) refuse(w http.ResponseWriter, status int, counted, why string) {

@@ -272,9 +272,8 @@ func (c *Config) publicURL() (*url.URL, error) {
 	return u, nil
 }
 
-// now is the time as the database keeps it, so that an answer to a write says what a later read says. Otherwise a
-// client that compares the two would find a change that nobody has made.
-func (a *API) now() time.Time { return a.config.Clock.Now().UTC().Truncate(time.Microsecond) }
+// now is the time of a write.
+func (a *API) now() time.Time { return write.Now(a.config.Clock) }
 
 // timeOrNull prepares t for a response: in UTC, and null if it is zero. "0001-01-01T00:00:00Z" would be taken for a
 // time.

@@ -19,8 +19,8 @@ import (
 )
 
 // The browser of somebody who connects an account comes back from the platform with a state, and with nothing else that
-// says who they are. The state leads to who began: it was made for them, is good once and for ten minutes, and stands
-// in the database as a hash alone. Whoever began must be as good as they were then.
+// says who they are. The state leads to whoever began: it was made for them, is good once and for ten minutes, and
+// stands in the database as a hash alone. Whoever began must be as good as they were then.
 
 var errBeginnerGone = &problem.Problem{
 	Kind: problem.Forbidden, Code: problem.CodeUnauthorized, Rule: "oauth.beginner",
@@ -75,7 +75,7 @@ func (a *API) connectionReturned(r *endpoint.Request) (endpoint.WebPage, error) 
 func sentOn(begun connection.Begun, param, value string) endpoint.WebPage {
 	u, err := url.Parse(begun.ReturnTo) // which was checked, and sealed since
 	if err != nil {
-		return endpoint.WebPage{Title: "That did not work", Text: "The address to go on to is none."}
+		return endpoint.WebPage{Title: "That did not work", Text: "The address to go on to is not valid."}
 	}
 	query := u.Query()
 	// Whoever began may have come from here themselves: what an earlier connection came to must not stand beside this one.
@@ -96,7 +96,7 @@ func (a *API) takeBegun(r *endpoint.Request, of platform.Name) (connection.Begun
 	}
 	begun, err := a.connecting.Take(r.Context(), of, states[0])
 	if errors.Is(err, connecting.ErrNoneBegun) {
-		// Nobody comes twice, or with a state of nobody's, but by mistake. Who does it often is guessing.
+		// Nobody comes twice, or with a state of nobody's, but by mistake. Whoever does it often is guessing.
 		if limited := a.config.Admission.Failed(r.Start(), r); limited != nil {
 			return begun, limited
 		}

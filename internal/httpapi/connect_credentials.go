@@ -26,7 +26,7 @@ func (completeConnection) MaxBytes(name string) int {
 	if name == "profileId" {
 		return 1 << 20
 	}
-	return 4 << 10
+	return connecting.MaxFilledIn
 }
 
 // connectedOf is the account as whoever has connected it is told.

@@ -56,7 +56,7 @@ func TestAnUploadInDoubt(t *testing.T) {
 	}
 }
 
-// admitted is who comes with a key.
+// admitted is the caller with a key.
 func (f *fixture) admitted(t *testing.T, key string) *caller.Caller {
 	t.Helper()
 	var flight authn.Flight

@@ -55,7 +55,7 @@ func TestReportLeaked(t *testing.T) {
 		status          int
 	}{
 		{json, `{"key":"` + real + `"}`, real, 200},
-		{json, `{"key":"` + unknown + `","more":1}`, unknown, 200},
+		{json, `{"key":"` + unknown + `"}`, unknown, 200},
 		{json, `{"key":""}`, "", 200},
 		{"", `{"key":"hello"}`, "hello", 200},
 		{form, "token=" + real, real, 200},
@@ -86,6 +86,75 @@ func TestReportLeaked(t *testing.T) {
 	leaks.err = leak.ErrUnavailable
 	if w := report(f, json, `{"key":"`+real+`"}`); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("with no room: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestReportsAreReadAsAllBodies: a report is written as the body of any other route, and what is wrong with it is told
+// in the same words, whatever key is in it.
+func TestReportsAreReadAsAllBodies(t *testing.T) {
+	const json, form, latin = "application/json", "application/x-www-form-urlencoded", "; charset=iso-8859-1"
+	k, held := authntest.Minted(t, authntest.Format(t), key.Live)
+	_, unknown := authntest.Minted(t, authntest.Format(t), key.Live)
+	leaks := &told{}
+	f := newFixtureOf(t, (*API).routes, []any{k}, func(c *parts) {
+		c.Leaks, c.LeakReports = leaks, limit.NewAddresses(rate.Rate{})
+	})
+	of := func(key string) string { return `{"key":"` + key + `"}` }
+	for reason, tc := range map[string]struct {
+		types, encodings []string
+		body             func(key string) string
+		status           int
+		rule, says       string
+	}{
+		"a byte order mark":              {[]string{json}, nil, func(k string) string { return "\ufeff" + of(k) }, 200, "", ""},
+		"the charset that JSON has":      {[]string{json + "; charset=UTF-8"}, nil, of, 200, "", ""},
+		"the same, as it is misspelt":    {[]string{json + `; charset="utf8"`}, nil, of, 200, "", ""},
+		"encoded in no way":              {[]string{json}, []string{"identity"}, of, 200, "", ""},
+		"an escape":                      {[]string{json}, nil, func(k string) string { return `{"k\u0065y":"` + k + `"}` }, 200, "", ""},
+		"compressed":                     {[]string{json}, []string{"gzip"}, of, 415, "body.content_encoding", "without the header"},
+		"compressed in the second place": {[]string{json}, []string{"identity", "br"}, of, 415, "body.content_encoding", "without the header"},
+		"a form that is compressed":      {[]string{form}, []string{"gzip"}, func(k string) string { return "token=" + k }, 415, "body.content_encoding", "without the header"},
+		"another charset":                {[]string{json + latin}, nil, of, 400, "body.content_type", "UTF-8"},
+		"a form in another charset":      {[]string{form + latin}, nil, func(k string) string { return "token=" + k }, 400, "body.content_type", "UTF-8"},
+		"another charset of what it is":  {[]string{"text/plain" + latin}, nil, of, 400, "body.content_type", "UTF-8"},
+		"two types":                      {[]string{json, json + latin}, nil, of, 400, "leaked", json},
+		"a type that can't be read":      {[]string{json + "; charset"}, nil, of, 400, "leaked", json},
+		"a member in another case":       {[]string{json}, nil, func(k string) string { return `{"KEY":"` + k + `"}` }, 400, "leaked", `{"key":`},
+		"a member twice":                 {[]string{json}, nil, func(k string) string { return `{"key":"x","key":"` + k + `"}` }, 400, "leaked", `{"key":`},
+		"an unknown member":              {[]string{json}, nil, func(k string) string { return `{"key":"` + k + `","more":1}` }, 400, "leaked", `{"key":`},
+		"no UTF-8":                       {[]string{json}, nil, func(k string) string { return of(k + "\xff") }, 400, "leaked", `{"key":`},
+		"more than one value":            {[]string{json}, nil, func(k string) string { return of(k) + "{}" }, 400, "leaked", `{"key":`},
+	} {
+		answers := map[string]bool{}
+		for _, reported := range []string{held, unknown} {
+			leaks.keys = nil
+			r := httptest.NewRequest(http.MethodPost, leak.Path, strings.NewReader(tc.body(reported)))
+			r.Header["Content-Type"], r.Header["X-Request-Id"] = tc.types, []string{"one"}
+			if tc.encodings != nil {
+				r.Header["Content-Encoding"] = tc.encodings
+			}
+			w := httptest.NewRecorder()
+			f.ServeHTTP(w, r)
+			answers[w.Body.String()] = true
+			switch {
+			case w.Code != tc.status:
+				t.Errorf("%s: %d %s, want %d", reason, w.Code, w.Body, tc.status)
+			case tc.status == http.StatusOK:
+				if len(leaks.keys) != 1 || leaks.keys[0] != reported {
+					t.Errorf("%s: reported %q", reason, leaks.keys)
+				}
+				continue
+			}
+			if e := errorOf(t, w); e.Rule != tc.rule || !strings.Contains(e.Remediation, tc.says) || len(leaks.keys) > 0 {
+				t.Errorf("%s: %+v, reported %q", reason, e, leaks.keys)
+			}
+			if tc.status == http.StatusUnsupportedMediaType && w.Header().Get("Accept-Encoding") != "identity" {
+				t.Errorf("%s: what to send instead is not in %v", reason, w.Header())
+			}
+		}
+		if len(answers) != 1 {
+			t.Errorf("%s: a key that is held is told from another: %v", reason, answers)
+		}
 	}
 }
 

@@ -136,8 +136,8 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// What is wrong with a request is logged by its rule, wherever it was found out. Who has asked too often is told by the
-// status alone.
+// What is wrong with a request is logged by its rule, wherever it was found out. Whoever has asked too often is told by
+// the status alone.
 func TestRecordsNameTheRule(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	p := &played{}

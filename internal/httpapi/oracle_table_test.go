@@ -74,7 +74,7 @@ type twist struct {
 	send   func(o *onlooker, n naming, make func(id string) sent, id string) []response
 }
 
-// onlooker is who sends requests to find out what there is that they do not reach.
+// onlooker is somebody who sends requests to find out what there is that they do not reach.
 type onlooker struct {
 	t *testing.T
 	keyholder

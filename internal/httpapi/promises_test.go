@@ -254,7 +254,7 @@ func (p *provoker) provokeOnes(t *testing.T) {
 	}
 }
 
-// provokeReports reports keys to who takes none, and what is too long to be a key.
+// provokeReports reports keys where none are taken, and what is too long to be a key.
 func (p *provoker) provokeReports(t *testing.T, r *endpoint.Route) {
 	t.Helper()
 	full := newFixture(t, nil, func(c *parts) {

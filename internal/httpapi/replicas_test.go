@@ -37,8 +37,8 @@ func (f *fixture) disown(t *testing.T, key string) {
 	}))
 }
 
-// Who sends a request again to another replica waits for the one that runs it, whether that still has the claim or only
-// the posts.
+// Whoever sends a request again to another replica waits for the one that runs it, whether that still has the claim or
+// only the posts.
 func TestARetryAtAnotherReplica(t *testing.T) { onBoth(t, aRetryAtAnotherReplica) }
 
 func aRetryAtAnotherReplica(t *testing.T) {
@@ -116,8 +116,8 @@ func TestARevocationEndsTheWaitingAtAnotherReplica(t *testing.T) {
 	})
 }
 
-// What a process has begun and does not know of is undone by it. Who sends the request again meanwhile waits for that,
-// and then it runs.
+// What a process has begun and does not know of is undone by it. Whoever sends the request again meanwhile waits for
+// that, and then it runs.
 func TestARetryWaitsForTheUndoing(t *testing.T) {
 	onBoth(t, func(t *testing.T) {
 		first, second := newReplicas(t)

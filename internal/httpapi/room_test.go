@@ -116,7 +116,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 	}
 }
 
-// Answers that are read slowly are held as well: who asks for large ones holds no more than a half.
+// Answers that are read slowly are held as well: whoever asks for large ones holds no more than a half.
 func TestLargeAnswersAreHeld(t *testing.T) {
 	f := newFixture(t, nil, func(c *parts) { c.BytesInFlight = 1 << 20 })
 	key := f.newKey(t)

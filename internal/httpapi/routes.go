@@ -172,7 +172,7 @@ func (a *API) accountRoutes() []endpoint.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/accounts/oauth/{platform}/callback", ID: "connectionReturned",
-			Access:  admission.Anyone, // a browser has no key: the state that it brings leads to who began
+			Access:  admission.Anyone, // a browser has no key: the state that it brings leads to whoever began
 			Summary: "Where a platform sends the browser back to",
 			Detail: "For browsers alone, once for each connection that has begun with an authorizationUrl. They go on to " +
 				"returnTo, with connected=ACCOUNT_ID or connect_error=CODE, or see a page that says what came of it.",
@@ -203,7 +203,7 @@ func (a *API) accountRoutes() []endpoint.Route {
 func (a *API) keyRoutes() []endpoint.Route {
 	return []endpoint.Route{
 		{
-			// Of keys alone: all that it says is a key's. Who is signed in, the dashboard knows by itself.
+			// Of keys alone: all that it says is a key's. The dashboard knows by itself who is signed in.
 			Method: http.MethodGet, Path: "/v1/whoami", ID: "whoami", Access: admission.KeyOnly,
 			Summary:  "Who the key is",
 			Detail:   "The organization, profile, environment, scopes and expiry of the key that the request was made with.",
@@ -260,7 +260,8 @@ func (a *API) leakRoutes() []endpoint.Route {
 		Detail: "Whoever holds a key may end it: it is refused at once, everywhere and for good. As JSON, or as a form " +
 			"with the key as its token (RFC 7009). The answer is the same whether there is such a key or not.",
 		Refuses: []int{
-			http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+			http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+			http.StatusTooManyRequests, http.StatusServiceUnavailable,
 		},
 		Endpoint: endpoint.Reads[leak.KeyReport](a.leaked),
 	}}

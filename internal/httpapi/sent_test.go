@@ -107,7 +107,7 @@ func TestTextsThatNobodySees(t *testing.T) {
 	}
 }
 
-// Who wants to publish again a post whose file is gone is told that it is gone.
+// Whoever wants to publish again a post whose file is gone is told that it is gone.
 func TestRetryWithoutItsFile(t *testing.T) { onBoth(t, retryWithoutItsFile) }
 
 func retryWithoutItsFile(t *testing.T) {

@@ -55,8 +55,8 @@ func (person) Caller() caller.Caller {
 	}
 }
 
-// TestSessionOnReads goes through all routes: who is signed in reads what a key of the organization reads, in the same
-// shapes, if RBAC lets them; and changes nothing.
+// TestSessionOnReads goes through all routes: a person who is signed in reads what a key of the organization reads, in
+// the same shapes, if RBAC lets them; and changes nothing.
 func TestSessionOnReads(t *testing.T) {
 	who := &somebody{}
 	p := newProvoker(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
-// Who reads what the database does not come to is told so in time, and when to try again. What needs something else of
-// it is answered meanwhile.
+// Whoever reads what the database does not come to is told so in time, and when to try again. What needs something else
+// of it is answered meanwhile.
 func TestASlowReadIsAnswered(t *testing.T) {
 	url := postgres.Start(t)
 	f := newFixture(t, nil, func(c *parts) { publishing(t, c, url) })

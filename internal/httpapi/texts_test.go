@@ -65,7 +65,7 @@ func spotsOf(t *testing.T, typ reflect.Type, most int) (spots []spot) {
 	return spots
 }
 
-// Every text that a body may hold has a bound in bytes, and who sends more is told where.
+// Every text that a body may hold has a bound in bytes, and whoever sends more is told where.
 func TestEveryTextIsBoundedInBytes(t *testing.T) {
 	f := newFixture(t, nil)
 	key, found := f.newKey(t), 0

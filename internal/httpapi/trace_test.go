@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,8 +136,11 @@ func TestTraceOfAPost(t *testing.T) {
 			t.Errorf("%s has the parent %s, want the caller's span", s.Name, s.ParentID)
 		}
 	}
+	// A request that comes to nothing looks whether it had an answer before.
+	reads := []string{"GET /v1/posts", "POST /v1/posts"}
 	for _, s := range byID {
-		if parent := byID[s.ParentID]; s.Name == "store read" && (parent.Name != "GET /v1/posts" || s.Attributes["db.system.name"] != "sqlite") {
+		parent := byID[s.ParentID]
+		if s.Name == "store read" && (!slices.Contains(reads, parent.Name) || s.Attributes["db.system.name"] != "sqlite") {
 			t.Errorf("%+v is below %q", s, parent.Name)
 		}
 	}

@@ -51,7 +51,7 @@ var fileProblems = map[error]*problem.Problem{
 		"Send one of "+strings.Join(media.Types, ", ")+". What counts is what the file's bytes say: HEIC, as telephones "+
 			"write it, and AVIF have to be converted, whatever their names are."),
 	media.ErrBroken: problem.NewInvalid("media.broken",
-		"The file begins like an image and is none, or its header is broken.", "Send it whole."),
+		"The file begins like an image and is not one, or its header is broken.", "Send it whole."),
 	media.ErrDimensions: problem.NewInvalid("media.dimensions",
 		"The image has more pixels than this server takes.", "Send a smaller one."),
 }

@@ -37,7 +37,8 @@ func (s *slowly) begin(r sent) {
 	<-s.entered
 }
 
-// Who sends a request again while the first still runs waits for its answer, and gets it. Another body is told at once.
+// Whoever sends a request again while the first still runs waits for its answer, and gets it. Another body is told at
+// once.
 func TestARetryWaitsForTheAnswer(t *testing.T) { onBoth(t, aRetryWaitsForTheAnswer) }
 
 func aRetryWaitsForTheAnswer(t *testing.T) {
@@ -117,7 +118,7 @@ func (f *fixture) await(r sent) (w *waits, answered chan struct{}) {
 	return w, answered
 }
 
-// Who was answered in another form of the same value, or by an earlier version, which knew of no forms, gets the
+// Whoever was answered in another form of the same value, or by an earlier version, which knew of no forms, gets the
 // answer.
 func TestTheSameValueIsTheSameRequest(t *testing.T) { onBoth(t, theSameValueIsTheSameRequest) }
 

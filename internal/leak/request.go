@@ -4,7 +4,6 @@
 package leak
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/rate"
+	"github.com/letmepost/letmepost-operator/internal/wire"
 )
 
 // Path is where keys are reported, of the API and of the gate.
@@ -69,6 +69,9 @@ func TooMany(again time.Duration) *problem.Problem {
 
 // KeyIn reads the key out of a request. The error is a *problem.Problem, and the same whatever the key is.
 func KeyIn(w http.ResponseWriter, r *http.Request) (string, error) {
+	if err := wire.CheckEncoding(r.Header); err != nil {
+		return "", err
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
@@ -76,11 +79,28 @@ func KeyIn(w http.ResponseWriter, r *http.Request) (string, error) {
 	case err != nil:
 		return "", errBody // it has gone, or the body has broken off
 	}
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind == "application/x-www-form-urlencoded" {
+	kind, err := kindOf(r.Header["Content-Type"])
+	switch {
+	case err != nil:
+		return "", err
+	case kind == "application/x-www-form-urlencoded":
 		return keyInForm(string(body))
 	}
 	return keyInJSON(body)
+}
+
+// kindOf is what a report is declared to be. It need not be declared, and what is no form is taken for JSON: there is
+// no session here that another site's page could use. But one that is declared in two ways, or in a way that can't be
+// read, may be in any charset.
+func kindOf(values []string) (string, error) {
+	if len(values) == 0 {
+		return "", nil
+	}
+	kind, params, err := mime.ParseMediaType(values[0])
+	if len(values) > 1 || err != nil {
+		return "", errBody
+	}
+	return kind, wire.CheckCharset(params)
 }
 
 // keyInForm reads a form of RFC 7009, section 2.1; its token_type_hint is of no use here.
@@ -96,7 +116,7 @@ func keyInJSON(body []byte) (string, error) {
 	var b struct {
 		Key *string `json:"key"`
 	}
-	if err := json.Unmarshal(body, &b); err != nil || b.Key == nil {
+	if err := wire.Decode(wire.WithoutMark(body), &b); err != nil || b.Key == nil {
 		return "", errBody
 	}
 	return *b.Key, nil

@@ -10,9 +10,9 @@ const (
 	// raises it.
 	DefaultMaxSize = 200 << 20
 
-	// MaxMaxSize is the highest limit that the flag accepts. It is far above what any platform takes; and an upload has
-	// fifteen minutes in all, in which a file of this size arrives only if more than 2 MB come each second.
-	MaxMaxSize = 2000 << 20
+	// HighestMaxSize is the highest limit that the flag accepts. It is far above what any platform takes; and an upload
+	// has fifteen minutes in all, in which a file of this size arrives only if more than 2 MB come each second.
+	HighestMaxSize = 2000 << 20
 )
 
 // MaxSize is the size in bytes above which this library refuses a file. A file of exactly that size is taken. Whoever

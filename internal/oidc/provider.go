@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +23,8 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
 	"k8s.io/utils/clock"
+
+	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
 const (
@@ -219,9 +220,5 @@ func (d *described) style(public bool) oauth2.AuthStyle {
 // short is an error for a log, without the pages that proxies answer with.
 func short(err error) string {
 	const most = 300
-	text := err.Error()
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
+	return problem.Excerpt(err.Error(), most)
 }

@@ -93,7 +93,7 @@ func (p *Provider) Revoke(ctx context.Context, refresh string) error {
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Revocation, strings.NewReader(form.Encode()))
 	if err != nil {
-		return fmt.Errorf("%w: its address for revocations is none", ErrUnavailable)
+		return fmt.Errorf("%w: its revocation_endpoint is not an address", ErrUnavailable)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if client.Endpoint.AuthStyle == oauth2.AuthStyleInHeader {

@@ -36,11 +36,11 @@ const install = "helm upgrade --install letmepost-operator charts/letmepost-oper
 
 // checkServed looks whether the resources are there, as this program knows them, and whether others have their names.
 func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
-	mend := install + p.release
+	remedy := install + p.release
 	served, err := c.discovery.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
 	switch {
 	case apierrors.IsNotFound(err):
-		return []finding{{isWrong, v1alpha1.GroupVersion.String() + " is not served: its definitions are missing", mend}}
+		return []finding{{isWrong, v1alpha1.GroupVersion.String() + " is not served: its definitions are missing", remedy}}
 	case err != nil:
 		return []finding{{unseen, fmt.Sprintf("which resources are served: %v", err), ""}}
 	}
@@ -51,11 +51,11 @@ func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
 		missing := d.missingIn(schemas)
 		switch {
 		case !slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Name == d.resource }):
-			found = append(found, finding{isWrong, name + " are not served: " + d.without, mend})
+			found = append(found, finding{isWrong, name + " are not served: " + d.without, remedy})
 		case unread == nil && len(missing) > 0:
 			found = append(found, finding{
 				isWrong, fmt.Sprintf("%s are of another version than this program: they have no spec.%s, and drop it silently",
-					name, strings.Join(missing, ", spec.")), mend,
+					name, strings.Join(missing, ", spec.")), remedy,
 			})
 		default:
 			found = append(found, finding{fine, name + " are served", ""})

@@ -28,7 +28,7 @@ const (
 // finding is something that doctor has seen.
 type finding struct {
 	how, what string
-	mend      string // a command, or what to do
+	remedy    string // a command, or what to do
 }
 
 func (p *plugin) doctor() *cobra.Command {
@@ -65,8 +65,8 @@ func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 	} {
 		for _, f := range check(ctx, c) {
 			fmt.Fprintf(p.Out, "%-10s  %s\n", f.how, f.what)
-			if f.mend != "" {
-				fmt.Fprintf(p.Out, "%-10s  -> %s\n", "", f.mend)
+			if f.remedy != "" {
+				fmt.Fprintf(p.Out, "%-10s  -> %s\n", "", f.remedy)
 			}
 			if f.how == isWrong {
 				wrong++

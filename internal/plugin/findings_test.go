@@ -29,10 +29,10 @@ func TestFindings(t *testing.T) {
 	ours := held(v1alpha1.FinalizerRevocation)
 	type mods []func(*v1alpha1.ApiKey)
 	for _, c := range []struct {
-		reason     string
-		mods       mods
-		how        string
-		what, mend string
+		reason       string
+		mods         mods
+		how          string
+		what, remedy string
 	}{
 		{"in order", mods{hashed, ours, condition(ready, metav1.ConditionTrue, v1alpha1.ReasonActive)}, "", "", ""},
 		{"new", nil, "", "", ""},
@@ -64,7 +64,7 @@ func TestFindings(t *testing.T) {
 			mod(k)
 		}
 		got := checkKey(k, release)
-		if got.how != c.how || !strings.Contains(got.what, c.what) || !strings.Contains(got.mend, c.mend) {
+		if got.how != c.how || !strings.Contains(got.what, c.what) || !strings.Contains(got.remedy, c.remedy) {
 			t.Errorf("%s: %+v", c.reason, got)
 		}
 		if got.how != "" && !strings.HasPrefix(got.what, "acme/shop ") {

@@ -57,7 +57,7 @@ func (p *plugin) tellLeaked(keys []v1alpha1.ApiKey) {
 	for i := range keys {
 		if stateOf(&keys[i], p.Clock.Now()) == v1alpha1.ReasonLeaked {
 			f := leakedFinding(&keys[i])
-			p.tell("%s. What to do: %s", f.what, f.mend)
+			p.tell("%s. What to do: %s", f.what, f.remedy)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func (p *plugin) whoUses() *cobra.Command {
 		Use:   "who-uses NAME",
 		Short: "Say who has a key: Pods, what Pods are made of, and their ServiceAccounts",
 		Long: "Say who has the Secret of a key: running Pods, what Pods are yet to be made of, and as which\n" +
-			"ServiceAccount. Who has copied the key elsewhere is not seen.",
+			"ServiceAccount. It does not see who has copied the key elsewhere.",
 		Example: "  kubectl letmepost who-uses backend -n acme",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

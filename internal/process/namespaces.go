@@ -23,7 +23,7 @@ func ParseNamespaces(text string) (names []string, err error) {
 	for name := range strings.SplitSeq(text, ",") {
 		if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
 			return nil, fmt.Errorf("want names of namespaces, separated by commas without blanks, such as team-a,team-b; "+
-				"%q is none", name)
+				"%q is not such a name", name)
 		}
 		if slices.Contains(names, name) {
 			return nil, fmt.Errorf("%s is named twice", name)

@@ -19,12 +19,12 @@ func TestParseNamespaces(t *testing.T) {
 		{"all", "", nil, ""},
 		{"one", "team-a", []string{"team-a"}, ""},
 		{"several, in their order", "team-b,team-a,0", []string{"team-b", "team-a", "0"}, ""},
-		{"a blank", "team-a, team-b", nil, `" team-b" is none`},
-		{"nothing between commas", "team-a,,team-b", nil, `"" is none`},
-		{"a comma at the end", "team-a,", nil, `"" is none`},
-		{"upper case", "Team", nil, `"Team" is none`},
-		{"a dot", "team.a", nil, `"team.a" is none`},
-		{"too long", strings.Repeat("a", 64), nil, "is none"},
+		{"a blank", "team-a, team-b", nil, `" team-b" is not such a name`},
+		{"nothing between commas", "team-a,,team-b", nil, `"" is not such a name`},
+		{"a comma at the end", "team-a,", nil, `"" is not such a name`},
+		{"upper case", "Team", nil, `"Team" is not such a name`},
+		{"a dot", "team.a", nil, `"team.a" is not such a name`},
+		{"too long", strings.Repeat("a", 64), nil, "is not such a name"},
 		{"twice", "a,b,a", nil, "a is named twice"},
 	} {
 		got, err := ParseNamespaces(tc.text)

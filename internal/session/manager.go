@@ -215,12 +215,12 @@ func (m *Manager) find(ctx context.Context, token string) (*Person, store.Signed
 			return nil, row, err
 		}
 	}
-	p, err := m.reach(ctx, row, is, now)
+	p, err := m.personBy(ctx, row, is, now)
 	return p, row, err
 }
 
-// reach returns whose a session is that was found and opened, if their credential is good.
-func (m *Manager) reach(ctx context.Context, row store.SignedIn, is contents, now time.Time) (*Person, error) {
+// personBy returns whose a session is that was found and opened, if their credential is good.
+func (m *Manager) personBy(ctx context.Context, row store.SignedIn, is contents, now time.Time) (*Person, error) {
 	if until := is.Credential.until(); !until.IsZero() && !now.Before(until) {
 		return nil, m.end(ctx, row.ID, authn.Expired)
 	}

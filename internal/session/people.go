@@ -60,15 +60,15 @@ func (p *people) add(row store.SignedIn, cluster *Cluster) *here {
 	return h
 }
 
-// of returns what is known of a session that was found in the database.
-func (p *people) of(row store.SignedIn, reach func() (*Cluster, error)) (*here, error) {
+// of returns what is known of a session that was found in the database; open makes what is not.
+func (p *people) of(row store.SignedIn, open func() (*Cluster, error)) (*here, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// What is known may be newer than the row, which was read before the credential was renewed.
 	if h := p.byID[row.ID]; h != nil && h.version >= row.Version {
 		return h, nil
 	}
-	cluster, err := reach() // dials nothing
+	cluster, err := open() // dials nothing
 	if err != nil {
 		return nil, err
 	}

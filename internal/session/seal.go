@@ -155,7 +155,7 @@ func (m *Manager) open(token string, row store.SignedIn) (is contents, err error
 		return is, fmt.Errorf("session: %w", vault.ErrTampered)
 	}
 	if json.Unmarshal(text, &is) != nil {
-		return is, fmt.Errorf("session: what was sealed is none: %w", vault.ErrTampered)
+		return is, fmt.Errorf("session: what was sealed is not a session: %w", vault.ErrTampered)
 	}
 	// The row says in clear whose it is and until when, for what the database does by itself. Who can write there must not
 	// gain by it: what is sealed decides. The database keeps microseconds.

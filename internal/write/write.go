@@ -26,9 +26,15 @@ import (
 	"log/slog"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
+
+// Now is the time of a write as the database keeps it, so that its answer says what a later read says. Otherwise a
+// client that compares the two would find a change that nobody has made.
+func Now(c clock.PassiveClock) time.Time { return c.Now().UTC().Truncate(time.Microsecond) }
 
 // Protocol is what operations have in common.
 type Protocol struct {

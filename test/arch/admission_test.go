@@ -82,7 +82,7 @@ func verifierNames(t *testing.T, file string) []string {
 			names = append(names, selector.Sel.Name)
 		}
 		switch selector.Sel.Name {
-		case "AdmitSession", "Known":
+		case "AdmitSession", "AdmitKey", "Known":
 			names = append(names, selector.Sel.Name)
 		case "Admit":
 			if x, ok := selector.X.(*ast.SelectorExpr); !ok || x.Sel.Name != "Admission" {

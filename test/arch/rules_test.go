@@ -56,6 +56,13 @@ var rules = []rule{
 		never: []string{"net/http", "os", "context", "log/slog"},
 	},
 	{
+		room: "internal/wire", reason: "how bodies are written does not depend on what they say, and to whom",
+		never: []string{"os", "context", "log/slog"},
+		nowhere: []string{
+			clientGo, controller, module + "/internal/caller", module + "/internal/endpoint", module + "/internal/leak",
+		},
+	},
+	{
 		room: "internal/retry", reason: "how to try again does not depend on what is tried", onlyStd: true,
 		never: []string{"net/http", "os", "log", "log/slog"},
 	},

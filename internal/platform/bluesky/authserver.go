@@ -99,7 +99,7 @@ func isCapable(m oauth.AuthServerMetadata) error {
 func (s *service) fetch(ctx context.Context, address string, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return &refusal{cause: err}
+		return &serverError{cause: err}
 	}
 	req.Header.Set("Accept", "application/json")
 	_, err = s.ask(req, out)
@@ -114,7 +114,7 @@ func isAddress(host string) bool {
 // notAuthorized is why an account could not be connected by OAuth.
 func (s *service) notAuthorized(err error) error {
 	var bad errServer
-	var r *refusal
+	var r *serverError
 	switch {
 	case errors.As(err, &bad):
 		return &platform.Failure{
@@ -129,7 +129,7 @@ func (s *service) notAuthorized(err error) error {
 		}
 	case named(err, "invalid_grant"):
 		f := begunAgain("The authorization has expired, or was used before.")
-		return said(err, f)
+		return withResponse(err, f)
 	}
 	if f := s.common(err); f != nil {
 		return f
@@ -138,7 +138,7 @@ func (s *service) notAuthorized(err error) error {
 	if errors.As(err, &r) && r.message != "" {
 		message = fmt.Sprintf("%s It says: %s", message, r.message)
 	}
-	return said(err, &platform.Failure{
+	return withResponse(err, &platform.Failure{
 		Code: platform.CodeRejected, Rule: ruleOAuth, Message: message,
 		Remediation: "Connect the account by an app password, or tell whoever runs this server: its public URL must be " +
 			"one that the account's server reaches.",

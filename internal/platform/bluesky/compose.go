@@ -52,7 +52,7 @@ func (s *sizes) note(host string) { s.servers().Add(host, struct{}{}) }
 
 // isTooLarge tells whether a record was refused for the size of an image.
 func isTooLarge(err error) bool {
-	var r *refusal
+	var r *serverError
 	if named(err, "BlobTooLarge") {
 		return true
 	}
@@ -93,7 +93,7 @@ func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
 
 // answered tells whether a server said anything.
 func answered(err error) bool {
-	var r *refusal
+	var r *serverError
 	return errors.As(err, &r) && r.status > 0
 }
 
@@ -183,7 +183,7 @@ func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read cal
 	if err != nil {
 		return err
 	}
-	if read.host, _, err = d.home(ctx, did); err != nil {
+	if read.host, _, err = d.pdsOf(ctx, did); err != nil {
 		return err
 	}
 	return d.do(ctx, read, out)
@@ -233,7 +233,7 @@ func (d *delivery) images(ctx context.Context, media []platform.Media, most int6
 				Remediation: "Make it smaller.",
 			})
 		case ctx.Err() != nil:
-			return nil, d.before(&refusal{cause: ctx.Err()})
+			return nil, d.before(&serverError{cause: ctx.Err()})
 		case err != nil:
 			return nil, d.oursToMend(err)
 		}
@@ -255,7 +255,7 @@ func (d *delivery) upload(ctx context.Context, f *file) (blob, error) {
 	}
 	err := d.call(ctx, call{method: uploadBlob, file: f}, &got)
 	if err == nil && len(got.Blob) == 0 {
-		err = &refusal{cause: errors.New("the answer to an upload holds no blob")}
+		err = &serverError{cause: errors.New("the answer to an upload holds no blob")}
 	}
 	return got.Blob, err
 }
@@ -264,7 +264,7 @@ func (d *delivery) upload(ctx context.Context, f *file) (blob, error) {
 func (d *delivery) card(ctx context.Context, address string) (any, error) {
 	c, err := d.fetchCard(ctx, address)
 	if ctx.Err() != nil {
-		return nil, d.before(&refusal{cause: ctx.Err()})
+		return nil, d.before(&serverError{cause: ctx.Err()})
 	}
 	if err != nil {
 		d.warn("card.skipped", "The link has no card: its page could not be read, or does not say what it is.")

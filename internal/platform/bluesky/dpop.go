@@ -83,7 +83,7 @@ type form struct {
 }
 
 // post sends a form with its proof, and once more if the server wants another nonce, before which it has looked at
-// nothing else. It returns the nonce for the next one. The error is a *refusal.
+// nothing else. It returns the nonce for the next one. The error is a *serverError.
 func (s *service) post(ctx context.Context, f form, out any) (nonce string, err error) {
 	for range 2 {
 		var h http.Header
@@ -101,25 +101,25 @@ func (s *service) post(ctx context.Context, f form, out any) (nonce string, err 
 func (s *service) postOnce(ctx context.Context, f form, out any) (http.Header, error) {
 	proof, err := oauth.NewAuthDPoP(http.MethodPost, f.to, f.nonce, f.key)
 	if err != nil {
-		return nil, &refusal{cause: err}
+		return nil, &serverError{cause: err}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.to, strings.NewReader(f.values.Encode()))
 	if err != nil {
-		return nil, &refusal{cause: err}
+		return nil, &serverError{cause: err}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("DPoP", proof)
 	h, err := s.ask(req, out)
-	var r *refusal
+	var r *serverError
 	if errors.As(err, &r) {
 		f.hide(r)
 	}
 	return h, err
 }
 
-// hide takes out of a refusal what it repeats of the request: people get to see it.
-func (f form) hide(r *refusal) {
+// hide takes out of an error what it repeats of the request: people get to see it.
+func (f form) hide(r *serverError) {
 	const shortest = 16 // of what is worth hiding
 	for _, values := range f.values {
 		if len(values[0]) >= shortest && strings.Contains(r.message, values[0]) {
@@ -128,35 +128,35 @@ func (f form) hide(r *refusal) {
 	}
 }
 
-// ask sends a request to an authorization server. The error is a *refusal.
+// ask sends a request to an authorization server. The error is a *serverError.
 func (s *service) ask(req *http.Request, out any) (http.Header, error) {
 	ctx, connected := noteConnection(req.Context())
 	req = req.WithContext(ctx)
 	resp, err := s.oauth.Do(req)
 	if err != nil {
-		return nil, &refusal{sent: connected.Load(), cause: err}
+		return nil, &serverError{sent: connected.Load(), cause: err}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	switch {
 	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated:
-		return resp.Header, s.refusedByServer(resp, answer)
+		return resp.Header, s.authServerErrorOf(resp, answer)
 	case err != nil:
-		return resp.Header, &refusal{sent: true, cause: err}
+		return resp.Header, &serverError{sent: true, cause: err}
 	// Empty is no error: a revocation needs no answer (RFC 7009, section 2.2). Who needs one looks at out (noAnswer).
 	case out == nil || len(bytes.TrimSpace(answer)) == 0:
 		return resp.Header, nil
 	}
 	// What json says of a text that is none may repeat a piece of it, which may be one of a token.
 	if json.Unmarshal(answer, out) != nil {
-		return resp.Header, &refusal{sent: true, cause: errNotJSON}
+		return resp.Header, &serverError{sent: true, cause: errNotJSON}
 	}
 	return resp.Header, nil
 }
 
-// refusedByServer reads an answer of RFC 6749, section 5.2.
-func (s *service) refusedByServer(resp *http.Response, answer []byte) *refusal {
-	r := &refusal{status: resp.StatusCode, sent: true}
+// authServerErrorOf reads an answer of RFC 6749, section 5.2.
+func (s *service) authServerErrorOf(resp *http.Response, answer []byte) *serverError {
+	r := &serverError{status: resp.StatusCode, sent: true}
 	var said struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`

@@ -94,7 +94,7 @@ func (s *service) notConnected(err error) *platform.Failure {
 			Remediation: "Use an app password, made in Bluesky's settings: it needs no code.",
 		}
 	}
-	f := said(err, &platform.Failure{
+	f := withResponse(err, &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: ruleCredentials,
 		Message:     "The server does not accept this identifier with this app password.",
 		Remediation: "Check the handle, and make a new app password in Bluesky's settings, under Privacy and security.",
@@ -115,13 +115,13 @@ func (s *service) notRefreshed(err error) *platform.Failure {
 
 // lost: the account does not let us in any more.
 func lost(err error) *platform.Failure {
-	var r *refusal
+	var r *serverError
 	if errors.As(err, &r) {
 		if f := standing(r.name); f != nil {
-			return said(err, f)
+			return withResponse(err, f)
 		}
 	}
-	return said(err, &platform.Failure{
+	return withResponse(err, &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: ruleCredentials,
 		Message: "Bluesky does not accept the account's credentials any more: " +
 			"its app password has been deleted, perhaps.",
@@ -161,7 +161,7 @@ func (s *service) grantNotRefreshed(err error) error {
 		Message:     "The account's authorization server did not renew the connection, and does not say that it is over.",
 		Remediation: "Nothing: this is tried again.",
 	}
-	return said(err, f)
+	return withResponse(err, f)
 }
 
 // common is the failure that is the same whatever was asked; nil: the server has said no.
@@ -169,13 +169,13 @@ func (s *service) common(err error) *platform.Failure {
 	if guardRefused(err) {
 		return notPublic(platform.CodeInvalid)
 	}
-	var r *refusal
+	var r *serverError
 	if !errors.As(err, &r) {
-		r = &refusal{cause: err}
+		r = &serverError{cause: err}
 	}
 	// Before the verdict, which is that of a token that is not taken: a new app password would not open the account.
 	if f := standing(r.name); f != nil {
-		return said(err, f)
+		return withResponse(err, f)
 	}
 	switch judge(err) {
 	case slowDown:
@@ -186,16 +186,16 @@ func (s *service) common(err error) *platform.Failure {
 	return nil
 }
 
-func (s *service) tooFast(r *refusal) *platform.Failure {
+func (s *service) tooFast(r *serverError) *platform.Failure {
 	wait := r.again.Sub(s.clock.Now()).Round(time.Second)
-	return said(r, &platform.Failure{
+	return withResponse(r, &platform.Failure{
 		Code: platform.CodeRateLimited, Rule: ruleRateLimited,
 		Message:     fmt.Sprintf("Bluesky asks to slow down, and to be asked again in %s.", wait),
 		Remediation: "Wait until then.",
 	})
 }
 
-func unavailable(r *refusal) *platform.Failure {
+func unavailable(r *serverError) *platform.Failure {
 	message := "The account's server could not be reached."
 	switch {
 	case r.status > 0:
@@ -203,15 +203,15 @@ func unavailable(r *refusal) *platform.Failure {
 	case r.sent:
 		message = "The account's server did not answer as a server of the AT Protocol does."
 	}
-	return said(r, &platform.Failure{
+	return withResponse(r, &platform.Failure{
 		Code: platform.CodeUnavailable, Rule: ruleUnavailable, Message: message,
 		Remediation: "Try again later. If this goes on, look whether the server is up, and whether its address is right.",
 	})
 }
 
-// said adds what the server said.
-func said(err error, f *platform.Failure) *platform.Failure {
-	var r *refusal
+// withResponse returns f with what the server said.
+func withResponse(err error, f *platform.Failure) *platform.Failure {
+	var r *serverError
 	if errors.As(err, &r) {
 		f.PlatformResponse = r.body
 	}

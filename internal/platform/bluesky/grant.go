@@ -122,8 +122,8 @@ func (s *service) serverNow(ctx context.Context, of platform.Account, g *grant) 
 		return nil, err
 	}
 	// Where the account is can't be found out: then it is taken to be where it was.
-	if home, _, err := s.home(ctx, did); err == nil && home != g.pds {
-		server, err := s.authorizationServer(ctx, home)
+	if pds, _, err := s.pdsOf(ctx, did); err == nil && pds != g.pds {
+		server, err := s.authorizationServer(ctx, pds)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (s *service) serverNow(ctx context.Context, of platform.Account, g *grant) 
 				Remediation: connectAgain,
 			}
 		}
-		g.pds = home
+		g.pds = pds
 		return server, nil
 	}
 	return s.metadataOf(ctx, g.issuer)

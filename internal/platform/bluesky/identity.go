@@ -109,8 +109,8 @@ func (s *service) didOf(ctx context.Context, who identifier) (syntax.DID, error)
 	return did, err
 }
 
-// home finds the server of an account: what its own document says, whatever server says so too.
-func (s *service) home(ctx context.Context, did syntax.DID) (host string, doc identity.Identity, err error) {
+// pdsOf finds the server of an account: what its own document says, whatever server says so too.
+func (s *service) pdsOf(ctx context.Context, did syntax.DID) (host string, doc identity.Identity, err error) {
 	found, err := s.directory.ResolveDID(ctx, did)
 	if errors.Is(err, identity.ErrDIDNotFound) {
 		return "", doc, fmt.Errorf("%w: %w", errNobody, err)

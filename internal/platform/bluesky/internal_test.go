@@ -104,11 +104,11 @@ func TestJudge(t *testing.T) {
 		{302, "", away},
 		{0, "", away},
 	} {
-		if got := judge(&refusal{status: c.status, name: c.name}); got != c.want {
+		if got := judge(&serverError{status: c.status, name: c.name}); got != c.want {
 			t.Errorf("%d %s is %d, want %d", c.status, c.name, got, c.want)
 		}
 	}
-	if judge(nil) != noRefusal || judge(fmt.Errorf("wrapped: %w", &refusal{name: "ExpiredToken"})) != strange {
+	if judge(nil) != noError || judge(fmt.Errorf("wrapped: %w", &serverError{name: "ExpiredToken"})) != strange {
 		t.Error("nil, or a wrapped one")
 	}
 }
@@ -117,7 +117,7 @@ func TestJudge(t *testing.T) {
 func TestUnknown(t *testing.T) {
 	for rule, cause := range map[string]error{"publish.timeout": context.DeadlineExceeded, "publish.outcome_unknown": context.Canceled} {
 		var e ended
-		if err := new(delivery).unknown(&refusal{sent: true, cause: cause}); !errors.As(err, &e) {
+		if err := new(delivery).unknown(&serverError{sent: true, cause: cause}); !errors.As(err, &e) {
 			t.Fatal(err)
 		}
 		if o, ok := e.outcome.(platform.OutcomeUnknown); !ok || o.Failure.Rule != rule {

@@ -21,7 +21,7 @@ func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Ou
 	at, found, err := d.findAny(ctx, partPost, p.Content.Text, p.FirstSentAt)
 	switch {
 	case err != nil:
-		return platform.OutcomeUnknown{Failure: *said(err, &platform.Failure{
+		return platform.OutcomeUnknown{Failure: *withResponse(err, &platform.Failure{
 			Code: platform.CodeUnavailable, Rule: ruleUnknown,
 			Message: "The account's server did not say whether it has the post.",
 		})}, nil

@@ -60,7 +60,7 @@ func clientOf(callback *url.URL) (oauth.ClientConfig, error) {
 	case callback.Scheme == "http" && outbound.IsLoopback(callback.Hostname()):
 		return oauth.NewLocalhostConfig(byAddress(*callback).String(), scopes), nil
 	case callback.Scheme != "https" || isAddress(callback.Hostname()):
-		return oauth.ClientConfig{}, notEnabled("its own address is none that others know it by.")
+		return oauth.ClientConfig{}, notEnabled("others do not know it by its own address.")
 	}
 	return oauth.NewPublicConfig(
 		callback.JoinPath("..", platform.ClientMetadataName).String(), callback.String(), scopes), nil
@@ -186,14 +186,14 @@ func (s *service) whose(ctx context.Context, given map[string]string, c *consent
 		}
 		who.did = found.DID
 	}
-	home, doc, err := s.home(ctx, who.did)
+	pds, doc, err := s.pdsOf(ctx, who.did)
 	if err != nil {
 		return notFound(err)
 	}
-	c.DID, c.PDS, c.Name = who.did.String(), home, who.did.String()
+	c.DID, c.PDS, c.Name = who.did.String(), pds, who.did.String()
 	var there struct{ Handle string }
 	// It may fail: the account is known by its DID, and only shown by another name.
-	_ = s.do(ctx, call{host: home, method: describeRepo, isRead: true, query: url.Values{"repo": {c.DID}}}, &there)
+	_ = s.do(ctx, call{host: pds, method: describeRepo, isRead: true, query: url.Values{"repo": {c.DID}}}, &there)
 	if slices.Contains(doc.AlsoKnownAs, "at://"+there.Handle) {
 		c.Name = there.Handle // which its owner's document knows: any other is nobody's name
 	}
@@ -286,5 +286,5 @@ func (t tokens) check() error {
 
 // noAnswer is an answer that lacks what it is for.
 func noAnswer(to string) error {
-	return &refusal{sent: true, cause: fmt.Errorf("the answer to %s is empty", to)}
+	return &serverError{sent: true, cause: fmt.Errorf("the answer to %s is empty", to)}
 }

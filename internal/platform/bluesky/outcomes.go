@@ -19,7 +19,7 @@ const soon = 30 * time.Second
 // notTaken is the outcome of a failure before anything was written.
 func (d *delivery) notTaken(f *platform.Failure, err error) error {
 	next := d.clock.Now().Add(soon)
-	var r *refusal
+	var r *serverError
 	if errors.As(err, &r) && !r.again.IsZero() {
 		next = r.again
 	}
@@ -89,7 +89,7 @@ func (d *delivery) afterRenewal(err error) error {
 // notWritten is the outcome of a call that was to write the post. What was sent and not answered, or answered with an
 // error of the server's own, may have been written.
 func (d *delivery) notWritten(err error) error {
-	var r *refusal
+	var r *serverError
 	if errors.As(err, new(unsure)) || judge(err) == away && errors.As(err, &r) && r.sent {
 		return d.unknown(err)
 	}
@@ -106,7 +106,7 @@ func (d *delivery) unknown(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		rule = "publish.timeout"
 	}
-	f := said(err, &platform.Failure{
+	f := withResponse(err, &platform.Failure{
 		Code: code, Rule: rule,
 		Message:     "The account's server did not say whether it took the post.",
 		Remediation: "Nothing: this server looks whether the post is there, and sends it if it is not.",
@@ -141,7 +141,7 @@ func (d *delivery) unseen(err error) error {
 // refusedFailure is what the author is told of a no.
 func refusedFailure(err error) *platform.Failure {
 	message := ""
-	var r *refusal
+	var r *serverError
 	if errors.As(err, &r) {
 		if message = r.message; message == "" {
 			message = r.name
@@ -150,7 +150,7 @@ func refusedFailure(err error) *platform.Failure {
 			message = fmt.Sprintf("status %d", r.status)
 		}
 	}
-	return said(err, &platform.Failure{
+	return withResponse(err, &platform.Failure{
 		Code: platform.CodeRejected, Rule: ruleRejected,
 		Message:     "Bluesky rejected the post: " + message,
 		Remediation: "Change what it objects to, and publish the post again.",

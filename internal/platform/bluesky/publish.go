@@ -198,7 +198,7 @@ func (d *delivery) put(ctx context.Context, part string, record post, when time.
 		}}, &at)
 		switch {
 		case err == nil && at.URI == "": // not the server itself, but something before it: nobody knows what became of it
-			return at, &refusal{sent: true, cause: fmt.Errorf("the answer to %s is empty", putRecord)}
+			return at, &serverError{sent: true, cause: fmt.Errorf("the answer to %s is empty", putRecord)}
 		case err == nil:
 			return at, nil
 		case named(err, "InvalidSwap"):
@@ -225,7 +225,7 @@ func (u unsure) Unwrap() error { return u.error }
 
 // isBadKey tells whether a server dislikes a key for a word in it: it looks for some, and keys are letters.
 func isBadKey(err error) bool {
-	var r *refusal
+	var r *serverError
 	return errors.As(err, &r) && strings.Contains(r.message, "slur in record key")
 }
 
@@ -275,7 +275,7 @@ func isAt(text string, when time.Time) bool {
 
 // isNotThere tells that there is no such record.
 func isNotThere(err error) bool {
-	var r *refusal
+	var r *serverError
 	return named(err, "RecordNotFound") ||
 		errors.As(err, &r) && r.name == "InvalidRequest" && strings.Contains(r.message, "Could not locate record")
 }

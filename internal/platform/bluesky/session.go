@@ -70,14 +70,14 @@ func (s *service) Complete(ctx context.Context, in platform.ConnectionAnswer) (p
 	if f := inactive(begun); f != nil {
 		return platform.Connection{}, f
 	}
-	home, name, f := s.ownServer(ctx, host, begun)
+	pds, name, f := s.ownServer(ctx, host, begun)
 	if f != nil {
 		return platform.Connection{}, f
 	}
 	c := platform.Connection{
 		PlatformAccountID: begun.DID,
 		DisplayName:       name,
-		Secrets:           secretsOf(begun, password, home),
+		Secrets:           secretsOf(begun, password, pds),
 		RefreshAt:         s.refreshAt(begun),
 	}
 	if isMainPassword(begun, password) {
@@ -118,7 +118,7 @@ func (s *service) whoAndWhere(
 	did, err := s.didOf(ctx, who)
 	if err == nil {
 		who = identifier{did: did}
-		host, _, err = s.home(ctx, did)
+		host, _, err = s.pdsOf(ctx, did)
 	}
 	if err != nil {
 		return who, "", notFound(err)
@@ -132,7 +132,7 @@ func (s *service) login(ctx context.Context, host, who, password string) (sessio
 		host: host, method: createSession, in: map[string]string{"identifier": who, "password": password},
 	}, &begun)
 	if err == nil && (begun.AccessJWT == "" || begun.RefreshJWT == "") {
-		err = &refusal{cause: fmt.Errorf("the answer to %s holds no session", createSession)}
+		err = &serverError{cause: fmt.Errorf("the answer to %s holds no session", createSession)}
 	}
 	return begun, err
 }
@@ -140,19 +140,19 @@ func (s *service) login(ctx context.Context, host, who, password string) (sessio
 // ownServer finds the server of the account that a session is for, by the account's own document, and returns it with
 // the account's name. Without this, whoever runs a server could have it say that it is anybody's. bsky.social is in
 // front of servers with names of their own: they take its sessions.
-func (s *service) ownServer(ctx context.Context, host string, begun session) (home, name string, f *platform.Failure) {
+func (s *service) ownServer(ctx context.Context, host string, begun session) (pds, name string, f *platform.Failure) {
 	did, err := syntax.ParseDID(begun.DID)
 	if err != nil {
 		return "", "", foreign()
 	}
-	home, doc, err := s.home(ctx, did)
+	pds, doc, err := s.pdsOf(ctx, did)
 	if err != nil {
 		return "", "", notFound(err)
 	}
 	// A token that the account's own server takes proves that whoever gave it speaks for that server.
-	if home != host {
+	if pds != host {
 		var at session
-		err := s.do(ctx, call{host: home, method: getSession, token: begun.AccessJWT, isRead: true}, &at)
+		err := s.do(ctx, call{host: pds, method: getSession, token: begun.AccessJWT, isRead: true}, &at)
 		if err != nil && judge(err) != strange && judge(err) != saysNo {
 			return "", "", s.notConnected(err)
 		}
@@ -161,9 +161,9 @@ func (s *service) ownServer(ctx context.Context, host string, begun session) (ho
 		}
 	}
 	if slices.Contains(doc.AlsoKnownAs, "at://"+begun.Handle) {
-		return home, begun.Handle, nil
+		return pds, begun.Handle, nil
 	}
-	return home, begun.DID, nil // a handle that its owner's document does not know is nobody's name
+	return pds, begun.DID, nil // a handle that its owner's document does not know is nobody's name
 }
 
 // secretsOf keeps the app password beside the session that it began: once that has ended, another one is begun by it.
@@ -270,7 +270,7 @@ func (s *service) again(
 		return session{}, host, before
 	}
 	// Where the account is can't be found out: then it is taken to be where it was.
-	if now, _, err := s.home(ctx, did); err == nil && now != host {
+	if now, _, err := s.pdsOf(ctx, did); err == nil && now != host {
 		host = now
 	} else if judge(before) == away {
 		return session{}, host, before

@@ -53,8 +53,8 @@ type file struct {
 	contentType string
 }
 
-// refusal is an answer that is no success, or no answer at all.
-type refusal struct {
+// serverError is an answer that is no success, or no answer at all.
+type serverError struct {
 	status  int // 0: none came
 	name    string
 	message string
@@ -67,7 +67,7 @@ type refusal struct {
 }
 
 // Error is for logs: it holds no token, and what the server said.
-func (r *refusal) Error() string {
+func (r *serverError) Error() string {
 	if r.cause != nil {
 		return r.cause.Error()
 	}
@@ -75,9 +75,9 @@ func (r *refusal) Error() string {
 }
 
 // Unwrap gives the cause.
-func (r *refusal) Unwrap() error { return r.cause }
+func (r *serverError) Unwrap() error { return r.cause }
 
-// do makes a call. The error is a *refusal.
+// do makes a call. The error is a *serverError.
 func (s *service) do(ctx context.Context, c call, out any) error {
 	err := s.once(ctx, c, out)
 	if c.key != nil && named(err, useNonce) { // the server has said which, and has done nothing yet
@@ -95,7 +95,7 @@ func noteConnection(ctx context.Context) (context.Context, *atomic.Bool) {
 	}), connected
 }
 
-// once makes a call a single time. If it fails, the refusal says whether it was sent: then the server may have done it,
+// once makes a call a single time. If it fails, the error says whether it was sent: then the server may have done it,
 // and to send it again could make a second post.
 func (s *service) once(ctx context.Context, c call, out any) error {
 	traced, connected := noteConnection(ctx)
@@ -104,29 +104,29 @@ func (s *service) once(ctx context.Context, c call, out any) error {
 		err = s.prove(req, c)
 	}
 	if err != nil {
-		return &refusal{cause: err}
+		return &serverError{cause: err}
 	}
 	resp, err := s.xrpc.Do(req)
 	if err != nil {
-		return &refusal{sent: connected.Load(), cause: err}
+		return &serverError{sent: connected.Load(), cause: err}
 	}
 	defer resp.Body.Close()
 	if c.key != nil {
 		s.nonces.note(c.host, resp.Header)
 	}
-	// The status first: a refusal is one even if its text breaks off on the way.
+	// The status first: an error is one even if its text breaks off on the way.
 	answer, err := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusOK {
-		return s.refused(resp, answer)
+		return s.serverErrorOf(resp, answer)
 	}
 	if err != nil {
-		return &refusal{sent: true, cause: err}
+		return &serverError{sent: true, cause: err}
 	}
 	if out == nil { // there is nothing to read, as after the end of a session
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return &refusal{sent: true, cause: fmt.Errorf("the answer to %s is not what it should be: %w", c.method, err)}
+		return &serverError{sent: true, cause: fmt.Errorf("the answer to %s is not what it should be: %w", c.method, err)}
 	}
 	return nil
 }
@@ -169,9 +169,9 @@ func (c call) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// refused reads an answer that is no success.
-func (s *service) refused(resp *http.Response, answer []byte) *refusal {
-	r := &refusal{status: resp.StatusCode, sent: true}
+// serverErrorOf reads an answer that is no success.
+func (s *service) serverErrorOf(resp *http.Response, answer []byte) *serverError {
+	r := &serverError{status: resp.StatusCode, sent: true}
 	var said struct{ Error, Message string }
 	if json.Unmarshal(answer, &said) == nil {
 		r.name, r.message = said.Error, strings.ToValidUTF8(said.Message, "�")
@@ -209,14 +209,14 @@ func askAgain(h http.Header, now time.Time) time.Time {
 	return now.Add(usualWait)
 }
 
-// A verdict is what a refusal means for whoever wants something. It goes by the name of the error: an expired token
+// A verdict is what an error means for whoever wants something. It goes by the name of the error: an expired token
 // comes with status 400, and so does a text that is too long.
 type verdict int
 
 const (
-	noRefusal verdict = iota
-	saysNo            // for good
-	strange           // it does not take the token, or does not have the account any more
+	noError verdict = iota
+	saysNo          // for good
+	strange         // it does not take the token, or does not have the account any more
 	slowDown
 	away // it did not answer, or not as this protocol has it
 )
@@ -237,9 +237,9 @@ var verdicts = map[string]verdict{
 
 // judge says what an error of do means.
 func judge(err error) verdict {
-	var r *refusal
+	var r *serverError
 	if err == nil {
-		return noRefusal
+		return noError
 	}
 	if !errors.As(err, &r) {
 		return away
@@ -263,7 +263,7 @@ func judge(err error) verdict {
 
 // named tells whether an error has one of these names.
 func named(err error, names ...string) bool {
-	var r *refusal
+	var r *serverError
 	if !errors.As(err, &r) {
 		return false
 	}

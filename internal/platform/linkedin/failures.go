@@ -72,7 +72,7 @@ func (s *service) notConnected(err error) *platform.Failure {
 		return f
 	}
 	if refusedBy(err) != nil {
-		return said(err, &platform.Failure{
+		return withResponse(err, &platform.Failure{
 			Code: platform.CodeAuthFailed, Rule: ruleCode,
 			Message:     "LinkedIn does not take the code that the browser brought: it is too old, or was used before.",
 			Remediation: beginAgain,
@@ -101,7 +101,7 @@ func (s *service) ofClient(err error) *platform.Failure {
 	}
 	s.Logger.Error("LinkedIn does not take this server's client id and secret",
 		"error", r.ErrorCode, "description", short(r.ErrorDescription))
-	return said(err, &platform.Failure{
+	return withResponse(err, &platform.Failure{
 		Code: platform.CodeUnavailable, Rule: ruleClient,
 		Message:     "LinkedIn does not take this server's own credentials.",
 		Remediation: "Tell whoever runs the server: the client id or the client secret of its app is wrong.",
@@ -110,7 +110,7 @@ func (s *service) ofClient(err error) *platform.Failure {
 
 // lost: the account does not let us in any more.
 func lost(err error) *platform.Failure {
-	return said(err, &platform.Failure{
+	return withResponse(err, &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: ruleToken,
 		Message:     "LinkedIn does not take the account's token any more: it has expired, or was revoked there.",
 		Remediation: reconnect,
@@ -119,9 +119,9 @@ func lost(err error) *platform.Failure {
 
 // common is the failure that is the same whatever was asked.
 func (s *service) common(err error) *platform.Failure {
-	var r *refusal
+	var r *serverError
 	if !errors.As(err, &r) {
-		r = s.asRefusal(err)
+		r = s.asServerError(err)
 	}
 	switch judge(r) {
 	case strange:
@@ -129,14 +129,14 @@ func (s *service) common(err error) *platform.Failure {
 	// LinkedIn knows the token, so this is not CodeAuthFailed: the account would be marked as to be connected again, and
 	// none of its posts would go out, for what may be about one of them.
 	case forbidden:
-		return said(r, &platform.Failure{
+		return withResponse(r, &platform.Failure{
 			Code: platform.CodeRejected, Rule: ruleDenied,
 			Message: "LinkedIn does not let this server do that for the account.",
 			Remediation: "Connect the account again. If that does not help, the server's app at LinkedIn lacks a product, " +
 				"or the account is restricted.",
 		})
 	case slowDown:
-		return said(r, &platform.Failure{
+		return withResponse(r, &platform.Failure{
 			Code: platform.CodeRateLimited, Rule: ruleRateLimited,
 			Message: fmt.Sprintf("LinkedIn takes no more today of this account, or of this server. It does again from %s on.",
 				r.again.UTC().Format(time.RFC3339)),
@@ -146,20 +146,20 @@ func (s *service) common(err error) *platform.Failure {
 	// are found (Platform.Waits) when a process is started with another one.
 	case sunset:
 		s.complain()
-		return said(r, &platform.Failure{
+		return withResponse(r, &platform.Failure{
 			Code: platform.CodeUnavailable, Rule: ruleSunset,
 			Message:     "LinkedIn does not take " + s.Version.named() + " any more, which this server uses.",
 			Remediation: "Tell whoever runs the server: it needs a newer --linkedin-version.",
 		})
 	// On a first attempt alone. On a second look it is the proof that the post got there, and write adopts it.
 	case duplicate:
-		return said(r, &platform.Failure{
+		return withResponse(r, &platform.Failure{
 			Code: platform.CodeRejected, Rule: ruleDuplicate,
 			Message:     "LinkedIn rejected the post: the account has posted the same not long ago.",
 			Remediation: "Change the text, and publish the post again.",
 		})
 	case saysNo:
-		return said(r, &platform.Failure{
+		return withResponse(r, &platform.Failure{
 			Code: platform.CodeRejected, Rule: ruleRejected,
 			Message:     "LinkedIn rejected it: " + reason(r),
 			Remediation: "Change what it objects to, and try again.",
@@ -168,7 +168,7 @@ func (s *service) common(err error) *platform.Failure {
 	return unavailable(r)
 }
 
-func reason(r *refusal) string {
+func reason(r *serverError) string {
 	switch {
 	case r.message != "":
 		return r.message
@@ -178,18 +178,18 @@ func reason(r *refusal) string {
 	return fmt.Sprintf("status %d", r.status)
 }
 
-// asRefusal is an error of package oauth2 that is no refusal by its protocol, such as a page in place of JSON. Only
+// asServerError is an error of package oauth2 that is none by its protocol, such as a page in place of JSON. Only
 // "slow down" means the same wherever it comes from.
-func (s *service) asRefusal(err error) *refusal {
+func (s *service) asServerError(err error) *serverError {
 	var r *oauth2.RetrieveError
 	if errors.As(err, &r) && r.Response != nil && r.Response.StatusCode == http.StatusTooManyRequests {
 		// By it is found out how long to wait, which the error of package oauth2 does not say.
-		return s.refused(r.Response, r.Body)
+		return s.serverErrorOf(r.Response, r.Body)
 	}
-	return &refusal{sent: true, cause: err}
+	return &serverError{sent: true, cause: err}
 }
 
-func unavailable(r *refusal) *platform.Failure {
+func unavailable(r *serverError) *platform.Failure {
 	message := "LinkedIn could not be reached, or did not answer in time."
 	switch {
 	case r.status > 0:
@@ -197,14 +197,14 @@ func unavailable(r *refusal) *platform.Failure {
 	case r.sent:
 		message = "LinkedIn did not answer, or not as it should."
 	}
-	return said(r, &platform.Failure{
+	return withResponse(r, &platform.Failure{
 		Code: platform.CodeUnavailable, Rule: ruleUnavailable, Message: message, Remediation: "Try again later.",
 	})
 }
 
-// said adds what LinkedIn said.
-func said(err error, f *platform.Failure) *platform.Failure {
-	var r *refusal
+// withResponse returns f with what LinkedIn said.
+func withResponse(err error, f *platform.Failure) *platform.Failure {
+	var r *serverError
 	if errors.As(err, &r) {
 		f.PlatformResponse = r.body
 	}

@@ -62,7 +62,7 @@ func (d *delivery) uploadOne(ctx context.Context, m platform.Media) (string, err
 	at, err := url.Parse(to.Value.UploadURL)
 	// The account's token goes there.
 	if err != nil || to.Value.Image == "" || !d.Guard.Confidential(at) {
-		return "", &refusal{sent: true, cause: errors.New("LinkedIn gave no address to upload an image to")}
+		return "", &serverError{sent: true, cause: errors.New("LinkedIn gave no address to upload an image to")}
 	}
 	_, err = d.byToken(ctx, func(token string) (http.Header, error) {
 		return d.send(ctx, d.uploads, func(ctx context.Context) (*http.Request, error) {

@@ -5,7 +5,7 @@
 //
 // LinkedIn lets nobody read back what a member has posted, and recognizes no post by an id of ours. What it does is to
 // refuse a text that the member has just posted, and to name the post that has it. So whoever does not know what became
-// of a post sends it again, the very same, and takes such a refusal for the proof that the first attempt got there.
+// of a post sends it again, the very same, and takes such an answer for the proof that the first attempt got there.
 package linkedin
 
 import (

@@ -137,7 +137,7 @@ func (s *service) whose(ctx context.Context, t *oauth2.Token) (platform.Connecti
 		return platform.Connection{}, s.notConnected(err)
 	}
 	if !subject.MatchString(who.Sub) {
-		return platform.Connection{}, unavailable(&refusal{sent: true})
+		return platform.Connection{}, unavailable(&serverError{sent: true})
 	}
 	secrets, ends, refreshAt := s.kept(t, nil)
 	c := platform.Connection{
@@ -212,7 +212,7 @@ func (s *service) Refresh(
 }
 
 // refusedBy is what the authorization server has said by RFC 6749, section 5.2; nil: it has not answered so. A 429 and
-// a 5xx may have that form, too, but are about the server: taken for a refusal, they would lose accounts.
+// a 5xx may have that form, too, but are about the server: taken for that, they would lose accounts.
 func refusedBy(err error) *oauth2.RetrieveError {
 	var r *oauth2.RetrieveError
 	if errors.As(err, &r) && r.ErrorCode != "" && r.Response.StatusCode < http.StatusInternalServerError &&

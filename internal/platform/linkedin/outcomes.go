@@ -34,7 +34,7 @@ func (d *delivery) notTaken(f *platform.Failure, again time.Time) error {
 // notSent is the outcome of what went wrong before the post was written.
 func (d *delivery) notSent(err error) error {
 	var e ended
-	var r *refusal
+	var r *serverError
 	var f *platform.Failure
 	soon := d.Clock.Now().Add(soon)
 	switch {
@@ -91,7 +91,7 @@ func isOurs(err error) bool {
 // notWritten is the outcome of the request that was to write the post. What was sent and not answered, or answered with
 // an error of LinkedIn's own, may have been written.
 func (d *delivery) notWritten(err error) error {
-	var r *refusal
+	var r *serverError
 	if judge(err) != away || !errors.As(err, &r) || !r.sent {
 		return d.notSent(err)
 	}
@@ -99,7 +99,7 @@ func (d *delivery) notWritten(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		rule = ruleTimeout
 	}
-	return d.unknown(said(err, &platform.Failure{
+	return d.unknown(withResponse(err, &platform.Failure{
 		Code: platform.CodeUnavailable, Rule: rule,
 		Message: "LinkedIn did not say whether it took the post.",
 		Remediation: "Nothing: this server sends it again. LinkedIn takes no post twice, and says so if it has this one " +

@@ -161,7 +161,7 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 		LifecycleState: "PUBLISHED", Content: d.content(),
 	}}, nil)
 	if judge(err) == duplicate && d.again {
-		var r *refusal
+		var r *serverError
 		errors.As(err, &r)
 		d.warn("adopted", "LinkedIn's answer to the first attempt was lost. It says now that it has this post, so it went "+
 			"out then.")
@@ -171,7 +171,7 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 		return "", false, d.notWritten(err)
 	}
 	if urn = header.Get("X-Restli-Id"); urn == "" { // it is there, and sending it again tells its name
-		return "", false, d.notWritten(&refusal{sent: true, cause: errors.New("LinkedIn did not say what the post's id is")})
+		return "", false, d.notWritten(&serverError{sent: true, cause: errors.New("LinkedIn did not say what the post's id is")})
 	}
 	return urn, false, nil
 }
@@ -180,7 +180,7 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 var urnOfPost = regexp.MustCompile(`urn:li:(?:share|ugcPost):[0-9]+`)
 
 // duplicateOf is the URN of the post that a duplicate is one of; "": it is not named.
-func duplicateOf(r *refusal) string { return urnOfPost.FindString(r.message) }
+func duplicateOf(r *serverError) string { return urnOfPost.FindString(r.message) }
 
 // comment comments on the post that was just made. The post is there: what becomes of its comment changes nothing of
 // that, and it is not tried again, since LinkedIn takes the same comment twice. A second look makes it up if the
@@ -203,7 +203,7 @@ func (d *delivery) comment(ctx context.Context, on string, adopted bool) string 
 	header, err := d.call(ctx, call{path: path, in: map[string]any{
 		"actor": d.To.PlatformAccountID, "object": on, "message": map[string]string{"text": d.Content.FirstComment},
 	}}, &made)
-	var r *refusal
+	var r *serverError
 	switch {
 	case err == nil && made.URN == "":
 		return header.Get("X-Restli-Id")

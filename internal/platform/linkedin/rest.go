@@ -25,8 +25,8 @@ type call struct {
 	in    any // as JSON, by POST; nil: GET
 }
 
-// refusal is an answer that is no success, or no answer at all.
-type refusal struct {
+// serverError is an answer that is no success, or no answer at all.
+type serverError struct {
 	status  int // 0: none came
 	service int // LinkedIn's serviceErrorCode
 	code    string
@@ -40,7 +40,7 @@ type refusal struct {
 }
 
 // Error is for logs: it holds no token, and what LinkedIn said.
-func (r *refusal) Error() string {
+func (r *serverError) Error() string {
 	if r.cause != nil {
 		return r.cause.Error()
 	}
@@ -48,16 +48,16 @@ func (r *refusal) Error() string {
 }
 
 // Unwrap gives the cause.
-func (r *refusal) Unwrap() error { return r.cause }
+func (r *serverError) Unwrap() error { return r.cause }
 
-// do makes a call, and returns the header of the answer. The error is a *refusal. out is nil where only the header
+// do makes a call, and returns the header of the answer. The error is a *serverError. out is nil where only the header
 // counts.
 func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) {
 	verb, body, contentType := http.MethodGet, []byte(nil), ""
 	if c.in != nil {
 		encoded, err := json.Marshal(c.in)
 		if err != nil {
-			return nil, &refusal{cause: err}
+			return nil, &serverError{cause: err}
 		}
 		verb, body, contentType = http.MethodPost, encoded, "application/json"
 	}
@@ -79,7 +79,7 @@ func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) 
 	}, out)
 }
 
-// send sends a request, once. Whoever wants it sent again has to know by the refusal whether it may have been done.
+// send sends a request, once. Whoever wants it sent again has to know by the error whether it may have been done.
 func (s *service) send(
 	ctx context.Context, by *http.Client, request func(context.Context) (*http.Request, error), out any,
 ) (http.Header, error) {
@@ -89,17 +89,17 @@ func (s *service) send(
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	}))
 	if err != nil {
-		return nil, &refusal{cause: err}
+		return nil, &serverError{cause: err}
 	}
 	resp, err := by.Do(req)
 	if err != nil {
-		return nil, &refusal{sent: connected.Load(), cause: err}
+		return nil, &serverError{sent: connected.Load(), cause: err}
 	}
 	defer resp.Body.Close()
-	// The status first: a refusal is one even if its text breaks off on the way.
+	// The status first: an error is one even if its text breaks off on the way.
 	answer, err := io.ReadAll(resp.Body)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, s.refused(resp, answer)
+		return nil, s.serverErrorOf(resp, answer)
 	}
 	if out == nil {
 		return resp.Header, nil
@@ -108,14 +108,14 @@ func (s *service) send(
 		err = json.Unmarshal(answer, out)
 	}
 	if err != nil {
-		return nil, &refusal{sent: true, cause: fmt.Errorf("the answer is not what it should be: %w", err)}
+		return nil, &serverError{sent: true, cause: fmt.Errorf("the answer is not what it should be: %w", err)}
 	}
 	return resp.Header, nil
 }
 
-// refused reads an answer that is no success.
-func (s *service) refused(resp *http.Response, answer []byte) *refusal {
-	r := &refusal{status: resp.StatusCode, sent: true}
+// serverErrorOf reads an answer that is no success.
+func (s *service) serverErrorOf(resp *http.Response, answer []byte) *serverError {
+	r := &serverError{status: resp.StatusCode, sent: true}
 	var said struct {
 		Message, Code    string
 		ServiceErrorCode int `json:"serviceErrorCode"`
@@ -169,11 +169,11 @@ func askAgain(h http.Header, now time.Time) time.Time {
 // codeDuplicate is the code of "this member has just posted that".
 const codeDuplicate = "DUPLICATE_POST"
 
-// A verdict is what a refusal means for whoever wants something.
+// A verdict is what an error means for whoever wants something.
 type verdict int
 
 const (
-	noRefusal verdict = iota
+	noError   verdict = iota
 	saysNo            // for good
 	strange           // it does not take the token
 	forbidden         // it takes the token, and not for this
@@ -185,10 +185,10 @@ const (
 
 // judge says what an error of do means.
 func judge(err error) verdict {
-	var r *refusal
+	var r *serverError
 	switch {
 	case err == nil:
-		return noRefusal
+		return noError
 	case !errors.As(err, &r):
 		return away
 	case r.code == codeDuplicate, r.status == http.StatusUnprocessableEntity && duplicateOf(r) != "":
