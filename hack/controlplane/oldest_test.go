@@ -8,6 +8,7 @@ package controlplane_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -29,7 +30,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const root = "../.."
+const (
+	root  = "../.."
+	chart = "charts/letmepost-operator"
+)
 
 // installed is the environment in which an apiserver of 1.minor compiles what is installed: the one of the version
 // before it, so that a cluster can be rolled back.
@@ -40,7 +44,7 @@ func installed(minor int) *environment.EnvSet {
 // versions are those of Kubernetes that the chart allows, up to the one of this module.
 func versions(t *testing.T) (minors []int) {
 	t.Helper()
-	oldest := find(t, "charts/letmepost-operator/Chart.yaml", `kubeVersion: ">=1\.(\d+)\.`)
+	oldest := find(t, chart+"/Chart.yaml", `kubeVersion: ">=1\.(\d+)\.`)
 	newest := find(t, "hack/controlplane/go.mod", `k8s.io/kubernetes v1\.(\d+)\.`)
 	for minor := oldest; minor <= newest; minor++ {
 		minors = append(minors, minor)
@@ -68,24 +72,40 @@ func find(t *testing.T, path, pattern string) int {
 	return minor
 }
 
+// installs are values of the chart. Its rules are other ones with them: the gate has a policy of its own, and
+// watchNamespaces a condition in nearly each.
+var installs = map[string][]string{
+	"by default":      nil,
+	"with all it has": {"gate.enabled=true", "watchNamespaces={team-a,team-b}"},
+}
+
 // TestRulesCompileWhereTheChartInstalls compiles every rule of the definitions and of the policies as each version of
 // Kubernetes would that the chart allows: a function of CEL that is younger keeps the whole release from being
-// installed there.
+// installed there. What is read is what Helm makes of the chart, since that is what is installed.
 func TestRulesCompileWhereTheChartInstalls(t *testing.T) {
-	for _, minor := range versions(t) {
-		rules := 0
-		for _, path := range []string{"config/crd", "config/policies"} {
-			for _, document := range documents(t, path) {
-				compiled, errs := compile(t, document, installed(minor))
-				rules += compiled
+	compiled := map[string]map[string]bool{} // documents, by the install
+	for install, values := range installs {
+		documents := rendered(t, values...)
+		compiled[install] = map[string]bool{}
+		for _, minor := range versions(t) {
+			rules := 0
+			for _, document := range documents {
+				n, errs := compile(t, document, installed(minor))
+				rules += n
 				for _, err := range errs {
-					t.Errorf("on Kubernetes 1.%d: %v", minor, err)
+					t.Errorf("%s, on Kubernetes 1.%d: %v", install, minor, err)
+				}
+				if n > 0 {
+					compiled[install][document] = true
 				}
 			}
+			if rules < 20 {
+				t.Errorf("%s, on Kubernetes 1.%d: %d rules were compiled, which can't be all", install, minor, rules)
+			}
 		}
-		if rules < 20 {
-			t.Errorf("on Kubernetes 1.%d: %d rules were compiled, which can't be all", minor, rules)
-		}
+	}
+	if got, want := len(compiled["with all it has"]), written(t); got != want || want < 10 {
+		t.Errorf("rules of %d objects were compiled, and the chart has %d with rules", got, want)
 	}
 }
 
@@ -111,20 +131,43 @@ spec:
 	}
 }
 
-func documents(t *testing.T, dir string) (all []string) {
+// rendered are the objects that Helm makes of the chart with these values.
+func rendered(t *testing.T, values ...string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(root, dir, "*.yaml"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("nothing in %s: %v", dir, err)
+	args := []string{"template", "letmepost-operator", filepath.Join(root, chart), "--namespace", "letmepost-system"}
+	for _, value := range values {
+		args = append(args, "--set", value)
 	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
+	command := exec.CommandContext(t.Context(), filepath.Join(root, "bin/tools/helm"), args...)
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	text, err := command.Output()
+	if err != nil {
+		t.Fatalf("helm %v: %v: %s", args, err, &stderr)
+	}
+	return strings.Split(string(text), "\n---\n")
+}
+
+// ruled is the line of an object that has rules, in a template or a file.
+var ruled = regexp.MustCompile(`(?m)^kind: (ValidatingAdmissionPolicy|CustomResourceDefinition)$`)
+
+// written is how many objects with rules the chart has, whatever its values are.
+func written(t *testing.T) (n int) {
+	t.Helper()
+	for _, pattern := range []string{"templates/*.yaml", "files/crds/*.yaml"} {
+		paths, err := filepath.Glob(filepath.Join(root, chart, pattern))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("nothing in %s: %v", pattern, err)
 		}
-		all = append(all, strings.Split(string(text), "\n---\n")...)
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(ruled.FindAll(text, -1))
+		}
 	}
-	return all
+	return n
 }
 
 // compile compiles all expressions of a document, and tells how many there were.
@@ -153,6 +196,8 @@ func compile(t *testing.T, document string, env *environment.EnvSet) (rules int,
 		var policy admissionv1.ValidatingAdmissionPolicy
 		parse(t, document, &policy)
 		return compilePolicy(&policy, env)
+	case "MutatingAdmissionPolicy", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
+		t.Fatalf("%s may have rules, and nothing here compiles them", is.Kind)
 	}
 	return rules, errs
 }

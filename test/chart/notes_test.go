@@ -40,14 +40,7 @@ func TestNotes(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
-			command := exec.CommandContext(t.Context(), kube.Path("bin/tools/helm"), "install", releaseName, kube.Path(chartPath),
-				"--namespace", systemNamespace, "--dry-run=client", "--hide-secret", "--values", "-")
-			command.Stdin = bytes.NewReader(tc.settings.file())
-			out, err := command.Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, notes, _ := strings.Cut(string(out), "\nNOTES:\n")
+			notes := notesOf(t, tc.settings)
 			for _, want := range append(tc.says, "--cascade=orphan", leftBehind(t)) {
 				if !strings.Contains(notes, want) {
 					t.Errorf("the notes do not say %q:\n%s", want, notes)
@@ -63,6 +56,58 @@ func TestNotes(t *testing.T) {
 				t.Errorf("the key to try is\n%s", manifest)
 			}
 		})
+	}
+}
+
+// notesOf is what Helm prints at the end of an installation.
+func notesOf(t *testing.T, s settings) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), kube.Path("bin/tools/helm"), "install", releaseName, kube.Path(chartPath),
+		"--namespace", systemNamespace, "--dry-run=client", "--hide-secret", "--values", "-")
+	command.Stdin = bytes.NewReader(s.file())
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, notes, _ := strings.Cut(string(out), "\nNOTES:\n")
+	return notes
+}
+
+// TestUninstallingWhatNeverCameUp: wherever people read of an uninstall, they find how to uninstall a release that
+// can't run its Job, and what stays of it then: Helm waits for minutes, and says nothing.
+func TestUninstallingWhatNeverCameUp(t *testing.T) {
+	t.Parallel()
+	if helm(t, settings{})["Job/letmepost-release"] == nil {
+		t.Fatal("no Job runs at an uninstall: then nobody has to be told how to do without")
+	}
+	const command = "helm uninstall letmepost-operator -n letmepost-system --no-hooks"
+	page := func(path string) string {
+		text, err := os.ReadFile(kube.Path(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for place, told := range map[string]struct {
+		text string
+		says []string
+	}{
+		"the notes": {notesOf(t, settings{}), []string{"never comes up", command, "the same stays"}},
+		"the notes of an install without an API": {
+			notesOf(t, settings{"api.live.enabled": false, "api.test.enabled": false}), []string{"never comes up", command},
+		},
+		"the chart's README": {page(chartPath + "/README.md"), []string{"never came up", "helm uninstall --no-hooks", "stay all the same"}},
+		"docs/operations.md": {page("docs/operations.md"), []string{"never came up", command, "What stays is what the table says"}},
+	} {
+		plain := strings.Join(strings.Fields(told.text), " ")
+		for _, want := range told.says {
+			if !strings.Contains(plain, want) {
+				t.Errorf("%s: %q is not said", place, want)
+			}
+		}
+	}
+	if notes := notesOf(t, settings{"uninstall.releaseKeys": false}); strings.Contains(notes, "--no-hooks") {
+		t.Errorf("there is no Job to do without:\n%s", notes)
 	}
 }
 

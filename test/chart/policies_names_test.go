@@ -97,7 +97,7 @@ var shapes = []struct {
 }
 
 var _ = Describe("Names and metadata of minted Secrets", func() {
-	It("are for who may create Secrets, and some for nobody", func(ctx context.Context) {
+	It("are for those who may create Secrets, and some for nobody", func(ctx context.Context) {
 		install(ctx, renderRules(ctx, nil))
 		namespace := newStage(ctx)
 		bindNamer(ctx, namespace)
