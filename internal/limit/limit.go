@@ -74,7 +74,7 @@ func newCallers(o Options, within time.Duration) (*Callers, error) {
 // never fails: a limiter that is away must not close the API.
 func (c *Callers) Take(ctx context.Context, who *caller.Caller, now time.Time) rate.Allowance {
 	own := who.RateOr(c.otherwise)
-	// Who is not limited is not counted either: that would be a round trip for each request.
+	// A caller without a limit is not counted either: that would be a round trip for each request.
 	if c.redis == nil || own.Unlimited() {
 		return who.Meter.Take(own, now)
 	}

@@ -108,7 +108,7 @@ func TestRedisGetsIDsOnly(t *testing.T) {
 // TestRedisOutage: while Redis is away, requests go on within its time and by the local limit, and are counted; when it
 // is back it is asked again.
 func TestRedisOutage(t *testing.T) {
-	// Long enough for an answer on a loaded machine: who waits longer than half of it has waited for nothing.
+	// Long enough for an answer on a loaded machine: whoever waits longer than half of it has waited for nothing.
 	const within = 2 * time.Second
 	for _, tc := range []struct {
 		reason string

@@ -35,7 +35,7 @@ func pauseAfter(number int) time.Duration {
 	return min(pauses.First<<max(number-1, 0), pauses.Most)
 }
 
-// again is when to try again: at, unless that is none, or the post has been tried for long enough since then.
+// again is when to try again: at, or never if at is zero or the post has been tried for long enough since.
 func (p *Publisher) again(at, since time.Time) time.Time {
 	now := p.o.Clock.Now()
 	if at.IsZero() || now.After(since.Add(keepTrying)) {

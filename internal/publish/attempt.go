@@ -140,7 +140,7 @@ func (p *Publisher) storable(post store.Post, t store.Try, o platform.Outcome) (
 	case platform.Rejected:
 		o.Failure = o.Failure.Bounded()
 		refused := store.Outcome{Failure: &o.Failure, Again: p.heldUntil(t, &o.Failure)}
-		// Who does not let us in has not looked whether the post is there.
+		// A platform that does not let us in has not looked whether the post is there.
 		if t.Ask && o.Failure.Code == platform.CodeAuthFailed {
 			refused.Unsettled, refused.Token = true, t.Token
 		}
@@ -269,8 +269,8 @@ func (p *Publisher) Open(ctx context.Context, post store.Post) *Opening {
 	return o
 }
 
-// open opens a post's account, unless that has been done. An error of before is none: its request may have ended, and
-// the attempt has not.
+// open opens a post's account, unless that has been done. An error of that earlier try does not count: its request
+// may have ended, and the attempt has not.
 func (p *Publisher) open(
 	ctx context.Context, post store.Post, ahead *Opening,
 ) (platform.Credentials, *platform.Failure, error) {

@@ -50,5 +50,5 @@ func (p *Publisher) DeleteOrphans(ctx context.Context) error { return p.deleteOr
 // PauseAfter is how long after an attempt the next one is made, at least.
 func PauseAfter(number int) time.Duration { return pauseAfter(number) }
 
-// LastPriority is that of the jobs of who has the most queued.
+// LastPriority is that of the jobs of whichever organization has the most queued.
 const LastPriority = lastPriority

@@ -93,7 +93,7 @@ func (tc outcome) check(t *testing.T) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	p := start(t, sqlite(t), tc.to, func(o *publish.Options) {
-		// Nobody but who does not answer is to run out of time, and on a slow machine all else takes long.
+		// Only a platform that does not answer is to run out of time, and on a slow machine all else takes long.
 		if o.Registerer, o.Timeout = registry, patience; tc.rule == publish.RuleTimeout {
 			o.Timeout = time.Second // the platform is asked within it
 		}

@@ -12,8 +12,9 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Organizations take turns in the queue, in two ways: who has little queued comes before who has much, and nobody has
-// all workers at a time. So ten thousand posts of one, each for a platform that is slow, keep nobody else's waiting.
+// Organizations take turns in the queue, in two ways: those with little queued come before those with much, and none
+// has all workers at a time. So ten thousand posts of one, each for a platform that is slow, keep nobody else's
+// waiting.
 
 const (
 	// workersOfOne is how many of the workers one organization has at most: what is left is for others.
@@ -111,8 +112,8 @@ func (t *turns) exit(o *organization) {
 
 // another returns a post that an organization has due; "": it seems to have none. Somebody may have begun it meanwhile.
 //
-// It is looked for no more often than jobs come back: most jobs of who has much queued find their post done by another
-// one.
+// It is looked for no more often than jobs come back: most jobs of an organization with much queued find their
+// post done by another one.
 func (t *turns) another(ctx context.Context, o *organization) string {
 	if o.id == "" {
 		return ""

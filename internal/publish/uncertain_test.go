@@ -72,7 +72,8 @@ func (u *unlooked) Ask(context.Context, platform.Publication, []byte) (platform.
 	return platform.Rejected{Failure: platform.Failure{Code: platform.CodeAuthFailed, Rule: "who.is.that", Message: "who is that?"}}, nil
 }
 
-// TestRefusedLook: who does not let us in has not said that the post is not there. It is asked again, and never sent.
+// TestRefusedLook: a platform that does not let us in has not said that the post is not there. It is asked again, and
+// never sent.
 func TestRefusedLook(t *testing.T) {
 	publish.HurryPauses(t, 30*time.Millisecond)
 	onEachEngine(t, func(t *testing.T, databaseURL string) {

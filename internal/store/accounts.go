@@ -40,7 +40,7 @@ WHERE {scope} AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LI
 WHERE {scope} AND platform = ? ORDER BY created_at DESC, id DESC LIMIT ?`)
 	accountByID = declareScoped(`SELECT ` + accountColumns + ` FROM accounts WHERE id = ? AND {scope}`)
 	// One statement, so that two who connect the same account at once get one row. created_at and id stay those of the
-	// first time. The version is another one from here on: who is about to renew the old secrets has lost.
+	// first time. The version is another one from here on: whoever is about to renew the old secrets has lost.
 	putAccount = declareScoped(`INSERT INTO accounts
 (organization_id, environment, id, profile_id, platform, platform_account_id, display_name, token_expires_at,
 refresh_at, created_at, updated_at, secrets_version)
@@ -121,7 +121,7 @@ func (v *View) AccountsOf(ctx context.Context, name platform.Name, limit int) ([
 	return read(ctx, v, accountsOf, scanAccount, string(name), limit)
 }
 
-// Account returns one account. Without it, or with an id that is none, the error is ErrNotFound.
+// Account returns one account. If there is none, or id is not well-formed, the error is ErrNotFound.
 func (v *View) Account(ctx context.Context, id string) (Account, error) {
 	if !isID(id) {
 		return Account{}, ErrNotFound

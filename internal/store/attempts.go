@@ -47,7 +47,7 @@ JOIN posts AS p ON p.id = (SELECT n.id FROM posts AS n WHERE n.account_id = a.id
 AND n.status IN ('queued', 'publishing') AND n.due_at <= ? ORDER BY n.due_at, n.id LIMIT 1)
 WHERE p.status = 'queued' AND p.scheduled_at <= ? AND p.not_before <= ? ORDER BY p.due_at, p.id LIMIT ?`)
 	// As startPost, for one post and whether or not its turn has come: nothing is sent. It has changed last when the
-	// latest attempt ended, of which the caller is told; who finds that it has changed since has come too late.
+	// latest attempt ended, of which the caller is told; whoever finds that it has changed since is too late.
 	startLook = declareGlobal(`UPDATE posts
 SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
 WHERE id = ? AND status = 'queued' AND unsettled = 1 AND updated_at = ?

@@ -16,12 +16,12 @@ import (
 // takes back what nobody knows to be stored.
 //
 // Whoever changes several posts locks them first, in the order of their ids (inOrder): some are counted as they change,
-// and who holds a row of usage waits for no other row. A transaction of one post has nothing to lock ahead.
+// and whoever holds a row of usage waits for no other row. A transaction of one post has nothing to lock ahead.
 const (
 	addAttemptText = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
 SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, ''
 FROM posts AS p WHERE p.id = ? AND {scope p}`
-	// The post first: only who finds it waiting for this very attempt may say how that ended.
+	// The post first: only those who find it waiting for this very attempt may say how that ended.
 	finishPostText = `UPDATE posts
 SET status = ?, published_at = ?, receipt = ?, failure = ?, error_code = ?, updated_at = ?, not_before = ?,
 unsettled = ?, ask_token = ?, first_sent_at = CASE WHEN ? = 1 THEN first_sent_at ELSE 0 END

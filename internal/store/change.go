@@ -119,7 +119,7 @@ func (tx *Tx) storeEdit(old, edited Post) error {
 		return err
 	}
 	grown := len(edited.Text) + len(media) - len(old.Text) - len(before)
-	if grown <= 0 { // who has too much may still make it less
+	if grown <= 0 { // whoever has too much may still make it less
 		return nil
 	}
 	return tx.checkQuota(Amounts{Bytes: int64(grown)}, nil)
@@ -138,7 +138,7 @@ func (tx *Tx) replaceMedia(p Post) error {
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
 // its account is gone. ErrMediaGone: one of its media is. A *QuotaError: there is no room for it in the queue, or for
-// another attempt. madeBy is the reference of who asks for it, whose the post is from now on.
+// another attempt. madeBy is the reference of whoever asks for it, whose the post is from now on.
 func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {

@@ -102,7 +102,7 @@ func scanClaim(rows *sql.Rows) (c claimed, err error) {
 func (c claimed) settled() bool { return !c.settledAt.IsZero() }
 
 // resolve tells what a claim that is there means for a request at now: the answer that it got, an error, or neither if
-// the claim may be taken over. The hash of the body is looked at first: who sends another body with the same
+// the claim may be taken over. The hash of the body is looked at first: whoever sends another body with the same
 // idempotency key has made a mistake, and is to learn that whether the first request is done or not.
 func (c claimed) resolve(r Request, now time.Time) (*Stored, error) {
 	switch {

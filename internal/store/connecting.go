@@ -78,7 +78,7 @@ func (w *Work) TakeConnecting(ctx context.Context, id string) (Connecting, error
 	if !isID(id) {
 		return Connecting{}, ErrNotFound
 	}
-	// It is read first: ids that are none must not cost anybody the lock of a write.
+	// It is read first: made-up ids must not cost anybody the lock of a write.
 	c, err := one(readAll(ctx, w.db, session{pool: w.db.reader}, connectingByID, scanConnecting, id))
 	if err != nil {
 		return Connecting{}, err

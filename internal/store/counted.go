@@ -140,8 +140,8 @@ func addUsage(changes string) string {
 		"ON CONFLICT (organization_id, environment) DO UPDATE SET " + strings.Join(sets, ", ")
 }
 
-// postgresTriggers count once for each statement, however many rows it changes, and after all of them are locked: who
-// holds a row of usage waits for no other row.
+// postgresTriggers count once for each statement, however many rows it changes, and after all of them are locked:
+// whoever holds a row of usage waits for no other row.
 func (c counting) postgresTriggers() (statements []string) {
 	added := "SELECT organization_id, environment, " + c.of("", "") + " FROM added"
 	removed := "SELECT organization_id, environment, " + c.of("-", "") + " FROM removed"

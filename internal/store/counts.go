@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// MostCounted is how far a count goes: who asks what hangs on something wants to know whether it is little or much, and
-// to count all of it would cost as much as there is.
+// MostCounted is how far a count goes: whoever asks what hangs on something wants to know whether it is little or much,
+// and to count all of it would cost as much as there is.
 const MostCounted = 1000
 
 // Count is how many there are of something. More: at least so many, which is MostCounted.

@@ -97,7 +97,8 @@ type former struct {
 }
 
 // recall takes what is remembered of an account, since it is being connected again: its id, and a version of its
-// secrets that it has not had yet. Who is about to renew those of before, however slow, finds another version.
+// secrets that it has not had yet. Whoever is about to renew the earlier ones, however slowly, finds another
+// version.
 func (tx *Tx) recall(a Account) (as former, err error) {
 	was, err := inTx(tx, takeDisconnected, func(rows *sql.Rows) (f former, err error) {
 		err = rows.Scan(&f.id, &f.version)

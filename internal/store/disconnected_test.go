@@ -29,7 +29,7 @@ func goneOf(t *testing.T, v *store.View, p store.Page) (gone []store.Account, mo
 }
 
 // TestDisconnected: an account that was disconnected is remembered, by whom it was of alone, and without what opened
-// it. Connected again it is a new one with its former id; whoever is about to renew secrets of before comes too late.
+// it. Connected again it is a new one with its former id; whoever is about to renew earlier secrets comes too late.
 func TestDisconnected(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		db, clk := opened(t, url)

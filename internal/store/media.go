@@ -77,7 +77,7 @@ func (v *View) Medias(ctx context.Context, p Page) (media []Media, more bool, er
 // sizeOfMedia is about how long a file's row is as JSON: nobody has written any of it.
 func sizeOfMedia(Media) int { return rowBytes }
 
-// Media returns one medium. Without it, or with an id that is none, the error is ErrNotFound.
+// Media returns one medium. If there is none, or id is not well-formed, the error is ErrNotFound.
 func (v *View) Media(ctx context.Context, id string) (Media, error) {
 	if !isID(id) {
 		return Media{}, ErrNotFound

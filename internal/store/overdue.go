@@ -11,7 +11,7 @@ import (
 
 // A post is overdue if it should have gone out and nothing keeps it: neither it nor the one that comes first of its
 // account waits for a time. All of these statements go by accounts, and look at one post of each that is held: a
-// thousand posts may wait behind it, and who looks at each of them looks for as long as there are any.
+// thousand posts may wait behind it, and to look at each of them takes as long as there are any.
 
 const (
 	// firsts walks from account to account, and finds what comes first of all that each has pending. It does not begin

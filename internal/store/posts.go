@@ -28,7 +28,7 @@ type Post struct {
 	ID           string
 	BatchID      string      // the request that it was made by
 	ProfileID    string      // "": of the organization alone
-	MadeBy       string      // caller.Actor.Ref of who made it, or has queued it again since
+	MadeBy       string      // caller.Actor.Ref of whoever made it, or has queued it again since
 	AccountID    string      // "" once the account is gone
 	Account      *AccountRef // nil once the account is gone
 	Platform     platform.Name

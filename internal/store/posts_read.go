@@ -232,7 +232,7 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 	return b.String(), args, true
 }
 
-// Post returns one post. Without it, or with an id that is none, the error is ErrNotFound.
+// Post returns one post. If there is none, or id is not well-formed, the error is ErrNotFound.
 func (v *View) Post(ctx context.Context, id string) (Post, error) {
 	if !isID(id) {
 		return Post{}, ErrNotFound

@@ -26,7 +26,7 @@ const (
 // alive is the condition that the process of c, a claim or an attempt, lives, and knows what it has begun. aliveArgs go
 // into it. All is measured by the clock of the database, so that the clocks of machines need not agree.
 //
-// Who asks is alive, whatever the table says: its heartbeat may be late where much is written.
+// The process that asks is alive, whatever the table says: its heartbeat may be late where much is written.
 const alive = `(c.begun_at > {now} - ? AND (c.process_id = ? OR
 EXISTS (SELECT 1 FROM processes AS r WHERE r.id = c.process_id AND r.seen_at > {now} - ?)))`
 

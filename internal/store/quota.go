@@ -38,8 +38,8 @@ var DefaultQuotas = Amounts{
 type QuotaError struct {
 	Resource Resource
 	Quota    int64
-	// Used is how much there is, without what was asked for; -1 for who is confined to a profile: what others of the
-	// organization have is not for them.
+	// Used is how much there is, without what was asked for; -1 for callers who are confined to a profile: what
+	// others of the organization have is not for them.
 	Used int64
 }
 
@@ -75,7 +75,7 @@ func (tx *Tx) Backlog() (organization string, queued int, err error) {
 	return tx.view.organization, int(usage[QueuedPosts]), err
 }
 
-// usageOr0 is the usage in a list: who has nothing has no row.
+// usageOr0 is the usage in a list: an organization that has nothing has no row.
 func usageOr0(list []Amounts, err error) (Amounts, error) {
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -104,7 +104,7 @@ type Room struct {
 }
 
 // Room makes sure that there is room for more, so that nobody sends in vain what is refused at its end. The error is
-// that of the write. Who adds is asked again, by then for good.
+// that of the write. The write that adds checks once more, and that counts.
 func (v *View) Room(ctx context.Context, more Amounts) (Room, error) {
 	usage, err := usageOr0(read(ctx, v, usageOfView, scanUsage))
 	if err != nil {
@@ -125,7 +125,7 @@ func (r Room) Exceeded(of Resource) error {
 	return r.view.refuse(r.usage, nil, Amounts{of: left + 1})
 }
 
-// refuse decides. What is not added to is never in the way: who has too much may still use what they have.
+// refuse decides. What is not added to is never in the way: whoever has too much may still use what they have.
 func (v *View) refuse(usage, counted, ahead Amounts) error {
 	for _, r := range Resources {
 		quota, bounded := v.db.quotas[r]

@@ -25,7 +25,7 @@ const (
 	// counts as dead, so this is only to be much longer than a silence that is taken for death.
 	processRetention = time.Hour
 
-	// DisconnectedRetention is how long accounts are remembered that were disconnected: long enough for who asks after a
+	// DisconnectedRetention is how long disconnected accounts are remembered: long enough for anyone who asks after a
 	// quarter what has become of one.
 	DisconnectedRetention = 90 * 24 * time.Hour
 

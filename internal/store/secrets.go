@@ -24,7 +24,7 @@ type SealedSecret struct {
 type Connection struct {
 	Account
 	Organization string
-	// Version is another one each time that the secrets change: who changes them names the one that they have read.
+	// Version is another one each time that the secrets change: whoever changes them names the one that they read.
 	Version int64
 	// Tries is how many renewals have failed since the last that did not.
 	Tries   int

@@ -127,7 +127,7 @@ func TestOneRenewalAtATime(t *testing.T) {
 		if string(c.Secrets[0].Sealed) != "new" || !c.RefreshAt.Equal(next) {
 			t.Errorf("%+v", c)
 		}
-		// Who comes late with what an older version has led to changes nothing.
+		// Whoever comes late with what an older version has led to changes nothing.
 		for what, late := range map[string]func() (bool, error){
 			"begins": func() (bool, error) { return w.BeginRenewal(t.Context(), a.ID, version, time.Hour) },
 			"ends":   func() (bool, error) { return w.EndRenewal(t.Context(), a.ID, version, nil, next, time.Time{}) },

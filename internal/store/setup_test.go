@@ -73,7 +73,7 @@ func opened(t *testing.T, url string) (*store.DB, *clocktesting.FakeClock) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// admitted returns who comes with a new key.
+// admitted returns the caller with a new key.
 func admitted(
 	t *testing.T, env key.Environment, profile *v1alpha1.Profile, mods ...func(*v1alpha1.ApiKey),
 ) *caller.Caller {

@@ -59,7 +59,7 @@ func (s *shares) take(ctx context.Context, organization string) (leave func(), e
 		return leave, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for a place: %w", context.Cause(ctx))
-	// Not for as long as the caller would wait: who waits holds the memory of a request.
+	// Not for as long as the caller would wait: whoever waits holds the memory of a request.
 	case <-patience.C:
 		return nil, ErrBusy
 	}

@@ -128,8 +128,8 @@ func declareGlobal(text string) *global {
 	return g
 }
 
-// render fills in the markers, and the names of parameters: PostgreSQL numbers them. No text holds a ? that is none.
-// The numbers come last, as markers bring parameters of their own.
+// render fills in the markers, and the names of parameters: PostgreSQL numbers them. Every ? in a text is a
+// parameter. The numbers come last, as markers bring parameters of their own.
 func render(text string, postgres, pinned bool) string {
 	text = marker.ReplaceAllStringFunc(text, func(m string) string {
 		parts := marker.FindStringSubmatch(m)

@@ -118,7 +118,7 @@ func TestMigrationsSayWhomTheyWaitFor(t *testing.T) {
 	}
 }
 
-// TestMigrationsWaitNotForEver: who waits in vain says how to end it.
+// TestMigrationsWaitNotForEver: a process that waits in vain says how to end it.
 func TestMigrationsWaitNotForEver(t *testing.T) {
 	url := postgres.Start(t)
 	db, _ := opened(t, url)

@@ -13,8 +13,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// What a key is used for is counted by each process for itself, and comes here in batches. Of any time, there are rows
-// of one length alone: ten minutes at first, one for each process; then hours, and then days, which are of all
+// What a key is used for is counted by each process for itself, and comes here many keys at once. Of any time, there
+// are rows of one length alone: ten minutes at first, one for each process; then hours, and then days, which are of all
 // processes. So a key that is always in use has some eighty rows, however long that is, and eight more of each process;
 // and one that says when it was used last, for as long as the key is there.
 

@@ -123,8 +123,8 @@ func (w *Work) Reseal(ctx context.Context, row SealedRow, key uint32, sealed []b
 		key, sealed, row.AccountID, row.Name, row.Sealed)
 }
 
-// Attach makes a database that was migrated usable for a command that works beside the processes, and is none: nobody
-// waits for it, and it migrates nothing. The error says what to do.
+// Attach makes a database that was migrated usable for a command that works beside the processes without being one:
+// nobody waits for it, and it migrates nothing. The error says what to do.
 func (db *DB) Attach(ctx context.Context) error {
 	provider, err := db.provider(db.reader.DB)
 	if err != nil {

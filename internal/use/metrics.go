@@ -11,7 +11,7 @@ type metrics struct {
 	writes  *prometheus.CounterVec
 }
 
-// What becomes of a batch.
+// What becomes of a transaction.
 const (
 	written = "written"
 	failed  = "failed"

@@ -3,7 +3,8 @@
 
 // Package use knows what keys are used for: when last, and how many requests came with them. It is known across
 // replicas and restarts, and costs a request next to nothing: each process counts in memory (package authn), a Keeper
-// writes that down in batches, each key at most once a minute, and reads it back together with what is not written yet.
+// writes that down for many keys at once, each at most once a minute, and reads it back together with what is not
+// written yet.
 //
 //   - a Keeper's Run is what writes. A process that is killed loses a minute at most, one that ends loses nothing
 //   - its other methods are what pages and routes ask: LastUsed, Recent and Of
@@ -135,8 +136,8 @@ func (k *Keeper) every(ctx context.Context, pause time.Duration, what string, do
 	}
 }
 
-// write writes the keys that are due, or all of them, in so many batches at most; 0: any number. What it does not come
-// to is due the next time.
+// write writes the keys that are due, or all of them, in so many transactions at most; 0: any number. What it does not
+// come to is due the next time.
 func (k *Keeper) write(ctx context.Context, most int, all bool) error {
 	now := k.o.Clock.Now()
 	for _, used := range k.o.Index.TakeUsed() {
