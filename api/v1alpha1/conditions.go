@@ -25,7 +25,8 @@ const (
 	ReasonPending = "Pending"
 	// ReasonRetrying (Unknown): the apiserver has answered with an error, which the message quotes: a webhook that it
 	// can't reach, a permission that the controller lacks. It is tried again within half a minute. Of SecretAvailable
-	// and of Revoking, it means the same.
+	// and of Revoking, it means the same. A key that was served has it if it has been reported as leaked, and its
+	// LeakedKey can't be made.
 	ReasonRetrying = "Retrying"
 	// ReasonActive (True): an ApiKey is served; a Profile can be pinned to.
 	ReasonActive = "Active"
@@ -45,7 +46,8 @@ const (
 	// ReasonQuotaReached (False, Stalled): the namespace has as many keys as it may, which the message says. The key is
 	// minted when another one of the namespace is gone.
 	ReasonQuotaReached = "QuotaReached"
-	// ReasonRevoking (False): the key is being deleted, and goes when every API replica refuses it.
+	// ReasonRevoking (False): the key is being deleted, and goes when every API replica refuses it. A Profile is being
+	// deleted: its keys are refused, and finalizers of others, which the message names, hold it.
 	ReasonRevoking = "Revoking"
 	// ReasonRevoked (False): no API replica accepts the key any more, or it never was one. The ApiKey is still there
 	// because finalizers of others hold it; the message names them.

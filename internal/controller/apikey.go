@@ -12,7 +12,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -46,6 +45,7 @@ type apiKeys struct {
 	client   client.Client // reads from the cache, but for Secrets
 	uncached client.Reader // reads from the apiserver
 	events   events.EventRecorder
+	status   *statusWriter
 	reserved *reservations
 	census   *census
 	leaks    *leaks
@@ -68,6 +68,7 @@ func setupApiKeys(mgr manager.Manager, opts Options) (*apiKeys, error) {
 		buckets:  hashBuckets{maphash.MakeSeed()},
 		synced:   mgr.GetCache().WaitForCacheSync,
 	}
+	r.status = &statusWriter{client: r.client, events: r.events, clock: opts.Clock}
 	if err := r.buckets.index(mgr.GetCache()); err != nil {
 		return nil, fmt.Errorf("index %s: %w", byHash, err)
 	}
@@ -140,14 +141,12 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, fmt.Errorf("get ApiKey: %w", err)
 	}
 	// Also of one that is being deleted: somebody may restore it.
-	leaked, err := r.takeNote(ctx, k)
-	if err != nil {
-		return failed(err)
-	}
+	leaked, unnoted := r.takeNote(ctx, k)
 	// Two reconcilers share the kind: with status written by both while a key is being deleted, each would undo the
 	// other's conditions.
 	if !k.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, nil // that is for revocations
+		r.status.tell(k, unnoted)
+		return failed(unnoted) // all else is for revocations
 	}
 	// From the cache, which may be behind: a key that is served already needs no more, and one that is to get its hash is
 	// looked at again, with its Profile, before anything is made.
@@ -155,7 +154,7 @@ func (r *apiKeys) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	found, err := r.act(ctx, findings{key: k, profile: profile, leaked: leaked})
+	found, err := r.act(ctx, findings{key: k, profile: profile, leaked: leaked, unnoted: unnoted})
 	// What is unsaid is not written either: status stays as it is, and does not say something that would be taken back in
 	// a moment.
 	if again, unsaid := found.unsaid(); unsaid {
@@ -188,9 +187,12 @@ func (r *apiKeys) nextTurn(found findings, state lifecycle.State) reconcile.Resu
 // nobody's new keys.
 var behind = ptr.To(handler.LowPriority)
 
-// failed has a key looked at again. An error makes controller-runtime count, log and try again with the limiter's
-// pauses; a conflict deserves none of that.
+// failed has a key looked at again, if there is an error. An error makes controller-runtime count, log and try again
+// with the limiter's pauses; a conflict deserves none of that.
 func failed(err error) (reconcile.Result, error) {
+	if err == nil {
+		return reconcile.Result{}, nil
+	}
 	if apierrors.IsConflict(err) {
 		// The cache was behind the apiserver. That is no error, and will have passed in a moment.
 		return reconcile.Result{RequeueAfter: soon}, nil
@@ -224,6 +226,8 @@ func (r *apiKeys) act(ctx context.Context, found findings) (findings, error) {
 		}
 	}
 	switch state := lifecycle.Of(found.life(), lifecycle.ProfileOf(found.profile), r.Clock.Now()); {
+	case found.unnoted != nil:
+		return found, found.unnoted // as if it had leaked, of which the end has to wait
 	case found.leaked:
 		return r.endLeaked(ctx, found)
 	case state.Reason == v1alpha1.ReasonPending:
@@ -283,15 +287,6 @@ func (r *apiKeys) nextLook(found findings, state lifecycle.State) time.Duration 
 		}
 	}
 	return next
-}
-
-// conflictSince is when the Secret of a key was found to be another's; now, if it has just been.
-func conflictSince(k *v1alpha1.ApiKey, now time.Time) time.Time {
-	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || ready.Reason != v1alpha1.ReasonSecretConflict {
-		return now
-	}
-	return ready.LastTransitionTime.Time
 }
 
 // getProfile returns the Profile that k's profileRef names now; nil if it names none, or one that is not there. Whether

@@ -58,6 +58,12 @@ func leakedBefore(k *v1alpha1.ApiKey) {
 	derive(k, findings{leaked: true}, now)
 }
 
+// unseen makes the key one whose Secret could not be looked at.
+func unseen(k *v1alpha1.ApiKey) {
+	k.Generation = 2
+	derive(k, findings{failure: "get Secret: no"}, now)
+}
+
 // confirmed is what revocations does when every replica refuses the key.
 func confirmed(k *v1alpha1.ApiKey) {
 	meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionRevoking)

@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -97,4 +99,13 @@ func (w inTheWay) tell() (state secretState, detail, advice string) {
 	default:
 		return secretConflict, detail, "delete it if nobody needs it, or " + otherName
 	}
+}
+
+// conflictSince is when the Secret of a key was found to be another's; now, if it has just been.
+func conflictSince(k *v1alpha1.ApiKey, now time.Time) time.Time {
+	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Reason != v1alpha1.ReasonSecretConflict {
+		return now
+	}
+	return ready.LastTransitionTime.Time
 }

@@ -49,11 +49,11 @@ func TestDerive(t *testing.T) {
 		{"brought by hash: of a Secret there is nothing to say", anApiKey(byHashOnly), findings{assigned: gave}, []string{"Ready | True | Active | The key is served"}},
 		{"the Secret is gone; the key is not", anApiKey(minted), findings{secret: secretDeleted}, []string{
 			"Ready | True | Active | The key is served",
-			"SecretAvailable | False | SecretDeleted | Secret website is gone. The key goes on working and is not minted again",
+			"SecretAvailable | False | SecretDeleted | Secret website is gone, and is not made again. Whether the key is served does not depend on it",
 		}},
 		{"the Secret is another", anApiKey(minted), findings{secret: secretMismatch}, []string{
 			"Ready | True | Active | The key is served",
-			"SecretAvailable | False | SecretMismatch | Secret website does not hold this key. The key itself goes on working",
+			"SecretAvailable | False | SecretMismatch | Secret website does not hold this key. Whether the key is served does not depend on it",
 		}},
 		{"somebody's Secret", anApiKey(), findings{secret: secretConflict, detail: "not controlled by this ApiKey", advice: "delete it, or create an ApiKey with another secretName"}, []string{
 			"Ready | False | SecretConflict | Secret website exists already and is not controlled by this ApiKey. It is left as it is: delete it, or create an ApiKey with another secretName",
@@ -72,9 +72,29 @@ func TestDerive(t *testing.T) {
 		}},
 		{"a failure in looking after a key that is served", anApiKey(minted), findings{failure: "get Secret website: forbidden"}, []string{
 			"Ready | True | Active | The key is served",
-			"SecretAvailable | Unknown | Retrying | get Secret website: forbidden. The key itself goes on working",
+			"SecretAvailable | Unknown | Retrying | get Secret website: forbidden. Whether the key is served does not depend on it",
 		}},
-		{"a failure, and no Secret to look after", anApiKey(minted, byHashOnly), findings{failure: "no"}, []string{"Ready | True | Active | The key is served"}},
+		{"a failure, and no Secret to look after", anApiKey(minted, byHashOnly), findings{failure: "put the finalizer on: forbidden"}, []string{
+			"Ready | True | Active | The key is served. put the finalizer on: forbidden. It is tried again within half a minute",
+		}},
+		{"a failure about a key that is refused for good, which it does not hide", anApiKey(minted, expiringAt(nowWhole)), findings{failure: "forbidden"}, []string{
+			"Ready | False | Expired | The key has expired and is refused. Create a new ApiKey and delete this one. forbidden. It is tried again within half a minute",
+			"Stalled | True | Expired | The key has expired and is refused. Create a new ApiKey and delete this one. forbidden. It is tried again within half a minute",
+		}},
+		{"a failure about a key that waits for its Profile", anApiKey(pinned), findings{failure: "get ApiKey: forbidden"}, []string{
+			"Ready | False | ProfileNotFound | Waiting for Profile shop: it does not exist, or is being deleted. get ApiKey: forbidden. It is tried again within half a minute",
+		}},
+		{"a failure in looking at the Secret of a key that has expired since", anApiKey(minted, unseen, expiringAt(nowWhole)), findings{}, []string{
+			"Ready | False | Expired | The key has expired and is refused. Create a new ApiKey and delete this one",
+			"Stalled | True | Expired | The key has expired and is refused. Create a new ApiKey and delete this one",
+		}},
+		{"reported as leaked, and not taken note of: nobody says that it is served", anApiKey(minted, unseen), findings{unnoted: answer("no"), failure: "make the LeakedKey: no"}, []string{
+			"Ready | Unknown | Retrying | Somebody who has this key has reported it as leaked: it is refused where that was said, " +
+				"and everywhere once there is a LeakedKey. make the LeakedKey: no. It is tried again within half a minute",
+		}},
+		{"the same of a key that has not come into being", anApiKey(byHashOnly), findings{unnoted: answer("no"), failure: "make the LeakedKey: no"}, []string{
+			"Ready | Unknown | Retrying | make the LeakedKey: no. It is tried again within half a minute",
+		}},
 		{"a Secret that will go by itself needs no person", anApiKey(), findings{secret: secretLeaving, detail: "controlled by a deleted ApiKey of the same name"}, []string{
 			"Ready | Unknown | Pending | Waiting for Secret website to be garbage collected: it is controlled by a deleted ApiKey of the same name",
 		}},

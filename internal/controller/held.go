@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -35,9 +34,8 @@ func (r *revocations) writeRevoked(ctx context.Context, k *v1alpha1.ApiKey, othe
 	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
 		return nil
 	}
-	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
-	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("patch status: %w", err)
+	if err := r.keys.status.write(ctx, k, updated); client.IgnoreNotFound(err) != nil {
+		return err
 	}
 	updated.DeepCopyInto(k)
 	return nil
@@ -65,13 +63,12 @@ func (r *revocations) tellHeld(ctx context.Context, k *v1alpha1.ApiKey) error {
 	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
 		return nil
 	}
-	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
-	err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name))
+	err := r.keys.status.write(ctx, k, updated)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil // the event that makes it so is on its way
 	}
 	if err != nil {
-		return fmt.Errorf("patch status: %w", err)
+		return err
 	}
 	if reason == v1alpha1.ReasonUnconfirmed && was != reason {
 		r.tellUnconfirmed(updated)

@@ -4,6 +4,7 @@
 package controller_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,11 +14,14 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// What may go wrong for longer, at each request that the controller makes for a key but the one that writes status. How
+// What may go wrong for longer, at each request that the controller makes for a key or a Profile. How
 // long it is until the next try, TestRetries and TestNextLook say: half a minute at most, however often it has failed.
 var _ = Describe("An error that lasts", func() {
 	// told waits until a condition of a key says why nothing goes on, and returns what it says.
@@ -79,6 +83,80 @@ var _ = Describe("An error that lasts", func() {
 		}
 	})
 
+	It("in putting the finalizer back is told of, and the key goes on", func(ctx SpecContext) {
+		for _, status := range statuses {
+			for condition, mod := range map[string]func(*v1alpha1.ApiKey){
+				v1alpha1.ConditionReady:           withHash(newHash()), // it has no other condition
+				v1alpha1.ConditionSecretAvailable: func(*v1alpha1.ApiKey) {},
+			} {
+				By(fmt.Sprint(condition, ": ", status))
+				k := mintKey(ctx, newOrg(ctx), mod)
+				lift := op.wire.refuse(http.MethodPatch, "/apikeys/"+k.Name, status)
+				setFinalizers(ctx, k)
+				await(ctx, k, haveReason(v1alpha1.ReasonActive),
+					haveMessageOf(condition, "put the finalizer on"), haveMessageOf(condition, fmt.Sprint(reasons[status])))
+				Expect(awaitEvent(ctx, k, v1alpha1.ReasonRetrying).Note).To(ContainSubstring("put the finalizer on"))
+				lift()
+				await(ctx, k, HaveField("Finalizers", ConsistOf(v1alpha1.FinalizerRevocation)),
+					Not(haveMessageOf(condition, "put the finalizer on")))
+			}
+		}
+	})
+
+	It("in taking note of a leak is told of, and no status says that the key is served", Serial, func(ctx SpecContext) {
+		r := newReplica(ctx, minute)
+		for _, status := range statuses {
+			for _, brought := range []bool{true, false} {
+				By(fmt.Sprint("brought: ", brought, ", ", status))
+				org := newOrg(ctx)
+				plaintext, err := format.Mint(rand.Reader, key.Live)
+				Expect(err).NotTo(HaveOccurred())
+				k := createKey(ctx, org, brings(plaintext))
+				if !brought {
+					k = createKey(ctx, org)
+				}
+				if k = awaitReason(ctx, k, v1alpha1.ReasonActive); !brought {
+					plaintext = plaintextOf(ctx, k)
+				}
+				lift := op.wire.refuse(http.MethodPost, "/leakedkeys", status)
+				r.reports(ctx, org.Name+"/"+digestOf(plaintext))
+				message := told(ctx, k, v1alpha1.ConditionReady, fmt.Sprint(reasons[status]))
+				Expect(message).To(And(ContainSubstring("make the LeakedKey"), Not(ContainSubstring(digestOf(plaintext)))))
+				Expect(fetch(ctx, k)).To(haveCondition(v1alpha1.ConditionReady, "Unknown", v1alpha1.ReasonRetrying))
+				lift()
+				await(ctx, k, Or(leaked, revoking))
+			}
+		}
+
+		By("of a key that is being deleted, whose status is about that")
+		org := newOrg(ctx)
+		k := mintKey(ctx, org)
+		plaintext := plaintextOf(ctx, k)
+		lift := op.wire.refuse(http.MethodPost, "/leakedkeys", http.StatusForbidden)
+		await(ctx, beingDeleted(ctx, k), revoking)
+		r.reports(ctx, org.Name+"/"+digestOf(plaintext))
+		Expect(awaitEvent(ctx, k, v1alpha1.ReasonRetrying).Note).To(And(
+			ContainSubstring("make the LeakedKey"), Not(ContainSubstring(digestOf(plaintext)))))
+		lift()
+		r.leave(ctx)
+		awaitGone(ctx, k)
+	})
+
+	It("in ending a key that has leaked is told of by a status that says that it has", Serial, func(ctx SpecContext) {
+		r := newReplica(ctx, minute)
+		for _, status := range statuses {
+			By(fmt.Sprint(status))
+			org := newOrg(ctx)
+			k := mintKey(ctx, org)
+			lift := op.wire.refuse(http.MethodDelete, "/apikeys/"+k.Name, status)
+			r.reports(ctx, org.Name+"/"+digestOf(plaintextOf(ctx, k)))
+			await(ctx, k, leaked, haveMessage("delete the ApiKey of a leaked key"), haveMessage(fmt.Sprint(reasons[status])))
+			Expect(awaitEvent(ctx, k, v1alpha1.ReasonRetrying).Note).To(ContainSubstring("delete the ApiKey of a leaked key"))
+			lift()
+			Eventually(ctx, func() bool { return fetch(ctx, k).DeletionTimestamp.IsZero() }).Should(BeFalse())
+		}
+	})
+
 	It("in letting a deleted key go is told of, and the key goes when it has passed", func(ctx SpecContext) {
 		for _, status := range statuses {
 			for request, path := range map[string]string{"GET the Leases": "/leases", "PATCH the finalizer": "/apikeys/"} {
@@ -94,6 +172,74 @@ var _ = Describe("An error that lasts", func() {
 				lift()
 				awaitGone(ctx, k)
 			}
+		}
+	})
+
+	It("in saying whose a Profile is is told of, and tried again until it has passed", func(ctx SpecContext) {
+		for _, status := range statuses {
+			By(fmt.Sprint(status))
+			org := newOrg(ctx)
+			lift := op.wire.refuse(http.MethodGet, "/namespaces/"+org.Name, status)
+			shop := createProfile(ctx, org, "shop")
+			awaitProfile(ctx, shop, haveProfileReady("Unknown", v1alpha1.ReasonRetrying, fmt.Sprint(reasons[status])))
+			Expect(awaitEvent(ctx, shop, v1alpha1.ReasonRetrying).Note).To(ContainSubstring("get Namespace"))
+			lift()
+			awaitProfile(ctx, shop, haveProfileReady("True", v1alpha1.ReasonActive, "Keys can be pinned"))
+			Expect(fetch(ctx, shop).Status.OrganizationID).To(Equal(string(org.UID)))
+		}
+	})
+})
+
+// What can't be told in a status, because it is the status that can't be written.
+var _ = Describe("A status that is refused", Serial, func() {
+	statuses := slices.Sorted(maps.Keys(reasons))
+	// told waits until one event tells of o that its status is refused, and the log does each time.
+	told := func(ctx SpecContext, o client.Object, since, status int) {
+		GinkgoHelper()
+		reason := fmt.Sprint(reasons[status])
+		Expect(awaitEvent(ctx, o, v1alpha1.ReasonRetrying).Note).To(And(
+			HavePrefix("patch status: "), ContainSubstring(reason), Not(MatchRegexp(keyPattern.String()))))
+		Eventually(ctx, func() int {
+			return len(said.lines(since, "Reconciler error", "patch status: ", `"name"="`+o.GetName()+`"`, reason))
+		}).Should(BeNumerically(">=", 3))
+		Expect(eventsOf(ctx, o)[v1alpha1.ReasonRetrying]).To(HaveExactElements(HaveField("Series", BeNil())))
+	}
+
+	It("is told of by an event and by the log: of a key that is to be served, of one that goes, of a Profile", func(ctx SpecContext) {
+		for _, status := range statuses {
+			By(fmt.Sprint(status))
+			org, since := newOrg(ctx), said.now()
+			k := keyIn(org)
+			lift := op.wire.refuse(http.MethodPatch, statusPath(k), status)
+			Expect(admin.Create(ctx, k)).To(Succeed())
+			told(ctx, k, since, status)
+			lift()
+			awaitReason(ctx, k, v1alpha1.ReasonActive)
+
+			going, r := mintKey(ctx, org), newReplica(ctx, minute)
+			lift = op.wire.refuse(http.MethodPatch, statusPath(going), status)
+			Expect(admin.Delete(ctx, going)).To(Succeed())
+			told(ctx, going, since, status)
+			lift()
+			await(ctx, going, revoking)
+			r.leave(ctx)
+			awaitGone(ctx, going)
+
+			held := mintKey(ctx, org)
+			setFinalizers(ctx, held, "example.com/hold", v1alpha1.FinalizerRevocation)
+			lift = op.wire.refuse(http.MethodPatch, statusPath(held), status)
+			Expect(admin.Delete(ctx, held)).To(Succeed())
+			setFinalizers(ctx, held, "example.com/hold")
+			told(ctx, held, since, status)
+			lift()
+			await(ctx, held, HaveField("Status.Conditions", ContainElement(HaveField("Status", metav1.ConditionFalse))))
+			loseFinalizers(ctx, held)
+
+			lift = op.wire.refuse(http.MethodPatch, "/namespaces/"+org.Name+"/profiles/shop/status", status)
+			shop := createProfile(ctx, org, "shop")
+			told(ctx, shop, since, status)
+			lift()
+			awaitProfile(ctx, shop, haveProfileReady("True", v1alpha1.ReasonActive, "Keys can be pinned"))
 		}
 	})
 })

@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -64,13 +63,12 @@ func (r *revocations) confirmLeaked(ctx context.Context, k *v1alpha1.ApiKey) (re
 	}
 	updated := k.DeepCopy()
 	meta.RemoveStatusCondition(&updated.Status.Conditions, v1alpha1.ConditionRevoking)
-	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
-	err = r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name))
+	err = r.keys.status.write(ctx, k, updated)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: soon}, nil
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("patch status: %w", err)
+		return reconcile.Result{}, err
 	}
 	r.barrier.Done(client.ObjectKeyFromObject(k))
 	r.seconds.Observe(verdict.Waited.Seconds())

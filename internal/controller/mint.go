@@ -27,6 +27,7 @@ type findings struct {
 	key     *v1alpha1.ApiKey
 	profile *v1alpha1.Profile // that key's profileRef names; nil if there is none
 	leaked  bool              // there is a LeakedKey of its key
+	unnoted error             // why its LeakedKey could not be made, although it is reported as leaked
 	gone    bool              // the key went meanwhile: there is nothing to say of it
 
 	assigned *assignment // the hash that the key gets in this reconcile; nil: none

@@ -5,8 +5,11 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -35,6 +38,7 @@ const countDelay = 300 * time.Millisecond
 type profiles struct {
 	client   client.Client // reads from the cache
 	uncached client.Reader // reads from the apiserver
+	status   *statusWriter
 	clock    clock.PassiveClock
 }
 
@@ -42,12 +46,20 @@ type profiles struct {
 // change the generation.
 func setupProfiles(mgr manager.Manager, opts Options) error {
 	r := &profiles{client: mgr.GetClient(), uncached: mgr.GetAPIReader(), clock: opts.Clock}
+	r.status = &statusWriter{client: r.client, events: mgr.GetEventRecorder(Name), clock: opts.Clock}
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, finalizersOfDeleted)
 	return builder.ControllerManagedBy(mgr).
-		For(&v1alpha1.Profile{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.Profile{}, builder.WithPredicates(changed)).
 		Watches(&v1alpha1.ApiKey{}, recount()).
 		WithOptions(controller.Options{RateLimiter: retries()}).
 		Complete(traced(opts.Tracer, "Profile", r))
 }
+
+// finalizersOfDeleted lets through what changes whom a deleted Profile waits for.
+var finalizersOfDeleted = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	was, is := e.ObjectOld, e.ObjectNew
+	return !is.GetDeletionTimestamp().IsZero() && !slices.Equal(was.GetFinalizers(), is.GetFinalizers())
+}}
 
 // Reconcile counts the keys bound to a Profile and says whose it is. It counts anew each time: a number that events
 // move up and down would be wrong for good after the first one that is missed.
@@ -56,38 +68,60 @@ func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconc
 	if err := r.client.Get(ctx, req.NamespacedName, old); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if !old.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, nil // it has somebody else's finalizer; its keys are refused already
-	}
 	var keys v1alpha1.ApiKeyList
 	if err := r.client.List(ctx, &keys, client.InNamespace(req.Namespace),
 		client.MatchingFields{byProfileID: string(old.UID)}, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, fmt.Errorf("list the keys of a Profile: %w", err)
 	}
 	updated := old.DeepCopy()
-	if updated.Status.OrganizationID == "" { // it is written once, like an ApiKey's
-		id, err := organizationID(ctx, r.uncached, req.Namespace)
-		if err != nil {
-			return reconcile.Result{}, client.IgnoreNotFound(err)
-		}
-		updated.Status.OrganizationID = id
+	failure := r.setOrganization(ctx, updated)
+	if apierrors.IsNotFound(failure) {
+		return reconcile.Result{}, nil // the namespace is gone, and the Profile with it
+	}
+	if _, answered := answerOf(failure); failure != nil && !answered {
+		return reconcile.Result{}, failure
 	}
 	updated.Status.Keys = int32(min(len(keys.Items), math.MaxInt32))
 	updated.Status.ObservedGeneration = old.Generation
-	setCondition(&updated.Status.Conditions, old.Generation, r.clock.Now(), metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
-		Message: "Keys can be pinned to this Profile",
-	})
+	setCondition(&updated.Status.Conditions, old.Generation, r.clock.Now(), readyOfProfile(old, failure))
 	if equality.Semantic.DeepEqual(old.Status, updated.Status) {
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, failure
 	}
 	// The resourceVersion guards the organization: a Profile of this name in a namespace made again is another one.
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name))
+	err := r.status.write(ctx, old, updated)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: soon}, nil
 	}
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err == nil {
+		r.status.tell(updated, failure)
+	}
+	return reconcile.Result{}, errors.Join(failure, client.IgnoreNotFound(err))
+}
+
+// setOrganization says whose p is. It is written once, like an ApiKey's. Of one that is being deleted nobody asks it.
+func (r *profiles) setOrganization(ctx context.Context, p *v1alpha1.Profile) (err error) {
+	if p.Status.OrganizationID == "" && p.DeletionTimestamp.IsZero() {
+		p.Status.OrganizationID, err = organizationID(ctx, r.uncached, p.Namespace)
+	}
+	return err
+}
+
+// readyOfProfile says whether keys can be pinned to p. Keys are refused as soon as their Profile begins to go, and what
+// holds it then has nothing to do with them. It is pure.
+func readyOfProfile(p *v1alpha1.Profile, failure error) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
+		Message: "Keys can be pinned to this Profile",
+	}
+	switch {
+	case !p.DeletionTimestamp.IsZero():
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonRevoking
+		c.Message = "The Profile is being deleted: no key can be pinned to it any more, and those that are bound to it are " +
+			"refused for good. Finalizers of others hold it: " + strings.Join(p.Finalizers, ", ")
+	case failure != nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonRetrying, failure.Error()+triedAgain
+	}
+	return c
 }
 
 // recount wakes the Profile of a key that comes, is bound, or goes. No other change of a key changes the count.

@@ -11,6 +11,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
@@ -57,6 +59,7 @@ var _ = Describe("A key that is pinned to a Profile", func() {
 		k := mintKey(ctx, org, pinnedTo("shop"))
 		Expect(admin.Delete(ctx, shop)).To(Succeed())
 		await(ctx, k, haveReason(v1alpha1.ReasonProfileNotFound), beStalled(v1alpha1.ReasonProfileNotFound))
+		awaitProfile(ctx, shop, haveProfileReady("False", v1alpha1.ReasonRevoking, "example.com/held"))
 		loseFinalizers(ctx, shop)
 	})
 
@@ -120,6 +123,37 @@ var _ = Describe("A Profile", func() {
 		awaitProfile(ctx, shop, HaveField("Status.Keys", BeEquivalentTo(1)))
 	})
 
+	It("that is being deleted says so, and who holds it, for as long as it is there", func(ctx SpecContext) {
+		org := newOrg(ctx)
+		shop := createProfile(ctx, org, "shop", func(p *v1alpha1.Profile) {
+			p.Finalizers = []string{"example.com/one", "example.com/two"}
+		})
+		k := mintKey(ctx, org, pinnedTo("shop"))
+		awaitProfile(ctx, shop, haveProfileReady("True", v1alpha1.ReasonActive, "can be pinned"))
+		Expect(admin.Delete(ctx, shop)).To(Succeed())
+		awaitProfile(ctx, shop, And(HaveField("Status.Keys", BeEquivalentTo(1)),
+			haveProfileReady("False", v1alpha1.ReasonRevoking, "Finalizers of others hold it: example.com/one, example.com/two")))
+
+		By("when one of them lets it go")
+		one := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/two"]}}`))
+		Expect(admin.Patch(ctx, shop, one)).To(Succeed())
+		awaitProfile(ctx, shop, haveProfileReady("False", v1alpha1.ReasonRevoking, "hold it: example.com/two"))
+
+		By("and when its last key goes")
+		revoke(ctx, k)
+		awaitProfile(ctx, shop, HaveField("Status.Keys", BeZero()))
+
+		By("deleted before anybody has looked at it")
+		op.stop()
+		blog := createProfile(ctx, org, "blog", func(p *v1alpha1.Profile) { p.Finalizers = shop.Finalizers })
+		Expect(admin.Delete(ctx, blog)).To(Succeed())
+		op = startOperator()
+		awaitProfile(ctx, blog, haveProfileReady("False", v1alpha1.ReasonRevoking, "hold it: example.com/two"))
+		Expect(fetch(ctx, shop).Status.Conditions).To(HaveLen(1))
+		loseFinalizers(ctx, shop)
+		loseFinalizers(ctx, blog)
+	})
+
 	It("made again begins anew", func(ctx SpecContext) {
 		org := newOrg(ctx)
 		shop := createProfile(ctx, org, "shop")
@@ -131,6 +165,12 @@ var _ = Describe("A Profile", func() {
 		awaitProfile(ctx, again, SatisfyAll(HaveField("Status.OrganizationID", string(org.UID)), HaveField("Status.Keys", BeZero())))
 	})
 })
+
+// haveProfileReady matches Profiles by their condition Ready.
+func haveProfileReady(status metav1.ConditionStatus, reason, message string) OmegaMatcher {
+	return HaveField("Status.Conditions", ContainElement(SatisfyAll(HaveField("Type", v1alpha1.ConditionReady),
+		HaveField("Status", status), HaveField("Reason", reason), HaveField("Message", ContainSubstring(message)))))
+}
 
 func awaitProfile(ctx context.Context, p *v1alpha1.Profile, expectation OmegaMatcher) {
 	GinkgoHelper()

@@ -60,7 +60,7 @@ type revocations struct {
 	client  client.Client // reads from the cache
 	events  events.EventRecorder
 	barrier *revocation.Barrier
-	keys    *apiKeys // the other reconciler of ApiKeys, for those that have leaked
+	keys    *apiKeys // the other reconciler of ApiKeys, for those that have leaked, and for what writes status
 	clock   clock.PassiveClock
 	seconds prometheus.Histogram
 	audit   auditor
@@ -153,7 +153,7 @@ func (r *revocations) Reconcile(ctx context.Context, req reconcile.Request) (rec
 		again = min(again, tellAfter-verdict.Waited)
 	}
 	err = r.explain(ctx, k, verdict)
-	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: soon}, nil // the cache was behind
 	}
 	return reconcile.Result{RequeueAfter: again}, err
@@ -202,10 +202,7 @@ func (r *revocations) explain(ctx context.Context, k *v1alpha1.ApiKey, v revocat
 	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
 		return nil
 	}
-	// Conditions are a list, which a merge patch writes as a whole: without the resourceVersion it would undo what else
-	// was written to it.
-	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
-	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
+	if err := r.keys.status.write(ctx, k, updated); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	waited := v.Waited.Round(time.Millisecond).String()
@@ -226,12 +223,11 @@ func (r *revocations) tellFailure(ctx context.Context, k *v1alpha1.ApiKey, failu
 		return failure
 	}
 	updated := k.DeepCopy()
-	setRevoking(updated, r.clock.Now(), v1alpha1.ReasonRetrying, text+". It is tried again within half a minute")
+	setRevoking(updated, r.clock.Now(), v1alpha1.ReasonRetrying, text+triedAgain)
 	if equality.Semantic.DeepEqual(k.Status, updated.Status) {
 		return failure
 	}
-	patch := client.MergeFromWithOptions(k, client.MergeFromWithOptimisticLock{})
-	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); err != nil {
+	if err := r.keys.status.write(ctx, k, updated); err != nil {
 		return errors.Join(failure, client.IgnoreNotFound(err))
 	}
 	r.events.Eventf(updated, nil, corev1.EventTypeWarning, v1alpha1.ReasonRetrying, "Revoke", "%s",

@@ -5,8 +5,8 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
@@ -33,33 +32,24 @@ func (r *apiKeys) writeStatus(ctx context.Context, found findings) (lifecycle.St
 	if equality.Semantic.DeepEqual(old.Status, updated.Status) {
 		return state, nil
 	}
-	// With the resourceVersion of what was looked at: if anything has changed since, what was derived may be wrong.
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	if err := r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(Name)); apierrors.IsNotFound(err) {
+	if err := r.status.write(ctx, old, updated); apierrors.IsNotFound(err) {
 		return lifecycle.State{}, nil // the key is gone, and nobody reads its status any more
 	} else if err != nil {
-		return state, fmt.Errorf("patch status: %w", err)
+		return state, err
 	}
 	// After the write, and only then: an event about a status that was not written would be repeated by the next try.
 	r.announce(ctx, old, updated)
+	if found.failure != "" && !retrying(updated) {
+		r.status.tell(updated, answer(found.failure))
+	}
 	return state, nil
 }
 
-// answer is an error of the apiserver's in words that may be shown.
-type answer string
-
-func (a answer) Error() string { return string(a) }
-
-// answerOf tells whether an error is what the apiserver has answered, and what that was: a webhook that it can't reach,
-// a permission that is missing. Such an error may last, and status says so. One without an answer, such as a broken
-// connection, keeps status from being written as well.
-func answerOf(err error) (text string, answered bool) {
-	var status apierrors.APIStatus
-	var ours answer
-	if apierrors.IsConflict(err) || !errors.As(err, &status) && !errors.As(err, &ours) {
-		return "", false // a conflict passes by itself
-	}
-	return err.Error(), true
+// retrying tells whether a condition of k has a failure as its reason.
+func retrying(k *v1alpha1.ApiKey) bool {
+	return slices.ContainsFunc(k.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Reason == v1alpha1.ReasonRetrying
+	})
 }
 
 // derive makes k's status of what was found. It is pure. Ready is derived anew each time, from lifecycle.Of, and never
@@ -81,11 +71,13 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 	state := lifecycle.Of(life, lifecycle.ProfileOf(found.profile), now)
 
 	deriveLeaked(k, found, now)
-	ready := readyOf(k, found, state)
-	setCondition(&status.Conditions, k.Generation, now, ready)
-	if c := secretAvailableOf(k, found); c.Type != "" {
-		setCondition(&status.Conditions, k.Generation, now, c)
+	ready, available := readyOf(k, found, state), secretAvailableOf(k, found, state)
+	// Ready keeps its reason then, by which others go, and which may be final.
+	if found.failure != "" && ready.Reason != v1alpha1.ReasonRetrying && available.Reason != v1alpha1.ReasonRetrying {
+		ready.Message += ". " + found.failure + triedAgain
 	}
+	setCondition(&status.Conditions, k.Generation, now, ready)
+	deriveSecretAvailable(k, available, ready, now)
 	// As in kstatus, which GitOps tools go by, Stalled is there only while it is True.
 	if stalled(ready.Reason, life) {
 		setCondition(&status.Conditions, k.Generation, now, metav1.Condition{
@@ -95,6 +87,18 @@ func derive(k *v1alpha1.ApiKey, found findings, now time.Time) lifecycle.State {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
 	}
 	return state
+}
+
+// deriveSecretAvailable says what there is to say of the Secret. Of a key that is not served nothing is found out any
+// more, so that a failure to do so would be told of for ever.
+func deriveSecretAvailable(k *v1alpha1.ApiKey, c, ready metav1.Condition, now time.Time) {
+	was := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionSecretAvailable)
+	switch {
+	case c.Type != "":
+		setCondition(&k.Status.Conditions, k.Generation, now, c)
+	case ready.Status != metav1.ConditionTrue && was != nil && was.Reason == v1alpha1.ReasonRetrying:
+		meta.RemoveStatusCondition(&k.Status.Conditions, v1alpha1.ConditionSecretAvailable)
+	}
 }
 
 // deriveLeaked says of a key that has leaked and stays that the replicas are awaited; revocations takes that back when
@@ -154,6 +158,11 @@ func readyOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.C
 	switch state.Reason {
 	case v1alpha1.ReasonActive:
 		c.Status, c.Message = metav1.ConditionTrue, "The key is served"
+		if found.unnoted != nil {
+			c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonRetrying
+			c.Message = "Somebody who has this key has reported it as leaked: it is refused where that was said, " +
+				"and everywhere once there is a LeakedKey. " + found.failure + triedAgain
+		}
 	case v1alpha1.ReasonExpired:
 		c.Message = "The key has expired and is refused. Create a new ApiKey and delete this one"
 	case v1alpha1.ReasonLeaked:
@@ -211,7 +220,7 @@ func pendingBecause(c *metav1.Condition, k *v1alpha1.ApiKey, found findings) {
 	default:
 		c.Status, c.Message = metav1.ConditionUnknown, "Waiting for the controller"
 		if found.failure != "" {
-			c.Reason, c.Message = v1alpha1.ReasonRetrying, found.failure+". It is tried again within half a minute"
+			c.Reason, c.Message = v1alpha1.ReasonRetrying, found.failure+triedAgain
 		}
 	}
 }
@@ -228,10 +237,13 @@ func crowdedBecause(found findings) string {
 		"Whoever runs letmepost can allow more: --max-organization-keys, of the controller and the API", found.quota, leaked)
 }
 
+// apart ends what is said of a Secret. It stays true if the key is refused later: nobody looks at its Secret then.
+const apart = ". Whether the key is served does not depend on it"
+
 // secretAvailableOf is the zero condition when there is nothing new to say. A Secret that is lost or changed does not
 // make the key's Ready False: what is served is the hash in status. A key that was brought has no Secret, and so never
 // this condition.
-func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
+func secretAvailableOf(k *v1alpha1.ApiKey, found findings, state lifecycle.State) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSecretAvailable, Status: metav1.ConditionFalse}
 	switch found.secret {
 	case secretAvailable:
@@ -239,16 +251,17 @@ func secretAvailableOf(k *v1alpha1.ApiKey, found findings) metav1.Condition {
 		c.Message = "Secret " + k.SecretName() + " holds the key"
 	case secretDeleted:
 		c.Reason = v1alpha1.ReasonSecretDeleted
-		c.Message = "Secret " + k.SecretName() + " is gone. The key goes on working and is not minted again"
+		c.Message = "Secret " + k.SecretName() + " is gone, and is not made again" + apart
 	case secretMismatch:
 		c.Reason = v1alpha1.ReasonSecretMismatch
-		c.Message = "Secret " + k.SecretName() + " does not hold this key. The key itself goes on working"
+		c.Message = "Secret " + k.SecretName() + " does not hold this key" + apart
 	default:
-		if found.failure == "" || k.Status.Hash == "" || k.SecretName() == "" {
+		// Of a key that may be refused, Ready has to tell it.
+		if found.failure == "" || !state.Served() || found.unnoted != nil || k.SecretName() == "" {
 			return metav1.Condition{}
 		}
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonRetrying
-		c.Message = found.failure + ". The key itself goes on working"
+		c.Message = found.failure + apart
 	}
 	return c
 }

@@ -194,25 +194,25 @@ func foreignSecret(namespace, name string) *corev1.Secret {
 	}
 }
 
-// eventsOf lists the events about k, by reason.
-func eventsOf(ctx context.Context, k *v1alpha1.ApiKey) map[string][]eventsv1.Event {
+// eventsOf lists the events about an object, by reason.
+func eventsOf(ctx context.Context, o client.Object) map[string][]eventsv1.Event {
 	GinkgoHelper()
 	var list eventsv1.EventList
-	Expect(admin.List(ctx, &list, client.InNamespace(k.Namespace))).To(Succeed())
+	Expect(admin.List(ctx, &list, client.InNamespace(o.GetNamespace()))).To(Succeed())
 	found := map[string][]eventsv1.Event{}
 	for _, e := range list.Items {
-		if e.Regarding.UID == k.UID {
+		if e.Regarding.UID == o.GetUID() {
 			found[e.Reason] = append(found[e.Reason], e)
 		}
 	}
 	return found
 }
 
-// awaitEvent waits for an event about k, and returns it.
-func awaitEvent(ctx context.Context, k *v1alpha1.ApiKey, reason string) eventsv1.Event {
+// awaitEvent waits for an event about an object, and returns it.
+func awaitEvent(ctx context.Context, o client.Object, reason string) eventsv1.Event {
 	GinkgoHelper()
-	Eventually(ctx, func() []eventsv1.Event { return eventsOf(ctx, k)[reason] }).ShouldNot(BeEmpty())
-	return eventsOf(ctx, k)[reason][0]
+	Eventually(ctx, func() []eventsv1.Event { return eventsOf(ctx, o)[reason] }).ShouldNot(BeEmpty())
+	return eventsOf(ctx, o)[reason][0]
 }
 
 // awaitLooks waits until the controller has looked for k's Secret n more times.
