@@ -171,7 +171,8 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 		return "", false, d.notWritten(err)
 	}
 	if urn = header.Get("X-Restli-Id"); urn == "" { // it is there, and sending it again tells its name
-		return "", false, d.notWritten(&serverError{sent: true, cause: errors.New("LinkedIn did not say what the post's id is")})
+		cause := errors.New("LinkedIn did not say what the post's id is")
+		return "", false, d.notWritten(&serverError{sent: true, cause: cause})
 	}
 	return urn, false, nil
 }
