@@ -254,7 +254,7 @@ func (p *provoker) provokeOnes(t *testing.T) {
 	}
 }
 
-// provokeReports reports keys where none are taken, and what is too long to be a key.
+// provokeReports reports keys where none are taken, what is too long to be a key, and what is compressed.
 func (p *provoker) provokeReports(t *testing.T, r *endpoint.Route) {
 	t.Helper()
 	full := newFixture(t, nil, func(c *parts) {
@@ -264,6 +264,7 @@ func (p *provoker) provokeReports(t *testing.T, r *endpoint.Route) {
 	for range 2 {
 		p.check(t, r, full.send(s))
 	}
+	p.check(t, r, p.works.send(s.with("Content-Encoding", "gzip")))
 	s.body = `{"key":"` + strings.Repeat("x", 5000) + `"}`
 	p.check(t, r, p.works.send(s))
 }
