@@ -152,10 +152,12 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 .PHONY: test
 test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
 	@rm -f bin/log/turn # of a run before: whoever comes first would take its place for test/integration's
-	@# The longest first: it runs beside all others, and not alone when they are done. go prints results in this order.
+	@# The longest first: it runs beside all others, and not alone when they are done; and so do the next ones, as two run
+	@# at a time when it is through. go prints results in this order, and runs what is named twice once.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min). A"
 	@echo "package's time has in it how long it waited for its turn"
 	@$(RACE) -timeout 45m -p $(TESTJOBS) $(GIVING_WAY) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
+		./test/chart ./internal/dashboard ./internal/httpapi ./internal/store \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
 	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
