@@ -69,8 +69,8 @@ func slimAnnotations(annotations map[string]string) map[string]string {
 }
 
 // slimSpec drops the template of the Secret: it may be several kilobytes, and is read once in a key's life. Claims are
-// for those who serve the key. Keys name
-// the same few profiles, environments and scopes, and each decoded object has a copy of them.
+// for those who serve the key. Keys name the same few profiles, environments and scopes, and each decoded object has a
+// copy of them.
 func slimSpec(s *v1alpha1.ApiKeySpec) {
 	s.Environment = intern(s.Environment)
 	s.Scopes = internSlice(s.Scopes, v1alpha1.Scopes[:])

@@ -41,14 +41,11 @@ var (
 		"Send it with the header `Content-Type: application/json`.")
 )
 
-// CheckEncoding refuses a body that is compressed, for handlers that read theirs by themselves.
-func CheckEncoding(h http.Header) error { return wire.CheckEncoding(h) }
-
 // readPayload reads a request's body, if it is JSON and not too large. No body is an empty one. It reads all of it
 // before anything is decoded, because the claim of an Idempotency-Key needs its hash. reserve takes room for so many
 // bytes that are going to be held, and its problem ends the reading.
 func readPayload(r *http.Request, reserve func(int64) error) ([]byte, error) {
-	if err := CheckEncoding(r.Header); err != nil {
+	if err := wire.CheckEncoding(r.Header); err != nil {
 		return nil, err
 	}
 	if r.ContentLength > maxPayload {

@@ -16,6 +16,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/wire"
 )
 
 // statusClientGone is what nginx logs for a request whose caller has gone. It is never sent to anybody.
@@ -57,7 +58,7 @@ func (p reply) setHeaders(h http.Header) {
 		h["Retry-After"] = []string{strconv.FormatInt(seconds(p.RetryAfter), 10)}
 	}
 	if p.Kind == problem.Unsupported { // RFC 9110 section 12.5.3: what would be taken
-		h["Accept-Encoding"] = []string{"identity"}
+		h["Accept-Encoding"] = []string{wire.Encoding}
 	}
 	if p.allow != "" {
 		h["Allow"] = []string{p.allow}

@@ -19,6 +19,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/internal/wire"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
@@ -136,7 +137,7 @@ func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, err
 // Nothing of it is stored.
 func (a *API) uploadMedia(r *endpoint.Request) (medium, error) {
 	// Nothing is decompressed, and a form that is compressed would be said to be broken.
-	if err := endpoint.CheckEncoding(r.HTTP().Header); err != nil {
+	if err := wire.CheckEncoding(r.HTTP().Header); err != nil {
 		return medium{}, err
 	}
 	var named *string
