@@ -150,7 +150,10 @@ proxies: # nginx, HAProxy and Caddy for the tests, from the distribution's packa
 	@hack/proxies.sh
 
 .PHONY: test
-test: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks ## Run every test with the race detector, then fuzz the parsers for 15 s each
+test: packages proofs ## Run every test with the race detector, then fuzz the parsers for 15 s each
+
+.PHONY: packages
+packages: controlplane build spin services proxies pds oauth axe browser helm promtool gitleaks # The tests of all packages
 	@rm -f bin/log/turn # of a run before: whoever comes first would take its place for test/integration's
 	@# The longest first: it runs beside all others, and not alone when they are done; and so do the next ones, as two run
 	@# at a time when it is through. go prints results in this order, and runs what is named twice once.
@@ -159,6 +162,9 @@ test: controlplane build spin services proxies pds oauth axe browser helm promto
 	@$(RACE) -timeout 45m -p $(TESTJOBS) $(GIVING_WAY) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
 		./test/chart ./internal/dashboard ./internal/httpapi ./internal/store \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
+
+.PHONY: proofs
+proofs: spin # What does not wait, and keeps all cores busy: the compiler of rules, allocations, the model, the fuzzers
 	@$(GO) test -C hack/controlplane -count=1 . # Kubernetes' own compiler of rules
 	@$(GO) test ./internal/authn ./internal/admission ./internal/httpapi -run Allocations # the race detector makes some of its own
 	@$(GO) test -timeout 20m ./test/model # by itself: it keeps all cores busy, and others wait for things to happen in time
