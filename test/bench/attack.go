@@ -15,6 +15,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 // attackVariable is the environment variable that makes this program an attacker: it holds an attack.
@@ -189,12 +191,8 @@ func benchPeak(ctx context.Context, r *report, s *stage, api *server) error {
 			return err
 		}
 		if err := a.under(ctx, func() error {
-			select {
-			case <-time.After(5 * time.Second):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			retry.Pause(ctx, 5*time.Second)
+			return ctx.Err()
 		}); err != nil {
 			return err
 		}

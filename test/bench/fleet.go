@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -96,9 +97,7 @@ func (f *fleet) rest(ctx context.Context, keys int) error {
 			}
 			return nil
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
+		if !retry.Pause(ctx, 100*time.Millisecond) {
 			return fmt.Errorf(
 				"the controller is not at rest: looked at %g of %d keys, knows %g replicas, %g left to do",
 				looked,

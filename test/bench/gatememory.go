@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -70,9 +71,7 @@ func gateMemory(ctx context.Context, dir string, keys int) (m footprint, took ti
 	}
 	took = time.Since(began)
 	progress("the gate has %d keys after %s; waiting until it is at rest", keys, took.Round(time.Second))
-	select {
-	case <-time.After(memoryRest):
-	case <-ctx.Done():
+	if !retry.Pause(ctx, memoryRest) {
 		return m, 0, ctx.Err()
 	}
 	m, err = footprintOf(p.PID())

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -93,9 +94,7 @@ func (b *bed) memoryOf(
 	if err != nil {
 		return footprint{}, err
 	}
-	select {
-	case <-time.After(memoryRest):
-	case <-ctx.Done():
+	if !retry.Pause(ctx, memoryRest) {
 		return footprint{}, ctx.Err()
 	}
 	m, err := footprintOf(p.PID())

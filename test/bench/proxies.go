@@ -111,20 +111,17 @@ func (p proxy) run(ctx context.Context, dir, gate, service string, guard bool) (
 
 // listening waits until it takes connections.
 func (s *server) listening(ctx context.Context, process *kube.Process) error {
-	for {
+	err := process.Await(ctx, func(ctx context.Context) error {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
-		if err == nil {
-			return conn.Close()
+		if err != nil {
+			return err
 		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-process.Done():
-			return fmt.Errorf("%s ended: %s", process.Name(), process.Tail(5))
-		case <-ctx.Done():
-			s.stop()
-			return ctx.Err()
-		}
+		return conn.Close()
+	})
+	if err != nil {
+		s.stop()
 	}
+	return err
 }
 
 // benchProxies measures requests a second through each proxy, with the gate and without it.

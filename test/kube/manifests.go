@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 // fieldManager owns, in server-side apply, what InstallManifests sets.
@@ -205,9 +207,7 @@ func poll(ctx context.Context, bound time.Duration, check func() (done bool, err
 		if done {
 			return err
 		}
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
+		if !retry.Pause(ctx, pollInterval) {
 			return errors.Join(context.Cause(ctx), err)
 		}
 	}

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 const (
-	pollInterval = 50 * time.Millisecond
+	pollInterval = 20 * time.Millisecond
 	probeBound   = 2 * time.Second
 	tailLines    = 20
 )
@@ -29,22 +31,25 @@ func (c *Cluster) waitReady(ctx context.Context, process *Process, url string) e
 // WaitReady polls a health endpoint of a process until it answers 200. It fails when ctx ends, and at once, with
 // the end of the log, when the process or one that it needs dies.
 func WaitReady(ctx context.Context, httpClient *http.Client, url string, process *Process, needs ...*Process) error {
+	return process.Await(ctx, func(ctx context.Context) error { return probe(ctx, httpClient, url) }, needs...)
+}
+
+// Await asks until a process is ready. It fails as WaitReady does.
+func (p *Process) Await(ctx context.Context, ready func(context.Context) error, needs ...*Process) error {
 	for {
-		err := probe(ctx, httpClient, url)
+		err := ready(ctx)
 		if err == nil {
 			return nil
 		}
-		for _, p := range append(needs, process) {
+		for _, needed := range append(needs, p) {
 			select {
-			case <-p.Done():
-				return p.explain(p.ended())
+			case <-needed.Done():
+				return needed.explain(needed.ended())
 			default:
 			}
 		}
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
-			return process.explain(fmt.Errorf("%s did not become ready: %w (%w)", process.Name(), context.Cause(ctx), err))
+		if !retry.Pause(ctx, pollInterval) {
+			return p.explain(fmt.Errorf("%s did not become ready: %w (%w)", p.Name(), context.Cause(ctx), err))
 		}
 	}
 }

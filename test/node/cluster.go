@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/letmepost/letmepost-operator/internal/retry"
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
@@ -110,9 +111,7 @@ func (c *cluster) await(ctx context.Context, name string, ready func(context.Con
 		if lost := c.lost(); lost != nil {
 			return lost
 		}
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
+		if !retry.Pause(ctx, pollInterval) {
 			return fmt.Errorf("%s did not become ready in %v (the logs are in %s): %w", name, startBound, c.Logs, err)
 		}
 	}

@@ -6,20 +6,17 @@
 package oauth
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
+
+	"github.com/letmepost/letmepost-operator/test/nodejs"
 )
 
 // Clients of the server.
@@ -31,11 +28,11 @@ const (
 
 // Server is an authorization server that runs. Its addresses are LinkedIn's, on another host.
 type Server struct {
+	*nodejs.Process `json:"-"`
+
 	URL          string `json:"url"`
 	ClientSecret string `json:"clientSecret"`
 
-	process   *exec.Cmd
-	lifeline  io.Closer
 	transport http.RoundTripper // of who browses it; nil: the usual one
 }
 
@@ -46,59 +43,10 @@ func Start(ctx context.Context, redirectURIs ...string) (*Server, error) {
 
 // start is Start, with variables of the environment.
 func start(ctx context.Context, variables ...string) (*Server, error) {
-	home, err := home()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(home, ".stamp")); err != nil {
-		return nil, fmt.Errorf("there is no authorization server in %s: run hack/oauth/build.sh first (make test does)", home)
-	}
-	s := &Server{process: exec.CommandContext(ctx, "node", "serve.mjs")}
-	s.process.Dir = home
-	s.process.Env = append(os.Environ(), variables...)
-	var complaints bytes.Buffer
-	s.process.Stderr = &complaints
-	// It ends when this end of the pipe is closed, by Stop or by the end of the test's process, however that comes about.
-	if s.lifeline, err = s.process.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := s.process.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.process.Start(); err != nil {
-		return nil, fmt.Errorf("start node: %w", err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if json.Unmarshal(lines.Bytes(), s) == nil && s.URL != "" {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return s, nil
-		}
-	}
-	s.Stop()
-	return nil, fmt.Errorf("the authorization server did not start: %s", &complaints)
-}
-
-// home is where the server is installed, below the root of the module that a test runs in.
-func home() (string, error) {
-	folder, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
-			return filepath.Join(folder, "bin", "oauth"), nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", errors.New("no go.mod above the working directory")
-		}
-		folder = filepath.Dir(folder)
-	}
-	return "", err
-}
-
-// Stop ends the server.
-func (s *Server) Stop() {
-	_ = s.lifeline.Close()
-	_ = s.process.Wait()
+	s := new(Server)
+	var err error
+	s.Process, err = nodejs.Start(ctx, "oauth", variables, s, func() bool { return s.URL != "" })
+	return s, err
 }
 
 // SignIn is a person's browser: it opens the page, signs in as who, allows what is asked for, and returns where it is

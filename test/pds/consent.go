@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/letmepost/letmepost-operator/test/browser"
+	"github.com/letmepost/letmepost-operator/test/nodejs"
 )
 
 // Answer is what the account's owner says to somebody who wants access.
@@ -79,7 +80,7 @@ process.stdin.on('data', (c) => chunks.push(c)).on('end', () => {
 
 // CheckClientMetadata says what is wrong with the metadata of a client. A server on loopback fetches none.
 func CheckClientMetadata(ctx context.Context, document []byte) error {
-	folder, err := home(Options{})
+	folder, err := nodejs.Home("pds")
 	if err != nil {
 		return err
 	}

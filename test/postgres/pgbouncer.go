@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/letmepost/letmepost-operator/test/kube"
 )
@@ -65,14 +64,8 @@ unix_socket_dir =
 	defer func() { _ = db.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
-	for db.PingContext(ctx) != nil {
-		select {
-		case <-process.Done():
-			t.Fatalf("PgBouncer ended: %v\n%s", process.Err(), process.Tail(20))
-		case <-ctx.Done():
-			t.Fatalf("PgBouncer does not answer\n%s", process.Tail(20))
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := process.Await(ctx, db.PingContext); err != nil {
+		t.Fatal(err)
 	}
 	return u.String()
 }

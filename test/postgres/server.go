@@ -156,19 +156,11 @@ func (s *Server) run() error {
 	defer db.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
-	for {
-		if err = db.PingContext(ctx); err == nil {
-			return nil
-		}
-		select {
-		case <-process.Done():
-			return fmt.Errorf("it ended: %w\n%s", process.Err(), process.Tail(20))
-		case <-ctx.Done():
-			process.Kill()
-			return fmt.Errorf("it does not answer: %w\n%s", err, process.Tail(20))
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := process.Await(ctx, db.PingContext); err != nil {
+		process.Kill()
+		return err
 	}
+	return nil
 }
 
 // program finds a program of PostgreSQL: on PATH, beside the postgres that is there, or where Debian puts it.

@@ -88,18 +88,8 @@ func (s *Server) Restart(t testing.TB) {
 	defer cancel()
 	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:" + s.port, MaxRetries: -1})
 	defer client.Close()
-	for {
-		err := client.Ping(ctx).Err()
-		if err == nil {
-			return
-		}
-		select {
-		case <-process.Done():
-			t.Fatalf("%v\n%s", process.Err(), process.Tail(20))
-		case <-ctx.Done():
-			t.Fatalf("%s does not answer within %s: %v\n%s", process.Name(), readyWithin, err, process.Tail(20))
-		case <-time.After(10 * time.Millisecond):
-		}
+	if err := process.Await(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
+		t.Fatal(err)
 	}
 }
 

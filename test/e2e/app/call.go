@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
 // callBound is how long one call may take before it counts as one without an answer.
@@ -76,10 +78,7 @@ func call(args []string) error {
 		running.Go(func() {
 			for ctx.Err() == nil && (*calls == 0 || left.Add(-1) >= 0) {
 				c.once()
-				select {
-				case <-ctx.Done():
-				case <-time.After(*interval):
-				}
+				retry.Pause(ctx, *interval)
 			}
 		})
 	}
