@@ -22,7 +22,8 @@ const vaultUsage = `Makes the keyset of the vault, and exchanges its keys, one b
 Usage: api vault COMMAND FILE [flags]
 
 FILE is the keyset. With - it is read from standard input, and the new one written to standard output; what there is to
-say goes to standard error then. A file is replaced whole or not at all.
+say goes to standard error then. A file is replaced whole or not at all,
+and by one command at a time.
 
 Commands, in the order of a rotation:
   init     make a keyset with one key; a file that is there is left alone
@@ -35,6 +36,10 @@ Commands, in the order of a rotation:
 `
 
 // vaultCommand is one call of `api vault`.
+//
+// Those that change the keyset read it, make another, ask the database last where it has to agree, and only then
+// write. So one that is refused has written nothing, to standard output neither, and what comes after && is not done.
+// No command but reseal writes to the database.
 type vaultCommand struct {
 	name, file string
 	key        uint32 // 0: the command finds it
@@ -53,8 +58,25 @@ type vaultCommand struct {
 
 // vaultCommands are what may be called. A name that is none of them is refused before any file or database is opened.
 var vaultCommands = map[string]func(*vaultCommand, context.Context) error{
-	"init": (*vaultCommand).create, "status": (*vaultCommand).status, "add": (*vaultCommand).add,
-	"promote": (*vaultCommand).promote, "reseal": (*vaultCommand).reseal, "retire": (*vaultCommand).retire,
+	"init": (*vaultCommand).create, "status": (*vaultCommand).status, "reseal": (*vaultCommand).reseal,
+	"add":     changing((*vaultCommand).add),
+	"promote": changing((*vaultCommand).promote),
+	"retire":  changing((*vaultCommand).retire),
+}
+
+// changing is a command that reads the keyset and writes another. Of two at the same time, the one that comes second is
+// refused.
+func changing(do func(*vaultCommand, context.Context) error) func(*vaultCommand, context.Context) error {
+	return func(c *vaultCommand, ctx context.Context) error {
+		if c.file != "-" {
+			unlock, err := vault.LockFile(c.file)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+		}
+		return do(c, ctx)
+	}
 }
 
 // runVault is `api vault`.
@@ -141,6 +163,8 @@ func (c *vaultCommand) write(k *vault.Keyset) error {
 	return c.print(k)
 }
 
+// print writes the keyset to standard output. Without a KMS those are the keys themselves, so nothing else goes
+// there.
 func (c *vaultCommand) print(k *vault.Keyset) error {
 	text, err := k.Encode(c.kms)
 	if err != nil {
@@ -154,7 +178,8 @@ func (c *vaultCommand) print(k *vault.Keyset) error {
 
 func (c *vaultCommand) sayf(format string, args ...any) { fmt.Fprintf(c.say, format+"\n", args...) }
 
-// create is `vault init`.
+// create is `vault init`. It asks no database, so that it can come before there is one. A keyset that opens nothing
+// of what the database has is found out by the processes, which don't take it.
 func (c *vaultCommand) create(ctx context.Context) error {
 	k, err := vault.NewKeyset()
 	if err != nil {
@@ -176,7 +201,7 @@ func (c *vaultCommand) create(ctx context.Context) error {
 	return err
 }
 
-// add is `vault add`.
+// add is `vault add`. It asks no database: a key that seals nothing is missed by nobody who does not know it yet.
 func (c *vaultCommand) add(context.Context) error {
 	k, err := c.read()
 	if err != nil {
@@ -197,7 +222,7 @@ func (c *vaultCommand) add(context.Context) error {
 	return nil
 }
 
-// promote is `vault promote`.
+// promote is `vault promote`. With --key it goes back to an older key as well, on the same condition.
 func (c *vaultCommand) promote(ctx context.Context) error {
 	k, err := c.read()
 	if err != nil {
@@ -225,7 +250,8 @@ func (c *vaultCommand) promote(ctx context.Context) error {
 	return nil
 }
 
-// retire is `vault retire`.
+// retire is `vault retire`. With --key it may be one that came after the primary: that is how a key goes that was
+// added and is not wanted after all.
 func (c *vaultCommand) retire(ctx context.Context) error {
 	k, err := c.read()
 	if err != nil {

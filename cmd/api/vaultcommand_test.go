@@ -105,6 +105,14 @@ func TestRotationStepByStep(t *testing.T) {
 	refused("seals already", "promote", path, url)
 	refused("nothing to retire", "retire", path, url)
 	refused("it has no key", "promote", path, url, fmt.Sprint("--key=", first.Primary()+1))
+	unlock, err := vault.LockFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, changes := range []string{"add", "promote", "retire"} {
+		refused("somebody else is changing it", changes, path, url)
+	}
+	unlock()
 	mustVault(t, nil, "add", path)
 	refused("must be those of the API", "promote", path, url)
 	refused("promote it, or retire it", "add", path)

@@ -19,7 +19,7 @@ import (
 )
 
 // options are the flags, checked. Those that the API has as well (keys, tls) are defined in the room that they are for,
-// so that both programs have the same names, defaults and errors.
+// so that both programs have the same names, defaults and errors. The zero keyRate is unlimited.
 type options struct {
 	environments   []key.Environment
 	listenAddress  string
@@ -54,15 +54,18 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	var environment, logLevel, keyRate string
 	flags := pflag.NewFlagSet("gate", pflag.ContinueOnError)
 	flags.SortFlags = false
+	// Unlike the API's, it has a default: a test key passes only where both this and the question say so.
 	flags.StringVar(&environment, "environment", "live", "Environments whose keys may pass: live, test or both.")
 	flags.StringVar(&o.listenAddress, "listen-address", ":8080",
 		"Address that proxies ask at over HTTP, at /check.")
 	flags.StringVar(&o.grpcAddress, "grpc-listen-address", ":9000",
 		"Address that Envoy asks at over gRPC (ext_authz, version 3).")
+	// Off by default: it takes permissions at the apiserver that a gate has no other use for.
 	flags.BoolVar(&o.introspection, "introspection", false,
 		"Answer POST /introspect (RFC 7662): services that show a ServiceAccount's token for the audience letmepost, and "+
 			"may create introspections.letmepost.dev, learn what a key is. "+
 			"Needs create on tokenreviews and subjectaccessreviews.")
+	// A port of its own: whoever reaches it may read the metrics, and proxies need not.
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":9090",
 		"Address that /metrics, /healthz and /readyz listen on.")
 	flags.StringVar(&logLevel, "log-level", "info", "Least level to log: debug, info, warn or error.")
@@ -73,10 +76,13 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	flags.StringVar(&o.redisURL, "redis-url", "",
 		"Redis or Valkey, which makes rate limits exact across replicas. Default: $LMP_REDIS_URL; without it, each replica "+
 			"limits by itself.")
+	// None, as only who put a load balancer there knows how long it takes to notice. The chart sets 5s.
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0,
 		"How long to go on answering after SIGTERM, with /readyz at 503.")
+	// Less than the API's, which waits for platforms.
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 5*time.Second,
 		"How long running requests may then take before they are cut off.")
+	// Of HTTP, and as many again of gRPC.
 	flags.IntVar(&o.maxConnections, "max-connections", serve.DefaultConnections, "Connections, and requests, at once.")
 	showVersion := flags.Bool("version", false, "Print the version and end.")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+"Flags:\n"+flags.FlagUsagesWrapped(helpColumns)) }
@@ -114,6 +120,7 @@ func (o *options) check(logLevel, keyRate string) (err error) {
 	if o.logLevel, err = process.ParseLevel(logLevel); err != nil {
 		return usageError{"--log-level: " + err.Error()}
 	}
+	// The rooms of these flags know nothing of usageError.
 	if err := o.keys.Check(); err != nil {
 		return usageError{err.Error()}
 	}
@@ -127,6 +134,8 @@ func (o *options) check(logLevel, keyRate string) (err error) {
 	if o.maxConnections < 10 || o.maxConnections > 1_000_000 {
 		return usageError{"--max-connections: want 10 to 1000000"}
 	}
+	// Without any time, questions that still run at a stop would be cut off at once, and the process would end with an
+	// error.
 	if o.drainDelay < 0 || o.drainTimeout <= 0 {
 		return usageError{"--drain-delay must not be negative, and --drain-timeout must be positive"}
 	}

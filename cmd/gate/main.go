@@ -5,7 +5,8 @@
 // nothing.
 //
 // It reads ApiKeys and Profiles from the apiserver, and writes nothing but a Lease of its own. Deletions of keys wait
-// for it as they do for the API: when one returns, no gate lets the key pass.
+// for it as they do for the API: when one returns, no gate lets the key pass. It may serve both environments, since
+// it stores nothing that would have to be kept apart.
 package main
 
 import (
@@ -88,6 +89,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	// Not Prometheus's global one, into which any linked package could put its own.
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(keys.Collectors()...)
@@ -140,7 +142,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 // newKeyring makes what this process knows of keys. An admission policy holds its ServiceAccount to Leases of this
-// name.
+// name. Its end is random, because no process may ever have had it: one that starts would otherwise take over what
+// the one before it has confirmed.
 func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*keyring.Keyring, error) {
 	return keyring.New(keyring.Options{
 		Kubeconfig: o.keys.Kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.keys.Namespace, Watched: o.keys.Watched,
@@ -197,11 +200,12 @@ func newIntrospection(o options, kubeconfigEnv string, answers *gate.Gate, logge
 	if err != nil {
 		return nil, err
 	}
+	// Its metric is registered with those of the Gate, so without introspection there is none.
 	return gate.NewIntrospection(answers, accounts, logger)
 }
 
 // handler answers questions, introspections if there are to be any, reports of leaked keys, and probes of load
-// balancers.
+// balancers. /check is that very path: proxies that append the client's own ask below gate.PathPrefix.
 func handler(forward, introspection, leaked http.Handler, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/check", forward)

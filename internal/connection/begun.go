@@ -19,7 +19,7 @@ import (
 
 // Begun is a connection that has begun in a browser, as it is kept until the browser comes back. All of it is sealed,
 // because Resume is a secret, and because whoever could change the rest could have an account connected to somebody
-// else's organization.
+// else's organization. Another process may open it, of another release.
 type Begun struct {
 	Platform         platform.Name `json:"platform"`
 	Actor            string        `json:"actor"` // who began it, as rows name them
@@ -41,13 +41,14 @@ const (
 const begunSecret = "oauth_state"
 
 // begunID is by which it is stored: the browser's state can't be made of it, so whoever reads the database comes back
-// for nobody.
+// for nobody. The state has 32 random bytes (package connecting), so a hash without salt is enough.
 func begunID(state string) string {
 	sum := sha256.Sum256([]byte(state))
 	return hex.EncodeToString(sum[:])
 }
 
-// SealBegun makes the row of one. state is what the browser is to come back with, and is stored nowhere.
+// SealBegun makes the row of one. state is what the browser is to come back with, and is stored nowhere. It is bound
+// to its id and organization, so a row that was moved to another state or organization does not open.
 func (k *Keeper) SealBegun(state string, b Begun) (store.Connecting, error) {
 	text, err := json.Marshal(b)
 	if err != nil {
@@ -72,8 +73,9 @@ var (
 )
 
 // TakeBegun returns the one that a browser has come back to. It is taken whatever becomes of it: nobody else gets
-// it. The error is ErrNoneBegun, also for one that was changed, ErrReturnedLate (with it), ErrUnusable, or
-// the database's.
+// it. The error is ErrNoneBegun, also for one that was changed, ErrReturnedLate (with it), ErrUnusable, the database's,
+// or has no name: what opened is no Begun that this release can read. It is taken before it is opened: who shows a
+// state twice, or two at once, finds that it is gone.
 func (k *Keeper) TakeBegun(ctx context.Context, of platform.Name, state string) (Begun, error) {
 	c, err := k.work.TakeConnecting(ctx, begunID(state))
 	switch {

@@ -6,6 +6,10 @@
 //
 // When an account is to be refreshed next stands in its row, and every process looks for those that are due. So there
 // is no chain of jobs that could break: whatever process dies, another one finds the row.
+//
+// connection.go seals what is about to be stored and opens it for a publication; renew.go has those refreshed that
+// are due, and those that a publication finds refused; goodbye.go tells platforms of accounts that were disconnected;
+// reseal.go seals again under another key. begun.go keeps what waits for a browser.
 package connection
 
 import (
@@ -39,6 +43,7 @@ const (
 var States = []State{Active, Expiring, ReconnectRequired, Disconnected}
 
 // ExpiringWithin is how long before its end a connection is expiring: long enough for somebody to be on holiday.
+// docs/accounts.md names it.
 const ExpiringWithin = 14 * 24 * time.Hour
 
 // RuleReconnect is the rule of failures of accounts that have to be connected again. Callers branch on it.
@@ -46,7 +51,8 @@ const RuleReconnect = "account.reconnect_required"
 
 const reconnect = "Connect the account again. It keeps its id and what is queued for it."
 
-// StateOf says where an account stands at a time, and why, if it has to be connected again.
+// StateOf says where an account stands at a time, and why, if it has to be connected again. What the database lists
+// and counts by goes by the same rule (standing, in package store), and has to stay in step.
 func StateOf(a store.Account, now time.Time) (State, *platform.Failure) {
 	switch {
 	case !a.DisconnectedAt.IsZero():
@@ -67,7 +73,7 @@ func StateOf(a store.Account, now time.Time) (State, *platform.Failure) {
 	return Active, nil
 }
 
-// stateOf is what the store's word for it is here.
+// stateOf is what the store's word for it is here. The zero Standing is that of an account that can be used.
 func stateOf(s store.Standing) State {
 	switch s {
 	case store.Gone:
@@ -81,7 +87,7 @@ func stateOf(s store.Standing) State {
 }
 
 // In chooses accounts that StateOf says to be in one of these states at a time. Those that were disconnected are no
-// accounts any more, and are found by store.View.Disconnected alone.
+// accounts any more, and are found by store.View.Disconnected alone. The times are StateOf's.
 func In(states []State, now time.Time) store.AccountFilter {
 	return store.AccountFilter{
 		Usable: slices.Contains(states, Active), Ending: slices.Contains(states, Expiring),
@@ -101,7 +107,8 @@ type Options struct {
 	Interval time.Duration
 }
 
-// Keeper keeps what opens accounts. It is safe for concurrent use.
+// Keeper keeps what opens accounts. It is safe for concurrent use. Without Run, what is due is refreshed only when
+// something is published, and no platform is told of a goodbye.
 type Keeper struct {
 	o        Options
 	work     *store.Work
@@ -126,13 +133,15 @@ func New(o Options) (*Keeper, error) {
 }
 
 // Usable tells whether anything can be sealed and opened now. Whoever is about to ask a platform for secrets asks this
-// first: it would be a pity to get them and not to be able to keep them.
+// first: it would be a pity to get them and not to be able to keep them. It may have changed a moment later, so Seal
+// may fail all the same.
 func (k *Keeper) Usable() bool {
 	_, err := k.o.Vault.Keyset()
 	return err == nil
 }
 
-// Seal seals what a platform gave for an account. The error names the account, and no secret.
+// Seal seals what a platform gave for an account. The error names the account, and no secret. accountID is the row's:
+// what is sealed opens for no other row. They are to be stored in one transaction with that row.
 func (k *Keeper) Seal(organization, accountID string, secrets platform.Secrets) ([]store.SealedSecret, error) {
 	sealed := make([]store.SealedSecret, 0, len(secrets))
 	for name, text := range secrets {
@@ -153,7 +162,7 @@ func (k *Keeper) Seal(organization, accountID string, secrets platform.Secrets) 
 	return sealed, nil
 }
 
-// open opens what Seal has sealed, all of it or nothing.
+// open opens what Seal has sealed, all of it or nothing. The error is platform.ErrNoSecrets or the vault's.
 func (k *Keeper) open(c store.Connection) (platform.Secrets, error) {
 	if len(c.Secrets) == 0 {
 		return nil, platform.ErrNoSecrets
@@ -175,6 +184,7 @@ func (k *Keeper) open(c store.Connection) (platform.Secrets, error) {
 }
 
 // Open returns where the secrets of an account are. A failure says why the account can't be used, and what to do.
+// Exactly one of the three is not nil. The error is the database's, store.ErrNotFound among them.
 func (k *Keeper) Open(ctx context.Context, accountID string) (platform.Credentials, *platform.Failure, error) {
 	c, err := k.work.Connection(ctx, accountID)
 	if err != nil {
@@ -186,8 +196,7 @@ func (k *Keeper) Open(ctx context.Context, accountID string) (platform.Credentia
 	}
 	secrets, err := k.open(c)
 	switch {
-	// These stay as they are. A key that is missing may come back, so no account is given up for it.
-	case errors.Is(err, platform.ErrNoSecrets), errors.Is(err, vault.ErrTampered):
+	case neverOpens(err):
 		return nil, k.closed(ctx, c, err), nil
 	case err != nil: // the vault has no keyset, or not the right one
 		k.o.Logger.Error("an account can't be opened", "account", c.ID, "error", err)
@@ -200,7 +209,14 @@ func (k *Keeper) Open(ctx context.Context, accountID string) (platform.Credentia
 	return &credentials{keeper: k, now: c, secrets: secrets}, nil, nil
 }
 
-// closed is for an account that does not open any more, whatever anybody but its person does.
+// neverOpens tells of an error of open whether it stays, so that the account is closed. A key that is missing may come
+// back, and so may a keyset: no account is given up for them.
+func neverOpens(err error) bool {
+	return errors.Is(err, platform.ErrNoSecrets) || errors.Is(err, vault.ErrTampered)
+}
+
+// closed is for an account that does not open any more, whatever anybody but its person does. What is stored stays
+// until the account is connected again.
 func (k *Keeper) closed(ctx context.Context, c store.Connection, err error) *platform.Failure {
 	k.o.Logger.Error("what opens an account does not: it has to be connected again", "account", c.ID, "error", err)
 	why := platform.Failure{
@@ -229,7 +245,8 @@ func (k *Keeper) Refused(ctx context.Context, with platform.Credentials, why pla
 	}
 }
 
-// require asks for a reconnection, in the row: it is shown to whoever looks at the account.
+// require asks for a reconnection, in the row: it is shown to whoever looks at the account. By c.Version: a person
+// who has connected the account meanwhile is not asked to do so again.
 func (k *Keeper) require(ctx context.Context, c store.Connection, why platform.Failure) {
 	asked, err := k.work.RequireReconnect(ctx, c.ID, c.Version, why)
 	switch {

@@ -23,7 +23,7 @@ const (
 	goodbyeWithin = 10 * time.Second
 )
 
-// goodbye is what a platform is told of one account.
+// goodbye is what a platform is told of one account. Its secrets are stored nowhere any more when it is said.
 type goodbye struct {
 	whose string // organization
 	to    platform.Platform
@@ -32,7 +32,8 @@ type goodbye struct {
 }
 
 // goodbyes are those that are to be said, of each organization in turn: one whose platforms take their time keeps
-// nobody else's from being told.
+// nobody else's from being told. What is not said when a process dies is lost: a queue in the database would be one
+// of tokens that were to be deleted.
 type goodbyes struct {
 	waiting chan struct{} // one for each
 
@@ -41,11 +42,12 @@ type goodbyes struct {
 	turns []string             // organizations that have some, the next one first
 }
 
+// newGoodbyes bounds all that wait by the size of waiting: add finds it full.
 func newGoodbyes() *goodbyes {
 	return &goodbyes{waiting: make(chan struct{}, mostGoodbyes), of: map[string][]goodbye{}}
 }
 
-// add tells whether there is room for g.
+// add tells whether there is room for g. It never waits: whoever disconnects an account is about to be answered.
 func (q *goodbyes) add(g goodbye) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -109,7 +111,8 @@ func (k *Keeper) Disconnecting(ctx context.Context, accountID string) (done func
 }
 
 // sayGoodbyes tells platforms until ctx ends, and then of those that are left. Whoever is told at that moment is not
-// cut off, but has no more time than all that are left.
+// cut off, but has no more time than all that are left. It returns when the last has been told, or its time is over.
+// Run waits for it.
 func (k *Keeper) sayGoodbyes(ctx context.Context) {
 	last, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -124,7 +127,8 @@ func (k *Keeper) sayGoodbyes(ctx context.Context) {
 	}
 }
 
-// sayNext says one goodbye, and tells whether there may be more: until ctx ends, it waits for one.
+// sayNext says one goodbye, and tells whether there may be more: until ctx ends, it waits for one. last outlives ctx:
+// what is said takes its time by it.
 func (k *Keeper) sayNext(ctx, last context.Context) bool {
 	select {
 	case <-k.goodbyes.waiting:

@@ -30,6 +30,7 @@ const (
 	impossible = "impossible" // the platform was not told: there is no way to, or nothing left to tell
 )
 
+// newMetrics makes what docs/observability.md lists. Operators' alerts go by these names and labels.
 func newMetrics() metrics {
 	return metrics{
 		accounts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -65,7 +66,7 @@ func (m metrics) register(r prometheus.Registerer, platforms platform.List) erro
 	return nil
 }
 
-// renewed counts a refresh that has ended.
+// renewed counts a refresh that has ended. What is no failure of the platform is a mistake, or an outage, of ours.
 func (m metrics) renewed(name platform.Name, err error) {
 	outcome := refreshed
 	var failure *platform.Failure
@@ -85,7 +86,7 @@ func (k *Keeper) disconnected(name platform.Name, outcome string) {
 	}
 }
 
-// count counts the connections. States without any are 0, so that an alert ends.
+// count counts the connections. States without any are 0, so that an alert ends. The times are the same as StateOf's.
 func (k *Keeper) count(ctx context.Context) error {
 	now := k.o.Clock.Now()
 	counts, err := k.work.CountConnections(ctx, now, now.Add(ExpiringWithin))
@@ -97,6 +98,7 @@ func (k *Keeper) count(ctx context.Context) error {
 		sums[p.Name] = map[State]int{}
 	}
 	for _, c := range counts {
+		// A label that nobody sets back to 0 would stay.
 		if sums[c.Platform] == nil { // of a platform that this version does not know
 			continue
 		}

@@ -23,10 +23,13 @@ const (
 	refreshWithin = 30 * time.Second
 	// renewWithin is how long a process has an account to itself: a process that dies is waited for as long. It is longer
 	// than a refresh with all that is stored after it may take, since two refreshes at once may end the session.
+	// refreshWithin and storeWithin together are less than this, and have to be: also with the ten seconds by which
+	// Bluesky's refreshGrant may outlast the first, to get an answer that it can't do without.
 	renewWithin = 2 * time.Minute
 	// storeWithin is how long it is tried to store what a refresh has brought, which nobody else has.
 	storeWithin = time.Minute
-	// dueAtOnce and refreshAtOnce bound one look: how many accounts it takes, and how many of them at a time.
+	// dueAtOnce and refreshAtOnce bound one look: how many accounts it takes, and how many of them at a time. A server
+	// that never answers has one of the places for refreshWithin.
 	dueAtOnce     = 100
 	refreshAtOnce = 4
 	countEvery    = time.Minute
@@ -38,7 +41,8 @@ var refreshRetries = retry.Backoff{First: 15 * time.Second, Most: 15 * time.Minu
 // waiting is how often is looked whether another process is through with a refresh.
 var waiting = retry.Backoff{First: 50 * time.Millisecond, Most: time.Second}
 
-// credentials are those of one account, for one publication.
+// credentials are those of one account, for one publication. The lock is kept while a platform is asked: a
+// publication that sends several files at once renews once.
 type credentials struct {
 	keeper *Keeper
 
@@ -55,7 +59,7 @@ func (c *credentials) current() store.Connection {
 }
 
 // Get is platform.Credentials'. What should have been refreshed by now is refreshed first; if that fails, the platform
-// may still take the old ones.
+// may still take the old ones. The error is a *platform.Failure with CodeAuthFailed, or comes of the end of ctx.
 func (c *credentials) Get(ctx context.Context) (platform.Secrets, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +75,7 @@ func (c *credentials) Get(ctx context.Context) (platform.Secrets, error) {
 	return maps.Clone(c.secrets), nil
 }
 
-// Renew is platform.Credentials'.
+// Renew is platform.Credentials'. stale is what the platform has just refused.
 func (c *credentials) Renew(ctx context.Context, stale platform.Secrets) (platform.Secrets, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +89,8 @@ func (c *credentials) Renew(ctx context.Context, stale platform.Secrets) (platfo
 }
 
 // renew replaces the secrets by newer ones: those that somebody else has got meanwhile, or others from the platform. It
-// waits for whoever is at it, and never asks beside them: a refresh token that is used twice may end the session.
+// waits for whoever is at it, and never asks beside them: a refresh token that is used twice may end the session. The
+// caller has the lock.
 func (c *credentials) renew(ctx context.Context) error {
 	var next *store.Connection
 	err := waiting.Until(ctx, func(ctx context.Context) (err error) {
@@ -96,7 +101,10 @@ func (c *credentials) renew(ctx context.Context) error {
 		return err
 	}
 	secrets, err := c.keeper.open(*next)
-	if err != nil {
+	switch {
+	case neverOpens(err):
+		return c.keeper.closed(ctx, *next, err)
+	case err != nil:
 		return err
 	}
 	c.now, c.secrets = *next, secrets
@@ -109,7 +117,8 @@ var errNoRefresher = errors.New("the platform is not enabled here")
 // errBusy says that another process refreshes the account.
 var errBusy = errors.New("the account is being refreshed")
 
-// renew returns a newer connection than old. The error is errBusy, a *platform.Failure, or the database's.
+// renew returns a newer connection than old. The error is errBusy, a *platform.Failure, the vault's, or the database's.
+// Between old and now anybody may have changed the account, so what counts is what its row says now.
 func (k *Keeper) renew(ctx context.Context, old store.Connection) (*store.Connection, error) {
 	now, err := k.work.Connection(ctx, old.ID)
 	switch {
@@ -135,7 +144,9 @@ func (k *Keeper) renew(ctx context.Context, old store.Connection) (*store.Connec
 	return k.refresh(context.WithoutCancel(ctx), p, now)
 }
 
-// refresh asks the platform for newer secrets and stores them before anything else.
+// refresh asks the platform for newer secrets and stores them before anything else. An account whose secrets never open
+// again is closed: as long as it is tried on, nobody is asked to connect it. The caller has begun the renewal. It is
+// ended here, or else by its time (renewWithin).
 func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Connection) (*store.Connection, error) {
 	secrets, err := k.open(c)
 	var got platform.Refreshed
@@ -150,6 +161,8 @@ func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Conne
 	k.metrics.renewed(c.Platform, err)
 	var failure *platform.Failure
 	switch {
+	case neverOpens(err):
+		return nil, k.closed(ctx, c, err)
 	case errors.As(err, &failure) && failure.Code == platform.CodeAuthFailed:
 		k.require(ctx, c, *failure)
 		return nil, again(*failure)
@@ -160,7 +173,8 @@ func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Conne
 	return k.keep(ctx, c, got)
 }
 
-// postpone ends a refresh that may go better another time.
+// postpone ends a refresh that may go better another time. It also ends the renewal, so that nobody waits for
+// renewWithin.
 func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) {
 	pause := refreshRetries.Most
 	// First doubled six times is past Most, and a shift by any number of tries would overflow.
@@ -179,6 +193,9 @@ func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) {
 var storing = retry.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
 
 // keep stores what a refresh has brought.
+//
+// It has its own time, apart from the platform's: what that has given is nowhere else, and the old ones may be
+// worthless.
 func (k *Keeper) keep(ctx context.Context, c store.Connection, got platform.Refreshed) (*store.Connection, error) {
 	sealed, err := k.Seal(c.Organization, c.ID, got.Secrets)
 	if err != nil {
@@ -233,7 +250,8 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// look refreshes the accounts that are due, until none is.
+// look refreshes the accounts that are due, until none is. Whatever was looked at is not due any more: it was
+// refreshed, put off, asked of its person, or is in other hands. Else this would not end.
 func (k *Keeper) look(ctx context.Context) error {
 	if !k.Usable() {
 		return nil // the vault says so itself
@@ -261,7 +279,8 @@ func (k *Keeper) look(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refreshDue refreshes one account, unless another process is at it.
+// refreshDue refreshes one account, unless another process is at it. What other processes have done since the list
+// was read is seen in the row.
 func (k *Keeper) refreshDue(ctx context.Context, accountID string) {
 	c, err := k.work.Connection(ctx, accountID)
 	if err == nil && (c.RefreshAt.IsZero() || c.RefreshAt.After(k.o.Clock.Now())) {

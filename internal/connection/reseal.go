@@ -24,7 +24,7 @@ const (
 	resealAtOnce = 100
 )
 
-// sealedRows is what a Resealer needs of the database.
+// sealedRows is what a Resealer needs of the database. *store.Work is one.
 type sealedRows interface {
 	VaultKeys(ctx context.Context) ([]store.VaultKeys, error)
 	SealedByOthers(ctx context.Context, key uint32, after store.SealedRow, limit int) ([]store.SealedRow, error)
@@ -101,7 +101,7 @@ func (r *Resealer) Run(ctx context.Context) {
 	}
 }
 
-// Resealing is how far it has come.
+// Resealing is how far it has come. After a look that breaks off, the numbers are those of a part.
 type Resealing struct {
 	Resealed int // by this look
 	Waiting  int // that are still to be sealed again
@@ -111,7 +111,7 @@ type Resealing struct {
 	Behind []string
 }
 
-// Once seals again all that is to be. What it has done when it fails is done.
+// Once seals again all that is to be. What it has done when it fails is done. `api vault reseal` calls it, too.
 func (r *Resealer) Once(ctx context.Context) (p Resealing, err error) {
 	keys, err := r.o.Vault.Keyset()
 	if err != nil {
@@ -175,7 +175,8 @@ func (r *Resealer) reseal(ctx context.Context, row store.SealedRow, p *Resealing
 	return nil
 }
 
-// Behind are the processes that do not know a key of the vault.
+// Behind are the processes that do not know a key of the vault. One without a keyset knows none, and so is among
+// them: it may come to read an old file.
 func Behind(processes []store.VaultKeys, key uint32) (behind []string) {
 	for _, p := range processes {
 		if !slices.Contains(p.Keys, key) {
@@ -186,7 +187,8 @@ func Behind(processes []store.VaultKeys, key uint32) (behind []string) {
 }
 
 // SealingWith are the processes whose first key, the one that seals, is a key of the vault. While there is one,
-// the key can't be retired: nothing would open what such a process seals next.
+// the key can't be retired: nothing would open what such a process seals next. That it comes first is the doing of
+// whoever writes the list: vaultKeys of cmd/api.
 func SealingWith(processes []store.VaultKeys, key uint32) (sealing []string) {
 	for _, p := range processes {
 		if len(p.Keys) > 0 && p.Keys[0] == key {

@@ -12,6 +12,10 @@
 //	/docs/preflight/RULE    where a rule is: ruleUrl
 //
 // Nobody is asked for a key. All of it is made once and held in memory, compressed too; a request is a lookup.
+//
+// docs.go answers requests, page.go makes a page of a text, and layout.go puts around it what all pages have. Pages are
+// made of the very files of the folder docs, which are embedded: a link that holds at the repository holds here, too,
+// and whatever is not below docs leads there. Nothing that a request has sent gets into an answer.
 package docs
 
 import (
@@ -45,10 +49,10 @@ const (
 //go:embed style.css
 var style []byte
 
-// Site is the documentation. Its zero value is not usable: New makes it.
+// Site is the documentation. Its zero value is not usable: New makes it. Any number of goroutines may use it.
 type Site struct {
-	base string // the public URL, or ""
-	made func() (map[string]*file, error)
+	base string                           // the public URL, or ""
+	made func() (map[string]*file, error) // by path, as requests have it; made once, whoever asks first
 }
 
 // file is something that is served. It never changes.
@@ -58,7 +62,7 @@ type file struct {
 	zipped      []byte // nil: compressing gains nothing
 	etag        string // without quotes
 
-	anchors map[string]bool // of a page
+	anchors map[string]bool // of a page, without "#"; nil: it is no page, or is the list of them
 }
 
 // New returns the site of a server whose public URL this is; "" if that is not known. Nothing is made before the first
@@ -72,7 +76,8 @@ func New(publicURL string) *Site {
 // Before serves what is the site's, and has next answer all else.
 func (s *Site) Before(next http.Handler) http.Handler { return Before(s, next) }
 
-// Before has site, which is a Site or stands around one, answer what is a site's, and next all else.
+// Before has site, which is a Site or stands around one, answer what is a site's, and next all else. It is apart from
+// Site's own, because a program that logs and counts requests puts that around the site alone.
 func Before(site, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if Pattern(r) == "" {
@@ -83,7 +88,9 @@ func Before(site, next http.Handler) http.Handler {
 	})
 }
 
-// Pattern is which of Patterns a request's path is an example of; "": it is none of a site's.
+// Pattern is which of Patterns a request's path is an example of; "": it is none of a site's. It has few values
+// whatever is asked for, so that it can be a label of metrics. All that it names is the site's to answer, also with
+// 404: the API has no path there.
 func Pattern(r *http.Request) string {
 	switch p := r.URL.Path; {
 	case p == index:
@@ -97,7 +104,9 @@ func Pattern(r *http.Request) string {
 // Patterns are the paths of a site, as logs and metrics name them.
 func Patterns() []string { return []string{index, Root + "/{page}"} }
 
-// ServeHTTP answers a request for a path that is the site's.
+// ServeHTTP answers a request for a path that is the site's. Its headers stand on every answer, refusals included.
+// Files may be kept by anybody for five minutes, which is how long a page of an old release may be seen after an
+// upgrade; that a page is missing is not kept, since the next release may have it.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -140,7 +149,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// redirect is where a path leads that is no file; "": nowhere.
+// redirect is where a path leads that is no file; "": nowhere. A code has to have its place; a rule need not, because
+// some are names that callers have chosen, such as targets.0.text: these lead to what is said of all of them. The
+// targets are relative to the path that was asked for.
 func redirect(p string, files map[string]*file) string {
 	if p == Root {
 		return "docs/"
@@ -160,7 +171,9 @@ func redirect(p string, files map[string]*file) string {
 	return "../" + errorsPage + "#" + names
 }
 
-// serve answers with a file, or says that the caller has it already.
+// serve answers with a file, or says that the caller has it already. With 304 go the headers that the whole answer
+// would have (RFC 9110, section 15.4.5), but not those of its content. Whatever caches in between must keep both forms
+// apart: hence Vary, and an ETag for each.
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	h, body, etag := w.Header(), f.plain, `"`+f.etag+`"`
 	h.Set("Vary", "Accept-Encoding")
@@ -183,7 +196,8 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// takesGzip tells whether a caller takes gzip. One who only says what they like less is sent plain text.
+// takesGzip tells whether a caller takes gzip. One who only says what they like less is sent plain text. "*" is not
+// taken for it. The weight is not compared with others: only one of zero says no (RFC 9110, section 12.5.3).
 func takesGzip(values []string) bool {
 	for _, value := range values {
 		for part := range strings.SplitSeq(value, ",") {
@@ -196,7 +210,8 @@ func takesGzip(values []string) bool {
 	return false
 }
 
-// has tells whether an ETag is among those of If-None-Match. A weak one is the same to it.
+// has tells whether an ETag is among those of If-None-Match. A weak one is the same to it. If-None-Match compares
+// weakly (RFC 9110, section 13.1.2), and proxies that compress make an ETag weak. "*" is any file.
 func has(values []string, etag string) bool {
 	for _, value := range values {
 		for part := range strings.SplitSeq(value, ",") {
@@ -208,7 +223,9 @@ func has(values []string, etag string) bool {
 	return false
 }
 
-// newFile compresses what can be, as well as it can be: it is done once.
+// newFile compresses what can be, as well as it can be: it is done once. A compressed form is kept only if it is a
+// tenth smaller: pictures are compressed already. The ETag is made of the text before compression, so that it is the
+// same at every replica of a release.
 func newFile(contentType string, plain []byte) (*file, error) {
 	sum := sha256.Sum256(plain)
 	f := &file{contentType: contentType, plain: plain, etag: hex.EncodeToString(sum[:12])}
@@ -229,13 +246,16 @@ func newFile(contentType string, plain []byte) (*file, error) {
 	return f, nil
 }
 
-// types of files, by the ends of their names. What has none of these is not served.
+// types of files, by the ends of their names. What has none of these is not served. YAML and Lua are sent as plain
+// text, for a browser to show; the folder's own Go file has none of these ends.
 var types = map[string]string{
 	".md": "text/markdown; charset=utf-8", ".yaml": "text/plain; charset=utf-8", ".lua": "text/plain; charset=utf-8",
 	".png": "image/png", ".svg": "image/svg+xml", ".css": "text/css; charset=utf-8",
 }
 
-// files makes all that is served of a folder.
+// files makes all that is served of a folder. Texts get their notice only after all pages were made of them: it is for
+// those who read the Markdown itself, and a page says it in its own way. The error is of what is embedded, and not of
+// anything that a caller could do.
 func (s *Site) files(folder fs.FS) (map[string]*file, error) {
 	texts := map[string][]byte{}
 	err := fs.WalkDir(folder, ".", func(p string, d fs.DirEntry, err error) error {

@@ -51,7 +51,8 @@ type entry struct {
 	Here        bool
 }
 
-// html is the page as it is served, with a list of all pages.
+// html is the page as it is served, with a list of all pages. up leads from the page to the root of the site, one step
+// for each folder of its name. The list of all pages has no Markdown of its own, and so no link to it.
 func (p *page) html(pages []*page) []byte {
 	up := strings.Repeat("../", strings.Count(p.name, "/"))
 	list := make([]entry, len(pages))
@@ -92,7 +93,8 @@ func (s *Site) contents(pages []*page) *page {
 	}
 }
 
-// index is llms.txt: a title, a summary, and lists of links with what is to be found there.
+// index is llms.txt: a title, a summary, and lists of links with what is to be found there. The form is that of
+// https://llmstxt.org. It leads to the Markdown and not to the pages: who reads it is a machine.
 func (s *Site) index(pages []*page) []byte {
 	var b bytes.Buffer
 	b.WriteString("# letmepost\n\n> API keys as Kubernetes resources, and an API that publishes to Bluesky and LinkedIn " +

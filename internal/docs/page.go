@@ -29,25 +29,28 @@ import (
 const repository = "https://github.com/letmepost/letmepost-operator"
 
 // order is that of the index: first what callers need, then what whoever runs the server does. Pages that are not in it
-// come last.
+// come last. Each is a path below docs without .md; one that there is no file for is passed over, so a text that was
+// renamed is no error here, and moves to the end.
 var order = []string{
 	"http-api", errorsPage, "accounts", "dashboard", "guard", "spec/v1alpha1/apikey", "spec/v1alpha1/profile",
 	"spec/v1alpha1/leakedkey", "kubectl", "gitops", "revocation", "leaked-keys", "scanners", "operations", "observability",
 	"benchmarks", "images", "architecture",
 }
 
-// page is one text of the documentation.
+// page is one text of the documentation. Names, titles and summaries are texts, to be escaped wherever they are shown
+// as HTML; body is HTML already.
 type page struct {
 	name    string // its path below docs, without .md; "" is the list of pages
 	title   string
 	summary string // its first sentences
 	body    template.HTML
-	index   string // where all pages are listed, for machines
-	anchors map[string]bool
+	index   string          // where all pages are listed, for machines
+	anchors map[string]bool // of its headings, and on the page of errors of its rows
 }
 
 // markdown is GitHub's, as far as pages use it. goldmark is the parser that Hugo and Gitea have, without dependencies
-// of its own; it drops HTML in a text unless it is told otherwise, and links that would run a script.
+// of its own; it drops HTML in a text unless it is told otherwise, and links that would run a script. A new one is made
+// for each page, and used by one goroutine.
 func markdown() goldmark.Markdown {
 	return goldmark.New(
 		goldmark.WithExtensions(extension.Table, extension.Strikethrough),
@@ -56,7 +59,8 @@ func markdown() goldmark.Markdown {
 	)
 }
 
-// pages are made of all texts that are Markdown.
+// pages are made of all texts that are Markdown. A new text is on the list without a word here, after those that have
+// their place in order.
 func (s *Site) pages(texts map[string][]byte) (pages []*page) {
 	known := slices.Clone(order)
 	for _, p := range slices.Sorted(maps.Keys(texts)) {
@@ -72,7 +76,9 @@ func (s *Site) pages(texts map[string][]byte) (pages []*page) {
 	return pages
 }
 
-// page renders one text. texts are all that there are, for what it links to.
+// page renders one text. texts are all that there are, for what it links to. The tree is walked between parsing and
+// rendering, where a link is still a link: in the HTML it would have to be found again. Pictures keep their address,
+// since the figures are served at the same place beside the page.
 func (s *Site) page(name string, source []byte, texts map[string][]byte) *page {
 	p := &page{name: name, title: name, index: s.base + index, anchors: map[string]bool{}}
 	md, ids := markdown(), &headingIDs{seen: p.anchors}
@@ -112,7 +118,9 @@ func (s *Site) page(name string, source []byte, texts map[string][]byte) *page {
 	return p
 }
 
-// anchorRow makes the row of a code or a rule one that a URL can lead to.
+// anchorRow makes the row of a code or a rule one that a URL can lead to. It is a row whose first cell begins with
+// code. The anchor is the last part of problem.RulePath, by which redirect finds it. One that is taken, by a heading or
+// by a row before, stays where it is.
 func (p *page) anchorRow(row *extast.TableRow, source []byte) {
 	if row.FirstChild() == nil {
 		return
@@ -128,7 +136,9 @@ func (p *page) anchorRow(row *extast.TableRow, source []byte) {
 }
 
 // linkFrom is where a link of a page leads that is served at its name without .md. What is not below docs, and folders,
-// are at the repository.
+// are at the repository. Links within the page and to other sites are left alone; what has a colon is taken for one of
+// the latter. The link stays relative, as it was written for the repository, and loses its .md. A path without an end
+// is taken for a folder.
 func linkFrom(name, link string, texts map[string][]byte) string {
 	if link == "" || strings.HasPrefix(link, "#") || strings.Contains(link, ":") {
 		return link
@@ -163,7 +173,8 @@ func textOf(n ast.Node, source []byte) string {
 	return b.String()
 }
 
-// headingIDs makes anchors of headings as GitHub does, so that a link holds at both places.
+// headingIDs makes anchors of headings as GitHub does, so that a link holds at both places. seen is the page's anchors,
+// which it fills in.
 type headingIDs struct{ seen map[string]bool }
 
 // Generate implements parser.IDs.
@@ -189,7 +200,8 @@ func (h *headingIDs) Generate(heading []byte, _ ast.NodeKind) []byte {
 func (h *headingIDs) Put(id []byte) { h.seen[string(id)] = true }
 
 // noHTML renders the HTML that is in a text: line breaks, which tables have no other way for. All else is left out;
-// pages have comments, for whoever writes them.
+// pages have comments, for whoever writes them. goldmark by itself would write a comment in place of what it leaves
+// out, and drop line breaks, too.
 type noHTML struct{}
 
 // RegisterFuncs implements renderer.NodeRenderer.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/problem"
@@ -18,7 +20,8 @@ import (
 const identityPrefix = "X-Letmepost-"
 
 // The headers of an answer. All of them are in every answer, empty where there is nothing: a proxy that copies them
-// then overwrites what a client may have sent.
+// then overwrites what a client may have sent. Names are in net/http's canonical form, because Forward writes them
+// into the map of headers itself.
 const (
 	headerOrganization   = identityPrefix + "Organization"
 	headerOrganizationID = identityPrefix + "Organization-Id"
@@ -42,7 +45,8 @@ var identityNames = [...]string{
 // IdentityHeaders lists all of them, for documentation and for whoever tests that none is forgotten.
 var IdentityHeaders = append(identityNames[:], headerRefused)
 
-// identity is what they say of somebody, in the order of IdentityHeaders but for the last one.
+// identity is what they say of somebody, in the order of IdentityHeaders but for the last one. An array, so that
+// Envoy can find an answer by it, and Forward has one piece of memory for all values.
 func identity(who *caller.Caller) [len(identityNames)]string {
 	profile := caller.Profile{}
 	if who.Profile != nil {
@@ -79,7 +83,8 @@ func lower(c byte) byte {
 	return c
 }
 
-// reply is how a question is answered that is refused.
+// reply is how a question is answered that is refused. By its code clients can tell one refusal from another,
+// whatever becomes of the status. Each code has to be among answerCodes.
 type reply struct {
 	status        int
 	code, message string
@@ -90,7 +95,8 @@ type reply struct {
 // allowed is the code of an answer that lets a request through, in the metric.
 const allowed = "allowed"
 
-// The replies that depend on nothing else. Their codes are the API's.
+// The replies that depend on nothing else. Their codes are the API's, but for that of bringing, which the API has no
+// use for.
 var (
 	bringing = reply{
 		status: http.StatusForbidden, code: "identity_headers",
@@ -108,7 +114,7 @@ var (
 	senseless = reply{status: http.StatusBadRequest, code: problem.CodeValidationFailed}
 )
 
-// answerCodes are those of all answers, for the metric.
+// answerCodes are those of all answers, for the metric. One that is missing is not counted.
 var answerCodes = []string{
 	allowed, bringing.code, foreign.code, unauthenticated.code, unauthorized.code, problem.CodeRateLimited,
 	unavailable.code, senseless.code,
@@ -125,7 +131,9 @@ func replyOf(r *admission.Refusal) reply {
 	}
 }
 
-// statuses of the kinds of problems that a proxy, or whoever reports a key, is told of. They are the API's.
+// statuses of the kinds of problems that a proxy, or whoever reports a key, is told of. They are the API's. A kind
+// that is missing would have the status 0, at which net/http panics. So if admission or package leak gets a new kind
+// of problem, it belongs in here.
 var statuses = map[problem.Kind]int{
 	problem.Invalid: http.StatusBadRequest, problem.Unauthenticated: http.StatusUnauthorized,
 	problem.Forbidden: http.StatusForbidden, problem.NoMethod: http.StatusMethodNotAllowed,
@@ -140,7 +148,9 @@ func replyToQuestion(err error) reply {
 	return p
 }
 
-// plain makes it one of 401 and 403, for proxies that carry no others.
+// plain makes it one of 401 and 403, for proxies that carry no others. nginx makes a 500 of whatever else its
+// auth_request gets. The code stays what it is, and goes out as X-Letmepost-Refused, by which an error_page can give
+// the client the status that was meant.
 func (p reply) plain() reply {
 	if p.status != http.StatusUnauthorized {
 		p.status = http.StatusForbidden
@@ -148,11 +158,19 @@ func (p reply) plain() reply {
 	return p
 }
 
+// body has the shape of the API's errors, with as much of it as makes sense to whoever knows nothing of this API.
 func (p reply) body() string {
-	return `{"error":{"code":` + strconv.Quote(p.code) + `,"message":` + strconv.Quote(p.message) + "}}\n"
+	return `{"error":{"code":` + quoted(p.code) + `,"message":` + quoted(p.message) + "}}\n"
 }
 
-// headers calls set for each header of the reply, beside those of identity.
+// quoted is a string of JSON. A message may repeat what somebody has sent, such as the name of an organization.
+func quoted(text string) string {
+	b, _ := jsontext.AppendQuote(nil, text) // the error is of what is no UTF-8, which becomes U+FFFD
+	return string(b)
+}
+
+// headers calls set for each header of the reply, beside those of identity. Names are in net/http's canonical form,
+// as those of identity are.
 func (p reply) headers(set func(name, value string)) {
 	set("Content-Type", "application/json")
 	set("Cache-Control", "no-store")

@@ -20,15 +20,18 @@ type Forward struct {
 	*Gate
 
 	// questions are those that were read before. The map is never changed, but replaced, so that readers need no lock.
+	// Mistakes are among them: they are asked as often as other questions.
 	questions atomic.Pointer[map[string]question]
-	adding    sync.Mutex
+	// adding is held by whoever makes the next map.
+	adding sync.Mutex
 }
 
 // maxQuestions is how many questions are remembered. There is one for each route of a proxy, and all further ones are
 // read anew each time: whoever could make some up would otherwise fill the memory.
 const maxQuestions = 1024
 
-// maxQuestion is how long a query may be, in bytes.
+// maxQuestion is how long a query may be, in bytes. It bounds each entry of context_extensions and the query of an
+// introspection as well.
 const maxQuestion = 2048
 
 // NewForward returns a Forward that answers as a Gate does.
@@ -47,10 +50,13 @@ func (f *Forward) questionOf(query string) question {
 		return known
 	}
 	q := f.Gate.questionOf(ParseDemand(query))
+	// A clone: query is a part of the request's line, all of which would be kept with it.
 	f.remember(strings.Clone(query), q)
 	return q
 }
 
+// remember adds a question. To copy all of them is cheap enough for what happens once for each route; readers, which
+// are every question, take no lock for it.
 func (f *Forward) remember(query string, q question) {
 	f.adding.Lock()
 	defer f.adding.Unlock()
@@ -71,7 +77,8 @@ func (f *Forward) remember(query string, q question) {
 const PathPrefix = "/demand/"
 
 // queryOf is the question as its proxy was told to ask it. The path must not have been cleaned: a client's could have
-// dots that take back what stands before it.
+// dots that take back what stands before it. Nor must its escapes have been taken out: ParseDemand does that, once,
+// as it does for a query.
 func queryOf(r *http.Request) string {
 	if asked, ok := strings.CutPrefix(r.URL.EscapedPath(), PathPrefix); ok {
 		query, _, _ := strings.Cut(asked, "/")
@@ -84,6 +91,8 @@ func queryOf(r *http.Request) string {
 func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := f.questionOf(queryOf(r))
 	if q.err != nil {
+		// Never plain: what a question that makes no sense says of itself can't be relied on. nginx makes a 500 of it, and
+		// nobody passes.
 		f.refuse(w, replyToQuestion(q.err))
 		return
 	}
@@ -131,10 +140,13 @@ func setIdentity(h http.Header, who *caller.Caller) {
 	}
 	values := identity(who) // one piece of memory for all
 	for i, name := range identityNames {
+		// Each without room behind it, so that whoever adds a value to one header does not write over the next one's.
 		h[name] = values[i : i+1 : i+1]
 	}
 }
 
+// refuse answers with a reply. Nobody is named in it, also if somebody was recognised: proxies show it to the client,
+// who may have found the key.
 func (f *Forward) refuse(w http.ResponseWriter, p reply) {
 	h := w.Header()
 	setIdentity(h, nil) // a proxy may copy the headers of a refusal, too

@@ -7,6 +7,12 @@
 // The answer depends on the key, and on what the route demands, and on nothing else that came with the request: proxies
 // forward addresses and paths that clients have made up. What the route demands stands in the question, which is the
 // proxy's configuration. Package admission decides, as it does for the API: fence, key, environment, scope and rate.
+//
+// A question comes over HTTP (forward.go) or over gRPC (envoy.go). Both read the route's Demand and the client's
+// Authorization header and ask one Gate, so that a key gets the same answer whatever proxy stands before the service.
+// The headers and the words of an answer are in answer.go; observe.go counts it, and tells the audit log of a key
+// that was refused. Two more are asked without a proxy: introspect.go, by services that hold a key, and leaked.go, by
+// whoever reports one.
 package gate
 
 import (
@@ -60,6 +66,7 @@ var extensionNames = map[string]string{
 // commas between them), organization and profile.
 func DemandOf(extensions map[string]string) (Demand, error) {
 	d := Demand{Environment: key.Live}
+	// One more than there are names has to be wrong, and need not be looked for among all that fit into a message.
 	if len(extensions) > len(extensionNames) {
 		return d, errParameter
 	}
@@ -81,6 +88,8 @@ func ParseDemand(query string) (Demand, error) {
 	d := Demand{Environment: key.Live}
 	values, err := url.ParseQuery(query)
 	if err != nil {
+		// Not net/url's error, which quotes what it can't read: the text goes out with the answer, and proxies pass it on
+		// to clients.
 		return d, errQuestion
 	}
 	for name, list := range values {
@@ -113,6 +122,7 @@ func (d *Demand) take(name string, values []string) error {
 		} else {
 			d.Organization = value
 		}
+	// There is one value. To pass over a misspelt one would leave nginx to make a 500 of each 429.
 	case "refuse":
 		if d.Plain = value == "403"; !d.Plain {
 			return errRefuse
@@ -177,7 +187,8 @@ type question struct {
 	err       error                // the question makes no sense; nothing else is set
 }
 
-// questionOf finds who can answer a Demand.
+// questionOf finds who can answer a Demand. To be asked for an environment that is not served here is a mistake in a
+// configuration too, and no refusal of a key: the key is not looked at.
 func (g *Gate) questionOf(d Demand, err error) question {
 	by := g.o.Admissions[d.Environment]
 	switch {
@@ -193,6 +204,7 @@ func (g *Gate) questionOf(d Demand, err error) question {
 // is the zero one if nobody was recognised; nil for a reply: the request may pass.
 func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (*caller.Caller, *reply) {
 	var admitted admission.Admitted
+	// Keys alone: a session is for the dashboard and the API, and says nothing to anybody else's service.
 	need := admission.Need{Access: admission.KeyOnly}
 	if len(q.Scopes) > 0 {
 		need.Scope, need.Also = q.Scopes[0], q.Scopes[1:]
@@ -213,6 +225,8 @@ func (g *Gate) ask(ctx context.Context, q *question, authorization []string) (*c
 		return who, &p
 	case err != nil: // nothing that is known: nobody passes
 		return who, &unavailable
+	// Last, so that only who holds a good key learns that the route is for somebody else. It has counted for the key's
+	// rate by then. It is no refusal of admission's, and so has no line in the audit log.
 	case q.Organization != "" && q.Organization != who.Organization.Name,
 		q.Profile != "" && (who.Profile == nil || q.Profile != who.Profile.Name):
 		return who, &foreign

@@ -21,10 +21,12 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/tokenreview"
 )
 
-// Accounts tell whose token a service shows, and what RBAC allows it; *tokenreview.Reviewer is one.
+// Accounts tell whose token a service shows, and what RBAC allows it; *tokenreview.Reviewer is one. Both may answer
+// from memory for a while; docs/guard.md says for how long.
 type Accounts interface {
 	// Review returns the account; the error is tokenreview.ErrUnauthenticated, or one that can't be told.
 	Review(ctx context.Context, token string) (*tokenreview.Account, error)
+	// May tells whether RBAC gives the account a right. The error says that nobody can tell, and gives it nothing.
 	May(ctx context.Context, a *tokenreview.Account, right tokenreview.Right) (bool, error)
 }
 
@@ -40,6 +42,7 @@ type Introspection struct {
 	log      *slog.Logger
 	counters map[string]prometheus.Counter // by code: anyone can cause them, so all are made
 
+	// mu guards complaint: requests come side by side.
 	mu        sync.Mutex
 	complaint retry.Complaint
 }
@@ -56,7 +59,8 @@ const (
 	inactive = "inactive"
 )
 
-// NewIntrospection returns an Introspection of a Gate's keys. log is for operators: who can't be asked.
+// NewIntrospection returns an Introspection of a Gate's keys. log is for operators: who can't be asked. The error is
+// that of the metric.
 func NewIntrospection(g *Gate, accounts Accounts, log *slog.Logger) (*Introspection, error) {
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lmp_gate_introspections_total",
@@ -91,7 +95,8 @@ func (i *Introspection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(said.encode()) //nolint:gosec // G705: it is JSON, and holds nothing of the request
 }
 
-// answer decides. The order is: who asks, what it asks for, whether it may, and the key last.
+// answer decides. The order is: who asks, what it asks for, whether it may, and the key last. So whoever has not
+// shown who it is learns nothing of what is right or wrong with the rest.
 func (i *Introspection) answer(w http.ResponseWriter, r *http.Request) (introspected, *reply) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -116,7 +121,9 @@ func (i *Introspection) answer(w http.ResponseWriter, r *http.Request) (introspe
 	return i.inspect(r.Context(), &q, token)
 }
 
-// authenticate finds out which ServiceAccount asks.
+// authenticate finds out which ServiceAccount asks. Whether the token is for this audience, and a ServiceAccount's at
+// all, package tokenreview sees to: a token for the apiserver must not be good here, or whoever has taken this
+// process over could use those that are shown to it.
 func (i *Introspection) authenticate(r *http.Request) (*tokenreview.Account, *reply) {
 	// Of two, a proxy before this process may have checked the other one.
 	values := r.Header["Authorization"]
@@ -137,7 +144,9 @@ func (i *Introspection) authenticate(r *http.Request) (*tokenreview.Account, *re
 	return account, nil
 }
 
-// introspectionOf reads the query, which says what the service is for: environment, live without it, and organization.
+// introspectionOf reads the query, which says what the service is for: environment, live without it, and
+// organization. All else that a route may demand is a mistake here, and so is a token in the query, where logs would
+// have it.
 func (i *Introspection) introspectionOf(query string) (question, error) {
 	if len(query) > maxQuestion {
 		return question{}, errQuestion
@@ -151,7 +160,9 @@ func (i *Introspection) introspectionOf(query string) (question, error) {
 }
 
 // authorize tells whether the account may ask about keys of an organization. Without one, it is to be about all of
-// them, or about those of the account's own namespace: then that becomes the organization.
+// them, or about those of the account's own namespace: then that becomes the organization. A refusal names the
+// organization that the right is missing for. That tells nothing: it is the one that was asked for, or the account's
+// own namespace.
 func (i *Introspection) authorize(ctx context.Context, account *tokenreview.Account, d *Demand) *reply {
 	may := func(namespace string) (bool, *reply) {
 		allowed, err := i.accounts.May(ctx, account, tokenreview.Right{
@@ -209,7 +220,8 @@ func tokenIn(form string) (string, bool) {
 	return values.Get("token"), true
 }
 
-// inspect looks at the key. What is not good, not known, or of another organization, has one answer.
+// inspect looks at the key. What is not good, not known, or of another organization, has one answer. Whose it is
+// counts last: of a good key of another organization no more is said than of one that nobody has.
 func (i *Introspection) inspect(ctx context.Context, q *question, token string) (introspected, *reply) {
 	var admitted admission.Admitted
 	now := i.o.Clock.Now()
@@ -238,6 +250,7 @@ func (i *Introspection) inspect(ctx context.Context, q *question, token string) 
 func (i *Introspection) unavailable(err error) *reply {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	// That whoever asked has gone says nothing of the apiserver.
 	if !errors.Is(err, context.Canceled) && i.complaint.Due(err.Error(), i.o.Clock.Now()) {
 		i.log.Error("can't ask the apiserver who asks for introspections; is gate.introspection.enabled set?", "error", err)
 	}
@@ -245,14 +258,15 @@ func (i *Introspection) unavailable(err error) *reply {
 	return &p
 }
 
-// available ends the complaint.
+// available ends the complaint. The next time that the apiserver can't be asked is in the log again.
 func (i *Introspection) available() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.complaint.Clear()
 }
 
-// unproven is the answer to whoever has not shown who it is.
+// unproven is the answer to whoever has not shown who it is. why is what the challenge says of the token that was
+// shown. Without one that counts it says nothing (RFC 6750, section 3.1).
 func unproven(why string) *reply {
 	p := unauthenticated
 	p.message = "Show a token of your ServiceAccount with the audience " + tokenreview.Audience + "."

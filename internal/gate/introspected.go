@@ -11,7 +11,8 @@ import (
 )
 
 // introspected is what a service is told of a key (RFC 7662, section 2.2). The zero one is of every key that is not
-// good.
+// good. The names of its members are for good, and docs/guard.md lists them. What a key need not have is left out,
+// and is never null.
 type introspected struct {
 	Active    bool   `json:"active"`
 	Scope     string `json:"scope"`      // with spaces between them
@@ -33,7 +34,8 @@ type introspected struct {
 	Claims map[string]string `json:"claims,omitempty"` // what the key's owner has services told of whoever has it
 }
 
-// notActive is all that is said of a key that is not good.
+// notActive is all that is said of a key that is not good. No other member may tell why (RFC 7662, section 2.2), so
+// that of another's key nobody learns more than that it opens nothing for them.
 const notActive = `{"active":false}`
 
 // describe is what there is to say of a key that is good. There is no iss and no aud: nobody has signed it, and whom it
@@ -54,7 +56,7 @@ func describe(who *caller.Caller, minted time.Time) introspected {
 	return said
 }
 
-// seconds is a time as RFC 7519 writes it; 0: there is none.
+// seconds is a time as RFC 7519 writes it; 0: there is none. The zero time is far below 0.
 func seconds(t time.Time) int64 {
 	return max(0, t.Unix())
 }

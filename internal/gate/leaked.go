@@ -19,7 +19,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/wire"
 )
 
-// Leaked takes reports of keys that have leaked, as the API does at the same path.
+// Leaked takes reports of keys that have leaked, as the API does at the same path. Whoever has found a key need not
+// know whether it is for a gate or for the API. All fields are required.
 type Leaked struct {
 	// Leaks takes the reports.
 	Leaks *leak.Reporter
@@ -34,22 +35,26 @@ func (l Leaked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	err := l.take(w, r)
-	var p *problem.Problem
-	switch {
-	case err == nil:
+	if err == nil {
 		_, _ = io.WriteString(w, leak.Answered) // an error: who has reported has gone
-	case errors.As(err, &p):
-		if p.RetryAfter > 0 {
-			h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
-		}
-		if p.Kind == problem.Unsupported {
-			h.Set("Accept-Encoding", wire.Encoding)
-		}
-		w.WriteHeader(statuses[p.Kind])
-		_, _ = io.WriteString(w, reply{code: p.Code, message: p.Message + " " + p.Remediation}.body())
+		return
 	}
+	// Whatever went wrong: an answer without a word would be a 200, which looks like a receipt.
+	p := leak.Unavailable
+	errors.As(err, &p)
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	if p.Kind == problem.Unsupported {
+		// What would have been taken (RFC 9110, section 12.5.3).
+		h.Set("Accept-Encoding", wire.Encoding)
+	}
+	w.WriteHeader(statuses[p.Kind])
+	_, _ = io.WriteString(w, reply{code: p.Code, message: p.Message + " " + p.Remediation}.body())
 }
 
+// take takes one report in. The address pays before the body is read: from one that has sent too many, no more is
+// read than the header.
 func (l Leaked) take(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)

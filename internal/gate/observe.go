@@ -32,12 +32,15 @@ type answers struct {
 // a key, which are free, don't use up the room of those with a revoked one.
 const maxEntries = 100
 
-// refusals holds entries back that are too many, and counts them.
+// refusals holds entries back that are too many, and counts them. How many it has held back is told with the next
+// entry of the class that is written.
 type refusals struct {
 	limit      *rate.Limiter
 	suppressed atomic.Int64
 }
 
+// newAnswers makes the counters of all answers and the limits of all classes. None is added later, so the maps are
+// read without a lock. The error is that of the metric.
 func newAnswers(o Options) (*answers, error) {
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lmp_gate_checks_total",
@@ -56,8 +59,13 @@ func newAnswers(o Options) (*answers, error) {
 	return a, o.Registerer.Register(total)
 }
 
-// count counts an answer.
-func (a *answers) count(protocol, code string) { a.counters[protocol][code].Inc() }
+// count counts an answer. One of a code that answerCodes lacks is given all the same, and is not counted: over gRPC,
+// which recovers nothing, a panic would be the end of the process.
+func (a *answers) count(protocol, code string) {
+	if counter := a.counters[protocol][code]; counter != nil {
+		counter.Inc()
+	}
+}
 
 // audit writes a line of a refused key: also whose it was, if it is known, though it is refused. That a revoked key is
 // still in use, and which one, is what an operator looks for.
@@ -74,6 +82,7 @@ func (a *answers) audit(
 	}
 	actor, organization := who.Actor, who.Organization
 	if who.Nobody() {
+		// Only of what is written down: it takes another look at the key.
 		actor, organization = q.Admission.Presented(authorization)
 	}
 	attrs := []any{

@@ -44,7 +44,8 @@ type ServerOptions struct {
 	Ready func() bool
 }
 
-// Server is a gRPC server with Envoy's Authorization, and the health of it. Nothing else is said: no reflection.
+// Server is a gRPC server with Envoy's Authorization, and the health of it. Nothing else is said: no reflection. It
+// is the serve.Sibling of what answers over HTTP, so that both drain together.
 type Server struct {
 	*grpc.Server
 	listener net.Listener
@@ -58,6 +59,8 @@ func NewServer(g *Gate, o ServerOptions) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: pingEvery, Timeout: pingTimeout, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: ageGrace,
 		}),
+		// gRPC's own policy takes one ping in five minutes, and none without a stream: it would cut off proxies that look
+		// after their connections more closely.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		// Answers take microseconds: goroutines that stay are cheaper than a new one for each.
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))),
@@ -79,20 +82,22 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Stop takes no more questions, and gives those that run their time.
+// Stop takes no more questions, and gives those that run their time. After the timeout they are cut off: GracefulStop
+// by itself waits for as long as they take.
 func (s *Server) Stop(timeout time.Duration) {
 	late := time.AfterFunc(timeout, s.Server.Stop)
 	defer late.Stop()
 	s.GracefulStop()
 }
 
-// health is that of the whole server, and of Authorization, which are one.
+// health is that of the whole server, and of Authorization, which are one. Envoy and kubelets call Check; Watch is
+// not implemented.
 type health struct {
 	healthv1.UnimplementedHealthServer
 	ready func() bool
 }
 
-// Check implements the gRPC health checking protocol.
+// Check implements the gRPC health checking protocol. There, an unknown service is an error and no status.
 func (h health) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
 	if r.GetService() != "" && r.GetService() != authv3.Authorization_ServiceDesc.ServiceName {
 		return nil, status.Error(codes.NotFound, "there is no such service")

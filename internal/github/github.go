@@ -6,6 +6,11 @@
 //
 // GitHub calls one URL, with a list of findings that it has signed. Only what is signed by one of its published keys is
 // read; to be shown the same a second time harms nobody.
+//
+// A call goes through github.go: how many there are at once, the headers and the size of the body, the signature, and
+// only then what the body says. keys.go has the keys by which GitHub signs. What is a key by its shape goes to package
+// leak, which alone decides whether there is such a key, and ends it. The path is open to everybody, so all that is
+// done before the signature is checked is bounded.
 package github
 
 import (
@@ -35,13 +40,16 @@ const Path = "/v1/leaked/github"
 const (
 	// maxBody is more than a thousand findings, with their URLs.
 	maxBody = 1 << 20
-	// maxFindings is how many of one call are looked at.
+	// maxFindings is how many one call may have. A longer list is refused, and nothing of it is looked at.
 	maxFindings = 5000
 	// maxCalls is how many calls are read at once: each holds its body, whoever sends it.
 	maxCalls = 16
-	// readWithin bounds how long one of them is waited for.
+	// readWithin bounds how long one of them is waited for. Without it, maxCalls connections that send nothing would keep
+	// GitHub out.
 	readWithin = 10 * time.Second
 	// maxLogged is how many findings of one call have a line in the audit log, and maxURL how long a URL may be there.
+	// GitHub passes on what others have written, and one push may hold thousands of keys. All of them are counted and
+	// reported.
 	maxLogged, maxURL = 100, 1024
 )
 
@@ -51,7 +59,8 @@ type Leaks interface {
 	Report(ctx context.Context, keys ...string) error
 }
 
-// Options are what a Receiver is made of. All are required.
+// Options are what a Receiver is made of. All are required. Client is to reach nothing but public addresses, and within
+// KeysBounds: it is made by package outbound.
 type Options struct {
 	Leaks   Leaks
 	Format  key.Format
@@ -63,12 +72,13 @@ type Options struct {
 	Registerer    prometheus.Registerer
 }
 
-// Receiver is what GitHub calls.
+// Receiver is what GitHub calls. Any number of goroutines may use it. All series of its metrics are made by New, so
+// that a rate can be told from the first call on.
 type Receiver struct {
 	o        Options
 	keys     *keys
-	calls    chan struct{}
-	anyKey   *regexp.Regexp
+	calls    chan struct{}  // a place for each call that is being answered
+	anyKey   *regexp.Regexp // what may be a key, or a part of one, in a text
 	answers  map[string]prometheus.Counter
 	findings map[string]prometheus.Counter
 }
@@ -110,7 +120,8 @@ func New(o Options) (*Receiver, error) {
 	return r, o.Registerer.Register(findings)
 }
 
-// Before answers GitHub before everything else that the API answers.
+// Before answers GitHub before everything else that the API answers. It is the exact path: no other is taken away from
+// the API, whose own /v1/leaked is next to it.
 func (r *Receiver) Before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if request.URL.Path == Path {
@@ -121,7 +132,8 @@ func (r *Receiver) Before(next http.Handler) http.Handler {
 	})
 }
 
-// finding is one of GitHub's list.
+// finding is one of GitHub's list. Nothing of it has been looked at by GitHub but that Token matches the expression
+// that it was given: the texts are others'. Names and meanings are those of GitHub's partner program.
 type finding struct {
 	Token  string `json:"token"`
 	Type   string `json:"type"`
@@ -137,7 +149,9 @@ type feedback struct {
 	Label string `json:"label"`
 }
 
-// ServeHTTP answers one call.
+// ServeHTTP answers one call. The statuses are for GitHub, and for whoever looks at its log: 403 says that GitHub has
+// not signed it, 400 and 413 are for what would be no better the next time, and 503 is for all that passes, so that the
+// call is worth repeating. A body is never in an answer or in a log: it holds keys.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if request.Method != http.MethodPost {
@@ -181,7 +195,8 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	_ = json.NewEncoder(w).Encode(said) // an error: GitHub has gone, and all is reported
 }
 
-// read reads a body that may be GitHub's. It is not parsed, since what is signed are its very bytes.
+// read reads a body that may be GitHub's. It is not parsed, since what is signed are its very bytes. What can't be
+// GitHub's by its headers is refused before a byte of it is read. status is set with an error alone.
 func (r *Receiver) read(w http.ResponseWriter, request *http.Request) (body []byte, status int, why error) {
 	if request.Header.Get(headerID) == "" || request.Header.Get(headerSignature) == "" {
 		return nil, http.StatusBadRequest, errors.New(headerID + " and " + headerSignature + " are missing")
@@ -210,6 +225,7 @@ const (
 )
 
 // verify tells whether GitHub has signed a body: by ECDSA on P-256 with SHA-256. The error is errForged, or errNoKeys.
+// A signature that is no base64 is found out first: for such a one, nobody is asked for keys.
 func (r *Receiver) verify(request *http.Request, body []byte) error {
 	signature, err := base64.StdEncoding.DecodeString(request.Header.Get(headerSignature))
 	if err != nil {
@@ -226,7 +242,10 @@ func (r *Receiver) verify(request *http.Request, body []byte) error {
 	return nil
 }
 
-// take reports what is a key, and says of each finding what it is.
+// take reports what is a key, and says of each finding what it is. A key that stands in many places is reported once,
+// and has an answer for each. The answers are in the order of the findings. Nothing is counted or logged before the
+// report is taken: GitHub is told 503 then, and a call that is repeated would be counted again. The error is that of
+// Leaks, and is the same whatever the keys are.
 func (r *Receiver) take(ctx context.Context, found []finding) ([]feedback, error) {
 	said := make([]feedback, len(found))
 	var leaked []string
@@ -269,11 +288,13 @@ func (r *Receiver) note(found []finding) {
 	}
 }
 
-// shown is a text as the log may have it: a branch may be called like a key.
+// shown is a text as the log may have it: a branch may be called like a key. Addresses name files and branches, and
+// anyone who pushes chooses those names.
 func (r *Receiver) shown(text string) string {
 	return problem.Excerpt(r.anyKey.ReplaceAllString(text, "$1…"), maxURL)
 }
 
+// refuse answers with a text for people, and counts it. A minute is how often GitHub's keys may be asked for again.
 func (r *Receiver) refuse(w http.ResponseWriter, status int, counted, why string) {
 	r.answers[counted].Inc()
 	if status == http.StatusServiceUnavailable {

@@ -43,7 +43,8 @@ var (
 	errNoKeys = errors.New("GitHub's keys are not known at the moment")
 )
 
-// keys are GitHub's, as it has last published them.
+// keys are GitHub's, as it has last published them. They are held in memory alone, and each process fetches its own.
+// The zero keys, with url and client, knows none yet.
 type keys struct {
 	url    string
 	client *http.Client
@@ -55,7 +56,10 @@ type keys struct {
 	askedAt   time.Time // when GitHub was asked, whatever it has said
 }
 
-// of returns the key with this id. The error is errForged if there is no such key, or errNoKeys with why.
+// of returns the key with this id. The error is errForged if there is no such key, or errNoKeys with why. An id that is
+// not known is asked for once a minute at most, whoever makes ids up. If GitHub has answered at the last try, such an
+// id is forged, or so new that the next try finds it; if it has not answered, it may be one that GitHub has begun to
+// sign with, and the error is errNoKeys.
 func (k *keys) of(ctx context.Context, id string, now time.Time) (*ecdsa.PublicKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -87,7 +91,9 @@ type published struct {
 	} `json:"public_keys"`
 }
 
-// fetch asks GitHub. What it has said before counts until it says something else that can be read.
+// fetch asks GitHub. What it has said before counts until it says something else that can be read. An answer that can't
+// be read, or has no key that could have signed, changes nothing: what is known goes on to count until it is stale. It
+// is called with mu held.
 func (k *keys) fetch(ctx context.Context, now time.Time) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, http.NoBody)
 	if err != nil {
@@ -127,7 +133,8 @@ func (k *keys) fetch(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// parseKey reads a key in PEM; nil: it is none of ECDSA with P-256.
+// parseKey reads a key in PEM; nil: it is none of ECDSA with P-256. The curve is checked, too: GitHub signs by no
+// other, and ecdsa.VerifyASN1 would verify by any.
 func parseKey(text string) *ecdsa.PublicKey {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {

@@ -21,14 +21,16 @@ import (
 // A lane needs no bound of its own: its reports are of keys that the index holds, and of one organization that is no
 // more than its quota.
 
-// report is a key that exists here and that somebody has reported.
+// report is a key that exists here and that somebody has reported. If several organizations have it, each has an
+// entry of it in its lane.
 type report struct {
 	digest key.Digest
-	lanes  int // it has an entry in
-	untold int // of which so many have not stood on the Lease
+	lanes  []string // of which namespaces; it has one entry in each
+	untold int      // of its entries have not stood on the Lease
 }
 
-// entry is a report as one namespace's that has the key.
+// entry is a report as one namespace's that has the key. stood says that it has been on the Lease, which was written:
+// the controller can have read it.
 type entry struct {
 	*report
 	stood bool
@@ -73,7 +75,7 @@ func (ls *lanes) add(d key.Digest) *report {
 	if !unsettled || len(namespaces) == 0 {
 		return nil
 	}
-	r := &report{digest: d, lanes: len(namespaces), untold: len(namespaces)}
+	r := &report{digest: d, untold: len(namespaces)}
 	ls.reports[d] = r
 	for _, namespace := range namespaces {
 		ls.enter(namespace, &entry{report: r})
@@ -81,6 +83,8 @@ func (ls *lanes) add(d key.Digest) *report {
 	return r
 }
 
+// enter has an entry wait in its namespace's lane, behind those that do. A lane that is new counts as one that has
+// just been given a place, so that it comes behind those which have waited longer.
 func (ls *lanes) enter(namespace string, e *entry) {
 	l := ls.of[namespace]
 	if l == nil {
@@ -88,26 +92,34 @@ func (ls *lanes) enter(namespace string, e *entry) {
 		ls.of[namespace] = l
 	}
 	l.waiting = append(l.waiting, e)
+	e.lanes = append(e.lanes, namespace)
 }
 
 // keep tells whether an entry of l is still to stand on the Lease. If its key is not here at the moment, the lane
-// remembers it; if another namespace has it by now, that one's does.
+// remembers it. If other namespaces have it by now, the lane of one of them does, unless each has an entry of its own:
+// a second one would take a place that is somebody else's.
 func (ls *lanes) keep(l *lane, e *entry) bool {
 	switch unsettled, namespaces := ls.whose(e.digest); {
 	case !unsettled:
-		ls.drop(e)
+		ls.drop(l, e)
 		return false
 	case slices.Contains(namespaces, l.namespace):
 		return true
 	case len(namespaces) > 0:
-		ls.enter(namespaces[0], e)
+		other := slices.IndexFunc(namespaces, func(n string) bool { return !slices.Contains(e.lanes, n) })
+		if other < 0 {
+			ls.drop(l, e)
+			return false
+		}
+		e.leave(l)
+		ls.enter(namespaces[other], e)
 		return false
 	}
 	if l.gone = append(l.gone, e); len(l.gone) > mostGone {
 		first := l.gone[0]
 		l.gone = l.gone[1:]
 		if ls.forget(first.digest) {
-			ls.drop(first)
+			ls.drop(l, first)
 		} else {
 			l.waiting = append(l.waiting, first) // it is here again, or is settled
 		}
@@ -115,12 +127,17 @@ func (ls *lanes) keep(l *lane, e *entry) bool {
 	return false
 }
 
-// drop ends an entry of which there is nothing to tell any more.
-func (ls *lanes) drop(e *entry) {
+// drop ends an entry of l of which there is nothing to tell any more.
+func (ls *lanes) drop(l *lane, e *entry) {
 	e.tell()
-	if e.lanes--; e.lanes == 0 {
+	if e.leave(l); len(e.lanes) == 0 {
 		delete(ls.reports, e.digest)
 	}
+}
+
+// leave notes that an entry is in a lane no more.
+func (e *entry) leave(l *lane) {
+	e.lanes = slices.DeleteFunc(e.lanes, func(namespace string) bool { return namespace == l.namespace })
 }
 
 // tell notes that the controller can know of an entry.
@@ -131,7 +148,8 @@ func (e *entry) tell() {
 	}
 }
 
-// take returns what is to stand on a Lease that has room for so many, and notes it.
+// take returns what is to stand on a Lease that has room for so many, and notes it. taken are the entries of all, in
+// the same order: they are told when the Lease has been written.
 func (ls *lanes) take(limit int) (all []revocation.Report, taken []*entry) {
 	ls.review(limit)
 	free := limit
@@ -152,7 +170,8 @@ func (ls *lanes) take(limit int) (all []revocation.Report, taken []*entry) {
 }
 
 // review takes off what is settled or has gone, and gives the turn back to keys that are here again: to so many of a
-// lane, and the others next time.
+// lane, and the others next time. Meanwhile keep may put an entry into another lane, even a new one, which may be
+// looked at in this turn or in the next.
 func (ls *lanes) review(most int) {
 	for namespace, l := range ls.of {
 		l.standing = slices.DeleteFunc(l.standing, func(e *entry) bool { return !ls.keep(l, e) })
@@ -181,7 +200,8 @@ func (ls *lanes) recheck(l *lane, entries []*entry) {
 }
 
 // seat gives one place to the lane whose turn it is. It tells whether it did: none may have anything for it, or each as
-// many as are left to it, beside those that are for lanes which have none.
+// many as are left to it, beside those that are for lanes which have none. It goes on until one of them takes the
+// place, as what waits may have been settled since.
 func (ls *lanes) seat(free, reserved int) bool {
 	for l := ls.next(); l != nil && (len(l.standing) == 0 || len(l.standing) < free-reserved); l = ls.next() {
 		e := l.waiting[0]

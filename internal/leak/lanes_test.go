@@ -172,13 +172,18 @@ func TestMoved(t *testing.T) {
 		t.Errorf("both have it: %v", each)
 	}
 	q.RemoveKey(acme)
+	if reports, each := q.stand(10); each["globex"] != 1 || len(reports) != 1 {
+		t.Errorf("one of them has it, and a place of its own already: %v", each)
+	}
+	q.PutKey(acme)
 	q.RemoveKey(globex)
+	q.RemoveKey(acme)
 	if reports, _ := q.stand(10); len(reports) > 0 {
 		t.Errorf("nobody has it: %v", reports)
 	}
 	q.PutKey(bring("initech", s))
 	q.stand(10) // finds out where it is
-	if reports, each := q.stand(10); each["initech"] == 0 || len(each) > 1 {
+	if reports, each := q.stand(10); each["initech"] != 1 || len(reports) != 1 {
 		t.Errorf("another one has it: %v", reports)
 	}
 }

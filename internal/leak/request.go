@@ -30,7 +30,7 @@ var Answer = Received{"received"}
 // Answered is Answer as it is sent.
 const Answered = `{"status":"received"}` + "\n"
 
-// KeyReport is the JSON body of a report.
+// KeyReport is the JSON body of a report. The API's OpenAPI document has it; keyInJSON reads it.
 type KeyReport struct {
 	Key string `json:"key" doc:"The key that has leaked. What is no key is received as well."`
 }
@@ -55,7 +55,8 @@ var (
 	}
 )
 
-// PerAddress is how many reports are taken from one address, be they of keys or not.
+// PerAddress is how many reports are taken from one address, be they of keys or not. Each process counts for itself,
+// and apart from failed attempts to authenticate.
 var PerAddress = rate.Rate{Requests: 60, Window: time.Minute}
 
 // TooMany is for an address that reports more than that.
@@ -67,7 +68,8 @@ func TooMany(again time.Duration) *problem.Problem {
 	}
 }
 
-// KeyIn reads the key out of a request. The error is a *problem.Problem, and the same whatever the key is.
+// KeyIn reads the key out of a request. The error is a *problem.Problem, and the same whatever the key is. w may be
+// nil, as it may for http.MaxBytesReader. What it returns may be no key at all: Report sees to that.
 func KeyIn(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err := wire.CheckEncoding(r.Header); err != nil {
 		return "", err
@@ -112,6 +114,8 @@ func keyInForm(body string) (string, error) {
 	return form["token"][0], nil
 }
 
+// keyInJSON reads a KeyReport, and tells a key that is missing from one that is empty: that one is received, as what
+// is no key is.
 func keyInJSON(body []byte) (string, error) {
 	var b struct {
 		Key *string `json:"key"`

@@ -3,6 +3,9 @@
 
 // Package limit holds callers to their rates, as this process counts them or, if Redis is configured, all of them
 // together; and addresses that fail to authenticate.
+//
+// redis.go is what processes share, addresses.go what is counted by address. Addresses are counted by each process
+// alone, also with Redis.
 package limit
 
 import (

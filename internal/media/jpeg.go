@@ -30,7 +30,8 @@ var errJPEG = errors.New("no JPEG with a frame header")
 
 // jpegSize reads the dimensions of a JPEG from its frame header, whatever kind of JPEG it is. It is not image/jpeg,
 // which can show only some of them and refuses the others by their header: those of arithmetic coding, of 12 bits, and
-// of unusual sampling. Platforms take them, and nothing is decoded here.
+// of unusual sampling. Platforms take them, and nothing is decoded here. What stands before the frame, such as a
+// profile or a preview, is passed over, whatever its size, and not held. Each error means that the file is broken.
 func jpegSize(from io.Reader) (image.Config, error) {
 	r := bufio.NewReader(from)
 	var begin [2]byte
@@ -82,6 +83,7 @@ func nextMarker(r *bufio.Reader) (byte, error) {
 	}
 }
 
+// isFrame tells whether a marker begins a frame header: any kind from SOF0 to SOF15, since only its dimensions count.
 func isFrame(mark byte) bool {
 	return markSOF0 <= mark && mark <= markSOF15 && mark != markDHT && mark != markReserved && mark != markDAC
 }

@@ -8,9 +8,9 @@ import (
 	"fmt"
 )
 
-// Note keeps a few bytes of this server's own under a key, such as the mark by which a database knows its library. They
-// replace what was there; with an error, that stays. Unlike an upload's, their type is not looked at. Get reads them,
-// and Each lists them, like any file.
+// Note keeps a few bytes of this server's own under a key, such as the mark by which a database knows its library.
+// They replace what was there; with an error, that stays, unless all that failed was to make the new name last
+// (syncFolders). Unlike an upload's, their type is not looked at. Get reads them, and Each lists them, like any file.
 func (l *Library) Note(ctx context.Context, key string, content []byte) error {
 	if !validKey(key) {
 		return fmt.Errorf("write file %q: that is no key", key)

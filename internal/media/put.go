@@ -44,6 +44,7 @@ func (l *Library) Put(ctx context.Context, key string, r io.Reader) (File, error
 		if !done {
 			abort() // before discard, which would keep the file otherwise
 			d.discard()
+			// Only the folder could not be made to last: the file has its name, and could be read.
 			if d.named {
 				_ = l.bucket.Delete(context.WithoutCancel(ctx), key)
 			}

@@ -23,6 +23,8 @@ type sizer struct {
 	err   error  // what is wrong with the image, once the decoder is through
 }
 
+// newSizer makes a sizer, whose decoder has not begun. It runs while pass or stop is called, and never beside whoever
+// calls them, so nothing here is locked.
 func newSizer(decode decoder) *sizer {
 	s := &sizer{}
 	s.next, s.stop = iter.Pull(func(wait func(struct{}) bool) {
@@ -32,7 +34,8 @@ func newSizer(decode decoder) *sizer {
 }
 
 // pass shows the next bytes to the decoder, and whether they are the last. It returns what is wrong with the image as
-// soon as that is known.
+// soon as that is known. Once the decoder is through, it is not asked again: whatever comes behind an image's header
+// is of no interest.
 func (s *sizer) pass(p []byte, last bool) error {
 	s.there = p
 	_, wants := s.next()
@@ -48,6 +51,7 @@ type waiting struct {
 	wait func(struct{}) bool // until there is more; false: there is none
 }
 
+// Read hands on what there is, and waits only for the first byte: what passes by is gone when pass returns.
 func (w waiting) Read(p []byte) (int, error) {
 	for len(w.there) == 0 && len(p) > 0 {
 		if !w.wait(struct{}{}) {

@@ -19,7 +19,8 @@ type Exception struct {
 	literal string
 }
 
-// ParseException reads "pds.internal:2583", "127.0.0.1:2583", "[::1]:2583" or a network such as "10.1.0.0/16".
+// ParseException reads "pds.internal:2583", "127.0.0.1:2583", "[::1]:2583" or a network such as "10.1.0.0/16". A host
+// is let through at that port alone, a network at all of them.
 func ParseException(text string) (Exception, error) {
 	if prefix, err := netip.ParsePrefix(text); err == nil {
 		return Exception{prefix: prefix.Masked(), literal: text}, nil
@@ -34,7 +35,8 @@ func ParseException(text string) (Exception, error) {
 // String is as it was given.
 func (e Exception) String() string { return e.literal }
 
-// named tells whether what is dialled is an exception by its very name.
+// named tells whether what is dialled is an exception by its very name. Names are compared as they are written, but
+// for their case, and before any lookup. Another name of the same host is no exception.
 func (g *Guard) named(address string) bool {
 	address = strings.ToLower(address)
 	for _, e := range g.allowed {
@@ -45,7 +47,8 @@ func (g *Guard) named(address string) bool {
 	return false
 }
 
-// inAllowed tells whether an address is in a network that is an exception.
+// inAllowed tells whether an address is in a network that is an exception. An address of IPv4 counts as such when it
+// is written as one of IPv6, too.
 func (g *Guard) inAllowed(to netip.AddrPort) bool {
 	for _, e := range g.allowed {
 		if e.host == "" && e.prefix.Contains(to.Addr().Unmap()) {
@@ -55,7 +58,8 @@ func (g *Guard) inAllowed(to netip.AddrPort) bool {
 	return false
 }
 
-// literal tells whether a host is written as an address of a network that is an exception.
+// literal tells whether a host is written as an address of a network that is an exception. A name that leads into
+// that network is not: where it leads is known when it is connected to, and Confidential is asked before.
 func (g *Guard) literal(host, port string) bool {
 	to, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
 	return err == nil && g.inAllowed(to)

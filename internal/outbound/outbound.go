@@ -18,8 +18,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -103,6 +105,16 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = http.MaxBytesReader(nil, resp.Body, b.most)
 	}
 	return resp, err
+}
+
+// NoteConnection has noted whether a request in the context that it returns got a connection. A client may say that it
+// failed before or after the request was sent, and only what has a connection was sent: of all else it is certain that
+// nobody has done it.
+func NoteConnection(ctx context.Context) (context.Context, *atomic.Bool) {
+	connected := new(atomic.Bool)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), connected
 }
 
 // NotPublicError says that an address was not connected to. Its text names the address, so it is for logs: whoever

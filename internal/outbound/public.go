@@ -38,7 +38,8 @@ var (
 	)
 )
 
-// IsPublic tells whether an address is one of the internet's.
+// IsPublic tells whether an address is one of the internet's. An address of IPv4 that is written as one of IPv6
+// (::ffff:0:0/96) is taken for what it is, as the system would connect to that.
 func IsPublic(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	if a.Is4() {

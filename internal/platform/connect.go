@@ -102,6 +102,9 @@ type Field struct {
 	Required    bool   `json:"required"`
 	Placeholder string `json:"placeholder,omitempty"`
 	HelpText    string `json:"helpText,omitempty"`
+	// BeforeBrowser: who connects in a browser is asked for it, too, because by it the platform finds out where to
+	// send the browser. No secret is: a password is for the platform's own page.
+	BeforeBrowser bool `json:"-"`
 }
 
 // Types of fields. What is of TypePassword must be among the platform's Secrets.

@@ -32,6 +32,8 @@ type Account struct {
 }
 
 var (
+	// By accounts_listed, or accounts_listed_by_profile for a caller who is confined to a profile: the order is that of
+	// the index, so a page costs what is on it. accountsOf goes by it as well, and leaves out the other platforms.
 	listAccounts = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
 WHERE {scope} ORDER BY created_at DESC, id DESC LIMIT ?`)
 	listAccountsAfter = declareScoped(`SELECT ` + accountColumns + ` FROM accounts
@@ -54,6 +56,8 @@ RETURNING ` + accountColumns)
 	releaseHeld = declareScoped(`UPDATE posts SET not_before = 0
 WHERE not_before > 0 AND status = 'queued' AND id IN (` + inOrder(`p.account_id = ? AND p.status = 'queued'
 AND p.not_before > 0 AND {scope p}`) + `)`)
+	// UPDATE, against the SHARE by which AddPosts holds an account. Of the posts nothing is wanted but their locks: the
+	// COUNT brings no row over.
 	lockAccount   = declareScoped(`SELECT id FROM accounts WHERE id = ? AND {scope} {lock UPDATE}`)
 	lockOfAccount = declareScoped(`SELECT COUNT(*) FROM (` + inOrder("p.account_id = ? AND {scope p}") + `) AS locked`)
 	// What has been published or has failed is history, and stays; what is queued can't be sent any more.
@@ -166,9 +170,10 @@ func (tx *Tx) PutAccount(a Account) (_ Account, created bool, err error) {
 }
 
 // DeleteAccount disconnects an account, forgets what opens it, and cancels its queued posts, as CancelPost does. What
-// it has published stays, without an account. Who it was is remembered for a while: see Disconnected.
-// In one transaction: a post that is queued for an account that is gone would be taken up and fail for no reason of its
-// own.
+// it has published stays, without an account. Who it was is remembered for a while: see Disconnected. In one
+// transaction: a post that is queued for an account that is gone would be taken up and fail for no reason of its own.
+// Whatever refers to the account goes, or lets go of it, before it does: foreign keys are checked with each
+// statement.
 func (tx *Tx) DeleteAccount(id string) error {
 	if !isID(id) {
 		return ErrNotFound
@@ -198,6 +203,7 @@ func (tx *Tx) DeleteAccount(id string) error {
 	if _, err := tx.exec(deleteSecrets, id); err != nil {
 		return fmt.Errorf("delete the secrets of account %s: %w", id, err)
 	}
+	// While its row is there, of which what is remembered is made.
 	if err := tx.remember(id, now); err != nil {
 		return err
 	}

@@ -52,13 +52,15 @@ WHERE p.status = 'queued' AND p.scheduled_at <= ? AND p.not_before <= ? ORDER BY
 SET status = 'publishing', attempts = attempts + 1, attempt_id = ?, updated_at = ?
 WHERE id = ? AND status = 'queued' AND unsettled = 1 AND updated_at = ?
 RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
-	anyPost           = declareGlobal(selectPosts + ` WHERE p.id = ?`)
+	anyPost = declareGlobal(selectPosts + ` WHERE p.id = ?`)
+	// By posts_publishing, which has no more rows than there are attempts that run or were abandoned.
 	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure,
 p.platform, p.first_sent_at, p.ask_token
 FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
 WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
 	remember = declareGlobal(`UPDATE posts SET ask_token = ? WHERE id = ? AND attempt_id = ? AND status = 'publishing'`)
-	// What is held because of a setting that this process does not have. Its jobs come again with the overdue.
+	// What is held because of a setting that this process does not have. Its jobs come again with the overdue. A failure
+	// is JSON in text, into which no engine looks: so its rule is looked for with the quotes around it.
 	releaseWaiting = declareGlobal(`UPDATE posts SET not_before = 0
 WHERE not_before > 0 AND status = 'queued' AND id IN (` + inOrder(`p.status = 'queued' AND p.due_at <= ?
 AND p.not_before > ? AND p.platform = ? AND EXISTS (SELECT 1 FROM attempts AS c

@@ -18,6 +18,8 @@ import (
 // Whoever changes several posts locks them first, in the order of their ids (inOrder): some are counted as they change,
 // and whoever holds a row of usage waits for no other row. A transaction of one post has nothing to lock ahead.
 const (
+	// Two times: started_at is by this process's clock and is shown; begun_at is by the database's, and tells whether
+	// the attempt is still its process's (see alive).
 	addAttemptText = `INSERT INTO attempts (id, post_id, number, process_id, started_at, begun_at, finished_at, failure)
 SELECT CAST(? AS TEXT), p.id, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT), {now}, 0, ''
 FROM posts AS p WHERE p.id = ? AND {scope p}`
@@ -221,9 +223,9 @@ func (w *Work) finish(ctx context.Context, s session, outcomes []Outcome) (int, 
 type finishStep int
 
 const (
-	lockIt finishStep = iota
-	endIt
-	endAttempt
+	lockIt     finishStep = iota // the post, where there are several
+	endIt                        // the post: if it waits for this attempt
+	endAttempt                   // only if the post did
 )
 
 // finish finishes attempts with exec. It returns how many it found running.

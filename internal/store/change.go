@@ -138,7 +138,8 @@ func (tx *Tx) replaceMedia(p Post) error {
 
 // RequeuePost queues a post again, for a time; zero is at once. ErrState: it is not failed, rejected or canceled, or
 // its account is gone. ErrMediaGone: one of its media is. A *QuotaError: there is no room for it in the queue, or for
-// another attempt. madeBy is the reference of whoever asks for it, whose the post is from now on.
+// another attempt. madeBy is the reference of whoever asks for it, whose the post is from now on. As with CancelPost,
+// nothing is concealed in what is returned.
 func (tx *Tx) RequeuePost(id, madeBy string, at time.Time) (Post, error) {
 	r, err := tx.lock(id)
 	switch {
@@ -181,9 +182,10 @@ func (tx *Tx) lock(id string) (row, error) {
 	return one(inTx(tx, lockPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, id))
 }
 
-// CancelPost cancels a queued post, and returns what has become of it: Canceled, or Failed if its platform may have it.
-// ErrState: it is not queued, so it is too late or has been done already. Its job stays in the queue, and finds nothing
-// to do: the step from queued to publishing fails.
+// CancelPost cancels a queued post, and returns what has become of it: Canceled, or Failed if its platform may have
+// it. ErrState: it is not queued, so it is too late or has been done already. Its job stays in the queue, and finds
+// nothing to do: the step from queued to publishing fails. The files of what is returned are not concealed, as they
+// are by EditPost: whoever comes to show them has to do that first.
 func (tx *Tx) CancelPost(id string) (Post, error) {
 	r, err := tx.lock(id)
 	if err != nil {

@@ -32,6 +32,8 @@ const maxConnecting = 1000
 var ErrTooManyConnecting = errors.New("too many connections of the organization wait for a browser")
 
 var (
+	// By connecting_by_organization, which has the time too: what has expired takes nobody's place, and only waits to be
+	// purged.
 	countConnecting = declareScoped(`SELECT COUNT(*) FROM connecting WHERE {organization} AND expires_at > ?`)
 	addConnecting   = declareScoped(`INSERT INTO connecting
 (organization_id, environment, id, platform, key_id, sealed, expires_at) VALUES ({owner}, ?, ?, ?, ?, ?)`)
@@ -44,9 +46,6 @@ var (
 
 const connectingColumns = `id, organization_id, platform, key_id, sealed, expires_at`
 
-// connectingRetention is how long those that have expired are kept.
-const connectingRetention = time.Hour
-
 func scanConnecting(rows *sql.Rows) (c Connecting, err error) {
 	var expires int64
 	err = rows.Scan(&c.ID, &c.Organization, &c.Platform, &c.KeyID, &c.Sealed, &expires)
@@ -54,7 +53,9 @@ func scanConnecting(rows *sql.Rows) (c Connecting, err error) {
 	return c, err
 }
 
-// PutConnecting stores a connection that has begun.
+// PutConnecting stores a connection that has begun. The error is ErrTooManyConnecting if the organization has as many
+// as it may. Nothing is locked for the count, so those who begin at the same moment may go beyond it by as many as
+// they are: it is a bound against floods, and no quota.
 func (tx *Tx) PutConnecting(c Connecting) error {
 	count := func(rows *sql.Rows) (n int, err error) { return n, rows.Scan(&n) }
 	waiting, err := one(inTx(tx, countConnecting, count, micros(tx.view.db.now())))
@@ -83,6 +84,7 @@ func (w *Work) TakeConnecting(ctx context.Context, id string) (Connecting, error
 	if err != nil {
 		return Connecting{}, err
 	}
+	// The deletion decides, and not the read: of two who have read the row, one deletes it.
 	switch taken, err := w.touch(ctx, "take a connection that has begun", takeConnecting, id); {
 	case err != nil:
 		return Connecting{}, err

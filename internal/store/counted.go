@@ -125,6 +125,10 @@ func (c counting) trigger(event string) string {
 
 // addUsage adds up what a query returns, by organization, and puts it into the table. The order is that in which all
 // lock its rows.
+//
+// Sums are cast, since those of BIGINT are NUMERIC in PostgreSQL. WHERE true is for SQLite, whose parser would take
+// the ON of ON CONFLICT for that of a join. HAVING leaves out organizations for which nothing has changed: their rows
+// need not be locked.
 func addUsage(changes string) string {
 	sums, sets, any := make([]string, len(Resources)), make([]string, len(Resources)), make([]string, len(Resources))
 	for i, r := range Resources {
@@ -141,7 +145,8 @@ func addUsage(changes string) string {
 }
 
 // postgresTriggers count once for each statement, however many rows it changes, and after all of them are locked:
-// whoever holds a row of usage waits for no other row.
+// whoever holds a row of usage waits for no other row. That of updates names no columns, because PostgreSQL gives
+// such a trigger no transition tables: it runs for every update, and addUsage leaves out what weighs as before.
 func (c counting) postgresTriggers() (statements []string) {
 	added := "SELECT organization_id, environment, " + c.of("", "") + " FROM added"
 	removed := "SELECT organization_id, environment, " + c.of("-", "") + " FROM removed"
@@ -161,7 +166,8 @@ func (c counting) postgresTriggers() (statements []string) {
 	return statements
 }
 
-// sqliteTriggers count once for each row: SQLite knows no others, and whoever writes has it alone.
+// sqliteTriggers count once for each row: SQLite knows no others, and whoever writes has it alone. WHEN leaves out
+// updates after which the row weighs as before.
 func (c counting) sqliteTriggers() (statements []string) {
 	change := func(sign, row string) string {
 		sets := make([]string, len(Resources))

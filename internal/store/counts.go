@@ -31,6 +31,8 @@ WHERE {scope} AND (reconnect <> '' OR token_expires_at > 0 AND token_expires_at 
 ORDER BY created_at DESC, id DESC LIMIT ?`)
 )
 
+// countOf counts rows up to one more than MostCounted, by which count can tell that there are more. The LIMIT is
+// within, where it ends the reading: around the COUNT, it would be one row of all.
 func countOf(from string) string {
 	const most = MostCounted + 1
 	return `SELECT COUNT(*) FROM (SELECT 1 AS found FROM ` + from + ` LIMIT ` + strconv.Itoa(most) + `) AS counted`

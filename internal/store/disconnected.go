@@ -29,6 +29,8 @@ created_at, CAST(? AS BIGINT) FROM accounts WHERE id = ? AND {scope}
 ON CONFLICT (organization_id, environment, profile_id, platform, platform_account_id) DO UPDATE
 SET id = excluded.id, display_name = excluded.display_name, secrets_version = excluded.secrets_version,
 created_at = excluded.created_at, disconnected_at = excluded.disconnected_at`)
+	// The LIMIT is there because SQLite has no OFFSET without one. Each disconnection adds one row at most, so there is
+	// hardly ever more than one too many.
 	tooManyDisconnected = declareScoped(`SELECT id FROM disconnected_accounts WHERE {organization}
 ORDER BY disconnected_at DESC, id DESC LIMIT 100 OFFSET ?`)
 	forgetDisconnected = declareScoped(`DELETE FROM disconnected_accounts WHERE id = ? AND {organization}`)
@@ -38,8 +40,11 @@ WHERE profile_id = ? AND platform = ? AND platform_account_id = ? AND {scope} RE
 WHERE {scope} ORDER BY disconnected_at DESC, id DESC LIMIT ?`)
 	listDisconnectedAfter = declareScoped(`SELECT ` + disconnectedColumns + ` FROM disconnected_accounts
 WHERE {scope} AND (disconnected_at, id) < (?, ?) ORDER BY disconnected_at DESC, id DESC LIMIT ?`)
-	purgeDisconnected = declareGlobal(`DELETE FROM disconnected_accounts WHERE id IN
-(SELECT id FROM disconnected_accounts WHERE disconnected_at <= ? ORDER BY disconnected_at LIMIT ?)`)
+	// By the primary key: ids have no index.
+	purgeDisconnected = declareGlobal(`DELETE FROM disconnected_accounts WHERE
+(organization_id, environment, profile_id, platform, platform_account_id) IN
+(SELECT organization_id, environment, profile_id, platform, platform_account_id FROM disconnected_accounts
+WHERE disconnected_at <= ? ORDER BY disconnected_at LIMIT ?)`)
 )
 
 const disconnectedColumns = `id, profile_id, platform, platform_account_id, display_name, created_at, disconnected_at`
@@ -80,7 +85,9 @@ var takeTurn = declareGlobal(`SELECT {turn}`)
 
 // alone has whoever connects and disconnects accounts of an organization take turns, until the transaction ends. An
 // account is in one of two tables, and no row of either could be locked in its place: whoever finds it in neither is
-// about to connect it, while another one disconnects it, or has just done so. It comes before every row that they lock.
+// about to connect it, while another one disconnects it, or has just done so. It comes before every row that they
+// lock. In PostgreSQL it is an advisory lock, whose number is shared by the whole database: two organizations with
+// one number would wait for each other, and nothing worse.
 func (tx *Tx) alone() error {
 	sum := sha256.Sum256([]byte("accounts\x00" + tx.view.organization + "\x00" + tx.view.environment))
 	number := int64(binary.BigEndian.Uint64(sum[:]))

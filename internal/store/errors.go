@@ -24,7 +24,7 @@ import (
 // (its disk is full, it is read-only, locked for too long): nothing of the call was done, and it may be tried again.
 // Only where the connection breaks, or time is up, during a commit it is not known whether that was done: View.Write
 // and View.Claim say more. Which of them a caller is shown, and with what status, is said where the contract is:
-// package httpapi and package posting.
+// package endpoint for most, package httpapi and package posting.
 var (
 	ErrUnavailable = errors.New("the database is not available")
 	// ErrBusy is an ErrUnavailable that is the caller's own doing: its organization has taken all its places.

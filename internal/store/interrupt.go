@@ -36,7 +36,8 @@ func (i interruptible) Connect(ctx context.Context) (driver.Conn, error) {
 	return &watchedConn{known, uintptr(handle.Uint())}, nil
 }
 
-// liteConn and liteStmt are what the driver's connections and statements do, as far as package sql asks for it.
+// liteConn and liteStmt are what the driver's connections and statements do, as far as package sql asks for it. It
+// asks by type assertion: what is missing here would be as if the driver could not do it, and nobody would be told.
 type (
 	liteConn interface {
 		driver.Conn
@@ -93,6 +94,9 @@ type watchedRows struct {
 	closed bool
 }
 
+// watch has rows interrupted when ctx ends. An interruption ends whatever runs on the connection, so the call must
+// not come late: it is made with mu held, and only while the rows are open. It comes from a goroutine of its own,
+// so Close takes the same lock.
 func watch(ctx context.Context, rows driver.Rows, err error, handle uintptr) (driver.Rows, error) {
 	if err != nil {
 		return rows, err

@@ -31,7 +31,7 @@ type pool struct {
 	*sql.DB
 	prepares bool // pgx does so by itself, for each connection
 
-	mu         sync.Mutex
+	mu         sync.Mutex // of what follows; not held while the database prepares
 	statements map[string]*sql.Stmt
 	missing    []string // were run in a transaction, where they could not be prepared for the pool
 }
@@ -95,6 +95,8 @@ func openSQLite(path string) (pools, error) {
 		}
 		return newPool(sql.OpenDB(connector), connections, prepares)
 	}
+	// One connection's asking for WAL is enough, as the file itself keeps that. Foreign keys are checked for none that has
+	// not asked. After a burst of writes, the log is cut back to 64 MiB.
 	readers := max(4, runtime.GOMAXPROCS(0))
 	p := pools{
 		engine: SQLite,

@@ -37,10 +37,10 @@ type Post struct {
 	Media        []MediaRef
 	FirstComment string
 	Options      *platform.Options
-	ScheduledAt  time.Time        // zero: at once
-	PublishedAt  time.Time        // zero: not yet
-	Receipt      platform.Receipt // zero until it is published
-	Failure      *platform.Failure
+	ScheduledAt  time.Time         // zero: at once
+	PublishedAt  time.Time         // zero: not yet
+	Receipt      platform.Receipt  // zero until it is published
+	Failure      *platform.Failure // why it failed or was rejected; nil: it did not
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 }

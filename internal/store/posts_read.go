@@ -152,7 +152,8 @@ func (v *View) Posts(ctx context.Context, f PostFilter, p Page) (posts []Post, n
 	return posts, next, err
 }
 
-// sizeOfPost is about how long a post is in a listing.
+// sizeOfPost is about how long a post is in a listing. A text that Post gains, and that somebody may write at length,
+// has to be counted here: what is not counted has no bound in a listing.
 func sizeOfPost(p Post) int {
 	n := rowBytes + encodedLen(p.Text) + encodedLen(p.FirstComment)
 	for _, m := range p.Media {
@@ -214,6 +215,7 @@ func (f PostFilter) condition() (where string, args []any, possible bool) {
 		switch {
 		case n > 0:
 			b.WriteString(" AND " + list.column + " IN (" + places(n) + ")")
+		// None of them can be anything's. To leave the condition out would show what nobody has asked for: everything.
 		case len(list.values) > 0:
 			return "", nil, false
 		}

@@ -134,7 +134,7 @@ func (v *View) refuse(usage, counted, ahead Amounts) error {
 		}
 		err := &QuotaError{Resource: r, Quota: quota, Used: usage[r] - counted[r]}
 		v.db.quotaWatch.refused(v.organization, err)
-		if v.profile != "" {
+		if v.pinned {
 			err.Used = -1
 		}
 		return err

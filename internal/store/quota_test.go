@@ -212,6 +212,20 @@ func TestAtQuota(t *testing.T) {
 		if try(func(tx *store.Tx) error { return tx.DeleteAccount(a.ID) }) != "" {
 			t.Error("an account can't be deleted")
 		}
+		shop := authntest.Profile()
+		for what, tc := range map[string]struct {
+			view *store.View
+			told bool
+		}{
+			"the organization's caller":                     {v, true},
+			"the organization's caller, who asks of a part": {v.Within(string(shop.UID)), true},
+			"who is confined to a profile":                  {db.View(admitted(t, key.Live, shop)), false},
+		} {
+			var e *store.QuotaError
+			if _, err := tc.view.Room(t.Context(), store.Amounts{store.Posts: 1}); !errors.As(err, &e) || e.Used >= 0 != tc.told {
+				t.Errorf("%s is told %+v", what, e)
+			}
+		}
 	})
 }
 

@@ -25,7 +25,7 @@ type quotaWatch struct {
 	reached  *prometheus.GaugeVec
 	most     *prometheus.GaugeVec
 
-	mu    sync.Mutex
+	mu    sync.Mutex      // refusals come from any request's goroutine
 	said  map[string]bool // by organization and resource
 	since time.Time       // of said
 }
@@ -110,6 +110,7 @@ func (w *Work) MeasureUsage(ctx context.Context) error {
 	}
 	quotas := make([]any, len(Resources))
 	for i, r := range Resources {
+		// One statement for all: what has no quota is asked about too, and its numbers are left out below.
 		quotas[i] = max(1, w.db.quotas[r])
 	}
 	numbers, err := one(readAll(ctx, w.db, session{pool: w.db.reader}, usageAtQuota, scanAtQuota, quotas...))

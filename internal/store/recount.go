@@ -55,7 +55,8 @@ func corrections() string {
 const organizationsAtOnce = 500
 
 // Recount counts what each organization has, and puts right what is not. It returns how many it has put right. Any
-// number of processes may do it at once.
+// number of processes may do it at once. It goes by the rows of usage. An organization without one, which triggers
+// make with the first that they count, is not looked at.
 func (w *Work) Recount(ctx context.Context) (corrected int, err error) {
 	last := [2]string{}
 	for {
@@ -111,6 +112,8 @@ func (w *Work) recount(ctx context.Context, organization, environment string) (c
 	return differs(wrong), err
 }
 
+// miscount returns by how much each count is too small; negative: too large. Nil, if there is no row of usage any
+// more.
 func (w *Work) miscount(ctx context.Context, in session, organization, environment string) (Amounts, error) {
 	return usageOr0(readAll(ctx, w.db, in, miscounted, scanUsage, organization, environment))
 }

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// How long rows are kept. What is not here is kept until somebody deletes it (media, accounts), or for good (posts and
-// their attempts: they are the record of what was published). Files that no medium has are package publish's to sweep.
+// How long rows are kept. What is not here is kept until somebody deletes it (media, accounts), for as long as its key
+// is there (when it was used last), or for good (posts and their attempts: they are the record of what was published).
+// When a session ends that is used, its row says. Files that no medium has are package publish's to sweep.
 const (
 	// IdempotencyRetention is how long the answer of a request with an Idempotency-Key is kept, counted from when it was
 	// given: as long, the same request gets the same answer; afterwards it is run anew. The contract promises it to
@@ -28,6 +29,16 @@ const (
 	// DisconnectedRetention is how long disconnected accounts are remembered: long enough for anyone who asks after a
 	// quarter what has become of one.
 	DisconnectedRetention = 90 * 24 * time.Hour
+
+	// connectingRetention is how long connections that nobody has completed are kept once they have expired, so that
+	// whoever comes late is told that.
+	connectingRetention = time.Hour
+
+	// How long what keys were used for is kept, from when its period begins. What is older becomes part of a longer one;
+	// days go. The times of ten minutes always cover an hour, the period that is not over yet not counted.
+	keepTenMinutes = 80 * time.Minute
+	keepHours      = 48 * time.Hour
+	keepDays       = 31 * 24 * time.Hour
 
 	// SessionIdle is how long a session lasts that nobody uses.
 	SessionIdle = 30 * time.Minute

@@ -40,8 +40,12 @@ var (
 	connectionByID = declareGlobal(`SELECT ` + accountColumnsOf("a") + `,
 a.organization_id, a.secrets_version, a.refresh_tries, COALESCE(s.name, ''), COALESCE(s.key_id, 0), s.sealed
 FROM accounts AS a LEFT JOIN account_secrets AS s ON s.account_id = a.id WHERE a.id = ? ORDER BY s.name`)
+	// By accounts_to_refresh, in which those that are never refreshed are not. renewing_until is by the database's
+	// clock, since it keeps out processes of other machines.
 	dueRenewals = declareGlobal(`SELECT id FROM accounts
 WHERE refresh_at > 0 AND refresh_at <= ? AND renewing_until < {now} ORDER BY refresh_at, id LIMIT ?`)
+	// Version and time are compared in the statement that sets the time: of two who have read the same version, one
+	// changes the row.
 	beginRenewal = declareGlobal(`UPDATE accounts SET renewing_until = {now} + ?
 WHERE id = ? AND secrets_version = ? AND renewing_until < {now}`)
 	endRenewal = declareGlobal(`UPDATE accounts SET secrets_version = secrets_version + 1, renewing_until = 0,
@@ -52,7 +56,9 @@ refresh_tries = refresh_tries + 1 WHERE id = ? AND secrets_version = ?`)
 	requireReconnect = declareGlobal(`UPDATE accounts SET renewing_until = 0, refresh_at = 0, reconnect = ?, updated_at = ?
 WHERE id = ? AND secrets_version = ? AND reconnect = ''`)
 	deleteAnySecrets = declareGlobal(`DELETE FROM account_secrets WHERE account_id = ?`)
-	addAnySecret     = declareGlobal(`INSERT INTO account_secrets
+	// Whose the secret is, comes from the account's row, as Work has no scope to take it from. The casts are for
+	// PostgreSQL, as in addPostMedia.
+	addAnySecret = declareGlobal(`INSERT INTO account_secrets
 (organization_id, environment, account_id, name, key_id, sealed)
 SELECT a.organization_id, a.environment, a.id, CAST(? AS TEXT), CAST(? AS BIGINT), ? FROM accounts AS a WHERE a.id = ?`)
 	countConnections = declareGlobal(`SELECT platform, ` + standing + `, COUNT(*) FROM accounts GROUP BY 1, 2
@@ -131,6 +137,8 @@ func (w *Work) EndRenewal(
 	ctx context.Context, accountID string, version int64, secrets []SealedSecret, refreshAt, expiresAt time.Time,
 ) (stored bool, err error) {
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		// The account's row first, and the version with it. Whoever connects the account again locks that row too
+		// (putAccount): they come before, and then nothing is stored here, or after.
 		n, err := s.exec(ctx, endRenewal.text(w.db.engine),
 			[]any{micros(refreshAt), micros(expiresAt), micros(w.db.now()), accountID, version})
 		if stored = n > 0; err != nil || !stored {

@@ -41,7 +41,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 (SELECT id FROM sessions WHERE environment = ? ORDER BY used_at DESC, id LIMIT 1000 OFFSET ?)`)
 	sessionByID = declareGlobal(`SELECT id, person, organization_id, organization_name, key_id, sealed, version,
 used_at, expires_at FROM sessions WHERE id = ? AND environment = ?`)
-	// Sealed again under another key it is the same text, so that only a renewal is a new version.
+	// Sealed again under another key it is the same text, so that only a renewal is a new version. A request that has
+	// read the session before a renewal must not put the older credential back, so it names the version; and a
+	// request that comes late does not put the time back.
 	useSession = declareGlobal(`UPDATE sessions SET used_at = ?, key_id = ?, sealed = ?
 WHERE id = ? AND environment = ? AND version = ? AND used_at < ?`)
 	chooseOrganization = declareGlobal(`UPDATE sessions SET organization_id = ?, organization_name = ?

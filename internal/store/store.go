@@ -8,7 +8,13 @@
 // exist. Work is the side of jobs, which belong to no caller; it never takes an id from one.
 //
 // Every statement has one text for both engines (statement.go), and both pass the same tests. How long rows are kept is
-// in retention.go, who counts as dead in processes.go.
+// in retention.go, who counts as dead in processes.go. run.go brings a database to where it can be used, tx.go runs
+// statements and transactions, and errors.go says what came of them.
+//
+// In PostgreSQL, a transaction that locks several of the following does so in this order, so that nobody waits in a
+// circle: the turn of those who connect accounts (disconnected.go), accounts, posts that are there already, media, each
+// kind by its ids; and then the organization's row of usage, which is locked by whatever is counted (counted.go). In
+// SQLite one transaction writes at a time.
 package store
 
 import (

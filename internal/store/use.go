@@ -28,13 +28,6 @@ const (
 	Day        = Period(24 * time.Hour)
 )
 
-// How long the rows of a period are kept, from when they begin. What is older becomes part of a longer one; days go.
-const (
-	keepTenMinutes = 80 * time.Minute // an hour is always covered, the period that is not over yet not counted
-	keepHours      = 48 * time.Hour
-	keepDays       = 31 * 24 * time.Hour
-)
-
 // Begin is when the period begins that t is in.
 func (p Period) Begin(t time.Time) time.Time { return t.UTC().Truncate(time.Duration(p)) }
 
@@ -63,7 +56,7 @@ type PeriodOfUse struct {
 
 var (
 	// In the order of keys, in which all lock these rows. A row that says as much already is not written again: with
-	// several processes, it was written by another one within the minute.
+	// several processes, it was written by another one within the minute. WHERE true is for SQLite, as in addUsage.
 	noteLastUse = declareGlobal(`INSERT INTO key_last_use (organization_id, environment, key_id, used_at)
 SELECT u.o, u.e, u.k, u.at FROM {uses} WHERE true ORDER BY u.o, u.e, u.k
 ON CONFLICT (organization_id, environment, key_id) DO UPDATE SET used_at = excluded.used_at
@@ -81,6 +74,8 @@ WHERE (organization_id > ? OR organization_id = ? AND key_id > ?) AND used_at < 
 ORDER BY organization_id, environment, key_id LIMIT ?`)
 	forgetLastUse = declareGlobal(`DELETE FROM key_last_use WHERE (organization_id, environment, key_id) IN
 (SELECT u.o, u.e, u.k FROM {uses})`)
+	// Here and in periodsOf, all periods are named: the period comes before the key in the primary key, which could not
+	// lead to the key's rows without it.
 	forgetUse = declareGlobal(`DELETE FROM key_use WHERE (organization_id, environment, period, key_id) IN
 (SELECT u.o, u.e, p.period, u.k FROM {uses}, (SELECT 10 AS period UNION ALL SELECT 60 UNION ALL SELECT 1440) AS p)`)
 
@@ -122,7 +117,8 @@ type useRow struct {
 	Refused      int64           `json:"r"`
 }
 
-// encodeUses writes uses as {uses} reads them, one row for each key and period.
+// encodeUses writes uses as {uses} reads them, one row for each key and period. PostgreSQL refuses a statement with
+// ON CONFLICT that would update one row twice.
 func encodeUses(uses []Use, p Period) (string, error) {
 	type row struct {
 		organization string
@@ -173,8 +169,9 @@ func (w *Work) AddUse(ctx context.Context, replica string, uses []Use) error {
 }
 
 // FoldUse makes hours of what is older than the last hour, days of what is older than two of them, and deletes days
-// that are older than a month; at most limit rows of each. It returns how many there were of the largest kind: if that
-// is less than limit, nothing is left to do.
+// that are older than a month; at most limit rows of each. It returns how many there were of the largest kind: if
+// that is less than limit, nothing is left to do. What is taken is added in the same transaction, so that nothing is
+// lost or counted twice, whoever folds at the same time.
 func (w *Work) FoldUse(ctx context.Context, now time.Time, limit int) (most int, err error) {
 	for _, step := range []struct {
 		take, add *global

@@ -124,7 +124,8 @@ func (w *Work) Reseal(ctx context.Context, row SealedRow, key uint32, sealed []b
 }
 
 // Attach makes a database that was migrated usable for a command that works beside the processes without being one:
-// nobody waits for it, and it migrates nothing. The error says what to do.
+// nobody waits for it, and it migrates nothing. The error says what to do. There is no heartbeat of such a command,
+// so it must begin no claim and no attempt: others would take them for abandoned.
 func (db *DB) Attach(ctx context.Context) error {
 	provider, err := db.provider(db.reader.DB)
 	if err != nil {

@@ -16,19 +16,21 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// Account is a ServiceAccount that has shown a token.
+// Account is a ServiceAccount that has shown a token. It is what Review has found. Any number of goroutines may hold
+// it. What it may do is remembered with it, and so is asked anew once the token was reviewed anew.
 type Account struct {
 	Username  string // system:serviceaccount:NAMESPACE:NAME
 	Namespace string
 
-	id   digest // of the token
-	user authenticationv1.UserInfo
+	id   digest                    // of the token
+	user authenticationv1.UserInfo // all of it: RBAC goes by groups, and other authorizers by the rest
 
 	mu     sync.Mutex
 	rights map[Right]answer
 }
 
-// Right is something that RBAC allows or not, of group letmepost.dev.
+// Right is something that RBAC allows or not, of group letmepost.dev. The resource need not exist: RBAC compares names,
+// and introspections are known to RBAC alone.
 type Right struct {
 	Verb, Resource string
 	Namespace      string // "": in all of them
@@ -40,12 +42,15 @@ type answer struct {
 	until   time.Time
 }
 
-// May tells whether RBAC allows the account something. An error allows nothing.
+// May tells whether RBAC allows the account something. An error allows nothing. "No" is remembered for a shorter time
+// than "yes": a right that was just granted is to work soon, and one that was taken back is gone within rightFor.
 func (r *Reviewer) May(ctx context.Context, a *Account, right Right) (bool, error) {
 	now := r.o.Clock.Now()
 	if known, ok := a.known(right); ok && now.Before(known.until) {
 		return known.allowed, nil
 	}
+	// It begins with the token's digest, as two accounts are two questions; and it is longer than a digest, as Review asks
+	// by that in the same group.
 	what := fmt.Sprintf("%s %q", a.id[:], right)
 	found, err := r.once(ctx, what, func(ctx context.Context) (any, error) { return r.ask(ctx, a, right) })
 	if err != nil {
@@ -60,6 +65,8 @@ func (r *Reviewer) May(ctx context.Context, a *Account, right Right) (bool, erro
 	return allowed, nil
 }
 
+// ask asks the apiserver by a SubjectAccessReview. It hands on all that the TokenReview has said of the account, so
+// that the authorizer sees what it would see if the account asked itself.
 func (r *Reviewer) ask(ctx context.Context, a *Account, right Right) (bool, error) {
 	extra := map[string]authorizationv1.ExtraValue{}
 	for name, values := range a.user.Extra {
@@ -87,6 +94,8 @@ func (a *Account) known(right Right) (answer, bool) {
 	return known, ok
 }
 
+// remember keeps an answer, and begins anew when there are as many as may be: whoever asks about ever other namespaces
+// takes no more memory, and only has their own answers forgotten.
 func (a *Account) remember(right Right, said answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Audience is what tokens are for that prove who asks a process of this project.
+// Audience is what tokens are for that prove who asks a process of this project. It is apart from the apiserver's own
+// audience, so that a token that was shown here opens nothing in the cluster.
 const Audience = "letmepost"
 
 // maxToken is more than a ServiceAccount's token is long, which names its pod, node and Secret beside the account.
@@ -41,7 +42,9 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 }
 
 // plausible reads a JSON Web Token without looking at its signature. It says false for what the apiserver could never
-// take for a ServiceAccount's token of this audience at now: noise then costs nobody a request.
+// take for a ServiceAccount's token of this audience at now: noise then costs nobody a request. The algorithm and the
+// issuer are not looked at: which of them it trusts, the apiserver knows. A token without an expiry counts as expired:
+// those that Kubernetes keeps in Secrets have none, and no audience either.
 func plausible(token, of string, now time.Time) bool {
 	if len(token) > maxToken {
 		return false

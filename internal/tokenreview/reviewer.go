@@ -7,6 +7,10 @@
 // The apiserver is asked by TokenReview and SubjectAccessReview, and its answers are remembered for a short time. Many
 // requests at once ask for the same thing once; there are bounds to what is asked and to what is remembered, so that
 // whoever sends tokens that are none harms neither the apiserver nor this process. An error lets nobody in.
+//
+// claims.go refuses what can't be such a token without asking, reviewer.go asks whose the others are, and account.go
+// what they may do. A caller asks for the two one after the other: Review gives an Account, and May answers for that
+// Account alone. Both ask by once, which holds the bounds.
 package tokenreview
 
 import (
@@ -48,7 +52,8 @@ const (
 // ErrUnauthenticated says that a token is no ServiceAccount's, or not of the audience, or expired.
 var ErrUnauthenticated = errors.New("the token is no ServiceAccount's of this cluster, or not for this audience")
 
-// errBusy says that too much is asked already.
+// errBusy says that too much is asked already. It is no refusal, and no word about the token: who sent it may come
+// again.
 var errBusy = errors.New("too many tokens are being reviewed")
 
 // Options are what a Reviewer is made of. All are required.
@@ -61,16 +66,18 @@ type Options struct {
 	Clock    clock.PassiveClock
 }
 
-// Reviewer asks who holds a token, and what they may do. Any number of goroutines may use it.
+// Reviewer asks who holds a token, and what they may do. Any number of goroutines may use it. What it remembers is in
+// memory, and each process asks for itself: what is withdrawn is gone here after trustFor at the latest, without
+// anybody telling it.
 type Reviewer struct {
 	o        Options
 	tokens   authenticationclient.TokenReviewInterface
 	rights   authorizationclient.SubjectAccessReviewInterface
 	accounts *lru.Cache[digest, known]
 	refused  *lru.Cache[digest, known]
-	asked    singleflight.Group
-	asking   chan struct{}
-	waiting  chan struct{}
+	asked    singleflight.Group // by digest, and for rights by digest and right: see May
+	asking   chan struct{}      // a place for each question at the apiserver
+	waiting  chan struct{}      // those, and others: who finds none is told so at once
 }
 
 // digest is the SHA-256 of a token: tokens themselves are not kept.
@@ -82,6 +89,7 @@ type known struct {
 	until   time.Time
 }
 
+// said returns what is known as Review does. An Account is shared by all who show the token.
 func (k known) said() (*Account, error) {
 	if k.account == nil {
 		return nil, ErrUnauthenticated
@@ -123,7 +131,10 @@ func New(o Options) (*Reviewer, error) {
 	}, nil
 }
 
-// Review tells whose token it is. The error is ErrUnauthenticated, or says why the apiserver could not be asked.
+// Review tells whose token it is. The error is ErrUnauthenticated, or says why the apiserver could not be asked. A
+// refusal and an error are to be told apart: the first is for whoever asks to mend, and is remembered; the second is
+// nobody's fault, and the next call asks again. An answer counts from before it was asked for, so none is gone by for
+// longer than its time.
 func (r *Reviewer) Review(ctx context.Context, token string) (*Account, error) {
 	now := r.o.Clock.Now()
 	if !plausible(token, r.o.Audience, now) { // first: what is remembered of a token that has expired is nothing
@@ -186,6 +197,9 @@ func (r *Reviewer) review(ctx context.Context, id digest, token string) (*Accoun
 }
 
 // once asks, or waits for whoever asks the same already. What is asked goes on when ctx ends: others may wait for it.
+// what must be the same for the same question, and for no other: all who give it get one answer. The error is that of
+// ask, or of ctx, or errBusy: of too many different questions, some are turned away at once, and some after askTimeout
+// in the queue, for the apiserver gets maxAsking at a time.
 func (r *Reviewer) once(ctx context.Context, what string, ask func(context.Context) (any, error)) (any, error) {
 	answer := r.asked.DoChan(what, func() (any, error) {
 		select {

@@ -5,7 +5,8 @@ package use
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics have no labels but an outcome: which key was used is for pages, not for time series.
+// metrics have no labels but an outcome: which key was used is for pages, not for time series. The gauge shows what a
+// page does not: counts that wait because the database is away, or because more keys are used than batches are written.
 type metrics struct {
 	waiting prometheus.Gauge
 	writes  *prometheus.CounterVec
@@ -41,6 +42,8 @@ func (m metrics) register(r prometheus.Registerer) error {
 	return r.Register(m.writes)
 }
 
+// count counts a transaction by how it ended. One that may have been committed, and was not confirmed, counts as
+// failed.
 func (m metrics) count(err error) {
 	outcome := written
 	if err != nil {

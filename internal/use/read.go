@@ -38,7 +38,8 @@ type Replica struct {
 	LastUsedAt time.Time
 }
 
-// Series is what one key was used for, for a chart. All of it is there, also where nothing came.
+// Series is what one key was used for, for a chart. All of it is there, also where nothing came. The zero counts in
+// between are for whoever draws it, who need not know where a period begins.
 type Series struct {
 	LastUsedAt time.Time // to the minute; zero: never
 	LastHour   Count     // of the last 60 minutes, of which up to 10 may be missing
@@ -93,7 +94,9 @@ func notAmong(ids []string) func(*authn.Key) bool {
 }
 
 // Recent returns what the keys that the caller sees were used for in the last 60 minutes, of which up to 10 may be
-// missing, by the UIDs of their ApiKeys. Keys that were not used are not in it.
+// missing, by the UIDs of their ApiKeys. Keys that were not used are not in it. What this replica has counted and not
+// written yet is added, that of others is not known before they write it. With an error nothing is returned: a part
+// would pass for all.
 func (k *Keeper) Recent(ctx context.Context, c *caller.Caller) (map[string]Count, error) {
 	then := lastHour(k.o.Clock.Now())
 	stored, err := k.o.Store.View(c).RecentUse(ctx, then)
@@ -118,7 +121,9 @@ func (k *Keeper) Recent(ctx context.Context, c *caller.Caller) (map[string]Count
 }
 
 // Of returns what one key was used for, by the UID of its ApiKey. Of a key that the caller does not see, that is
-// nothing.
+// nothing. The caller's view is asked first: the rows of an organization are not kept by Profile, so that the database
+// could not tell what a caller who is confined to one may see. What is not written yet stands in the period of its last
+// use.
 func (k *Keeper) Of(ctx context.Context, c *caller.Caller, id string) (Series, error) {
 	now := k.o.Clock.Now()
 	keys := k.o.Index.Keys(c)
@@ -148,10 +153,13 @@ func (k *Keeper) Of(ctx context.Context, c *caller.Caller, id string) (Series, e
 	return seriesOf(periods, at, now), nil
 }
 
-// lastHour is when the last 60 minutes begin, for what is counted in tens of them.
+// lastHour is when the last 60 minutes begin, for what is counted in tens of them. It is the beginning of the period
+// that was 50 minutes ago: of the six that there are then, the last is not over.
 func lastHour(now time.Time) time.Time { return store.TenMinutes.Begin(now.Add(-50 * time.Minute)) }
 
-// seriesOf makes a Series of what is stored, for a key that was used at last or later.
+// seriesOf makes a Series of what is stored, for a key that was used at last or later. It is pure. Of any time there
+// are rows of one length alone, so adding them counts nothing twice: tens of minutes and hours add to the hours, and
+// all of them to the days. Only tens of minutes have a replica.
 func seriesOf(periods []store.PeriodOfUse, last, now time.Time) Series {
 	s := Series{LastUsedAt: last, Hours: empty(store.Hour, hours, now), Days: empty(store.Day, days, now)}
 	replicas := map[string]time.Time{}
@@ -196,7 +204,8 @@ func empty(p store.Period, n int, now time.Time) []Period {
 	return list
 }
 
-// add adds a stored period to the one that it is part of, if that is in the list.
+// add adds a stored period to the one that it is part of, if that is in the list. A stored period is never longer than
+// those of the list, and lies within one of them.
 func add(list []Period, p store.Period, stored store.PeriodOfUse) {
 	i := int(p.Begin(stored.Begins).Sub(list[0].Begins) / time.Duration(p))
 	if !stored.Begins.Before(list[0].Begins) && i < len(list) {

@@ -11,6 +11,10 @@
 //
 // Whatever they return is of keys that the caller sees, and of the caller's environment: the keys of the other one are
 // used elsewhere, and their use is written down there.
+//
+// use.go writes, read.go reads, and metrics.go tells operators whether writing keeps up. The rows, and how long they
+// are kept, are those of package store (store/use.go); the counters in memory are those of package authn
+// (authn/use.go).
 package use
 
 import (
@@ -76,7 +80,7 @@ type Keeper struct {
 // waiter is a key whose use is to be written, not before due.
 type waiter struct {
 	key *authn.Key
-	due time.Time
+	due time.Time // zero: at once
 }
 
 // New returns a Keeper, which writes nothing before it is run, and has Index count: it is made before the first
@@ -97,7 +101,9 @@ func New(o Options) (*Keeper, error) {
 }
 
 // Run writes until ctx ends, and then once more all that is not written. Whatever uses keys must have ended before.
-// While the database is away, counts add up where they are, one for each key, and are written when it is back.
+// While the database is away, counts add up where they are, one for each key, and are written when it is back. Folding
+// and forgetting have goroutines of their own, so that one that takes long does not hold up the counts. Both have ended
+// before the last write.
 func (k *Keeper) Run(ctx context.Context) {
 	folded, forgotten := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -137,7 +143,8 @@ func (k *Keeper) every(ctx context.Context, pause time.Duration, what string, do
 }
 
 // write writes the keys that are due, or all of them, in so many transactions at most; 0: any number. What it does not
-// come to is due the next time.
+// come to is due the next time. It belongs to Run's goroutine, which alone may take counts off the Index. A key comes
+// once until its count is taken, so that a key which waits has all that is counted meanwhile in one.
 func (k *Keeper) write(ctx context.Context, most int, all bool) error {
 	now := k.o.Clock.Now()
 	for _, used := range k.o.Index.TakeUsed() {
@@ -167,7 +174,8 @@ func (k *Keeper) write(ctx context.Context, most int, all bool) error {
 }
 
 // writeBatch writes the use of keys in one transaction, or puts it back. Keys that are gone are left out: their use is
-// to be forgotten anyway.
+// to be forgotten anyway. The database may have committed what it could not confirm; then the use is put back and
+// counted twice, which is better for a count than to lose it while the database is away.
 func (k *Keeper) writeBatch(ctx context.Context, keys []waiter, now time.Time) error {
 	taken := make([]authn.Use, 0, len(keys))
 	uses := make([]store.Use, 0, len(keys))
@@ -195,7 +203,8 @@ func (k *Keeper) writeBatch(ctx context.Context, keys []waiter, now time.Time) e
 	return err
 }
 
-// fold makes rows fewer, a bit at a time: writers of SQLite wait for each other.
+// fold makes rows fewer, a bit at a time: writers of SQLite wait for each other. Every process does so: a row is taken
+// by one transaction alone, whoever else does the same.
 func (k *Keeper) fold(ctx context.Context) error {
 	for {
 		switch n, err := k.work.FoldUse(ctx, k.o.Clock.Now(), batch); {
@@ -208,7 +217,9 @@ func (k *Keeper) fold(ctx context.Context) error {
 }
 
 // forget deletes what is known of keys that are gone. With an index that knows some namespaces alone, an organization
-// of which it knows nothing may be one of another namespace.
+// of which it knows nothing may be one of another namespace. Only use older than unusedFor is looked at, so a key that
+// another process knows and this one does not yet is not taken for gone. Whether the Index knows all is asked for each
+// page anew, as a replica may lose its watches in between.
 func (k *Keeper) forget(ctx context.Context) error {
 	then := k.o.Clock.Now().Add(-unusedFor)
 	for after, n := (store.Use{}), batch; n == batch; {
@@ -230,7 +241,8 @@ func (k *Keeper) forget(ctx context.Context) error {
 	return nil
 }
 
-// gone returns those of some keys that are not there any more. They come by organization.
+// gone returns those of some keys that are not there any more. They come by organization. KeyIDs looks at every
+// organization, so it is asked once for each, and not for each key.
 func (k *Keeper) gone(uses []store.Use) (gone []store.Use) {
 	for len(uses) > 0 {
 		organization, n := uses[0].Organization, 1

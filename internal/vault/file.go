@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // readFile reads one byte more than a keyset may have: so a wrong file does not fill the memory, and ParseKeyset still
@@ -45,8 +46,31 @@ func CreateFile(path string, k *Keyset, kms KMS) error {
 	})
 }
 
+// ErrLocked says that somebody else has a keyset's file locked.
+var ErrLocked = errors.New("somebody else is changing it")
+
+// LockFile keeps others who do the same from a keyset's file until unlock is called, or the process ends. It is for
+// whoever reads the file and then replaces it: of two at once, the later one would lose the key that the earlier one
+// has added, and with it what that has sealed by then. The lock is the folder's, because the file is another one
+// afterwards. The error may be ErrLocked.
+func LockFile(path string) (unlock func(), err error) {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = folder.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return func() { _ = folder.Close() }, nil // which gives up the lock
+}
+
 // ReplaceFile writes a keyset over the one of a file. Whoever reads the file finds the one or the other, whole, also if
-// the machine stops on the way.
+// the machine stops on the way. The file is its writer's alone afterwards, whatever rights the one before had; the
+// API has to be able to read it.
 func ReplaceFile(path string, k *Keyset, kms KMS) error {
 	// There must be one: whoever mistypes the path would leave a keyset where no process reads it.
 	if _, err := os.Stat(path); err != nil {

@@ -35,6 +35,7 @@ var keysetAssociated = []byte("letmepost/vault/keyset")
 // ErrKeyset is what is wrong with a keyset, and no key of it.
 var ErrKeyset = errors.New("the keyset can't be used")
 
+// keysetError is an ErrKeyset with its reason. Whoever calls it sees that no key is in there.
 func keysetError(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrKeyset, fmt.Errorf(format, args...))
 }
@@ -48,7 +49,7 @@ type Keyset struct {
 	ids     []uint32 // in the order in which they were added
 }
 
-// NewKeyset makes a keyset of one new key.
+// NewKeyset makes a keyset of one new key. It opens nothing that was sealed before.
 func NewKeyset() (*Keyset, error) {
 	manager := keyset.NewManager()
 	id, err := manager.Add(aead.AES256GCMKeyTemplate())
@@ -87,6 +88,7 @@ func ParseKeyset(text []byte, kms KMS) (*Keyset, error) {
 	return newKeyset(handle)
 }
 
+// readHandle has Tink read it. What Tink says of clear text is not repeated: it might quote a key.
 func readHandle(text []byte, kms KMS) (*keyset.Handle, error) {
 	reader := keyset.NewJSONReader(bytes.NewReader(text))
 	if kms == nil {
@@ -202,7 +204,8 @@ func (k *Keyset) Promote(id uint32) (*Keyset, error) {
 	return primaryOf(keyset.NewManagerFromHandle(k.handle), id)
 }
 
-// Retire returns the keyset without a key. What that key has sealed is lost.
+// Retire returns the keyset without a key. What that key has sealed is lost. Whoever calls it has made sure that no
+// row needs the key and no process seals with it (cmd/api).
 func (k *Keyset) Retire(id uint32) (*Keyset, error) {
 	switch {
 	case !k.Has(id):
@@ -217,6 +220,8 @@ func (k *Keyset) Retire(id uint32) (*Keyset, error) {
 	return primaryOf(manager, k.primary)
 }
 
+// primaryOf takes what a manager holds, with one of its keys as the primary one. It is held against the same rules as
+// a keyset that is read.
 func primaryOf(manager *keyset.Manager, id uint32) (*Keyset, error) {
 	if err := manager.SetPrimary(id); err != nil {
 		return nil, keysetError("%w", err)
@@ -242,10 +247,14 @@ func (of Of) associated() []byte {
 	return data
 }
 
+// seal makes another text each time: the nonce is random. That bounds how many a key may seal, to some 2^32 (NIST SP
+// 800-38D, section 8.3).
 func (k *Keyset) seal(plaintext []byte, of Of) ([]byte, error) {
 	return k.aead.Encrypt(plaintext, of.associated())
 }
 
+// open has two errors alone, ErrTampered and ErrUnknownKey: the one is final, and the other passes when the key is
+// back.
 func (k *Keyset) open(sealed []byte, of Of) ([]byte, error) {
 	id, ok := KeyID(sealed)
 	switch {
@@ -267,7 +276,8 @@ const (
 	prefixStart = 0x01
 )
 
-// KeyID returns the id of the key that sealed a text; false: it is no sealed text.
+// KeyID returns the id of the key that sealed a text; false: it is no sealed text. It is read without a key, and
+// vouches for nothing: whoever can change the text can change it.
 func KeyID(sealed []byte) (id uint32, ok bool) {
 	if len(sealed) < prefixSize || sealed[0] != prefixStart {
 		return 0, false

@@ -6,6 +6,9 @@
 //
 // Texts are sealed with AES-256-GCM, and each is bound to what it belongs to (Of): moved to another row it does not
 // open. The id of its key stands in front of it, so that keys can be exchanged one by one (Keyset).
+//
+// keyset.go is the keys and what they do, file.go reads and writes the file that they are in, and this file follows
+// it: a Secret that is mounted changes under a process that runs.
 package vault
 
 import (
@@ -73,7 +76,7 @@ type Vault struct {
 	broken  retry.Complaint
 }
 
-// view is what the vault knows at one time.
+// view is what the vault knows at one time. It never changes once it is stored: who has loaded one may go on with it.
 type view struct {
 	keyset *Keyset // nil: none
 	reason error   // why there is none
@@ -115,7 +118,8 @@ func (v *Vault) Run(ctx context.Context) {
 	}
 }
 
-// Seal encrypts a text under the primary key, to be opened as what it belongs to alone.
+// Seal encrypts a text under the primary key, to be opened as what it belongs to alone. The error is ErrNoKeyset, or
+// names the account and nothing else.
 func (v *Vault) Seal(plaintext []byte, of Of) (sealed []byte, err error) {
 	now := v.now()
 	if now.stale(v.options) {
@@ -168,6 +172,7 @@ func (v *Vault) Decided() bool {
 
 func (v *Vault) now() *view { return v.current.Load() }
 
+// none is the error of a vault without a keyset: for whoever branches, and for whoever reads.
 func (now *view) none() error { return fmt.Errorf("%w: %w", ErrNoKeyset, now.reason) }
 
 // stale is never a Fixed vault's: it has no file to read again, and no clock.
@@ -176,7 +181,8 @@ func (now *view) stale(o Options) bool {
 }
 
 // refresh reads the file and returns what the vault knows then. What is wrong is said once for each way of being wrong:
-// a file stays so until somebody mends it.
+// a file stays so until somebody mends it. Any goroutine may call it: Run's, or one that seals or opens and can't go
+// by what was read.
 func (v *Vault) refresh() *view {
 	v.reading.Lock()
 	defer v.reading.Unlock()
@@ -219,7 +225,7 @@ func (v *Vault) say(last, next *view, err error) {
 	}
 }
 
-// read returns what the file holds; last, if that has not changed.
+// read returns what the file holds; last, if that has not changed. It changes nothing: refresh does.
 func (v *Vault) read(last *Keyset) ([]byte, *Keyset, error) {
 	if v.options.Path == "" {
 		return nil, nil, errors.New("--vault-keyset is not given")

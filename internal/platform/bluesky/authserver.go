@@ -31,9 +31,11 @@ type errServer string
 
 func (e errServer) Error() string { return string(e) }
 
+// notAsSpecified is an errServer. how goes on after "can't be used:", without a full stop.
 func notAsSpecified(how string) error { return errServer(how) }
 
-// authorizationServer finds the one of an account's server.
+// authorizationServer finds the one of an account's server. pds is an address that checkHost has taken. The server
+// that it names is anybody's choice, and is checked as one.
 func (s *service) authorizationServer(ctx context.Context, pds string) (*oauth.AuthServerMetadata, error) {
 	var resource oauth.ProtectedResourceMetadata
 	if err := s.fetch(ctx, pds+resourcePath, &resource); err != nil {
@@ -74,6 +76,8 @@ func (s *service) metadataOf(ctx context.Context, issuer string) (*oauth.AuthSer
 	return &m, isCapable(m)
 }
 
+// areConfidential tells whether tokens, codes and people's browsers may be sent to all of these. A user in an address
+// makes one host look like another, and a fragment is forbidden there (RFC 6749, sections 3.1 and 3.2).
 func (s *service) areConfidential(addresses []string) bool {
 	for _, address := range addresses {
 		u, err := url.Parse(address)
@@ -95,7 +99,8 @@ func isCapable(m oauth.AuthServerMetadata) error {
 	return nil
 }
 
-// fetch reads a document, as a stranger: whoever publishes it is shown neither a token nor a proof.
+// fetch reads a document, as a stranger: whoever publishes it is shown neither a token nor a proof. The answer is
+// bounded in time and size by the client, and read as JSON.
 func (s *service) fetch(ctx context.Context, address string, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -111,7 +116,8 @@ func isAddress(host string) bool {
 	return host == "" || host == "localhost" || net.ParseIP(host) != nil
 }
 
-// notAuthorized is why an account could not be connected by OAuth.
+// notAuthorized is why an account could not be connected by OAuth. What is to be told from a server that is away
+// comes first: one that knows nothing of OAuth answers 404 without any name of an error, and would pass for away.
 func (s *service) notAuthorized(err error) error {
 	var bad errServer
 	var r *serverError
@@ -152,7 +158,8 @@ func begunAgain(why string) *platform.Failure {
 	}
 }
 
-// anotherAccount: somebody signed in as who they had not named.
+// anotherAccount: somebody signed in as who they had not named. Nothing is connected then: what is meant for
+// the one account would go out in the name of the other.
 func anotherAccount() *platform.Failure {
 	return &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: ruleAnotherAccount,

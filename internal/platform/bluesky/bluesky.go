@@ -6,6 +6,17 @@
 //
 // A post's record has a key that is made of the post's id, and is only ever created. So whoever tries again, after a
 // crash or an answer that got lost, finds the record that is there and takes it for its own.
+//
+// How an account is connected: session.go takes an app password, and oauth.go sends a browser to the account's own
+// authorization server, which authserver.go finds. Whose account it is, and on which server, identity.go finds out,
+// by the account's document and by nobody's word. What opens it is refreshed in session.go, if that is a session, or
+// in grant.go, if it is what was allowed by OAuth.
+//
+// How a post goes out: publish.go is one attempt, and look.go looks and sends nothing. The record is made by
+// compose.go: facets.go finds what the text means, picture.go makes images small enough, card.go reads the page that
+// a link leads to, and record.go has the types and the keys. All calls are made by xrpc.go, which also says what an
+// error means (judge); dpop.go adds the proofs where a token needs one. What becomes of the post is in outcomes.go,
+// and what its author is told in failures.go.
 package bluesky
 
 import (
@@ -69,7 +80,7 @@ var Platform = platform.Platform{
 	Fields: []platform.Field{
 		{
 			Name: platform.FieldIdentifier, Label: "Handle", Type: platform.TypeText, Required: true,
-			Placeholder: "alice.bsky.social",
+			Placeholder: "alice.bsky.social", BeforeBrowser: true,
 		},
 		{
 			Name: platform.SecretAppPassword, Label: "App password", Type: platform.TypePassword, Required: true,
@@ -77,7 +88,8 @@ var Platform = platform.Platform{
 		},
 		{
 			Name: FieldPDSURL, Label: "PDS", Type: platform.TypeURL, Placeholder: "https://bsky.social",
-			HelpText: "The address of the account's server. Only if it is not found by the handle.",
+			HelpText:      "The address of the account's server. Only if it is not found by the handle.",
+			BeforeBrowser: true,
 		},
 	},
 	// An account is opened by an app password and the session that it began, or by OAuth, whose tokens are bound to a key.
@@ -93,7 +105,7 @@ var Platform = platform.Platform{
 	},
 }
 
-// Config is what Bluesky is reached by.
+// Config is what Bluesky is reached by. All is required except where it says otherwise.
 type Config struct {
 	Guard  *outbound.Guard
 	PLCURL string // directory of identities; "": DefaultPLCURL
@@ -110,7 +122,8 @@ const (
 	xrpcTime = 2 * time.Minute
 )
 
-// service is Bluesky's Connector, Publisher, Asker, Looker, Refresher and Revoker.
+// service is Bluesky's Connector, Publisher, Asker, Looker, Refresher and Revoker. It may be used by any number of
+// goroutines at once: sizes and nonces have locks of their own, and nothing else changes after New.
 type service struct {
 	guard     *outbound.Guard
 	clock     clock.PassiveClock
@@ -130,6 +143,9 @@ func New(o Config) platform.Platform {
 	if o.PLCURL == "" {
 		o.PLCURL = DefaultPLCURL
 	}
+	// Redirects are followed for identities, pages and pictures alone, which are asked for as by a stranger. A token
+	// stays with the server that it was meant for: where a redirect leads, nobody has held against the account's
+	// document.
 	s := &service{
 		guard:     o.Guard,
 		clock:     o.Clock,

@@ -45,6 +45,7 @@ func (s *service) fetchCard(ctx context.Context, link string) (card, error) {
 		return card{}, err
 	}
 	defer resp.Body.Close()
+	// A link may lead to a file of any kind and size, of which nothing is read.
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if kind != "text/html" && kind != "application/xhtml+xml" {
 		return card{}, fmt.Errorf("%w: it is of type %q", errNoCard, kind)
@@ -68,6 +69,7 @@ func (s *service) fetchCard(ctx context.Context, link string) (card, error) {
 }
 
 // fetch asks for an address that stands in a post, or on the page of one: anything may stand there, of any scheme.
+// The client keeps it from private addresses. Without an error, the body is to be closed.
 func fetch(ctx context.Context, by *http.Client, address, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -89,7 +91,8 @@ func fetch(ctx context.Context, by *http.Client, address, accept string) (*http.
 }
 
 // describe reads what a page says of itself: in the Open Graph protocol, in that of Twitter's cards, or plainly. at is
-// where the page is. What is broken is read as far as it goes.
+// where the page is. What is broken is read as far as it goes. It goes from one token to the next and builds no tree:
+// what a stranger has written takes no more memory than what is found in it.
 func describe(page io.Reader, at *url.URL) card {
 	found := map[string]string{}
 	title := ""
@@ -147,6 +150,7 @@ func cardOf(found map[string]string, title string, at *url.URL) card {
 	if c.title == "" {
 		c.title = oneLine(title, maxTitle)
 	}
+	// Whatever stands there: other schemes, such as data, are no addresses to fetch.
 	if picture := first("og:image:secure_url", "og:image", "og:image:url", "twitter:image"); picture != "" {
 		if u, err := at.Parse(strings.TrimSpace(picture)); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
 			c.picture = u.String()
@@ -155,7 +159,8 @@ func cardOf(found map[string]string, title string, at *url.URL) card {
 	return c
 }
 
-// oneLine makes one line of a text, of at most so many bytes of valid UTF-8.
+// oneLine makes one line of a text, of at most so many bytes of valid UTF-8. It is never cut within a
+// character.
 func oneLine(text string, most int) string {
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "�")), " ")
 	if len(text) <= most {
@@ -164,7 +169,8 @@ func oneLine(text string, most int) string {
 	return strings.TrimSpace(strings.ToValidUTF8(text[:most-len("…")], "")) + "…"
 }
 
-// fetchThumb fetches a card's picture, as large as a server takes it.
+// fetchThumb fetches a card's picture, as large as a server takes it. The error is no reason to keep the card back,
+// let alone the post.
 func (s *service) fetchThumb(ctx context.Context, address string) (picture, error) {
 	resp, err := fetch(ctx, s.pictures, address, "image/jpeg,image/png,image/webp,image/gif;q=0.5")
 	if err != nil {

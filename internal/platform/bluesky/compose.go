@@ -33,8 +33,9 @@ type sizes struct {
 	small *lru.LRU[string, struct{}]
 }
 
+// servers makes the list when it is first asked for. It has a lock of its own.
 func (s *sizes) servers() *lru.LRU[string, struct{}] {
-	// A day: servers are updated.
+	// A day: servers are updated. It is bounded, because whoever connects an account can name any server.
 	s.once.Do(func() { s.small = lru.NewLRU[string, struct{}](10_000, nil, 24*time.Hour) })
 	return s.small
 }
@@ -56,7 +57,8 @@ func isTooLarge(err error) bool {
 	if named(err, "BlobTooLarge") {
 		return true
 	}
-	// Older servers check records by their lexicons, and name nothing but the place.
+	// Older servers check records by their lexicons, and name nothing but the place. These are words, which may change:
+	// TestLargeImage sends one to a real server of that kind, and the newest is asked by TestNewestServer.
 	return errors.As(err, &r) && r.name == "InvalidRequest" &&
 		(strings.Contains(r.message, "too large") || strings.Contains(r.message, "too big")) &&
 		(strings.Contains(r.message, "image") || strings.Contains(r.message, "blob") || strings.Contains(r.message, "file"))
@@ -64,7 +66,8 @@ func isTooLarge(err error) bool {
 
 // facets resolves mentions at the account's own server, which knows its own accounts and asks the network for others.
 // It is asked as by a stranger, since this is public: whatever it refuses is about who is mentioned, and not about the
-// account.
+// account. A mention of whom nobody knows is no reason to keep a post back, while one that could not be looked up is:
+// the post would go out without it, and can't be mended afterwards. The error is an ended.
 func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
 	dids, asked := map[string]string{}, map[string]bool{}
 	for _, m := range marks {
@@ -78,6 +81,7 @@ func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
 		err := d.do(ctx, call{
 			host: d.secrets[FieldPDSURL], method: resolveHandle, isRead: true, query: url.Values{"handle": {m.value}},
 		}, &found)
+		// What stands in the record is checked, since a server may answer anything.
 		if did, e := syntax.ParseDID(found.DID); err == nil && e == nil {
 			dids[m.value] = string(did)
 			continue
@@ -91,13 +95,17 @@ func (d *delivery) facets(ctx context.Context, marks []mark) ([]facet, error) {
 	return facetsOf(marks, dids), nil
 }
 
-// answered tells whether a server said anything.
+// answered tells whether a server said anything. Of a server that asks others on our behalf, an error that it answers
+// with may be theirs, also one of its own (UpstreamFailure, HandleResolutionFailed); one that does not answer is away
+// itself.
 func answered(err error) bool {
 	var r *serverError
 	return errors.As(err, &r) && r.status > 0
 }
 
-// reply finds the thread that a post belongs to: nil for one that answers nothing.
+// reply finds the thread that a post belongs to: nil for one that answers nothing. A reply names the first post of
+// its thread beside its parent, and only the parent's own record says which that is. A parent that answers nothing is
+// the first one. The error is an ended.
 func (d *delivery) reply(ctx context.Context) (*reply, error) {
 	o := d.Content.Options
 	if o.ReplyToURI == "" {
@@ -119,7 +127,7 @@ func (d *delivery) reply(ctx context.Context) (*reply, error) {
 
 // postAt reads a post of anybody: by the account's own server, which may ask the network, and else from where it is.
 // Both are asked as by a stranger: what they refuse is about that post and its author, who may have been taken down,
-// and never means that the account is to be connected again.
+// and never means that the account is to be connected again. The error is an ended.
 func (d *delivery) postAt(ctx context.Context, text string) (there post, err error) {
 	uri, err := syntax.ParseATURI(text)
 	if err != nil {
@@ -146,7 +154,8 @@ func (d *delivery) postAt(ctx context.Context, text string) (there post, err err
 	return there, nil
 }
 
-// noParent is the outcome of an answer to what can't be answered.
+// noParent is the outcome of an answer to what can't be answered. It is for good: nothing that is tried later makes
+// such a parent appear.
 func noParent(why string) error {
 	return rejected(&platform.Failure{
 		Code: platform.CodeRejected, Rule: ruleReply,
@@ -155,7 +164,8 @@ func noParent(why string) error {
 	})
 }
 
-// parentNotRead is the outcome of an answer to a post that another server is asked for.
+// parentNotRead is the outcome of an answer to a post that another server is asked for. A server that is away may be
+// back, so the post waits for that; what is no parent stays none.
 func (d *delivery) parentNotRead(err error) error {
 	switch v := judge(err); {
 	case errors.Is(err, errNobody), v == saysNo, v == strange:
@@ -174,6 +184,7 @@ func (d *delivery) parentNotRead(err error) error {
 }
 
 // readElsewhere reads a record where its author's account is: the server of the account that posts need not have it.
+// That address is a stranger's choice. It goes through the guard as any other, and read has no token in it.
 func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read call, out any) error {
 	who, err := parseIdentifier(uri.Authority().String())
 	if err != nil {
@@ -189,7 +200,9 @@ func (d *delivery) readElsewhere(ctx context.Context, uri syntax.ATURI, read cal
 	return d.do(ctx, read, out)
 }
 
-// embed is what a post has beside its text: media, and a post that it quotes.
+// embed is what a post has beside its text: media, and a post that it quotes. most is how many bytes an image may
+// have. Nil: the post has text alone. It has to be a nil any, since embedQuote and the record's omitempty look at
+// nothing but that.
 func (d *delivery) embed(ctx context.Context, marks []mark, most int64) (any, error) {
 	media, err := d.mediaOf(ctx, marks, most)
 	o := d.Content.Options
@@ -199,7 +212,8 @@ func (d *delivery) embed(ctx context.Context, marks []mark, most int64) (any, er
 	return embedQuote(strongRef{o.QuoteURI, o.QuoteCID}, media), nil
 }
 
-// mediaOf is the images of a post, its video, or a card of its first link.
+// mediaOf is the images of a post, its video, or a card of its first link. Preflight has refused images beside a
+// video.
 func (d *delivery) mediaOf(ctx context.Context, marks []mark, most int64) (any, error) {
 	media := d.Content.Media
 	switch {
@@ -219,7 +233,7 @@ func (d *delivery) mediaOf(ctx context.Context, marks []mark, most int64) (any, 
 }
 
 // images uploads them one after the other, and ends with the first that can't be: nobody means a post with some of its
-// images.
+// images. In turn, because then one of them is in memory at a time.
 func (d *delivery) images(ctx context.Context, media []platform.Media, most int64) (any, error) {
 	var images []embeddedImage
 	for i, m := range media {
@@ -249,6 +263,8 @@ func (d *delivery) images(ctx context.Context, media []platform.Media, most int6
 	return embedImages(images), nil
 }
 
+// upload sends a file to the account's server, which deletes it again if no record refers to it soon. So what was
+// uploaded is of use to the same attempt alone, and each attempt uploads anew. The error is call's.
 func (d *delivery) upload(ctx context.Context, f *file) (blob, error) {
 	var got struct {
 		Blob blob `json:"blob"`

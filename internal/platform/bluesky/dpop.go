@@ -18,10 +18,13 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/auth/oauth"
 	lru "github.com/hashicorp/golang-lru/v2/expirable"
+
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 // dpopKey signs the proofs that go with each request of an account that was connected by OAuth: a token alone, without
-// the key that it is bound to, is worth nothing (RFC 9449).
+// the key that it is bound to, is worth nothing (RFC 9449). Each account has its own (beginOAuth), which is stored
+// with its tokens.
 type dpopKey = atcrypto.PrivateKey
 
 // useNonce is how a server asks for a proof with a nonce of its own in it.
@@ -34,13 +37,15 @@ type nonces struct {
 	last *lru.LRU[string, string]
 }
 
-// servers are bounded, and forgotten after the three minutes for which the reference server takes a nonce.
+// servers are bounded, and forgotten after the three minutes for which the reference server takes a nonce. The number
+// is bounded because a host may be anybody's.
 func (n *nonces) servers() *lru.LRU[string, string] {
 	n.once.Do(func() { n.last = lru.NewLRU[string, string](10_000, nil, 3*time.Minute) })
 	return n.last
 }
 
-// maxNonce is longer than any that is known. It is sent along with each request.
+// maxNonce is longer than any that is known. It is sent along with each request. A server that names a longer one is
+// answered without.
 const maxNonce = 1024
 
 // note what a server said with an answer, whatever else it said.
@@ -50,7 +55,9 @@ func (n *nonces) note(host string, h http.Header) {
 	}
 }
 
-// prove gives a request the account's token, and the proof that it is sent by whoever the token was made for.
+// prove gives a request the account's token, and the proof that it is sent by whoever the token was made for. A proof
+// names the method, the address and the token's hash (RFC 9449, section 4.2), so it is good for this one request, and
+// each try makes another.
 func (s *service) prove(req *http.Request, c call) error {
 	nonce, _ := s.nonces.servers().Get(c.host)
 	by := &oauth.ClientSession{DPoPPrivateKey: c.key, Data: &oauth.ClientSessionData{
@@ -68,13 +75,14 @@ func (s *service) prove(req *http.Request, c call) error {
 // withoutQuery is an address as a proof names it: without query and fragment (RFC 9449, section 4.2).
 func withoutQuery(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
 
-// wantsNonce reads the challenge of a server that holds an account (RFC 9449, section 9).
+// wantsNonce reads the challenge of a server that holds an account (RFC 9449, section 9). An authorization server
+// says the same in the body of a 400 (section 8), where post finds it.
 func wantsNonce(h http.Header) bool {
 	challenge := h.Get("WWW-Authenticate")
 	return strings.HasPrefix(challenge, "DPoP ") && strings.Contains(challenge, `error="`+useNonce+`"`)
 }
 
-// form is a request to an authorization server.
+// form is a request to an authorization server. Its values are secrets for the most part: codes, verifiers, tokens.
 type form struct {
 	to     string // URL
 	key    dpopKey
@@ -83,7 +91,8 @@ type form struct {
 }
 
 // post sends a form with its proof, and once more if the server wants another nonce, before which it has looked at
-// nothing else. It returns the nonce for the next one. The error is a *serverError.
+// nothing else. It returns the nonce for the next one. The error is a *serverError. Where a token is in the form, it
+// is shown twice at most, and the second time only to a server that has refused to look at the first.
 func (s *service) post(ctx context.Context, f form, out any) (nonce string, err error) {
 	for range 2 {
 		var h http.Header
@@ -98,6 +107,8 @@ func (s *service) post(ctx context.Context, f form, out any) (nonce string, err 
 	return f.nonce, err
 }
 
+// postOnce sends a form a single time. The header comes with an error, too, because a server that wants a nonce names
+// it beside its refusal; it is nil if nothing was answered.
 func (s *service) postOnce(ctx context.Context, f form, out any) (http.Header, error) {
 	proof, err := oauth.NewAuthDPoP(http.MethodPost, f.to, f.nonce, f.key)
 	if err != nil {
@@ -118,7 +129,8 @@ func (s *service) postOnce(ctx context.Context, f form, out any) (http.Header, e
 	return h, err
 }
 
-// hide takes out of an error what it repeats of the request: people get to see it.
+// hide takes out of an error what it repeats of the request: people get to see it. What is shorter is what everybody
+// may know, such as a grant_type.
 func (f form) hide(r *serverError) {
 	const shortest = 16 // of what is worth hiding
 	for _, values := range f.values {
@@ -128,9 +140,10 @@ func (f form) hide(r *serverError) {
 	}
 }
 
-// ask sends a request to an authorization server. The error is a *serverError.
+// ask sends a request to an authorization server. The error is a *serverError. The header may come with an error;
+// nil: nothing was answered.
 func (s *service) ask(req *http.Request, out any) (http.Header, error) {
-	ctx, connected := noteConnection(req.Context())
+	ctx, connected := outbound.NoteConnection(req.Context())
 	req = req.WithContext(ctx)
 	resp, err := s.oauth.Do(req)
 	if err != nil {
@@ -139,6 +152,7 @@ func (s *service) ask(req *http.Request, out any) (http.Header, error) {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	switch {
+	// 201 is that of a pushed authorization request (RFC 9126, section 2.2).
 	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated:
 		return resp.Header, s.authServerErrorOf(resp, answer)
 	case err != nil:
@@ -165,9 +179,7 @@ func (s *service) authServerErrorOf(resp *http.Response, answer []byte) *serverE
 		r.name, r.message = said.Error, strings.ToValidUTF8(said.Description, "�")
 		r.body = saidByServer(said.Error, said.Description)
 	}
-	if resp.StatusCode == http.StatusTooManyRequests {
-		r.again = askAgain(resp.Header, s.clock.Now())
-	}
+	s.noteWait(r, resp.Header)
 	return r
 }
 

@@ -35,6 +35,7 @@ const (
 )
 
 const (
+	// By app.bsky.richtext.facet#tag. A record with a longer one would be refused, so it stays text.
 	maxTagGraphemes = 64
 	maxTagBytes     = 640
 )
@@ -73,6 +74,8 @@ func marksOf(text string) []mark {
 	return kept
 }
 
+// linksIn reads the groups of linkPattern: the second is the link as it is written, and the third is there only if
+// that has a scheme.
 func linksIn(text string) (links []mark) {
 	for _, g := range linkPattern.FindAllStringSubmatchIndex(text, -1) {
 		written := withoutTail(text[g[4]:g[5]])
@@ -84,7 +87,8 @@ func linksIn(text string) (links []mark) {
 	return links
 }
 
-// linkValue is the URL that is meant by a link as it is written, in ASCII, which records want.
+// linkValue is the URL that is meant by a link as it is written, in ASCII, which records want. False: it is none.
+// Without a scheme it becomes an https one, also where the page itself is at http.
 func linkValue(written string, hasScheme bool) (string, bool) {
 	if !hasScheme {
 		if !isDomain(hostOf(written)) {
@@ -134,6 +138,7 @@ func hostOf(s string) string {
 }
 
 // isDomain tells names of hosts from file names and missing blanks ("done.Next"), by the list of top-level domains.
+// It needs no network: a name that is not registered may well be a link.
 func isDomain(host string) bool {
 	host = strings.ToLower(host)
 	handle, err := syntax.ParseHandle(host) // which is a name in DNS
@@ -148,7 +153,7 @@ func isDomain(host string) bool {
 }
 
 // mentionsIn leaves a full stop or a hyphen behind a handle to the sentence. Handles are normalized, so that one which
-// is written in two ways is asked for once (facets).
+// is written in two ways is asked for once (facets). Whether anybody has the handle is not known yet.
 func mentionsIn(text string) (mentions []mark) {
 	for _, g := range mentionPattern.FindAllStringSubmatchIndex(text, -1) {
 		name := strings.TrimRight(text[g[6]:g[7]], ".-")
@@ -160,6 +165,7 @@ func mentionsIn(text string) (mentions []mark) {
 	return mentions
 }
 
+// tagsIn leaves punctuation behind a tag to the sentence. A mark ends there, and the tag's # belongs to it.
 func tagsIn(text string) (tags []mark) {
 	for _, g := range tagPattern.FindAllStringSubmatchIndex(text, -1) {
 		name := strings.TrimRightFunc(text[g[6]:g[7]], unicode.IsPunct)
@@ -170,7 +176,8 @@ func tagsIn(text string) (tags []mark) {
 	return tags
 }
 
-// isTag refuses what is a number, an emoji that begins with a #, and what is too long to be one.
+// isTag refuses what is a number, an emoji that begins with a #, and what is too long to be one. The bytes are
+// counted first: they bound the work of counting graphemes.
 func isTag(name string) bool {
 	if len(name) > maxTagBytes || strings.HasPrefix(name, "\ufe0f") || strings.HasPrefix(name, "\u20e3") {
 		return false
@@ -185,7 +192,7 @@ func isTag(name string) bool {
 	return n <= maxTagGraphemes
 }
 
-// firstLink is what a card is made of; "": nothing.
+// firstLink is what a card is made of; "": nothing. A post has one card at most.
 func firstLink(marks []mark) string {
 	for _, m := range marks {
 		if m.kind == link {

@@ -13,6 +13,7 @@ import (
 
 // Rules of failures, by which callers branch: they never change.
 const (
+	// Each has its row in docs/errors.md.
 	ruleAccountNotFound = "bluesky.account.not_found"
 	ruleCredentials     = "bluesky.credentials"
 	ruleSecondFactor    = "bluesky.second_factor"
@@ -38,6 +39,7 @@ const (
 	connectAgain = "Connect the account again."
 )
 
+// invalid names the field as the rule, as the HTTP contract does.
 func invalid(field, message string) *platform.Failure {
 	return &platform.Failure{Code: platform.CodeInvalid, Message: message, Rule: field}
 }
@@ -51,7 +53,8 @@ func foreign() *platform.Failure {
 	}
 }
 
-// inactive is the failure of an account that can be opened, and can't be used.
+// inactive is the failure of an account that can be opened, and can't be used. Servers give a session for such an
+// account all the same, so it is their answer that tells, and no error.
 func inactive(of session) *platform.Failure {
 	if of.Active == nil || *of.Active {
 		return nil
@@ -63,7 +66,8 @@ func inactive(of session) *platform.Failure {
 	return standing("AccountTakedown")
 }
 
-// standing is the failure of an account that its server has closed, by the name of the error; nil: it is none of these.
+// standing is the failure of an account that its server has closed, by the name of the error; nil: it is none of
+// these. Servers use both names, of the account and of its repository, depending on what was asked.
 func standing(name string) *platform.Failure {
 	switch name {
 	case "AccountTakedown", "RepoTakendown", "AccountSuspended", "RepoSuspended":
@@ -82,7 +86,8 @@ func standing(name string) *platform.Failure {
 	return nil
 }
 
-// notConnected is why an account could not be connected.
+// notConnected is why an account could not be connected. What is said of the password is all that a server tells: it
+// does not say which of the two was wrong.
 func (s *service) notConnected(err error) *platform.Failure {
 	if f := s.common(err); f != nil {
 		return f
@@ -102,7 +107,8 @@ func (s *service) notConnected(err error) *platform.Failure {
 	return f
 }
 
-// notRefreshed is why a session could not be renewed.
+// notRefreshed is why a session could not be renewed. With CodeAuthFailed all that is queued for the account waits
+// for its person, so it is for what only they can mend.
 func (s *service) notRefreshed(err error) *platform.Failure {
 	if guardRefused(err) {
 		return notPublic(platform.CodeAuthFailed)
@@ -129,7 +135,8 @@ func lost(err error) *platform.Failure {
 	})
 }
 
-// lostWith is lost, for an account that was connected in either way.
+// lostWith is lost, for an account that was connected in either way. What helps depends on the way: a new app
+// password, or the browser.
 func lostWith(with platform.Secrets, err error) *platform.Failure {
 	f := lost(err)
 	if isGrant(with) && f.Rule == ruleCredentials {
@@ -186,6 +193,7 @@ func (s *service) common(err error) *platform.Failure {
 	return nil
 }
 
+// tooFast is the failure of a server that wants to be asked again at r.again.
 func (s *service) tooFast(r *serverError) *platform.Failure {
 	wait := r.again.Sub(s.clock.Now()).Round(time.Second)
 	return withResponse(r, &platform.Failure{
@@ -195,6 +203,8 @@ func (s *service) tooFast(r *serverError) *platform.Failure {
 	})
 }
 
+// unavailable tells apart what helps to find out why: nothing was reached, it answered with an error, or something
+// answered that is no server of the protocol.
 func unavailable(r *serverError) *platform.Failure {
 	message := "The account's server could not be reached."
 	switch {
@@ -209,7 +219,7 @@ func unavailable(r *serverError) *platform.Failure {
 	})
 }
 
-// withResponse returns f with what the server said.
+// withResponse returns f with what the server said. It changes f, so f must have been made for this error.
 func withResponse(err error, f *platform.Failure) *platform.Failure {
 	var r *serverError
 	if errors.As(err, &r) {

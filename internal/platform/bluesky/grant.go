@@ -28,6 +28,7 @@ type grant struct {
 // isGrant tells whether an account was connected by OAuth.
 func isGrant(with platform.Secrets) bool { return with[platform.SecretDPoPKey] != "" }
 
+// grantOf reads what secrets has written. The error is a *platform.Failure, and repeats nothing of it.
 func grantOf(with platform.Secrets) (g grant, err error) {
 	g = grant{client: with[keptClient], issuer: with[keptIssuer], pds: with[FieldPDSURL]}
 	if g.key, err = atcrypto.ParsePrivateMultibase(with[platform.SecretDPoPKey]); err == nil {
@@ -42,6 +43,8 @@ func grantOf(with platform.Secrets) (g grant, err error) {
 	return g, nil
 }
 
+// secrets is all that is stored of a grant and its tokens, under names that Platform.Secrets lists. It takes the
+// place of whatever opened the account before: an app password is not among it any more.
 func (g grant) secrets(t tokens) platform.Secrets {
 	key, _ := g.key.(atcrypto.PrivateKeyExportable) // those that are made and parsed here are
 	return platform.Secrets{
@@ -62,7 +65,8 @@ const (
 	longGrantLife  = time.Hour
 )
 
-// refreshGrantAt is when three quarters of an access token's life are over.
+// refreshGrantAt is when three quarters of an access token's life are over. What is left is for a server that is away
+// for a while.
 func (s *service) refreshGrantAt(t tokens) time.Time {
 	life := usualGrantLife
 	if t.ExpiresIn > 0 && t.ExpiresIn < int64(longGrantLife/time.Second) {
@@ -79,6 +83,9 @@ func (s *service) refreshGrantAt(t tokens) time.Time {
 //
 // What can't be helped is an answer that gets lost after the server has made it, on the way or because this process
 // dies before it has stored it: then nobody has the next token, and the account has to be connected again.
+//
+// The context of that request outlives the caller's: package connection stores what comes of it, whoever has gone
+// away.
 func (s *service) refreshGrant(
 	ctx context.Context, of platform.Account, with platform.Secrets,
 ) (platform.Refreshed, error) {
@@ -115,7 +122,8 @@ func (s *service) refreshGrant(
 }
 
 // serverNow is the account's authorization server. If the account has moved to another server behind the same one, as
-// they do behind bsky.social, the grant goes along; behind another one nobody knows of it.
+// they do behind bsky.social, the grant goes along; behind another one nobody knows of it. g.pds becomes the new one
+// then, and is stored with the new tokens. The error may be a *platform.Failure.
 func (s *service) serverNow(ctx context.Context, of platform.Account, g *grant) (*oauth.AuthServerMetadata, error) {
 	did, err := syntax.ParseDID(of.PlatformAccountID)
 	if err != nil {
@@ -140,7 +148,9 @@ func (s *service) serverNow(ctx context.Context, of platform.Account, g *grant) 
 	return s.metadataOf(ctx, g.issuer)
 }
 
-// nonceFor finds out which nonce the next proof is to have, by a request that can't succeed. "": none.
+// nonceFor finds out which nonce the next proof is to have, by a request that can't succeed. "": none. The refusal is
+// what is wanted: the nonce stands in its header. One that was seen before would not do, since servers take it for
+// minutes, and refreshes are further apart.
 func (s *service) nonceFor(ctx context.Context, f form) (string, error) {
 	h, err := s.postOnce(ctx, f, nil)
 	if v := judge(err); v == slowDown || v == away && !named(err, useNonce) {
@@ -152,7 +162,7 @@ func (s *service) nonceFor(ctx context.Context, f form) (string, error) {
 	return "", nil
 }
 
-// revokeGrant gives an account's tokens back.
+// revokeGrant gives an account's tokens back. If that fails, they end by themselves, at g.ends.
 func (s *service) revokeGrant(ctx context.Context, with platform.Secrets) error {
 	g, err := grantOf(with)
 	if err != nil {
@@ -165,7 +175,8 @@ func (s *service) revokeGrant(ctx context.Context, with platform.Secrets) error 
 	return s.giveBack(ctx, server, g, with[platform.SecretRefreshToken])
 }
 
-// giveBack ends the session that a refresh token is of (RFC 7009).
+// giveBack ends the session that a refresh token is of (RFC 7009). An access token is over within the hour, whatever
+// becomes of it.
 func (s *service) giveBack(ctx context.Context, at *oauth.AuthServerMetadata, g grant, token string) error {
 	if at.RevocationEndpoint == "" {
 		return notAsSpecified("it takes nothing back")

@@ -18,7 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// identifier is how a person names their account: one of the three.
+// identifier is how a person names their account: one of the three. The others are "", and of the zero identifier
+// all.
 type identifier struct {
 	did    syntax.DID
 	handle syntax.Handle
@@ -29,7 +30,8 @@ type identifier struct {
 func (i identifier) text() string { return string(i.did) + string(i.handle) + i.email }
 
 // parseIdentifier reads what people type and paste: with an @, as an address of a page, with marks of direction that
-// Bluesky's app puts around a handle, without the domain that most handles have.
+// Bluesky's app puts around a handle, without the domain that most handles have. An e-mail address is told by the @
+// in its middle, which no handle has.
 func parseIdentifier(text string) (identifier, error) {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) {
@@ -66,7 +68,7 @@ type errHost string
 func (e errHost) Error() string { return string(e) }
 
 // checkHost reads the address of a server, which a person or a document gives. A path is refused and not ignored: what
-// it was meant to say would get lost.
+// it was meant to say would get lost. A slash at the end is no path. The error is an errHost.
 func checkHost(text string, guard *outbound.Guard) (string, error) {
 	text = strings.TrimSpace(text)
 	if !strings.Contains(text, "://") {
@@ -97,7 +99,8 @@ func (o Config) newDirectory() *identity.BaseDirectory {
 // errNobody: there is no such account.
 var errNobody = errors.New("there is no account of this name")
 
-// didOf finds out whom an identifier means.
+// didOf finds out whom an identifier means. A handle leads there by DNS, or by a document on its own host. The error
+// is errNobody if it leads nowhere; any other says that it is not known.
 func (s *service) didOf(ctx context.Context, who identifier) (syntax.DID, error) {
 	if who.did != "" {
 		return who.did, nil
@@ -109,7 +112,8 @@ func (s *service) didOf(ctx context.Context, who identifier) (syntax.DID, error)
 	return did, err
 }
 
-// pdsOf finds the server of an account: what its own document says, whatever server says so too.
+// pdsOf finds the server of an account: what its own document says, whatever server says so too. doc is not checked
+// against anything else: what it says of the account's handle is its owner's claim, until the server says the same.
 func (s *service) pdsOf(ctx context.Context, did syntax.DID) (host string, doc identity.Identity, err error) {
 	found, err := s.directory.ResolveDID(ctx, did)
 	if errors.Is(err, identity.ErrDIDNotFound) {
@@ -151,7 +155,7 @@ func notFound(err error) *platform.Failure {
 }
 
 // notPublic has the code of a mistake in a request while an account is connected, and that of an account that is lost
-// later.
+// later. The rule of the first is the field that was filled in.
 func notPublic(code string) *platform.Failure {
 	rule := rulePDSRefused
 	if code == platform.CodeInvalid {

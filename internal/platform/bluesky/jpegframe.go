@@ -10,7 +10,8 @@ import (
 )
 
 // jpegFrame is what a JPEG says of how its pixels are stored (ITU-T T.81, B.2.2), as far as memory depends on it. The
-// zero jpegFrame is of one that says nothing of it: the worst there can be.
+// zero jpegFrame is of one that says nothing of it: the worst there can be. Package image tells width, height and
+// colour model before it decodes, and neither of these.
 type jpegFrame struct {
 	samples, cells int64 // so many samples for so many pixels
 	progressive    bool
@@ -29,7 +30,8 @@ func (f jpegFrame) size(pixels int64) int64 {
 	return pixels * f.samples * each / f.cells
 }
 
-// jpegFrameIn looks for the frame's header, behind whatever stands before it.
+// jpegFrameIn looks for the frame's header, behind whatever stands before it. It reads from segment to segment up to
+// the first scan: whoever can't be followed that far is taken for the worst.
 func jpegFrameIn(r io.Reader) jpegFrame {
 	in := bufio.NewReader(r)
 	if start, err := in.Peek(2); err != nil || start[0] != 0xff || start[1] != 0xd8 {
@@ -40,12 +42,14 @@ func jpegFrameIn(r io.Reader) jpegFrame {
 		if e != nil || b[0] != 0xff {
 			return jpegFrame{}
 		}
+		// The length counts its own two bytes, and the marker has two more.
 		marker, length := b[1], int(binary.BigEndian.Uint16(b[2:]))+2
 		switch {
 		case marker == 0xff: // fill bytes may stand before a marker
 			length = 1
 		case length < 4, marker == 0xda:
 			return jpegFrame{}
+		// Baseline, extended, progressive: package image/jpeg decodes no others.
 		case 0xc0 <= marker && marker <= 0xc2:
 			header := make([]byte, length)
 			if _, err := io.ReadFull(in, header); err != nil {
@@ -58,7 +62,8 @@ func jpegFrameIn(r io.Reader) jpegFrame {
 	return jpegFrame{}
 }
 
-// frameOf reads a frame's header: precision, height, width, and three bytes of each component.
+// frameOf reads a frame's header: precision, height, width, and three bytes of each component. How many samples each
+// has, across and down, is for as many pixels as the finest of them has samples.
 func frameOf(b []byte, progressive bool) jpegFrame {
 	const fixed, each = 6, 3
 	if len(b) < fixed || len(b) < fixed+each*int(b[5]) {

@@ -11,7 +11,8 @@ import (
 )
 
 // Look looks for the records of a post, and writes none. Of the account's secrets it needs the address of the server
-// alone: records are public, and are asked for as by a stranger.
+// alone: records are public, and are asked for as by a stranger. An error is that of the secrets: nothing was looked
+// at.
 func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
 	secrets, err := p.Credentials.Get(ctx)
 	if err != nil {

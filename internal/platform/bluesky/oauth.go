@@ -37,11 +37,15 @@ const (
 	keptEnd    = "sessionEnds"
 )
 
-// scopes are all that publishing takes: to write posts (putRecord needs both) and the media in them.
+// scopes are all that publishing takes: to write posts (putRecord needs both) and the media in them. They stand in
+// the client's metadata as well, since authorization servers refuse more than that. An account that was connected
+// with fewer has fewer, until it is connected again.
 var scopes = []string{"atproto", "repo:app.bsky.feed.post?action=create&action=update", "blob:*/*"}
 
 // sessionLife is how long an authorization server lets a client go on that has no key of its own, however often it
-// refreshes: the most that the specification allows, and what the reference server does.
+// refreshes: the most that the specification allows, and what the reference server does. A server that ends it sooner
+// says so when tokens are refreshed; with one that would go on longer, the person connects the account again all the
+// same.
 const sessionLife = 14 * 24 * time.Hour
 
 // clientOf is how this server shows itself to authorization servers. They know it by the address of its metadata, or,
@@ -67,7 +71,8 @@ func clientOf(callback *url.URL) (oauth.ClientConfig, error) {
 }
 
 // byAddress is a URL on loopback by its address: the specification does not let a browser come back to a name, neither
-// to localhost nor to one below it.
+// to localhost nor to one below it. RFC 8252, section 8.3, advises against it, too: what a name leads to is for the
+// machine to say.
 func byAddress(u url.URL) *url.URL {
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return &u
@@ -79,7 +84,8 @@ func byAddress(u url.URL) *url.URL {
 	return &u
 }
 
-// clientMetadata is what authorization servers fetch.
+// clientMetadata is what authorization servers fetch. Each server does so by itself and keeps it for a while, so it
+// has to be the same at every replica: it is made of the callback's address, and of nothing else.
 func clientMetadata(callback *url.URL) (json.RawMessage, error) {
 	client, err := clientOf(callback)
 	if err != nil {
@@ -95,7 +101,8 @@ func clientMetadata(callback *url.URL) (json.RawMessage, error) {
 	return text, nil
 }
 
-// consent is an authorization that a person was sent to give. It is sealed until they come back.
+// consent is an authorization that a person was sent to give. It is sealed until they come back. A process of another
+// release may read it: if it misses something there, the person has to begin again.
 type consent struct {
 	Issuer      string `json:"issuer"`
 	ClientID    string `json:"clientId"`
@@ -108,7 +115,8 @@ type consent struct {
 	Name        string `json:"name"`
 }
 
-// beginOAuth finds the authorization server of an account and tells it what a browser will come to ask for.
+// beginOAuth finds the authorization server of an account and tells it what a browser will come to ask for. The
+// account's key is made here, and binds the authorization from its first request on.
 func (s *service) beginOAuth(ctx context.Context, in platform.ConnectionRequest) (platform.Begun, error) {
 	client, err := clientOf(in.CallbackURL)
 	if err != nil {
@@ -123,6 +131,7 @@ func (s *service) beginOAuth(ctx context.Context, in platform.ConnectionRequest)
 		return platform.Begun{}, s.notAuthorized(err)
 	}
 	key, err := atcrypto.GeneratePrivateKeyP256()
+	// In Base64 these are 43 characters, the fewest that a verifier may have (RFC 7636, section 4.1).
 	secret := make([]byte, 32)
 	if err == nil {
 		_, err = io.ReadFull(s.random, secret)
@@ -146,6 +155,8 @@ func (s *service) beginOAuth(ctx context.Context, in platform.ConnectionRequest)
 	return c.begun(server, pushed.RequestURI)
 }
 
+// begun sends the browser there with no more than a reference to what was pushed (RFC 9126, section 4): whoever holds
+// the browser can neither read nor change what is asked for.
 func (c consent) begun(server *oauth.AuthServerMetadata, request string) (platform.Begun, error) {
 	to, err := url.Parse(server.AuthorizationEndpoint)
 	if err != nil { // which it did before
@@ -163,7 +174,7 @@ func (c consent) begun(server *oauth.AuthServerMetadata, request string) (platfo
 }
 
 // whose finds out whose authorization is wanted, and where it is to be had: by the account's own document, whoever
-// names another place.
+// names another place. It fills in DID, PDS and Name of c.
 func (s *service) whose(ctx context.Context, given map[string]string, c *consent) *platform.Failure {
 	who, host, f := s.whoAndWhere(ctx, given)
 	if f != nil {
@@ -200,7 +211,9 @@ func (s *service) whose(ctx context.Context, given map[string]string, c *consent
 	return nil
 }
 
-// completeOAuth trades what a browser came back with for tokens.
+// completeOAuth trades what a browser came back with for tokens. That it is the account's own authorization server is
+// known since it began (whose). So the subject that comes with the tokens is no stranger's word, and must be the
+// account that was named.
 func (s *service) completeOAuth(ctx context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
 	var c consent
 	err := json.Unmarshal(in.Resume, &c)
@@ -241,7 +254,8 @@ func (s *service) completeOAuth(ctx context.Context, in platform.ConnectionAnswe
 }
 
 // check reads what an authorization server has sent a browser back with. That it names itself is checked before
-// anything else: another one, which the person has to do with as well, could have sent it (RFC 9207).
+// anything else: another one, which the person has to do with as well, could have sent it (RFC 9207). An error
+// without a name is taken all the same, since nothing is done by it; with a code it has to be there.
 func (c consent) check(callback url.Values) *platform.Failure {
 	code := callback.Get("error")
 	if by := callback.Get("iss"); by != c.Issuer && (by != "" || code == "") {
@@ -263,7 +277,8 @@ func (c consent) check(callback url.Values) *platform.Failure {
 	return nil
 }
 
-// tokens are the answer of a token endpoint (RFC 6749, section 5.1).
+// tokens are the answer of a token endpoint (RFC 6749, section 5.1). Lifetime and type are read by hand: indigo's has
+// neither.
 type tokens struct {
 	oauth.TokenResponse
 	Type      string `json:"token_type"`
@@ -271,7 +286,7 @@ type tokens struct {
 }
 
 // check holds an answer against what was asked for. A token that is not bound to the key would be worth something to
-// whoever finds it.
+// whoever finds it. Without a refresh token the account would be lost within the hour.
 func (t tokens) check() error {
 	switch {
 	case t.AccessToken == "" || t.RefreshToken == "":

@@ -21,7 +21,8 @@ func orientation(head []byte) int {
 	return upright
 }
 
-// exifOf finds a camera's notes in front of the pixels of a JPEG; nil: there are none.
+// exifOf finds a camera's notes in front of the pixels of a JPEG; nil: there are none. It goes from segment to
+// segment, and holds each length against what is there.
 func exifOf(head []byte) []byte {
 	rest, ok := bytes.CutPrefix(head, []byte{0xff, 0xd8})
 	for ok && len(rest) >= 4 && rest[0] == 0xff {
@@ -37,7 +38,9 @@ func exifOf(head []byte) []byte {
 	return nil
 }
 
-// orientationIn looks through the first directory of a TIFF; 0: it is not there.
+// orientationIn looks through the first directory of a TIFF; 0: it is not there. An entry has twelve bytes: tag,
+// type, count and value (TIFF 6.0, section 2). The value of this tag has two bytes (SHORT), and stands in the entry
+// itself.
 func orientationIn(tiff []byte) int {
 	if len(tiff) < 8 {
 		return 0
@@ -63,7 +66,8 @@ func orientationIn(tiff []byte) int {
 	return 0
 }
 
-// upright is an image as it is to be shown. Nothing is copied: its points are looked up where they are.
+// upright is an image as it is to be shown. Nothing is copied: its points are looked up where they are. One that is
+// upright stays of its own type: the encoder is faster with those that it knows.
 func upright(m image.Image, turned int) image.Image {
 	if turned <= 1 {
 		return m
@@ -71,6 +75,7 @@ func upright(m image.Image, turned int) image.Image {
 	return turnedImage{m, turned}
 }
 
+// turnedImage is shown as orientation's number says, from 2 on. From 5 on, its width is the other one's height.
 type turnedImage struct {
 	image.Image
 	turned int
@@ -88,6 +93,7 @@ func (t turnedImage) Bounds() image.Rectangle {
 // At is image.Image's.
 func (t turnedImage) At(x, y int) color.Color {
 	b := t.Image.Bounds()
+	// x and y are where a point is shown, and become where it lies.
 	right, bottom := b.Dx()-1, b.Dy()-1
 	switch t.turned {
 	case 2: // mirrored

@@ -13,10 +13,12 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// soon is how long a post waits whose server does not answer.
+// soon is how long a post waits whose server does not answer. It is the least: after more attempts, package publish
+// waits longer.
 const soon = 30 * time.Second
 
-// notTaken is the outcome of a failure before anything was written.
+// notTaken is the outcome of a failure before anything was written. err may be nil, and is looked at for when the
+// server wants to be asked again.
 func (d *delivery) notTaken(f *platform.Failure, err error) error {
 	next := d.clock.Now().Add(soon)
 	var r *serverError
@@ -26,7 +28,7 @@ func (d *delivery) notTaken(f *platform.Failure, err error) error {
 	return ended{platform.NotTaken{Failure: *f, NotBefore: next}}
 }
 
-// rejected is the outcome of what is refused for good.
+// rejected is the outcome of what is refused for good. With CodeAuthFailed it is not for good: see before.
 func rejected(f *platform.Failure) error { return ended{platform.Rejected{Failure: *f}} }
 
 // noSecrets is the outcome where the account can't be opened.
@@ -49,7 +51,8 @@ func (d *delivery) oursToMend(err error) error {
 	}, nil)
 }
 
-// before is the outcome of a call that failed before the post was written.
+// before is the outcome of a call that failed before the post was written. err is call's or do's, or an ended, which
+// goes on as it is.
 func (d *delivery) before(err error) error {
 	var e ended
 	if errors.As(err, &e) {
@@ -72,7 +75,8 @@ func (d *delivery) before(err error) error {
 	return d.notTaken(d.common(err), err)
 }
 
-// afterRenewal is the outcome where a token could not be renewed.
+// afterRenewal is the outcome where a token could not be renewed. That only the person can help stands in the account
+// by then (package connection), and is the outcome here, too.
 func (d *delivery) afterRenewal(err error) error {
 	var f *platform.Failure
 	switch {
@@ -87,7 +91,8 @@ func (d *delivery) afterRenewal(err error) error {
 }
 
 // notWritten is the outcome of a call that was to write the post. What was sent and not answered, or answered with an
-// error of the server's own, may have been written.
+// error of the server's own, may have been written. A refusal is as good as before that call: the server has looked
+// at the record and not written it.
 func (d *delivery) notWritten(err error) error {
 	var r *serverError
 	if errors.As(err, new(unsure)) || judge(err) == away && errors.As(err, &r) && r.sent {
@@ -100,7 +105,8 @@ func (d *delivery) notWritten(err error) error {
 }
 
 // unknown is the outcome where nobody can say whether the post is there. The token says nothing: whoever asks finds the
-// record by what is known of the post itself, also if the process died before it could say anything.
+// record by what is known of the post itself, also if the process died before it could say anything. Its rules are
+// those that package publish has for the same.
 func (d *delivery) unknown(err error) error {
 	code, rule := platform.CodeUnavailable, ruleUnknown
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -116,6 +122,8 @@ func (d *delivery) unknown(err error) error {
 
 // told is the outcome of an attempt. A second look that has sent nothing knows no more than the first attempt: the
 // record of that one may come at any moment, and is known by when it was sent.
+//
+// Published and Rejected stay: of both it is known.
 func (d *delivery) told(o platform.Outcome) platform.Outcome {
 	if not, is := o.(platform.NotTaken); is && d.again {
 		return platform.OutcomeUnknown{Failure: not.Failure, NotBefore: not.NotBefore}
@@ -138,7 +146,8 @@ func (d *delivery) unseen(err error) error {
 	return err
 }
 
-// refusedFailure is what the author is told of a no.
+// refusedFailure is what the author is told of a no. The message is the server's own where it has one: it knows its
+// limits better than anybody here.
 func refusedFailure(err error) *platform.Failure {
 	message := ""
 	var r *serverError

@@ -30,7 +30,7 @@ type picture struct {
 	change string       // what was done to it, in words; "": nothing
 }
 
-// original is an image as it is given. open may be called several times.
+// original is an image as it is given. open may be called several times. Each open begins at the first byte.
 type original struct {
 	open        func(context.Context) (io.ReadCloser, error)
 	size        int64
@@ -44,7 +44,8 @@ func openBytes(b []byte) func(context.Context) (io.ReadCloser, error) {
 const (
 	// maxHead is how far into an image it is looked for which way up it is.
 	maxHead = 1 << 20
-	// maxDecoded bounds the memory of one image that is decoded, in bytes.
+	// maxDecoded bounds the memory of one image that is decoded, in bytes. Copies that are made of it on the way come
+	// on top. docs/accounts.md says how many pixels that is.
 	maxDecoded = 100 << 20
 )
 
@@ -57,7 +58,8 @@ type errImage string
 func (e errImage) Error() string { return string(e) }
 
 // fit returns an image of at most so many bytes. What is small enough stays as it is, to the byte. What is not is
-// encoded anew: at first with less quality, and only when that is not enough, with fewer pixels.
+// encoded anew: at first with less quality, and only when that is not enough, with fewer pixels. The error is ctx's,
+// the storage's, or an errImage, which is for the image's author.
 func fit(ctx context.Context, o original, most int64) (picture, error) {
 	h, err := headOf(ctx, o)
 	if err != nil {
@@ -107,7 +109,8 @@ func shrinkInTurn(ctx context.Context, o original, format string, turned int, mo
 	return shrink(ctx, o, format, turned, most)
 }
 
-// decodedSize is roughly what an image takes in memory while it is decoded, in bytes.
+// decodedSize is roughly what an image takes in memory while it is decoded, in bytes. It is an estimate on the safe
+// side, by what Go's decoders allocate.
 func (h *head) decodedSize() int64 {
 	pixels := int64(h.config.Width) * int64(h.config.Height)
 	of := int64(0)
@@ -197,7 +200,8 @@ func (i inTime) Read(p []byte) (int, error) {
 	return i.r.Read(p)
 }
 
-// decode reads an image. Its errors are those of ctx and of the storage, and errImage.
+// decode reads an image. Its errors are those of ctx and of the storage, and errImage. The whole image is in memory
+// then, so the caller has looked at its size (checkSize), and has its turn.
 func decode(ctx context.Context, o original) (image.Image, error) {
 	r, err := o.open(ctx)
 	if err != nil {
@@ -224,7 +228,8 @@ var qualities = []int{92, 85, 78, 70, 60}
 const sizedQuality = 80
 
 // shrink makes a JPEG of at most so many bytes: with less quality first, which is seen least, then with fewer pixels.
-// Each of its twelve tries has at most nine tenths of the width of the one before.
+// Each of its twelve tries has at most nine tenths of the width of the one before. Each begins with the whole image
+// again, so that nothing is lost twice.
 func shrink(ctx context.Context, o original, format string, turned int, most int64) (picture, error) {
 	decoded, err := decode(ctx, o)
 	if err != nil {
@@ -283,7 +288,8 @@ func reencoded(b []byte, before int64, from, to image.Rectangle, turned, quality
 	return p
 }
 
-// flatten puts an image with transparent parts on white, because JPEG has none.
+// flatten puts an image with transparent parts on white, because JPEG has none. What was a JPEG is opaque, and is not
+// copied.
 func flatten(m image.Image) (flat image.Image, wasOpaque bool) {
 	if o, ok := m.(interface{ Opaque() bool }); ok && o.Opaque() {
 		return m, true
@@ -308,6 +314,7 @@ func scale(m image.Image, width, height int) image.Image {
 	}
 }
 
+// encode makes a JPEG, which can't have a side of 65,536 points or more.
 func encode(ctx context.Context, m image.Image, quality int) ([]byte, error) {
 	if err := ctx.Err(); err != nil { // each takes a while
 		return nil, err

@@ -33,7 +33,7 @@ func (s *service) Ask(ctx context.Context, p platform.Publication, _ []byte) (pl
 	return s.deliver(ctx, p, true)
 }
 
-// delivery is one attempt.
+// delivery is one attempt. It is of one goroutine, and of no use for another attempt.
 type delivery struct {
 	*service
 	platform.Publication
@@ -50,6 +50,8 @@ type ended struct{ outcome platform.Outcome }
 // Error makes it an error.
 func (e ended) Error() string { return fmt.Sprintf("%T", e.outcome) }
 
+// deliver is Publish and Ask, which differ in whether they look before they send. An error that is no ended is a
+// mistake of ours: package publish takes the outcome for unknown.
 func (s *service) deliver(ctx context.Context, p platform.Publication, again bool) (platform.Outcome, error) {
 	// The same in every attempt: by its text and by this time, find knows a record that an earlier one has made.
 	d := &delivery{service: s, Publication: p, again: again, sentAt: p.FirstSentAt}
@@ -67,7 +69,7 @@ func (s *service) deliver(ctx context.Context, p platform.Publication, again boo
 	return platform.Published{Receipt: receipt}, nil
 }
 
-// run is all of an attempt.
+// run is all of an attempt. The post comes first, and decides the outcome; its comment only adds to that.
 func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
 	put := d.create
 	if d.again {
@@ -92,7 +94,8 @@ func (d *delivery) run(ctx context.Context) (r platform.Receipt, err error) {
 	return r, nil
 }
 
-// adopt is create for a post that may be there.
+// adopt is create for a post that may be there. What can't be looked at is not sent either: the record may be at a
+// later key than the one that create begins with.
 func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
 	at, found, err := d.findAny(ctx, partPost, d.Content.Text, d.sentAt)
 	switch {
@@ -107,7 +110,9 @@ func (d *delivery) adopt(ctx context.Context) (strongRef, error) {
 	return d.create(ctx)
 }
 
-// create makes the record. An image that is more than the server takes is made smaller, once it has said so.
+// create makes the record. An image that is more than the server takes is made smaller, once it has said so. What
+// costs least comes first: where a mention or a parent ends the attempt, nothing was uploaded. The error is an ended,
+// or a mistake of ours.
 func (d *delivery) create(ctx context.Context) (strongRef, error) {
 	record := post{
 		Type: collection, Text: d.Content.Text, CreatedAt: createdAt(d.sentAt), Langs: d.Content.Options.Langs,
@@ -171,6 +176,8 @@ func (d *delivery) comment(ctx context.Context, on strongRef) (strongRef, error)
 	if !errors.As(err, &e) {
 		return strongRef{}, err
 	}
+	// An OutcomeUnknown of the comment is that of the whole: whoever asks finds the post by its key, and comes here
+	// again.
 	switch o := e.outcome.(type) {
 	case platform.Rejected:
 		d.warn(firstComment, "The post is published, and its first comment is not: "+o.Failure.Message)
@@ -202,6 +209,7 @@ func (d *delivery) put(ctx context.Context, part string, record post, when time.
 		case err == nil:
 			return at, nil
 		case named(err, "InvalidSwap"):
+			// It may be that of an earlier attempt, which was never heard of again.
 			there, isOurs, e := d.find(ctx, key, record.Text, when)
 			if e != nil {
 				return at, unsure{e}
@@ -260,6 +268,7 @@ func (d *delivery) find(ctx context.Context, key, text string, when time.Time) (
 		return at, false, err
 	}
 	var there post
+	// Without FirstSentAt nobody knows when it was sent, and the text has to do.
 	if json.Unmarshal(got.Value, &there) == nil && there.Text == text &&
 		(d.FirstSentAt.IsZero() || isAt(there.CreatedAt, when)) {
 		return got.strongRef, true, nil
@@ -280,7 +289,8 @@ func isNotThere(err error) bool {
 		errors.As(err, &r) && r.name == "InvalidRequest" && strings.Contains(r.message, "Could not locate record")
 }
 
-// call makes a call for the account, at its server. If the server does not take the token, it is renewed, once.
+// call makes a call for the account, at its server. If the server does not take the token, it is renewed, once. The
+// error is do's, or a notRenewed.
 func (d *delivery) call(ctx context.Context, c call, out any) error {
 	// All of it anew: meanwhile the account may have been connected again, in the other way or at another server.
 	ask := func() (err error) {
@@ -326,4 +336,5 @@ func (d *delivery) warn(about, message string) {
 	}
 }
 
+// firstComment is what warnings of it are about. docs/accounts.md promises the code that it makes.
 const firstComment = "first_comment"

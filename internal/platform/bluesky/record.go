@@ -17,7 +17,8 @@ import (
 const collection = "app.bsky.feed.post"
 
 // post is a record of app.bsky.feed.post. It and the types below are by hand, as much as is used of them: indigo's
-// generated ones bring CBOR and half of IPFS.
+// generated ones bring CBOR and half of IPFS. They are read back, too (find, postAt), from records that anybody may
+// have written.
 type post struct {
 	Type      string   `json:"$type"`
 	Text      string   `json:"text"`
@@ -28,22 +29,26 @@ type post struct {
 	Langs     []string `json:"langs,omitempty"`
 }
 
+// facet is a part of a text, and what it means there (app.bsky.richtext.facet).
 type facet struct {
 	Index    byteSlice        `json:"index"`
 	Features []map[string]any `json:"features"`
 }
 
+// byteSlice counts bytes of UTF-8. End is the first one behind it.
 type byteSlice struct {
 	Start int `json:"byteStart"`
 	End   int `json:"byteEnd"`
 }
 
-// strongRef names one version of a record.
+// strongRef names one version of a record. The CID is a hash of what it says: of a record that was changed since, it
+// is another.
 type strongRef struct {
 	URI string `json:"uri"`
 	CID string `json:"cid"`
 }
 
+// reply is where a post is in a thread. Both are required, and are the same for an answer to the first post.
 type reply struct {
 	Root   strongRef `json:"root"`
 	Parent strongRef `json:"parent"`
@@ -52,6 +57,8 @@ type reply struct {
 // blob is a file that was uploaded, as the server describes it: it goes into the record as it is.
 type blob = json.RawMessage
 
+// aspectRatio is in pixels. It may be left out; apps then can't tell how much room an image needs before they have
+// it.
 type aspectRatio struct {
 	Width  int `json:"width"`
 	Height int `json:"height"`
@@ -63,10 +70,12 @@ type embeddedImage struct {
 	AspectRatio *aspectRatio `json:"aspectRatio,omitempty"`
 }
 
+// embedImages is app.bsky.embed.images, which every server knows. Galleries of more than four are too new for some.
 func embedImages(images []embeddedImage) map[string]any {
 	return map[string]any{"$type": "app.bsky.embed.images", "images": images}
 }
 
+// embedVideo leaves an empty alternative text out, which a video need not have.
 func embedVideo(video blob, alt string) map[string]any {
 	e := map[string]any{"$type": "app.bsky.embed.video", "video": video}
 	if alt != "" {
@@ -75,6 +84,7 @@ func embedVideo(video blob, alt string) map[string]any {
 	return e
 }
 
+// embedExternal makes a link card. A description is required, also an empty one, and a picture is not.
 func embedExternal(c card, thumb blob) map[string]any {
 	external := map[string]any{"uri": c.url, "title": c.title, "description": c.description}
 	if thumb != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// session is the answer of createSession and refreshSession.
+// session is the answer of createSession and refreshSession. Both tokens are opaque to us, and only hints are read of
+// them (claims).
 type session struct {
 	AccessJWT  string `json:"accessJwt"`
 	RefreshJWT string `json:"refreshJwt"`
@@ -29,7 +30,7 @@ type session struct {
 }
 
 // Begin asks for an app password, or, if that is wanted and it is known of whom, sends to the account's authorization
-// server.
+// server. Nothing is kept for Complete in the first case: the caller comes with all that it needs.
 func (s *service) Begin(ctx context.Context, in platform.ConnectionRequest) (platform.Begun, error) {
 	if in.Method == platform.ByOAuth {
 		if strings.TrimSpace(in.Credentials[platform.FieldIdentifier]) == "" {
@@ -50,7 +51,8 @@ func (s *service) Begin(ctx context.Context, in platform.ConnectionRequest) (pla
 }
 
 // Complete begins a session, and sees that the server that gave it is the account's own; or it takes what a browser
-// has brought back from there.
+// has brought back from there. The password goes to the server that the person has named, or else to the one that
+// their account's document names. Who the account is, the server says, and not the person.
 func (s *service) Complete(ctx context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
 	if in.Callback != nil {
 		return s.completeOAuth(ctx, in)
@@ -126,6 +128,8 @@ func (s *service) whoAndWhere(
 	return who, host, nil
 }
 
+// login begins a session. The reference server lets one address do so for an account 30 times in five minutes and 300
+// times a day, so sessions are refreshed, and none is begun for a post.
 func (s *service) login(ctx context.Context, host, who, password string) (session, error) {
 	var begun session
 	err := s.do(ctx, call{
@@ -139,7 +143,7 @@ func (s *service) login(ctx context.Context, host, who, password string) (sessio
 
 // ownServer finds the server of the account that a session is for, by the account's own document, and returns it with
 // the account's name. Without this, whoever runs a server could have it say that it is anybody's. bsky.social is in
-// front of servers with names of their own: they take its sessions.
+// front of servers with names of their own: they take its sessions. host is the server that gave the session.
 func (s *service) ownServer(ctx context.Context, host string, begun session) (pds, name string, f *platform.Failure) {
 	did, err := syntax.ParseDID(begun.DID)
 	if err != nil {
@@ -192,7 +196,7 @@ func claims(token string) (scope string, issued, expires int64) {
 	return c.Scope, c.Iat, c.Exp
 }
 
-// usualLife is that of the reference server's access tokens.
+// usualLife is that of the reference server's access tokens. It is also the longest that a hint is believed.
 const usualLife = 2 * time.Hour
 
 // refreshAt is when three quarters of an access token's life are over. Its own clock is not asked, only how long it is
@@ -208,7 +212,7 @@ func (s *service) refreshAt(begun session) time.Time {
 }
 
 // isMainPassword tells an account's own password by what its token may do, or, where that does not show, by its form.
-// It may be wrong: it warns, and refuses nothing.
+// It may be wrong: it warns, and refuses nothing. An app password has four groups of four characters.
 func isMainPassword(begun session, password string) bool {
 	switch scope, _, _ := claims(begun.AccessJWT); scope {
 	case "com.atproto.access":
@@ -221,7 +225,7 @@ func isMainPassword(begun session, password string) bool {
 }
 
 // Refresh renews a session. If it has ended, a new one is begun by the app password; if the account has moved to
-// another server, there.
+// another server, there. So no refresh that goes wrong loses the account, unlike that of a grant (refreshGrant).
 func (s *service) Refresh(
 	ctx context.Context, of platform.Account, with platform.Secrets,
 ) (platform.Refreshed, error) {
@@ -251,6 +255,7 @@ func (s *service) Refresh(
 }
 
 // Revoke ends the session, and a grant altogether. The app password stays good: only its owner can delete it.
+// deleteSession wants the refresh token, and so does refreshSession: an access token does not end a session.
 func (s *service) Revoke(ctx context.Context, _ platform.Account, with platform.Secrets) error {
 	if isGrant(with) {
 		return s.revokeGrant(ctx, with)
@@ -261,7 +266,8 @@ func (s *service) Revoke(ctx context.Context, _ platform.Account, with platform.
 }
 
 // again begins a session where the account is now. before is why the one that there was could not be renewed: a server
-// that did not answer is only given up for another.
+// that did not answer is only given up for another. The password goes there by the account's own document alone. What
+// it returns is kept as the account's server from then on.
 func (s *service) again(
 	ctx context.Context, of platform.Account, host, password string, before error,
 ) (session, string, error) {

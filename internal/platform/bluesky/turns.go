@@ -10,7 +10,8 @@ import (
 )
 
 // oneAtATime lets one in at a time, and of those that wait each organization in turn: however many of one's wait, each
-// other one waits for one of them.
+// other one waits for one of them. Of one organization's, whoever came first is first. The zero value is ready for
+// use.
 type oneAtATime struct {
 	mu    sync.Mutex
 	busy  bool
@@ -35,7 +36,8 @@ func (q *oneAtATime) enter(ctx context.Context, organization string) error {
 	}
 }
 
-// queue takes the place if it is free, or waits for it.
+// queue takes the place if it is free, or waits for it. It never waits itself: without wait, the place is the
+// caller's already.
 func (q *oneAtATime) queue(organization string) (turn chan struct{}, wait bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -54,7 +56,8 @@ func (q *oneAtATime) queue(organization string) (turn chan struct{}, wait bool) 
 	return turn, true
 }
 
-// unqueue tells whether somebody has waited until now.
+// unqueue tells whether somebody has waited until now. False: leave has chosen it at the same moment, so the place is
+// the caller's, to be passed on.
 func (q *oneAtATime) unqueue(organization string, turn chan struct{}) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -67,7 +70,8 @@ func (q *oneAtATime) unqueue(organization string, turn chan struct{}) bool {
 	return true
 }
 
-// keep notes who of an organization still waits.
+// keep notes who of an organization still waits. Without any, an organization takes no room in q: there may be any
+// number of them over time. The caller has the lock.
 func (q *oneAtATime) keep(organization string, waiting []chan struct{}) {
 	if len(waiting) > 0 {
 		q.of[organization] = waiting
@@ -77,7 +81,8 @@ func (q *oneAtATime) keep(organization string, waiting []chan struct{}) {
 	q.turns = slices.DeleteFunc(q.turns, func(o string) bool { return o == organization })
 }
 
-// leave lets the next one in.
+// leave lets the next one in. The place goes from hand to hand and is not free in between, so nobody who comes just
+// then overtakes those who wait.
 func (q *oneAtATime) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

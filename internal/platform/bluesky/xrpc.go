@@ -11,12 +11,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 // Methods of the protocol, by their NSIDs.
@@ -34,7 +34,8 @@ const (
 
 // call is one call of a method. It is made with net/http and not with indigo's atclient, which keeps the headers of
 // refusals to itself (when to ask again is in them), sends files without their length, and renews sessions behind the
-// back of whoever shares them between replicas.
+// back of whoever shares them between replicas. It may be made more than once: for another nonce, or with another
+// token.
 type call struct {
 	host   string // URL of the server, without a path
 	method string
@@ -53,7 +54,8 @@ type file struct {
 	contentType string
 }
 
-// serverError is an answer that is no success, or no answer at all.
+// serverError is an answer that is no success, or no answer at all. All that asks a server returns one, and judge and
+// named are how it is read.
 type serverError struct {
 	status  int // 0: none came
 	name    string
@@ -77,7 +79,7 @@ func (r *serverError) Error() string {
 // Unwrap gives the cause.
 func (r *serverError) Unwrap() error { return r.cause }
 
-// do makes a call. The error is a *serverError.
+// do makes a call. The error is a *serverError. out is what the answer is read into, as JSON; nil: nothing is.
 func (s *service) do(ctx context.Context, c call, out any) error {
 	err := s.once(ctx, c, out)
 	if c.key != nil && named(err, useNonce) { // the server has said which, and has done nothing yet
@@ -86,22 +88,16 @@ func (s *service) do(ctx context.Context, c call, out any) error {
 	return err
 }
 
-// noteConnection has noted whether a request in the context that it returns got a connection. The HTTP client may say
-// that it failed before or after the request was sent. Only what has a connection was sent.
-func noteConnection(ctx context.Context) (context.Context, *atomic.Bool) {
-	connected := new(atomic.Bool)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
-	}), connected
-}
-
 // once makes a call a single time. If it fails, the error says whether it was sent: then the server may have done it,
 // and to send it again could make a second post.
 func (s *service) once(ctx context.Context, c call, out any) error {
-	traced, connected := noteConnection(ctx)
+	traced, connected := outbound.NoteConnection(ctx)
 	req, err := c.request(traced)
 	if err == nil && c.key != nil {
 		err = s.prove(req, c)
+	}
+	if err == nil && c.file != nil {
+		err = c.file.attach(traced, req)
 	}
 	if err != nil {
 		return &serverError{cause: err}
@@ -131,37 +127,27 @@ func (s *service) once(ctx context.Context, c call, out any) error {
 	return nil
 }
 
+// request makes one without its file (attach). Of a token that is bound to a key, prove replaces the header.
 func (c call) request(ctx context.Context) (*http.Request, error) {
 	verb, address := http.MethodPost, c.host+"/xrpc/"+c.method
 	if c.isRead {
 		verb, address = http.MethodGet, address+"?"+c.query.Encode()
 	}
 	var body io.Reader
-	contentType := ""
-	switch {
-	case c.file != nil:
-		opened, err := c.file.open(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("open a medium: %w", err)
-		}
-		body, contentType = opened, c.file.contentType // the HTTP client closes it
-	case c.in != nil:
+	if c.in != nil {
 		encoded, err := json.Marshal(c.in)
 		if err != nil {
 			return nil, err
 		}
-		body, contentType = bytes.NewReader(encoded), "application/json"
+		body = bytes.NewReader(encoded)
 	}
 	req, err := http.NewRequestWithContext(ctx, verb, address, body)
 	if err != nil {
 		return nil, err
 	}
-	if c.file != nil { // net/http can't tell the length of what is in no buffer, and would send it in chunks
-		req.ContentLength = c.file.size
-	}
 	req.Header.Set("Accept", "application/json")
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
+	if c.in != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -169,7 +155,21 @@ func (c call) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// serverErrorOf reads an answer that is no success.
+// attach opens the file as the body of a request, anew each time, because its bytes can be read once. Only the HTTP
+// client closes it, so nothing that may fail comes between this and sending the request.
+func (f *file) attach(ctx context.Context, req *http.Request) error {
+	opened, err := f.open(ctx)
+	if err != nil {
+		return fmt.Errorf("open a medium: %w", err)
+	}
+	// net/http can't tell the length of what is in no buffer, and would send it in chunks.
+	req.Body, req.ContentLength = opened, f.size
+	req.Header.Set("Content-Type", f.contentType)
+	return nil
+}
+
+// serverErrorOf reads an answer that is no success. What is not of the protocol's form leaves name and message empty,
+// which judge takes for something in front of the server.
 func (s *service) serverErrorOf(resp *http.Response, answer []byte) *serverError {
 	r := &serverError{status: resp.StatusCode, sent: true}
 	var said struct{ Error, Message string }
@@ -180,10 +180,16 @@ func (s *service) serverErrorOf(resp *http.Response, answer []byte) *serverError
 	if resp.StatusCode == http.StatusUnauthorized && wantsNonce(resp.Header) {
 		r.name = useNonce // whatever the body says
 	}
-	if resp.StatusCode == http.StatusTooManyRequests || r.name == "RateLimitExceeded" {
-		r.again = askAgain(resp.Header, s.clock.Now())
-	}
+	s.noteWait(r, resp.Header)
 	return r
+}
+
+// noteWait notes when a server that has said "slow down" wants to be asked again, which all that judge takes for it
+// needs (tooFast). A 429 is heeded also where its name means something else.
+func (s *service) noteWait(r *serverError, h http.Header) {
+	if r.status == http.StatusTooManyRequests || judge(r) == slowDown {
+		r.again = askAgain(h, s.clock.Now())
+	}
 }
 
 const (
@@ -195,7 +201,7 @@ const (
 
 // askAgain is when a server that has said "slow down" wants to be asked again. RateLimit-Reset is in seconds since 1970
 // here, unlike elsewhere; newer servers have Retry-After too. What makes no sense is not heeded: a post must not wait
-// for years because of a header.
+// for years because of a header. What comes of it is after now, always, and within a day and a minute.
 func askAgain(h http.Header, now time.Time) time.Time {
 	sensible := func(t time.Time) bool { return t.After(now) && t.Before(now.Add(longestWait+time.Minute)) }
 	if n, err := strconv.ParseInt(h.Get("RateLimit-Reset"), 10, 64); err == nil && sensible(time.Unix(n, 0)) {
@@ -221,7 +227,8 @@ const (
 	away // it did not answer, or not as this protocol has it
 )
 
-// verdicts are those of the errors that mean something else than no.
+// verdicts are those of the errors that mean something else than no. An account that is not there any more is among
+// the strange: whoever renews its session finds out where it has moved to (again).
 var verdicts = map[string]verdict{
 	"ExpiredToken": strange, "InvalidToken": strange, "AuthMissing": strange, "AuthenticationRequired": strange,
 	"AuthRequired": strange, "BadJwtAudience": strange, "BadJwt": strange, "AuthFactorTokenRequired": strange,
@@ -235,7 +242,8 @@ var verdicts = map[string]verdict{
 	"HandleResolutionFailed": away, useNonce: away,
 }
 
-// judge says what an error of do means.
+// judge says what an error of do means. Errors that are no answer of a server, such as one of looking up an identity,
+// are away.
 func judge(err error) verdict {
 	var r *serverError
 	if err == nil {

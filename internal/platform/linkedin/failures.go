@@ -17,6 +17,7 @@ import (
 
 // Rules of failures, by which callers branch: they never change.
 const (
+	// Each has its row in docs/errors.md.
 	ruleNoAddress   = "linkedin.public_url"
 	ruleConsent     = "linkedin.consent_refused"
 	ruleScope       = "linkedin.scope"
@@ -36,6 +37,7 @@ const (
 )
 
 const (
+	// The first is for a connection that comes to nothing, the second for an account that there is.
 	beginAgain = "Connect the account again, from the beginning."
 	reconnect  = "Connect the account again. It keeps its id and what is queued for it."
 )
@@ -108,7 +110,7 @@ func (s *service) ofClient(err error) *platform.Failure {
 	})
 }
 
-// lost: the account does not let us in any more.
+// lost: the account does not let us in any more. err may be nil: nothing was asked.
 func lost(err error) *platform.Failure {
 	return withResponse(err, &platform.Failure{
 		Code: platform.CodeAuthFailed, Rule: ruleToken,
@@ -117,7 +119,8 @@ func lost(err error) *platform.Failure {
 	})
 }
 
-// common is the failure that is the same whatever was asked.
+// common is the failure that is the same whatever was asked. err may be any but nil, also of package oauth2. Who has
+// a better word for it looks at err before.
 func (s *service) common(err error) *platform.Failure {
 	var r *serverError
 	if !errors.As(err, &r) {
@@ -168,6 +171,7 @@ func (s *service) common(err error) *platform.Failure {
 	return unavailable(r)
 }
 
+// reason is LinkedIn's own words, or what else it has said.
 func reason(r *serverError) string {
 	switch {
 	case r.message != "":
@@ -189,6 +193,7 @@ func (s *service) asServerError(err error) *serverError {
 	return &serverError{sent: true, cause: err}
 }
 
+// unavailable tells apart what helps to find out why: nothing was reached, or what answered was wrong.
 func unavailable(r *serverError) *platform.Failure {
 	message := "LinkedIn could not be reached, or did not answer in time."
 	switch {
@@ -202,7 +207,7 @@ func unavailable(r *serverError) *platform.Failure {
 	})
 }
 
-// withResponse returns f with what LinkedIn said.
+// withResponse returns f with what LinkedIn said. It changes f, so f must have been made for this error.
 func withResponse(err error, f *platform.Failure) *platform.Failure {
 	var r *serverError
 	if errors.As(err, &r) {

@@ -21,7 +21,8 @@ import (
 const uploadsAtOnce = 4
 
 // upload uploads the images of a post, and waits until LinkedIn has looked through them: a post that comes earlier may
-// be refused. It returns their URNs.
+// be refused. It returns their URNs. The error is call's, putOf's or an ended; notUploaded makes the outcome of it.
+// The first that fails stops the others, since a post goes out with all its images or not at all.
 func (d *delivery) upload(ctx context.Context) ([]string, error) {
 	urns := make([]string, len(d.Content.Media))
 	some, stop := errgroup.WithContext(ctx)
@@ -45,7 +46,8 @@ func (d *delivery) upload(ctx context.Context) ([]string, error) {
 	return urns, all.Wait()
 }
 
-// uploadOne asks for where to upload to, and does.
+// uploadOne asks for where to upload to, and does. The address is LinkedIn's choice, and no path of the API: what is
+// sent there has the token, and no version.
 func (d *delivery) uploadOne(ctx context.Context, m platform.Media) (string, error) {
 	var to struct {
 		Value struct {
@@ -72,18 +74,19 @@ func (d *delivery) uploadOne(ctx context.Context, m platform.Media) (string, err
 	return to.Value.Image, err
 }
 
-// putOf is the request that uploads a medium.
+// putOf is the request that uploads a medium. It is made anew where the token had to be renewed: the medium's bytes
+// can be read once. The HTTP client closes it, so it is opened last: what fails before leaves nothing open.
 func putOf(ctx context.Context, m platform.Media, to *url.URL, token string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 	bytes, err := m.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open medium %s: %w", m.ID, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), bytes)
-	if err != nil {
-		return nil, err
-	}
 	// net/http does not know the length of what is in no buffer of its own, and would send it in chunks.
-	req.ContentLength = m.SizeBytes
+	req.Body, req.ContentLength = bytes, m.SizeBytes
 	req.Header.Set("Content-Type", m.ContentType)
 	req.Header.Set("Authorization", "Bearer "+token)
 	return req, nil
@@ -94,7 +97,8 @@ var looking = retry.Backoff{First: 250 * time.Millisecond, Most: 2 * time.Second
 
 var errProcessing = errors.New("LinkedIn is still processing an image")
 
-// processed waits until an image can be posted. number is its place in the post, from 1.
+// processed waits until an image can be posted. number is its place in the post, from 1. ctx ends with d.Processing,
+// which all images share.
 func (d *delivery) processed(ctx context.Context, urn string, number int) error {
 	err := looking.Until(ctx, func(ctx context.Context) error {
 		var image struct{ Status string }

@@ -6,6 +6,11 @@
 // LinkedIn lets nobody read back what a member has posted, and recognizes no post by an id of ours. What it does is to
 // refuse a text that the member has just posted, and to name the post that has it. So whoever does not know what became
 // of a post sends it again, the very same, and takes such an answer for the proof that the first attempt got there.
+//
+// oauth.go connects accounts and refreshes their tokens. publish.go is one attempt at a post, for which images.go
+// uploads and littletext.go escapes. rest.go sends requests and says what an error means (judge); outcomes.go says by
+// that what became of the post, and failures.go what its author is told. version.go has the version of the API that
+// all of this is written for, and the day on which it ends.
 package linkedin
 
 import (
@@ -33,7 +38,8 @@ const (
 	DefaultAPIURL  = "https://api.linkedin.com"
 )
 
-// secretRefreshEnds is when a refresh token ends. It is fixed from the first consent on: refreshing does not extend it.
+// secretRefreshEnds is when a refresh token ends. It is fixed from the first consent on: refreshing does not extend
+// it. It is stored in RFC 3339.
 const secretRefreshEnds = "refreshTokenEnds"
 
 // Platform is what can be known of LinkedIn without asking it. New adds what asks it.
@@ -77,6 +83,8 @@ type Config struct {
 
 // Times and sizes of single requests; a post in all has the time of its context.
 const (
+	// An attempt has 20 s unless somebody has set something else (package publish). Of these, processing leaves it more
+	// than half for the uploads and the post; docs/accounts.md has the number.
 	restTime     = 30 * time.Second
 	uploadTime   = time.Minute
 	maxAnswer    = 1 << 20
@@ -85,7 +93,8 @@ const (
 	maxAuthReply = 64 << 10
 )
 
-// service is LinkedIn's Connector, Publisher, Asker and Refresher.
+// service is LinkedIn's Connector, Publisher, Asker and Refresher. It may be used by any number of goroutines at
+// once. The clients differ in what they wait for and read: calls, uploads, and the authorization server.
 type service struct {
 	Config
 	oauth   oauth2.Config

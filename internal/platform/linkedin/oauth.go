@@ -26,12 +26,13 @@ const scopeWrite = "w_member_social"
 
 var scopes = []string{"openid", "profile", scopeWrite}
 
-// resume is what Complete needs of Begin.
+// resume is what Complete needs of Begin. Without PKCE there is none: the state in the callback is checked by whoever
+// takes it.
 type resume struct {
 	Verifier string `json:"verifier"`
 }
 
-// Begin sends the browser to LinkedIn.
+// Begin sends the browser to LinkedIn. Nobody is asked: the address is made here, so that LinkedIn may be away.
 func (s *service) Begin(_ context.Context, in platform.ConnectionRequest) (platform.Begun, error) {
 	if in.CallbackURL == nil || in.State == "" {
 		return platform.Begun{}, &platform.Failure{
@@ -69,7 +70,8 @@ func (s *service) at(callback string) *oauth2.Config {
 	return &o
 }
 
-// Complete trades the code that the browser brought for tokens, and asks who they are for.
+// Complete trades the code that the browser brought for tokens, and asks who they are for. A code is good once, so
+// what fails after it was shown is for the person to begin again.
 func (s *service) Complete(ctx context.Context, in platform.ConnectionAnswer) (platform.Connection, error) {
 	if in.Callback == nil || in.CallbackURL == nil {
 		return platform.Connection{}, &platform.Failure{
@@ -105,12 +107,14 @@ func (s *service) Complete(ctx context.Context, in platform.ConnectionAnswer) (p
 	return s.whose(ctx, token)
 }
 
-// by has oauth2 use a client that is bounded: in time, and in what it reads.
+// by has oauth2 use a client that is bounded: in time, and in what it reads. The client of package oauth2's own
+// choice would be the process's default one, which reaches anything.
 func (s *service) by(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, s.tokens)
 }
 
-// lacksScope: a person can't take a scope away at LinkedIn, but an app can lack the product that has it.
+// lacksScope: a person can't take a scope away at LinkedIn, but an app can lack the product that has it. Nil: it
+// lacks nothing.
 func lacksScope(t *oauth2.Token) *platform.Failure {
 	granted, _ := t.Extra("scope").(string)
 	// LinkedIn separates them by commas, and others by spaces. A server that has granted what was asked for need not say
@@ -126,10 +130,12 @@ func lacksScope(t *oauth2.Token) *platform.Failure {
 	}
 }
 
-// subject is what may stand in a member's URN.
+// subject is what may stand in a member's URN. It becomes part of every post and of what the account is known by, so
+// nothing else is let in.
 var subject = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// whose makes a connection of the member that a token is of.
+// whose makes a connection of the member that a token is of. The name is shown to people, and may be anything: it is
+// cut to what fits.
 func (s *service) whose(ctx context.Context, t *oauth2.Token) (platform.Connection, error) {
 	// LinkedIn is asked. Its ID token would say it too, but holds no nonce, by which one for this sign-in could be told.
 	var who struct{ Sub, Name string }
@@ -187,7 +193,8 @@ func (s *service) kept(t *oauth2.Token, old platform.Secrets) (
 	return secrets, ends, refreshAt
 }
 
-// seconds is a lifetime that a server has given, if it makes sense.
+// seconds is a lifetime that a server has given, if it makes sense. That is up to ten years; beyond, a number is a
+// mistake, and would keep an account from being renewed.
 func seconds(n int64, otherwise time.Duration) time.Duration {
 	if n <= 0 || n > int64(10*refreshLife/time.Second) {
 		return otherwise
@@ -195,7 +202,8 @@ func seconds(n int64, otherwise time.Duration) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Refresh gets a new access token, where the app is one of those that LinkedIn gives refresh tokens.
+// Refresh gets a new access token, where the app is one of those that LinkedIn gives refresh tokens. An account of an
+// app without refresh tokens comes here only by a mistake, for nothing is due then (kept).
 func (s *service) Refresh(
 	ctx context.Context, _ platform.Account, with platform.Secrets,
 ) (platform.Refreshed, error) {

@@ -15,23 +15,28 @@ import (
 const (
 	// soon is how long a post waits when LinkedIn is away.
 	soon = 30 * time.Second
-	// newVersion is how long it waits for somebody to set a newer version.
+	// newVersion is how long it waits for somebody to set a newer version. A process that is started with one lets the
+	// post go at once (Platform.Waits).
 	newVersion = time.Hour
 )
 
-// ended carries an outcome out of the steps of a delivery.
+// ended carries an outcome out of the steps of a delivery. It is an error so that it passes through errgroup and the
+// steps in between.
 type ended struct{ outcome platform.Outcome }
 
 // Error makes it an error, which nobody gets to see: outcome takes it apart.
 func (ended) Error() string { return "the delivery has ended" }
 
+// rejected is the outcome of what is refused for good, or, with CodeAuthFailed, until the account is connected again.
 func rejected(f *platform.Failure) error { return ended{platform.Rejected{Failure: *f}} }
 
+// notTaken is the outcome of what LinkedIn certainly does not have: to send it again is safe.
 func (d *delivery) notTaken(f *platform.Failure, again time.Time) error {
 	return ended{platform.NotTaken{Failure: *f, NotBefore: again}}
 }
 
-// notSent is the outcome of what went wrong before the post was written.
+// notSent is the outcome of what went wrong before the post was written. err is an ended, of the account's secrets,
+// or of a request.
 func (d *delivery) notSent(err error) error {
 	var e ended
 	var r *serverError
@@ -113,13 +118,15 @@ func (d *delivery) unknown(f *platform.Failure) error {
 	return ended{platform.OutcomeUnknown{Failure: *f, Token: d.token()}}
 }
 
+// token is what Ask gets. It is stored, and is read by whatever release asks.
 func (m memory) token() []byte {
 	token, _ := json.Marshal(m) // texts can be encoded
 	return token
 }
 
 // stillUnknown is the outcome of a second look that has come to nothing: whatever it was that kept LinkedIn from
-// answering, the first attempt may have got there.
+// answering, the first attempt may have got there. Published, and a refusal of what LinkedIn has compared, end the
+// question.
 func (d *delivery) stillUnknown(o platform.Outcome) platform.Outcome {
 	var why platform.Failure
 	var notBefore time.Time

@@ -15,7 +15,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 )
 
-// Preflight checks what can be known without asking.
+// Preflight checks what can be known without asking. A text is counted as it was written, before it is escaped.
 func (s *service) Preflight(c platform.Content) *platform.Failure {
 	if f := Platform.Check(c); f != nil {
 		return f
@@ -33,7 +33,8 @@ func (s *service) Preflight(c platform.Content) *platform.Failure {
 	return nil
 }
 
-// memory is what a second look has to know of the attempt before, and is stored in between. It holds no secret.
+// memory is what a second look has to know of the attempt before, and is stored in between. It holds no secret. Its
+// fields keep their names: a token of the release before is read after an upgrade.
 type memory struct {
 	Images []string `json:"images,omitempty"` // URNs of what was uploaded
 	// Told: the attempt lived to say that it knows nothing of the post, and so had not come to its comment. Else its
@@ -41,7 +42,7 @@ type memory struct {
 	Told bool `json:"told"`
 }
 
-// delivery is one attempt.
+// delivery is one attempt. Its images are uploaded and looked at side by side; all else is of one goroutine.
 type delivery struct {
 	*service
 	platform.Publication
@@ -63,6 +64,7 @@ func (s *service) Publish(ctx context.Context, p platform.Publication) (platform
 // Ask sends the post again, the very same: if it is there, LinkedIn refuses it as a duplicate, and names the post.
 func (s *service) Ask(ctx context.Context, p platform.Publication, token []byte) (platform.Outcome, error) {
 	d := &delivery{service: s, Publication: p, again: true}
+	// It died before it could say anything: Told is false then.
 	if json.Unmarshal(token, &d.memory) != nil { // there is none
 		d.memory = memory{}
 	}
@@ -73,6 +75,8 @@ func (s *service) Ask(ctx context.Context, p platform.Publication, token []byte)
 	return d.stillUnknown(o), nil
 }
 
+// outcome takes an ended apart. Any other error is a mistake of ours, or the end of the attempt: package publish
+// takes the outcome for unknown.
 func (d *delivery) outcome(r platform.Receipt, err error) (platform.Outcome, error) {
 	var e ended
 	switch {
@@ -84,7 +88,8 @@ func (d *delivery) outcome(r platform.Receipt, err error) (platform.Outcome, err
 	return platform.Published{Receipt: r}, nil
 }
 
-// deliver is all of an attempt.
+// deliver is all of an attempt. What is uploaded is stored before the post is sent, and not after: a process that
+// dies between the two leaves what the next one needs.
 func (d *delivery) deliver(ctx context.Context) (r platform.Receipt, err error) {
 	d.watchSunset()
 	if d.secrets, err = d.Credentials.Get(ctx); err != nil {
@@ -126,6 +131,7 @@ type share struct {
 	NoReshare      bool         `json:"isReshareDisabledByAuthor"`
 }
 
+// distribution is to whom a post is shown. The lists are empty, not null, as in LinkedIn's own examples.
 type distribution struct {
 	Feed     string   `json:"feedDistribution"`
 	Entities []string `json:"targetEntities"`
@@ -154,6 +160,9 @@ func (d *delivery) content() any {
 }
 
 // write sends the post, and returns its URN. adopted: an earlier attempt has written it.
+//
+// On a second look a duplicate is the answer that was hoped for. Its URN may be missing, and the post is there all
+// the same.
 func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err error) {
 	header, err := d.call(ctx, call{path: "/rest/posts", in: share{
 		Author: d.To.PlatformAccountID, Commentary: escape(d.Content.Text), Visibility: "PUBLIC",
@@ -228,7 +237,8 @@ func (d *delivery) call(ctx context.Context, c call, out any) (http.Header, erro
 	})
 }
 
-// byToken does something with the account's token. If LinkedIn does not take it, it is renewed, once, where it can be.
+// byToken does something with the account's token. If LinkedIn does not take it, it is renewed, once, where it can
+// be. Most apps have no refresh token: then only the person can help, and the error says so (judge).
 func (d *delivery) byToken(
 	ctx context.Context, do func(token string) (http.Header, error),
 ) (http.Header, error) {
@@ -243,6 +253,7 @@ func (d *delivery) byToken(
 	return do(d.now()[platform.SecretAccessToken])
 }
 
+// now returns the newest secrets that this attempt knows.
 func (d *delivery) now() platform.Secrets {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -265,6 +276,8 @@ func (d *delivery) renew(ctx context.Context, stale platform.Secrets) (err error
 	return err
 }
 
+// warn tells the author something of a post that went out. The codes stand in docs/accounts.md, and clients branch on
+// them.
 func (d *delivery) warn(about, message string) {
 	d.warnings = append(d.warnings, platform.Warning{Code: string(Name) + "." + about, Message: message})
 }

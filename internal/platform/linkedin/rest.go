@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
 // call is one request to the API.
@@ -71,6 +71,7 @@ func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) 
 		}
 		req.Header.Set("Accept", "application/json")
 		req.Header.Set("Authorization", "Bearer "+c.token)
+		// LinkedIn takes no version for granted there, and what is not below that path has none.
 		if strings.HasPrefix(c.path, "/rest/") {
 			req.Header.Set("LinkedIn-Version", string(s.Version))
 			req.Header.Set("X-Restli-Protocol-Version", "2.0.0")
@@ -79,15 +80,13 @@ func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) 
 	}, out)
 }
 
-// send sends a request, once. Whoever wants it sent again has to know by the error whether it may have been done.
+// send sends a request, once. Whoever wants it sent again has to know by the error whether it may have been done. A
+// redirect is not followed, and is an answer that is no success: with it would go the token.
 func (s *service) send(
 	ctx context.Context, by *http.Client, request func(context.Context) (*http.Request, error), out any,
 ) (http.Header, error) {
-	// The HTTP client may say that it failed before or after the request was sent. Only what has a connection was sent.
-	var connected atomic.Bool
-	req, err := request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
-	}))
+	traced, connected := outbound.NoteConnection(ctx)
+	req, err := request(traced)
 	if err != nil {
 		return nil, &serverError{cause: err}
 	}
@@ -145,7 +144,7 @@ func (s *service) serverErrorOf(resp *http.Response, answer []byte) *serverError
 	return r
 }
 
-// short makes a text that somebody else has written fit to be shown.
+// short makes a text that somebody else has written fit to be shown. It is cut between characters.
 func short(text string) string {
 	const most = 300
 	text = strings.TrimSpace(strings.ToValidUTF8(text, "�"))
@@ -183,7 +182,8 @@ const (
 	away      // it did not answer, or not as it should
 )
 
-// judge says what an error of do means.
+// judge says what an error of do means. It goes by the status, but for duplicates: they come as a 422 among other
+// 422s. What is none of these, a 5xx or a redirect, says nothing of what was asked.
 func judge(err error) verdict {
 	var r *serverError
 	switch {

@@ -19,10 +19,11 @@ type Version string
 // DefaultVersion is what this program has been written for. LinkedIn takes it until about 2027-07-15.
 const DefaultVersion Version = "202607"
 
-// layout is that of a version, for package time.
+// layout is that of a version, for package time. ParseVersion has seen to it that no Version is anything else.
 const layout = "200601"
 
-// ParseVersion checks that a text is a version's.
+// ParseVersion checks that a text is a version's. The error is for whoever has set it; whether LinkedIn takes that
+// version is not known by it.
 func ParseVersion(text string) (Version, error) {
 	if _, err := time.Parse(layout, text); err != nil {
 		return "", fmt.Errorf("want the year and the month of a version, such as %s, not %q", DefaultVersion, text)
@@ -31,7 +32,7 @@ func ParseVersion(text string) (Version, error) {
 }
 
 // sunsets are those that LinkedIn has announced. Any other is taken to end on the 15th of its month a year later: none
-// has ended earlier.
+// has ended earlier. Whoever raises DefaultVersion adds it here, if its day is known.
 var sunsets = map[Version]string{
 	"202511": "2026-11-16", "202601": "2027-01-15", "202602": "2027-02-15", "202603": "2027-03-16",
 }
@@ -51,7 +52,8 @@ func (v Version) named() string { return "version " + string(v) + " of its API" 
 // warnFor is how long before a sunset it is spoken of: long enough for an upgrade that waits for its turn.
 const warnFor = 60 * 24 * time.Hour
 
-// Collector has the metric of a version's sunset, for whoever has New's LinkedIn as well.
+// Collector has the metric of a version's sunset, for whoever has New's LinkedIn as well. It is there from the start
+// on, and not made by New, which registers nothing.
 func Collector(v Version) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "lmp_linkedin_version_sunset_timestamp_seconds",
@@ -83,7 +85,8 @@ func (s *service) notices() []platform.Warning {
 	return []platform.Warning{{Code: ruleSunset, Message: message}}
 }
 
-// watchSunset logs a sunset that is near, once in a while. It is called when LinkedIn is about to be used.
+// watchSunset logs a sunset that is near, once in a while. It is called when LinkedIn is about to be used. There is
+// no loop for it, so a process that nobody uses LinkedIn by says it at its start alone.
 func (s *service) watchSunset() {
 	days, soon := s.sunsetIn()
 	if !soon {
