@@ -14,8 +14,9 @@ const (
 	// ConditionStalled is present, and True, only while a person has to act: nothing gets better by itself, or nothing
 	// ever will. Its reason and message are those of Ready.
 	ConditionStalled = "Stalled"
-	// ConditionRevoking is present, and True, only on a deleted ApiKey that some API replica may still accept. Its
-	// message names the replicas that are awaited.
+	// ConditionRevoking is present, and True, only on an ApiKey that is being deleted, or that has leaked and stays, and
+	// whose end is awaited: some replica may still accept the key, or has its queued posts to cancel. Its message says
+	// who is awaited.
 	ConditionRevoking = "Revoking"
 )
 

@@ -47,7 +47,8 @@ const (
 	// is how a form that is sent again is told from a name that is taken.
 	AnnotationForm = "letmepost.dev/form"
 
-	// LabelReplica is on the Lease of every API replica; its value is the environment that the replica serves.
+	// LabelReplica is on the Lease of every replica: of an API process its value is the environment that it serves, of a
+	// gate it is "gate".
 	LabelReplica = "letmepost.dev/replica"
 	// AnnotationApplied, on a replica's Lease, is the resourceVersion up to which the replica has applied ApiKeys.
 	AnnotationApplied = "letmepost.dev/applied-resource-version"

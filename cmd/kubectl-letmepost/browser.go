@@ -12,7 +12,12 @@ import (
 	"runtime"
 )
 
-// openBrowser shows an address in the person's browser, by the program that their system has for it.
+// openBrowser shows an address in the person's browser, by the program that their system has for it. On Windows it is
+// not "start", which is a word of the shell there: the shell would take each & of an address for the end of a command.
+//
+// The program is started and not waited for, since some of them run until the browser is closed, and it is not ended
+// with ctx, whose end is that of this run. An error says that none could be started; whether a page has come up is not
+// known.
 func openBrowser(ctx context.Context, address string) error {
 	program, args := "xdg-open", []string{address}
 	switch runtime.GOOS {

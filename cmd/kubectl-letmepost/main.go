@@ -21,6 +21,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/plugin"
 )
 
+// main hands package plugin the clock, randomness, the environment and the standard streams, so that its tests run
+// whole command lines within their own process.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)   // the first signal ends it in order; a second one, no longer caught, at once

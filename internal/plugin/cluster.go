@@ -29,6 +29,7 @@ import (
 )
 
 const (
+	// fieldManager is who the apiserver says has set a field, and what its audit log has as the user agent.
 	fieldManager = "kubectl-letmepost"
 	// resource is always asked for below /apis/letmepost.dev/v1alpha1: there is no guessing by its name.
 	resource = "apikeys"
@@ -37,13 +38,14 @@ const (
 	page = 1000
 )
 
-// cluster is what the kubeconfig is about, as whoever it names.
+// cluster is what the kubeconfig is about, as whoever it names. All of its clients share one connection. Its methods
+// return the apiserver's errors as they are, because exit and follow look at what kind they are.
 type cluster struct {
 	context   string // of the kubeconfig
-	namespace string
+	namespace string // of -n, or of the context; "", which doctor sets: all of them
 	config    *rest.Config
-	keys      rest.Interface
-	codec     runtime.ParameterCodec
+	keys      rest.Interface         // for our own resources, which have no generated client
+	codec     runtime.ParameterCodec // writes options of lists and writes into the query
 
 	core           coreclient.CoreV1Interface
 	apps           appsclient.AppsV1Interface
@@ -62,7 +64,9 @@ var scheme = func() *runtime.Scheme {
 	return s
 }()
 
-// cluster reads the kubeconfig and the flags that are about it. Nothing is asked of the apiserver yet.
+// cluster reads the kubeconfig and the flags that are about it. Nothing is asked of the apiserver yet. Each verb has
+// one made when it runs, and not before: help, completion and a wrong command line need no kubeconfig. The error tells
+// of the kubeconfig, and of no cluster.
 func (p *plugin) cluster() (*cluster, error) {
 	loader := p.flags.ToRawKubeConfigLoader()
 	raw, err := loader.RawConfig()
@@ -84,6 +88,8 @@ func (p *plugin) cluster() (*cluster, error) {
 	return c, c.connect()
 }
 
+// connect makes the clients, and asks nothing yet. The one for our resources has a codec that converts nothing: there
+// is one version, and what the apiserver sends is shown as it is.
 func (c *cluster) connect() error {
 	ours := rest.CopyConfig(c.config)
 	ours.APIPath, ours.GroupVersion = "/apis", &v1alpha1.GroupVersion
@@ -109,6 +115,9 @@ func (c *cluster) connect() error {
 }
 
 // list returns the ApiKeys of a namespace, "" for all, that a selector of labels picks.
+//
+// It lists page by page. An apiserver that has compacted what the next page goes on from answers 410, and then the list
+// begins anew without pages: what was read so far belongs to a state that is gone.
 func (c *cluster) list(ctx context.Context, namespace, selector string) (*v1alpha1.ApiKeyList, error) {
 	all := new(v1alpha1.ApiKeyList)
 	options := metav1.ListOptions{LabelSelector: selector, Limit: page}
@@ -131,11 +140,16 @@ func (c *cluster) list(ctx context.Context, namespace, selector string) (*v1alph
 	}
 }
 
+// get reads an ApiKey of the namespace from the apiserver. That there is no such key, and that the cluster has no such
+// resource, are both NotFound: isUnserved tells them apart.
 func (c *cluster) get(ctx context.Context, name string) (*v1alpha1.ApiKey, error) {
 	k := new(v1alpha1.ApiKey)
 	return k, c.keys.Get().Namespace(c.namespace).Resource(resource).Name(name).Do(ctx).Into(k)
 }
 
+// create asks for an ApiKey, and returns it as the apiserver has it, with its defaults and its UID. Fields that the
+// cluster does not know are an error, and are not dropped: a key without the limit that somebody asked for would be
+// worse than none.
 func (c *cluster) create(ctx context.Context, k *v1alpha1.ApiKey) (*v1alpha1.ApiKey, error) {
 	made := new(v1alpha1.ApiKey)
 	return made, c.keys.Post().Namespace(k.Namespace).Resource(resource).VersionedParams(&metav1.CreateOptions{
@@ -143,7 +157,8 @@ func (c *cluster) create(ctx context.Context, k *v1alpha1.ApiKey) (*v1alpha1.Api
 	}, c.codec).Body(k).Do(ctx).Into(made)
 }
 
-// annotate sets an annotation of this very ApiKey, and not of one that was made again under its name.
+// annotate sets an annotation of this very ApiKey, and not of one that was made again under its name. The UID in the
+// patch has the apiserver refuse it for another object (409), without a read before it.
 func (c *cluster) annotate(ctx context.Context, k *v1alpha1.ApiKey, name, value string) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": k.UID, "annotations": map[string]string{name: value},
@@ -155,7 +170,9 @@ func (c *cluster) annotate(ctx context.Context, k *v1alpha1.ApiKey, name, value 
 		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.codec).Body(patch).Do(ctx).Error()
 }
 
-// delete asks for the deletion of this very ApiKey. It returns before that is confirmed.
+// delete asks for the deletion of this very ApiKey. It returns before that is confirmed. The precondition matters where
+// keys are chosen first and deleted later: a key that somebody has made meanwhile under the same name is another one. A
+// dry run passes admission and its policies, and changes nothing.
 func (c *cluster) delete(ctx context.Context, k *v1alpha1.ApiKey, dryRun bool) error {
 	options := &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(k.UID))}
 	if dryRun {

@@ -12,16 +12,19 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// dashboardPath is where the API serves the web page for people.
+// dashboardPath is where the API serves the web page for people. It is dashboard.Base, and is not taken from there:
+// with that room would come rooms that this program must not contain.
 const dashboardPath = "/dashboard"
 
 // dashboardFlags say where the dashboard is, and as whom it is opened.
 type dashboardFlags struct {
-	address        string
-	serviceAccount string
-	noBrowser      bool
+	address        string // of the API; "": only say how to reach it
+	serviceAccount string // of the namespace; "": as whoever runs this
+	noBrowser      bool   // print the link, which is a secret, in place of opening it
 }
 
+// dashboard is the verb. Of the cluster it needs nothing but a token that the apiserver knows; that is handed over, and
+// never a kubeconfig or a private key.
 func (p *plugin) dashboard() *cobra.Command {
 	o := &dashboardFlags{}
 	cmd := &cobra.Command{
@@ -54,6 +57,8 @@ func (p *plugin) dashboard() *cobra.Command {
 	return cmd
 }
 
+// sayWhereDashboardIs prints commands, and runs none of them: a port-forward lasts as long as its process, and this one
+// ends. The labels are those that the chart's Services have; only the live API is looked for.
 func (p *plugin) sayWhereDashboardIs(ctx context.Context, c *cluster) error {
 	selector := labels.Set{"app.kubernetes.io/component": "api", "letmepost.dev/environment": "live"}
 	services, err := c.core.Services(p.release).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
@@ -71,9 +76,10 @@ func (p *plugin) sayWhereDashboardIs(ctx context.Context, c *cluster) error {
 }
 
 // openDashboard has the browser signed in. The link is a secret while it works, so that it is printed only if it is
-// asked for, or if there is no other way.
+// asked for, or if there is no other way. The address is checked before a token is had: some ways to get one ask a
+// person to sign in. A browser that can't be opened is no failure.
 func (p *plugin) openDashboard(ctx context.Context, c *cluster, o *dashboardFlags) error {
-	address, err := safeAddress(o.address)
+	address, err := safeAddress(o.address, "token")
 	if err != nil {
 		return err
 	}

@@ -17,14 +17,18 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// definition is what this program knows of a resource. A cluster whose definition lacks a field drops it silently, as
-// if nobody had asked for it.
+// definition is what this program knows of a resource. A cluster whose definition lacks a field refuses what this
+// program sends with it (create), and drops it from what others send who don't ask to be told. Only the fields of spec
+// are compared: they are what people ask for, and one that is dropped gives them another key than they wanted. Status
+// is the controller's.
 type definition struct {
 	resource, kind string
-	spec           reflect.Type
-	without        string // what a cluster without it can't do
+	spec           reflect.Type // whose JSON names are compared with the cluster's
+	without        string       // what a cluster without it can't do
 }
 
+// definitions are all of the project's. The last text of each goes on after "are not served". LeakedKeys are among them
+// because a replica serves nobody before it has listed them.
 var definitions = []definition{
 	{resource, "ApiKey", reflect.TypeFor[v1alpha1.ApiKeySpec](), "there are no keys"},
 	{"profiles", "Profile", reflect.TypeFor[v1alpha1.ProfileSpec](), "no key is served"},
@@ -35,6 +39,7 @@ var definitions = []definition{
 const install = "helm upgrade --install letmepost-operator charts/letmepost-operator -n "
 
 // checkServed looks whether the resources are there, as this program knows them, and whether others have their names.
+// What can't be read of a schema is a finding of its own, and does not stand in the way of what discovery says.
 func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
 	remedy := install + p.release
 	served, err := c.discovery.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
@@ -54,7 +59,8 @@ func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
 			found = append(found, finding{isWrong, name + " are not served: " + d.without, remedy})
 		case unread == nil && len(missing) > 0:
 			found = append(found, finding{
-				isWrong, fmt.Sprintf("%s are of another version than this program: they have no spec.%s, and drop it silently",
+				isWrong, fmt.Sprintf("%s are of another version than this program: they have no spec.%s, "+
+					"and drop it, or refuse what asks for it if that is strict, as this program is",
 					name, strings.Join(missing, ", spec.")), remedy,
 			})
 		default:
@@ -67,7 +73,8 @@ func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
 	return append(found, c.namesakes()...)
 }
 
-// namesakes are resources of others that have the name of ours.
+// namesakes are resources of others that have the name of ours. Nobody is harmed by one until they say only "apikeys"
+// to kubectl, which then takes whichever it comes to first.
 func (c *cluster) namesakes() (found []finding) {
 	_, lists, _ := c.discovery.ServerGroupsAndResources() // what can't be discovered has no names that are in the way
 	for _, l := range lists {
@@ -92,7 +99,9 @@ type schema struct {
 	Properties map[string]schema `json:"properties"`
 }
 
-// schemas are those that the apiserver publishes of our resources, to whoever may log in. By kind.
+// schemas are those that the apiserver publishes of our resources, to whoever may log in. By kind. They are read there
+// and not in the CustomResourceDefinitions, which most people may not get. The apiserver publishes them a moment after
+// a definition has come, so a group that is missing there is not known, and not wrong.
 func (c *cluster) schemas() (map[string]schema, error) {
 	paths, err := c.discovery.OpenAPIV3().Paths()
 	if err != nil {
@@ -125,7 +134,9 @@ func (c *cluster) schemas() (map[string]schema, error) {
 	return byKind, nil
 }
 
-// missingIn are the fields of spec that this program knows and the cluster does not, in order.
+// missingIn are the fields of spec that this program knows and the cluster does not, in order. It goes by the JSON
+// names of the Go type, so a new field of api/v1alpha1 is looked for without a word here. It looks at one level: a new
+// field within a field is not found.
 func (d definition) missingIn(schemas map[string]schema) (missing []string) {
 	for i := range d.spec.NumField() {
 		name, _, _ := strings.Cut(d.spec.Field(i).Tag.Get("json"), ",")

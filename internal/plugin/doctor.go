@@ -25,12 +25,14 @@ const (
 	isWrong = "WRONG"
 )
 
-// finding is something that doctor has seen.
+// finding is something that doctor has seen. The zero finding is none.
 type finding struct {
-	how, what string
+	how, what string // how is one of those above
 	remedy    string // a command, or what to do
 }
 
+// doctor is the verb. It needs no right at all, and says of each thing that it may not look at that it can't. To see
+// all of it takes a role that may list ApiKeys, and in the release's namespace Leases and LeakedKeys.
 func (p *plugin) doctor() *cobra.Command {
 	all := false
 	cmd := &cobra.Command{
@@ -56,14 +58,20 @@ func (p *plugin) doctor() *cobra.Command {
 }
 
 // runDoctor goes through all checks, whatever one of them finds: who mends things mends them together. Only what is
-// wrong makes it fail. What one may not look at is how it is meant for most people.
+// wrong makes it fail. What one may not look at is how it is meant for most people. Each check's findings are printed
+// as they come, so that nobody waits for the Leases to read the rest. Those of a check that was interrupted are not: it
+// may have taken what it did not get to see for wrong.
 func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 	wrong := 0
 	for _, check := range []func(context.Context, *cluster) []finding{
 		p.checkServed, p.checkRights, p.checkKeys, p.checkLeaks,
 		p.checkLeases, // which may take as long as a Lease lasts
 	} {
-		for _, f := range check(ctx, c) {
+		found := check(ctx, c)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for _, f := range found {
 			fmt.Fprintf(p.Out, "%-10s  %s\n", f.how, f.what)
 			if f.remedy != "" {
 				fmt.Fprintf(p.Out, "%-10s  -> %s\n", "", f.remedy)
@@ -72,9 +80,6 @@ func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 				wrong++
 			}
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 	}
 	if wrong > 0 {
 		return unhealthyError{fmt.Errorf("things to mend: %d", wrong)}
@@ -82,7 +87,9 @@ func (p *plugin) runDoctor(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// checkRights says what the caller may not do with keys here. That may well be as it is meant.
+// checkRights says what the caller may not do with keys here. That may well be as it is meant. Rights to Pods and
+// Secrets are left out, and so is the one to choose names of Secrets: people work with keys without them. The remedy
+// names the first word of a deed's role.
 func (p *plugin) checkRights(ctx context.Context, c *cluster) []finding {
 	others := func(d deed) bool { return d.group != group || d.subresource == "secrets" }
 	of := slices.DeleteFunc(slices.Clone(deeds), others)
@@ -104,7 +111,8 @@ func (p *plugin) checkRights(ctx context.Context, c *cluster) []finding {
 	return found
 }
 
-// checkKeys looks for keys that wait for a person, or for somebody who does not come.
+// checkKeys looks for keys that wait for a person, or for somebody who does not come. Keys that are in order are only
+// counted: with thousands of them, nobody would find the others.
 func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
 	list, err := c.list(ctx, c.namespace, "")
 	if err != nil {
@@ -123,6 +131,11 @@ func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
 }
 
 // checkKey is pure. The zero finding is of a key that is in order. release is the namespace of the installation.
+//
+// A deletion under way is wrong as soon as the controller names whom it waits for, since it is not over until they
+// confirm. One that its finalizer no longer holds is confirmed, or unconfirmed for good; that it is still there is up
+// to others. That a key has expired is no matter for doctor by itself: the controller says so by Stalled, and this
+// machine's clock is not asked.
 func checkKey(k *v1alpha1.ApiKey, release string) finding {
 	name, pods := k.Namespace+"/"+k.Name, "kubectl get pods -n "+release
 	held := slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)

@@ -105,6 +105,10 @@ func TestWithoutDefinitions(t *testing.T) {
 		"WRONG       apikeys.letmepost.dev are of another version than this program: they have no spec.claims, and drop",
 		"WRONG       leakedkeys.letmepost.dev are not served: no key is served", "helm upgrade --install")
 
+	// This program asks to be told of a field that is not known.
+	runWith(ctx, nil, "--kubeconfig", bare.KubeconfigPath(), "-n", w.namespace, "mint", "gold", "-e", "test", "--claims", "plan=gold").
+		expect(t, 1, `unknown field "spec.claims"`)
+
 	// What an upgrade brings, keys that are there have not asked for: they are as they were, and not written again.
 	raw := func() string {
 		text, err := w.keys.Get().Namespace(w.namespace).Resource("apikeys").Name("before").DoRaw(ctx)

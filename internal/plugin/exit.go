@@ -23,6 +23,7 @@ const (
 	exitInterrupted = 130 // 128 and SIGINT, as shells have it
 )
 
+// exitStatuses is the end of the help. docs/kubectl.md has the same table, and both are to say what the constants mean.
 const exitStatuses = `
 Exit status:
   0    done; of a revocation: confirmed, no replica accepts the key any more
@@ -34,21 +35,28 @@ Exit status:
   5    doctor has found something wrong
   130  interrupted; say the same again to go on`
 
-// usageError is a command line that says nothing that could be done.
+// usageError is a command line that says nothing that could be done. Exit status 2 promises that nothing was done, so
+// whoever returns one has changed nothing in the cluster before. The words say which flag, and what to say instead.
 type usageError struct{ error }
 
+// usage makes a usageError. Its words name the flag first, where there is one.
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// unconfirmedError is something that was asked for, and that nobody has confirmed.
+// unconfirmedError is something that was asked for, and that nobody has confirmed. It is not a failure: what was asked
+// for goes on in the cluster, and the same command line waits for it again.
 type unconfirmedError struct{ error }
 
 // unhealthyError is what doctor ends with: it has been said what is wrong.
 type unhealthyError struct{ error }
 
-// errTimeout is the cause of a context whose time is up.
+// errTimeout is the cause of a context whose time is up. It is told from the end of the whole run, which is Ctrl-C: the
+// one is not confirmed, the other interrupted.
 var errTimeout = errors.New("the time of --timeout is up")
 
 // exit says what went wrong, if anything did, and returns the exit status.
+//
+// ctx is that of the run. It is asked first, because an interrupt shows as whatever error was the next one. A verb that
+// does several things joins their errors; then the first of the cases below that is among them decides.
 func (p *plugin) exit(ctx context.Context, err error) int {
 	if err == nil {
 		return exitDone
@@ -75,7 +83,8 @@ func (p *plugin) exit(ctx context.Context, err error) int {
 	}
 }
 
-// hintOf says what to do about an error of the apiserver, where its own words don't.
+// hintOf says what to do about an error of the apiserver, where its own words don't. It is told after the error, on a
+// line of its own; "" adds nothing.
 func hintOf(err error) string {
 	switch {
 	case isUnserved(err):
@@ -89,7 +98,9 @@ func hintOf(err error) string {
 	}
 }
 
-// isUnserved tells whether the apiserver does not know the resource at all, rather than one object.
+// isUnserved tells whether the apiserver does not know the resource at all, rather than one object. Both are 404. If
+// the path itself is none, the answer is no Status of Kubernetes but a plain text, which client-go notes as the cause;
+// whoever took it for a missing object would say that a key is gone that nobody has looked for.
 func isUnserved(err error) bool {
 	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }

@@ -21,6 +21,10 @@ const lookAgain = time.Second
 // follow shows see each state of an ApiKey, nil while it is not there, until it has seen enough. It outlives watches
 // that end and apiservers that are away. Its error is what no waiting helps against: that it is not allowed, or that
 // ctx has ended, whose cause it is then.
+//
+// see is called in the caller's goroutine, never twice at once, and may see the same state again after a watch has
+// ended. It must compare UIDs if it is about one object: under the name there may be another one by then. All other
+// errors are waited out, as those of an apiserver that is away: whoever calls bounds that by ctx.
 func (c *cluster) follow(ctx context.Context, namespace, name string, see func(*v1alpha1.ApiKey) (enough bool)) error {
 	for {
 		enough, err := c.followOnce(ctx, namespace, name, see)
@@ -59,6 +63,8 @@ func (c *cluster) followOnce(
 		return false, err
 	}
 	defer events.Stop()
+	// An event that is an error, such as 410 for a version that is too old, shows nothing. The apiserver ends the watch
+	// after it, and follow lists anew.
 	for e := range events.ResultChan() {
 		switch k, _ := e.Object.(*v1alpha1.ApiKey); e.Type {
 		case watch.Added, watch.Modified:

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -21,13 +20,20 @@ import (
 const envKey = "LMP_API_KEY"
 
 const (
-	askTimeout = 10 * time.Second
-	maxAnswer  = 8 << 20 // some ten thousand keys
+	askTimeout = 10 * time.Second // for all pages together
+	// maxAnswer bounds one page, which may come from anything that listens there. What is cut is no JSON, and an error.
+	maxAnswer = 8 << 20 // some ten thousand keys
 )
 
 // lastUsed asks an API when the keys of the caller's organization were last used. The cluster does not know: an ApiKey
-// that said it would be written with every request.
+// that said it would be written with every request. It is asked as any client of the API asks, page by page, and sees
+// what the key sees: one organization, or one Profile, and uses in its own environment. Keys that were never used are
+// not in the answer. The address is checked as that which a token is sent to.
 func (p *plugin) lastUsed(ctx context.Context, apiURL string) (map[types.UID]time.Time, error) {
+	api, err := safeAddress(apiURL, "key")
+	if err != nil {
+		return nil, err
+	}
 	key := p.Getenv(envKey)
 	if key == "" {
 		return nil, usage("--api-url asks with a key: set %s to one of this organization", envKey)
@@ -43,8 +49,8 @@ func (p *plugin) lastUsed(ctx context.Context, apiURL string) (map[types.UID]tim
 			} `json:"data"`
 			NextCursor string `json:"nextCursor"`
 		}
-		if err := ask(ctx, apiURL, key, cursor, &page); err != nil {
-			return nil, fmt.Errorf("ask %s when keys were last used: %w", apiURL, err)
+		if err := ask(ctx, api, key, cursor, &page); err != nil {
+			return nil, fmt.Errorf("ask %s when keys were last used: %w", api, err)
 		}
 		for _, k := range page.Data {
 			if k.LastUsedAt != nil {
@@ -57,12 +63,14 @@ func (p *plugin) lastUsed(ctx context.Context, apiURL string) (map[types.UID]tim
 	}
 }
 
-func ask(ctx context.Context, apiURL, key, cursor string, answer any) error {
-	address := strings.TrimSuffix(apiURL, "/") + "/v1/api-keys"
+// ask gets one page of the API's keys. Its errors have the status and nothing of the body, which may be of anything
+// that listens there; and never the key.
+func ask(ctx context.Context, api *url.URL, key, cursor string, answer any) error {
+	address := api.JoinPath("v1", "api-keys")
 	if cursor != "" {
-		address += "?cursor=" + url.QueryEscape(cursor)
+		address.RawQuery = url.Values{"cursor": {cursor}}.Encode()
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,8 @@ func leakedFinding(k *v1alpha1.ApiKey) finding {
 }
 
 // checkLeaks counts the keys that have leaked, in the release's namespace. Which they are is not said: the names of
-// LeakedKeys are whole digests.
+// LeakedKeys are whole digests. That there are some is in order: they are refused, and each has its finding if its
+// ApiKey stays.
 func (p *plugin) checkLeaks(ctx context.Context, c *cluster) []finding {
 	options := metav1.ListOptions{Limit: page}
 	count := int64(0)
@@ -55,9 +56,10 @@ func (p *plugin) checkLeaks(ctx context.Context, c *cluster) []finding {
 	}
 }
 
-// waitingReports are the reports of leaked keys that the controller has not settled: those that stood on a Lease at
-// the first look and still do, and of which there is no LeakedKey. It settles a report in no time; a replica takes a
-// settled one off its Lease with the next renewal, and one that is gone never does.
+// waitingReports are the reports of leaked keys that the controller has not settled: those that stood on a Lease at the
+// first look and still do, and of which there is no LeakedKey. It settles a report in no time; a replica takes a
+// settled one off its Lease with the next renewal, and one that is gone never does. The finding has their number, and
+// never what is reported: a report holds the whole digest.
 func (p *plugin) waitingReports(ctx context.Context, c *cluster, first, last leases) (found []finding) {
 	for _, name := range slices.Sorted(maps.Keys(last)) {
 		if first[name] == nil {
@@ -81,7 +83,8 @@ func (p *plugin) waitingReports(ctx context.Context, c *cluster, first, last lea
 	return found
 }
 
-// isSettled tells whether there is a LeakedKey of what was reported. Who may not look is told so by checkLeaks.
+// isSettled tells whether there is a LeakedKey of what was reported. Who may not look is told so by checkLeaks. Any
+// error but "not found" counts as settled: what could not be looked at is not to be called wrong.
 func (p *plugin) isSettled(ctx context.Context, c *cluster, r revocation.Report) bool {
 	err := c.keys.Get().Namespace(p.release).Resource(leakedKeys).Name(r.Digest.Hex()).Do(ctx).Error()
 	return !apierrors.IsNotFound(err)

@@ -24,10 +24,12 @@ import (
 type listOptions struct {
 	output
 	all      bool
-	selector string
-	apiURL   string
+	selector string // of labels; "": all keys
+	apiURL   string // "": nobody is asked when keys were last used
 }
 
+// list is the verb. It takes the right to list ApiKeys, in all namespaces with -A, and shows more to whoever may list
+// Pods. It watches nothing: what it prints is of one moment.
 func (p *plugin) list() *cobra.Command {
 	o := &listOptions{}
 	cmd := &cobra.Command{
@@ -55,6 +57,9 @@ func (p *plugin) list() *cobra.Command {
 	return cmd
 }
 
+// runList asks for keys, Pods and last uses at once. Without the keys, or without the last uses that somebody has asked
+// for, it fails. Pods may be out of sight for whoever may list keys: then their column says that it is not known, and
+// the reason is told below the table.
 func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error {
 	printer, err := o.objects()
 	if err != nil {
@@ -98,7 +103,9 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 	return nil
 }
 
-// headings and rows have the columns that flags ask for at the same places.
+// headings and rows have the columns that flags ask for at the same places. "+" marks what only -o wide shows; see
+// output.table. The numbers count from columns that are always there, and the namespace goes in last, as it moves all
+// others.
 func (o *listOptions) headings() []string {
 	h := []string{
 		"Name", "Environment", "State", "Hint", "Expires", "Used by", "Age", "+Profile", "+Scopes", "+Claims", "+Secret",
@@ -113,6 +120,8 @@ func (o *listOptions) headings() []string {
 	return h
 }
 
+// rows is pure. used holds what the API has told, by UID: a key that is not in it was never used, or is of an
+// organization or an environment that the API does not tell of, and which of these it is, is not known.
 func (o *listOptions) rows(keys []v1alpha1.ApiKey, have users, used map[types.UID]time.Time, now time.Time) [][]any {
 	rows := make([][]any, 0, len(keys))
 	for i := range keys {
@@ -138,7 +147,8 @@ func (o *listOptions) rows(keys []v1alpha1.ApiKey, have users, used map[types.UI
 }
 
 // usedBy says how many Pods have the key. Whoever has it elsewhere is not seen, and a key that was brought by its hash
-// stands in no Secret that is known.
+// stands in no Secret that is known. "no Pod" is said only when Pods could be looked at: what is not known must not
+// pass for a key that nobody has.
 func usedBy(k *v1alpha1.ApiKey, have users) string {
 	if have == nil || k.SecretName() == "" {
 		return unknown
@@ -160,7 +170,8 @@ func profileOf(k *v1alpha1.ApiKey) string {
 	return k.Spec.ProfileRef.Name
 }
 
-// scopesOf are the scopes of a key; "all" is shorter than all of the API's. Those of somebody's own stand beside it.
+// scopesOf are the scopes of a key; "all" is shorter than all of the API's. Those of somebody's own stand beside it. A
+// built-in scope of a later API, which this program does not know, passes for one of somebody's own.
 func scopesOf(k *v1alpha1.ApiKey) string {
 	var known, own []string
 	for _, s := range k.Spec.Scopes {
@@ -185,7 +196,8 @@ func claimsOf(k *v1alpha1.ApiKey) string {
 	return cmp.Or(strings.Join(all, ","), none)
 }
 
-// nameOf is a key as people write it after kubectl.
+// nameOf is a key as people write it after kubectl. The group is part of it, so that a line that is pasted behind
+// kubectl hits our resource and no namesake.
 func nameOf(k *v1alpha1.ApiKey) string {
 	return fmt.Sprintf("%s.%s/%s", resource, v1alpha1.GroupVersion.Group, k.Name)
 }

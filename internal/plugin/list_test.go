@@ -133,6 +133,29 @@ func TestList(t *testing.T) {
 		runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_wrong"}, args...).expect(t, 1, "401 Unauthorized")
 		runWith(t.Context(), nil, args...).expect(t, 2, "LMP_API_KEY")
 	})
+	t.Run("no key goes anywhere in clear text", func(t *testing.T) {
+		w := w.of(t)
+		for address, said := range map[string]string{
+			"http://api.example.com":            "your key would be readable on its way to api.example.com",
+			"http://localhost.example.com":      "your key would be readable on its way",
+			"api.example.com":                   "want where the API is",
+			"https://me:secret@api.example.com": "want where the API is",
+			"https://api.example.com/v1?x=":     "want where the API is",
+			"http://127.0.0.1:1/dashboard/":     "ask http://127.0.0.1:1 when keys were last used",
+		} {
+			for _, verb := range [][]string{{"list"}, {"who-uses", "backend"}} {
+				status := 2
+				if strings.HasPrefix(said, "ask ") { // nobody listens there
+					status = 1
+				}
+				args := append([]string{"--kubeconfig", w.as("viewer"), "-n", w.namespace, "--api-url", address}, verb...)
+				r := runWith(t.Context(), map[string]string{"LMP_API_KEY": "lmp_test_x"}, args...)
+				if r.status != status || !strings.Contains(r.err, said) {
+					t.Errorf("%s, %s: %d, %s", verb[0], address, r.status, r.err)
+				}
+			}
+		}
+	})
 }
 
 // apiThatSaw answers whoever has the key lmp_test_x that a key was used a quarter of an hour ago, and says nothing of

@@ -18,6 +18,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
+// mintOptions are the flags of mint, as they were typed. The environment is required; the zero value of any other asks
+// for nothing, and what the key then has is said in its help.
 type mintOptions struct {
 	handover
 	environment string
@@ -32,6 +34,8 @@ type mintOptions struct {
 	timeout     time.Duration
 }
 
+// mint is the verb. It takes the right to create ApiKeys, of live ones also apikeys/live. Whoever may not list and
+// watch them gets their key all the same, and exit status 4: nobody has seen that it is served.
 func (p *plugin) mint() *cobra.Command {
 	o := &mintOptions{}
 	cmd := &cobra.Command{
@@ -72,9 +76,14 @@ func (p *plugin) mint() *cobra.Command {
 	return cmd
 }
 
+// runMint asks for the key, waits until it is served, and only then says that it is minted. The key itself, if it is
+// made here, is handed over before that wait: whoever interrupts it has the key, and the ApiKey is there.
 func (p *plugin) runMint(ctx context.Context, c *cluster, name string, o *mintOptions) error {
 	k, err := o.key(name, c.namespace, p.Clock.Now())
 	if err != nil {
+		return err
+	}
+	if err := o.check(p); err != nil {
 		return err
 	}
 	made, err := p.make(ctx, c, k, &o.handover)
@@ -93,7 +102,8 @@ func (p *plugin) runMint(ctx context.Context, c *cluster, name string, o *mintOp
 }
 
 // key is the ApiKey that the flags ask for. What the schema checks is left to it: the apiserver has the rules of its
-// version, and this program may be older or newer.
+// version, and this program may be older or newer. So are the scopes if no flag names any: the schema has all that the
+// cluster's version knows as their default.
 func (o *mintOptions) key(name, namespace string, now time.Time) (*v1alpha1.ApiKey, error) {
 	if o.environment == "" {
 		return nil, usage("--environment: say live, which publishes to real platforms, or test, which reaches the sandbox")
@@ -111,9 +121,6 @@ func (o *mintOptions) key(name, namespace string, now time.Time) (*v1alpha1.ApiK
 	for _, s := range o.scopes {
 		k.Spec.Scopes = append(k.Spec.Scopes, v1alpha1.Scope(s))
 	}
-	if len(o.scopes) == 0 { // null would be refused by the schema: a template that has lost a value means all of them
-		k.Spec.Scopes = v1alpha1.Scopes[:]
-	}
 	for name, text := range o.claims {
 		if k.Spec.Claims == nil {
 			k.Spec.Claims = map[string]v1alpha1.ClaimValue{}
@@ -130,6 +137,7 @@ func (o *mintOptions) key(name, namespace string, now time.Time) (*v1alpha1.ApiK
 	return k, nil
 }
 
+// expiry is when the key is to end; nil: the flags don't say, and a Profile still may.
 func (o *mintOptions) expiry(now time.Time) (*metav1.Time, error) {
 	switch {
 	case o.expiresAt != "" && o.expiresIn != 0:
@@ -163,7 +171,9 @@ func parseRate(text string) (*v1alpha1.RateLimit, error) {
 	return &v1alpha1.RateLimit{Requests: int32(n), Window: metav1.Duration{Duration: d}}, nil
 }
 
-// awaitServed waits until the key is served, or until the controller says that it waits for a person.
+// awaitServed waits until the key is served, or until the controller says that it waits for a person. Its error is an
+// unconfirmedError wherever the ApiKey is there, so that a script tells "not yet" from "not at all"; an interrupt has
+// its own exit status. Another ApiKey under the same name counts as a deletion: it is not the one that was asked for.
 func (p *plugin) awaitServed(ctx context.Context, c *cluster, k *v1alpha1.ApiKey, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
@@ -194,7 +204,7 @@ func (p *plugin) awaitServed(ctx context.Context, c *cluster, k *v1alpha1.ApiKey
 	return end
 }
 
-// whyNot is what Ready says.
+// whyNot is what Ready says. "Pending" is what the controller would say of a key that it has not come to.
 func whyNot(k *v1alpha1.ApiKey) string {
 	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil {

@@ -19,12 +19,16 @@ import (
 
 const wide = "wide"
 
-// output is -o: a table for people, a wider one, or what kubectl's own printers make of the objects.
+// output is -o: a table for people, a wider one, or what kubectl's own printers make of the objects. The zero output
+// prints the plain table, for verbs that have no -o.
 type output struct {
 	flags     *genericclioptions.PrintFlags
 	noHeaders bool
 }
 
+// addFlags adds -o and all that goes with it, such as --template, as kubectl has them. "wide" is ours, and no format
+// that cli-runtime knows, so it is written into the usage in front of its own; the words that are cut off there are
+// its, and an upgrade that changes them is seen in every help.
 func (o *output) addFlags(cmd *cobra.Command) {
 	o.flags = genericclioptions.NewPrintFlags("").WithTypeSetter(scheme)
 	o.flags.AddFlags(cmd)
@@ -36,7 +40,8 @@ func (o *output) addFlags(cmd *cobra.Command) {
 // isWide tells whether the table is to have all its columns.
 func (o *output) isWide() bool { return o.flags != nil && *o.flags.OutputFormat == wide }
 
-// objects returns the printer of the objects themselves; nil: a table is asked for.
+// objects returns the printer of the objects themselves; nil: a table is asked for. A format that there is not is a
+// usageError. A template without -o is a format, too: cli-runtime takes it so.
 func (o *output) objects() (printers.ResourcePrinter, error) {
 	if o.isWide() || *o.flags.OutputFormat == "" && *o.flags.TemplatePrinterFlags.TemplateArgument == "" {
 		return nil, nil
@@ -48,7 +53,8 @@ func (o *output) objects() (printers.ResourcePrinter, error) {
 	return p, err
 }
 
-// printKeys prints keys by a printer of objects. That of names takes no lists.
+// printKeys prints keys by a printer of objects. That of names takes no lists. Several objects of other formats stay
+// one list, so that -o json is one document.
 func (o *output) printKeys(printer printers.ResourcePrinter, keys *v1alpha1.ApiKeyList, out io.Writer) error {
 	if *o.flags.OutputFormat != "name" {
 		return printer.PrintObj(keys, out)
@@ -86,7 +92,7 @@ const (
 	none    = "<none>"
 )
 
-// ago is how long ago something was, as kubectl says it.
+// ago is how long ago something was, as kubectl says it. The zero time is not known, rather than long ago.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return unknown

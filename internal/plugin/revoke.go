@@ -22,6 +22,7 @@ import (
 // atOnce is how many deletions are asked for together: many keys that have leaked are to be refused soon.
 const atOnce = 16
 
+// revokeOptions are the flags of revoke. The zero value asks for a deletion that cancels nothing: that of rotate.
 type revokeOptions struct {
 	selector        string
 	dryRun          bool
@@ -29,6 +30,9 @@ type revokeOptions struct {
 	timeout         time.Duration
 }
 
+// revoke is the verb. It takes the rights to get ApiKeys (with -l, to list them), to delete them, and to list and watch
+// them for the confirmation; --cancel-scheduled also takes patch. It deletes keys one by one, and never by
+// deletecollection, which the chart's roles don't have.
 func (p *plugin) revoke() *cobra.Command {
 	o := &revokeOptions{}
 	cmd := &cobra.Command{
@@ -68,6 +72,9 @@ func addTimeout(cmd *cobra.Command, d *time.Duration, value time.Duration, help 
 	cmd.Flags().DurationVar(d, "timeout", value, help)
 }
 
+// runRevoke asks for all deletions, then waits for each. It goes on whatever fails for one of the keys, and joins the
+// errors: who revokes keys that have leaked wants as many ended as can be. A key counts as revoked, and is printed,
+// only when it is confirmed.
 func (p *plugin) runRevoke(ctx context.Context, c *cluster, names []string, o *revokeOptions) error {
 	keys, missing := c.find(ctx, names, o.selector)
 	if len(keys) == 0 {
@@ -95,7 +102,8 @@ func (p *plugin) runRevoke(ctx context.Context, c *cluster, names []string, o *r
 }
 
 // find returns the keys of these names, or those that a selector picks. What is not found does not keep the others from
-// being revoked.
+// being revoked. With names, the error joins one for each that could not be had, and the keys that were found come
+// beside it. The namespace is always that of the run: nothing is revoked across namespaces.
 func (c *cluster) find(ctx context.Context, names []string, selector string) ([]*v1alpha1.ApiKey, error) {
 	if selector != "" {
 		list, err := c.list(ctx, c.namespace, selector)
@@ -121,7 +129,8 @@ func (c *cluster) find(ctx context.Context, names []string, selector string) ([]
 	return keys, errors.Join(missing...)
 }
 
-// askDeletions asks for all deletions before any is waited for. It returns the keys whose deletion is under way.
+// askDeletions asks for all deletions before any is waited for. It returns the keys whose deletion is under way. It
+// returns only when the apiserver has answered for each; then the deletions stand, whatever becomes of this process.
 func (p *plugin) askDeletions(ctx context.Context, c *cluster, keys []*v1alpha1.ApiKey, o *revokeOptions) (
 	[]*v1alpha1.ApiKey, error,
 ) {
@@ -150,7 +159,9 @@ func (p *plugin) askDeletions(ctx context.Context, c *cluster, keys []*v1alpha1.
 	return asked, errors.Join(failed...)
 }
 
-// askDeletion asks for one. One that is gone by then is as it was to be.
+// askDeletion asks for one. One that is gone by then is as it was to be. The annotation comes before the deletion: the
+// other way round, an ApiKey that nothing holds would be gone before it could say that its posts are to be canceled. If
+// it can't be set, nothing is deleted, as something else was asked for.
 func (p *plugin) askDeletion(ctx context.Context, c *cluster, k *v1alpha1.ApiKey, o *revokeOptions) error {
 	if o.cancelScheduled && !o.dryRun {
 		err := c.annotate(ctx, k, v1alpha1.AnnotationCancelScheduled, v1alpha1.CancelScheduled)
@@ -164,7 +175,10 @@ func (p *plugin) askDeletion(ctx context.Context, c *cluster, k *v1alpha1.ApiKey
 	return nil
 }
 
-// awaitRevoked waits until k, whose deletion was asked for, is gone, and says meanwhile whom that waits for.
+// awaitRevoked waits until k, whose deletion was asked for, is gone, and says meanwhile whom that waits for. ctx bounds
+// the wait and has errTimeout as its cause when that is up; the deletion goes on after it in any case. That the object
+// is gone is the confirmation, as the finalizer has held it until the replicas refused the key; unless it was seen
+// without one.
 func (p *plugin) awaitRevoked(ctx context.Context, c *cluster, k *v1alpha1.ApiKey) error {
 	last, said := k, ""
 	err := c.follow(ctx, k.Namespace, k.Name, func(now *v1alpha1.ApiKey) bool {
@@ -199,7 +213,9 @@ func after(said string) string {
 	return "; " + said
 }
 
-// progressOf says how far the deletion of k is; "": nothing is known of it.
+// progressOf says how far the deletion of k is; "": nothing is known of it. The numbers are read out of the condition's
+// message by package revocation, which also writes it; a message that it does not know, as of a later controller, is
+// shown as it is.
 func progressOf(k *v1alpha1.ApiKey) string {
 	revoking := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionRevoking)
 	if revoking == nil {
@@ -211,14 +227,16 @@ func progressOf(k *v1alpha1.ApiKey) string {
 	return revoking.Message
 }
 
-// isRevoked tells whether k is refused everywhere and stays for others, whose finalizers hold it.
+// isRevoked tells whether k is refused everywhere and stays for others, whose finalizers hold it. Unconfirmed is as
+// final as Revoked: nobody will ever confirm it. isUnconfirmed tells the two apart.
 func isRevoked(k *v1alpha1.ApiKey) bool {
 	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && (ready.Reason == v1alpha1.ReasonRevoked || ready.Reason == v1alpha1.ReasonUnconfirmed)
 }
 
 // isUnconfirmed tells whether k, as it was last seen, could go without anybody's word: it was served, and nothing held
-// it until the replicas had confirmed.
+// it until the replicas had confirmed. Such a key is gone from the apiserver like any other, and only what was seen of
+// it before tells the difference. One that has no hash was never served, and needs nobody's word.
 func isUnconfirmed(k *v1alpha1.ApiKey) bool {
 	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
 	if ready != nil && (ready.Reason == v1alpha1.ReasonRevoked || ready.Reason == v1alpha1.ReasonUnconfirmed) {

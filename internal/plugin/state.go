@@ -15,6 +15,10 @@ import (
 
 // stateOf is what a key may do now, in one word: the reason of Ready, but for what is newer than the controller's last
 // look at the key.
+//
+// A deletion shows before the controller has written a word of it, and an expiry when its time has come by this
+// machine's clock: the API goes by both without waiting for the controller, and so does what people are shown. With the
+// zero now, nothing has expired.
 func stateOf(k *v1alpha1.ApiKey, now time.Time) string {
 	reason := v1alpha1.ReasonPending
 	if ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
@@ -30,6 +34,7 @@ func stateOf(k *v1alpha1.ApiKey, now time.Time) string {
 	}
 }
 
+// expired tells whether the end of k has come. At the end itself it has: from then on the key is refused.
 func expired(k *v1alpha1.ApiKey, now time.Time) bool {
 	end := expiryOf(k)
 	return !end.IsZero() && !now.Before(end)
@@ -38,12 +43,15 @@ func expired(k *v1alpha1.ApiKey, now time.Time) bool {
 // expiryOf is when a key ends, or is to end; zero: never.
 func expiryOf(k *v1alpha1.ApiKey) time.Time { return lifecycle.KeyOf(k).ExpiresAt }
 
-// isServed tells whether the controller says that the key is served.
+// isServed tells whether the controller says that the key is served. It is Ready, and not the clock: a command that has
+// just asked for a key waits for the word of the controller, after which the replicas may still take a moment to hear
+// of it.
 func isServed(k *v1alpha1.ApiKey) bool {
 	return k.DeletionTimestamp.IsZero() && meta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.ConditionReady)
 }
 
-// whyUnserved is what the controller says of a key that it does not serve, in one line for a table.
+// whyUnserved is what the controller says of a key that it does not serve, in one line for a table. Of a key that is
+// served, or of which nothing is said, it is none.
 func whyUnserved(k *v1alpha1.ApiKey) string {
 	ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Status == metav1.ConditionTrue || ready.Message == "" {

@@ -16,6 +16,11 @@ import (
 )
 
 // successorOf is the key that is to take the place of old: it may do the same, for as long again.
+//
+// It is pure. A new ApiKey is made and the old one is not changed, because the schema makes a spec immutable. Of the
+// metadata, people's labels go along; annotations stay behind, as they tell of the old ApiKey: the form that it was
+// made by, or that its deletion cancels what is queued. The lifetime is counted from the old one's creation, so that a
+// key of thirty days has a successor of thirty days, however late it is rotated.
 func successorOf(old *v1alpha1.ApiKey, o *rotateOptions, now time.Time) *v1alpha1.ApiKey {
 	k := &v1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{
@@ -24,6 +29,7 @@ func successorOf(old *v1alpha1.ApiKey, o *rotateOptions, now time.Time) *v1alpha
 		Spec: *old.Spec.DeepCopy(),
 	}
 	k.Labels[v1alpha1.LabelRotates] = string(old.UID)
+	// A key that was brought is not brought again: make sets the hash of another one, if it is made here.
 	k.Spec.SecretHash = ""
 	k.Spec.SecretName = o.secret
 	if o.secret == "" && old.Spec.SecretName != "" { // chosen for a reason, such as its beginning
@@ -51,10 +57,13 @@ func ownLabels(labels map[string]string) map[string]string {
 	return own
 }
 
-// numbered is a name that ends in a number of at most four digits, beginning with 2, or without one.
+// numbered matches a name that ends in a number of one to four digits, without a zero before them. What is longer is a
+// date or an id, and has a number put behind it.
 var numbered = regexp.MustCompile(`^(.+)-([1-9][0-9]{0,3})$`)
 
-// nextName is the name with the next number: backend, backend-2, backend-3.
+// nextName is the name with the next number: backend, backend-2, backend-3. A name of 253 characters, which is as long
+// as Kubernetes lets one be, loses the end of its stem. The stem is trimmed, because no label of a name may begin with
+// the dash that comes next.
 func nextName(name string) string {
 	const longest = 253
 	stem, number := name, 1
@@ -66,7 +75,9 @@ func nextName(name string) string {
 	return strings.TrimRight(stem[:min(len(stem), longest-len(end))], "-.") + end
 }
 
-// follows tells whether a name may be that of a successor: the stem of both is the same, and its number is higher.
+// follows tells whether a name may be that of a successor: the stem of both is the same, and its number is higher. It
+// is higher by 20 at most, as makeSuccessor tries no more names. The name alone is a weak sign, and used where there is
+// nothing better: LabelRotates has the UID of the old key, which nobody knows any more when that is gone.
 func follows(name, old string) bool {
 	for candidate, tries := nextName(old), 0; tries < 20; candidate, tries = nextName(candidate), tries+1 {
 		if candidate == name {

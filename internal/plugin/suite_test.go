@@ -62,6 +62,7 @@ var roles = map[string][]string{
 	"minter":  {"letmepost-apikey-minter", "letmepost-apikey-viewer"},
 	"revoker": {"letmepost-apikey-revoker"},
 	"editor":  {"letmepost-apikey-minter", "letmepost-apikey-revoker", "rest-of-edit"},
+	"rotator": {"letmepost-apikey-minter", "letmepost-apikey-revoker"},
 	"nobody":  {},
 }
 

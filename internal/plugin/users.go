@@ -18,17 +18,20 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// user is something that is given a Secret, and how.
+// user is something that is given a Secret, and how. Who reads the Secret from the apiserver, or has a copy of the key,
+// is not seen by anything here.
 type user struct {
-	what    string // as kubectl has it: pod/NAME
-	account string // its ServiceAccount
-	how     []string
+	what    string   // as kubectl has it: pod/NAME
+	account string   // its ServiceAccount
+	how     []string // as given has it
 }
 
-// users are what is given Secrets, by Secret.
+// users are what is given Secrets, by Secret. What is no key's Secret is in it as well: which Secrets have keys is
+// known only to whoever has the ApiKeys beside it.
 type users map[types.NamespacedName][]user
 
-// users looks at the Pods of a namespace, "" for all. Those that have ended are none: nothing runs in them.
+// users looks at the Pods of a namespace, "" for all. Those that have ended are none: nothing runs in them. For all
+// namespaces it is one list, in which list -A finds the Pods of every key.
 func (c *cluster) users(ctx context.Context, namespace string) (users, error) {
 	all := users{}
 	options := metav1.ListOptions{Limit: page}
@@ -51,12 +54,14 @@ func (c *cluster) users(ctx context.Context, namespace string) (users, error) {
 func (u users) add(kind string, object *metav1.ObjectMeta, spec *corev1.PodSpec) {
 	for secret, how := range secretsOf(spec) {
 		name := types.NamespacedName{Namespace: object.Namespace, Name: secret}
+		// The apiserver fills it in for a Pod; a template may leave it out.
 		account := cmp.Or(spec.ServiceAccountName, "default")
 		u[name] = append(u[name], user{kind + "/" + object.Name, account, how})
 	}
 }
 
-// addApps adds what Pods are made of, now and after the next rollout.
+// addApps adds what Pods are made of, now and after the next rollout. Not ReplicaSets: a Deployment keeps old ones for
+// a rollback, with the old Secret in their template, and the Secret would seem to be used for as long as they are kept.
 func (u users) addApps(ctx context.Context, c *cluster, namespace string) error {
 	all := metav1.ListOptions{}
 	deployments, err := c.apps.Deployments(namespace).List(ctx, all)
@@ -84,6 +89,7 @@ func (u users) addApps(ctx context.Context, c *cluster, namespace string) error 
 }
 
 // addJobs adds what Pods are yet to be made of: a Secret that only the CronJob of the night names is in no Pod by day.
+// A Job that is complete makes no Pods any more.
 func (u users) addJobs(ctx context.Context, c *cluster, namespace string) error {
 	cron, err := c.batch.CronJobs(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -124,9 +130,12 @@ func (c *cluster) usersOf(ctx context.Context, k *v1alpha1.ApiKey) (found []user
 	return found, unseen, nil
 }
 
-// given are the Secrets that a Pod is given, and how.
+// given are the Secrets that a Pod is given, and how. The texts are for people: "volume NAME", "env of CONTAINER",
+// "envFrom of CONTAINER".
 type given map[string][]string
 
+// secretsOf finds the Secrets in what makes Pods: whole ones and single entries, in volumes and in the environment of
+// any kind of container. It is pure. What pulls images is no key, and is not looked at.
 func secretsOf(spec *corev1.PodSpec) given {
 	g := given{}
 	for i := range spec.Volumes {
@@ -156,6 +165,8 @@ func (g given) byVolume(v *corev1.Volume) {
 	}
 }
 
+// byEnvironment counts a container that takes one entry of the Secret like one that takes all: which entry has the key
+// is not asked.
 func (g given) byEnvironment(c *corev1.Container) {
 	for _, from := range c.EnvFrom {
 		if from.SecretRef != nil {
@@ -169,6 +180,7 @@ func (g given) byEnvironment(c *corev1.Container) {
 	}
 }
 
+// add notes a way once: several entries of one Secret in one container are one way.
 func (g given) add(secret, how string) {
 	if !slices.Contains(g[secret], how) {
 		g[secret] = append(g[secret], how)

@@ -15,19 +15,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// deed is something that people do with keys, what it takes, and which role gives that.
+// deed is something that people do with keys, what it takes, and which role gives that. The roles are those of the
+// chart's people.yaml, or Kubernetes' own: who renames one there renames it here. The first word of role is one that
+// can be bound by itself.
 type deed struct {
 	name        string
 	verb        string
 	group       string
 	resource    string
-	subresource string
+	subresource string // "": the resource itself
 	role        string // of the chart
 }
 
 const group = "letmepost.dev"
 
-// deeds are all that there are, in the order of a key's life.
+// deeds are all that there are, in the order of a key's life. apikeys/live and apikeys/secrets are no subresources:
+// RBAC alone knows them, and admission policies ask for them when a live key is minted, or into a Secret of any name.
 var deeds = []deed{
 	{"see keys", "list", group, resource, "", "letmepost-apikey-viewer"},
 	{"watch keys", "watch", group, resource, "", "letmepost-apikey-viewer"},
@@ -40,6 +43,8 @@ var deeds = []deed{
 	{"read keys out of their Secrets", "get", "", "secrets", "", "edit"},
 }
 
+// whoami is the verb. It takes no right that anybody lacks who may log in: reviews of oneself are open to all of them
+// by Kubernetes' own roles.
 func (p *plugin) whoami() *cobra.Command {
 	o := &output{}
 	cmd := &cobra.Command{
@@ -58,6 +63,8 @@ func (p *plugin) whoami() *cobra.Command {
 	return cmd
 }
 
+// runWhoami asks the apiserver and not the kubeconfig who it is: what a token or a certificate comes to, impersonation
+// included, only the apiserver knows. With -o it prints that answer alone.
 func (p *plugin) runWhoami(ctx context.Context, c *cluster, o *output) error {
 	printer, err := o.objects()
 	if err != nil {
@@ -93,7 +100,9 @@ func yesNo(yes bool) string {
 }
 
 // rights asks the apiserver which deeds the caller may do in the namespace. Each is asked for by itself: a list of
-// rules would have to be read as the authorizer reads it, and of a webhook it may be incomplete.
+// rules would have to be read as the authorizer reads it, and of a webhook it may be incomplete. A namespace of "" asks
+// for all namespaces at once, which only a right that is cluster-wide answers. The answers are in the order of the
+// deeds. What admission policies refuse is not seen by it.
 func (c *cluster) rights(ctx context.Context, of []deed) ([]bool, error) {
 	may := make([]bool, len(of))
 	asking, ctx := errgroup.WithContext(ctx)

@@ -17,6 +17,8 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
+// whoUses is the verb. It takes the right to get the ApiKey, and not the one to get its Secret: who is given a Secret
+// stands in what names it.
 func (p *plugin) whoUses() *cobra.Command {
 	var apiURL string
 	cmd := &cobra.Command{
@@ -39,6 +41,8 @@ func (p *plugin) whoUses() *cobra.Command {
 	return cmd
 }
 
+// runWhoUses prints what was found, and says of the rest that it could not be looked at: an empty table must not pass
+// for "nobody". The API is asked first, because a wrong key or address there fails the run, which then prints nothing.
 func (p *plugin) runWhoUses(ctx context.Context, c *cluster, name, apiURL string) error {
 	k, err := c.get(ctx, name)
 	if err != nil {
@@ -60,16 +64,7 @@ func (p *plugin) runWhoUses(ctx context.Context, c *cluster, name, apiURL string
 	}
 	accounts, err := c.accountsNaming(ctx, k)
 	fmt.Fprintf(p.Out, "%s is in the Secret %s\n", nameOf(k), k.SecretName())
-	rows := make([][]any, 0, len(found)+len(accounts))
-	for _, u := range found {
-		rows = append(rows, []any{u.what, u.account, strings.Join(u.how, ", ")})
-	}
-	for _, a := range accounts {
-		rows = append(rows, []any{"serviceaccount/" + a, a, "secrets"})
-	}
-	if len(rows) == 0 {
-		fmt.Fprintln(p.Out, "nothing in this namespace is given it")
-	} else if err := new(output).table(p.Out, []string{"Used by", "Service account", "How"}, rows); err != nil {
+	if err := p.printUsers(found, accounts, unseen == nil && err == nil); err != nil {
 		return err
 	}
 	for _, e := range []error{unseen, err} {
@@ -80,6 +75,28 @@ func (p *plugin) runWhoUses(ctx context.Context, c *cluster, name, apiURL string
 	return p.tellLastUse(k, apiURL, used)
 }
 
+// printUsers prints what is given a key's Secret. all tells whether all of the namespace was looked at.
+func (p *plugin) printUsers(found []user, accounts []string, all bool) error {
+	rows := make([][]any, 0, len(found)+len(accounts))
+	for _, u := range found {
+		rows = append(rows, []any{u.what, u.account, strings.Join(u.how, ", ")})
+	}
+	for _, a := range accounts {
+		rows = append(rows, []any{"serviceaccount/" + a, a, "secrets"})
+	}
+	if len(rows) > 0 {
+		return new(output).table(p.Out, []string{"Used by", "Service account", "How"}, rows)
+	}
+	text := "nothing in this namespace is given it"
+	if !all {
+		text = "nothing that you may look at is given it"
+	}
+	_, err := fmt.Fprintln(p.Out, text)
+	return err
+}
+
+// tellLastUse says nothing if nobody was asked. A key that the API has not told of is not known to be unused: it may be
+// of another organization than the key that the API was asked with.
 func (p *plugin) tellLastUse(k *v1alpha1.ApiKey, apiURL string, used map[types.UID]time.Time) error {
 	if apiURL == "" {
 		return nil
@@ -92,7 +109,8 @@ func (p *plugin) tellLastUse(k *v1alpha1.ApiKey, apiURL string, used map[types.U
 	return nil
 }
 
-// accountsNaming are the ServiceAccounts that list the key's Secret as theirs.
+// accountsNaming are the ServiceAccounts that list the key's Secret as theirs. The field mounts nothing by itself: such
+// an account is a sign that somebody means to use the key, and rotate does not wait for it.
 func (c *cluster) accountsNaming(ctx context.Context, k *v1alpha1.ApiKey) (names []string, err error) {
 	accounts, err := c.core.ServiceAccounts(k.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
