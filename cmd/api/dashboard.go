@@ -102,9 +102,7 @@ func newHandler(o options, c httpapi.Config, who callers) (*httpapi.API, http.Ha
 	of.Logger, of.Audit = c.Logger, c.Audit
 	// The API's own and not others like them: who waits for an answer is counted once for the process, and a form is
 	// claimed by the protocol that a request is claimed by.
-	rooms := api.Rooms()
-	of.Store, of.Writes, of.Posting = c.Store, rooms.Writes, rooms.Posting
-	of.Connecting, of.Connections = rooms.Connecting, c.Connections
+	of.Store, of.Writes, of.Posting, of.Connecting = c.Store, c.Writes, c.Posting, c.Connecting
 	pages, err := dashboard.New(of)
 	if err != nil {
 		return nil, nil, err

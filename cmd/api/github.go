@@ -17,7 +17,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
-// githubFlags are the flags of what GitHub's secret scanning calls.
+// githubFlags are the flags of what GitHub's secret scanning calls. Without enabled there is no such path. keysURL is
+// another one than GitHub's only where somebody plays GitHub.
 type githubFlags struct {
 	enabled bool
 	keysURL string

@@ -67,6 +67,8 @@ func (l *linkedinFlags) of(
 	case l.clientID == "" || l.clientSecret == "":
 		logger.Warn("LinkedIn is not enabled: only a part of what it needs is set", "missing", missing)
 		return known, nil
+	// Only --public-url can be missing by now. Connecting an account takes it, to bring a browser back; publishing by
+	// one does not.
 	case len(missing) > 0:
 		logger.Warn("No account can be connected at LinkedIn; those that are go on", "missing", missing)
 	}
@@ -80,7 +82,8 @@ func (l *linkedinFlags) of(
 	})
 }
 
-// missing names what is not set of what connecting an account takes.
+// missing names what is not set of what connecting an account takes. The log names them as whoever sets them has to
+// write them.
 func (l *linkedinFlags) missing(publicURL string) (names []string) {
 	for _, needed := range []struct{ name, value string }{
 		{"--linkedin-client-id", l.clientID},

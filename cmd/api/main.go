@@ -128,10 +128,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	config.Ready = func() bool { return keys.Serving() && publishing.ready() }
 	config.Draining = draining.Load
 	config.Store, config.Library = publishing.store, publishing.library
-	config.Publisher, config.Platforms = publishing.publisher, publishing.platforms
-	config.Connections = publishing.connections()
 	config.Logger, config.Audit = logger, audit
 	config.Registerer, config.Tracer = registry, traces.Tracer()
+	config.Writes, config.Posting, config.Connecting = publishing.changing(o, keys, logger)
 	api, handler, err := newAnswering(o, config, who, keys.Leaks)
 	if err != nil {
 		return err
@@ -174,11 +173,9 @@ func (o options) apiConfig() httpapi.Config {
 		KeyFormat:      o.keys.Format,
 		DocsBaseURL:    o.docs.base(o.publicURL),
 		PublicURL:      o.publicURL,
-		ReturnTo:       o.platforms.returnTo,
 		SessionToken:   o.sessionTokenOf(),
 		BytesInFlight:  o.maxBytesInFlight,
 		NewRequestID:   newRequestID,
-		NewID:          newID,
 		Random:         rand.Reader, // ids of media are no secret, but must not be guessed one from another
 		Clock:          clock.RealClock{},
 		AccessLog:      o.accessLog,

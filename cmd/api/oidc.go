@@ -20,7 +20,9 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/outbound"
 )
 
-// oidcFlags are those of the OpenID provider that people sign in by at the dashboard.
+// oidcFlags are those of the OpenID provider that people sign in by at the dashboard. Without an issuer there is no
+// provider, and none of the others may be set but the scopes, which have a default. The client's secret is in a file:
+// a flag would show in the list of processes, and the file of a Secret that is mounted is renewed.
 type oidcFlags struct {
 	issuer, clientID, secretFile, caFile, name string
 
@@ -28,6 +30,8 @@ type oidcFlags struct {
 }
 
 func (f *oidcFlags) addFlags(flags *pflag.FlagSet) {
+	// To the letter as the provider has it: ID tokens name their issuer, and both the apiserver and package oidc compare
+	// the two.
 	flags.StringVar(&f.issuer, "oidc-issuer-url", "",
 		"OpenID provider that people may sign in by at the dashboard, as it says itself (https). The apiserver must trust "+
 			"it for the same client id: ID tokens are what people act with. Default: none, and people sign in with a token.")
@@ -71,6 +75,8 @@ func (f *oidcFlags) check(publicURL string, dashboard bool) error {
 	return f.checkTexts()
 }
 
+// checkTexts looks at what people see on a button, and at what goes into one parameter with spaces between: a scope
+// with a space in it would be two.
 func (f *oidcFlags) checkTexts() error {
 	if utf8.RuneCountInString(f.name) > 60 {
 		return usageError{"--oidc-name: want at most 60 characters"}
@@ -89,6 +95,7 @@ func isLoopback(u *url.URL) bool {
 }
 
 // provider makes what people sign in by; nil: there is none. Its files are read, and the provider is asked nothing.
+// So a provider that is away keeps the API from nothing, and what is wrong on this machine is told at once.
 func (f *oidcFlags) provider(publicURL string) (*oidc.Provider, error) {
 	if f.issuer == "" {
 		return nil, nil

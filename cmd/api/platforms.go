@@ -64,6 +64,7 @@ func (p *platformFlags) check(getenv func(string) string) error {
 			return usageError{fmt.Sprintf("--return-to: want an origin, such as https://app.example.com, not %q", text)}
 		}
 	}
+	// HTTP is allowed, for a directory of one's own (docs/accounts.md).
 	u, err := url.Parse(p.plcURL)
 	if err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usageError{fmt.Sprintf("--bluesky-plc-url: want the URL of a host, such as %s, not %q",

@@ -5,9 +5,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"sync"
 
@@ -17,14 +19,18 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/letmepost/letmepost-operator/internal/authn"
+	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
 	"github.com/letmepost/letmepost-operator/internal/media"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
+	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // publishing is what keys open: the database, the media, the platforms, and what limits their use. They live and end
@@ -109,6 +115,24 @@ func (p *publishing) newPublisher(
 	publisher.Platforms = p.platforms
 	p.publisher, err = publish.New(publisher)
 	return err
+}
+
+// changing makes what callers change things by: one of each for all that serves them, the API and the dashboard.
+func (p *publishing) changing(
+	o options, profiles caller.Directory, logger *slog.Logger,
+) (*write.Protocol, *posting.Posting, *connecting.Connecting) {
+	var public *url.URL
+	if o.publicURL != "" {
+		public, _ = url.Parse(o.publicURL) // which was checked with the flags
+	}
+	// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
+	writes := &write.Protocol{Later: p.publisher.RecordLater, Logger: logger, Wait: write.DefaultWait}
+	return writes, posting.New(posting.Options{
+			Store: p.store, Publisher: p.publisher, Profiles: profiles, NewID: newID, Clock: clock.RealClock{},
+		}), connecting.New(connecting.Options{
+			Platforms: p.platforms, Connections: p.connections(), Public: public, ReturnTo: o.platforms.returnTo,
+			NewID: newID, Random: rand.Reader, Clock: clock.RealClock{},
+		})
 }
 
 // connections is what opens accounts; nil in the test environment, where nothing is kept that would open any. There

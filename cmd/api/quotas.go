@@ -70,6 +70,7 @@ func (q *quotas) check() error {
 	return nil
 }
 
+// parseBytes takes sizes as Kubernetes writes them. No size of 0 is taken, for check's reason.
 func parseBytes(text string) (int64, error) {
 	size, err := resource.ParseQuantity(text)
 	if err != nil || size.Value() < 1 {

@@ -27,6 +27,7 @@ type vaultFlags struct {
 	kms vault.KMS // after check
 }
 
+// addFlags adds the API's. `api vault` has its file as an argument, and takes only the second one.
 func (f *vaultFlags) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.keyset, "vault-keyset", "",
 		"File of the keys that what opens accounts is sealed with; `api vault init` makes one. "+
@@ -92,7 +93,9 @@ func (p *publishing) vaultKeys() []uint32 {
 	return keys
 }
 
-// runVault follows the keyset's file once there is a database to compare it with, until ctx ends.
+// runVault follows the keyset's file once there is a database to compare it with, until ctx ends. Before it is
+// migrated, nothing tells which keys its secrets need, and the keyset of another installation could not be told from
+// the right one.
 func (p *publishing) runVault(ctx context.Context) {
 	select {
 	case <-p.store.Migrated():

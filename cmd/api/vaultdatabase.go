@@ -24,7 +24,9 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
-// keyUse is what a database says of the vault's keys.
+// keyUse is what a database says of the vault's keys. It holds for the moment at which it was read, so whoever
+// decides by it writes right after. processes are those that live; one that has no keyset is among them, and knows no
+// key. rows counts secrets by the key that has sealed them, also under keys that the keyset lacks.
 type keyUse struct {
 	work      *store.Work
 	processes []store.VaultKeys
@@ -56,7 +58,8 @@ func (d *keyUse) mayRetire(old []uint32, primary uint32) error {
 	return nil
 }
 
-// withDatabase opens the database that the API has, and reads what it says of the keys.
+// withDatabase opens the database that the API has, and reads what it says of the keys. The error is fs.ErrNotExist
+// if the file of a SQLite database is missing: status can do without.
 func (c *vaultCommand) withDatabase(ctx context.Context, do func(*keyUse) error) (err error) {
 	// SQLite would make an empty one, in which no process lives and nothing is sealed.
 	if path, ok := strings.CutPrefix(c.storage.databaseURL, "sqlite:"); ok {
@@ -101,6 +104,7 @@ func (c *vaultCommand) status(ctx context.Context) error {
 }
 
 // table shows the keys in the order in which they were added, and then those that secrets need and the keyset lacks.
+// d is nil without a database: then nobody knows what is in the last two columns.
 func (c *vaultCommand) table(k *vault.Keyset, d *keyUse) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KEY\tSTATE\tSECRETS\tKNOWN TO")
@@ -145,7 +149,9 @@ func sorted(rows map[uint32]int) (ids []uint32) {
 // resealPause is between two looks of a command that somebody watches.
 const resealPause = time.Second
 
-// reseal is `vault reseal`. Processes do the same at the same time, and neither harms the other.
+// reseal is `vault reseal`. Processes do the same at the same time, and neither harms the other. It seals by the
+// keyset of FILE, whether processes have read that one by now or not. Nothing is sealed under a key that some process
+// does not know yet (connection.Resealer), so until all do, it waits for them, for as long as --timeout says.
 func (c *vaultCommand) reseal(ctx context.Context) error {
 	k, err := c.read()
 	if err != nil {

@@ -20,7 +20,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
-// keysetEntry is where the keyset is in its Secret, and so the name of its file where that is mounted.
+// keysetEntry is where the keyset is in its Secret, and so the name of its file where that is mounted. The chart's
+// --vault-keyset ends with it (_api.tpl).
 const keysetEntry = "keyset.json"
 
 // createSecret makes the Secret of a keyset. It only ever creates, and is permitted nothing else: one that is there
@@ -62,6 +63,7 @@ func (c *vaultCommand) createSecret(ctx context.Context, k *vault.Keyset) error 
 	if err != nil {
 		return err
 	}
+	// The type of the body is said by hand, too: to the client, which knows no Secrets, it is bytes.
 	err = client.Post().Namespace(c.namespace).Resource("secrets").Body(body).
 		SetHeader("Content-Type", "application/json").Do(ctx).Error()
 	switch {

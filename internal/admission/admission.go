@@ -80,8 +80,8 @@ type Authenticator interface {
 	Admit(ctx context.Context, now time.Time, authorization []string, f *authn.Flight) error
 	AdmitSession(ctx context.Context, find func(context.Context) (authn.Session, error), f *authn.Flight) error
 	AdmitKey(ctx context.Context, organization caller.Organization, id types.UID, f *authn.Flight) error
-	// Known returns the key that was presented, whether it is served or not; nil if there is none.
-	Known(authorization []string) *authn.Key
+	// Known returns whose key was presented, whether it is served or not; the zero Caller if there is none.
+	Known(authorization []string) *caller.Caller
 }
 
 // Errors of Sessions that are no refusals: who it is, is known or can't be told.
@@ -279,6 +279,6 @@ func (a *Admission) fail(err error, c Credentials, now time.Time) error {
 // zero ones if there is none of this environment. It is for logs alone: who is refused for a key that was revoked or
 // has expired is somebody whom an operator looks for.
 func (a *Admission) Presented(authorization []string) (caller.Actor, caller.Organization) {
-	c := authn.Identity{Key: a.o.Authenticator.Known(authorization)}.Caller()
+	c := a.o.Authenticator.Known(authorization)
 	return c.Actor, c.Organization
 }

@@ -7,6 +7,15 @@
 // It asks nobody. An Index, fed by the apiserver's list and watch, holds a compact entry for every key, found by its
 // digest without a lock; package lifecycle decides at the moment of the request whether the key is served. No plaintext
 // is ever held.
+//
+// A key is recognised in authenticator.go and found in table.go; its request is kept in the registry of flight.go
+// until it is answered, and takes its writes past commit.go. Changes come from the apiserver by listwatch.go,
+// follower.go and feed.go, and are taken in by index_keys.go, index_profiles.go and leaked.go; pending.go has what
+// the controller is to be told of them.
+//
+// Index.mu is never held together with another lock of this room, and no hook is called under it but onRoom. Of the
+// others, the one of commits may be taken under that of a shard of flights, or of a Feed, and never the other way
+// round.
 package authn
 
 import (
@@ -156,14 +165,15 @@ func (a *Authenticator) AdmitKey(
 	return f.begin(parent, a, identity, nil, now)
 }
 
-// Known returns the key that was presented, whether it is served or not; nil if there is none of this environment. It
-// is for logs: who is refused for a key that was revoked or has expired is somebody whom an operator looks for.
-func (a *Authenticator) Known(authorization []string) *Key {
+// Known returns whose key was presented, whether it is served or not; the zero Caller if there is none of this
+// environment. It is for logs, and lets nobody in: who is refused for a key that was revoked or has expired is somebody
+// whom an operator looks for.
+func (a *Authenticator) Known(authorization []string) *caller.Caller {
 	s, err := a.find(authorization)
 	if err != nil {
-		return nil
+		return &nobody
 	}
-	return s.key
+	return Identity{Key: s.key}.Caller()
 }
 
 // recognise tells whose key was presented, if it is served at now. The error is a Refusal.

@@ -45,7 +45,8 @@ func (x *Index) makeRoom(organization caller.Organization, life lifecycle.Key) (
 	return false, false
 }
 
-// roomMade is called when a key has gone. If others were turned away for it, they are asked for, by onRoom.
+// roomMade is called when a key has gone. If others were turned away for it, they are asked for, by onRoom. mu must be
+// held, and so onRoom only says that there is something to do.
 func (x *Index) roomMade(t *tenant) {
 	if t.turnedAway && len(t.keys) < x.most {
 		t.turnedAway = false
@@ -76,6 +77,7 @@ func (k *Key) rank() lifecycle.Key {
 }
 
 // last returns the key that is served after all others. Only organizations that are full keep an order of their keys.
+// Keys that are gone stay in it until they come first. Index.mu must be held, as below.
 func (t *tenant) last() *Key {
 	if t.ranks == nil {
 		t.ranks = make(ranks, 0, len(t.keys))

@@ -37,9 +37,10 @@ type Feed struct {
 	room      chan struct{} // is sent to when there is room for keys that the index has turned away
 	roomPause time.Duration // before they are listed
 
+	// It guards revoked. The index is asked only for commits while it is held.
 	mu      sync.Mutex
 	revoked map[types.UID]pendingRevocation // keys whose deletion waits for this process and its like
-	changed chan struct{}
+	changed chan struct{}                   // holds one: see Changed
 }
 
 // NewFeed returns a feed of index. client is a REST client of v1alpha1.GroupVersion. Without namespaces, the feed
@@ -84,6 +85,7 @@ func (f *Feed) followKeys(
 		retain: func(ids map[types.UID]struct{}) { f.retainKeys(namespace, ids) },
 		notify: f.notify,
 	}
+	// Of the whole cluster, a list that is forbidden closes nothing: it counts as silence, which Heard tells.
 	if namespace != metav1.NamespaceAll {
 		// The index alone, not f.retainKeys: the keys that are being deleted go on being named to the controller, which is
 		// right, as they will not be served again.

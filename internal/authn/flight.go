@@ -15,8 +15,8 @@ import (
 )
 
 // Flight is a request that has been accepted and not yet been answered. It lives in what stands for the request, and
-// costs no allocation of its own. The zero Flight is one that was never accepted: only Admit and AdmitSession change
-// that, once.
+// costs no allocation of its own. The zero Flight is one that was never accepted: only Admit, AdmitSession and
+// AdmitKey change that, once.
 //
 // A flight is cut when its key or its session stops being good or when the replica must not serve any more, and for
 // good: neither heals within one request. A caller who was told of a revocation must be able to rely on it, even if

@@ -35,6 +35,7 @@ type Index struct {
 	onRevoked func(k *Key, running int) // see OnRevoked; nil: nobody is to be told
 	onLeak    func()                    // see OnLeak
 
+	// It guards what follows, tenants and pins included, and whatever writes to keys.
 	mu            sync.Mutex
 	organizations map[caller.Organization]*tenant
 	pins          map[types.UID]*pin // by Profile id

@@ -4,12 +4,11 @@
 package authn
 
 import (
-	"strings"
-
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 )
 
@@ -58,6 +57,7 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 	}
 	k := x.newKey(o, life)
 	x.keys.put(hash, k, flags) // from here on, lookups find it
+	// Not looked up before newKey, which makes the organization: dropKey may just have forgotten it.
 	t := x.organizations[*k.Organization]
 	t.keys[k] = struct{}{}
 	t.ranked(k)
@@ -70,7 +70,8 @@ func (x *Index) putKey(o *v1alpha1.ApiKey) (unserved bool, toWithdraw *Key) {
 
 // addFlags changes a key that is held. Nothing else of a key changes, once it has its hash. And no flag goes away
 // again: an object without one that is there already comes from the past, and must not bring the key back. The mark of
-// a leak alone does, because a leak can be forgiven; until it is, the index knows of it by itself (leaks).
+// a leak alone does, because a leak can be forgiven; until it is, the index knows of it by itself (leaks). mu must be
+// held.
 func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key) {
 	if flags&marked == 0 {
 		s.state.And(^marked)
@@ -88,7 +89,7 @@ func (x *Index) addFlags(s *slot, flags uint32) (unserved bool, toWithdraw *Key)
 }
 
 // newKey makes the entry of an ApiKey, and ties it to its Profile. A Profile that is not there yet gets its pin all the
-// same, so the key is served as soon as it comes.
+// same, so the key is served as soon as it comes. mu must be held.
 func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 	k := &Key{
 		live:         o.Spec.Environment == v1alpha1.EnvironmentLive,
@@ -113,9 +114,7 @@ func (x *Index) newKey(o *v1alpha1.ApiKey, life lifecycle.Key) *Key {
 
 // last4Of is the end of the hint; zero for a key brought by hash.
 func last4Of(o *v1alpha1.ApiKey) (last4 [4]byte) {
-	if _, end, ok := strings.Cut(o.Status.Hint, "…"); ok {
-		copy(last4[:], end)
-	}
+	copy(last4[:], key.Last4(o.Status.Hint))
 	return last4
 }
 
@@ -167,6 +166,7 @@ func (x *Index) removeKey(o *v1alpha1.ApiKey) (unserved bool) {
 		return false
 	}
 	x.noteGone(s)
+	// Before dropKey, which forgets an organization with its last key.
 	t := x.organizations[*s.organization]
 	x.dropKey(s)
 	x.roomMade(t)
@@ -227,7 +227,8 @@ func (x *Index) dropKey(s *slot) {
 }
 
 // KeyIDs returns the UIDs of all keys of the organization with this id, served or not; known tells whether there is
-// anything of it at all. It is for what happens seldom: it looks at every organization.
+// anything of it at all. It is for what happens seldom: it looks at every organization. A feed of some namespaces
+// brings nothing of others, so that what is not known there need not be gone.
 func (x *Index) KeyIDs(organizationID string) (ids map[string]struct{}, known bool) {
 	ids = map[string]struct{}{}
 	x.mu.Lock()

@@ -88,6 +88,7 @@ func (x *Index) retainProfiles(namespace string, ids map[types.UID]struct{}) {
 	x.mu.Lock()
 	for id, pin := range x.pins {
 		p := pin.profile.Load()
+		// A pin whose Profile is not there has none to take out. It stays for its keys.
 		if p == nil || !within(namespace, p.namespace) {
 			continue
 		}
@@ -102,7 +103,7 @@ func (x *Index) retainProfiles(namespace string, ids map[types.UID]struct{}) {
 }
 
 // dropProfile takes a Profile out. The keys that are pinned to it stay, with a pin that leads nowhere: they are refused
-// until that Profile is put again.
+// until that Profile is put again. mu must be held, as by all below.
 func (x *Index) dropProfile(id types.UID) (unserved bool) {
 	pin := x.pins[id]
 	if pin == nil {
@@ -131,7 +132,8 @@ func (x *Index) pin(id types.UID) *pin {
 	return p
 }
 
-// dropPinIfUnused forgets a pin that ties no key to no Profile.
+// dropPinIfUnused forgets a pin that ties no key to no Profile. It must be there, as it is for whoever holds it: a key,
+// or a Profile.
 func (x *Index) dropPinIfUnused(id types.UID) {
 	if p := x.pins[id]; p.keys == 0 && p.profile.Load() == nil {
 		delete(x.pins, id)

@@ -21,9 +21,11 @@ import (
 )
 
 // listedKey is what an index takes in of an ApiKey, in a fraction of its size. A reflector holds a whole list before it
-// hands it over: of a hundred thousand ApiKeys, that is more than all else that the process needs.
+// hands it over: of a hundred thousand ApiKeys, that is more than all else that the process needs. Whatever the index
+// comes to read of an ApiKey has to be here too, and in listedOf and object: a key that has come in a list would be
+// without it until it changes.
 type listedKey struct {
-	name, id                           string
+	name, id                           string                // the UID; both in one piece of memory with others, see pack
 	namespace, organization, profileID unique.Handle[string] // shared by many
 
 	createdAt, deletedAt, mintedAt int64 // Unix seconds; deletedAt, mintedAt: 0 is none
@@ -127,17 +129,19 @@ func (l *listedKey) object() *v1alpha1.ApiKey {
 		o.Spec.Environment = v1alpha1.EnvironmentLive
 	}
 	if l.pinned {
+		// Its name is not read here: keys are bound to the UID in status.
 		o.Spec.ProfileRef = &v1alpha1.ProfileReference{}
 	}
 	if l.hashed {
 		o.Status.Hash = l.hash.String()
 	}
 	if l.brought {
+		// What was brought is not read here, only that it was.
 		o.Spec.SecretHash = o.Status.Hash
 	}
 	l.setGrants(o)
 	if l.last4 != ([4]byte{}) {
-		o.Status.Hint = "…" + string(l.last4[:])
+		o.Status.Hint = key.HintGap + string(l.last4[:])
 	}
 	if l.mintedAt != 0 {
 		o.Status.MintedAt = new(metav1.Unix(l.mintedAt, 0))

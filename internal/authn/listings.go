@@ -48,6 +48,7 @@ func (x *Index) Keys(c *caller.Caller) []*Key {
 	})
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	// The organization may have been forgotten meanwhile: then this is kept where nobody looks.
 	if t.keyChanges == changes {
 		t.keyListings[profileID] = listing
 	}

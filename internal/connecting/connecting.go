@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package connecting is how somebody connects an account: by what they fill in, or in a browser that is sent to the
-// platform and comes back. It knows callers and not how they ask, so that a page with a form can use it as a route
-// does. What it refuses is a *problem.Problem.
+// platform and comes back; and how they disconnect it. It knows callers and not how they ask, so that a page with a
+// form can use it as a route does. What it refuses is a *problem.Problem.
 //
 // The platform is always asked before the commit point and outside of the transaction: a slow one must hold up neither
 // a revocation nor the database. If the caller ceases to be good meanwhile, it has been asked in vain.
@@ -11,6 +11,7 @@ package connecting
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/url"
@@ -35,7 +36,8 @@ type Options struct {
 	Connections *connection.Keeper
 	// Public is where browsers reach this server. Optional: without it none is sent away, as none would come back.
 	Public *url.URL
-	// ReturnTo are the origins that browsers may be sent on to, beside Public's.
+	// ReturnTo are the origins, such as https://app.example.com, that a browser may be sent on to once it has connected an
+	// account; beside them, that of Public and, if that is a loopback address, every loopback address.
 	ReturnTo []string
 	NewID    func() string // a UUIDv7
 	Random   io.Reader     // a CSPRNG
@@ -62,6 +64,12 @@ var (
 		Kind: problem.Forbidden, Code: platform.CodeNotEnabled, Rule: "platform",
 		Message:     "This server is not set up for this platform.",
 		Remediation: "Tell whoever runs the server, whose log says what is missing; or try it with a test key.",
+	}
+	// errNoMetadata is for platforms that whoever runs this server has to register it with.
+	errNoMetadata = &problem.Problem{
+		Kind: problem.NotFound, Code: problem.CodeNotFound, Rule: "platform",
+		Message:     "This platform fetches no metadata of its clients here.",
+		Remediation: "Nothing: whoever runs the server registers it with the platform, or its accounts are played.",
 	}
 	// ErrVault is the operator's to mend; the log says what is wrong. Reading goes on meanwhile.
 	ErrVault = &problem.Problem{
@@ -98,6 +106,30 @@ func (c *Connecting) IsKnownTo(p platform.Platform) bool {
 	_, err := p.ClientMetadata(c.CallbackURL(p.Name))
 	return err == nil
 }
+
+// Metadata is the document by which a platform knows this server that fetches it: JSON. The error is a problem: there
+// is no such platform, or it fetches none.
+func (c *Connecting) Metadata(of platform.Name) (json.RawMessage, error) {
+	if _, ok := catalog.All.Get(of); !ok {
+		return nil, posting.NoPlatform("platform")
+	}
+	p, _ := c.o.Platforms.Get(of)
+	switch {
+	case p.ClientMetadata == nil:
+		return nil, errNoMetadata
+	case c.o.Public == nil:
+		return nil, ErrNoAddress
+	}
+	document, err := p.ClientMetadata(c.CallbackURL(of))
+	if err != nil {
+		return nil, Failed(of, err)
+	}
+	return document, nil
+}
+
+// TakesBrowsers tells whether a browser that comes back from a platform may be expected: what one left to be gone on
+// with has to be kept.
+func (c *Connecting) TakesBrowsers() bool { return c.o.Connections != nil }
 
 // CallbackURL is where a platform sends browsers back to. Options.Public must be known.
 func (c *Connecting) CallbackURL(of platform.Name) *url.URL {
@@ -184,6 +216,29 @@ func (c *Connecting) keep(
 		}
 	}
 	return Connected{put, created, now, got.Warnings}, err
+}
+
+// Disconnect takes an account of the view away, with the posts that are queued for it: without an account they could
+// only fail, one after the other, when their time comes. What it has published stays. answer is given the account's
+// id.
+//
+// The platform is told afterwards, and nobody waits for that: what opened the account is deleted here either way. Not
+// before, because as long as the account stays, what opens it has to stay good.
+func (c *Connecting) Disconnect(
+	ctx context.Context, op *write.Operation, view *store.View, id string, answer write.Answer[string],
+) error {
+	tell := func() {}
+	// Only of an account that the caller reaches: for all others there is nothing to prepare.
+	if _, err := view.Account(ctx, id); err == nil && c.o.Connections != nil {
+		tell = c.o.Connections.Disconnecting(ctx, id)
+	}
+	_, err := write.Commit(ctx, op, answer, func(_ context.Context, tx *store.Tx) (string, error) {
+		return id, tx.DeleteAccount(id)
+	})
+	if err == nil {
+		tell()
+	}
+	return posting.OrNotFound(err, posting.ErrNoAccount)
 }
 
 // Failed turns a platform's refusal into what the caller is told. A mistake of ours stays the error that it is, so that

@@ -54,6 +54,8 @@ type statusWriter struct {
 	events events.EventRecorder
 	clock  clock.PassiveClock
 
+	// Reconciles of all workers come here at once. told is when each object was told of. It is emptied when it has
+	// mostRemembered, which costs an event too many.
 	mu   sync.Mutex
 	told map[types.UID]time.Time
 }

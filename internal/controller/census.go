@@ -33,6 +33,7 @@ type census struct {
 	most   int         // keys of a namespace; 0: any number
 	synced func() bool // whether all that the first list had is counted
 
+	// It guards what follows, of residents too. Events come from the goroutines of informers, questions from workers.
 	mu         sync.Mutex
 	namespaces map[string]*residents
 	wake       func(reconcile.Request) // nil: there is no queue yet
@@ -187,7 +188,7 @@ func (c *census) isMinting(k *v1alpha1.ApiKey) bool {
 	return c.of(k.Namespace).minting[client.ObjectKeyFromObject(k)] == k.UID
 }
 
-// giveUp takes a place back.
+// giveUp takes a place back. It goes by the UID as well: the place may be that of an ApiKey that was made anew.
 func (c *census) giveUp(k *v1alpha1.ApiKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +208,8 @@ func (c *census) gone(name types.NamespacedName) {
 }
 
 // fill wakes who waits for the places that are free, and forgets a namespace of which nothing is known. mu must be
-// held.
+// held. Who is woken has no place yet. They take it when they are looked at; if somebody else was faster, they wait
+// again, behind all others. wake may be called with mu held, because it does no more than add to a queue.
 func (c *census) fill(namespace string, its *residents) {
 	for free := c.most - its.taken(); free > 0 && its.waiting.Len() > 0; free-- {
 		name := its.waiting.Front().Value.(types.NamespacedName)

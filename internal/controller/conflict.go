@@ -67,6 +67,7 @@ func (r *apiKeys) holderOfKeyIn(ctx context.Context, s *corev1.Secret) (*v1alpha
 		return nil, nil
 	}
 	keys, err := r.at(ctx, place{s.Namespace, key.DigestOf(plaintext).Lookup()})
+	// The lookup is not enough: another ApiKey may have brought it with a second half of its own.
 	for i := range keys {
 		if isHashedTo(&keys[i], plaintext) {
 			return &keys[i], nil

@@ -61,6 +61,8 @@ func (r *revocations) confirmLeaked(ctx context.Context, k *v1alpha1.ApiKey) (re
 		}
 		return reconcile.Result{RequeueAfter: again}, err
 	}
+	// Removed first, and only then is the barrier told: a write that fails has this key asked about again, and the
+	// barrier is to know since when it waits.
 	updated := k.DeepCopy()
 	meta.RemoveStatusCondition(&updated.Status.Conditions, v1alpha1.ConditionRevoking)
 	err = r.keys.status.write(ctx, k, updated)

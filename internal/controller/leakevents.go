@@ -25,7 +25,8 @@ import (
 // are seen in any order.
 
 // reportedOn maps a replica's Lease to the ApiKeys whose keys are reported on it, each with proof. What proves nothing
-// does nothing: whoever has taken a replica over can end no key that they have not seen.
+// does nothing: whoever has taken a replica over can end no key that they have not seen. A Lease comes here with each
+// of its renewals, as it was and as it is, so all of this is done over and over for one report.
 //
 // Model: step Note.
 func (r *apiKeys) reportedOn(ctx context.Context, lease client.Object) (all []reconcile.Request) {
@@ -121,7 +122,8 @@ var getsHash = predicate.Funcs{
 	},
 }
 
-// wantedHash is that of an ApiKey's key; the zero Hash if nobody knows the key yet.
+// wantedHash is that of an ApiKey's key; the zero Hash if nobody knows the key yet. Hashes are compared by it, so one
+// that can't be read counts as none.
 func wantedHash(o client.Object) key.Hash {
 	hash, err := lifecycle.WantedHash(o.(*v1alpha1.ApiKey))
 	if err != nil {

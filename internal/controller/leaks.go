@@ -35,11 +35,12 @@ const byLookup = "lookup"
 
 // leaks are the reports that have proven themselves, until there is a LeakedKey of each.
 type leaks struct {
+	// It guards the maps: events of Leases note, and reconciles settle.
 	mu       sync.Mutex
-	reported map[types.UID]leakReport // by the ApiKey
-	settled  map[key.Digest]struct{}  // of which there is a LeakedKey, which the cache may not have yet
-	ended    map[types.UID]struct{}   // ApiKeys that were deleted, which the cache may not show yet
-	unproven map[revocation.Report]struct{}
+	reported map[types.UID]leakReport       // by the ApiKey
+	settled  map[key.Digest]struct{}        // of which there is a LeakedKey, which the cache may not have yet
+	ended    map[types.UID]struct{}         // ApiKeys that were deleted, which the cache may not show yet
+	unproven map[revocation.Report]struct{} // that were counted and logged
 	counts   *prometheus.CounterVec
 }
 
@@ -142,6 +143,7 @@ func remember[K comparable](set map[K]struct{}, k K) {
 // indexLeaks adds the index byLookup.
 func indexLeaks(indexer client.FieldIndexer) error {
 	return indexer.IndexField(context.Background(), &v1alpha1.LeakedKey{}, byLookup, func(o client.Object) []string {
+		// The schema admits no other name. What got past it is nobody's leak, and in no index.
 		digest, err := key.ParseHex(o.GetName())
 		if err != nil {
 			return nil
@@ -228,6 +230,7 @@ func (r *apiKeys) endLeaked(ctx context.Context, found findings) (findings, erro
 	if k.Spec.SecretHash != "" || k.Status.Hash == "" {
 		return found, nil
 	}
+	// By its UID: an ApiKey that was made anew under this name is looked at by itself.
 	err := r.client.Delete(ctx, k, client.Preconditions{UID: &k.UID})
 	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 		return found, fmt.Errorf("delete the ApiKey of a leaked key: %w", err)

@@ -6,6 +6,13 @@
 // One reconcile: fetch, decide by package lifecycle, act (create one Secret at most, never change or delete one), and
 // write status once, in one epilogue that derives Ready. The Secret's creation is the lock that makes a key be minted
 // once; from the moment its hash is in status, status is the truth, whatever becomes of the Secret.
+//
+// There are three reconcilers, each with a queue of its own. That of keys that live fetches and decides in apikey.go,
+// acts in mint.go (what is in its way, duplicates.go, reservations.go, census.go and conflict.go say; leaks.go ends
+// what has leaked) and writes in status.go. That of deletions asks the barrier in revocation.go, takes the finalizer
+// off in lift.go, and tells in held.go of what others hold. That of Profiles counts, in profile.go. What any of them
+// keeps in memory is this process's alone, and made anew by the next leader: what must survive it is in the cluster.
+// release.go is none of it: a command for when no controller runs any more.
 package controller
 
 import (

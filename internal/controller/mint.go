@@ -200,7 +200,7 @@ func (r *apiKeys) bringOrMint(ctx context.Context, found *findings, organization
 	k, a := found.key, &assignment{organizationID: organizationID}
 	if k.Spec.SecretHash != "" {
 		hash, err := lifecycle.WantedHash(k)
-		a.hash, a.hint = hash, r.Format.Prefix(key.Environment(k.Spec.Environment))+"…"
+		a.hash, a.hint = hash, r.Format.HintOf(key.Environment(k.Spec.Environment), "")
 		return a, err
 	}
 	plaintext, err := r.mint(ctx, found)

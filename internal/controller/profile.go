@@ -68,6 +68,7 @@ func (r *profiles) Reconcile(ctx context.Context, req reconcile.Request) (reconc
 	if err := r.client.Get(ctx, req.NamespacedName, old); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
+	// By the UID that keys are bound to: those of an earlier Profile of this name are not this one's.
 	var keys v1alpha1.ApiKeyList
 	if err := r.client.List(ctx, &keys, client.InNamespace(req.Namespace),
 		client.MatchingFields{byProfileID: string(old.UID)}, client.UnsafeDisableDeepCopy); err != nil {

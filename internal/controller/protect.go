@@ -17,7 +17,8 @@ import (
 )
 
 // protect puts the finalizer on the key, before anything is made that could be served: from then on the key can't go
-// without the barrier's word.
+// without the barrier's word. The error is a conflict if the key has changed since it was read; then it is looked at
+// again.
 //
 // Model: step Protect.
 func (r *apiKeys) protect(ctx context.Context, found *findings) error {
@@ -37,6 +38,7 @@ func (r *apiKeys) protect(ctx context.Context, found *findings) error {
 	if err != nil {
 		return fmt.Errorf("put the finalizer on: %w", err)
 	}
+	// As the apiserver has answered: the write of status is conditional on the resourceVersion that this patch has made.
 	found.key = k
 	return nil
 }

@@ -68,6 +68,7 @@ func (r *apiKeys) sweep(ctx context.Context, q keyQueue) error {
 // by the buckets of the index, because a list of all keys at once would be a copy of as many pointers.
 func (r *apiKeys) sweepOnce(ctx context.Context, q keyQueue, over time.Duration, wanted func(*v1alpha1.ApiKey) bool) {
 	for bucket := range hashBucketCount {
+		// Between buckets, so that no list is kept while it waits: the queue may get longer by the keys of one bucket.
 		for q.Len() > sweepAhead && retry.Pause(ctx, soon) {
 		}
 		if over > 0 && bucket%(hashBucketCount/sweepSteps) == 0 {

@@ -20,6 +20,7 @@ import (
 type turns struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
 
+	// Of waiting alone: the queue below has locks of its own, and is called without this one.
 	mu      sync.Mutex
 	waiting map[lane]map[reconcile.Request]struct{}
 }

@@ -30,6 +30,7 @@ func (d *Dashboard) accountsScreens() []screen {
 	}
 }
 
+// accountsOnPage is how many a page has, of those that were disconnected as well.
 const accountsOnPage = 50
 
 // accountStates are how an account stands, for people. Those that were disconnected have a list of their own.
@@ -42,8 +43,11 @@ var accountStates = map[connection.State]struct{ Class, Text, Next string }{
 // accountRow is an account, and how it stands.
 type accountRow struct {
 	store.Account
-	Name              string
-	Profile           string
+	Name string
+	// Profile is what people call it. Name and Profile are ids where there is no name: of an account to which its
+	// platform gives none, and of a Profile that is gone.
+	Profile string
+	// Class is that of the badge; Text and Next are keys of texts: how it stands, and what to do about that.
 	Class, Text, Next string
 	Why               *platform.Failure // why it has to be connected again; nil: it has not
 	Notices           []platform.Warning
@@ -73,6 +77,8 @@ type accountsData struct {
 	Offers []connecting.Offer
 }
 
+// accounts lists those that are connected. The list lies in the database, so the right to see it is asked for by
+// itself (may); what can be done from there is only offered (offers).
 func (d *Dashboard) accounts(r *request) (view, error) {
 	if err := r.may("list", "accounts"); err != nil {
 		return view{}, err
@@ -90,6 +96,7 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 			return !o.ByCredentials && !o.ByBrowser
 		})
 	}
+	// By the id, whether or not there is such a Profile: accounts stay when theirs is deleted, and are found by it.
 	of, values := r.rows(), url.Values{}
 	if data.Profile != "" {
 		of = of.Within(data.Profile)
@@ -110,6 +117,7 @@ func (d *Dashboard) accounts(r *request) (view, error) {
 			}
 		}
 	}
+	// A cursor leads on, and not back: every page has a way to the first one instead.
 	if after != (store.Position{}) {
 		data.First = "?" + values.Encode()
 	}
@@ -149,6 +157,7 @@ func (d *Dashboard) disconnectedAccounts(r *request) (view, error) {
 		data.Accounts = append(data.Accounts, r.accountRow(a, profiles))
 	}
 	if after != (store.Position{}) {
+		// An empty query: this page's address, from the beginning.
 		data.First = "?"
 	}
 	if more {
@@ -166,9 +175,12 @@ type accountData struct {
 	Queued        *store.Count // posts that would be canceled; nil: the person may not see them
 	Disconnecting bool         // the person may do that
 	Connecting    bool         // they may connect it again
-	Once          string
+	Once          string       // id of the form, see change
 }
 
+// accountData reads the account of the address, for its page and for the one that asks whether it is to be
+// disconnected. Of somebody who may not see accounts, the error is a forbiddenError, whether there is such an account
+// or not.
 func (r *request) accountData() (data accountData, err error) {
 	if err = r.may("get", "accounts"); err != nil {
 		return data, err
@@ -207,27 +219,13 @@ func (d *Dashboard) accountToDisconnect(r *request) (view, error) {
 	return view{Page: "account-disconnect", Title: "accountDisconnect.title", Data: data}, err
 }
 
-// disconnectAccount takes the account's queued posts along, and has its platform told that what opened it is not used
-// any more. Nobody waits for that.
+// disconnectAccount asks for the right itself: of what lies in the database, the apiserver refuses nothing.
 func (d *Dashboard) disconnectAccount(r *request) (view, error) {
 	if err := r.may("delete", "accounts"); err != nil {
 		return view{}, err
 	}
-	id := r.http.PathValue("id")
 	err := r.change(func(op *write.Operation) error {
-		tell := func() {}
-		// Only of an account that the person reaches: for all others there is nothing to prepare.
-		if _, err := r.rows().Account(r.Context(), id); err == nil && d.config.Connections != nil {
-			tell = d.config.Connections.Disconnecting(r.Context(), id)
-		}
-		// The platform is told only once it is committed: as long as the account stays, what opens it has to stay good.
-		_, err := write.Commit(r.Context(), op, done, func(_ context.Context, tx *store.Tx) (string, error) {
-			return id, tx.DeleteAccount(id)
-		})
-		if err == nil {
-			tell()
-		}
-		return err
+		return d.config.Connecting.Disconnect(r.Context(), op, r.rows(), r.http.PathValue("id"), done)
 	})
 	if err != nil {
 		return view{}, err

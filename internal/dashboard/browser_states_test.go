@@ -75,8 +75,8 @@ func (w *world) states(t *testing.T, acme string, ada *reader) []state {
 	}
 	again := func() error {
 		f := ada.form("again", nil)
-		ada.post("/keys/new", f).shows(t, http.StatusCreated, []string{"lmp_live_"}, nil)
-		return ada.fill("/keys/new", map[string]string{"input[name=form]": f.Get("form"), "#name": "again"}, "button[value=mint]")()
+		ada.post("/keys/-/new", f).shows(t, http.StatusCreated, []string{"lmp_live_"}, nil)
+		return ada.fill("/keys/-/new", map[string]string{"input[name=form]": f.Get("form"), "#name": "again"}, "button[value=mint]")()
 	}
 	byName := w.alsoBy(t, "Example ID")
 	return []state{
@@ -86,12 +86,12 @@ func (w *world) states(t *testing.T, acme string, ada *reader) []state {
 		{name: "sign-in-wrong", status: http.StatusUnauthorized, show: form("/sign-in", map[string]string{"#token": "nobody's"}, "main button")},
 		{name: "problem", show: ada.at("/nowhere"), status: http.StatusNotFound},
 		{name: "organizations-wrong", status: http.StatusNotFound, show: form("/organizations", map[string]string{"#name": "nobody-s"}, "main button.primary")},
-		{name: "keys-new-refused", status: http.StatusUnprocessableEntity, show: form("/keys/new", map[string]string{"#name": "Not A Name", "#requests": "many"}, "button[value=mint]")},
-		{name: "keys-new-yaml", show: form("/keys/new", map[string]string{"#name": "for-git"}, "button[value=yaml]")},
+		{name: "keys-new-refused", status: http.StatusUnprocessableEntity, show: form("/keys/-/new", map[string]string{"#name": "Not A Name", "#requests": "many"}, "button[value=mint]")},
+		{name: "keys-new-yaml", show: form("/keys/-/new", map[string]string{"#name": "for-git"}, "button[value=yaml]")},
 		{name: "accounts-leave", show: form("/accounts/-/connect/bluesky", nil, "button[value=oauth]")},
 		{name: "accounts-disconnected", show: after(disconnect, "/accounts/-/disconnected")},
 		{name: "posts-notice", show: form("/posts/"+shownPost, nil, "main button.primary")},
-		{name: "keys-minted", show: form("/keys/new", map[string]string{"#name": "once"}, "button[value=mint]")},
+		{name: "keys-minted", show: form("/keys/-/new", map[string]string{"#name": "once"}, "button[value=mint]")},
 		{name: "keys-shown-already", show: again, status: http.StatusConflict},
 		{name: "connected", show: form("/accounts/-/connect/bluesky", map[string]string{"#field\\.identifier": "warned.test", "#field\\.appPassword": "secret"}, "main button.primary")},
 		{name: "revoked-over", show: func() error { over(); return ada.at(waits)() }},

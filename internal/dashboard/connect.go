@@ -33,11 +33,12 @@ func (d *Dashboard) connectScreens() []screen {
 type connectData struct {
 	Offer    connecting.Offer
 	Profiles []*caller.Profile
-	Profile  string
-	Fields   []connectField
-	Once     string
-	Wrong    string // why it did not work, in the platform's words or ours; ""
-	Next     string // what to do about that; ""
+	Profile  string // id of the one that it is for; "": the whole organization
+	// Fields are the platform's. None of them has a value again that opens an account.
+	Fields []connectField
+	Once   string // id of the form, see change
+	Wrong  string // why it did not work, in the platform's words or ours; ""
+	Next   string // what to do about that; ""
 	// Leave is where the browser is to go on, at the platform; "": nowhere.
 	Leave string
 }
@@ -51,6 +52,8 @@ type connectField struct {
 	Value string
 }
 
+// connectForm takes the Profile from its address: the link on an account's page has that of the account, which keeps
+// its id only if it is connected again for the same one.
 func (d *Dashboard) connectForm(r *request) (view, error) {
 	if err := r.may("create", "accounts"); err != nil {
 		return view{}, err
@@ -62,7 +65,8 @@ func (d *Dashboard) connectForm(r *request) (view, error) {
 	return d.connectView(r, to, connectData{Profile: cut(r.http.URL.Query().Get("profile"), maxNamed)}, 0), nil
 }
 
-// connectView shows the form, with what was typed.
+// connectView shows the form, with what was typed. It has a new id each time: what was refused may be sent again, and
+// is not taken for done.
 func (d *Dashboard) connectView(r *request, to platform.Platform, data connectData, status int) view {
 	data.Profiles = d.config.Directory.Profiles(r.Caller())
 	data.Once = d.config.NewRequestID()
@@ -95,6 +99,7 @@ func (d *Dashboard) connect(r *request) (view, error) {
 		return view{}, err
 	}
 	data := connectData{Profile: r.form.Get("profile")}
+	// The id comes with the form: one of another organization, or of none, must not come into a row.
 	if data.Profile != "" && r.Caller().FindProfile(d.config.Directory, data.Profile) == nil {
 		data.Profile = ""
 		return d.notConnected(r, to, data, posting.ErrNoProfile)
@@ -131,7 +136,8 @@ func connected(got connecting.Connected) (view, error) {
 	return view{Page: "connected", Title: "connected.title", Data: got}, nil
 }
 
-// notConnected shows the form with why it did not work, if that is somebody's to mend who looks at it.
+// notConnected shows the form with why it did not work, if that is somebody's to mend who looks at it. Whatever else
+// it is, it is told on a page of its own (problems.go).
 func (d *Dashboard) notConnected(r *request, to platform.Platform, data connectData, err error) (view, error) {
 	var refused *problem.Problem
 	switch {
@@ -145,7 +151,8 @@ func (d *Dashboard) notConnected(r *request, to platform.Platform, data connectD
 	return d.connectView(r, to, data, http.StatusUnprocessableEntity), nil
 }
 
-// filledIn is what was typed of what the platform asks for; wrong, what of it can't be.
+// filledIn is what was typed of what the platform asks for; wrong, what of it can't be. Nothing but the platform's
+// fields is read, whatever else is sent.
 func (d *Dashboard) filledIn(r *request, to platform.Platform) (filledIn map[string]string, wrong string) {
 	filledIn = map[string]string{}
 	for _, f := range to.Fields {
@@ -167,9 +174,9 @@ func (d *Dashboard) filledIn(r *request, to platform.Platform) (filledIn map[str
 func (d *Dashboard) leave(
 	r *request, to platform.Platform, profileID string, filledIn map[string]string,
 ) (address string, err error) {
-	for name := range filledIn { // a password is for the platform's own page
-		if name != platform.FieldIdentifier && name != "pdsUrl" {
-			delete(filledIn, name)
+	for _, f := range to.Fields {
+		if !f.BeforeBrowser {
+			delete(filledIn, f.Name)
 		}
 	}
 	// Nothing is claimed by the form's id: to begin once more harms nobody, and the answer is for this browser alone.

@@ -86,7 +86,7 @@ func TestCraftedForms(t *testing.T) {
 	}
 	viewer := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)
 	w.right(t, acme, "viewer", read, "posts", "accounts", "media")
-	form["form"], form["scope"], form["expiry"] = []string{viewer.openForm("/keys/new")}, []string{"posts:read"}, []string{"90"}
+	form["form"], form["scope"], form["expiry"] = []string{viewer.openForm("/keys/-/new")}, []string{"posts:read"}, []string{"90"}
 	owner, nobody := w.owner(t, acme), w.visitor(t)
 	crossSite := func(v *visitor, path string) page { return v.send(http.MethodPost, path, form.Encode(), "cross-site") }
 

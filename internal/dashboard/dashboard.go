@@ -7,6 +7,13 @@
 // it shows of the database is guarded by rights that RBAC gives them. It works without JavaScript: each screen is a
 // page, and each action is a form. It never sees a key that is stored; the one that it mints to be shown once is in
 // one response and nowhere else.
+//
+// ServeHTTP refuses what other sites have browsers send. The mux finds a screen (screens.go lists them all), and
+// request.run (request.go) finds out who it is, reads the form, and calls it. A screen is a function of the request
+// that returns a view or an error: problems.go makes a page of an error, and render.go sends it. Beside that, a
+// screen only sets cookies and headers. Lists of keys and Profiles come from this replica's memory (Directory), a
+// single one from the apiserver, and all else from the database (database.go). A page has a budget of requests to the
+// apiserver (maxCalls), in which whoever adds one has to find room.
 package dashboard
 
 import (
@@ -27,7 +34,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/caller"
 	"github.com/letmepost/letmepost-operator/internal/connecting"
-	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/oidc"
 	"github.com/letmepost/letmepost-operator/internal/posting"
@@ -54,8 +60,6 @@ type Config struct {
 	Posting *posting.Posting
 	// Connecting connects accounts.
 	Connecting *connecting.Connecting
-	// Connections keep what opens accounts. Optional: without it nothing is kept, as in the sandbox.
-	Connections *connection.Keeper
 
 	// Provider is what people sign in by, other than with a token, and ProviderName what they know it by. Optional;
 	// without a name, that is its host.

@@ -3,6 +3,12 @@
 
 package dashboard
 
+import (
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
 // MaxCalls is how many requests to the apiserver a page costs at most.
 const MaxCalls = maxCalls
 
@@ -26,3 +32,17 @@ func ShownTo(username string) string { return shownTo(username) }
 
 // ExcerptOf is the beginning of a text, in one line.
 func ExcerptOf(text string) string { return excerptOf(text) }
+
+// Text is a text with values put in.
+func Text(key string, values ...any) string { return allPages().text(key, values...) }
+
+// Relative is how far a time is from now, in words.
+func Relative(t, now time.Time) string { return allPages().showTime(t, now).Relative }
+
+func allPages() *pages {
+	p, err := newPages(clocktesting.NewFakePassiveClock(time.Time{}))
+	if err != nil {
+		panic(err)
+	}
+	return p
+}

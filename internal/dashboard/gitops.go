@@ -10,6 +10,7 @@ import (
 )
 
 // gitOwner is a tool that owns an ApiKey: it makes another one of what somebody deletes here, as soon as it looks.
+// If the manifest has a hash (spec.secretHash), that is the same key, and it is served again.
 type gitOwner struct {
 	Tool string // as people call it
 	Name string // of the Application, Kustomization or release; with its namespace where it is known

@@ -41,7 +41,8 @@ type (
 )
 
 // handOver answers a program, not a browser: no cookie is looked at or set. The check of the origin lets it through
-// because programs send neither Origin nor Sec-Fetch-Site, which browsers do.
+// because programs send neither Origin nor Sec-Fetch-Site; or, as the plugin of kubectl does for the sake of private,
+// a Sec-Fetch-Site that says it is of this origin.
 func (d *Dashboard) handOver(r *request) (view, error) {
 	var sent handover
 	switch {
@@ -67,11 +68,14 @@ func (d *Dashboard) handOver(r *request) (view, error) {
 	return view{JSON: handedOver{path, until}, Status: http.StatusCreated}, nil
 }
 
+// tellProgram answers in words that a person can act on: text is the key of what is wrong, and with Next behind it of
+// what to do. Each text that is used here needs both.
 func (d *Dashboard) tellProgram(status int, text string) view {
 	return view{JSON: handoverProblem{d.pages.text(text) + " " + d.pages.text(text+"Next")}, Status: status}
 }
 
-// isUnknown tells whether somebody has shown what makes them nobody: it may have been a guess.
+// isUnknown tells whether somebody has shown what makes them nobody: it may have been a guess. Callers count it
+// against the address (Admission.Failed). That the apiserver can't be asked is no such thing.
 func isUnknown(err error) bool {
 	return apierrors.IsUnauthorized(err) || errors.Is(err, session.ErrCredential) || errors.Is(err, session.ErrHandover)
 }
@@ -97,6 +101,8 @@ func (d *Dashboard) handedOver(r *request) (view, error) {
 	return view{Page: "handover", Title: "handover.title", Data: data}, nil
 }
 
+// takeOver signs in by a code, and uses it up: a link alone never comes here, as it is a form that the page of the
+// code has.
 func (d *Dashboard) takeOver(r *request) (view, error) {
 	if !private(r.http) { // the browser would not keep the cookie, and the code would be gone
 		return view{
@@ -111,7 +117,7 @@ func (d *Dashboard) takeOver(r *request) (view, error) {
 	return goTo("/")
 }
 
-// noHandover is the page for a code that is no good.
+// noHandover is the page for a code that is no good. It is counted against the address, as a wrong token is.
 func (d *Dashboard) noHandover(r *request, err error) (view, error) {
 	if !isUnknown(err) {
 		return view{}, err

@@ -78,7 +78,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 	ada := browsing(t, chromium, w.signedIn(t, token, acme))
 	ada.signIn(token, acme)
 
-	check(t, ada.at("/keys/new")())
+	check(t, ada.at("/keys/-/new")())
 	ada.listen(t)
 	check(t, chromedp.Do(ada.tab,
 		chromedp.SetValue(chromedp.CSS("#name"), "Not A Name"), chromedp.SetValue(chromedp.CSS("#window"), "long"),
@@ -89,7 +89,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 		t.Errorf("of a name that is none and a window that is none, %q is announced", told)
 	}
 
-	check(t, ada.fill("/keys/new", map[string]string{"#name": "copied"}, "button[value=mint]")())
+	check(t, ada.fill("/keys/-/new", map[string]string{"#name": "copied"}, "button[value=mint]")())
 	ada.listen(t)
 	for n := range 3 {
 		check(t, chromedp.Do(ada.tab, chromedp.Click(chromedp.CSS("[data-copy=key]"))))

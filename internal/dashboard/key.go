@@ -23,14 +23,15 @@ import (
 
 // How much of what others have written a page shows.
 const (
-	maxPods      = 500 // that are looked at
-	maxPodsShown = 50
-	maxEvents    = 50
-	maxManagers  = 20
-	maxManifest  = 32 << 10
+	maxPods        = 500 // that are looked at
+	maxPodsShown   = 50
+	maxEvents      = 500 // that are looked at
+	maxEventsShown = 50
+	maxManagers    = 20
+	maxManifest    = 32 << 10 // in bytes
 )
 
-// keyData is one key.
+// keyData is one key. Times that are zero: it was never so, or of Used, that is not known here.
 type keyData struct {
 	Name, ID, Ref            string
 	State                    keyState
@@ -38,25 +39,27 @@ type keyData struct {
 	Profile, ProfileID       string
 	Scopes                   []string
 	Claims                   map[string]v1alpha1.ClaimValue
-	AllScopes, Brought       bool
+	AllScopes, Brought       bool   // Brought: by its hash; the key was made elsewhere
 	Secret                   string // "": nothing is minted for it
 	Rate                     *v1alpha1.RateLimit
 	Created, Minted, Expires time.Time
 	Wanted                   time.Time // to expire; zero, or what the Profile has made of it is Expires
 	Used                     time.Time
 	Use                      useShown
-	Deleting, Cancels        bool
-	MayRevoke                bool
-	Git                      *gitOwner
-	Conditions               []metav1.Condition
-	Managers                 []manager
-	Events                   happenings
-	Pods                     whereUsed
-	Manifest                 string
-	ManifestCut              bool // there is more of it
+	// Cancels: what it has scheduled is canceled when it is revoked. MayRevoke: the person may, or that is not known.
+	Deleting, Cancels bool
+	MayRevoke         bool
+	Git               *gitOwner
+	Conditions        []metav1.Condition
+	Managers          []manager
+	EarlierManagers   int // are not shown
+	Events            happenings
+	Pods              whereUsed
+	Manifest          string
+	ManifestCut       bool // there is more of it
 }
 
-// manager is who has written what of the object.
+// manager is who has written what of the object. Part is the key of a text: the object, or its status.
 type manager struct {
 	Name, Operation, Part string
 	At                    time.Time
@@ -66,6 +69,8 @@ type manager struct {
 type happenings struct {
 	Forbidden, Failed bool
 	List              []happening
+	Earlier           int  // are not shown
+	Partly            bool // there are more than were looked at, of any time
 }
 
 type happening struct {
@@ -74,7 +79,7 @@ type happening struct {
 	Reason, Message, Controller string
 }
 
-// whereUsed is who has the key's Secret in hand.
+// whereUsed is who has the key's Secret in hand. Forbidden and Failed say why nothing is known.
 type whereUsed struct {
 	Forbidden, Failed bool
 	List              []podUse
@@ -82,7 +87,8 @@ type whereUsed struct {
 	Partly            bool // there are more Pods than were looked at
 }
 
-// key shows one key, as the apiserver has it and as this replica goes by it.
+// key shows one key, as the apiserver has it and as this replica goes by it. It is asked for, and not taken from
+// memory: what an ApiKey says of who has written it, and one that is not minted, no index has.
 func (d *Dashboard) key(r *request) (view, error) {
 	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, r.http.PathValue("name"))
 	if err != nil {
@@ -96,13 +102,15 @@ func (d *Dashboard) key(r *request) (view, error) {
 	})
 	data.MayRevoke = allowed || !known
 	var asking sync.WaitGroup // what follows is asked of the apiserver at once, and not one after the other
+	// Each writes one field of its own, so that neither takes a lock, and fails by itself: the page is shown without
+	// what can't be had.
 	asking.Go(func() { data.Events = r.eventsOf(k) })
 	asking.Go(func() { data.Pods = r.podsWith(k.SecretName()) })
 	asking.Wait()
 	return view{Page: "key", Title: "key.title", Data: data}, nil
 }
 
-// keyData reads an ApiKey, with what is known of it here.
+// keyData reads an ApiKey, with what is known of it here. It asks the apiserver for nothing more.
 func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 	data := &keyData{
 		Name: k.Name, ID: string(k.UID), Ref: refOf(k.Name, string(k.UID)), State: d.stateOf(r, k),
@@ -111,8 +119,9 @@ func (d *Dashboard) keyData(r *request, k *v1alpha1.ApiKey) *keyData {
 		Secret: k.SecretName(), Rate: k.Spec.RateLimit, Created: k.CreationTimestamp.Time,
 		Minted: timeOf(k.Status.MintedAt), Expires: timeOf(k.Status.ExpiresAt), Wanted: timeOf(k.Spec.ExpiresAt),
 		Deleting: !k.DeletionTimestamp.IsZero(), Cancels: v1alpha1.CancelsScheduled(k.Annotations),
-		Git: gitOwnerOf(&k.ObjectMeta), Conditions: k.Status.Conditions, Managers: managersOf(k),
+		Git: gitOwnerOf(&k.ObjectMeta), Conditions: k.Status.Conditions,
 	}
+	data.Managers, data.EarlierManagers = managersOf(k)
 	data.Manifest, data.ManifestCut = wholeOf(k)
 	if k.Spec.ProfileRef != nil {
 		data.Profile = k.Spec.ProfileRef.Name
@@ -158,8 +167,8 @@ func timeOf(t *metav1.Time) time.Time {
 	return t.Time
 }
 
-// managersOf are who has written the object, the first one first.
-func managersOf(k *v1alpha1.ApiKey) (all []manager) {
+// managersOf are who has written the object, the first one first. If there are very many, the earliest are left out.
+func managersOf(k *v1alpha1.ApiKey) (all []manager, earlier int) {
 	for _, m := range k.ManagedFields {
 		part := "key.partObject"
 		if m.Subresource != "" {
@@ -168,15 +177,18 @@ func managersOf(k *v1alpha1.ApiKey) (all []manager) {
 		all = append(all, manager{m.Manager, string(m.Operation), part, timeOf(m.Time)})
 	}
 	slices.SortStableFunc(all, func(a, b manager) int { return a.At.Compare(b.At) })
-	return all[:min(len(all), maxManagers)]
+	earlier = max(0, len(all)-maxManagers)
+	return all[earlier:], earlier
 }
 
 // wholeOf is the object as kubectl shows it, without what stands elsewhere on the page, or is only for programs. cut
 // tells that only its first lines are returned, each of them whole: half a value would pass for another one.
 func wholeOf(k *v1alpha1.ApiKey) (text string, cut bool) {
 	k = k.DeepCopy()
+	// The client takes it off whatever it decodes, and without it this is no manifest.
 	k.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"}
 	k.ManagedFields = nil
+	// kubectl apply has put all of the object into it once more.
 	delete(k.Annotations, corev1.LastAppliedConfigAnnotation)
 	whole, err := yaml.Marshal(k)
 	if err != nil {
@@ -188,15 +200,17 @@ func wholeOf(k *v1alpha1.ApiKey) (text string, cut bool) {
 	return string(whole[:bytes.LastIndexByte(whole[:maxManifest], '\n')+1]), true
 }
 
-// eventsOf are what the cluster says has happened to an ApiKey.
+// eventsOf are the latest of what the cluster says has happened to an ApiKey. Many are looked at: which of them are the
+// latest, only their times say (session.Cluster.Events).
 func (r *request) eventsOf(k *v1alpha1.ApiKey) (h happenings) {
-	events, err := r.person.Cluster.Events(r.Context(), k.Namespace, k.UID, maxEvents)
+	events, err := r.person.Cluster.Events(r.Context(), k.Namespace, k.UID, maxEvents+1) // one more tells that there are
 	if err != nil {
 		h.Forbidden = apierrors.IsForbidden(err)
 		h.Failed = !h.Forbidden
 		return h
 	}
-	for i := range events {
+	h.Partly = len(events) > maxEvents
+	for i := range events[:min(len(events), maxEvents)] {
 		e := &events[i]
 		// Which of its times an event has depends on the API group by which it was written; one that is repeated has its last
 		// time in the series.
@@ -208,23 +222,25 @@ func (r *request) eventsOf(k *v1alpha1.ApiKey) (h happenings) {
 		h.List = append(h.List, happening{at, e.Type == corev1.EventTypeWarning, e.Reason, e.Message, by})
 	}
 	slices.SortStableFunc(h.List, func(a, b happening) int { return b.At.Compare(a.At) })
+	h.Earlier = max(0, len(h.List)-maxEventsShown)
+	h.List = h.List[:len(h.List)-h.Earlier]
 	return h
 }
 
-// podsWith are the Pods that have a Secret in hand, as far as the person may see Pods.
+// podsWith are the Pods that have a Secret in hand, as far as the person may see Pods. They are looked through here:
+// the apiserver can't pick Pods by the Secrets that they name.
 func (r *request) podsWith(secret string) (w whereUsed) {
 	if secret == "" {
 		return w
 	}
-	pods, err := r.person.Cluster.Pods(r.Context(), r.Organization().Name, maxPods)
+	pods, err := r.person.Cluster.Pods(r.Context(), r.Organization().Name, maxPods+1) // one more tells that there are
 	if err != nil {
 		w.Forbidden = apierrors.IsForbidden(err)
 		w.Failed = !w.Forbidden
 		return w
 	}
-	// There may be more of them: the apiserver has sent as many as it was asked for.
-	w.Partly = len(pods) == maxPods
-	for i := range pods {
+	w.Partly = len(pods) > maxPods
+	for i := range pods[:min(len(pods), maxPods)] {
 		reads := usesOf(&pods[i], secret)
 		switch {
 		case len(reads) == 0:

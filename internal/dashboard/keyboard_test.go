@@ -35,7 +35,7 @@ func TestKeyboardAlone(t *testing.T) {
 	ada.enter(t) // in a field, it sends the form
 	ada.tabTo(t, `nav.rooms a[href$="/keys"]`)
 	ada.enter(t)
-	ada.tabTo(t, `main a[href$="/keys/new"]`)
+	ada.tabTo(t, `main a[href$="/keys/-/new"]`)
 	ada.enter(t)
 	ada.tabTo(t, "#name")
 	ada.paste(t, "by-keyboard")

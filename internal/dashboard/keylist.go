@@ -15,7 +15,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
-// listed is a key as it is searched, filtered and sorted.
+// listed is a key as it is searched, filtered and sorted. Each key of the organization becomes one for each list that
+// is shown. What a line needs beyond that is made for the keyRows of one page.
 type listed struct {
 	name, id, last4    string
 	environment        key.Environment
@@ -33,12 +34,13 @@ type listed struct {
 type keyRow struct {
 	Name, ID, Ref, Environment, Hint string
 	Profile                          string
-	ProfileGone                      bool
+	ProfileGone                      bool // it is pinned to one that this replica does not know
 	Scopes                           []string
 	AllScopes                        bool
-	Created, Expires, Used           time.Time
-	Elsewhere                        bool // its use is counted by the other environment
-	State                            keyState
+	// Expires and Used are zero for never; Used also where it is not known.
+	Created, Expires, Used time.Time
+	Elsewhere              bool // its use is counted by the other environment
+	State                  keyState
 }
 
 // withoutProfile stands for keys that are pinned to no Profile: no Profile can be called so.
@@ -47,7 +49,7 @@ const withoutProfile = "-"
 // soon is what a key expires within that "expires soon" finds.
 const soon = 30 * 24 * time.Hour
 
-// maxSearch bounds a text that is searched for: no name is longer.
+// maxSearch bounds a text that is searched for: no name is longer. In bytes.
 const maxSearch = 253
 
 // keysQuery is what the list is asked for. It stands in the URL, so that a list can be sent to somebody.
@@ -58,7 +60,8 @@ type keysQuery struct {
 	Page                                int    // the first is 1
 }
 
-// columns that the list is sorted by.
+// columns that the list is sorted by. Names stand in addresses, and so keep their meaning; by a column without one,
+// nothing is sorted.
 var columns = []struct {
 	name, text string
 	compare    func(a, b *listed) int
@@ -86,7 +89,8 @@ func neverLast(a, b time.Time) int {
 	return a.Compare(b)
 }
 
-// newestFirst is the order of the directory, and so of a list that nobody has sorted.
+// newestFirst is the order of the directory, and so of a list that nobody has sorted. A list in this order is not
+// sorted at all (of).
 const newestFirst = "-created"
 
 // parseKeysQuery reads a URL's query. What it does not know, it leaves out: a link may be older than this program.
@@ -116,7 +120,8 @@ func parseKeysQuery(v url.Values) keysQuery {
 	return q
 }
 
-// link is the list that is asked for by q. What is as it would be anyway is left out.
+// link is the list that is asked for by q. What is as it would be anyway is left out. parseKeysQuery reads it: a
+// field stands in both, or a link loses it.
 func (q keysQuery) link() string {
 	v := url.Values{}
 	for name, value := range map[string]string{
@@ -148,7 +153,8 @@ func (q keysQuery) page(n int) string {
 	return q.link()
 }
 
-// Filtered tells whether keys may be left out. Neither the order nor the page leaves out any.
+// Filtered tells whether keys may be left out. Neither the order nor the page leaves out any. Every other field
+// counts as a filter: one that is added and is none has to be set to nothing here as well.
 func (q keysQuery) Filtered() bool {
 	q.Sort, q.Page = "", 0
 	return q != keysQuery{}
@@ -181,7 +187,8 @@ func (q keysQuery) head() (all []sortable) {
 // needsUse tells whether the list can't be made before it is known when each key was used.
 func (q keysQuery) needsUse() bool { return q.Unused || strings.TrimPrefix(q.Sort, "-") == "used" }
 
-// of returns those of all that are asked for, in that order. all is newest first.
+// of returns those of all that are asked for, in that order. all is newest first. all stays as it is: its order is
+// the directory's.
 func (q keysQuery) of(all []*listed, now time.Time) []*listed {
 	found := make([]*listed, 0, len(all))
 	search := strings.ToLower(q.Search)
@@ -220,6 +227,7 @@ func (q keysQuery) finds(k *listed, search string) bool {
 		k.last4 != "" && strings.HasSuffix(q.Search, k.last4)
 }
 
+// inProfile goes by names, as addresses do. Keys whose Profile is gone have none, and are found by no choice of one.
 func (q keysQuery) inProfile(k *listed) bool {
 	switch q.Profile {
 	case "":
@@ -231,6 +239,7 @@ func (q keysQuery) inProfile(k *listed) bool {
 	}
 }
 
+// inTime tells whether a key ends as it is asked for. One that has expired is no key that expires soon.
 func (q keysQuery) inTime(k *listed, now time.Time) bool {
 	ending := k.expires.After(now) && !k.expires.After(now.Add(soon))
 	return (!q.Endless || k.expires.IsZero()) && (!q.Ending || ending)

@@ -40,10 +40,11 @@ type keysData struct {
 	Previous, Next       string   // pages; "": there is none
 	Profiles             []string // to choose from
 	States               []stateOption
-	MayRevoke, MayMint   bool
-	UsePartly            bool // last used is what this replica alone has seen
-	Unminted             int  // keys that are not in the list, because they are not minted
-	Pending              []pendingKey
+	// For what is offered alone.
+	MayRevoke, MayMint bool
+	UsePartly          bool // last used is what this replica alone has seen
+	Unminted           int  // keys that are not in the list, because they are not minted
+	Pending            pendingKeys
 }
 
 // Back is where the template of pending keys leads back to.
@@ -101,7 +102,7 @@ func (d *Dashboard) keys(r *request) (view, error) {
 	return view{Page: "keys", Title: "keys.title", Data: data}, nil
 }
 
-// list returns all keys of the organization, newest first.
+// list returns all keys of the organization, newest first. They are made anew for each list: addUse writes into them.
 func (d *Dashboard) list(r *request, profiles []*caller.Profile) []*listed {
 	names := make(map[string]string, len(profiles))
 	for _, p := range profiles {
@@ -130,7 +131,7 @@ const smallOrganization = 200
 type beside struct {
 	unminted []*listed // the newest first
 	more     int       // that are not minted either, and have their own pages alone
-	pending  []pendingKey
+	pending  pendingKeys
 }
 
 // beside asks the apiserver for what the directory does not know. The error of somebody who may not list keys is
@@ -171,6 +172,8 @@ func (d *Dashboard) beside(r *request, minted int) (b beside, err error) {
 	return b, nil
 }
 
+// unmintedOf is a key that has no hash, as the list has it. lifecycle is asked without a Profile, and so only two of
+// its answers count: that the key is being deleted, and that it has expired.
 func (d *Dashboard) unmintedOf(r *request, k *v1alpha1.ApiKey) *listed {
 	state := lifecycle.Of(lifecycle.KeyOf(k), nil, r.now)
 	l := &listed{
@@ -219,7 +222,7 @@ func (d *Dashboard) addUse(r *request, keys []*listed) (partly bool) {
 func (d *Dashboard) rowOf(k *listed) keyRow {
 	row := keyRow{
 		Name: k.name, ID: k.id, Ref: refOf(k.name, k.id), Environment: string(k.environment),
-		Hint: d.config.KeyFormat.Prefix(k.environment) + "…" + k.last4, Scopes: k.scopes.Names(),
+		Hint: d.config.KeyFormat.HintOf(k.environment, k.last4), Scopes: k.scopes.Names(),
 		AllScopes: k.scopes == caller.AllScopes, Profile: k.profile, ProfileGone: k.profileID != "" && k.profile == "",
 		Created: k.created, Expires: k.expires, Used: k.used, Elsewhere: k.environment != d.config.Environment,
 		State: stateOf(k.reason),
@@ -230,7 +233,8 @@ func (d *Dashboard) rowOf(k *listed) keyRow {
 	return row
 }
 
-// profileChoices are the Profiles to choose from, by name, and the one that is chosen.
+// profileChoices are the Profiles to choose from, by name, and the one that is chosen. It may be gone, or beyond the
+// bound: the form has to say what the list is narrowed to.
 func profileChoices(profiles []*caller.Profile, chosen string) []string {
 	var names []string
 	for _, p := range profiles {

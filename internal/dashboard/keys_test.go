@@ -278,11 +278,11 @@ func TestKeysList(t *testing.T) {
 		token := w.credential(t, acme, "editor", "letmepost-apikey-viewer", "letmepost-apikey-minter", "letmepost-apikey-revoker")
 		editor := w.signedIn(t, token, acme)
 		p := editor.get("/keys?q=bravo")
-		if !strings.Contains(p.body, `href="/dashboard/keys/new"`) ||
+		if !strings.Contains(p.body, `href="/dashboard/keys/-/new"`) ||
 			!strings.Contains(p.body, `name="key" value="bravo.`+string(bravo.UID)+`"`) {
 			t.Errorf("%d\n%s", p.status, p.body)
 		}
-		if p := editor.post("/keys/new", editor.form("perhaps-lost", nil)); p.status != http.StatusCreated {
+		if p := editor.post("/keys/-/new", editor.form("perhaps-lost", nil)); p.status != http.StatusCreated {
 			t.Fatalf("%d\n%s", p.status, p.body)
 		}
 		if p := editor.get("/keys?q=bravo"); !strings.Contains(p.body, "Do you have these keys?") || !strings.Contains(p.body, ">perhaps-lost<") {

@@ -22,12 +22,12 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/session"
 )
 
-// mintScreens make keys. An ApiKey is one request of the person's to the apiserver, which is asked once: it checks and
-// creates in one go, and the name being unique is what keeps a form from making two.
+// mintScreens make keys. No ApiKey can be called "-". One is made by one request of the person's to the apiserver,
+// which is asked once: it checks and creates in one go, and the name being unique is what keeps a form from making two.
 func (d *Dashboard) mintScreens() []screen {
 	return []screen{
-		{Method: http.MethodGet, Path: "/keys/new", Show: d.mintForm},
-		{Method: http.MethodPost, Path: "/keys/new", OfPage: true, Show: d.mint},
+		{Method: http.MethodGet, Path: "/keys/-/new", Show: d.mintForm},
+		{Method: http.MethodPost, Path: "/keys/-/new", OfPage: true, Show: d.mint},
 		{Method: http.MethodGet, Path: "/keys/{name}/secret", Show: d.keySecret},
 		{Method: http.MethodPost, Path: "/keys/{name}/have-it", Show: d.haveIt},
 	}
@@ -43,13 +43,13 @@ type mintData struct {
 	MayNot   string // why the person may not mint; "": they may, or it is not known
 	Profiles []*caller.Profile
 	AllKnown bool // Profiles are all there are; otherwise the person may not see them
-	Pending  []pendingKey
+	Pending  pendingKeys
 	Today    string // in UTC
 	Same     int    // days that the key lasts which is rotated; 0: it is not said
 }
 
 // Back is for the template.
-func (*mintData) Back() string { return "/keys/new" }
+func (*mintData) Back() string { return "/keys/-/new" }
 
 // AllScopes is for the template.
 func (*mintData) AllScopes() []v1alpha1.Scope { return v1alpha1.Scopes[:] }
@@ -61,7 +61,7 @@ func (*mintData) Expiries() any { return expiries }
 type minting struct {
 	form   mintForm
 	checks *checks
-	key    *v1alpha1.ApiKey
+	key    *v1alpha1.ApiKey // what is asked for, and once it is made, what was made
 	// again shows the form with what was typed, what is wrong with it, and what the apiserver says.
 	again func(status int, said, yaml string) (view, error)
 	// rotates is the name of the key whose place this one takes; "": none.
@@ -76,6 +76,7 @@ func (d *Dashboard) mintForm(r *request) (view, error) {
 		f.Environment = string(d.config.Environment)
 	}
 	f.Expiry, f.Window, f.Way = expiries[1].Value, "1m", once
+	// All are ticked: an ApiKey that names no scopes has them all, and so this is what it would be without this field.
 	for _, s := range v1alpha1.Scopes {
 		f.Scopes = append(f.Scopes, string(s))
 	}
@@ -83,7 +84,7 @@ func (d *Dashboard) mintForm(r *request) (view, error) {
 	return d.mintView(r, f, d.checks(), mintData{}, 0)
 }
 
-// mintView shows the form.
+// mintView shows the form. Whatever is refused comes back here (minting.again), with what was typed.
 func (d *Dashboard) mintView(r *request, f mintForm, c *checks, data mintData, status int) (view, error) {
 	data, err := d.formOf(r, &f, data)
 	if err != nil {
@@ -97,7 +98,8 @@ func (d *Dashboard) mintView(r *request, f mintForm, c *checks, data mintData, s
 	return view{Page: "mint", Title: "mint.title", Data: &data, Status: status}, nil
 }
 
-// formOf completes what every form that mints shows. It gets a new id where it has none that may be sent.
+// formOf completes what every form that mints shows. It gets a new id where it has none that may be sent. That the
+// person may not mint is only told: the button is off, and the apiserver decides whatever is sent.
 func (d *Dashboard) formOf(r *request, f *mintForm, data mintData) (mintData, error) {
 	if !isForm(f.ID, r.now) {
 		data.Stale = r.http.Method == http.MethodPost
@@ -111,14 +113,13 @@ func (d *Dashboard) formOf(r *request, f *mintForm, data mintData) (mintData, er
 	// Whether it is done, the apiserver decides.
 	may, err := r.offers("create", "apikeys")
 	if err == nil && !may {
-		data.MayNot = wordsOf(&forbiddenError{session.Right{
-			Verb: "create", Resource: "apikeys", Namespace: r.Organization().Name,
-		}})
+		data.MayNot = d.pages.mayNot(session.Right{Verb: "create", Resource: "apikeys", Namespace: r.Organization().Name})
 	}
 	return data, err
 }
 
-// profilesOf are those that the index knows, if the person may see which there are.
+// profilesOf are those that the index knows, if the person may see which there are. If they may not, or that can't be
+// told, any name can be typed: whether there is such a Profile, the controller finds out.
 func (d *Dashboard) profilesOf(r *request) (all []*caller.Profile, known bool) {
 	// Never nil where they are known: to checks.spec, nil says that the person may not see which there are.
 	all = append([]*caller.Profile{}, d.config.Directory.Profiles(r.Caller())...) // the index's own slice is shared
@@ -147,7 +148,8 @@ func (d *Dashboard) mint(r *request) (view, error) {
 	}})
 }
 
-// make does what a form that mints asks for.
+// make does what a form that mints asks for. A form whose id is no good comes first: whether it was sent before can't
+// be told of it.
 func (d *Dashboard) make(r *request, m *minting) (view, error) {
 	switch {
 	case !isForm(m.form.ID, r.now):
@@ -188,6 +190,9 @@ func (m *minting) goToSecret() (view, error) {
 
 // create makes the ApiKey. plaintext is that of the key if it is to be shown; it is in this process' memory for as long
 // as the answer is being written.
+//
+// An error does not say that there is no key: the apiserver may have made it before the connection broke. One that
+// was to be shown has its label then, and is listed for the person (pendingKeys).
 func (d *Dashboard) create(r *request, m *minting) (plaintext string, err error) {
 	k := m.key.DeepCopy()
 	metav1.SetMetaDataAnnotation(&k.ObjectMeta, v1alpha1.AnnotationForm, m.form.ID)
@@ -209,7 +214,8 @@ func (d *Dashboard) create(r *request, m *minting) (plaintext string, err error)
 	return plaintext, nil
 }
 
-// refused shows the form again, with what the apiserver says of it.
+// refused shows the form again, with what the apiserver says of it. What is about no field stands above the form
+// (mintData.Said).
 func (m *minting) refused(err error) (view, error) {
 	status := http.StatusUnprocessableEntity
 	if apierrors.IsForbidden(err) {

@@ -35,7 +35,7 @@ func TestMintInABrowser(t *testing.T) {
 			emulation.SetScriptExecutionDisabledParams{Value: name == "without"})
 		check(t, err)
 		check(t, chromedp.Do(ada.tab,
-			chromedp.Navigate(ada.base+"/keys/new"),
+			chromedp.Navigate(ada.base+"/keys/-/new"),
 			chromedp.SendKeys(chromedp.CSS("#name"), name),
 			chromedp.Click(chromedp.CSS("button[value=mint]")),
 			chromedp.WaitVisible(chromedp.CSS("#key")),

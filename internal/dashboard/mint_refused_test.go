@@ -59,6 +59,9 @@ func TestMintWrong(t *testing.T) {
 		{"a claim's name that is none", url.Values{"claims": {"My Plan=gold"}}, "claims", "lower case letters"},
 		{"HTML as a claim", url.Values{"claims": {"plan=" + hostile}}, "claims", "must be of letters"},
 		{"long claims", url.Values{"claims": {long}}, "claims", "at most 4096"},
+		{"as many characters as may be, of which each is two bytes", url.Values{"claims": {"plan=" + strings.Repeat("ä", 4091)}}, "claims", "not be more than 128"},
+		{"as many lines as may be", url.Values{"claims": {strings.Repeat("a\r\n", 2047) + "ab"}}, "claims", "such as plan=gold"},
+		{"one character more", url.Values{"claims": {"plan=" + strings.Repeat("ä", 4092)}}, "claims", "at most 4096 characters"},
 		{"a long scope", url.Values{"scope": {long}}, "scope", "no such scope"},
 		{"a thousand scopes", url.Values{"scope": strings.Split(strings.Repeat("posts:read,", 1000), ",")}, "scope", "no such scope"},
 		{"a Profile that is none", url.Values{"profile": {"nobody"}}, "profile", "no such Profile"},
@@ -94,7 +97,7 @@ func TestMintWrong(t *testing.T) {
 			form := v.form("kept", tc.changes)
 			for _, do := range []string{"mint", "yaml"} {
 				form.Set("do", do)
-				p := v.post("/keys/new", form)
+				p := v.post("/keys/-/new", form)
 				said := regexp.MustCompile(`<p class="wrong" id="` + tc.field + `-wrong">(.+?)</p>`).FindStringSubmatch(p.body)
 				if p.status != http.StatusUnprocessableEntity || said == nil || !strings.Contains(said[1], tc.says) {
 					t.Errorf("%s: %d, %q, want %q at %s", do, p.status, said, tc.says, tc.field)
@@ -108,11 +111,11 @@ func TestMintWrong(t *testing.T) {
 			}
 		})
 	}
-	if p := v.post("/keys/new", v.form("old", url.Values{"form": {"x"}})); p.status != http.StatusConflict ||
+	if p := v.post("/keys/-/new", v.form("old", url.Values{"form": {"x"}})); p.status != http.StatusConflict ||
 		!strings.Contains(p.body, "open for too long") || !formIDs.MatchString(p.body) {
 		t.Errorf("a form without its id: %d\n%s", p.status, p.body)
 	}
-	if p := v.post("/keys/new", url.Values{"name": {strings.Repeat("x", 65<<10)}}); p.status != http.StatusBadRequest {
+	if p := v.post("/keys/-/new", url.Values{"name": {strings.Repeat("x", 65<<10)}}); p.status != http.StatusBadRequest {
 		t.Errorf("a form of 65 KB: %d", p.status)
 	}
 	if n := w.keys(t, acme); n != 0 {
@@ -147,20 +150,20 @@ func TestMintByThoseWhoMayNot(t *testing.T) {
 	// of one denial alone.
 	form := tester.form("lmp-probe", url.Values{"do": {"yaml"}})
 	eventually(t, "the policy of live keys is at work", func() bool {
-		p = tester.post("/keys/new", form)
+		p = tester.post("/keys/-/new", form)
 		return strings.Contains(p.body, "may not create live keys")
 	})
 	before := w.keys(t, acme)
-	if p := tester.post("/keys/new", tester.form("live", nil)); p.status != http.StatusForbidden || !strings.Contains(p.body, "letmepost-apikey-minter") {
+	if p := tester.post("/keys/-/new", tester.form("live", nil)); p.status != http.StatusForbidden || !strings.Contains(p.body, "letmepost-apikey-minter") {
 		t.Errorf("a live key by who may mint for tests alone: %d\n%s", p.status, p.body)
 	}
-	p = tester.post("/keys/new", tester.form("ours", url.Values{"environment": {"test"}}))
+	p = tester.post("/keys/-/new", tester.form("ours", url.Values{"environment": {"test"}}))
 	if p.status != http.StatusCreated || !strings.HasPrefix(plaintexts.FindString(p.body), "lmp_test_") {
 		t.Errorf("a test key: %d\n%s", p.status, p.body)
 	}
 	form = tester.form("named", url.Values{"environment": {"test"}, "way": {"cluster"}, "secret": {"mine"}, "do": {"yaml"}})
 	eventually(t, "the policy of names is at work", func() bool {
-		p = tester.post("/keys/new", form)
+		p = tester.post("/keys/-/new", form)
 		return strings.Contains(p.body, "name that begins with lmp-")
 	})
 	if w.keys(t, acme) != before+1 {
@@ -168,11 +171,11 @@ func TestMintByThoseWhoMayNot(t *testing.T) {
 	}
 
 	viewer := w.signedIn(t, w.credential(t, globex, "viewer", "letmepost-apikey-viewer"), globex)
-	if p := viewer.get("/keys/new"); !strings.Contains(p.body, "You may not mint here") {
+	if p := viewer.get("/keys/-/new"); !strings.Contains(p.body, "You may not mint here") {
 		t.Errorf("%s", p.body)
 	}
 	for _, do := range []string{"mint", "yaml"} {
-		p := viewer.post("/keys/new", viewer.form("mine", url.Values{"do": {do}}))
+		p := viewer.post("/keys/-/new", viewer.form("mine", url.Values{"do": {do}}))
 		if p.status != http.StatusForbidden || !strings.Contains(p.body, "cannot create resource") || plaintexts.MatchString(p.body) {
 			t.Errorf("%s by a viewer: %d\n%s", do, p.status, p.body)
 		}
@@ -181,7 +184,7 @@ func TestMintByThoseWhoMayNot(t *testing.T) {
 		t.Errorf("a viewer's say: %d", p.status)
 	}
 	// Who is of another organization mints in their own, whatever they send.
-	if p := viewer.post("/keys/new", viewer.form("theirs", url.Values{"namespace": {acme}})); p.status != http.StatusForbidden ||
+	if p := viewer.post("/keys/-/new", viewer.form("theirs", url.Values{"namespace": {acme}})); p.status != http.StatusForbidden ||
 		w.keys(t, globex) != 0 || w.keys(t, acme) != before+1 {
 		t.Errorf("%d\n%s", p.status, p.body)
 	}

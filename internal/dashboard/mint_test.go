@@ -47,7 +47,7 @@ func (v *visitor) openForm(path string) string {
 // form is one that is filled in, as somebody does who changes little.
 func (v *visitor) form(name string, changes url.Values) url.Values {
 	f := url.Values{
-		"form": {v.openForm("/keys/new")}, "name": {name}, "environment": {"live"}, "scope": {"posts:read", "media:read"},
+		"form": {v.openForm("/keys/-/new")}, "name": {name}, "environment": {"live"}, "scope": {"posts:read", "media:read"},
 		"expiry": {"90"}, "window": {"1m"}, "way": {"once"}, "do": {"mint"},
 	}
 	maps.Copy(f, changes)
@@ -117,7 +117,7 @@ func TestMintOnce(t *testing.T) {
 		"own": {"billing.example.com:read, posts:read"}, "claims": {"plan=gold\r\n\r\n customer = acme 42\r\n"},
 	})
 
-	first := v.post("/keys/new", form)
+	first := v.post("/keys/-/new", form)
 	shown := plaintexts.FindString(first.body)
 	if first.status != http.StatusCreated || shown == "" || first.header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d at %s, %v\n%s", first.status, first.path, first.header, first.body)
@@ -146,13 +146,13 @@ func TestMintOnce(t *testing.T) {
 	stranger := w.signedIn(t, w.credential(t, acme, "colleague", "letmepost-apikey-viewer", "letmepost-apikey-minter"), acme)
 	var pages []string
 	for _, by := range []*visitor{v, stranger} {
-		p := by.post("/keys/new", form)
+		p := by.post("/keys/-/new", form)
 		if p.status != http.StatusConflict || !strings.Contains(p.body, "shown once already") {
 			t.Errorf("sent again: %d\n%s", p.status, p.body)
 		}
-		pages = append(pages, p.body, by.get("/keys/new").body, by.get("/keys/shop/secret").body, by.get("/").body)
+		pages = append(pages, p.body, by.get("/keys/-/new").body, by.get("/keys/shop/secret").body, by.get("/").body)
 	}
-	other := v.post("/keys/new", v.form("shop", nil))
+	other := v.post("/keys/-/new", v.form("shop", nil))
 	if other.status != http.StatusConflict || !strings.Contains(other.body, "is an ApiKey of this name already") {
 		t.Errorf("a name that is taken: %d\n%s", other.status, other.body)
 	}
@@ -165,16 +165,16 @@ func TestMintOnce(t *testing.T) {
 	}
 
 	// It may have been lost until somebody says that they have it.
-	if p := v.get("/keys/new"); !strings.Contains(p.body, "Do you have these keys?") || !strings.Contains(p.body, ">shop<") {
+	if p := v.get("/keys/-/new"); !strings.Contains(p.body, "Do you have these keys?") || !strings.Contains(p.body, ">shop<") {
 		t.Errorf("a key that may be lost is not told of:\n%s", p.body)
 	}
-	for _, path := range []string{"/keys/new", "/keys"} {
+	for _, path := range []string{"/keys/-/new", "/keys"} {
 		if p := stranger.get(path); strings.Contains(p.body, "Do you have these keys?") {
 			t.Errorf("%s tells of it to somebody else", path)
 		}
 	}
-	v.post("/keys/shop/have-it", url.Values{"uid": {string(k.UID)}, "next": {"/dashboard/keys/new"}})
-	for _, path := range []string{"/keys/new", "/keys"} {
+	v.post("/keys/shop/have-it", url.Values{"uid": {string(k.UID)}, "next": {"/dashboard/keys/-/new"}})
+	for _, path := range []string{"/keys/-/new", "/keys"} {
 		if p := v.get(path); strings.Contains(p.body, "Do you have these keys?") {
 			t.Errorf("%s still tells of it:\n%s", path, p.body)
 		}
@@ -185,7 +185,7 @@ func TestMintOnce(t *testing.T) {
 	eventually(t, "the key is gone", func() bool {
 		return apierrors.IsNotFound(w.admin.Get(t.Context(), client.ObjectKeyFromObject(k), k))
 	})
-	if p := v.post("/keys/new", form); p.status != http.StatusConflict || w.keys(t, acme) != 0 {
+	if p := v.post("/keys/-/new", form); p.status != http.StatusConflict || w.keys(t, acme) != 0 {
 		t.Errorf("sent again once the key is gone: %d\n%s", p.status, p.body)
 	}
 }
@@ -203,7 +203,7 @@ func TestMintAtOnce(t *testing.T) {
 		shown := map[string]int{}
 		for range 8 {
 			all.Go(func() {
-				p := v.post("/keys/new", form)
+				p := v.post("/keys/-/new", form)
 				mu.Lock()
 				defer mu.Unlock()
 				if k := plaintexts.FindString(p.body); k != "" {
@@ -231,7 +231,7 @@ func TestMintAtOnce(t *testing.T) {
 	// The process dies between the two: the request arrives, and no answer does.
 	form := v.form("lost", url.Values{"organization": {v.organization}})
 	lost := &http.Client{Transport: unheard{v.client.Transport}, Jar: v.client.Jar}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, v.base+"/keys/new", strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, v.base+"/keys/-/new", strings.NewReader(form.Encode()))
 	check(t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if resp, err := lost.Do(r); err == nil {
@@ -239,7 +239,7 @@ func TestMintAtOnce(t *testing.T) {
 		t.Fatal("there was an answer")
 	}
 	for where, p := range map[string]page{
-		"the form": v.get("/keys/new"), "the list": v.get("/keys"), "its answer": v.post("/keys/new", form),
+		"the form": v.get("/keys/-/new"), "the list": v.get("/keys"), "its answer": v.post("/keys/-/new", form),
 	} {
 		told := where == "its answer" || strings.Contains(p.body, "Do you have these keys?")
 		if !told || !strings.Contains(p.body, "lost") || plaintexts.MatchString(p.body) || !strings.Contains(p.body, "evoke") {
@@ -268,7 +268,7 @@ func TestMintIntoTheCluster(t *testing.T) {
 	form := v.form("shop", url.Values{
 		"way": {"cluster"}, "secret": {"lmp-shop"}, "environment": {"test"}, "requests": {"90"}, "window": {"1h30m"}, "expiry": {"never"},
 	})
-	p := v.post("/keys/new", form)
+	p := v.post("/keys/-/new", form)
 	if p.status != http.StatusOK || p.path != "/dashboard/keys/shop/secret" || plaintexts.MatchString(p.body) {
 		t.Fatalf("%d at %s\n%s", p.status, p.path, p.body)
 	}
@@ -286,7 +286,7 @@ func TestMintIntoTheCluster(t *testing.T) {
 	if !strings.HasPrefix(minted, "lmp_test_") || k.Spec.ExpiresAt != nil || k.Spec.RateLimit.Window.Duration != 90*time.Minute {
 		t.Errorf("a Secret with %d entries, and %+v", len(secret.Data), k.Spec)
 	}
-	if p := v.post("/keys/new", form); p.path != "/dashboard/keys/shop/secret" || w.keys(t, acme) != 1 {
+	if p := v.post("/keys/-/new", form); p.path != "/dashboard/keys/shop/secret" || w.keys(t, acme) != 1 {
 		t.Errorf("sent again: %d at %s", p.status, p.path)
 	}
 	if strings.Contains(w.log.read(t), minted) {
@@ -295,7 +295,7 @@ func TestMintIntoTheCluster(t *testing.T) {
 
 	// As YAML it is what would be made, and nothing is.
 	form = v.form("git", url.Values{"way": {"cluster"}, "secret": {"lmp-git"}, "do": {"yaml"}, "expiry": {"date"}, "date": {"2999-12-31"}})
-	p = v.post("/keys/new", form)
+	p = v.post("/keys/-/new", form)
 	text := manifests.FindStringSubmatch(p.body)
 	if p.status != http.StatusOK || text == nil || w.keys(t, acme) != 1 {
 		t.Fatalf("as YAML: %d\n%s", p.status, p.body)

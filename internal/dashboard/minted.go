@@ -43,6 +43,7 @@ func (d *Dashboard) shownOnce(r *request, m *minting, plaintext string) (view, e
 	base := d.baseURL(r, key.Environment(m.key.Spec.Environment))
 	return view{Page: "minted", Title: "minted.title", Status: http.StatusCreated, Data: mintedData{
 		Key: m.key, Plaintext: plaintext, YAML: text, Rotates: m.rotates,
+		// Keys and names have no character that means something to a shell, and an address may have.
 		Curl: "curl --header 'Authorization: Bearer " + plaintext + "' " + shell(base+"/v1/whoami"),
 		CreateSecret: strings.Join([]string{
 			"kubectl create secret generic " + m.key.Name + " --namespace " + m.key.Namespace,
@@ -58,6 +59,8 @@ type shownAlreadyData struct {
 	Rotates string
 }
 
+// shownAlready neither shows the key again nor makes another one: whoever does not have it revokes it, and starts
+// anew. k is nil if it is gone.
 func shownAlready(k *v1alpha1.ApiKey, rotates string) (view, error) {
 	return view{
 		Page: "shownalready", Title: "shownalready.title", Status: http.StatusConflict, Data: shownAlreadyData{k, rotates},
@@ -88,7 +91,8 @@ func scheme(r *http.Request) string {
 // shell quotes a word for a shell.
 func shell(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
-// manifest is an ApiKey as it is written down, in the order in which people read it.
+// manifest is an ApiKey as it is written down, in the order in which people read it. v1alpha1.ApiKey would be written
+// in the order of the alphabet, and with a status.
 type manifest struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -152,7 +156,8 @@ func manifestOf(k *v1alpha1.ApiKey) (string, error) {
 	return string(text), err
 }
 
-// keySecretData is where a key's Secret is, and how an app takes it.
+// keySecretData is where a key's Secret is, and how an app takes it. State is the condition Ready, nil before the
+// controller has looked at the key. While Pending, the page is loaded again by itself.
 type keySecretData struct {
 	Key     *v1alpha1.ApiKey
 	Secret  string // "": the key was brought by its hash
@@ -162,8 +167,9 @@ type keySecretData struct {
 	Rotates string // the name of the key whose place this one takes; "": none that is known
 }
 
-// keySecret says where a key's Secret is. It is where whoever has minted into the cluster goes on, and it may be loaded
-// as often as one likes: there is no key on it.
+// keySecret says where a key's Secret is. It is where whoever has minted into the cluster goes on, and it may be
+// loaded as often as one likes: there is no key on it. A key that is brought by its hash has none, which is told as
+// well.
 func (d *Dashboard) keySecret(r *request) (view, error) {
 	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, r.http.PathValue("name"))
 	if err != nil {
@@ -210,30 +216,39 @@ type pendingKey struct {
 	CreatedAt    time.Time
 }
 
-// maxPending is how many of them are listed.
-const maxPending = 20
+// pendingKeys are those of a person, the newest first.
+type pendingKeys struct {
+	List []pendingKey
+	More int // are not shown
+}
 
-// pendingKeys are those of the person, the newest first, as far as they may see them. Who may not list keys may still
-// mint, and so it is no error.
-func (r *request) pendingKeys() ([]pendingKey, error) {
+// How many of them are listed, and how many are looked at: they come by their names, and not by their age.
+const maxPending, maxPendingSeen = 20, 200
+
+// pendingKeys are those of the person, as far as they may see them. Who may not list keys may still mint, and so it is
+// no error.
+func (r *request) pendingKeys() (pendingKeys, error) {
 	keys, err := r.person.Cluster.KeysLabeled(
-		r.Context(), r.Organization().Name, v1alpha1.LabelShownTo, shownTo(r.person.Username), maxPending,
+		r.Context(), r.Organization().Name, v1alpha1.LabelShownTo, shownTo(r.person.Username), maxPendingSeen,
 	)
 	if apierrors.IsForbidden(err) {
-		return nil, nil
+		return pendingKeys{}, nil
 	}
 	return r.pendingAmong(keys), err
 }
 
-// pendingAmong are those of the person among some keys.
-func (r *request) pendingAmong(keys []v1alpha1.ApiKey) (pending []pendingKey) {
+// pendingAmong are those of the person among some keys. One that is being deleted is none any more: there is nothing
+// left to do about it.
+func (r *request) pendingAmong(keys []v1alpha1.ApiKey) (pending pendingKeys) {
 	person := shownTo(r.person.Username)
 	for i := range keys {
 		k := &keys[i]
 		if k.DeletionTimestamp == nil && k.Labels[v1alpha1.LabelShownTo] == person {
-			pending = append(pending, pendingKey{k.Name, string(k.UID), r.Organization().ID, k.CreationTimestamp.Time})
+			pending.List = append(pending.List, pendingKey{k.Name, string(k.UID), r.Organization().ID, k.CreationTimestamp.Time})
 		}
 	}
-	slices.SortStableFunc(pending, func(a, b pendingKey) int { return b.CreatedAt.Compare(a.CreatedAt) })
-	return pending[:min(len(pending), maxPending)]
+	slices.SortStableFunc(pending.List, func(a, b pendingKey) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	pending.More = max(0, len(pending.List)-maxPending)
+	pending.List = pending.List[:len(pending.List)-pending.More]
+	return pending
 }

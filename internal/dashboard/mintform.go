@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,10 +29,10 @@ type mintForm struct {
 	Claims      string   // as they are typed: a line each
 	Expiry      string   // a key of expiries, or one of those below
 	Date        string   // YYYY-MM-DD
-	Requests    string
-	Window      string
-	Way         string
-	Secret      string // the name of the minted Secret; "": the key's own
+	Requests    string   // as it is typed: a whole number
+	Window      string   // as it is typed, and as Go writes durations, such as 1m30s
+	Way         string   // one of those below
+	Secret      string   // the name of the minted Secret; "": the key's own
 }
 
 // Ways to hand a key over.
@@ -47,7 +48,8 @@ const (
 	same   = "same" // as long as that of the key that is rotated
 )
 
-// expiries are how long a key may last, as a choice.
+// expiries are how long a key may last, as a choice. Values stand in forms. The second one is what a form begins with
+// (Dashboard.mintForm).
 var expiries = []struct {
 	Value, Text string
 	Days        int
@@ -56,7 +58,7 @@ var expiries = []struct {
 // Has tells whether the box of a scope is ticked.
 func (f *mintForm) Has(scope string) bool { return slices.Contains(f.Scopes, scope) }
 
-// checks are what is wrong with a form.
+// checks are what is wrong with a form. What is said first about a field stays.
 type checks struct {
 	Wrong map[string]string // by the name of the field, for people
 	text  func(key string, values ...any) string
@@ -71,8 +73,8 @@ func (c *checks) say(field, key string, values ...any) {
 	}
 }
 
-// longest is how many characters a field may have, as the apiserver has it or more: it is to say what is wrong itself,
-// and nothing is sent to it that is only long.
+// longest is how many characters (code points) a field may have, as the apiserver has it or more: it is to say what is
+// wrong itself, and nothing is sent to it that is only long.
 var longest = map[string]int{
 	"form": 64, "own": 4 << 10, "claims": 4 << 10,
 	"name": 253, "environment": 16, "profile": 253, "expiry": 16, "date": 10, "requests": 16, "window": 32,
@@ -82,6 +84,7 @@ var longest = map[string]int{
 // How many boxes may be ticked, and how long their names are: more than there are, so that the apiserver says which is
 // none.
 const (
+	// The scopes of somebody's own are not among them: they are typed (mintForm.Own).
 	maxScopes = 4 * len(v1alpha1.Scopes)
 	maxScope  = 32
 )
@@ -89,12 +92,13 @@ const (
 // readMintForm takes a form as it comes. What is too long is cut where it is shown again.
 func (c *checks) readMintForm(sent url.Values) mintForm {
 	field := func(name string) string {
-		text := strings.TrimSpace(sent.Get(name))
-		if most := longest[name]; len(text) > most {
+		// Forms send each end of a line as two characters, of which people see one.
+		text := strings.ReplaceAll(strings.TrimSpace(sent.Get(name)), "\r\n", "\n")
+		most := longest[name]
+		if utf8.RuneCountInString(text) > most {
 			c.say(name, "mint.tooLong", most)
-			text = strings.ToValidUTF8(text[:most], "")
 		}
-		return text
+		return cut(text, most)
 	}
 	f := mintForm{
 		ID: field("form"), Name: field("name"), Environment: field("environment"), Profile: field("profile"),
@@ -119,7 +123,8 @@ func (c *checks) readMintForm(sent url.Values) mintForm {
 }
 
 // spec makes of a form what is asked of the apiserver. What can't even be asked is said here; the apiserver knows the
-// rest better, and says it in its own words. profiles are nil if the person may not see which there are.
+// rest better, and says it in its own words. profiles are nil if the person may not see which there are. It goes on
+// after something wrong: whoever mends a form is told all of it at once.
 func (c *checks) spec(f *mintForm, profiles []*caller.Profile, now time.Time) v1alpha1.ApiKeySpec {
 	spec := v1alpha1.ApiKeySpec{Environment: v1alpha1.Environment(f.Environment)}
 	if f.Name == "" {
@@ -157,7 +162,8 @@ func (c *checks) scopes(f *mintForm) (scopes []v1alpha1.Scope) {
 	return scopes
 }
 
-// claims are lines such as plan=gold. What is before the first equals sign is the name.
+// claims are lines such as plan=gold. What is before the first equals sign is the name. The text may have more of
+// them.
 func (c *checks) claims(f *mintForm) (claims map[string]v1alpha1.ClaimValue) {
 	for line := range strings.Lines(f.Claims) {
 		name, text, is := strings.Cut(line, "=")
@@ -190,7 +196,8 @@ func (c *checks) secretName(f *mintForm) string {
 	return ""
 }
 
-// expiresAt is when the key is to end; nil: never.
+// expiresAt is when the key is to end; nil: never. Days are those of UTC, as the form says. What is returned does not
+// count if anything is said to be wrong: make creates nothing then.
 func (c *checks) expiresAt(f *mintForm, now time.Time) *metav1.Time {
 	for _, e := range expiries {
 		if f.Expiry == e.Value {
@@ -217,7 +224,8 @@ func (c *checks) expiresAt(f *mintForm, now time.Time) *metav1.Time {
 	return &metav1.Time{Time: end}
 }
 
-// rateLimit is the key's own; nil: that of its Profile, or the server's.
+// rateLimit is the key's own; nil: that of its Profile, or the server's. A number that can't be read is 0 in it, and
+// said to be wrong.
 func (c *checks) rateLimit(f *mintForm) *v1alpha1.RateLimit {
 	// The window alone is none: the form comes with one filled in.
 	if f.Requests == "" {

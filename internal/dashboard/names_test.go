@@ -27,7 +27,7 @@ func TestNamesThatNothingHas(t *testing.T) {
 	owner := w.owner(t, acme)
 	form := url.Values{
 		"once": {newID()}, "uid": {newID()}, "name": {"other"}, "environment": {"live"}, "way": {"once"}, "confirm": {"yes"},
-		"form": {owner.openForm("/keys/new")}, "scope": {"posts:read"}, "expiry": {"90"}, "method": {"app_password"},
+		"form": {owner.openForm("/keys/-/new")}, "scope": {"posts:read"}, "expiry": {"90"}, "method": {"app_password"},
 		"organization": {owner.organization},
 	}
 	parameter, tried := regexp.MustCompile(`\{[a-z]+\}`), 0

@@ -161,16 +161,16 @@ func (w *world) answered(t *testing.T, acme string, owner *visitor) []answered {
 			quiet: "the frame of every page has its name from then on",
 		},
 		{
-			screen: "/keys/new",
-			done:   func() sent { return sent{"/keys/new", owner.form("told", nil)} },
+			screen: "/keys/-/new",
+			done:   func() sent { return sent{"/keys/-/new", owner.form("told", nil)} },
 			refused: func() sent {
-				return sent{"/keys/new", owner.form("Not A Name", url.Values{"window": {"always"}})}
+				return sent{"/keys/-/new", owner.form("Not A Name", url.Values{"window": {"always"}})}
 			},
 		},
 		{
 			screen: "/keys/{name}/have-it",
 			done: func() sent {
-				return sent{"/keys/had/have-it", owner.post("/keys/new", owner.form("had", nil)).fields()}
+				return sent{"/keys/had/have-it", owner.post("/keys/-/new", owner.form("had", nil)).fields()}
 			},
 			refused: func() sent { return sent{"/keys/had/have-it", url.Values{"uid": {string(key.UID)}}} },
 		},

@@ -32,7 +32,8 @@ func (d *Dashboard) oidcScreens() []screen {
 	}
 }
 
-// notSignedIn says why somebody is not signed in, on the page where they can try again.
+// notSignedIn says why somebody is not signed in, on the page where they can try again. A status of 400 is counted
+// against the address, as is a token that the cluster does not know.
 type notSignedIn struct {
 	Heading string // key of a text
 	Said    string // code of the provider's; ""
@@ -54,6 +55,9 @@ func (d *Dashboard) beginSignIn(r *request) (view, error) {
 }
 
 // finishSignIn begins a session for whoever the provider has sent back, and ends the one that the browser had.
+//
+// It changes something by a link: what another site could lead somebody to lacks the cookie that belongs to its
+// state.
 func (d *Dashboard) finishSignIn(r *request) (view, error) {
 	query := r.http.URL.Query()
 	kept := d.takeSignIn(r, query.Get("state"))
@@ -104,7 +108,8 @@ func (d *Dashboard) notSignedIn(r *request, to string, err error) (view, error) 
 	return v, nil
 }
 
-// maxBegun is how many sign-ins one browser may have begun: in some tabs at once.
+// maxBegun is how many sign-ins one browser may have begun: in some tabs at once. Each is a cookie, which the browser
+// sends with every request until it is over.
 const maxBegun = 5
 
 // begunCookie is the name of the cookie that keeps a sign-in. Each has its own, so that two tabs don't disturb each

@@ -45,7 +45,7 @@ func TestAnotherOrganizationIsOpen(t *testing.T) {
 		}
 		tried++
 		path := strings.NewReplacer("{name}", "shop", "{platform}", "bluesky").Replace(s.Path)
-		form := map[string]url.Values{"/keys/shop/rotate": rotation, "/keys/new": minting, "/keys/-/revoke": refs(k)}[path]
+		form := map[string]url.Values{"/keys/shop/rotate": rotation, "/keys/-/new": minting, "/keys/-/revoke": refs(k)}[path]
 		for _, of := range []string{both.organization, "", "made-up"} { // both still has the page of acme
 			if form == nil {
 				form = url.Values{"name": {"other"}, "once": {newID()}}
@@ -94,7 +94,7 @@ func TestAddressesSayWhose(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
 	ada := w.minter(t, acme)
-	w.opens(t, plaintexts.FindString(ada.post("/keys/new", ada.form("shop", nil)).body))
+	w.opens(t, plaintexts.FindString(ada.post("/keys/-/new", ada.form("shop", nil)).body))
 	form := ada.rotationForm("shop", nil)
 	const revoke, rotate = "/keys/-/revoke", "/keys/shop/rotate"
 	for _, page := range []struct {
@@ -109,7 +109,7 @@ func TestAddressesSayWhose(t *testing.T) {
 		{"where it is", ada.get("/keys/shop-2/secret?rotates=shop"), []string{rotate}},
 		{"the key", ada.get("/keys/shop"), []string{rotate, revoke}},
 		{"the list, and what may be lost", ada.get("/keys"), []string{revoke, revoke}},
-		{"the form, and what may be lost", ada.get("/keys/new"), []string{revoke, revoke}},
+		{"the form, and what may be lost", ada.get("/keys/-/new"), []string{revoke, revoke}},
 	} {
 		var leadsTo []string
 		for _, m := range ofOneOrganization.FindAllStringSubmatch(page.page.body, -1) {
@@ -136,7 +136,7 @@ func TestRotationOfAnother(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
 	ada := w.minter(t, acme)
-	ada.post("/keys/new", ada.form("shop", nil))
+	ada.post("/keys/-/new", ada.form("shop", nil))
 	for _, uid := range []string{newID(), ""} {
 		if p := ada.post("/keys/shop/rotate", ada.rotationForm("shop", url.Values{"uid": {uid}})); p.status != http.StatusConflict {
 			t.Errorf("%q: %d at %s", uid, p.status, p.path)
@@ -173,7 +173,7 @@ func TestKeyInTheSearchWhenSignedOut(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
 	ada := w.minter(t, acme)
-	plaintext := plaintexts.FindString(ada.post("/keys/new", ada.form("shop", nil)).body)
+	plaintext := plaintexts.FindString(ada.post("/keys/-/new", ada.form("shop", nil)).body)
 	p := w.visitor(t).get("/keys?q=" + plaintext + "&sort=name")
 	if p.status != http.StatusOK || strings.Contains(p.path+p.body, plaintext) || !strings.Contains(p.path, "sort%3Dname") {
 		t.Errorf("%d at %s\n%s", p.status, p.path, p.body)

@@ -42,7 +42,7 @@ type overviewData struct {
 	AccountsMore, AccountsSeen bool
 }
 
-// Attention tells whether anything needs somebody.
+// Attention tells whether anything needs somebody. What the person may not see is none: see Blind.
 func (o overviewData) Attention() bool {
 	return o.Replicas != nil && len(o.Replicas.Fenced) > 0 ||
 		o.Overdue != nil && o.Overdue.N > 0 || len(o.Accounts) > 0 || o.Keys != nil && o.Keys.attention()
@@ -68,7 +68,7 @@ type keysSeen struct {
 	// Busy are the keys that most requests came with in the last hour; nil: that is not known now.
 	Busy              []keySeen
 	Requests, Refused int64
-	Counted           bool
+	Counted           bool // what keys are used for is known now; otherwise the numbers say nothing
 }
 
 func (k *keysSeen) attention() bool {
@@ -82,7 +82,8 @@ type stateCount struct {
 	N      int
 }
 
-// Lost tells of a state whose keys are refused though nobody has revoked them, and they have not expired.
+// Lost tells of a state whose keys are refused though nobody has revoked them, and they have not expired. A key that
+// is pending may only be new, and is not among them.
 func (s stateCount) Lost() bool {
 	switch s.Reason {
 	case v1alpha1.ReasonProfileNotFound, v1alpha1.ReasonDuplicateHash, v1alpha1.ReasonLeaked:
@@ -91,7 +92,7 @@ func (s stateCount) Lost() bool {
 	return false
 }
 
-// keySeen is one key.
+// keySeen is one key. Expires is zero for never.
 type keySeen struct {
 	Name, Ref string
 	Expires   time.Time
@@ -103,6 +104,7 @@ type keySeen struct {
 // the organization had to be asked for, too, it asks for the replicas last, if it still may: the next time, it is less.
 func (d *Dashboard) overview(r *request) (view, error) {
 	var data overviewData
+	// One more than is named: so it is known whether there are more.
 	ending, err := r.rows().AccountsEnding(r.Context(), r.now.Add(aheadFor), mostNamed+1)
 	if err != nil {
 		return view{}, err
@@ -161,7 +163,8 @@ func (r *request) accountsSeen(data *overviewData, ending []store.Account) (err 
 	return nil
 }
 
-// keysSeen goes through the keys of this environment, in memory. Those of the other one are its dashboard's.
+// keysSeen goes through the keys of this environment, in memory. Those of the other one are its dashboard's. What
+// they were used for is one question to the database, however many they are.
 func (d *Dashboard) keysSeen(r *request) *keysSeen {
 	seen, states := &keysSeen{}, map[string]int{}
 	var requests map[string]use.Count

@@ -9,17 +9,21 @@ import (
 
 // podUse is a Pod that has a Secret in hand.
 type podUse struct {
+	// Phase is as Kubernetes has it. Owner is the kind and the name of the controller that has made the Pod; "": none
+	// has.
 	Name, Phase, Owner string
 	Reads              []reading
 }
 
-// reading is one way in which a container has it.
+// reading is one way in which a container has it. What is a variable, a path, or the name of a volume that no
+// container mounts: then Container is "".
 type reading struct {
 	Text            string // key of a text, which says What and Container
 	What, Container string
 }
 
-// usesOf returns how a Pod has the Secret; nil: it does not.
+// usesOf returns how a Pod has the Secret; nil: it does not. It looks at what containers are given: what a Pod names
+// for the kubelet or a driver alone, such as imagePullSecrets, is no use of a key.
 func usesOf(p *corev1.Pod, secret string) (reads []reading) {
 	mounted := map[string]bool{} // volumes that hold the Secret, and whether a container mounts them
 	for i := range p.Spec.Volumes {
@@ -53,6 +57,8 @@ func containersOf(p *corev1.Pod) (all []corev1.Container) {
 	return all
 }
 
+// environmentOf returns the variables that a container has from the Secret. By envFrom that is all of it, with a
+// prefix: how the variables are called, only the Secret would say, which nobody reads here.
 func environmentOf(c corev1.Container, secret string) (reads []reading) {
 	for _, from := range c.EnvFrom {
 		if from.SecretRef != nil && from.SecretRef.Name == secret {
@@ -82,7 +88,8 @@ func holds(v *corev1.Volume, secret string) bool {
 	return false
 }
 
-// ownerOf is what has made a Pod, as people look for it.
+// ownerOf is what has made a Pod, as people look for it. Of a Deployment's Pod that is the ReplicaSet: what stands
+// above it would be one more request.
 func ownerOf(p *corev1.Pod) string {
 	for _, o := range p.OwnerReferences {
 		if o.Controller != nil && *o.Controller {

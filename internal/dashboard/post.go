@@ -24,8 +24,8 @@ type postData struct {
 	store.Post
 	Profile  string
 	Maker    maker
-	Attempts []attemptRow
-	Once     string // id of the form
+	Attempts []attemptRow // the last one first
+	Once     string       // id of the form
 	// Cancelable and Retryable say what can be done to the post as it is. Denied is the right for it that the person
 	// lacks; "": they have it.
 	Cancelable, Retryable bool
@@ -40,16 +40,18 @@ type attemptRow struct {
 	Said string
 }
 
-// maker is who made a post.
+// maker is who made a post. One of the three is set.
 type maker struct {
 	Key    string // name of the ApiKey; ""
 	Person string // ""
 	Other  string // what is left of a key that is gone: its UID
 }
 
+// post shows one post. That the person may see it is asked in postView, which is also the answer to forms.
 func (d *Dashboard) post(r *request) (view, error) { return d.postView(r, nil, 0) }
 
-// postView shows a post as it is now.
+// postView shows a post as it is now. With refused, it is the answer to a form that came too late, under a status
+// that says so.
 func (d *Dashboard) postView(r *request, refused *problem.Problem, status int) (view, error) {
 	if err := r.may("get", "posts"); err != nil {
 		return view{}, err
@@ -76,6 +78,7 @@ func (d *Dashboard) postView(r *request, refused *problem.Problem, status int) (
 		}
 		data.Attempts = append(data.Attempts, row)
 	}
+	// The rights are those that cancelPost and retryPost ask for.
 	verb := ""
 	switch p.Status {
 	case store.Queued:
@@ -111,10 +114,10 @@ func (d *Dashboard) makerOf(r *request, ref string) maker {
 	return maker{Other: ref}
 }
 
-// maxSaid is how much of what a platform said is shown.
+// maxSaid is how much of what a platform said is shown. In bytes, after it is laid out.
 const maxSaid = 8 << 10
 
-// saidBy is what a platform said, to be read.
+// saidBy is what a platform said, to be read. What is no JSON is shown as it came.
 func saidBy(response json.RawMessage) string {
 	if len(response) == 0 {
 		return ""
@@ -130,6 +133,8 @@ func saidBy(response json.RawMessage) string {
 	return strings.ToValidUTF8(b.String(), "�")
 }
 
+// cancelPost takes a post out of the queue. If its platform may have it already, that is found out first. The right
+// is that to delete posts, as RBAC knows no verb for it.
 func (d *Dashboard) cancelPost(r *request) (view, error) {
 	return d.changePost(r, "delete", "notice.postCanceled", func(id string, op *write.Operation) error {
 		_, err := d.config.Posting.Cancel(r.Context(), r.Caller(), op, id, done)
@@ -137,9 +142,11 @@ func (d *Dashboard) cancelPost(r *request) (view, error) {
 	})
 }
 
+// retryPost queues a post again, and whoever does it counts as its maker from then on: so it takes the right to
+// create posts.
 func (d *Dashboard) retryPost(r *request) (view, error) {
 	return d.changePost(r, "create", "notice.postRetried", func(id string, op *write.Operation) error {
-		at, err := timeIn(r.form.Get("at"))
+		at, err := d.timeIn(r.form.Get("at"))
 		if err != nil {
 			return err
 		}
@@ -148,8 +155,9 @@ func (d *Dashboard) retryPost(r *request) (view, error) {
 	})
 }
 
-// timeIn is the time of a field for it, in UTC; nil: it is empty. Browsers add seconds where there are some.
-func timeIn(text string) (*time.Time, error) {
+// timeIn is the time of a field for it, in UTC; nil: it is empty. Browsers add seconds where there are some. A field
+// of the type datetime-local knows no zone: its label says which it is.
+func (d *Dashboard) timeIn(text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // no time is what somebody wants
 	}
@@ -158,7 +166,7 @@ func timeIn(text string) (*time.Time, error) {
 			return &at, nil
 		}
 	}
-	return nil, problem.NewInvalid("scheduledAt", "This is no time.", "Go back, and choose one, or leave it empty.")
+	return nil, problem.NewInvalid("scheduledAt", d.pages.text("post.noTime"), d.pages.text("post.noTimeNext"))
 }
 
 // changePost does something to a post, if the person may, and shows it afterwards. What its state does not allow is

@@ -34,7 +34,8 @@ const (
 	maxNamed = 128
 )
 
-// postStatuses are what a post can be, in the order in which it becomes so.
+// postStatuses are what a post can be, in the order in which it becomes so. Nobody can filter by one that is missing
+// here.
 var postStatuses = []store.Status{
 	store.Queued, store.Publishing, store.Published, store.Failed, store.Rejected, store.Canceled,
 }
@@ -63,6 +64,8 @@ const maxValues = 10
 
 const day = "2006-01-02"
 
+// postFilterOf reads an address, which anybody may have made: what is no status, platform or day is left out, and
+// texts are cut to what the database takes.
 func postFilterOf(q url.Values) postFilter {
 	f := postFilter{
 		Statuses: chosen(q["status"], postStatuses), Platforms: chosen(q["platform"], catalog.All.Names()),
@@ -107,7 +110,8 @@ func textOf(s string, most int) string {
 	return strings.ReplaceAll(cut(strings.ToValidUTF8(s, ""), most), "\x00", "")
 }
 
-// cut is a text without what is beyond so many characters.
+// cut is a text without what is beyond so many characters. Of characters and not of bytes, so that none is cut in
+// two.
 func cut(s string, most int) string {
 	if utf8.RuneCountInString(s) <= most {
 		return s
@@ -134,7 +138,8 @@ func texts(of []store.Status) (all []string) {
 	return all
 }
 
-// values are the filter as addresses have it.
+// values are the filter as addresses have it. Links to other pages have them, and so each field that postFilterOf
+// reads has to be here.
 func (f postFilter) values() url.Values {
 	q := url.Values{
 		"status": texts(f.Statuses), "platform": f.Platforms, "account": f.Accounts, "errorCode": f.ErrorCodes,
@@ -144,7 +149,7 @@ func (f postFilter) values() url.Values {
 	return q
 }
 
-// Has tells whether a status or a platform is one of those that are chosen.
+// Has tells whether a status or a platform is one of those that are chosen. No status is called like a platform.
 func (f postFilter) Has(word string) bool {
 	return slices.Contains(f.Statuses, store.Status(word)) || slices.Contains(f.Platforms, word)
 }
@@ -159,7 +164,8 @@ type postsData struct {
 	Posts     []postRow
 	First     string // query of the first page; "": this is it
 	Next      string // of the next one; "": there is none
-	// Searching tells that the search has not come to the end of the list, and the page is not full for that.
+	// Searching tells that the search has not come to the end of the list, and the page is not full for that. Then the
+	// page may be empty, and is not the last one.
 	Searching bool
 }
 
@@ -170,6 +176,8 @@ type postRow struct {
 	Profile string
 }
 
+// posts lists them, the newest first. A search may end before the page is full, because each page looks at so many
+// posts at most: Searching says that it goes on on the next one.
 func (d *Dashboard) posts(r *request) (view, error) {
 	if err := r.may("list", "posts"); err != nil {
 		return view{}, err

@@ -21,14 +21,18 @@ import (
 )
 
 var (
+	// No session is shown. It is no problem to be told: whoever gets it is asked to sign in.
 	errSignedOut   = errors.New("signed out")
 	errNotFound    = errors.New("there is no such page")
 	errCrossOrigin = errors.New("the request was made by another site")
-	errBadForm     = errors.New("the form can't be read")
-	errRunning     = errors.New("the form was sent before, and that is not done yet")
+	// It lacks what our own forms have, or is larger than any of them (maxForm).
+	errBadForm = errors.New("the form can't be read")
+	errRunning = errors.New("the form was sent before, and that is not done yet")
 
+	// See organizationField. Nothing is done of it: what is named there is not what the person has looked at.
 	errOtherOrganization = errors.New("another organization is open by now")
-	errMadeAgain         = errors.New("there is another object of this name by now")
+	// It has another UID than what the person has looked at.
+	errMadeAgain = errors.New("there is another object of this name by now")
 )
 
 // What tells the page for signing in why somebody sees it again who was signed in.
@@ -37,11 +41,16 @@ const (
 	endedByProvider = "provider"
 )
 
-// forbiddenError is a right that RBAC does not give.
+// forbiddenError is a right that RBAC does not give. Its text is for logs: the person is told by pages.mayNot.
 type forbiddenError struct{ right session.Right }
 
 func (e *forbiddenError) Error() string {
 	return "may not " + e.right.Verb + " " + e.right.Resource + ".letmepost.dev in " + e.right.Namespace
+}
+
+// mayNot says to the person which right they lack, and so which one to ask for.
+func (p *pages) mayNot(lacks session.Right) string {
+	return p.text("problem.mayNot", lacks.Verb, lacks.Resource, lacks.Namespace)
 }
 
 // trouble is a page that says what went wrong and what to do.
@@ -51,7 +60,8 @@ type trouble struct {
 	ID      string // of the request
 }
 
-// kinds of errors, and how each is told. The first that an error is of counts.
+// kinds of errors, and how each is told. The first that an error is of counts. An error that is of none is a failure
+// of ours: it is logged, and nobody is shown its words.
 var kinds = []struct {
 	is      func(error) bool
 	status  int
@@ -106,7 +116,8 @@ func isProblem(kinds ...problem.Kind) func(error) bool {
 
 func isForbidden(err error) bool { return errors.As(err, new(*forbiddenError)) }
 
-// problem is the page of an error. Whoever is not signed in is asked to, and led back to where they were going.
+// problem is the page of an error. Whoever is not signed in is asked to, and led back to where they were going. It
+// may be called by a screen that shows the status of an error among other things (revoke).
 func (r *request) problem(err error) view {
 	refusal := r.dashboard.config.Admission.Of(err)
 	if refusal != nil {
@@ -117,13 +128,18 @@ func (r *request) problem(err error) view {
 		v, _ := goTo(r.toSignIn(refusal))
 		return v
 	}
+	// The store has no words for people, and posting has them.
 	var quota *store.QuotaError
 	if errors.As(err, &quota) {
 		err = posting.ErrQuota(quota)
 	}
+	said := wordsOf(err)
+	if forbidden := (*forbiddenError)(nil); errors.As(err, &forbidden) {
+		said = r.dashboard.pages.mayNot(forbidden.right)
+	}
 	for _, k := range kinds {
 		if k.is(err) {
-			return r.trouble(k.status, k.heading, wordsOf(err))
+			return r.trouble(k.status, k.heading, said)
 		}
 	}
 	r.dashboard.config.Logger.Error("A page failed", "requestId", r.id, "screen", r.screen, "error", err)
@@ -153,12 +169,9 @@ func (r *request) trouble(status int, heading, said string) view {
 // mostOfMessage is how much is shown of what the apiserver says, in bytes: an admission webhook may say anything.
 const mostOfMessage = 2048
 
-// wordsOf are what whoever said no says to the person: the apiserver, or RBAC by this page.
+// wordsOf are what whoever said no says to the person: the apiserver, or a room below. "": there are none beyond the
+// heading.
 func wordsOf(err error) string {
-	var forbidden *forbiddenError
-	if errors.As(err, &forbidden) {
-		return "You " + forbidden.Error() + "."
-	}
 	var wrong *problem.Problem
 	if errors.As(err, &wrong) && wrong.Kind != problem.NotFound { // whose words are for programs: they name routes
 		return strings.TrimSpace(wrong.Message + "\n" + wrong.Remediation)

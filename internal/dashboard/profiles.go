@@ -40,8 +40,8 @@ const profilesOnPage = 200
 type profilesData struct {
 	Query     string
 	Profiles  []profileRow
-	More      int // how many are not shown
-	Any       bool
+	More      int  // how many are not shown
+	Any       bool // there are some, found or not
 	Creatable bool // the person may make one
 }
 
@@ -56,6 +56,7 @@ func (d *Dashboard) profiles(r *request) (view, error) {
 	if err := r.may("list", "profiles"); err != nil {
 		return view{}, err
 	}
+	// By UIDs: keys that are bound to an earlier Profile of this name are none of this one's.
 	keys := map[types.UID]int{}
 	for _, k := range d.config.Directory.Keys(r.Caller()) {
 		keys[k.ProfileID()]++
@@ -80,7 +81,8 @@ func (d *Dashboard) profiles(r *request) (view, error) {
 	return view{Page: "profiles", Title: "profiles.title", Data: data}, nil
 }
 
-// profileData is what the page of one Profile shows, and the one that asks whether it is to be deleted.
+// profileData is what the page of one Profile shows, and the one that asks whether it is to be deleted. Unlike those
+// of a profileRow, its keys are counted by the controller.
 type profileData struct {
 	*v1alpha1.Profile
 	// Keys that are bound to it: whether they are served or not, all of them are refused for good when it goes.
@@ -91,7 +93,8 @@ type profileData struct {
 	Deletable bool
 }
 
-// profile asks the apiserver, as the person: what they may not get, they are not shown.
+// profile asks the apiserver, as the person: what they may not get, they are not shown. Of what hangs on it, the page
+// has what is queued; the page that deletes it has all.
 func (d *Dashboard) profile(r *request) (view, error) {
 	p, err := r.person.Cluster.Profile(r.Context(), r.Organization().Name, r.http.PathValue("name"))
 	if err != nil {
@@ -108,7 +111,8 @@ func (d *Dashboard) profile(r *request) (view, error) {
 	return view{Page: "profile", Title: "profile.title", Data: data}, nil
 }
 
-// profileToDelete shows what hangs on a Profile before it is deleted.
+// profileToDelete shows what hangs on a Profile before it is deleted. Each count takes a right of its own, and is
+// left out without it: what is not shown may still be there.
 func (d *Dashboard) profileToDelete(r *request) (view, error) {
 	p, err := r.person.Cluster.Profile(r.Context(), r.Organization().Name, r.http.PathValue("name"))
 	if err != nil {
@@ -153,7 +157,7 @@ func (d *Dashboard) deleteProfile(r *request) (view, error) {
 	return told("/profiles", "notice.profileDeleted")
 }
 
-// profileForm is what somebody has typed.
+// profileForm is what somebody has typed. MaxKeyLifetime and Window are durations as Go writes them, such as 720h.
 type profileForm struct {
 	Name, DisplayName, Description, MaxKeyLifetime, Requests, Window string
 
@@ -161,6 +165,7 @@ type profileForm struct {
 	Fine  bool              // it was checked, and the cluster would take it
 }
 
+// newProfile asks for the right before the form is filled in: to be refused after that helps nobody.
 func (d *Dashboard) newProfile(r *request) (view, error) {
 	if err := r.may("create", "profiles"); err != nil {
 		return view{}, err
@@ -168,6 +173,7 @@ func (d *Dashboard) newProfile(r *request) (view, error) {
 	return profileFormView(profileForm{}, 0), nil
 }
 
+// profileFormView shows the form with what was typed; status 0: 200.
 func profileFormView(f profileForm, status int) view {
 	return view{Page: "profile-new", Title: "profileNew.title", Data: f, Status: status}
 }
@@ -184,6 +190,7 @@ func (d *Dashboard) createProfile(r *request) (view, error) {
 	if len(f.Wrong) > 0 {
 		return profileFormView(f, http.StatusUnprocessableEntity), nil
 	}
+	// A dry run has the same checks as the creation, those of admission policies among them.
 	check := r.form.Get("check") != ""
 	// Unlike other forms, this one has no id. A Profile's name is unique: sent twice it makes one, and the second answer
 	// says that there is one of this name.
@@ -201,14 +208,15 @@ func (d *Dashboard) createProfile(r *request) (view, error) {
 	return told("/profiles/"+url.PathEscape(made.Name), "notice.profileMade")
 }
 
-// profileFields are the fields of a Profile, with those of the form.
+// profileFields are the fields of a Profile, with those of the form. The longest that the apiserver names counts
+// (fieldOf); of a rate that is wrong as a whole, the window says so.
 var profileFields = map[string]string{
 	"metadata.name": "name", "spec.displayName": "displayName", "spec.description": "description",
 	"spec.maxKeyLifetime": "maxKeyLifetime", "spec.defaultRateLimit.requests": "requests",
 	"spec.defaultRateLimit.window": "window", "spec.defaultRateLimit": "window",
 }
 
-// profile makes of what was typed what is sent.
+// profile makes of what was typed what is sent. What can't be read is put into f.Wrong, and then nothing is sent.
 func (f *profileForm) profile(namespace string, text func(string, ...any) string) *v1alpha1.Profile {
 	p := &v1alpha1.Profile{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: strings.TrimSpace(f.Name)},

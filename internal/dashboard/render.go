@@ -27,11 +27,12 @@ import (
 
 // pages are all templates, each with the layout around it.
 type pages struct {
-	byName map[string]*template.Template
-	texts  map[string]string
+	byName map[string]*template.Template // by the names of their files, without .html
+	texts  map[string]string             // of texts.yaml
 }
 
-// frame is what the layout shows around a page.
+// frame is what the layout shows around a page. Path is below Base, and says which part of the dashboard is marked as
+// open. Person is nil where nobody is signed in, or it was not asked who is.
 type frame struct {
 	Title       string
 	Environment string
@@ -78,7 +79,7 @@ func newPages(c clock.PassiveClock) (*pages, error) {
 	}
 	functions := template.FuncMap{
 		"t":     p.text,
-		"time":  func(t time.Time) timeShown { return showTime(t, c.Now()) },
+		"time":  func(t time.Time) timeShown { return p.showTime(t, c.Now()) },
 		"under": func(prefix, path string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") },
 		"base":  func() string { return Base },
 		// status is the word for what has become of a post.
@@ -122,8 +123,9 @@ func titleOf(name any) string {
 // beginning of an attribute. Elsewhere that depends on what stands around it: in a query it is escaped.
 var constants = regexp.MustCompile(`\{\{t\s"([^"]+)"\}\}|"\{\{base\}\}`)
 
-// parse adds the templates of these files. Constants are put in here, once: a page has a hundred of them, and calling a
-// function for each was half of what executing a template took.
+// parse adds the templates of these files. Constants are put in here, once: a page has a hundred of them, and calling
+// a function for each was half of what executing a template took. They are escaped for HTML and for quoted
+// attributes: templates have them nowhere else.
 func (p *pages) parse(into *template.Template, pattern string) error {
 	names, err := fs.Glob(files, pattern)
 	if err != nil {
@@ -147,20 +149,30 @@ func (p *pages) parse(into *template.Template, pattern string) error {
 	return nil
 }
 
-// text returns a text by its key, with values put in where it has {} for them, in their order. A key that is not there
-// is returned in ⟦⟧, for tests to find.
+// text returns a text by its key, with values put in where it has {} for them, in their order: not where a value has
+// them, which may be what somebody else has written. A key that is not
+// there is returned in ⟦⟧, for tests to find. It is text, and not HTML: templates escape it, and parse does for
+// constants.
 func (p *pages) text(key string, values ...any) string {
 	text, ok := p.texts[key]
 	if !ok {
 		return "⟦" + key + "⟧"
 	}
+	var b strings.Builder
 	for _, v := range values {
-		text = strings.Replace(text, "{}", fmt.Sprint(v), 1)
+		before, after, ok := strings.Cut(text, "{}")
+		if !ok {
+			break
+		}
+		_, _ = fmt.Fprint(&b, before, v)
+		text = after
 	}
-	return text
+	b.WriteString(text)
+	return b.String()
 }
 
-// answer sends what a screen came to.
+// answer sends what a screen came to. A redirect is always a 303, so that the browser asks by GET; the view's own
+// status is for the audit log then.
 func (d *Dashboard) answer(r *request, v view) {
 	if v.Redirect != "" {
 		if v.Notice != "" {

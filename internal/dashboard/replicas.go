@@ -22,8 +22,8 @@ const maxReplicas = 500
 // with the person's own credential. This process may read none of them.
 type replicasSeen struct {
 	Namespace         string // of the release
-	Forbidden, Failed bool
-	Later             bool // they were not asked for, this time
+	Forbidden, Failed bool   // why nothing is known of them
+	Later             bool   // they were not asked for, this time
 	N                 int
 	Fenced            []replicaSeen // the longest first
 	More              int           // fenced ones that are not named
@@ -62,7 +62,8 @@ func (r *request) replicasLater() *replicasSeen {
 	return &replicasSeen{Namespace: r.dashboard.config.Namespace, Later: true}
 }
 
-// fencedAmong are those that have not renewed their Lease for too long.
+// fencedAmong are those that have not renewed their Lease for too long. It goes by the clock of this process:
+// revocation.Silent says how far that may be off.
 func fencedAmong(leases []coordinationv1.Lease, now time.Time) (fenced []replicaSeen) {
 	for i := range leases {
 		l := &leases[i]

@@ -23,6 +23,7 @@ const askAtOnce = 8
 // keyRef names a key and its UID, so that another one that was made under the name since is not meant.
 type keyRef struct{ Name, ID string }
 
+// refOf is how forms and addresses name a key; parseRefs reads it.
 func refOf(name, id string) string { return name + "." + id }
 
 // parseRefs reads what refOf has written: names have dots, and UIDs have none. What is none, or comes twice, is left
@@ -100,6 +101,7 @@ func (d *Dashboard) reviewRevocation(r *request) (view, error) {
 		}
 	}
 	data := revokeData{Targets: make([]target, len(refs))}
+	// Each writes into its own place: so they need no lock, and stay in the order in which they were ticked.
 	forEach(len(refs), func(i int) { data.Targets[i] = r.look(refs[i]) })
 	for _, t := range data.Targets {
 		if t.Key != nil {
@@ -144,7 +146,8 @@ func (r *request) look(ref keyRef) target {
 	return t
 }
 
-// troubleOf says why the apiserver has not done what it was asked for: the key of a text, and its own words.
+// troubleOf says why the apiserver has not done what it was asked for: the key of a text, and its own words. A
+// conflict is the UID that does not fit: another key has the name.
 func troubleOf(err error) (text, said string) {
 	switch {
 	case apierrors.IsForbidden(err):
@@ -173,6 +176,7 @@ func (d *Dashboard) revoke(r *request) (view, error) {
 			return view{}, err
 		}
 	}
+	// All are tried, whatever becomes of the others: somebody revokes keys because they have leaked.
 	failures := make([]error, len(refs))
 	forEach(len(refs), func(i int) { failures[i] = r.revokeOne(refs[i], cancel) })
 

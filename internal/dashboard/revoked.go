@@ -18,11 +18,12 @@ import (
 type revokedData struct {
 	Rows      []barrier
 	Confirmed int
-	Waiting   bool // the page is to be loaded again
-	Path      string
+	Waiting   bool   // the page is to be loaded again
+	Path      string // by which it is, where no script runs
 }
 
-// barrier is how far one revocation is.
+// barrier is how far one revocation is. Neither Confirmed nor Waiting: it was not revoked, or nobody can know whether
+// every replica refuses it. Link is "" for a key that is gone.
 type barrier struct {
 	Name, Link string
 	Confirmed  bool
@@ -32,8 +33,8 @@ type barrier struct {
 	// Counted tells that the controller has said whom it waits for.
 	Counted           bool
 	Refused, Replicas int
-	Awaited           []string
-	Said              string // whatever else it has said
+	Awaited           []string // names of replicas; the last one may say how many more there are
+	Said              string   // whatever else it has said
 }
 
 // revocations shows how far they are, read anew with the person's credential each time.
@@ -62,8 +63,9 @@ func (d *Dashboard) revocations(r *request) (view, error) {
 	return view{Page: "revoked", Title: "revoked.title", Data: data}, nil
 }
 
-// barrierOf reads how far the revocation of a key is. That its ApiKey is gone is the confirmation: the controller lets
-// it go when every replica refuses the key.
+// barrierOf reads how far the revocation of a key is. That its ApiKey is gone is the confirmation: the controller
+// lets it go when every replica refuses the key. So is that another one has its name: names are free again only when
+// their object is gone.
 func (r *request) barrierOf(ref keyRef) (barrier, error) {
 	b := barrier{Name: ref.Name}
 	k, err := r.person.Cluster.Key(r.Context(), r.Organization().Name, ref.Name)
@@ -83,7 +85,9 @@ func (r *request) barrierOf(ref keyRef) (barrier, error) {
 	return b, nil
 }
 
-// held says why the ApiKey of a deleted key is still there.
+// held says why the ApiKey of a deleted key is still there. FinalizerRevocation is the controller's to take off, once
+// every replica refuses the key. Where somebody else has done it, the controller says Unconfirmed, and what it says
+// is believed.
 func (b *barrier) held(k *v1alpha1.ApiKey) {
 	if !slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation) { // somebody else's holds it
 		b.Confirmed, b.Class, b.Text = true, "good", "revoked.confirmed"

@@ -43,11 +43,12 @@ type rotateData struct {
 	mintData
 	Gone       bool // there is no such key: it was revoked, or never there
 	Old        *v1alpha1.ApiKey
-	Deleting   bool
+	Deleting   bool // the old key is being revoked
 	Successors []successor
 
 	Watched   bool // the use of the old key is known here
 	Elsewhere bool // it is known at the other environment's dashboard
+	// Of the old key; zero unless Watched.
 	use.Series
 	Silent string // for how long it was not used; "": never used
 }
@@ -95,6 +96,7 @@ func (d *Dashboard) rotation(r *request) (view, error) {
 	if !said { // the page loads itself again, and does not notice when another one is opened
 		return goTo(rotationPath(k.Name, r.Organization().ID))
 	}
+	// The old key's own ways are what the form begins with: whoever wants others chooses them.
 	f := mintForm{Name: successorName(k.Name), Expiry: never, Way: intoCluster}
 	if k.Spec.SecretHash != "" {
 		f.Way = once // the way that the old one came
@@ -105,10 +107,13 @@ func (d *Dashboard) rotation(r *request) (view, error) {
 	return d.rotateView(r, k, f, d.checks(), mintData{}, 0)
 }
 
+// rotateView finds the keys that take the place of old, and shows the step that is due: f is for the first one alone.
+// Which step that is follows from the keys each time, so that nothing has to be kept of a rotation.
 func (d *Dashboard) rotateView(
 	r *request, old *v1alpha1.ApiKey, f mintForm, c *checks, form mintData, status int,
 ) (view, error) {
 	data := &rotateData{Old: old, Deleting: old.DeletionTimestamp != nil}
+	// By the UID: what takes the place of an earlier key of this name is nothing to this one.
 	keys, err := r.person.Cluster.KeysLabeled(
 		r.Context(), old.Namespace, v1alpha1.LabelRotates, string(old.UID), maxSuccessors,
 	)
@@ -134,6 +139,8 @@ func (d *Dashboard) rotateView(
 	return view{Page: "rotate", Title: "rotate.title", Data: data, Status: status}, nil
 }
 
+// successorOf reads how far a new key is. Whether it is served, the controller's condition says and not this
+// replica's memory, in which a new key may be missing for a moment.
 func successorOf(k *v1alpha1.ApiKey) successor {
 	s := successor{Name: k.Name, CreatedAt: k.CreationTimestamp.Time, Unsure: k.Labels[v1alpha1.LabelShownTo] != ""}
 	if ready := meta.FindStatusCondition(k.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
@@ -143,7 +150,8 @@ func successorOf(k *v1alpha1.ApiKey) successor {
 }
 
 // watch says when the old key was used last, and where, and its successors. Without an answer it says that it is not
-// known: nobody is to revoke a key for a database that is away.
+// known: nobody is to revoke a key for a database that is away. Of the other environment's keys, only its own
+// dashboard knows.
 func (d *Dashboard) watch(r *request, data *rotateData) {
 	if string(data.Old.Spec.Environment) != string(d.config.Environment) {
 		data.Elsewhere = true
@@ -175,7 +183,9 @@ func (d *Dashboard) watch(r *request, data *rotateData) {
 	}
 }
 
-// silence is how long nothing was heard, in words.
+// silence is how long nothing was heard, in words. It is rounded down, so that nobody takes a key for silent for
+// longer than it is. Below two minutes it says that the key is in use: what is known is to the minute, and what other
+// replicas see comes within one more.
 func (d *Dashboard) silence(since time.Duration) string {
 	switch minutes := int(since / time.Minute); {
 	case minutes < 2:
@@ -207,6 +217,7 @@ func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: old.Namespace, Name: f.Name, Labels: map[string]string{v1alpha1.LabelRotates: string(old.UID)},
 		},
+		// Of the old key as it is now, and nothing of the form: that could ask for anything.
 		Spec: v1alpha1.ApiKeySpec{
 			Environment: old.Spec.Environment, ProfileRef: old.Spec.ProfileRef, Scopes: old.Spec.Scopes,
 			Claims: old.Spec.Claims, RateLimit: old.Spec.RateLimit, SecretName: c.secretName(&f),
@@ -229,7 +240,8 @@ func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 	})
 }
 
-// lifetime is how long a key was asked to last; 0: for ever.
+// lifetime is how long a key was asked to last; 0: for ever. A Profile may have made it less; it would do so of the
+// new key, too.
 func lifetime(k *v1alpha1.ApiKey) time.Duration {
 	if k.Spec.ExpiresAt == nil {
 		return 0

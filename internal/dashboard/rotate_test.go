@@ -61,7 +61,7 @@ func TestRotate(t *testing.T) {
 	})
 	acme := w.cluster.Namespace(t)
 	ada := w.minter(t, acme)
-	p := ada.post("/keys/new", ada.form("shop", url.Values{
+	p := ada.post("/keys/-/new", ada.form("shop", url.Values{
 		"requests": {"90"}, "window": {"1m"}, "own": {"billing.example.com:read"}, "claims": {"plan=gold"},
 	}))
 	oldKey := plaintexts.FindString(p.body)
@@ -147,7 +147,7 @@ func TestRotatedByTwo(t *testing.T) {
 	w := newWorld(t)
 	acme := w.cluster.Namespace(t)
 	ada := w.minter(t, acme)
-	ada.post("/keys/new", ada.form("shop", nil))
+	ada.post("/keys/-/new", ada.form("shop", nil))
 	late := ada.rotationForm("shop", nil)
 	faster := w.newKey(t, acme, "shop-2", func(k *v1alpha1.ApiKey) {
 		k.Labels = map[string]string{v1alpha1.LabelRotates: string(w.key(t, acme, "shop").UID)}
@@ -215,7 +215,7 @@ func TestRotateIntoTheCluster(t *testing.T) {
 	}
 	viewer := w.signedIn(t, w.credential(t, acme, "viewer", "letmepost-apikey-viewer"), acme)
 	form.Set("name", "bot-9")
-	form.Set("form", viewer.openForm("/keys/new"))
+	form.Set("form", viewer.openForm("/keys/-/new"))
 	if p := viewer.post("/keys/bot-7/rotate", form); p.status != http.StatusForbidden || w.keys(t, acme) != 2 {
 		t.Errorf("by a viewer: %d\n%s", p.status, p.body)
 	}

@@ -137,7 +137,7 @@ func newWorld(t *testing.T, mods ...func(*dashboard.Config)) *world {
 	w.admits = admitted
 	c := dashboard.Config{
 		Sessions: sessions, Admission: admitted, Directory: w.index, Random: rand.Reader,
-		Store: w.store, Writes: w.writes, Posting: w.posting, Connecting: w.connecting, Connections: w.keeper,
+		Store: w.store, Writes: w.writes, Posting: w.posting, Connecting: w.connecting,
 		Namespace: system, Environment: key.Live, KeyFormat: format,
 		ClientAddress: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		NewRequestID:  uuid.NewString, Clock: w.clock, Logger: logger, Audit: logger,

@@ -26,7 +26,7 @@ func (d *Dashboard) personScreens() []screen {
 	}
 }
 
-// signInData is what the page for signing in shows.
+// signInData is what the page for signing in shows. Next is a path below Base.
 type signInData struct {
 	Next   string
 	Failed bool // the token is nobody's
@@ -40,6 +40,7 @@ type signInData struct {
 	Insecure bool
 }
 
+// signInForm is also where somebody is led whose session is over (toSignIn), and told so.
 func (d *Dashboard) signInForm(r *request) (view, error) {
 	v := d.signInView(r, next(r.http.URL.Query().Get("next")))
 	data, _ := v.Data.(signInData)
@@ -61,8 +62,9 @@ func (d *Dashboard) signInView(r *request, to string) view {
 	return view{Page: "signin", Title: "signin.title", Data: data}
 }
 
-// signIn begins a session with a token that nobody has had before. The one that the browser has shown is over: whoever
-// had put it there is not signed in as somebody else.
+// signIn begins a session with a token that nobody has had before. The one that the browser has shown is over:
+// whoever had put it there is not signed in as somebody else. It is counted against the address if it is nobody's
+// (isUnknown).
 func (d *Dashboard) signIn(r *request) (view, error) {
 	// Before the apiserver is asked: the browser would not keep the cookie, and nobody would be signed in.
 	if !private(r.http) {
@@ -89,7 +91,8 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 	return goTo(to)
 }
 
-// enter has the browser show a session that has just begun. The one that it has shown is over.
+// enter has the browser show a session that has just begun. The one that it has shown is over: here, and no earlier, so
+// that whoever fails to sign in keeps the one that they have.
 func (d *Dashboard) enter(r *request, token string, person *session.Person) {
 	r.username, r.event = person.Username, "session.began"
 	if old := d.sessionToken(r.http); old != "" {
@@ -171,6 +174,8 @@ func (d *Dashboard) chooseOrganization(r *request) (view, error) {
 	return goTo(next(r.form.Get("next")))
 }
 
+// mayWorkIn tells whether somebody may choose an organization: whoever may list its keys. The error of others is
+// admission.ErrNoOrganization, as if there were none. It decides nothing else: each page asks for its own rights.
 func (d *Dashboard) mayWorkIn(r *request, o caller.Organization) error {
 	right := session.Right{Verb: "list", Resource: "apikeys", Namespace: o.Name}
 	may, err := r.person.Cluster.May(r.Context(), r.now, right)

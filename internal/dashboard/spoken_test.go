@@ -221,9 +221,9 @@ func TestWhatAScreenReaderSays(t *testing.T) {
 		show func() error
 	}{
 		{"list", ada.at("/keys?sort=name")},
-		{"mint", ada.at("/keys/new")},
-		{"mint-refused", ada.fill("/keys/new", map[string]string{"#name": "Not A Name"}, "button[value=mint]")},
-		{"shown-once", ada.fill("/keys/new", map[string]string{"#name": "newsletter"}, "button[value=mint]")},
+		{"mint", ada.at("/keys/-/new")},
+		{"mint-refused", ada.fill("/keys/-/new", map[string]string{"#name": "Not A Name"}, "button[value=mint]")},
+		{"shown-once", ada.fill("/keys/-/new", map[string]string{"#name": "newsletter"}, "button[value=mint]")},
 		{"rotate", ada.at("/keys/website/rotate")},
 		{"rotate-switch", func() error {
 			f := ada.rotationForm("website", url.Values{"expiry": {"never"}, "way": {"cluster"}})

@@ -12,7 +12,8 @@ import (
 	"path"
 )
 
-// contentTypes of what is served as it stands. It is no table of the system's: that may have other ideas.
+// contentTypes of what is served as it stands. It is no table of the system's: that may have other ideas. A file of
+// another kind needs a line here.
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }

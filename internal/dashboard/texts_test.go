@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/letmepost/letmepost-operator/internal/dashboard"
 )
 
 // asked finds the texts that a template asks for; named, what may be the key of a text in Go.
@@ -49,6 +51,26 @@ func TestTexts(t *testing.T) {
 	for name, text := range texts {
 		if !used[name] {
 			t.Errorf("nothing shows %s: %q", name, text)
+		}
+	}
+}
+
+// TestTextsWithValues: each value is put in once, where the text has a place for it, whatever it is.
+func TestTextsWithValues(t *testing.T) {
+	for _, c := range []struct {
+		key    string
+		values []any
+		want   string
+	}{
+		{"key.usedFiles", []any{"/etc/{}", "main"}, "files below /etc/{} in container main"},
+		{"overview.reconnect", []any{"{}{}", "{}"}, "The account {}{} ({}) has to be connected again. What is queued for it waits."},
+		{"keys.fromTo", []any{1, 50, int64(70)}, "1 to 50 of 70"},
+		{"keys.fromTo", []any{"{}"}, "{} to {} of {}"},
+		{"keys.any", []any{"more than there is room for"}, "Any"},
+		{"nothing.of", []any{"this"}, "⟦nothing.of⟧"},
+	} {
+		if got := dashboard.Text(c.key, c.values...); got != c.want {
+			t.Errorf("%s with %q is %q, want %q", c.key, c.values, got, c.want)
 		}
 	}
 }

@@ -4,7 +4,6 @@
 package dashboard
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -15,41 +14,43 @@ type timeShown struct {
 	Exact    string // RFC 3339, in UTC
 }
 
-// steps of relative times: what lasts at least so long is counted in this unit.
+// steps of relative times: what lasts at least so long is counted in this unit, whose texts are those of one and of
+// several.
 var steps = []struct {
-	unit string
-	of   time.Duration
+	one, several string
+	of           time.Duration
 }{
-	{"year", 365 * 24 * time.Hour},
-	{"month", 30 * 24 * time.Hour},
-	{"day", 24 * time.Hour},
-	{"hour", time.Hour},
-	{"minute", time.Minute},
+	{"time.year", "time.years", 365 * 24 * time.Hour},
+	{"time.month", "time.months", 30 * 24 * time.Hour},
+	{"time.day", "time.days", 24 * time.Hour},
+	{"time.hour", "time.hours", time.Hour},
+	{"time.minute", "time.minutes", time.Minute},
 }
 
-func showTime(t, now time.Time) timeShown {
+// showTime says how far t is from now, in the largest unit of which it is at least one, rounded down. Months are 30
+// days and years 365: whoever needs it exactly has Exact.
+func (p *pages) showTime(t, now time.Time) timeShown {
 	if t.IsZero() {
 		return timeShown{}
 	}
-	shown := timeShown{Relative: "just now", Exact: t.UTC().Format(time.RFC3339)}
-	ahead := t.After(now)
+	shown := timeShown{Exact: t.UTC().Format(time.RFC3339)}
+	way, least := "time.ago", "time.now"
+	if t.After(now) {
+		way, least = "time.in", "time.soon"
+	}
 	between := t.Sub(now).Abs()
 	for _, s := range steps {
 		if between < s.of {
 			continue
 		}
-		n, plural := int(between/s.of), "s"
-		if n == 1 {
-			plural = ""
+		unit := p.text(s.one)
+		if n := int(between / s.of); n > 1 {
+			unit = p.text(s.several, n)
 		}
-		if shown.Relative = fmt.Sprintf("%d %s%s ago", n, s.unit, plural); ahead {
-			shown.Relative = fmt.Sprintf("in %d %s%s", n, s.unit, plural)
-		}
+		shown.Relative = p.text(way, unit)
 		return shown
 	}
-	if ahead {
-		shown.Relative = "in less than a minute"
-	}
+	shown.Relative = p.text(least)
 	return shown
 }
 

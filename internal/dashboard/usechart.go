@@ -9,7 +9,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/use"
 )
 
-// useShown is what a key is used for, as its page shows it.
+// useShown is what a key is used for, as its page shows it. Without Charts, none of the rest is known but when this
+// replica has seen the key (keyData.Used).
 type useShown struct {
 	Elsewhere bool // the other environment knows
 	Partly    bool // it is only known when this replica has seen the key last
@@ -40,6 +41,8 @@ const (
 	chartTop                = 8 // above the highest bar
 )
 
+// chartOf has a bar for each period, the oldest at the left, with two units between them. Heights are shares of the
+// highest one (Most), so that two charts can't be compared by them.
 func chartOf(id, title, layout string, periods []use.Period) useChart {
 	c := useChart{ID: id, Title: title, Layout: layout, Width: chartWidth, Height: chartHeight, Baseline: chartHeight - 1}
 	for _, p := range periods {
@@ -65,7 +68,8 @@ func (c *useChart) scaled(n int64) int {
 	return max(2, int(float64(n)/float64(c.Most)*float64(c.Baseline-chartTop)))
 }
 
-// addUseOf tells of one key what it is used for.
+// addUseOf tells of one key what it is used for. Of a key of the other environment nothing is counted here, and what
+// is read says nothing of it: see Elsewhere.
 func (d *Dashboard) addUseOf(r *request, k *v1alpha1.ApiKey, data *keyData) {
 	data.Use.Elsewhere = string(k.Spec.Environment) != string(d.config.Environment)
 	if d.config.Use != nil {
@@ -85,7 +89,8 @@ func (d *Dashboard) addUseOf(r *request, k *v1alpha1.ApiKey, data *keyData) {
 	}
 }
 
-// knownKey is a key as this replica knows it; nil: it does not.
+// knownKey is a key as this replica knows it; nil: it does not. It looks through all keys of the organization, and so
+// is for the page of a single one.
 func (d *Dashboard) knownKey(r *request, k *v1alpha1.ApiKey) *authn.Key {
 	for _, known := range d.config.Directory.Keys(r.Caller()) {
 		if known.ID() == k.UID {

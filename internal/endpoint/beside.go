@@ -19,6 +19,8 @@ func (e *Engine) Beside(next http.Handler, patternOf func(*http.Request) string,
 		known[p] = &resource{pattern: p, duration: e.metrics.duration.WithLabelValues(p)}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		// It never runs through this engine, and so has no route, no caller and no body: it is there to be logged, counted
+		// and traced.
 		r := &Request{
 			engine: e, http: hr, id: e.requestID(hr.Header["X-Request-Id"]), start: e.config.Clock.Now(),
 			resource: known[patternOf(hr)],

@@ -8,6 +8,11 @@
 // A handler returns a value or an error and never writes to the connection itself, so whatever goes wrong on the way, a
 // panic included, still becomes one well-formed response with a request id. So does the end of the caller's key: until
 // the first byte is sent, a response can still become a 401. Streams are the exception, from their first byte on.
+//
+// This file finds the route and lets it run: query.go and payload.go read what came, write.go, upload.go, stream.go
+// and page.go are the ways of routes that do more than answer, answer.go and problems.go say what goes out.
+// accesslog.go and observe.go tell of it, memory.go bounds what all of them hold, and openapi.go describes the same
+// routes.
 package endpoint
 
 import (

@@ -39,7 +39,7 @@ func (t *Route) holds() int64 {
 // organization and not by key, since whoever may make one key may make a thousand.
 type memory struct {
 	most  int64
-	mu    sync.Mutex
+	mu    sync.Mutex // of the two below
 	used  int64
 	share map[string]int64 // by organization; those that hold something
 
@@ -119,7 +119,8 @@ func (r *Request) reserve(n int64) error {
 // before anything is done. The error is a problem.
 func (r *Request) Reserve(n int) error { return r.reserve(int64(n)) }
 
-// keep gives back what the request has reserved beyond n bytes.
+// keep gives back what the request has reserved beyond n bytes. It is for a write that is run again: what the answer of
+// its first run took is not held twice.
 func (r *Request) keep(n int64) {
 	r.engine.memory.give(r.Caller().Organization.ID, r.held-n)
 	r.held = n

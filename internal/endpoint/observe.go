@@ -33,8 +33,9 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	unmatched prometheus.Observer // durations of requests without a route, found beforehand as those of each resource are
-	refusals  map[admission.Reason]prometheus.Counter
-	cut       prometheus.Counter
+	// One a reason. None is added later, so that it can be read without a lock.
+	refusals map[admission.Reason]prometheus.Counter
+	cut      prometheus.Counter
 }
 
 // newMetrics registers them; the error says that somebody has registered one of that name before.

@@ -113,7 +113,8 @@ func (t *Route) errorStatuses() []int {
 }
 
 // errorDescriptions say for each status which codes come with it: a status alone does not tell a mistake in the request
-// from one of a platform's rules.
+// from one of a platform's rules. Whatever errorStatuses may return must be here, Refuses of routes included: otherwise
+// it would be described by nothing.
 var errorDescriptions = map[int]string{
 	http.StatusBadRequest: "validation_failed: a parameter or a part of the body breaks the rule named in `rule`; " +
 		"preflight_failed: a platform's rule.",

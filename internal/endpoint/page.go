@@ -24,10 +24,12 @@ type WebPage struct {
 // shownPage is what the template shows.
 type shownPage struct {
 	WebPage
-	Style     template.CSS
-	RequestID string // "": it is not said
+	Style     template.CSS // as plain text, the template would not take it for a style that it may put there
+	RequestID string       // "": it is not said
 }
 
+// pageStyle is the style of every page. Its hash stands in pagePolicy, and is made of it: nothing else is applied by
+// a browser.
 const pageStyle = `:root{color-scheme:light dark}` +
 	`body{font:1rem/1.6 system-ui,sans-serif;max-width:32rem;margin:20vh auto 0;padding:0 1.25rem}` +
 	`h1{font-size:1.25rem}small{opacity:.7}`

@@ -23,7 +23,7 @@ import (
 const statusClientGone = 499
 
 // statuses of the kinds of problems. What is not for a caller is NotFound, never Forbidden: a 403 would tell that it is
-// there.
+// there. Each kind must be here: at the status 0 of one that is missing, net/http panics.
 var statuses = [...]int{
 	problem.Internal:        http.StatusInternalServerError,
 	problem.Invalid:         http.StatusBadRequest,

@@ -18,6 +18,7 @@ const sampleTimes = "Write times as RFC 3339 has them, such as 2026-05-08T12:00:
 func badTime(rule, text string) *problem.Problem {
 	const longest = 64 // more than any time has
 	at := rule
+	// Of a text with two mistakes one is told, and the sample shows how all of it is written.
 	switch {
 	case len(text) > longest:
 	case strings.Contains(text, " ") && isTime(strings.Replace(text, " ", "+", 1)):
@@ -26,7 +27,10 @@ func badTime(rule, text string) *problem.Problem {
 	case isTime(strings.Replace(text, " ", "T", 1)), isTime(strings.ToUpper(text)):
 		return problem.NewInvalid(rule, at+" is not written as RFC 3339 has it.",
 			"Write a capital T between date and time, and a capital Z for UTC, such as 2026-05-08T12:00:00Z.")
-	case isTime(text + "Z"), isTime(strings.Replace(text, " ", "T", 1) + "Z"), isTime(text + ":00Z"):
+	case isTime(withoutSeconds.ReplaceAllString(text, "$1:00$2")), isTime(text + ":00Z"):
+		return problem.NewInvalid(rule, at+" has no seconds.",
+			"Write them, and a time zone, such as 2026-05-08T12:00:00Z or 2026-05-08T14:00:00+02:00.")
+	case isTime(text + "Z"), isTime(strings.Replace(text, " ", "T", 1) + "Z"):
 		return problem.NewInvalid(rule, at+" has no time zone.",
 			"Add Z for UTC, or an offset, such as 2026-05-08T12:00:00Z or 2026-05-08T14:00:00+02:00.")
 	case isTime(text + "T00:00:00Z"):
@@ -35,6 +39,9 @@ func badTime(rule, text string) *problem.Problem {
 	}
 	return problem.NewInvalid(rule, at+" is not a time.", sampleTimes)
 }
+
+// withoutSeconds is a time that ends with its minutes, and its zone: ISO 8601 has such times, and RFC 3339 has none.
+var withoutSeconds = regexp.MustCompile(`^(.*T\d\d:\d\d)(Z|[+-]\d\d:\d\d)$`)
 
 // rfc3339 is what a time is written like. time.Parse takes more: a comma for the point, an hour of one digit, an offset
 // of a day.

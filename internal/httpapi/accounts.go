@@ -4,7 +4,6 @@
 package httpapi
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -17,7 +16,6 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 	"github.com/letmepost/letmepost-operator/internal/store"
-	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // account is a connected account as the API shows it. There is no token in it, nor in anything that it is made of: what
@@ -49,7 +47,7 @@ func (a *API) accountOf(row store.Account, now time.Time) account {
 		TokenExpiresAt:    timeOrNull(row.TokenExpiresAt),
 		State:             state,
 		Problem:           why,
-		Warnings:          a.config.Platforms.Notices(row.Platform),
+		Warnings:          a.connecting.Notices(row.Platform),
 		CreatedAt:         row.CreatedAt,
 		UpdatedAt:         row.UpdatedAt,
 	}
@@ -176,33 +174,13 @@ type disconnected struct {
 	State string `json:"state" enum:"disconnected"`
 }
 
-// disconnectAccount takes the account's queued posts along: without an account they could only fail, one after the
-// other, when their time comes. What it has published stays.
-//
-// The platform is told afterwards, and nobody waits for that: what opened the account is deleted here either way.
-func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (disconnected, error) {
-	done := func() {}
-	// Only of an account that the caller reaches: for all others there is nothing to prepare.
-	if _, err := r.View().Account(r.Context(), r.Param()); err == nil && a.config.Connections != nil {
-		done = a.config.Connections.Disconnecting(r.Context(), r.Param())
-	}
-	gone, err := deleteNamed(r, func(id string) disconnected {
-		return disconnected{deletedOf(id), string(connection.Disconnected)}
-	}, (*store.Tx).DeleteAccount)
-	if err == nil {
-		done()
-	}
-	return gone, posting.OrNotFound(err, posting.ErrNoAccount)
-}
-
-// deleteNamed deletes what the path's parameter names. A second request finds nothing and says so; whoever is not sure
-// that the first one arrived sends an Idempotency-Key.
-func deleteNamed[T any](
-	r *endpoint.Request, left func(id string) T, remove func(tx *store.Tx, id string) error,
-) (T, error) {
-	show := func(left T) T { return left }
-	return write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(show)),
-		func(_ context.Context, tx *store.Tx) (T, error) {
-			return left(r.Param()), remove(tx, r.Param())
-		})
+// disconnectAccount answers a second request with 404: whoever is not sure that the first one arrived sends an
+// Idempotency-Key.
+func (a *API) disconnectAccount(r *endpoint.Request, _ endpoint.Nothing) (gone disconnected, err error) {
+	err = a.connecting.Disconnect(r.Context(), r.Operation(), r.View(), r.Param(),
+		endpoint.Answer(r, endpoint.OK(func(id string) disconnected {
+			gone = disconnected{deletedOf(id), string(connection.Disconnected)}
+			return gone
+		})))
+	return gone, err
 }

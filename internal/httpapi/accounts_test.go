@@ -122,7 +122,7 @@ func TestAccountsInStates(t *testing.T) {
 	ids := map[connection.State]string{}
 	for _, state := range connection.States {
 		row := store.Account{
-			ID: f.config.NewID(), ProfileID: string(brand.UID), Platform: "bluesky", PlatformAccountID: "did:test:" + string(state),
+			ID: newID(), ProfileID: string(brand.UID), Platform: "bluesky", PlatformAccountID: "did:test:" + string(state),
 			TokenExpiresAt: ends[state], CreatedAt: now, UpdatedAt: now,
 		}
 		ids[state] = row.ID

@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"reflect"
 	"time"
 
@@ -38,16 +37,12 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/posting"
-	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // DefaultDocsBaseURL is where the documentation of the errors is, unless Config says otherwise.
 const DefaultDocsBaseURL = "https://docs.letmepost.dev"
-
-// DefaultWait is longer than most clients wait for any answer, and than a write takes whose platform answers at all.
-const DefaultWait = time.Minute
 
 // Directory holds what there is to see, newest first (creation time, then id), for one caller: nothing that the caller
 // may not see is in what it returns, so a handler can't forget to filter. The slices are shared and not changed by this
@@ -86,13 +81,13 @@ type Config struct {
 	// Draining tells whether the process is about to stop. It makes /readyz 503 and changes nothing else. Optional.
 	Draining func() bool
 
-	Store     *store.DB
-	Library   *media.Library     // of the same environment as Store, as is all else
-	Publisher *publish.Publisher // it runs beside the API: Create hands over what is left to record
-	// Platforms are this server's: accounts can be connected of those with a Connector. The others are not enabled.
-	Platforms platform.List
-	// Connections keep what opens accounts. Optional: without it nothing is kept, as in the sandbox.
-	Connections *connection.Keeper
+	Store   *store.DB
+	Library *media.Library // of the same environment as Store, as is all else
+	// What the API changes things by. Whatever else serves callers in this process shares them, and with them what they
+	// bound: who waits for an answer is counted once for the process.
+	Writes     *write.Protocol
+	Posting    *posting.Posting
+	Connecting *connecting.Connecting
 
 	// SessionToken takes the token of a session out of a request; "": there is none. Optional: without it, nobody is
 	// signed in.
@@ -100,9 +95,6 @@ type Config struct {
 	// TrustedProxies are believed when they say whom they forward for. Optional.
 	TrustedProxies []netip.Prefix
 
-	// Wait is how long a write that is sent again waits for the answer of the first, while that runs. Optional: without
-	// it, DefaultWait; less than 0: not at all.
-	Wait time.Duration
 	// SearchFor is how long a search that has found nothing looks on, before its page ends with a cursor alone. Optional:
 	// without it, DefaultSearchFor; less than 0: not at all.
 	SearchFor time.Duration
@@ -113,14 +105,10 @@ type Config struct {
 	// PublicURL is where callers reach this API, for the URLs in its answers. Optional: without it, it is the host that
 	// they ask for, with https if the connection is one of TLS.
 	PublicURL string
-	// ReturnTo are the origins, such as https://app.example.com, that a browser may be sent back to once it has connected
-	// an account; beside them, that of PublicURL and, if that is a loopback address, every loopback address.
-	ReturnTo []string
 
 	BytesInFlight int64 // see endpoint.Config; 0: endpoint.DefaultBytesInFlight
 
 	NewRequestID func() string // unique, and valid as an X-Request-Id: 1 to 128 characters of A-Z a-z 0-9 . _ -
-	NewID        func() string // a UUIDv7
 	Random       io.Reader     // for the ids of media
 	Clock        clock.PassiveClock
 	Logger       *slog.Logger
@@ -140,21 +128,9 @@ type API struct {
 	posting    *posting.Posting
 	connecting *connecting.Connecting
 	writes     *write.Protocol
-	public     *url.URL // PublicURL; nil: it is not known
 	uploads    uploads
 	document   json.RawMessage // the OpenAPI document
 }
-
-// Rooms are what the API changes things by. Whatever else serves callers in this process shares them, and with them
-// what they bound.
-type Rooms struct {
-	Writes     *write.Protocol
-	Posting    *posting.Posting
-	Connecting *connecting.Connecting
-}
-
-// Rooms returns those of this API.
-func (a *API) Rooms() Rooms { return Rooms{a.writes, a.posting, a.connecting} }
 
 // New returns the API. The error says what is missing in c, or that c.Registerer has its metrics already. Nothing runs
 // before the first request, so what New returns need not be closed.
@@ -181,27 +157,16 @@ func newAPI(c Config, routes func(*API) []endpoint.Route) (*API, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	public, err := c.publicURL()
-	if err != nil {
-		return nil, err
-	}
-	// What can't be stored while the database is away, the publisher goes on with: it outlives every request.
-	writes := &write.Protocol{Later: c.Publisher.RecordLater, Logger: c.Logger, Wait: c.Wait}
 	if c.LeakReports == nil {
 		c.LeakReports = limit.NewAddresses(leak.PerAddress)
 	}
-	a := &API{config: c, public: public, writes: writes, posting: posting.New(posting.Options{
-		Store: c.Store, Publisher: c.Publisher, Profiles: c.Directory, NewID: c.NewID, Clock: c.Clock,
-	})}
-	a.connecting = connecting.New(connecting.Options{
-		Platforms: c.Platforms, Connections: c.Connections, Public: public, ReturnTo: c.ReturnTo,
-		NewID: c.NewID, Random: c.Random, Clock: c.Clock,
-	})
+	a := &API{config: c, posting: c.Posting, connecting: c.Connecting, writes: c.Writes}
+	var err error
 	// The routes are made twice, for the engine and the document, and both times of one table: see endpoint.Route.
 	if a.Engine, err = endpoint.New(endpoint.Config{
 		Admission:      c.Admission,
 		Store:          c.Store,
-		Writes:         writes,
+		Writes:         c.Writes,
 		Explain:        explain,
 		Environment:    c.Environment,
 		KeyFormat:      c.KeyFormat,
@@ -232,9 +197,6 @@ func (c *Config) complete() error {
 	if c.DocsBaseURL == "" {
 		c.DocsBaseURL = DefaultDocsBaseURL
 	}
-	if c.Wait == 0 {
-		c.Wait = DefaultWait
-	}
 	if c.SearchFor == 0 {
 		c.SearchFor = DefaultSearchFor
 	}
@@ -250,26 +212,16 @@ func (c *Config) complete() error {
 	switch {
 	case c.Admission == nil, c.Directory == nil, c.Ready == nil:
 		return errors.New("httpapi: Admission, Directory and Ready are required")
-	case c.Store == nil, c.Library == nil, c.Publisher == nil:
-		return errors.New("httpapi: Store, Library and Publisher are required")
-	case c.NewRequestID == nil, c.NewID == nil, c.Random == nil, c.Clock == nil, c.Logger == nil, c.Registerer == nil:
-		return errors.New("httpapi: NewRequestID, NewID, Random, Clock, Logger and Registerer are required")
+	case c.Store == nil, c.Library == nil:
+		return errors.New("httpapi: Store and Library are required")
+	case c.Writes == nil, c.Posting == nil, c.Connecting == nil:
+		return errors.New("httpapi: Writes, Posting and Connecting are required")
+	case c.NewRequestID == nil, c.Random == nil, c.Clock == nil, c.Logger == nil, c.Registerer == nil:
+		return errors.New("httpapi: NewRequestID, Random, Clock, Logger and Registerer are required")
 	case c.Environment != key.Live && c.Environment != key.Test:
 		return fmt.Errorf("httpapi: environment %q: want %s or %s", c.Environment, key.Live, key.Test)
 	}
 	return nil
-}
-
-// publicURL returns PublicURL; nil without one.
-func (c *Config) publicURL() (*url.URL, error) {
-	if c.PublicURL == "" {
-		return nil, nil
-	}
-	u, err := url.Parse(c.PublicURL)
-	if err != nil {
-		return nil, errors.New("httpapi: PublicURL is none")
-	}
-	return u, nil
 }
 
 // now is the time of a write.

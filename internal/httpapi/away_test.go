@@ -29,7 +29,7 @@ func TestDatabaseAway(t *testing.T) {
 	for reason, away := range map[string]func(c *parts){
 		"not migrated yet": func(c *parts) {
 			db, err := store.Open(store.Options{
-				URL: "sqlite:" + filepath.Join(dir, "new.db"), Clock: c.Clock, NewID: c.NewID, Logger: slog.New(slog.DiscardHandler),
+				URL: "sqlite:" + filepath.Join(dir, "new.db"), Clock: c.Clock, NewID: newID, Logger: slog.New(slog.DiscardHandler),
 			})
 			check(t, err)
 			t.Cleanup(func() { check(t, db.Close()) })

@@ -20,7 +20,8 @@ type connectAccount struct {
 	PDSURL     string  `json:"pdsUrl,omitempty" doc:"Of bluesky: where the account is, if its handle does not tell."`
 }
 
-// filledIn is what the person has filled in already; nil: nothing.
+// filledIn is what the person has filled in already, by the names of the platforms' fields; nil: nothing. The shape has
+// those that some platform asks for before it sends a browser away (BeforeBrowser), and a test holds that.
 func (in connectAccount) filledIn() map[string]string {
 	var all map[string]string
 	for name, value := range map[string]string{platform.FieldIdentifier: in.Identifier, "pdsUrl": in.PDSURL} {

@@ -40,7 +40,7 @@ func (a *API) connectionReturned(r *endpoint.Request) (endpoint.WebPage, error) 
 	if err != nil {
 		return endpoint.WebPage{}, err
 	}
-	if a.config.Connections == nil {
+	if !a.connecting.TakesBrowsers() {
 		return endpoint.WebPage{}, connecting.ErrNotEnabled
 	}
 	// Only their session can say whether a person still may, so they go on to the dashboard with what the platform said.

@@ -4,9 +4,11 @@
 package httpapi
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,6 +16,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/problem"
 )
 
@@ -93,20 +96,25 @@ func checkFields(fields []platform.Field, in map[string]string) error {
 	return nil
 }
 
-// Schema describes what a connection is completed with, as far as that is the same for all platforms or known of one.
-// It is written by hand because the fields are a platform's, and a map has no type that would say them.
+// Schema describes what a connection is completed with: what some platform asks for, since a map has no type that would
+// say it.
 func (completeConnection) Schema(huma.Registry) *huma.Schema {
 	text := func(description string) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeString, Description: description}
 	}
+	fields := map[string]*huma.Schema{}
+	for i := range catalog.All {
+		p := &catalog.All[i]
+		for _, f := range p.Fields {
+			fields[f.Name] = text(strings.TrimSpace(fmt.Sprintf("Of %s: %s. %s", p.Name, f.Label, f.HelpText)))
+		}
+	}
+	// Every platform's sandbox asks for it.
+	fields[platform.FieldIdentifier] = text("What names the account, such as its handle.")
+	fields["profileId"] = text("The profile that the account is to belong to.")
 	return &huma.Schema{
 		Type: huma.TypeObject, Description: "The fields that the platform's descriptor lists, by their names.",
-		Properties: map[string]*huma.Schema{
-			"identifier":  text("The account's handle."),
-			"appPassword": text("Of bluesky: an app password, never the account's own."),
-			"pdsUrl":      text("Of bluesky: where the account is, if not at bsky.social."),
-			"profileId":   text("The profile that the account is to belong to."),
-		},
+		Properties:           fields,
 		AdditionalProperties: text("What else the descriptor lists."),
 	}
 }

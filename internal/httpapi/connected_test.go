@@ -5,6 +5,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/bluesky"
+	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/vault"
 )
 
@@ -62,6 +64,29 @@ func keeping(t *testing.T, k *vault.Keyset, keeper **connection.Keeper) func(*pa
 const hers = `{"identifier":"alice.test","appPassword":"hunter2-hunter2"}`
 
 // TestConnectedWithSecrets: what opens an account is kept sealed and shown nowhere; the account says where it stands.
+// The body that begins a connection has what platforms want to know before they send a browser away, and nothing that
+// is for the platform's own page.
+func TestAskedBeforeABrowser(t *testing.T) {
+	want := map[string]bool{}
+	for _, p := range catalog.All {
+		for _, f := range p.Fields {
+			if f.BeforeBrowser && f.Type == platform.TypePassword {
+				t.Errorf("%s asks for %s, a secret, before it sends a browser away", p.Name, f.Name)
+			}
+			want[f.Name] = want[f.Name] || f.BeforeBrowser
+		}
+	}
+	for name, before := range want {
+		var in connectAccount
+		if err := json.Unmarshal([]byte(`{"`+name+`":"x"}`), &in); err != nil {
+			t.Fatal(err)
+		}
+		if _, taken := in.filledIn()[name]; taken != before {
+			t.Errorf("the body takes %s: %v, want %v", name, taken, before)
+		}
+	}
+}
+
 func TestConnectedWithSecrets(t *testing.T) {
 	k, err := vault.NewKeyset()
 	check(t, err)

@@ -25,7 +25,8 @@ const (
 
 // examples are shell lines for the documentation, by operationId. A test runs them all, one after the other, in the
 // order of the routes, so each may use what one before it has made: $ACCOUNT, $MEDIA, $POST. What a command prints
-// contains what stands behind its "# =>".
+// contains what stands behind its "# =>". What a command needs from outside is in the reader's environment:
+// $LMP_LIVE_URL and $LMP_TEST_URL, $KEY and $TEST_KEY.
 var examples = map[string]string{
 	"whoami":       `curl -s "$LMP_LIVE_URL/v1/whoami"` + withKey + `  # => "name":"backend"`,
 	"listProfiles": `curl -s "$LMP_LIVE_URL/v1/profiles"` + withKey + `  # => "slug":"rockets"`,

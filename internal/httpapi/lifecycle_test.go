@@ -272,7 +272,7 @@ func TestTheQueuePublishes(t *testing.T) {
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
-	go func() { defer close(ended); f.config.Publisher.Run(ctx) }()
+	go func() { defer close(ended); f.publisher.Run(ctx) }()
 	t.Cleanup(func() { stop(); <-ended })
 	key := f.newKey(t)
 	failed := f.publish(t, key, f.connect(t, key), "sandbox:unavailable").Results[0].PostID

@@ -142,7 +142,7 @@ func TestWholeListings(t *testing.T) {
 	connect := func(n int) {
 		check(t, view.Write(t.Context(), func(tx *store.Tx) error {
 			for range n {
-				a := store.Account{ID: f.config.NewID(), Platform: "bluesky", PlatformAccountID: f.config.NewID(), CreatedAt: now}
+				a := store.Account{ID: newID(), Platform: "bluesky", PlatformAccountID: newID(), CreatedAt: now}
 				if _, _, err := tx.PutAccount(a); err != nil {
 					return err
 				}

@@ -109,14 +109,17 @@ func (a *API) mediaContent(r *endpoint.Request, w io.Writer) error {
 }
 
 // deleteMedia removes the row first: bytes without a row are swept up later, while a row without bytes would be a file
-// that can be listed, chosen for a post, and not published.
+// that can be listed, chosen for a post, and not published. A second request finds nothing and says so; whoever is not
+// sure that the first one arrived sends an Idempotency-Key.
 func (a *API) deleteMedia(r *endpoint.Request, _ endpoint.Nothing) (deleted, error) {
 	// Set in the transaction, which may run more than once; the last run counts, and is the one that was committed.
 	needed := false // by a post that the caller does not reach
-	gone, err := deleteNamed(r, deletedOf, func(tx *store.Tx, id string) (err error) {
-		needed, err = tx.DeleteMedia(id)
-		return err
-	})
+	show := func(gone deleted) deleted { return gone }
+	gone, err := write.Commit(r.Context(), r.Operation(), endpoint.Answer(r, endpoint.OK(show)),
+		func(_ context.Context, tx *store.Tx) (gone deleted, err error) {
+			needed, err = tx.DeleteMedia(r.Param())
+			return deletedOf(r.Param()), err
+		})
 	switch {
 	case errors.Is(err, store.ErrState):
 		return gone, errMediaInUse

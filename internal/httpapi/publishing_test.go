@@ -41,7 +41,6 @@ func publishing(t testing.TB, c *parts, databaseURL string) {
 		databaseURL = "sqlite:" + file
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	db, err := store.Open(store.Options{URL: databaseURL, Clock: c.Clock, NewID: newID, Logger: logger, Quotas: quotas})
 	check(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -72,7 +71,7 @@ func publishing(t testing.TB, c *parts, databaseURL string) {
 	check(t, err)
 	c.Store, c.Library, c.Publisher, c.Platforms = db, library, publisher, platforms
 	c.Admission.Limits, c.Admission.Failures = limits, limit.NewAddresses(rate.Rate{})
-	c.NewID, c.Random = newID, rand.Reader
+	c.Random = rand.Reader
 }
 
 // migrated is the file of an empty database. It is made once: under the race detector, migrations take most of a

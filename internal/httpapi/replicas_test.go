@@ -149,7 +149,7 @@ func (f *fixture) abandonBegun(t *testing.T, r sent) (batchID string) {
 	accounts, _, err := view.Accounts(t.Context(), store.Page{Limit: 1})
 	check(t, err)
 	p := store.Post{
-		ID: f.config.NewID(), BatchID: f.config.NewID(), MadeBy: view.Actor(), AccountID: accounts[0].ID,
+		ID: newID(), BatchID: newID(), MadeBy: view.Actor(), AccountID: accounts[0].ID,
 		Platform: accounts[0].Platform, Status: store.Publishing, Text: "hello", CreatedAt: now,
 	}
 	check(t, view.Write(t.Context(), func(tx *store.Tx) error {

@@ -19,6 +19,9 @@ import (
 // A row that names no Access takes keys alone. Writes name none on purpose: a browser sends a session's cookie with
 // whatever another site makes it send. Statuses are listed as far as they don't follow from the row by themselves; what
 // a client sees of a row (its path, its operationId, its statuses) is for good once it is released.
+//
+// Scope is what a key needs for a row, and Resource what a person must be allowed in their organization by RBAC. A
+// row that a session opens names both, unless any key may ask for it.
 func (a *API) routes() []endpoint.Route {
 	return slices.Concat(
 		a.keyRoutes(), a.accountRoutes(), a.mediaRoutes(), a.postRoutes(), a.leakRoutes(), a.serverRoutes(),
@@ -252,7 +255,8 @@ func (a *API) keyRoutes() []endpoint.Route {
 	}
 }
 
-// leakRoutes end keys, for whoever holds them. They need no key besides the one that is reported.
+// leakRoutes end keys, for whoever holds them. They need no key besides the one that is reported. Nor is there an
+// Idempotency-Key: to report a key again changes nothing.
 func (a *API) leakRoutes() []endpoint.Route {
 	return []endpoint.Route{{
 		Method: http.MethodPost, Path: leak.Path, ID: "reportLeakedKey", Access: admission.Anyone,

@@ -54,7 +54,7 @@ func (f *fixture) write(t *testing.T, key string, texts ...string) {
 	var posts []store.Post
 	for _, text := range texts {
 		posts = append(posts, store.Post{
-			ID: f.config.NewID(), BatchID: f.config.NewID(), MadeBy: view.Actor(), AccountID: accounts[0].ID,
+			ID: newID(), BatchID: newID(), MadeBy: view.Actor(), AccountID: accounts[0].ID,
 			Platform: accounts[0].Platform, Status: store.Canceled, Text: text, CreatedAt: now,
 		})
 	}

@@ -171,7 +171,7 @@ func (f *fixture) upload(t testing.TB, key string) string {
 func (f *fixture) testEnvironment(t testing.TB) *fixture {
 	t.Helper()
 	other := newFixture(t, nil, func(c *parts) {
-		c.Store, c.Library, c.Publisher = f.config.Store, f.config.Library, f.config.Publisher
+		c.Store, c.Library, c.Publisher = f.config.Store, f.config.Library, f.publisher
 		c.Environment, c.Directory, c.Clock = key.Test, f.index, f.clock
 		c.Admission.Authenticator = authntest.Authenticator(t, f.index, key.Test, f.clock)
 	})

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -29,10 +31,16 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/admission"
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
+	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/limit"
+	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/posting"
+	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/rate"
+	"github.com/letmepost/letmepost-operator/internal/write"
 	"github.com/letmepost/letmepost-operator/test/testlog"
 )
 
@@ -44,6 +52,7 @@ var now = authntest.Epoch.AddDate(0, 1, 0)
 // fixture is an API of the live environment over a real index and a real authenticator.
 type fixture struct {
 	*API
+	publisher     *publish.Publisher
 	authenticator admission.Authenticator
 	index         *authn.Index
 	clock         *testclock.FakePassiveClock
@@ -90,22 +99,46 @@ func newFixtureOf(t testing.TB, routes func(*API) []endpoint.Route, objects []an
 	for _, mod := range mods {
 		mod(&c)
 	}
-	f.authenticator = c.Admission.Authenticator
+	f.authenticator, f.publisher = c.Admission.Authenticator, c.Publisher
 	f.API = c.api(t, routes)
 	return f
 }
 
-// parts are what an API is made of, with its admission still in parts.
+// parts are what an API is made of, with its admission, and what it changes things by, still in parts.
 type parts struct {
 	Config
-	Admission admission.Options
+	Admission   admission.Options
+	Publisher   *publish.Publisher
+	Platforms   platform.List
+	Connections *connection.Keeper
+	ReturnTo    []string
+	Wait        time.Duration // 0: the default; less: none
 }
+
+// newID is a UUIDv7.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func (p *parts) api(t testing.TB, routes func(*API) []endpoint.Route) *API {
 	t.Helper()
 	var err error
 	p.Config.Admission, err = admission.New(p.Admission)
 	check(t, err)
+	if p.Wait == 0 {
+		p.Wait = write.DefaultWait
+	}
+	p.Writes = &write.Protocol{Later: p.Publisher.RecordLater, Logger: p.Logger, Wait: p.Wait}
+	p.Posting = posting.New(posting.Options{
+		Store: p.Store, Publisher: p.Publisher, Profiles: p.Directory, NewID: newID, Clock: p.Clock,
+	})
+	var public *url.URL
+	if p.PublicURL != "" {
+		public, err = url.Parse(p.PublicURL)
+		check(t, err)
+	}
+	p.Connecting = connecting.New(connecting.Options{
+		Platforms: p.Platforms, Connections: p.Connections, Public: public, ReturnTo: p.ReturnTo,
+		NewID: newID, Random: p.Random, Clock: p.Clock,
+	})
 	a, err := newAPI(p.Config, routes)
 	check(t, err)
 	return a

@@ -104,18 +104,19 @@ func TestEveryTextIsBoundedInBytes(t *testing.T) {
 // The bounds of texts are those of package posting, which others than this contract go by as well.
 func TestBoundsAreThoseOfPosting(t *testing.T) {
 	for _, c := range []struct {
-		typ   reflect.Type
-		field string
-		want  int
+		typ        reflect.Type
+		field, tag string
+		want       int
 	}{
-		{reflect.TypeFor[createPosts](), "Text", posting.MaxTextBytes},
-		{reflect.TypeFor[target](), "Text", posting.MaxTextBytes},
-		{reflect.TypeFor[firstComment](), "Text", posting.MaxTextBytes},
-		{reflect.TypeFor[editPost](), "Text", posting.MaxTextBytes},
-		{reflect.TypeFor[mediaInput](), "AltText", posting.MaxAltBytes},
+		{reflect.TypeFor[createPosts](), "Targets", "maxItems", posting.MaxTargets},
+		{reflect.TypeFor[createPosts](), "Text", "maxBytes", posting.MaxTextBytes},
+		{reflect.TypeFor[target](), "Text", "maxBytes", posting.MaxTextBytes},
+		{reflect.TypeFor[firstComment](), "Text", "maxBytes", posting.MaxTextBytes},
+		{reflect.TypeFor[editPost](), "Text", "maxBytes", posting.MaxTextBytes},
+		{reflect.TypeFor[mediaInput](), "AltText", "maxBytes", posting.MaxAltBytes},
 	} {
 		field, _ := c.typ.FieldByName(c.field)
-		if field.Tag.Get("maxBytes") != strconv.Itoa(c.want) {
+		if field.Tag.Get(c.tag) != strconv.Itoa(c.want) {
 			t.Errorf("%v.%s: %q, want %d", c.typ, c.field, field.Tag, c.want)
 		}
 	}

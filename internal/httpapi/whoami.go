@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/key"
 )
 
 // whoami describes the key of a request. Clients ask for it more than for all else, and nothing of it needs the
@@ -106,7 +107,7 @@ func (w *whoami) appendWith(b []byte, k whoamiParts) []byte {
 	b = append(b, `,"hint":"`...)
 	if k.prefix != "" {
 		b = endpoint.AppendCharacters(b, k.prefix)
-		b = endpoint.AppendCharacters(append(b, "…"...), k.last4)
+		b = endpoint.AppendCharacters(append(b, key.HintGap...), k.last4)
 	} else {
 		b = endpoint.AppendCharacters(b, w.Key.Hint)
 	}

@@ -112,7 +112,20 @@ func (f Format) Hint(key string) string {
 	if err != nil {
 		return ""
 	}
-	return f.Prefix(env) + "…" + key[len(key)-hintLen:]
+	return f.HintOf(env, key[len(key)-hintLen:])
+}
+
+// HintGap stands in a hint where the key has what is secret.
+const HintGap = "…"
+
+// HintOf returns the hint of a key by its last four characters; "": they are not known, as of a key brought by its
+// hash.
+func (f Format) HintOf(env Environment, last4 string) string { return f.Prefix(env) + HintGap + last4 }
+
+// Last4 returns the last four characters of a key by its hint; "" if the hint does not have them.
+func Last4(hint string) string {
+	_, last4, _ := strings.Cut(hint, HintGap)
+	return last4
 }
 
 const notADigit = 0xff

@@ -4,6 +4,11 @@
 // Package oidc knows one OpenID provider: it sends a browser there, takes in whom it says has come back, and has what
 // they were given renewed and revoked. The ID token is what they act with in the cluster, which trusts the provider
 // itself: nothing of it is read here but what the protocol asks for.
+//
+// A sign-in goes from file to file: Begin and Finish (signin.go) are the way there and back, exchange and verified
+// (tokens.go) have the tokens and check them, and Renew and Revoke are what package session does with them
+// afterwards. This file has what all of them stand on: the client, and what the provider says of itself. Tokens are
+// kept by package session: nothing is stored here.
 package oidc
 
 import (
@@ -30,19 +35,23 @@ import (
 const (
 	// askTimeout bounds each request to the provider: somebody is looking at a page that waits for it.
 	askTimeout = 10 * time.Second
-	// maxAnswer is more than any answer of a provider's that is wanted.
+	// maxAnswer is more than any answer of a provider's that is wanted. In bytes.
 	maxAnswer = 1 << 20
-	// describedFor is how long the provider's description of itself is gone by.
+	// describedFor is how long the provider's description of itself is gone by. The keys by which ID tokens are signed
+	// don't wait for that: the verifier asks for those that it does not know.
 	describedFor = time.Hour
 )
 
 // Errors of a provider. None of them holds a token, a code or a verifier.
 var (
-	// ErrUnavailable says that the provider can't be reached, or does not do at the moment what it is for.
+	// ErrUnavailable says that the provider can't be reached, or does not do at the moment what it is for. It says
+	// nothing of the person, so that no session ends by it.
 	ErrUnavailable = errors.New("the OpenID provider can't be used at the moment")
-	// ErrRefused says that the provider does not renew what it had given: it was revoked there, or has expired.
+	// ErrRefused says that the provider does not renew what it had given: it was revoked there, or has expired. The
+	// session that stands on it is over.
 	ErrRefused = errors.New("the OpenID provider has refused")
-	// ErrAnswer says that what has come is no answer to what was asked for.
+	// ErrAnswer says that what has come is no answer to what was asked for. Whoever brings such answers often is
+	// guessing.
 	ErrAnswer = errors.New("this is no answer of the OpenID provider to this sign-in")
 )
 
@@ -70,6 +79,7 @@ type Provider struct {
 	c    Config
 	http *http.Client
 
+	// asking has all who need it anew wait for one request; mu guards last, and is not held meanwhile.
 	asking singleflight.Group
 	mu     sync.Mutex
 	last   *described // nil: never
@@ -102,7 +112,8 @@ func New(c Config) (*Provider, error) {
 	}}, nil
 }
 
-// CheckIssuer says what is wrong with the URL of a provider.
+// CheckIssuer says what is wrong with the URL of a provider. An issuer has neither a query nor a fragment (OpenID
+// Connect Discovery, section 3).
 func CheckIssuer(issuer string) error {
 	if u, err := url.Parse(issuer); err != nil || !confidential(u) || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("want the https URL that the provider has for itself (its `issuer`), not %q; "+
@@ -141,14 +152,15 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections is for http.Client's.
+// CloseIdleConnections is for http.Client's. It would find no such method otherwise, and close nothing.
 func (b bounded) CloseIdleConnections() { b.next.CloseIdleConnections() }
 
-// described is what a provider says of itself (OpenID Connect Discovery, section 3).
+// described is what a provider says of itself (OpenID Connect Discovery, section 3). It is not changed once it is
+// Provider.last, and so is read without a lock.
 type described struct {
 	oauth    oauth2.Config
 	verifier *goidc.IDTokenVerifier
-	at       time.Time
+	at       time.Time // when it has said so
 
 	Revocation   string   `json:"revocation_endpoint"`
 	NamesItself  bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
@@ -157,6 +169,8 @@ type described struct {
 }
 
 // describe returns what the provider says of itself. If it can't say it anew, what it has said before holds on.
+//
+// While the provider is away, each call asks it anew, and goes by what it had said after askTimeout at the latest.
 func (p *Provider) describe(ctx context.Context) (*described, error) {
 	p.mu.Lock()
 	last := p.last
@@ -180,6 +194,8 @@ func (p *Provider) describe(ctx context.Context) (*described, error) {
 	}
 }
 
+// ask reads the provider's description, and keeps it. go-oidc refuses one that names another issuer than the one that
+// it was asked for as. The error is ErrUnavailable.
 func (p *Provider) ask(ctx context.Context) (*described, error) {
 	provider, err := goidc.NewProvider(goidc.ClientContext(ctx, p.http), p.c.Issuer)
 	if err != nil {
@@ -189,6 +205,7 @@ func (p *Provider) ask(ctx context.Context) (*described, error) {
 	if err := provider.Claims(d); err != nil {
 		return nil, fmt.Errorf("%w: what it says of itself can't be read: %s", ErrUnavailable, short(err))
 	}
+	// bounded does not see that address: a browser is sent there, and nothing by this process.
 	page, err := url.Parse(provider.Endpoint().AuthURL)
 	if err != nil || !confidential(page) {
 		return nil, fmt.Errorf("%w: its page for signing in is not https", ErrUnavailable)

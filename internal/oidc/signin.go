@@ -24,7 +24,8 @@ import (
 // SignInTime is how long somebody may be at the provider's pages.
 const SignInTime = 10 * time.Minute
 
-// maxNext is how long a path may be that somebody goes on at: browsers keep it in a cookie.
+// maxNext is how long a path may be that somebody goes on at: browsers keep it in a cookie. In bytes; a longer one is
+// left out, and they go on at the beginning.
 const maxNext = 1 << 10
 
 // A sign-in that has begun is in the browser that has begun it, and nowhere else: whichever replica it comes back to
@@ -34,13 +35,15 @@ const maxNext = 1 << 10
 
 // begun is a sign-in that has begun.
 type begun struct {
-	secret string
-	until  time.Time
-	next   string
-	of     string // the provider's client: one sign-in is no other's
+	secret string    // 256 random bits, in base64url
+	until  time.Time // to the second, as the browser keeps it
+	next   string    // a path; once it comes from a browser, whoever goes there has to check it
+	of     string    // the provider's client: one sign-in is no other's
 }
 
-// made is one of the values of a sign-in. Until when it is good, and where it goes on, are part of it.
+// made is one of the values of a sign-in. Until when it is good, and where it goes on, are part of it. So a browser
+// that changes them has no state that fits. Each part stands there with its length: two lists of parts could be one
+// text otherwise.
 func (b *begun) made(what string) string {
 	mac := hmac.New(sha256.New, []byte(b.secret))
 	for _, part := range []string{what, b.of, strconv.FormatInt(b.until.Unix(), 10), b.next} {
@@ -49,13 +52,15 @@ func (b *begun) made(what string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
+// String is what the browser keeps; parseBegun and Until read it. The client is not in it: each process puts in its
+// own.
 func (b *begun) String() string {
 	return strings.Join([]string{
 		b.secret, strconv.FormatInt(b.until.Unix(), 10), base64.RawURLEncoding.EncodeToString([]byte(b.next)),
 	}, ".")
 }
 
-// parseBegun reads what a browser has kept.
+// parseBegun reads what a browser has kept. Nothing of it can be relied on before the state fits (made).
 func (p *Provider) parseBegun(kept string) (*begun, error) {
 	parts := strings.Split(kept, ".")
 	if len(parts) != 3 {
@@ -72,6 +77,8 @@ func (p *Provider) parseBegun(kept string) (*begun, error) {
 	return &begun{secret: parts[0], until: time.Unix(seconds, 0), next: string(next), of: p.client()}, nil
 }
 
+// client is what a sign-in is bound to: one that was begun at another provider, or as another client of this one,
+// must not be finished here.
 func (p *Provider) client() string { return p.c.Issuer + " " + p.c.ClientID }
 
 // Begun is a sign-in that has begun.
@@ -112,7 +119,8 @@ func (p *Provider) Begin(ctx context.Context, next string) (Begun, error) {
 	return Begun{URL: d.oauth.AuthCodeURL(state, options...), State: state, Kept: b.String(), Until: b.until}, nil
 }
 
-// Until is when something that a browser has kept is over, as it says itself; what is none was over before all others.
+// Until is when something that a browser has kept is over, as it says itself; what is none was over before all
+// others. It is not verified: it only serves to choose which of several a browser is to forget.
 func Until(kept string) int64 {
 	_, rest, _ := strings.Cut(kept, ".")
 	seconds, _, _ := strings.Cut(rest, ".")
@@ -120,7 +128,8 @@ func Until(kept string) int64 {
 	return n
 }
 
-// DeniedError is what the provider says instead of who it is: most often that the person does not want to.
+// DeniedError is what the provider says instead of who it is: most often that the person does not want to. Code is
+// one of codes, and no text that somebody has put into a link: so it may be shown, and stand in a log.
 type DeniedError struct{ Code string }
 
 func (e *DeniedError) Error() string { return "the OpenID provider says " + e.Code }
@@ -140,9 +149,11 @@ func (p *Provider) Finish(ctx context.Context, kept string, query url.Values) (t
 	if err != nil {
 		return t, "", fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
+	// Before anything is asked of the provider: whoever has not the cookie of this sign-in causes no request.
 	if !same(query["state"], b.made("state")) {
 		return t, "", fmt.Errorf("%w: its state is another one's", ErrAnswer)
 	}
+	// The browser has said until when; but the state would be another one if that were changed.
 	if !p.c.Clock.Now().Before(b.until) {
 		return t, "", fmt.Errorf("%w: it was begun more than %v ago", ErrAnswer, SignInTime)
 	}

@@ -22,7 +22,8 @@ type Tokens struct {
 	Subject string // whom the provider knows by that
 }
 
-// exchange has the provider give tokens for a code.
+// exchange has the provider give tokens for a code. A code is good once, so that nothing of this is tried again. The
+// error is ErrAnswer or ErrUnavailable.
 func (p *Provider) exchange(ctx context.Context, d *described, code string, b *begun) (Tokens, error) {
 	ctx, client, err := p.as(ctx, d)
 	if err != nil {
@@ -35,11 +36,16 @@ func (p *Provider) exchange(ctx context.Context, d *described, code string, b *b
 	case err != nil:
 		return Tokens{}, err
 	}
+	// The nonce ties the ID token to this browser's sign-in: one that was made for another is not taken, however it came
+	// here.
 	t, nonce, err := p.verified(ctx, d, given)
 	if err == nil && !same([]string{nonce}, b.made("nonce")) {
 		err = fmt.Errorf("%w: its nonce is another one's", ErrAnswer)
 	}
 	if err != nil {
+		// Nobody keeps what has come with it, and it is good at the provider until that ends it. It may be away by now, and
+		// what there is to say to the person is the first error.
+		_ = p.Revoke(ctx, given.RefreshToken)
 		return Tokens{}, err
 	}
 	return t, nil
@@ -47,7 +53,8 @@ func (p *Provider) exchange(ctx context.Context, d *described, code string, b *b
 
 // Renew has the provider give another ID token by a refresh token, which may be good no more afterwards, whatever comes
 // of it. The error is ErrRefused, ErrUnavailable, or ErrAnswer if it is not about the same person any more. With no
-// error and no ID token, the provider renews access, and not who somebody is.
+// error and no ID token, the provider renews access, and not who somebody is. Then, and with ErrAnswer, there is still
+// the refresh token, to be revoked.
 func (p *Provider) Renew(ctx context.Context, refresh, subject string) (Tokens, error) {
 	d, err := p.describe(ctx)
 	if err != nil {
@@ -62,20 +69,30 @@ func (p *Provider) Renew(ctx context.Context, refresh, subject string) (Tokens, 
 		return Tokens{}, err
 	}
 	if text, _ := given.Extra("id_token").(string); text == "" { // OpenID Connect Core, section 12.2: it may do so
-		return Tokens{}, nil
+		return Tokens{Refresh: given.RefreshToken}, nil
 	}
+	// A renewed ID token should have no nonce (OpenID Connect Core, section 12.2). That it is about the same person
+	// counts.
 	t, _, err := p.verified(ctx, d, given)
 	if err == nil && !same([]string{t.Subject}, subject) {
 		err = fmt.Errorf("%w: it is about somebody else", ErrAnswer)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrAnswer):
+		return Tokens{Refresh: given.RefreshToken}, err
+	case err != nil: // it is tried again
 		return Tokens{}, err
 	}
 	return t, nil
 }
 
-// Revoke tells the provider that a refresh token is not needed any more, if it wants to know (RFC 7009).
+// Revoke tells the provider that a refresh token is not needed any more, if it wants to know (RFC 7009). Package
+// oauth2 has no such request. The error is ErrUnavailable, and is for a log: nobody can do anything about it. ""
+// is no token, and nothing is told.
 func (p *Provider) Revoke(ctx context.Context, refresh string) error {
+	if refresh == "" {
+		return nil
+	}
 	d, err := p.describe(ctx)
 	if err != nil || d.Revocation == "" {
 		return err
@@ -110,7 +127,7 @@ func (p *Provider) Revoke(ctx context.Context, refresh string) error {
 	return nil
 }
 
-// as is this client at the provider, with the secret that it has now.
+// as is this client at the provider, with the secret that it has now. It is a copy: d is everybody's.
 func (p *Provider) as(ctx context.Context, d *described) (context.Context, *oauth2.Config, error) {
 	client := d.oauth
 	if p.c.ClientSecret != nil {
@@ -123,6 +140,9 @@ func (p *Provider) as(ctx context.Context, d *described) (context.Context, *oaut
 }
 
 // told is what the provider says by an error. Its answer is not repeated: nobody knows what is in it.
+//
+// invalid_grant alone is about the person, and ends a session. All else, such as a client that the provider does not
+// take, is for whoever runs this server to mend, and must sign nobody out.
 func told(err error) error {
 	var said *oauth2.RetrieveError
 	switch {
@@ -154,6 +174,7 @@ func (p *Provider) verified(
 	case err != nil:
 		return t, "", fmt.Errorf("%w: %s", ErrAnswer, short(err))
 	}
+	// go-oidc has checked the signature, the issuer, the audience and the time. The rest it leaves to its callers.
 	var party struct {
 		Authorized string `json:"azp"`
 	}
@@ -161,6 +182,8 @@ func (p *Provider) verified(
 		return t, "", fmt.Errorf("%w: its claims can't be read", ErrAnswer)
 	}
 	switch {
+	// An ID token for several audiences has to say which of them it was made for. at_hash may be missing: in the
+	// authorization code flow a provider need not send it.
 	case party.Authorized != "" && party.Authorized != p.c.ClientID, party.Authorized == "" && len(token.Audience) > 1:
 		return t, "", fmt.Errorf("%w: it was made for another client", ErrAnswer)
 	case token.Subject == "":

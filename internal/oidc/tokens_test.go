@@ -119,9 +119,13 @@ func TestIDTokens(t *testing.T) {
 			}
 			return withID(body, c.made)
 		})
-		b := begin(t, p)
+		b, before := begin(t, p), w.issuer.Revocations.Load()
 		_, _, err := p.Finish(t.Context(), b.Kept, w.returned(t, b, "ann"))
 		is(t, c.reason, err, c.want)
+		// The refresh token that has come with one that is not taken is given back.
+		if revoked := w.issuer.Revocations.Load() - before; (revoked == 1) != (c.want != nil) {
+			t.Errorf("%s: %d refresh tokens were given back", c.reason, revoked)
+		}
 	}
 }
 

@@ -182,7 +182,8 @@ func postFor(ctx context.Context, find *finder, d Draft, i int, at string) (stor
 // reaches (SSRF), and what comes inline would be in memory as a whole.
 func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
 	if len(items) > MaxMedia {
-		return nil, problem.NewInvalid(at, "There are more than 20 media.", "Platforms take fewer still.")
+		return nil, problem.NewInvalid(at, fmt.Sprintf("There are more than %d media.", MaxMedia),
+			"Platforms take fewer still.")
 	}
 	refs := make([]store.MediaRef, 0, len(items))
 	for i, m := range items {
@@ -198,8 +199,9 @@ func checkMedia(at string, items []Media) ([]store.MediaRef, error) {
 		case m.MediaID == "":
 			return nil, problem.NewInvalid(here+".mediaId", "A medium has no mediaId.", uploadFirst)
 		case tooLong(m.AltText, MaxAltBytes):
-			return nil, problem.NewInvalid(here+".altText",
-				"An alternative text is longer than 20000 bytes of UTF-8, or holds characters that are no text.", "Send less.")
+			return nil, problem.NewInvalid(here+".altText", fmt.Sprintf(
+				"An alternative text is longer than %d bytes of UTF-8, or holds characters that are no text.", MaxAltBytes),
+				"Send less.")
 		}
 		refs = append(refs, store.MediaRef{Kind: m.Kind, MediaID: m.MediaID, AltText: m.AltText})
 	}
@@ -212,17 +214,19 @@ func tooLong(text string, most int) bool {
 	return len(text) > most || utf8.RuneCountInString(text) > MaxText || strings.ContainsRune(text, 0)
 }
 
+func errTooLong(at, what string) error {
+	return problem.NewInvalid(at, fmt.Sprintf("%s is longer than %d characters or %d bytes, or holds characters that are "+
+		"no text.", what, MaxText, MaxTextBytes), "Send less.")
+}
+
 // preflight checks a post against the rules of its platform, so that most of what a platform would refuse is told
 // before anything is stored. at is where the post stands in the request, with a dot at its end.
 func (p *Posting) preflight(ctx context.Context, find *finder, post store.Post, at string) error {
 	switch {
 	case tooLong(post.Text, MaxTextBytes):
-		return problem.NewInvalid(at+"text",
-			"A text is longer than 20000 characters or 60000 bytes, or holds characters that are no text.", "Send less.")
+		return errTooLong(at+"text", "A text")
 	case tooLong(post.FirstComment, MaxTextBytes):
-		return problem.NewInvalid(at+"firstComment.text",
-			"A first comment is longer than 20000 characters or 60000 bytes, or holds characters that are no text.",
-			"Send less.")
+		return errTooLong(at+"firstComment.text", "A first comment")
 	}
 	content := platform.Content{Text: post.Text, FirstComment: post.FirstComment}
 	if post.Options != nil { // otherwise the zero Options, which are those of any platform

@@ -4,6 +4,7 @@
 package posting
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
@@ -31,13 +32,13 @@ var (
 // What is wrong with a draft, or with a change. The rules are the reference's where it has the same one: clients branch
 // on them.
 var (
-	errTargetsRequired = problem.NewInvalid("targets.required", "The request has no targets.", "Send 1 to 25 of them.")
-	errTargetsMax      = problem.NewInvalid("targets.max", "The request has more than 25 targets.",
+	errTargetsRequired = problem.NewInvalid("targets.required", "The request has no targets.",
+		fmt.Sprintf("Send 1 to %d of them.", MaxTargets))
+	errTargetsMax = problem.NewInvalid("targets.max", fmt.Sprintf("The request has more than %d targets.", MaxTargets),
 		"Send several requests.")
-	// The bound is maxDraftBytes, and MaxTargets that of the two above: whoever changes one changes the sentence.
-	errDraftSize = problem.NewInvalid("targets.size",
-		"The posts that the request asks for have more than 1 MiB of text together: each target has its own copy.",
-		"Send several requests.")
+	errDraftSize = problem.NewInvalid("targets.size", fmt.Sprintf(
+		"The posts that the request asks for have more than %d MiB of text together: each target has its own copy.",
+		maxDraftBytes>>20), "Send several requests.")
 	errMode = problem.NewInvalid("mode_conflict", "publishNow is true and there is a scheduledAt.",
 		"Send one of them.")
 	errNoMode = problem.NewInvalid("mode_conflict", "publishNow is false, and there is no scheduledAt.",

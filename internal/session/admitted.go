@@ -19,6 +19,7 @@ import (
 // it names, and with the right that it needs there.
 func (m *Manager) Admitting() admission.Sessions { return admitting{m} }
 
+// admitting is a type of its own because Manager has a Find, too: that one says whose a token is, whatever they want.
 type admitting struct{ m *Manager }
 
 // Find returns the person in the organization that they mean. admission.ErrNoOrganization is for one that is not there,
@@ -30,6 +31,7 @@ func (a admitting) Find(
 	if err != nil {
 		return nil, err // not p, which as an interface would be something
 	}
+	// The dashboard's pages: they are in the organization that is open, and each asks for the rights that it needs.
 	if n.Resource == "" && shown.Organization == "" {
 		return p, nil
 	}
@@ -49,6 +51,7 @@ func (a admitting) Find(
 }
 
 // enter makes the named organization, or else the chosen one, the person's for this request, if they have the right.
+// What the session has chosen stays as it is.
 func (m *Manager) enter(ctx context.Context, p *Person, nameOrID string, n admission.Need) error {
 	in := p.Organization
 	if nameOrID != "" {

@@ -27,7 +27,7 @@ import (
 const askTimeout = 10 * time.Second
 
 // Apiserver is where people's credentials are good. It has none of its own: whatever is asked through it is asked in
-// the name of a person, and never in that of this process.
+// the name of a person, and never in that of this process. It is safe for concurrent use.
 type Apiserver struct {
 	config     *rest.Config // without credentials
 	transport  http.RoundTripper
@@ -90,12 +90,13 @@ func (a *Apiserver) As(token string) (*Cluster, error) {
 type callsKey struct{}
 
 // CountCalls has the requests to the apiserver counted that are made in a context: those of one page, of which its
-// person may be waiting for several.
+// person may be waiting for several. Cluster.Calls has those of a whole session.
 func CountCalls(ctx context.Context, calls *atomic.Int64) context.Context {
 	return context.WithValue(ctx, callsKey{}, calls)
 }
 
-// person makes each request theirs, counts it, and notes whether they are still known.
+// person makes each request theirs, counts it, and notes whether they are still known. It stands below all clients,
+// so that none of them can send anything that is not the person's, or is not counted.
 type person struct {
 	transport     http.RoundTripper
 	authorization string

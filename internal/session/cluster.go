@@ -31,6 +31,8 @@ type Cluster struct {
 	letmepost, core, authorization, authentication, coordination rest.Interface
 	parameters                                                   runtime.ParameterCodec
 
+	// What the apiserver has said, to be gone by for rightsFor. It goes with the credential: a renewed one has another
+	// Cluster, which knows nothing yet.
 	rights        rights
 	rules         rules
 	organizations organizations
@@ -46,6 +48,7 @@ func (c *Cluster) Calls() int64 { return c.calls.Load() }
 func (c *Cluster) Refused() bool { return c.refused.Load() }
 
 // WhoAmI returns what Kubernetes calls the person. The error of a credential that is good for nobody is Unauthorized.
+// It takes no right that a person could lack: Kubernetes gives it to all whom it knows.
 func (c *Cluster) WhoAmI(ctx context.Context) (authenticationv1.UserInfo, error) {
 	review := new(authenticationv1.SelfSubjectReview)
 	err := c.authentication.Post().Resource("selfsubjectreviews").Body(review).Do(ctx).Into(review)
@@ -146,6 +149,7 @@ func ofAnother(name string, err error) error {
 	return err
 }
 
+// isAboutUID tells that from whatever else is invalid: admission policies, too, refuse with that reason.
 func isAboutUID(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) && status.Status().Details != nil &&
@@ -191,6 +195,9 @@ func (c *Cluster) DeleteProfile(ctx context.Context, namespace, name string, id 
 
 // Events returns at most limit events about the object with this UID. Events outlive their object: by its name, they
 // would be shown of one that was made again.
+//
+// They come in the order of their names, and not of their times: if there are more than limit, any may be missing, the
+// latest as well.
 func (c *Cluster) Events(ctx context.Context, namespace string, id types.UID, limit int64) ([]corev1.Event, error) {
 	list := new(corev1.EventList)
 	err := c.core.Get().Namespace(namespace).Resource("events").VersionedParams(&metav1.ListOptions{

@@ -14,8 +14,9 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 )
 
-// KeysLabeled returns at most limit ApiKeys that have this label with this value. The apiserver picks them out, so that
-// an organization with many keys costs it little to send.
+// KeysLabeled returns at most limit ApiKeys that have this label with this value. The apiserver picks them out, so
+// that an organization with many keys costs it little to send. They come in the order of their names, by which those
+// beyond limit are missing.
 func (c *Cluster) KeysLabeled(
 	ctx context.Context, namespace, label, value string, limit int64,
 ) ([]v1alpha1.ApiKey, error) {
@@ -31,6 +32,8 @@ func (c *Cluster) UnlabelKey(ctx context.Context, namespace, name string, id typ
 	if err := possible(apiKeys, name); err != nil {
 		return err
 	}
+	// null takes a member away (RFC 7396). Where there is no such label, nothing changes, and that is no error. The UID
+	// stands in the patch because a patch has no preconditions.
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": id, "labels": map[string]any{label: nil}},
 	})

@@ -33,8 +33,8 @@ const (
 	maxCredential = 16 << 10
 )
 
-// maxAsking is how many credentials of people who are not recognised yet the apiserver is asked about at once: anybody
-// may send any, and it has others to answer.
+// maxAsking is how many credentials of people who are not recognised yet the apiserver is asked about at once:
+// anybody may send any, and it has others to answer. Each replica has as many places.
 const maxAsking = 20
 
 // bounds is how many sessions there may be. Whoever signs in is never refused for them: the longest unused one ends.
@@ -62,7 +62,8 @@ type Options struct {
 type Manager struct {
 	o    Options
 	work *store.Work
-	here people
+	// here may forget anything. It is no cache of the database, which is asked for each request.
+	here *people
 	// asking has a place for each question about a credential that nobody has vouched for yet.
 	asking chan struct{}
 }
@@ -202,14 +203,12 @@ func (m *Manager) find(ctx context.Context, token string) (*Person, store.Signed
 	if !now.Before(row.ExpiresAt) || now.Sub(row.UsedAt) >= store.SessionIdle {
 		return nil, row, m.end(ctx, id, authn.Expired)
 	}
-	is, err := m.open(token, row)
-	if errors.Is(err, vault.ErrTampered) {
-		m.o.Logger.Error("a session does not open: it was changed", "error", err)
-		return nil, row, m.end(ctx, id, authn.Unknown)
-	}
+	is, err := m.opened(ctx, token, row)
 	if err != nil {
 		return nil, row, err
 	}
+	// One that the apiserver has refused is renewed like one that is near its end: whether its person may go on is the
+	// provider's to say.
 	if m.renewable(is.Credential) && (is.Credential.nearEnd(now) || m.here.refused(row)) {
 		if row, is, err = m.renew(ctx, token, row, is); err != nil {
 			return nil, row, err
@@ -217,6 +216,16 @@ func (m *Manager) find(ctx context.Context, token string) (*Person, store.Signed
 	}
 	p, err := m.personBy(ctx, row, is, now)
 	return p, row, err
+}
+
+// opened is open for whoever shows the token. What was never sealed as this session ends, as an authn.Refusal.
+func (m *Manager) opened(ctx context.Context, token string, row store.SignedIn) (contents, error) {
+	is, err := m.open(token, row)
+	if errors.Is(err, vault.ErrTampered) {
+		m.o.Logger.Error("a session does not open, and ends: it was changed, or is older than the keyset", "error", err)
+		err = m.end(ctx, row.ID, authn.Unknown)
+	}
+	return is, err
 }
 
 // personBy returns whose a session is that was found and opened, if their credential is good.
@@ -235,7 +244,8 @@ func (m *Manager) personBy(ctx context.Context, row store.SignedIn, is contents,
 	return m.person(row, is, h), nil
 }
 
-// refused is what becomes of a session whose credential the apiserver has refused just now.
+// refused is what becomes of a session whose credential the apiserver has refused just now. One that can be renewed
+// stays: the next request finds the refusal in people, and has it renewed.
 func (m *Manager) refused(ctx context.Context, p *Person, id string) error {
 	if p.renewable {
 		return ErrNotTaken
@@ -293,8 +303,9 @@ func (m *Manager) Choose(ctx context.Context, token string, o caller.Organizatio
 	return err
 }
 
-// wellFormed tells whether a text may be a bearer token (RFC 6750, section 2.1), so that nobody puts a header of their
-// own into a request to the apiserver.
+// wellFormed tells whether a text may be a bearer token (RFC 6750, section 2.1), so that nobody puts a header of
+// their own into a request to the apiserver. Of the refresh token, which stands in a form and in no header, only the
+// length counts.
 func (c Credential) wellFormed() bool {
 	if c.Token == "" || len(c.Token) > maxCredential || len(c.Refresh) > maxCredential || !utf8.ValidString(c.Token) {
 		return false

@@ -240,6 +240,25 @@ func TestStolen(t *testing.T) {
 	}
 }
 
+// TestMadeUp: who can write to the database, and has not the keyset, signs nobody in under a name of their choice, and
+// hands nobody over: not with a credential of their own, under a token that they know.
+func TestMadeUp(t *testing.T) {
+	w := newWorld(t, "sqlite:"+t.TempDir()+"/live.db")
+	m := w.replica()
+	// As a process without a keyset seals it: that is what whoever knows how can do anywhere.
+	maker := w.replica(func(o *session.Options) { o.Vault = nil })
+	credential := w.credential(w.cluster.Namespace(t), "mallory", viewer)
+	token, _ := w.signIn(maker, credential)
+	w.find(maker, token, "")
+	w.find(m, token, authn.Unknown)
+	w.find(maker, token, authn.Unknown)
+	code, _, err := maker.HandOver(t.Context(), credential)
+	w.check(err)
+	if _, err := m.HandedOver(t.Context(), code); !errors.Is(err, session.ErrHandover) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestWithoutAVault: the test environment has no keyset. A session is sealed by its token all the same, and opened by
 // every replica.
 func TestWithoutAVault(t *testing.T) {

@@ -221,7 +221,11 @@ func TestProviderSaysNo(t *testing.T) {
 	token, _, err := m.SignInBy(f.Context(), bob)
 	f.check(err)
 	f.advance(nearEnd)
+	f.since()
 	f.find(m, token, authn.NotRenewed)
+	if _, revoked := f.since(); revoked != 1 {
+		f.Errorf("of a session that is over, %d refresh tokens were given back", revoked)
+	}
 
 	// The provider renews access alone: the session ends with the ID token that it has.
 	token = f.signInBy(m, by, "carol")
@@ -235,6 +239,9 @@ func TestProviderSaysNo(t *testing.T) {
 	})
 	f.advance(nearEnd)
 	f.find(m, token, "")
+	if _, revoked := f.since(); revoked != 1 {
+		f.Errorf("of a session that is not renewed any more, %d refresh tokens were given back", revoked)
+	}
 	f.advance(idTokens - nearEnd + time.Second)
 	f.find(m, token, authn.Expired)
 	f.issuer.Change(nil, nil)

@@ -24,7 +24,8 @@ const (
 	maxTried = 50
 )
 
-// organizations are those that were found for one person, for as long as rights are gone by.
+// organizations are those that were found for one person, for as long as rights are gone by. They are a Cluster's,
+// and so go with its credential.
 type organizations struct {
 	mu     sync.Mutex
 	byName map[string]found
@@ -69,6 +70,8 @@ func (m *Manager) tryListed(ctx context.Context, p *Person) (list []caller.Organ
 	return list, nil
 }
 
+// byName returns them in the order of their names. Two of one name are of a namespace that was made again, and stand
+// in the order of their ids.
 func byName(list []caller.Organization) []caller.Organization {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b caller.Organization) int {
@@ -87,6 +90,7 @@ func (m *Manager) Organization(ctx context.Context, p *Person, nameOrID string) 
 			name, id = o.Name, o.ID
 		}
 	}
+	// The open one may be none of those: nobody here knows it if it has neither keys nor profiles.
 	if p.Organization.ID == nameOrID {
 		name, id = p.Organization.Name, p.Organization.ID
 	}
@@ -115,7 +119,7 @@ func (m *Manager) organization(ctx context.Context, c *Cluster, name string) (ca
 }
 
 // present is organization for one that was chosen. As long as keys and profiles have that id and no other, the
-// namespace's is the same, and nothing is asked.
+// namespace's is the same, and nothing is asked. Each request of a person who has chosen comes here.
 func (m *Manager) present(ctx context.Context, c *Cluster, chosen caller.Organization) (caller.Organization, error) {
 	now := m.o.Clock.Now()
 	if o, ok := c.organizations.of(chosen.Name, now); ok {
@@ -139,6 +143,8 @@ func (m *Manager) listedAs(name string) (known []caller.Organization) {
 	return known
 }
 
+// organizationNow asks the apiserver, as the person. Whoever may not get the namespace is told the id by which its
+// keys and profiles are known here; what lies there is guarded by rights that are asked for by themselves.
 func (m *Manager) organizationNow(ctx context.Context, c *Cluster, name string) (caller.Organization, error) {
 	namespace, err := c.Namespace(ctx, name)
 	switch {

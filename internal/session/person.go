@@ -5,6 +5,12 @@
 //
 // Nobody has powers here but a person's own: what they do to ApiKeys and Profiles is a request of theirs to the
 // apiserver (Cluster), and what they see of the database is guarded by rights that RBAC gives them (Cluster.May).
+//
+// A session begins in manager.go or handover.go, is stored as seal.go has sealed it, and is found again for each
+// request, as package admission asks for it (admitted.go). apiserver.go and cluster.go are the way of a person to the
+// cluster; rights.go and rules.go ask what they may do there, and organizations.go where. renew.go has a provider
+// renew the credential, and use.go notes that somebody is there. people.go is all that this process keeps in memory
+// of it, and it may forget that at any time.
 package session
 
 import (
@@ -18,7 +24,8 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
-// Person is somebody who is signed in, for one request. It is an authn.Session.
+// Person is somebody who is signed in, for one request. It is an authn.Session. Each request has its own, and those
+// of one session share what is behind here and Cluster.
 type Person struct {
 	Username string // as Kubernetes knows them
 	Groups   []string
@@ -60,6 +67,9 @@ func (p *Person) Caller() caller.Caller {
 var ErrNotTaken = fmt.Errorf("%w: the cluster does not take a credential; it is renewed next", admission.ErrUndecided)
 
 // Refusal says why the session is not good at now; nil: it is. ErrNotTaken is for one that goes on.
+//
+// It goes by what is in memory, because each request asks several times (authn.Session). That the session is over
+// comes first: a credential that could be renewed does not heal it.
 func (p *Person) Refusal(now time.Time) error {
 	expired := !p.until.IsZero() && !now.Before(p.until)
 	switch {

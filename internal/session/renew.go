@@ -32,7 +32,8 @@ const (
 	revokeTime = 3 * time.Second
 )
 
-// renewable tells whether a credential is one that the provider may renew.
+// renewable tells whether a credential is one that the provider may renew. Of one that does not say when it ends,
+// nobody could tell when to: it is used until the apiserver refuses it, and the session is over then.
 func (m *Manager) renewable(c Credential) bool {
 	return m.o.Provider != nil && c.Refresh != "" && !c.until().IsZero()
 }
@@ -72,13 +73,15 @@ func (m *Manager) renew(
 		case !retry.Pause(ctx, 100*time.Millisecond):
 			return row, is, fmt.Errorf("%w: %w: another request is at it", admission.ErrUndecided, oidc.ErrUnavailable)
 		}
+		// Read anew, and tried anew: if the request that was at it has failed, this one may be the next.
 		if row, is, err = m.again(ctx, token, row.ID); err != nil || row.Version != old {
 			return row, is, err
 		}
 	}
 }
 
-// again reads a session that another request renews. If it is gone by now, its provider has refused.
+// again reads a session that another request renews. If it is gone by now, its provider has refused. The error is an
+// authn.Refusal if the session is over, whatever has ended it.
 func (m *Manager) again(ctx context.Context, token, id string) (row store.SignedIn, is contents, err error) {
 	if row, err = m.work.Session(ctx, id); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
@@ -86,7 +89,7 @@ func (m *Manager) again(ctx context.Context, token, id string) (row store.Signed
 		}
 		return row, is, err
 	}
-	is, err = m.open(token, row)
+	is, err = m.opened(ctx, token, row)
 	return row, is, err
 }
 
@@ -97,7 +100,8 @@ func (m *Manager) renewNow(
 ) (store.SignedIn, contents, error) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), renewalTime)
 	defer stop()
-	renewed, err := m.askProvider(ctx, is)
+	renewed, spare, err := m.askProvider(ctx, is)
+	defer m.revoke(ctx, spare) // at the end: what is kept must not wait for it
 	switch {
 	case errors.Is(err, oidc.ErrUnavailable):
 		m.o.Logger.Warn("a session can't be renewed: its OpenID provider is tried again", "error", err)
@@ -116,6 +120,8 @@ func (m *Manager) renewNow(
 	if next.Sealed, next.KeyID, err = m.seal(token, row.ID, renewed); err != nil {
 		return row, is, err
 	}
+	// For as long as there is time, whatever the error: the provider has used up the old refresh token, and if the new
+	// one is lost, the session ends at its next renewal.
 	var kept bool
 	err = retry.Backoff{First: 50 * time.Millisecond, Most: time.Second}.Until(ctx, func(ctx context.Context) (err error) {
 		kept, err = m.work.EndSessionRenewal(ctx, next)
@@ -134,17 +140,27 @@ func (m *Manager) renewNow(
 }
 
 // askProvider returns a session with what the provider and the cluster say now. An error other than ErrUnavailable ends
-// the session: the provider has refused, or it is not the same person to the cluster any more.
-func (m *Manager) askProvider(ctx context.Context, is contents) (contents, error) {
+// the session: the provider has refused, or it is not the same person to the cluster any more. spare is a refresh token
+// that nobody keeps, and that is good at the provider until that ends it; "": there is none.
+func (m *Manager) askProvider(ctx context.Context, is contents) (_ contents, spare string, err error) {
 	given, err := m.o.Provider.Renew(ctx, is.Credential.Refresh, is.Credential.Subject)
 	if err != nil {
-		return is, err
+		return is, given.Refresh, err
 	}
 	if given.ID == "" {
 		m.o.Logger.Warn("the OpenID provider gives no ID token for a refresh token: sessions end with their first one")
 		is.Credential.Refresh = ""
-		return is, nil
+		return is, given.Refresh, nil
 	}
+	if is, err = m.renewedBy(ctx, is, given); err != nil {
+		return is, given.Refresh, err
+	}
+	return is, "", nil
+}
+
+// renewedBy is a session with another credential, if its person is who they were.
+func (m *Manager) renewedBy(ctx context.Context, is contents, given oidc.Tokens) (contents, error) {
+	// A provider that sends no other refresh token means the one that it has: package oauth2 has put that in.
 	is.Credential = Credential{Token: given.ID, Refresh: given.Refresh, Subject: given.Subject}
 	if !is.Credential.wellFormed() {
 		return is, ErrCredential
@@ -153,6 +169,7 @@ func (m *Manager) askProvider(ctx context.Context, is contents) (contents, error
 	if err != nil {
 		return is, err
 	}
+	// Before it is stored: whatever the provider says, the session must not become somebody else's.
 	switch who, err := cluster.WhoAmI(ctx); {
 	case apierrors.IsUnauthorized(err):
 		return is, err
@@ -172,6 +189,7 @@ func (m *Manager) revoke(ctx context.Context, refresh string) {
 	if m.o.Provider == nil || refresh == "" {
 		return
 	}
+	// Also if the browser goes away: nobody else will do it.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 	defer stop()
 	if err := m.o.Provider.Revoke(ctx, refresh); err != nil {

@@ -44,6 +44,7 @@ type answer struct {
 }
 
 // May asks whether the person has a right, and goes by the answer for 30 seconds from now. An error allows nothing.
+// It is not kept, so that the next one asks again.
 func (c *Cluster) May(ctx context.Context, now time.Time, r Right) (bool, error) {
 	c.rights.mu.Lock()
 	known, ok := c.rights.known[r]

@@ -55,7 +55,8 @@ func (c *Cluster) Offers(ctx context.Context, now time.Time, r Right) (bool, err
 	return known.allow(r), nil
 }
 
-// Offered is the last that is known of that, however old, without a request; false, false: nothing.
+// Offered is the last that is known of that, however old, without a request; false, false: nothing. It is for a page
+// that has no request left to ask with.
 func (c *Cluster) Offered(r Right) (allowed, known bool) {
 	c.rules.mu.Lock()
 	defer c.rules.mu.Unlock()

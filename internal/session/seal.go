@@ -32,8 +32,9 @@ type Credential struct {
 // until is when the token says itself that it expires; zero: it does not.
 func (c Credential) until() time.Time { _, until := c.times(); return until }
 
-// times are from when to when the token says itself that it is good; zero: it does not. Nothing of it is verified here:
-// the apiserver does that with each request, and a session that is told a wrong time is refused there.
+// times are from when to when the token says itself that it is good; zero: it does not. Nothing of it is verified
+// here: the apiserver does that with each request, and a session that is told a wrong time is refused there. A token
+// that is no JWT says nothing, and is good until the apiserver refuses it.
 func (c Credential) times() (from, until time.Time) {
 	parts := strings.Split(c.Token, ".")
 	if len(parts) != 3 {
@@ -61,7 +62,8 @@ func timeOf(seconds *float64) time.Time {
 	return time.Unix(int64(*seconds), 0)
 }
 
-// contents is what is sealed of a session.
+// contents is what is sealed of a session. Replicas of two releases read one another's: a member keeps its name and
+// its meaning.
 type contents struct {
 	Credential Credential `json:"credential"`
 	Username   string     `json:"username"`
@@ -70,6 +72,7 @@ type contents struct {
 	ExpiresAt  time.Time  `json:"expiresAt"`
 }
 
+// person is the reference that the row has in clear, by which the database bounds how many sessions one person has.
 func (c *contents) person() string {
 	a := caller.PersonActor(c.Username, c.ExpiresAt)
 	return a.Ref()
@@ -77,7 +80,8 @@ func (c *contents) person() string {
 
 // A session is sealed twice. Its own token seals it first: that is stored nowhere, so that whoever has the database,
 // with the vault's keyset or without, opens no session that its browser does not show. The vault seals it once more, if
-// there is one: who has a stolen cookie's token and a copy of the database opens nothing either.
+// there is one: who has a stolen cookie's token and a copy of the database opens nothing either, and who can write to
+// the database makes no session, as its name would be any that they like.
 
 // ownKey makes of a token what its session is sealed with. It is bound to the environment, and to the row by its id.
 func ownKey(token string, environment key.Environment) (cipher.AEAD, error) {
@@ -93,6 +97,7 @@ func ownKey(token string, environment key.Environment) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
+// vaultOf is what the vault binds it to. A session is of no organization: the environment stands in the place of one.
 func (m *Manager) vaultOf(id string) vault.Of {
 	return vault.Of{Organization: string(m.o.Environment), Account: id, Name: "session"}
 }
@@ -107,6 +112,7 @@ func (m *Manager) seal(token, id string, is contents) ([]byte, uint32, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("seal a session: %w", err)
 	}
+	// The id is authenticated with it: what is copied into another row does not open there.
 	sealed := own.Seal(nil, nil, text, []byte(id)) //nolint:gosec // G407: it takes no nonce, and makes a random one itself
 	return m.sealByVault(id, sealed)
 }
@@ -126,10 +132,17 @@ func (m *Manager) sealByVault(id string, text []byte) ([]byte, uint32, error) {
 // errVault says that sessions can't be opened or begun at the moment.
 var errVault = fmt.Errorf("%w: the vault is not in order", admission.ErrUndecided)
 
+// openByVault returns what the session's token has sealed. A row with the key id 0 was sealed without a vault. It is
+// taken as it is by a process that has none either, and by no other: a token seals whatever its owner likes, and only
+// the vault tells that the session was made here. So sessions that are older than the keyset end with it.
+//
+// The error is vault.ErrTampered, or errVault, of which nothing follows for the session.
 func (m *Manager) openByVault(row store.SignedIn) ([]byte, error) {
 	switch {
-	case row.KeyID == 0:
+	case row.KeyID == 0 && m.o.Vault == nil:
 		return row.Sealed, nil
+	case row.KeyID == 0:
+		return nil, fmt.Errorf("session: the vault has not sealed it: %w", vault.ErrTampered)
 	case m.o.Vault == nil:
 		return nil, fmt.Errorf("%w: this process has none, and another one has sealed the session with one", errVault)
 	}

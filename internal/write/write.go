@@ -36,6 +36,9 @@ import (
 // client that compares the two would find a change that nobody has made.
 func Now(c clock.PassiveClock) time.Time { return c.Now().UTC().Truncate(time.Microsecond) }
 
+// DefaultWait is longer than most clients wait for any answer, and than a write takes whose platform answers at all.
+const DefaultWait = time.Minute
+
 // Protocol is what operations have in common.
 type Protocol struct {
 	// Later does something as soon as the database can be reached, which may be after the request has been answered. It

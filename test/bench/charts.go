@@ -53,7 +53,7 @@ func (c *chart) svg() []byte {
 	fmt.Fprintf(&out, "<title id=\"t\">%s</title>\n<desc id=\"d\">%s</desc>\n%s", html.EscapeString(c.title),
 		html.EscapeString(c.about), chartStyle)
 	fmt.Fprintf(&out, `<rect class="paper" fill="#ffffff" width="%d" height="%d"/>`+"\n", chartWidth, chartHeight)
-	write(&out, plotLeft, 28, "title", "start", c.title)
+	label(&out, plotLeft, 28, "title", "start", c.title)
 	c.legend(&out)
 	top := c.axes(&out)
 	for i, s := range c.series {
@@ -63,12 +63,12 @@ func (c *chart) svg() []byte {
 			c.bars(&out, i, s, top)
 		}
 	}
-	write(&out, plotLeft, chartHeight-12, "foot", "start", c.foot)
+	label(&out, plotLeft, chartHeight-12, "foot", "start", c.foot)
 	out.WriteString("</svg>\n")
 	return []byte(out.String())
 }
 
-func write(out *strings.Builder, x, y float64, class, anchor, text string) {
+func label(out *strings.Builder, x, y float64, class, anchor, text string) {
 	fmt.Fprintf(out, `<text x="%.1f" y="%.1f" class="%s" text-anchor="%s">%s</text>`+"\n", x, y, class, anchor,
 		html.EscapeString(text))
 }
@@ -77,7 +77,7 @@ func (c *chart) legend(out *strings.Builder) {
 	x := float64(plotLeft)
 	for i, s := range c.series {
 		fmt.Fprintf(out, `<rect class="f%d" x="%.1f" y="42" width="12" height="12"/>`+"\n", i, x)
-		write(out, x+18, 53, "", "start", s.name)
+		label(out, x+18, 53, "", "start", s.name)
 		x += 40 + 7.5*float64(len(s.name))
 	}
 }
@@ -94,14 +94,14 @@ func (c *chart) axes(out *strings.Builder) float64 {
 		at := height(value, top)
 		fmt.Fprintf(out, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#d1d9e0"/>`+"\n",
 			plotLeft, plotRight, at, at)
-		write(out, plotLeft-8, at+4, "", "end", thousands(int(math.Round(value))))
+		label(out, plotLeft-8, at+4, "", "end", thousands(int(math.Round(value))))
 	}
 	fmt.Fprintf(out, `<line class="axis" x1="%d" x2="%d" y1="%d" y2="%d" stroke="#59636e"/>`+"\n",
 		plotLeft, plotRight, plotBottom, plotBottom)
 	for i, place := range c.places {
-		write(out, c.middle(i), plotBottom+20, "", "middle", place)
+		label(out, c.middle(i), plotBottom+20, "", "middle", place)
 	}
-	write(out, (plotLeft+plotRight)/2, plotBottom+44, "", "middle", c.x)
+	label(out, (plotLeft+plotRight)/2, plotBottom+44, "", "middle", c.x)
 	fmt.Fprintf(out, `<text transform="translate(20 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n",
 		(plotTop+plotBottom)/2, html.EscapeString(c.y))
 	return top

@@ -89,7 +89,7 @@ func (b *bed) mints(ctx context.Context, r *report, p *person, token, namespace 
 	var ids []string
 	var organization string
 	for range n {
-		form, err := p.ask(ctx, http.MethodGet, "/keys/new", nil)
+		form, err := p.ask(ctx, http.MethodGet, "/keys/-/new", nil)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (b *bed) mints(ctx context.Context, r *report, p *person, token, namespace 
 	var pages, creates []time.Duration
 	for i, id := range ids {
 		began := time.Now()
-		shown, err := p.ask(ctx, http.MethodPost, "/keys/new", url.Values{
+		shown, err := p.ask(ctx, http.MethodPost, "/keys/-/new", url.Values{
 			"form": {id}, "name": {fmt.Sprintf("page-%d", i)}, "environment": {"live"}, "expiry": {"never"}, "window": {"1m"},
 			"scope": {"posts:read"}, "way": {"once"}, "do": {"mint"}, "organization": {organization},
 		})

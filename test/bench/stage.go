@@ -24,6 +24,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/caller"
+	"github.com/letmepost/letmepost-operator/internal/connecting"
 	"github.com/letmepost/letmepost-operator/internal/connection"
 	"github.com/letmepost/letmepost-operator/internal/httpapi"
 	"github.com/letmepost/letmepost-operator/internal/key"
@@ -32,10 +33,12 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/platform/catalog"
 	"github.com/letmepost/letmepost-operator/internal/platform/sandbox"
+	"github.com/letmepost/letmepost-operator/internal/posting"
 	"github.com/letmepost/letmepost-operator/internal/publish"
 	"github.com/letmepost/letmepost-operator/internal/rate"
 	"github.com/letmepost/letmepost-operator/internal/store"
 	"github.com/letmepost/letmepost-operator/internal/vault"
+	"github.com/letmepost/letmepost-operator/internal/write"
 )
 
 // stage is an API in this process with all that it stands on, a cluster excepted.
@@ -130,18 +133,21 @@ func newStageOf(ctx context.Context, keys int, platforms platform.List, keyset *
 		return nil, err
 	}
 	s.api, err = httpapi.New(httpapi.Config{
-		Admission:    admitted,
-		Directory:    index,
-		Ready:        func() bool { return true },
-		Store:        s.store,
-		Library:      s.library,
-		Publisher:    s.publisher,
-		Platforms:    platforms,
-		Connections:  s.connections,
+		Admission: admitted,
+		Directory: index,
+		Ready:     func() bool { return true },
+		Store:     s.store,
+		Library:   s.library,
+		Writes:    &write.Protocol{Later: s.publisher.RecordLater, Logger: logger, Wait: write.DefaultWait},
+		Posting: posting.New(posting.Options{
+			Store: s.store, Publisher: s.publisher, Profiles: index, NewID: newID, Clock: clock.RealClock{},
+		}),
+		Connecting: connecting.New(connecting.Options{
+			Platforms: platforms, Connections: s.connections, NewID: newID, Random: crand.Reader, Clock: clock.RealClock{},
+		}),
 		Environment:  key.Live,
 		KeyFormat:    format,
 		NewRequestID: newRequestID,
-		NewID:        newID,
 		Random:       crand.Reader,
 		Clock:        clock.RealClock{},
 		Logger:       logger,

@@ -60,7 +60,7 @@ var _ = Describe("The dashboard of a live API that people sign in to by an OpenI
 		f.choose(eve, acme)
 		Expect(eve.html()).To(ContainSubstring("oidc:eve"))
 		Expect(eve.location()).To(HaveSuffix("/dashboard/keys"))
-		eve.visit(f.front, "/keys/new")
+		eve.visit(f.front, "/keys/-/new")
 		Expect(eve.text()).To(ContainSubstring("You may not mint here"))
 		_, err := browser.Read[bool](eve.tab, `document.querySelector("button.primary").disabled = false`)
 		Expect(err).NotTo(HaveOccurred())
@@ -135,7 +135,7 @@ var _ = Describe("The dashboard of a live API that people sign in to by an OpenI
 		found := slices.DeleteFunc(hunt(homes, append(f.places, haystack(ctx, f.one, f.other)...)), func(where string) bool {
 			return strings.Contains(where, looksLikeKey) // the canaries of another spec
 		})
-		Expect(found).To(ConsistOf(HavePrefix("answer to POST /dashboard/keys/new: ")), "but for the key, where it is shown once")
+		Expect(found).To(ConsistOf(HavePrefix("answer to POST /dashboard/keys/-/new: ")), "but for the key, where it is shown once")
 		for _, secret := range secrets {
 			Expect(hunt(homes, []place{{"a log with it", []byte("x" + secret + "x")}})).NotTo(BeEmpty())
 		}

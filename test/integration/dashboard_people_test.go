@@ -53,7 +53,7 @@ var _ = Describe("The dashboard of the three people that make up has made", func
 		viewer.signIn(accountToken(ctx, acme, "viewer"), acme)
 		viewer.sees("/keys", []string{"website"}, []string{"warehouse", "Mint a key", "Revoke chosen"})
 		viewer.sees("/keys/website", []string{"website", "Requests"}, []string{"Revoke…", "Rotate"})
-		viewer.sees("/keys/new", []string{"You may not mint here"}, nil)
+		viewer.sees("/keys/-/new", []string{"You may not mint here"}, nil)
 		viewer.sees("/profiles", []string{"No profiles yet"}, []string{"New profile"})
 		viewer.sees("/accounts", []string{"No accounts yet"}, []string{"Connect Bluesky"})
 		viewer.sees("/posts", []string{"No posts yet"}, nil)
@@ -61,9 +61,9 @@ var _ = Describe("The dashboard of the three people that make up has made", func
 		// What their pages do not offer, they send all the same.
 		website := apiKey(acme, "website")
 		Expect(admin.Get(ctx, client.ObjectKeyFromObject(website), website)).To(Succeed())
-		viewer.visit(api, "/keys/new")
+		viewer.visit(api, "/keys/-/new")
 		for path, form := range map[string]url.Values{
-			"/keys/new":      {"form": {viewer.field("form")}, "name": {"crafted"}, "environment": {"live"}, "scope": {"posts:read"}, "expiry": {"90"}, "way": {"once"}, "do": {"mint"}},
+			"/keys/-/new":    {"form": {viewer.field("form")}, "name": {"crafted"}, "environment": {"live"}, "scope": {"posts:read"}, "expiry": {"90"}, "way": {"once"}, "do": {"mint"}},
 			"/keys/-/revoke": {"key": {"website." + string(website.UID)}}, "/profiles/-/new": {"name": {"crafted"}, "do": {"create"}},
 			"/accounts/-/connect/bluesky": {"once": {"x"}, "field.identifier": {"x.test"}, "field.appPassword": {"abcd-efgh-ijkl-mnop"}},
 		} {
@@ -101,7 +101,7 @@ var _ = Describe("The dashboard of the three people that make up has made", func
 
 		By("killing the API when the cluster has a key, and before anybody has it")
 		losing.on.Store(true)
-		minter.visit(api, "/keys/new")
+		minter.visit(api, "/keys/-/new")
 		minter.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), "never-seen"))
 		_, err = chromedp.Run(minter.tab, chromedp.Evaluate[bool](
 			`document.querySelector("main form button.primary").click(), window.before = true`))
@@ -115,7 +115,7 @@ var _ = Describe("The dashboard of the three people that make up has made", func
 		again := launchAPI("live", append(flags, "--listen-address", strings.TrimPrefix(api.url, "http://"))...)
 		again.url = api.url
 		again.waitReady(ctx)
-		for _, path := range []string{"/keys", "/keys/new"} {
+		for _, path := range []string{"/keys", "/keys/-/new"} {
 			minter.sees(path, []string{"Do you have these keys?", "never-seen"}, nil)
 		}
 		Expect(minter.html()).NotTo(MatchRegexp(`lmp_live_[0-9A-Za-z]{38}`))

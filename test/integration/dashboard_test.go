@@ -55,7 +55,7 @@ var _ = Describe("The dashboard of a live API with two replicas", func() {
 			}
 			Expect(ada.html()).NotTo(ContainSubstring(plaintext))
 		}
-		for _, path := range []string{"/keys", "/keys/shown", "/keys/new", "/"} {
+		for _, path := range []string{"/keys", "/keys/shown", "/keys/-/new", "/"} {
 			ada.visit(one, path)
 			Expect(ada.html()).NotTo(ContainSubstring(plaintext), path)
 		}
@@ -73,7 +73,7 @@ var _ = Describe("The dashboard of a live API with two replicas", func() {
 		Expect(decided(ctx, other.whoami(ctx, plaintext))).To(Equal(http.StatusUnauthorized))
 
 		By("rotating a key that was minted into the cluster, begun at one replica and gone on with at the other")
-		ada.visit(one, "/keys/new")
+		ada.visit(one, "/keys/-/new")
 		ada.mint("lmp-ci", "cluster")
 		old := minted(ctx, apiKey(namespace, "lmp-ci"))
 		Eventually(ctx, one.whoami(ctx, old), patience, interval).Should(Equal(http.StatusOK))
@@ -94,7 +94,7 @@ var _ = Describe("The dashboard of a live API with two replicas", func() {
 				read[path] = true
 			}
 			for _, path := range []string{
-				"/", "/keys", "/keys/new", "/keys/lmp-ci", "/keys/lmp-ci-2/secret", "/keys/lmp-ci/rotate", "/profiles", "/profiles/-/new",
+				"/", "/keys", "/keys/-/new", "/keys/lmp-ci", "/keys/lmp-ci-2/secret", "/keys/lmp-ci/rotate", "/profiles", "/profiles/-/new",
 				"/accounts", "/accounts/-/connect/bluesky", "/posts",
 			} {
 				Expect(read).To(HaveKey("page /dashboard" + path))
@@ -212,7 +212,7 @@ func (v *visitor) choose(way string) {
 // mint fills in the form for a live key, and returns the plaintext that it is shown; "": none is.
 func (v *visitor) mint(name, way string) string {
 	GinkgoHelper()
-	v.visit(v.at, "/keys/new")
+	v.visit(v.at, "/keys/-/new")
 	v.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), name))
 	v.choose("live")
 	v.choose(way)

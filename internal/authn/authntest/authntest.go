@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -276,9 +277,7 @@ func Leaked(k *v1alpha1.ApiKey) {
 // alone, there is no Secret, and so no condition that tells of one.
 func ByHash(k *v1alpha1.ApiKey) {
 	k.Spec.SecretHash = k.Status.Hash
-	if i := len(k.Status.Hint) - len("…wxyz"); i > 0 {
-		k.Status.Hint = k.Status.Hint[:i]
-	}
+	k.Status.Hint = strings.TrimSuffix(k.Status.Hint, key.Last4(k.Status.Hint))
 	k.Status.Binding = nil
 	k.Status.Conditions = k.Status.Conditions[:1]
 }
