@@ -159,7 +159,7 @@ packages: controlplane build spin services proxies pds oauth axe browser helm pr
 	@# at a time when it is through. go prints results in this order, and runs what is named twice once.
 	@echo "testing; results are printed once test/integration is through, beside which all others run (some 15 min). A"
 	@echo "package's time has in it how long it waited for its turn"
-	@$(RACE) -timeout 45m -p $(TESTJOBS) $(GIVING_WAY) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
+	@$(RACE) -timeout 80m -p $(TESTJOBS) $(GIVING_WAY) -exec "$(CURDIR)/hack/turn.sh" ./test/integration \
 		./test/chart ./internal/dashboard ./internal/httpapi ./internal/store \
 		$$(go list ./... | grep -v -e '/test/integration$$' -e '/test/model$$' -e '/test/e2e$$')
 

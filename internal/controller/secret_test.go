@@ -127,6 +127,7 @@ var _ = Describe("A Secret that is there before the key is minted", func() {
 	It("is said to be left behind, if the ApiKey before was deleted without it", func(ctx SpecContext) {
 		org := newOrg(ctx)
 		first := mintKey(ctx, org)
+		Expect(cluster.AwaitCollector(ctx, org.Name)).To(Succeed())
 		Expect(admin.Delete(ctx, first, client.PropagationPolicy(metav1.DeletePropagationOrphan))).To(Succeed())
 		awaitGone(ctx, first)
 		second := await(ctx, createKey(ctx, org, named(first.Name)), haveReason(v1alpha1.ReasonSecretConflict),

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // TestOnControlPlane runs the specs against a real control plane, garbage collector and namespace controller included.
 // The controller runs in this process with the credentials, and so the RBAC, of its own ServiceAccount.
 func TestOnControlPlane(t *testing.T) {
-	cluster := kube.Shared(t)
+	cluster = kube.Shared(t)
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := cluster.ServiceAccountKubeconfig(t.Context(), "letmepost-system", controller.Name, path); err != nil {
 		t.Fatal(err)
@@ -66,6 +66,7 @@ func TestOnControlPlane(t *testing.T) {
 }
 
 var (
+	cluster     *kube.Cluster
 	admin       client.WithWatch
 	credentials *rest.Config // of the ServiceAccount letmepost-controller
 	op          *operator    // the one that is running

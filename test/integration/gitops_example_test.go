@@ -100,6 +100,8 @@ var _ = Describe("GitOps: Secrets that were left behind", func() {
 		for _, name := range []string{"website-v1", "served", "unowned"} {
 			mint(ctx, namespace, name)
 		}
+		// Otherwise the garbage collector may find none that it could orphan, and delete the Secret once it sees it.
+		Expect(cluster.AwaitCollector(ctx, namespace)).To(Succeed())
 		orphan := client.PropagationPolicy(metav1.DeletePropagationOrphan)
 		Expect(admin.Delete(ctx, apiKey(namespace, "website-v1"), orphan)).To(Succeed())
 		Eventually(ctx, exists, patience, interval).WithArguments(apiKey(namespace, "website-v1")).Should(BeFalse())
