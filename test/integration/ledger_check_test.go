@@ -62,12 +62,13 @@ func theFirst(wrong []error) error {
 func (l *ledger) settled(ctx context.Context, url string) (map[string]postView, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, errors.New("some posts are on their way for ever"))
 	defer cancel()
+	var open []postView
 	for {
 		listed, err := fetchAll[postView](ctx, url, l.key, "/v1/posts")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; before, %d were: %+v", err, len(open), open[:min(3, len(open))])
 		}
-		var open []postView
+		open = nil
 		for _, p := range listed {
 			if p.Status == publishing || p.Status == queued && (p.ScheduledAt == nil || !p.ScheduledAt.Equal(future)) {
 				open = append(open, p)
@@ -77,7 +78,7 @@ func (l *ledger) settled(ctx context.Context, url string) (map[string]postView, 
 			return l.details(ctx, url, listed)
 		}
 		if err := pass(ctx, time.Second); err != nil {
-			return nil, fmt.Errorf("%w: %d, such as %+v", err, len(open), open[0])
+			return nil, fmt.Errorf("%w: %d, such as %+v", err, len(open), open[:min(3, len(open))])
 		}
 	}
 }

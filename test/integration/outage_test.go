@@ -127,7 +127,7 @@ var _ = Describe("A PostgreSQL that goes away", func() {
 		done, err := l.resolve(ctx, api.url)
 		Expect(err).NotTo(HaveOccurred(), func() string { return api.Tail(60) })
 		ended, err := l.check(ctx, api.url)
-		Expect(err).NotTo(HaveOccurred())
+		Expect(err).NotTo(HaveOccurred(), func() string { return api.Tail(60) })
 		AddReportEntry("what happened", fmt.Sprintf("%d writes; sent again: %+v; in the end: %+v", len(l.entries), done, ended),
 			ReportEntryVisibilityFailureOrVerbose)
 		Expect(ended.published).To(BeNumerically(">", 0))

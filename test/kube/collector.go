@@ -15,10 +15,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// AwaitCollector waits until the cluster's garbage collector has seen the Secrets that there are in a namespace. Who
-// deletes an object that orphans its Secret waits for that: the collector may find none to orphan otherwise, and deletes
-// the Secret once it sees it. It sees Secrets in the order in which they come, and removes one that comes after them,
-// because its owner is nowhere.
+// AwaitCollector waits until the cluster's garbage collector has seen the Secrets that there are in a namespace.
+// Whoever deletes an object that orphans its Secret waits for that: the collector may find none to orphan otherwise,
+// and deletes the Secret once it sees it. It sees Secrets in the order in which they come, and removes one that comes
+// after them, because its owner is nowhere.
 func (c *Cluster) AwaitCollector(ctx context.Context, namespace string) error {
 	admin, err := kubernetes.NewForConfig(c.AdminConfig())
 	if err != nil {
