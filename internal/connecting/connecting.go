@@ -47,7 +47,7 @@ type Options struct {
 // Connecting connects accounts. It keeps nothing between calls.
 type Connecting struct{ o Options }
 
-// New checks nothing: whoever makes one has checked its own Config.
+// New checks nothing: cmd/api makes the only one, of what it has made before.
 func New(o Options) *Connecting { return &Connecting{o} }
 
 // MaxFilledIn is how long a value may be that a platform asks for, in bytes.

@@ -39,7 +39,7 @@ type Options struct {
 // done twice, the store decides.
 type Posting struct{ o Options }
 
-// New checks nothing: package httpapi, which makes the only one, has checked its own Config.
+// New checks nothing: cmd/api makes the only one, of what it has made before.
 func New(o Options) *Posting { return &Posting{o} }
 
 // Bounds of one draft. Platforms take less; these keep a request from costing more than it is worth to check.
