@@ -43,6 +43,7 @@ func (p *Publisher) Settle(ctx context.Context, postID string) error {
 	case errors.Is(err, store.ErrState), errors.Is(err, store.ErrNotFound):
 		return nil // somebody else was faster
 	case err != nil:
+		p.takeBack(try)
 		return err
 	}
 	p.requests.enter([]store.Attempt{try.Attempt})

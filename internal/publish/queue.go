@@ -250,6 +250,9 @@ func (w *worker) next(ctx context.Context, of job, others bool) (more bool, err 
 	defer span.End()
 	post, try, err := w.p.work.Start(ctx, of.PostID)
 	var notYet *store.NotYet
+	if err != nil {
+		w.p.takeBack(try)
+	}
 	switch {
 	case err != nil && others:
 		return false, nil //nolint:nilerr // whatever it is, the next job finds it

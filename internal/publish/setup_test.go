@@ -61,11 +61,16 @@ type process struct {
 // start starts a process, without its Publisher's Run.
 func start(t *testing.T, databaseURL string, to platform.Publisher, mods ...func(*publish.Options)) *process {
 	t.Helper()
+	return startOn(t, store.Options{URL: databaseURL}, to, mods...)
+}
+
+// startOn is start on a database of which a test wants more than its URL.
+func startOn(t *testing.T, on store.Options, to platform.Publisher, mods ...func(*publish.Options)) *process {
+	t.Helper()
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	db, err := store.Open(store.Options{
-		URL: databaseURL, Clock: clock.RealClock{}, NewID: newID, Logger: logger,
-		DeadAfter: patience, // a process is dead when it says so, not when the machine is slow
-	})
+	on.Clock, on.NewID, on.Logger = clock.RealClock{}, newID, logger
+	on.DeadAfter = patience // a process is dead when it says so, not when the machine is slow
+	db, err := store.Open(on)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +107,7 @@ func start(t *testing.T, databaseURL string, to platform.Publisher, mods ...func
 	case <-time.After(patience):
 		t.Fatal("the database was not migrated")
 	}
-	return &process{Publisher: p, db: db, library: o.Media, folder: folder, direct: direct(t, databaseURL), leave: leave}
+	return &process{Publisher: p, db: db, library: o.Media, folder: folder, direct: direct(t, on.URL), leave: leave}
 }
 
 // run runs the Publisher until the test ends, or the function that it returns is called, which waits for it.

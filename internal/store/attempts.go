@@ -79,11 +79,16 @@ func (e *NotYet) Error() string { return "another post of the account comes firs
 // account, and returns the post and the attempt as they are then. Whoever gets them is the one to publish it. ErrState:
 // the time of the post that was named has not come, or it is over and the account has nothing else to do; ErrNotFound:
 // it is gone; *NotYet: see there.
+//
+// With any other error, the attempt may have begun or not: the connection may have broken after the database had done
+// it. If that is possible, the attempt is returned beside the error, and is to be finished as one that has sent
+// nothing. Otherwise the post would be on its way until this process has ended, or must have forgotten it.
 func (w *Work) Start(ctx context.Context, postID string) (p Post, t Try, err error) {
 	if !isID(postID) {
 		return Post{}, Try{}, ErrNotFound
 	}
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		t = Try{} // of an earlier try of this transaction
 		// Drawn within the transaction, which may run more than once: each try is an attempt of its own.
 		at, id := w.db.now(), w.db.newID()
 		now := micros(at)
@@ -106,9 +111,18 @@ func (w *Work) Start(ctx context.Context, postID string) (p Post, t Try, err err
 		return err
 	})
 	if err != nil {
-		return Post{}, Try{}, fmt.Errorf("start post %s: %w", postID, err)
+		return Post{}, attemptInDoubt(t, err), fmt.Errorf("start post %s: %w", postID, err)
 	}
 	return p, t, nil
+}
+
+// attemptInDoubt returns t if it may be in the database in spite of err, with which its transaction has ended; the zero
+// Try: it is surely not there.
+func attemptInDoubt(t Try, err error) Try {
+	if notDone(err) {
+		return Try{}
+	}
+	return t
 }
 
 // How many accounts Ready looks at, and how many posts it returns.
@@ -162,12 +176,13 @@ func (w *Work) whyNot(ctx context.Context, s session, postID string, now int64) 
 
 // StartLook begins an attempt that only looks whether the platform has a post, as Start does one that sends it. last is
 // when the attempt before it ended, which nobody knows the outcome of. ErrState: it is not queued, or its platform
-// certainly does not have it.
+// certainly does not have it. Beside an error there may be an attempt, as with Start.
 func (w *Work) StartLook(ctx context.Context, postID string) (p Post, t Try, last time.Time, err error) {
 	if !isID(postID) {
 		return Post{}, Try{}, last, ErrNotFound
 	}
 	err = w.db.transact(ctx, func(ctx context.Context, s session) error {
+		t = Try{} // of an earlier try of this transaction
 		r, err := one(readAll(ctx, w.db, s, anyPost, func(rows *sql.Rows) (row, error) { return scanRow(rows) }, postID))
 		if err != nil {
 			return err
@@ -186,7 +201,7 @@ func (w *Work) StartLook(ctx context.Context, postID string) (p Post, t Try, las
 		return err
 	})
 	if err != nil {
-		return Post{}, Try{}, time.Time{}, fmt.Errorf("start to look for post %s: %w", postID, err)
+		return Post{}, attemptInDoubt(t, err), time.Time{}, fmt.Errorf("start to look for post %s: %w", postID, err)
 	}
 	return p, t, last, nil
 }

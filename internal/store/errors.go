@@ -130,7 +130,16 @@ func notDone(err error) bool {
 			sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 		}, primary(lite))
 	}
-	if errors.As(err, new(*pgconn.ConnectError)) || pgconn.SafeToRetry(err) {
+	if errors.As(err, new(*pgconn.ConnectError)) {
+		return true
+	}
+	// A connection that was found closed has been sent nothing, and pgx says so. But by pgx v5.12 this is also the error of
+	// one that broke while the answer to a commit was awaited: it looks ahead (MultiResultReader.NextResult), drops what
+	// that said, and then finds the connection closed.
+	if errors.Is(err, pgconn.ErrConnClosed) {
+		return false
+	}
+	if pgconn.SafeToRetry(err) {
 		return true
 	}
 	// An ERROR has undone the transaction. What says FATAL or PANIC is the end of the connection, or of the server, and

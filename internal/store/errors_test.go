@@ -25,6 +25,7 @@ func TestNotDone(t *testing.T) {
 		{"its disk is full while it commits, and it crashes", errorOf("PANIC", "53100"), false},
 		{"it shuts down, perhaps after the commit", errorOf("FATAL", "57P01"), false},
 		{"the connection broke", io.ErrUnexpectedEOF, false},
+		{"it broke while the answer was awaited, which pgx says so, too", fmt.Errorf("wrapped: %w", pgconn.ErrConnClosed), false},
 		{"it took too long", context.DeadlineExceeded, false},
 	} {
 		if got := notDone(tc.err); got != tc.want {

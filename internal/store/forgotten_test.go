@@ -13,6 +13,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
 // A process may live and not know what it has begun: the database had done it when the connection broke, and the
@@ -98,6 +99,30 @@ func TestNobodyIsDeadToItself(t *testing.T) {
 		}
 		claim(t, other.View(who), r)
 	})
+}
+
+// TestTakenOverInDoubt: a claim that was taken over from a dead process, and of which the next one was told that it was
+// not, is given back to be abandoned. Otherwise its request would be in progress for half an hour.
+func TestTakenOverInDoubt(t *testing.T) {
+	url, who := postgres.Start(t), admitted(t, key.Live, nil)
+	r := store.Request{IdempotencyKey: "k", Method: "POST", Path: "/v1/posts", BodyHash: "h"}
+	dead, end := open(t, url, clocktesting.NewFakeClock(now))
+	claim(t, dead.View(who), r)
+	end()
+	through, loses := postgres.Lossy(t, url)
+	db, _ := opened(t, through)
+	v := db.View(who)
+	loses.Store(true)
+	c, stored, err := v.Claim(t.Context(), r)
+	loses.Store(false)
+	if c == nil || stored != nil || !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("claim %+v, answer %+v, %v", c, stored, err)
+	}
+	refused(t, v, r, store.ErrInProgress)
+	if err := v.Abandon(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	claim(t, v, r)
 }
 
 // What was committed although the process was told otherwise is taken back, and the request can be run.
