@@ -4,6 +4,7 @@
 package publish
 
 import (
+	"context"
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
@@ -54,4 +55,32 @@ func (p *Publisher) heldUntil(t store.Try, why *platform.Failure) time.Time {
 		return time.Time{}
 	}
 	return p.again(p.o.Clock.Now().Add(held), t.DueAt)
+}
+
+// begin begins an attempt at a queued post, as store.Work's Start does. One that is in doubt is taken back.
+func (p *Publisher) begin(ctx context.Context, postID string) (store.Post, store.Try, error) {
+	post, try, err := p.work.Start(ctx, postID)
+	if err != nil {
+		p.takeBack(try)
+	}
+	return post, try, err
+}
+
+// takeBack ends an attempt of which this process was told that it could not begin it, should it have begun: the
+// connection broke while that was committed. Nothing was sent, and as long as this process lives, nobody else would
+// find out that the post waits for nothing. The zero Try is none.
+func (p *Publisher) takeBack(t store.Try) {
+	if t.ID == "" {
+		return
+	}
+	failure := notSent
+	if t.Ask {
+		failure = stillUnknown
+	}
+	o := store.Outcome{
+		Attempt: t.Attempt, Failure: failure, Unsettled: t.Ask, Token: t.Token,
+		Again: p.again(p.o.Clock.Now().Add(pauseAfter(t.Number)), t.DueAt),
+	}
+	o.Attempt.FinishedAt, o.Attempt.Failure = p.o.Clock.Now(), failure
+	p.RecordLater(func(ctx context.Context) error { return p.work.Finish(ctx, []store.Outcome{o}) })
 }

@@ -192,25 +192,6 @@ func (p *Publisher) unopened(t store.Try, why *platform.Failure) store.Outcome {
 	return unasked(o, why.Message)
 }
 
-// takeBack ends an attempt of which this process was told that it could not begin it, should it have begun: the
-// connection broke while that was committed. Nothing was sent, and as long as this process lives, nobody else would
-// find out that the post waits for nothing. The zero Try is none.
-func (p *Publisher) takeBack(t store.Try) {
-	if t.ID == "" {
-		return
-	}
-	failure := notSent
-	if t.Ask {
-		failure = stillUnknown
-	}
-	o := store.Outcome{
-		Attempt: t.Attempt, Failure: failure, Unsettled: t.Ask, Token: t.Token,
-		Again: p.again(p.o.Clock.Now().Add(pauseAfter(t.Number)), t.DueAt),
-	}
-	o.Attempt.FinishedAt, o.Attempt.Failure = p.o.Clock.Now(), failure
-	p.RecordLater(func(ctx context.Context) error { return p.work.Finish(ctx, []store.Outcome{o}) })
-}
-
 // unasked is the outcome of an attempt that could not ask its platform, for a reason. If it is the last one of a post
 // that the platform may have, the reason's own advice could make a second post: the author is to look there first.
 func unasked(o store.Outcome, why string) store.Outcome {

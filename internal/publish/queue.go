@@ -248,11 +248,8 @@ func (w *worker) drain(ctx context.Context, of job, until time.Time) error {
 func (w *worker) next(ctx context.Context, of job, others bool) (more bool, err error) {
 	ctx, span := tracing.Start(ctx, w.p.o.Tracer, "scheduled post")
 	defer span.End()
-	post, try, err := w.p.work.Start(ctx, of.PostID)
+	post, try, err := w.p.begin(ctx, of.PostID)
 	var notYet *store.NotYet
-	if err != nil {
-		w.p.takeBack(try)
-	}
 	switch {
 	case err != nil && others:
 		return false, nil //nolint:nilerr // whatever it is, the next job finds it

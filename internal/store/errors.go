@@ -133,9 +133,9 @@ func notDone(err error) bool {
 	if errors.As(err, new(*pgconn.ConnectError)) {
 		return true
 	}
-	// A connection that was found closed has been sent nothing, and pgx says so. But by pgx v5.12 this is also the error of
-	// one that broke while the answer to a commit was awaited: it looks ahead (MultiResultReader.NextResult), drops what
-	// that said, and then finds the connection closed.
+	// A connection that was found closed has been sent nothing, and pgx says so. But in pgx v5.12 this is also the error
+	// of one that broke while the answer to a commit was awaited: it looks ahead (MultiResultReader.NextResult), drops
+	// what that said, and then finds the connection closed.
 	if errors.Is(err, pgconn.ErrConnClosed) {
 		return false
 	}

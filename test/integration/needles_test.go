@@ -102,8 +102,8 @@ func (n *needles) add(plaintext, form, text string) {
 
 // in returns what a text gives away, once each, and where.
 //
-// Not for the race detector: it would look at each byte of all that a suite leaves behind, which took four times as long
-// as the search, and nobody writes to what is searched.
+// Not for the race detector: it would look at each byte of all that a suite leaves behind, which took four times as
+// long as the search, and nobody writes to what is searched.
 //
 //go:norace
 func (n *needles) in(text []byte) (found []find) {

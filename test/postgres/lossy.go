@@ -24,7 +24,7 @@ func Lossy(t testing.TB, address string) (through string, loses *atomic.Bool) {
 		t.Fatal(err)
 	}
 	server := u.Host
-	l, err := net.Listen("tcp", loopback+":0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", loopback+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,44 +50,45 @@ func Lossy(t testing.TB, address string) (through string, loses *atomic.Bool) {
 // relay passes on what client and server say, until one of them ends, or a commit is lost.
 func relay(client net.Conn, server string, loses *atomic.Bool) {
 	defer func() { _ = client.Close() }()
-	upstream, err := net.Dial("tcp", server)
+	upstream, err := (&net.Dialer{Timeout: bound}).Dial("tcp", server)
 	if err != nil {
 		return
 	}
 	var lost atomic.Bool
 	var answers sync.WaitGroup
 	answers.Go(func() {
-		defer func() { _ = client.Close() }()
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := upstream.Read(buffer)
-			// The protocol is of questions and answers: what comes after the commit was sent is its answer.
-			if err != nil || lost.Load() {
-				return
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
+		// The protocol is of questions and answers: what comes after the commit was sent is its answer.
+		passOn(upstream, client, func([]byte) bool { return !lost.Load() })
+		_ = client.Close()
 	})
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := client.Read(buffer)
-		if n > 0 && loses.Load() && bytes.Contains(buffer[:n], commit) {
+	passOn(client, upstream, func(said []byte) bool {
+		if loses.Load() && bytes.Contains(said, commit) {
 			lost.Store(true)
 		}
-		if n > 0 {
-			if _, err := upstream.Write(buffer[:n]); err != nil {
-				break
-			}
-		}
-		if err != nil {
-			break
-		}
-	}
+		return true
+	})
 	if !lost.Load() { // else it is closed when the answer is there
 		_ = upstream.Close()
 	}
 	answers.Wait()
 	_ = upstream.Close()
+}
+
+// passOn passes on what comes, until one side has ended, or may says no.
+func passOn(from, to net.Conn, may func([]byte) bool) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if !may(buffer[:n]) {
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
