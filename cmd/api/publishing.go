@@ -179,7 +179,7 @@ func (p *publishing) withdraw(k *authn.Key, done func()) {
 		done()
 		return
 	}
-	p.publisher.Withdraw(string(k.ID()), done)
+	p.publisher.Withdraw(k.Organization.ID, string(k.ID()), done)
 }
 
 // close lets go of what was opened, in the opposite order. Its errors are nobody's concern any more: all that had to be

@@ -16,6 +16,7 @@ import (
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/lifecycle"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
+	"github.com/letmepost/letmepost-operator/internal/turns"
 )
 
 // pendingRevocation is what is known of a key that is being deleted, or has leaked and stays. Organizations take turns
@@ -90,7 +91,7 @@ func (f *Feed) Canceled(limit int) (canceled []types.UID) {
 
 // inTurns sorts keys that are being deleted: of each organization in turn the oldest deletion. mu must be held.
 func (f *Feed) inTurns(ids []types.UID) {
-	revocation.InTurns(ids, func(id types.UID) string { return f.revoked[id].namespace }, func(a, b types.UID) int {
+	turns.Sort(ids, func(id types.UID) string { return f.revoked[id].namespace }, func(a, b types.UID) int {
 		return cmp.Or(f.revoked[a].since.Compare(f.revoked[b].since), cmp.Compare(a, b))
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/platform"
+	"github.com/letmepost/letmepost-operator/internal/turns"
 )
 
 const (
@@ -37,22 +38,20 @@ type goodbye struct {
 type goodbyes struct {
 	waiting chan struct{} // one for each
 
-	mu    sync.Mutex
-	of    map[string][]goodbye // by organization
-	turns []string             // organizations that have some, the next one first
+	mu sync.Mutex
+	of turns.Queue[goodbye]
 }
 
 // newGoodbyes bounds all that wait by the size of waiting: add finds it full.
 func newGoodbyes() *goodbyes {
-	return &goodbyes{waiting: make(chan struct{}, mostGoodbyes), of: map[string][]goodbye{}}
+	return &goodbyes{waiting: make(chan struct{}, mostGoodbyes)}
 }
 
 // add tells whether there is room for g. It never waits: whoever disconnects an account is about to be answered.
 func (q *goodbyes) add(g goodbye) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	own := q.of[g.whose]
-	if len(own) >= goodbyesOfOne {
+	if q.of.LenOf(g.whose) >= goodbyesOfOne {
 		return false
 	}
 	select {
@@ -60,10 +59,7 @@ func (q *goodbyes) add(g goodbye) bool {
 	default:
 		return false
 	}
-	if len(own) == 0 {
-		q.turns = append(q.turns, g.whose)
-	}
-	q.of[g.whose] = append(own, g)
+	q.of.Push(g.whose, g)
 	return true
 }
 
@@ -71,15 +67,8 @@ func (q *goodbyes) add(g goodbye) bool {
 func (q *goodbyes) next() goodbye {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	whose := q.turns[0]
-	own := q.of[whose]
-	q.turns, q.of[whose] = q.turns[1:], own[1:]
-	if len(own) > 1 {
-		q.turns = append(q.turns, whose)
-	} else {
-		delete(q.of, whose)
-	}
-	return own[0]
+	g, _ := q.of.Pop()
+	return g
 }
 
 // Disconnecting prepares that an account's platform takes what opened it no more. It is asked before the account is

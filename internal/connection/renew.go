@@ -29,8 +29,9 @@ const (
 	// storeWithin is how long it is tried to store what a refresh has brought, which nobody else has.
 	storeWithin = time.Minute
 	// dueAtOnce and refreshAtOnce bound one look: how many accounts it takes, and how many of them at a time. A server
-	// that never answers has one of the places for refreshWithin.
-	dueAtOnce     = 100
+	// that never answers has one of the places for refreshWithin: whoever comes to be due during a look at nothing but
+	// such servers waits for dueAtOnce / refreshAtOnce times that, and then comes before all but one of each organization.
+	dueAtOnce     = 20
 	refreshAtOnce = 4
 	countEvery    = time.Minute
 )

@@ -69,7 +69,7 @@ type Publisher struct {
 	withdrawals *workqueue.Typed[*withdrawal]
 	records     *workqueue.Typed[*record]
 	requests    underway
-	turns       *turns
+	shares      *shares
 	started     chan struct{} // closed once the queue has started
 	throttled   *slog.Logger  // for what would be said again and again
 }
@@ -91,13 +91,13 @@ func New(o Options) (*Publisher, error) {
 		o:           o,
 		work:        o.Store.Work(),
 		pace:        paceOf(o.PollInterval),
-		withdrawals: workqueue.NewTyped[*withdrawal](),
+		withdrawals: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[*withdrawal]{Queue: new(withdrawals)}),
 		records:     workqueue.NewTyped[*record](),
 		requests:    newUnderway(),
 		started:     make(chan struct{}),
 		throttled:   slog.New(newThrottled(o.Logger.Handler())),
 	}
-	p.turns = newTurns(o.Clock, func(ctx context.Context, organization string) ([]string, error) {
+	p.shares = newShares(o.Clock, func(ctx context.Context, organization string) ([]string, error) {
 		return p.work.Ready(ctx, organization, o.Environment)
 	})
 	var err error

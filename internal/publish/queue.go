@@ -23,7 +23,7 @@ import (
 // made again (see upkeep).
 type job struct {
 	PostID string `json:"postId" river:"unique"`
-	// Organization is whose turn it takes. Jobs that make up for lost ones, and those of earlier versions, have none.
+	// Organization is whose turn it takes. Jobs of earlier versions may have none.
 	Organization string `json:"organization,omitempty"`
 	// Overdue tells jobs of remind from a post's own one, which may seem to run for a minute after its process has
 	// died.
@@ -198,7 +198,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
-	turn, leave, err := w.p.turns.take(ctx, j.Args.Organization)
+	turn, leave, err := w.p.shares.take(ctx, j.Args.Organization)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 		err = nil
 	}
 	for w.goesOn(until) {
-		other := w.p.turns.another(ctx, turn)
+		other := w.p.shares.another(ctx, turn)
 		if other == "" {
 			break
 		}

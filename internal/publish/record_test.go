@@ -126,7 +126,7 @@ func TestWithdraw(t *testing.T) {
 
 		p.exec(t, "ALTER TABLE posts RENAME TO posts_away")
 		done := make(chan struct{})
-		p.Withdraw(leaked.Actor.ID, func() { close(done) })
+		p.Withdraw(leaked.Organization.ID, leaked.Actor.ID, func() { close(done) })
 		end := p.run(t)
 		select {
 		case <-done:
@@ -149,7 +149,7 @@ func TestWithdraw(t *testing.T) {
 			}
 		}
 		end()
-		p.Withdraw(good.Actor.ID, func() { t.Error("done after Run has ended") })
+		p.Withdraw(good.Organization.ID, good.Actor.ID, func() { t.Error("done after Run has ended") })
 	})
 }
 
@@ -188,12 +188,39 @@ func TestEndRecordsWhatIsLeft(t *testing.T) {
 	}
 }
 
+// TestWithdrawalsTakeTurns: a deletion does not wait for all that another organization has deleted before.
+func TestWithdrawalsTakeTurns(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	var many, before atomic.Int32
+	few, last := make(chan struct{}), make(chan struct{})
+	const keys = 100
+	for i := range keys {
+		p.Withdraw("many", fmt.Sprint("key-", i), func() {
+			if many.Add(1) == keys {
+				close(last)
+			}
+		})
+	}
+	p.Withdraw("few", "key", func() { before.Store(many.Load()); close(few) })
+	p.run(t)
+	for _, done := range []chan struct{}{few, last} {
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatal("not all of them were done")
+		}
+	}
+	if n := before.Load(); n > 1 {
+		t.Errorf("it has waited for %d keys of another organization", n)
+	}
+}
+
 // TestWithdrawTwice: whoever asks is told, also if another has asked for the same key.
 func TestWithdrawTwice(t *testing.T) {
 	p := start(t, sqlite(t), newSandbox())
 	var done atomic.Int32
 	for range 3 {
-		p.Withdraw("key", func() { done.Add(1) })
+		p.Withdraw("organization", "key", func() { done.Add(1) })
 	}
 	p.run(t)
 	await(t, "all that were asked for", func() bool { return done.Load() == 3 })

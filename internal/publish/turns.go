@@ -45,8 +45,8 @@ func priority(queued int) int {
 	return lastPriority
 }
 
-// turns gives each organization its workers. Jobs that do not say whose they are count as of one.
-type turns struct {
+// shares gives each organization its workers. Jobs that do not say whose they are count as of one.
+type shares struct {
 	clock clock.PassiveClock
 	// look finds posts that an organization has due, one of each account that is not busy.
 	look func(ctx context.Context, organization string) ([]string, error)
@@ -66,47 +66,47 @@ type organization struct {
 	looked time.Time
 }
 
-func newTurns(c clock.PassiveClock, look func(context.Context, string) ([]string, error)) *turns {
-	return &turns{clock: c, look: look, of: map[string]*organization{}}
+func newShares(c clock.PassiveClock, look func(context.Context, string) ([]string, error)) *shares {
+	return &shares{clock: c, look: look, of: map[string]*organization{}}
 }
 
 // take gives an organization a worker, which leave takes back; the error has the job come again later.
-func (t *turns) take(ctx context.Context, id string) (o *organization, leave func(), err error) {
-	o = t.enter(id)
+func (s *shares) take(ctx context.Context, id string) (o *organization, leave func(), err error) {
+	o = s.enter(id)
 	patience := time.NewTimer(turnWithin)
 	defer patience.Stop()
 	select {
 	case o.taken <- struct{}{}:
 		return o, func() {
 			<-o.taken
-			t.exit(o)
+			s.exit(o)
 		}, nil
 	case <-ctx.Done():
 	case <-patience.C:
 	}
-	t.exit(o)
+	s.exit(o)
 	return nil, nil, river.JobSnooze(notYourTurn)
 }
 
 // enter finds an organization, or makes it.
-func (t *turns) enter(id string) *organization {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	o := t.of[id]
+func (s *shares) enter(id string) *organization {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.of[id]
 	if o == nil {
 		o = &organization{id: id, taken: make(chan struct{}, workersOfOne)}
-		t.of[id] = o
+		s.of[id] = o
 	}
 	o.jobs++
 	return o
 }
 
 // exit forgets who has no jobs here any more.
-func (t *turns) exit(o *organization) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (s *shares) exit(o *organization) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if o.jobs--; o.jobs == 0 {
-		delete(t.of, o.id)
+		delete(s.of, o.id)
 	}
 }
 
@@ -114,15 +114,15 @@ func (t *turns) exit(o *organization) {
 //
 // It is looked for no more often than jobs come back: most jobs of an organization with much queued find their
 // post done by another one.
-func (t *turns) another(ctx context.Context, o *organization) string {
+func (s *shares) another(ctx context.Context, o *organization) string {
 	if o.id == "" {
 		return ""
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.due) == 0 && t.clock.Since(o.looked) >= notYourTurn {
-		o.looked = t.clock.Now()
-		o.due, _ = t.look(ctx, o.id) // the next job, or the next look, finds what this one does not
+	if len(o.due) == 0 && s.clock.Since(o.looked) >= notYourTurn {
+		o.looked = s.clock.Now()
+		o.due, _ = s.look(ctx, o.id) // the next job, or the next look, finds what this one does not
 	}
 	if len(o.due) == 0 {
 		return ""

@@ -5,6 +5,7 @@ package publish_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -50,6 +51,47 @@ func TestOrganizationsTakeTurns(t *testing.T) {
 		}
 		if n := p.count(t, "SELECT COUNT(*) FROM posts WHERE text = 'slow' AND status = 'published'"); n != 0 {
 			t.Errorf("%d of the slow posts were published: the others have not waited", n)
+		}
+	})
+}
+
+// TestRemindersTakeTurns: posts whose jobs were lost take the turns of their organization, and no turns of their own:
+// one whose posts have jobs, lost ones among them, would else have all workers.
+func TestRemindersTakeTurns(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		hostile := admitted(t)
+		other := admitted(t, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f"))
+		answer := make(chan struct{})
+		to := faulty(func(ctx context.Context, _ platform.Account, c platform.Content) (platform.Receipt, error) {
+			if c.Text == "slow" {
+				select {
+				case <-answer:
+				case <-ctx.Done():
+				}
+			}
+			return platform.Receipt{URI: "at://did:test:alice/app.bsky.feed.post/1", CID: "c"}, nil
+		})
+		p := start(t, databaseURL, to, func(o *publish.Options) { o.Timeout = 10 * patience })
+		p.Hurry(10*time.Millisecond, time.Hour, time.Second)
+		slow := func(first, n int) {
+			for i := range n {
+				account := connectAs(t, p.db.View(hostile), fmt.Sprintf("did:test:slow-%d", first+i))
+				p.add(t, hostile, draft(hostile, account, time.Time{}, "slow"))
+			}
+		}
+		const lost, own = 10, 6
+		slow(0, lost)
+		p.exec(t, "DELETE FROM river_job")
+		slow(lost, own)
+		defer p.run(t)()
+		defer close(answer)
+		await(t, "jobs, and reminders of those that were lost, are at work or have been", func() bool {
+			return p.count(t, "SELECT COUNT(*) FROM river_job WHERE attempted_at IS NOT NULL") >= own+4
+		})
+		post := p.queue(t, other, time.Time{}, "quick")[0]
+		p.await(t, other, post.ID, store.Published)
+		if n := p.count(t, "SELECT COUNT(*) FROM posts WHERE text = 'slow' AND status = 'publishing'"); n == 0 || n > own {
+			t.Errorf("one organization has %d of 10 workers", n)
 		}
 	})
 }

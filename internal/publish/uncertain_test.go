@@ -40,8 +40,8 @@ func TestWithdrawnOnItsWay(t *testing.T) {
 		p.run(t)
 		<-to.begun
 		done, others := make(chan struct{}), make(chan struct{})
-		p.Withdraw(leaked.Actor.ID, func() { close(done) })
-		p.Withdraw(other.Actor.ID, func() { close(others) })
+		p.Withdraw(leaked.Organization.ID, leaked.Actor.ID, func() { close(done) })
+		p.Withdraw(other.Organization.ID, other.Actor.ID, func() { close(others) })
 		<-others
 		p.await(t, other, kept.ID, store.Canceled)
 		select {

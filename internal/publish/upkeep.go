@@ -100,11 +100,11 @@ func (p *Publisher) upkeepOfLost(ctx context.Context) error {
 
 // settleLost returns the posts that stay queued. Nobody reminds of them: those of requests never had a job, and that of
 // a scheduled one may seem to run for a minute after its process has died.
-func (p *Publisher) settleLost(ctx context.Context) (again []string, err error) {
+func (p *Publisher) settleLost(ctx context.Context) (again []store.Unattended, err error) {
 	n, err := p.work.SettleLost(ctx, func(l store.Lost) store.Outcome {
 		o := p.lost(l)
 		if !o.Again.IsZero() { // also of a transaction that is run again: a reminder too many does no harm
-			again = append(again, l.PostID)
+			again = append(again, store.Unattended{PostID: l.PostID, Organization: l.Organization})
 		}
 		return o
 	})
@@ -171,11 +171,11 @@ func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	if late == 0 {
 		return nil
 	}
-	ids, err := p.work.Overdue(ctx, then, overdueAtOnce)
+	posts, err := p.work.Overdue(ctx, then, overdueAtOnce)
 	if err != nil {
 		return fmt.Errorf("list overdue posts: %w", err)
 	}
-	return p.remind(ctx, ids)
+	return p.remind(ctx, posts)
 }
 
 // hasStarted tells whether the queue has.
@@ -190,19 +190,19 @@ func (p *Publisher) hasStarted() bool {
 
 // remind makes jobs for posts whose own are lost, or were never there. At once, and not when a post was due: that time
 // has passed, and a job that comes a little early waits.
-func (p *Publisher) remind(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
+func (p *Publisher) remind(ctx context.Context, posts []store.Unattended) error {
+	if len(posts) == 0 {
 		return nil
 	}
-	jobs := make([]river.InsertManyParams, len(ids))
-	for i, id := range ids {
+	jobs := make([]river.InsertManyParams, len(posts))
+	for i, post := range posts {
 		jobs[i] = river.InsertManyParams{
-			Args:       job{PostID: id, Overdue: true},
+			Args:       job{PostID: post.PostID, Organization: post.Organization, Overdue: true},
 			InsertOpts: &river.InsertOpts{UniqueOpts: oneOfPost, Priority: lastPriority},
 		}
 	}
 	if _, err := p.queue.InsertMany(ctx, jobs); err != nil {
-		return fmt.Errorf("queue %d posts without a job: %w", len(ids), err)
+		return fmt.Errorf("queue %d posts without a job: %w", len(posts), err)
 	}
 	return nil
 }

@@ -9,21 +9,39 @@ import (
 	"time"
 
 	"github.com/letmepost/letmepost-operator/internal/retry"
+	"github.com/letmepost/letmepost-operator/internal/turns"
 )
 
 // withdrawal is a key whose queued posts are to be canceled. Others are not touched: what was published stays, and what
 // has begun is on its way. But it is waited for, as it may come back: to be tried again, when a platform is busy.
 type withdrawal struct {
-	keyID    string
-	done     func()
-	canceled int // posts, so far
+	organization, keyID string
+	done                func()
+	canceled            int // posts, so far
 }
 
-// Withdraw cancels all queued posts that were made with a key, and then calls done. It returns at once; Run does the
-// work, and tries on while the database is away. If Run ends before it succeeds, done is never called.
-func (p *Publisher) Withdraw(keyID string, done func()) {
+// withdrawals is what waits to be withdrawn, as the storage of a workqueue. Organizations take turns: however many keys
+// one of them deletes, the deletion of somebody else's waits for one of these.
+type withdrawals struct{ turns.Queue[*withdrawal] }
+
+// Push is workqueue.Queue's, as are Pop and Touch.
+func (q *withdrawals) Push(w *withdrawal) { q.Queue.Push(w.organization, w) }
+
+// Pop is called if there are any.
+func (q *withdrawals) Pop() *withdrawal {
+	w, _ := q.Queue.Pop()
+	return w
+}
+
+// Touch is for what is added again while it waits, which none is.
+func (q *withdrawals) Touch(*withdrawal) {}
+
+// Withdraw cancels all queued posts that were made with a key of an organization, and then calls done. It returns at
+// once; Run does the work, and tries on while the database is away. If Run ends before it succeeds, done is never
+// called.
+func (p *Publisher) Withdraw(organization, keyID string, done func()) {
 	// A pointer, so that two withdrawals of one key are two: each has somebody waiting for its done.
-	p.withdrawals.Add(&withdrawal{keyID: keyID, done: done})
+	p.withdrawals.Add(&withdrawal{organization: organization, keyID: keyID, done: done})
 }
 
 // withdraw does what Withdraw asks for, until ctx ends. What is left then is dropped.

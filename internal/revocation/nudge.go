@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/turns"
 )
 
 // A watch may lose an event and go on as if nothing were wrong. The replica can't notice; but the controller can, when
@@ -179,7 +180,7 @@ func (r *replica) choose(late []*pendingDeletion) []*pendingDeletion {
 	if len(r.revoked) < MaxNamed {
 		return nil
 	}
-	InTurns(late, func(d *pendingDeletion) string { return d.name.Namespace }, func(a, b *pendingDeletion) int {
+	turns.Sort(late, func(d *pendingDeletion) string { return d.name.Namespace }, func(a, b *pendingDeletion) int {
 		return cmp.Or(
 			cmp.Compare(r.askedIn[a.name.Namespace], r.askedIn[b.name.Namespace]),
 			cmp.Compare(r.askedIn[string(a.id)], r.askedIn[string(b.id)]),

@@ -15,22 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
+	"github.com/letmepost/letmepost-operator/internal/turns"
 )
-
-func TestInTurns(t *testing.T) {
-	for _, tc := range []struct{ reason, items, want string }{
-		{"nothing", "", ""},
-		{"one organization: as they compare", "a3 a1 a2", "a1 a2 a3"},
-		{"of many of one, another waits for one", "a1 a2 a3 a4 b9", "a1 b9 a2 a3 a4"},
-		{"in one turn, as they compare", "a3 a4 b1 b5 c2", "b1 c2 a3 a4 b5"},
-	} {
-		items := strings.Fields(tc.items)
-		InTurns(items, func(s string) string { return s[:1] }, func(a, b string) int { return cmp.Compare(a[1:], b[1:]) })
-		if got := strings.Join(items, " "); got != tc.want {
-			t.Errorf("%s: %q, want %q", tc.reason, got, tc.want)
-		}
-	}
-}
 
 // What a replica has once named it need not go on naming: there is room for so many on a Lease.
 func TestBarrierRemembersWhatWasNamed(t *testing.T) {
@@ -134,7 +120,7 @@ func TestNobodyWaitsForAnothersDeletions(t *testing.T) {
 						asked = decodeIDs(text)
 					}
 				}
-				InTurns(pending, func(k *v1alpha1.ApiKey) string { return k.Namespace }, func(a, b *v1alpha1.ApiKey) int {
+				turns.Sort(pending, func(k *v1alpha1.ApiKey) string { return k.Namespace }, func(a, b *v1alpha1.ApiKey) int {
 					return cmp.Or(a.DeletionTimestamp.Compare(b.DeletionTimestamp.Time), cmp.Compare(a.UID, b.UID))
 				})
 				var names []types.UID

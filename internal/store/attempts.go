@@ -55,7 +55,7 @@ RETURNING id, first_sent_at, unsettled, ask_token, due_at`)
 	anyPost = declareGlobal(selectPosts + ` WHERE p.id = ?`)
 	// By posts_publishing, which has no more rows than there are attempts that run or were abandoned.
 	abandonedAttempts = declareGlobal(`SELECT c.id, c.post_id, c.number, c.started_at, c.finished_at, c.failure,
-p.platform, p.first_sent_at, p.ask_token
+p.platform, p.organization_id, p.first_sent_at, p.ask_token
 FROM posts AS p JOIN attempts AS c ON c.id = p.attempt_id
 WHERE p.status = 'publishing' AND NOT ` + alive + ` ORDER BY p.id`)
 	remember = declareGlobal(`UPDATE posts SET ask_token = ? WHERE id = ? AND attempt_id = ? AND status = 'publishing'`)
@@ -231,7 +231,8 @@ func (w *Work) Remember(ctx context.Context, postID, attemptID string, token []b
 // Lost is an attempt whose process is dead, or must have forgotten it. Whether the platform took the post is not known.
 type Lost struct {
 	Try
-	Platform platform.Name
+	Platform     platform.Name
+	Organization string
 }
 
 // SettleLost ends abandoned attempts: those of processes that are dead, or must have forgotten them, as judge says. It

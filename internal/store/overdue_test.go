@@ -35,8 +35,8 @@ func TestOverdue(t *testing.T) {
 		foreign := db.View(admitted(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
 		is := func(reason string, all, own, ofProfile int, want ...string) {
 			t.Helper()
-			ids, err := w.Overdue(t.Context(), then, 10)
-			if diff := cmp.Diff(want, ids); diff != "" || err != nil {
+			late, err := w.Overdue(t.Context(), then, 10)
+			if diff := cmp.Diff(want, idsOf(late)); diff != "" || err != nil {
 				t.Errorf("%s: reminded of, %v (-want +got):\n%s", reason, err, diff)
 			}
 			if n, err := w.CountOverdue(t.Context(), then, 100); n != all || err != nil {
@@ -55,8 +55,8 @@ func TestOverdue(t *testing.T) {
 		if n, err := w.CountOverdue(t.Context(), then, 2); n != 2 || err != nil {
 			t.Errorf("counted up to 2: %d, %v", n, err)
 		}
-		if ids, err := w.Overdue(t.Context(), then, 1); !slices.Equal(ids, []string{second.ID}) || err != nil {
-			t.Errorf("one reminder: %v, %v", ids, err)
+		if late, err := w.Overdue(t.Context(), then, 1); !slices.Equal(idsOf(late), []string{second.ID}) || err != nil {
+			t.Errorf("one reminder: %v, %v", late, err)
 		}
 
 		_, try, err := w.Start(t.Context(), behind.ID)
@@ -82,6 +82,41 @@ func TestOverdue(t *testing.T) {
 		until(now.Add(-2 * time.Minute))
 		then = now.Add(time.Minute) // it was due when it was added
 		is("one without an account", 3, 2, 0, second.ID, back.ID)
+	})
+}
+
+func idsOf(posts []store.Unattended) (ids []string) {
+	for _, u := range posts {
+		ids = append(ids, u.PostID)
+	}
+	return ids
+}
+
+// TestOverdueTakeTurns: however many accounts of an organization are late, and for however long, those of another one
+// are found after one of them each.
+func TestOverdueTakeTurns(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		many := viewOf(t, db)
+		few := db.View(admitted(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
+		late := func(v *store.View, minutes int) string {
+			p := post(put(t, v, account("")), func(p *store.Post) { p.ScheduledAt = now.Add(-time.Duration(minutes) * time.Minute) })
+			add(t, v, p)
+			return p.ID
+		}
+		var theirs []string
+		for i := range 10 {
+			theirs = append(theirs, late(many, 60-i))
+		}
+		first, second := late(few, 12), late(few, 11)
+		found, err := db.Work().Overdue(t.Context(), now.Add(-10*time.Minute), 5)
+		want := []string{theirs[0], first, theirs[1], second, theirs[2]}
+		if err != nil || !slices.Equal(idsOf(found), want) {
+			t.Fatalf("found are %v, %v, want %v", found, err, want)
+		}
+		if o := found[1].Organization; o != "610be000-0000-4000-8000-000000000000" {
+			t.Errorf("it takes the turn of %q", o)
+		}
 	})
 }
 
@@ -113,8 +148,8 @@ func TestOneAccountsBacklogCostsLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 		then := now.Add(-time.Minute)
-		if ids, err := w.Overdue(t.Context(), then, 100); !slices.Equal(ids, []string{other.ID}) || err != nil {
-			t.Errorf("overdue are %v, %v", ids, err)
+		if late, err := w.Overdue(t.Context(), then, 100); !slices.Equal(idsOf(late), []string{other.ID}) || err != nil {
+			t.Errorf("overdue are %v, %v", late, err)
 		}
 		if n, err := w.CountOverdue(t.Context(), then, 100); n != 100 || err != nil {
 			t.Errorf("%d are overdue, %v", n, err)

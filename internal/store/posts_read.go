@@ -106,7 +106,7 @@ func scanAttempt(rows *sql.Rows) (Attempt, error) { return scanAttemptAnd(rows) 
 func scanLost(rows *sql.Rows) (l Lost, err error) {
 	var first int64
 	var token []byte
-	l.Attempt, err = scanAttemptAnd(rows, &l.Platform, &first, &token)
+	l.Attempt, err = scanAttemptAnd(rows, &l.Platform, &l.Organization, &first, &token)
 	l.FirstSentAt, l.Token = fromMicros(first), token
 	return l, err
 }

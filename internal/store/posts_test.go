@@ -143,8 +143,8 @@ func TestQueuedPosts(t *testing.T) {
 		if err := w.Finish(t.Context(), []store.Outcome{{Attempt: attempt.Attempt, Receipt: platform.Receipt{URI: "at://1"}}}); err != nil {
 			t.Fatal(err)
 		}
-		ids, err := w.Overdue(t.Context(), later.Add(time.Microsecond), 10)
-		if diff := cmp.Diff([]string{p.ID}, ids); diff != "" || err != nil {
+		late, err := w.Overdue(t.Context(), later.Add(time.Microsecond), 10)
+		if diff := cmp.Diff([]string{p.ID}, idsOf(late)); diff != "" || err != nil {
 			t.Errorf("overdue, %v:\n%s", err, diff)
 		}
 		if ids, _ := w.Overdue(t.Context(), later, 10); len(ids) > 0 {

@@ -41,9 +41,12 @@ var (
 a.organization_id, a.secrets_version, a.refresh_tries, COALESCE(s.name, ''), COALESCE(s.key_id, 0), s.sealed
 FROM accounts AS a LEFT JOIN account_secrets AS s ON s.account_id = a.id WHERE a.id = ? ORDER BY s.name`)
 	// By accounts_to_refresh, in which those that are never refreshed are not. renewing_until is by the database's
-	// clock, since it keeps out processes of other machines.
-	dueRenewals = declareGlobal(`SELECT id FROM accounts
-WHERE refresh_at > 0 AND refresh_at <= ? AND renewing_until < {now} ORDER BY refresh_at, id LIMIT ?`)
+	// clock, since it keeps out processes of other machines. Organizations take turns, as with all that there may not be
+	// enough of: the servers of one's accounts may be slow, and very many.
+	dueRenewals = declareGlobal(`SELECT d.id FROM (SELECT a.id, a.refresh_at,
+ROW_NUMBER() OVER (PARTITION BY a.organization_id ORDER BY a.refresh_at, a.id) AS turn
+FROM accounts AS a WHERE a.refresh_at > 0 AND a.refresh_at <= ? AND a.renewing_until < {now}) AS d
+ORDER BY d.turn, d.refresh_at, d.id LIMIT ?`)
 	// Version and time are compared in the statement that sets the time: of two who have read the same version, one
 	// changes the row.
 	beginRenewal = declareGlobal(`UPDATE accounts SET renewing_until = {now} + ?
@@ -100,8 +103,8 @@ func (w *Work) Connection(ctx context.Context, accountID string) (Connection, er
 	return c, nil
 }
 
-// DueRenewals returns the accounts whose secrets are to be refreshed by then, the longest due first, at most limit.
-// Those that somebody is refreshing are left out.
+// DueRenewals returns the accounts whose secrets are to be refreshed by then, at most limit: of each organization the
+// longest due one, then of each the second, and so on. Those that somebody is refreshing are left out.
 func (w *Work) DueRenewals(ctx context.Context, then time.Time, limit int) ([]string, error) {
 	return readAll(ctx, w.db, session{pool: w.db.reader}, dueRenewals, scanID, micros(then), limit)
 }

@@ -5,6 +5,7 @@ package store_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
+	"github.com/letmepost/letmepost-operator/internal/key"
 	"github.com/letmepost/letmepost-operator/internal/platform"
 	"github.com/letmepost/letmepost-operator/internal/store"
 )
@@ -138,6 +141,30 @@ func TestOneRenewalAtATime(t *testing.T) {
 			if ok, err := late(); ok || err != nil {
 				t.Errorf("%s with an old version: %t, %v", what, ok, err)
 			}
+		}
+	})
+}
+
+// TestRenewalsTakeTurns: however many accounts of an organization are due, and for however long, those of another one
+// are refreshed after one of them each.
+func TestRenewalsTakeTurns(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		db, _ := opened(t, url)
+		connect := func(v *store.View, since time.Duration) string {
+			a := account("")
+			a.RefreshAt = now.Add(-since)
+			return connected(t, v, a, sealed("a", "old")).ID
+		}
+		many := viewOf(t, db)
+		few := db.View(admitted(t, key.Live, nil, authntest.In("globex", "610be000-0000-4000-8000-000000000000")))
+		var theirs []string
+		for i := range 10 {
+			theirs = append(theirs, connect(many, time.Duration(60-i)*time.Minute))
+		}
+		first, second := connect(few, 2*time.Minute), connect(few, time.Minute)
+		due, err := db.Work().DueRenewals(t.Context(), now, 5)
+		if want := []string{theirs[0], first, theirs[1], second, theirs[2]}; err != nil || !slices.Equal(due, want) {
+			t.Errorf("due are %v, %v, want %v", due, err, want)
 		}
 	})
 }

@@ -67,6 +67,10 @@ var rules = []rule{
 		never: []string{"net/http", "os", "log", "log/slog"},
 	},
 	{
+		room: "internal/turns", reason: "whose turn it is does not depend on what is waited for", onlyStd: true,
+		never: []string{"context", "net/http", "os", "log", "log/slog"},
+	},
+	{
 		room: "internal/admission", reason: "who may do what is the same for a route, a proxy's question and a page",
 		never: []string{"net/http", "os", clientGo, coreTypes},
 		nowhere: []string{

@@ -71,7 +71,7 @@ end:
 proctype replica() {
     byte o, places, waiting;
     do
-    /* step Room: internal/authn (*Feed).Applied, internal/revocation InTurns */
+    /* step Room: internal/authn (*Feed).Applied, internal/turns Sort */
     :: atomic { !named ->
         /* What was asked for comes first. It may be another deletion of its organization, which leaves that one its turn. */
         places = PLACES;

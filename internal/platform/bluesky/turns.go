@@ -5,18 +5,16 @@ package bluesky
 
 import (
 	"context"
-	"slices"
 	"sync"
+
+	"github.com/letmepost/letmepost-operator/internal/turns"
 )
 
-// oneAtATime lets one in at a time, and of those that wait each organization in turn: however many of one's wait, each
-// other one waits for one of them. Of one organization's, whoever came first is first. The zero value is ready for
-// use.
+// oneAtATime lets one in at a time, and of those that wait each organization in turn. The zero value is ready for use.
 type oneAtATime struct {
-	mu    sync.Mutex
-	busy  bool
-	of    map[string][]chan struct{} // who waits, by organization; closed: it is their turn
-	turns []string                   // organizations of which somebody waits, the next one first
+	mu      sync.Mutex
+	busy    bool
+	waiting turns.Queue[chan struct{}] // closed: it is their turn
 }
 
 // enter waits until it is its organization's turn, or ctx ends. Without an error, leave is to be called.
@@ -45,14 +43,8 @@ func (q *oneAtATime) queue(organization string) (turn chan struct{}, wait bool) 
 		q.busy = true
 		return nil, false
 	}
-	if q.of == nil {
-		q.of = map[string][]chan struct{}{}
-	}
-	if len(q.of[organization]) == 0 {
-		q.turns = append(q.turns, organization)
-	}
 	turn = make(chan struct{})
-	q.of[organization] = append(q.of[organization], turn)
+	q.waiting.Push(organization, turn)
 	return turn, true
 }
 
@@ -61,24 +53,7 @@ func (q *oneAtATime) queue(organization string) (turn chan struct{}, wait bool) 
 func (q *oneAtATime) unqueue(organization string, turn chan struct{}) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	waiting := q.of[organization]
-	i := slices.Index(waiting, turn)
-	if i < 0 {
-		return false
-	}
-	q.keep(organization, slices.Delete(waiting, i, i+1))
-	return true
-}
-
-// keep notes who of an organization still waits. Without any, an organization takes no room in q: there may be any
-// number of them over time. The caller has the lock.
-func (q *oneAtATime) keep(organization string, waiting []chan struct{}) {
-	if len(waiting) > 0 {
-		q.of[organization] = waiting
-		return
-	}
-	delete(q.of, organization)
-	q.turns = slices.DeleteFunc(q.turns, func(o string) bool { return o == organization })
+	return q.waiting.Remove(organization, func(other chan struct{}) bool { return other == turn })
 }
 
 // leave lets the next one in. The place goes from hand to hand and is not free in between, so nobody who comes just
@@ -86,13 +61,10 @@ func (q *oneAtATime) keep(organization string, waiting []chan struct{}) {
 func (q *oneAtATime) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.turns) == 0 {
+	next, ok := q.waiting.Pop()
+	if !ok {
 		q.busy = false
 		return
 	}
-	next := q.turns[0]
-	q.turns = append(q.turns[1:], next)
-	waiting := q.of[next]
-	q.keep(next, waiting[1:])
-	close(waiting[0])
+	close(next)
 }

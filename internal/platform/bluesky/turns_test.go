@@ -40,7 +40,7 @@ func TestImagesTakeTurns(t *testing.T) {
 		if got := strings.Join(order, " "); got != want {
 			t.Errorf("they had their turns in the order %s, want %s", got, want)
 		}
-		if q.busy || len(q.of)+len(q.turns) > 0 {
+		if q.busy || q.waiting.Len() > 0 {
 			t.Errorf("nobody is there any more, and it has %+v", &q)
 		}
 		ended, cancel := context.WithCancel(t.Context())
