@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/store"
+	"github.com/letmepost/letmepost-operator/test/postgres"
 )
 
 func TestRecord(t *testing.T) {
@@ -151,6 +154,37 @@ func TestWithdraw(t *testing.T) {
 		end()
 		p.Withdraw(good.Organization.ID, good.Actor.ID, func() { t.Error("done after Run has ended") })
 	})
+}
+
+// TestWhatIsOwedWaitsForNobodysPlace: an organization that keeps all its places in the database busy does not keep
+// others' outcomes from being written down behind its own.
+func TestWhatIsOwedWaitsForNobodysPlace(t *testing.T) {
+	p := start(t, postgres.Start(t), newSandbox()) // in SQLite, nobody writes beside a transaction
+	hostile := p.db.View(admitted(t))
+	other := p.db.View(admitted(t, authntest.In("other", "0ac3e000-0000-4000-8000-00000000000f")))
+	end, busy := make(chan struct{}), make(chan error, 40)
+	var running sync.WaitGroup
+	for range cap(busy) {
+		running.Go(func() { busy <- hostile.Write(t.Context(), func(*store.Tx) error { <-end; return nil }) })
+	}
+	defer func() { close(end); running.Wait() }()
+	if err := <-busy; !errors.Is(err, store.ErrBusy) {
+		t.Fatalf("one too many: %v", err)
+	}
+	p.run(t)
+	written := make(chan struct{})
+	write := func(v *store.View, then func()) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return v.Write(ctx, func(*store.Tx) error { then(); return nil })
+		}
+	}
+	p.RecordLater(write(hostile, func() {}))
+	p.RecordLater(write(other, func() { close(written) }))
+	select {
+	case <-written:
+	case <-time.After(patience):
+		t.Error("it was never written")
+	}
 }
 
 // TestEndRecordsWhatIsLeft: what waits when Run ends is written if the database is there within a second, all of it,

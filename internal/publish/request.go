@@ -167,10 +167,10 @@ func (p *Publisher) writeLate(ctx, last context.Context, r *record) {
 	away := func(err error) bool { return errors.Is(err, store.ErrUnavailable) }
 	err := ctx.Err()
 	if err == nil {
-		err = backoff.Until(ctx, r.write, away)
+		err = backoff.Until(store.Owed(ctx), r.write, away)
 	}
 	if err != nil && ctx.Err() != nil {
-		err = backoff.Until(last, r.write, away)
+		err = backoff.Until(store.Owed(last), r.write, away)
 	}
 	if err != nil && last.Err() == nil {
 		p.o.Logger.Error("something was not recorded", "error", err)

@@ -65,6 +65,22 @@ func (s *shares) take(ctx context.Context, organization string) (leave func(), e
 	}
 }
 
+// owed marks the contexts of Owed.
+type owed struct{}
+
+// Owed returns a context in which a View's writes take no place of its organization's. It is for what the process still
+// has to write down when nobody waits for it any more, one after the other for all organizations: they are not to wait
+// until one of them, which has taken all its places, lets go of one.
+func Owed(ctx context.Context) context.Context { return context.WithValue(ctx, owed{}, true) }
+
+// place waits for a place among those of the view's organization that write.
+func (v *View) place(ctx context.Context) (leave func(), err error) {
+	if ctx.Value(owed{}) != nil {
+		return func() {}, nil
+	}
+	return v.db.writes.take(ctx, v.organization)
+}
+
 // enter finds an organization's share, or makes it.
 func (s *shares) enter(organization string) *share {
 	s.mu.Lock()

@@ -60,7 +60,7 @@ func (v *View) write(ctx context.Context, d durability, do func(*Tx) error) erro
 	if !v.db.ready.Load() {
 		return errNotYet
 	}
-	leave, err := v.db.writes.take(ctx, v.organization)
+	leave, err := v.place(ctx)
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -244,7 +244,7 @@ func scanID(rows *sql.Rows) (id string, err error) {
 // It takes a place of the organization's: without it, one organization's claims could keep the only connection that
 // writes from everybody else's.
 func (v *View) atOnce(ctx context.Context, text string, args []any) (int, error) {
-	leave, err := v.db.writes.take(ctx, v.organization)
+	leave, err := v.place(ctx)
 	if err != nil {
 		return 0, explain(ctx, err)
 	}
