@@ -89,7 +89,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// Before anything large is held: the list of all keys is when the heap grows most.
 	memory := process.LimitMemory(getenv)
 	go process.TuneCollector(ctx, getenv)
-	go memory.Watch(ctx)
+	// Until the last request has been answered, and not only until the signal.
+	watching, watched := context.WithCancel(context.WithoutCancel(ctx))
+	defer watched()
+	go memory.Watch(watching)
 	// Files come before the cluster: what is wrong on this machine is told even while the cluster is away.
 	certificate, err := o.tls.Load(logger)
 	if err != nil {
@@ -220,7 +223,8 @@ func together(parts ...func(context.Context)) func(context.Context) {
 }
 
 // newKeyring makes what this process knows of keys. The name of its Lease begins with the environment, because an
-// admission policy holds its ServiceAccount to such Leases.
+// admission policy holds its ServiceAccount to such Leases. Its end is random, because no process may ever have had the
+// name: one that starts would otherwise take over what the one before it has confirmed.
 func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*keyring.Keyring, error) {
 	return keyring.New(keyring.Options{
 		Kubeconfig: o.keys.Kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.keys.Namespace, Watched: o.keys.Watched,

@@ -161,6 +161,7 @@ func (p *publishing) run(ctx context.Context) {
 	// attempts that still run here.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
+	// All of them may begin at once: what of the others needs the database waits until this one has migrated it.
 	ended.Go(func() { p.store.Run(life) })
 	ended.Go(func() { p.runVault(life) }) // what runs to its end may still have to open an account
 	// It ends with ctx, as nothing of it is owed to a request: attempts that still run refresh what they need themselves.

@@ -20,7 +20,7 @@ import (
 
 // storage is the flags of what the publishing API stands on, as they are after check.
 type storage struct {
-	dataDir      string // "": it is not needed, because neither the database nor the media are in it
+	dataDir      string // "": the database is not in it; package media makes the folder of media, with the same mode
 	databaseURL  string
 	mediaURL     string
 	maxMediaSize int64 // bytes
@@ -152,6 +152,7 @@ func (s *storage) checkDatabase(environment key.Environment, getenv func(string)
 	if s.databaseURL == "" {
 		s.databaseURL = getenv("LMP_DATABASE_URL")
 	}
+	// Also where the database is somewhere else: the media are in that folder then, if no --media-url says otherwise.
 	dir, err := filepath.Abs(s.given.dataDir)
 	if err != nil || s.given.dataDir == "" {
 		return usageError{fmt.Sprintf("--data-dir: want a folder, not %q", s.given.dataDir)}

@@ -64,6 +64,7 @@ func (p *publishing) newVault(o options, registry prometheus.Registerer, logger 
 	if o.environment == key.Test && o.vault.keyset == "" {
 		logger = slog.New(slog.DiscardHandler)
 	}
+	// Needs has no context, because no request asks: the vault does, for itself. The store bounds how long it takes.
 	if p.vault, err = vault.New(vault.Options{
 		Path: o.vault.keyset, KMS: o.vault.kms, Clock: clock.RealClock{}, Logger: logger, Registerer: registry,
 		Needs: func() (map[uint32]int, error) { return p.store.Work().SealedBy(context.Background()) },

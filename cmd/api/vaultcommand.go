@@ -57,6 +57,7 @@ type vaultCommand struct {
 }
 
 // vaultCommands are what may be called. A name that is none of them is refused before any file or database is opened.
+// init takes no lock, because it never replaces a file: of two at once, the second one finds that there is one.
 var vaultCommands = map[string]func(*vaultCommand, context.Context) error{
 	"init": (*vaultCommand).create, "status": (*vaultCommand).status, "reseal": (*vaultCommand).reseal,
 	"add":     changing((*vaultCommand).add),

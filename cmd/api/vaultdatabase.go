@@ -79,6 +79,8 @@ func (c *vaultCommand) withDatabase(ctx context.Context, do func(*keyUse) error)
 		return fmt.Errorf("database: %w", err)
 	}
 	d := &keyUse{work: db.Work()}
+	// Processes before rows. The other way round, a process could seal under the old key once the rows are counted, and
+	// have told that it seals under the new one when processes are read: mayRetire would let a key go that is needed.
 	if d.processes, err = d.work.VaultKeys(ctx); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -75,13 +76,21 @@ func parseRelease(args []string, getenv func(string) string, stdout io.Writer) (
 	return o, nil
 }
 
-// byHand is what is left to do for people if it has failed. It takes the other finalizers off as well: kubectl has no
-// patch for one of them whose place in the list is not the same everywhere. It skips every check that Release makes,
-// which is why the error says when it may be used.
-const byHand = `kubectl get apikeys.letmepost.dev --all-namespaces --no-headers ` +
-	`-o custom-columns=:metadata.namespace,:metadata.name | ` +
-	`while read -r namespace name; do ` +
-	`kubectl patch apikeys.letmepost.dev "$name" -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'; done`
+// byHand is what is left to do for people if it has failed, in these namespaces, or all: keys of another release are
+// none of its business. It takes the other finalizers off as well: kubectl has no patch for one of them whose place in
+// the list is not the same everywhere. It skips every check that Release makes, which is why the error says when it may
+// be used; that it is meant, the annotation says, without which the policy refuses.
+func byHand(namespaces []string) string {
+	const columns = `--no-headers -o custom-columns=:metadata.namespace,:metadata.name`
+	list := `kubectl get apikeys.letmepost.dev --all-namespaces ` + columns
+	if len(namespaces) > 0 {
+		list = `for namespace in ` + strings.Join(namespaces, " ") +
+			`; do kubectl get apikeys.letmepost.dev -n "$namespace" ` + columns + `; done`
+	}
+	return list + ` | while read -r namespace name; do kubectl patch apikeys.letmepost.dev "$name" -n "$namespace" ` +
+		`--type=merge -p '{"metadata":{"finalizers":null,"annotations":{"` + v1alpha1.AnnotationUnconfirmed + `":"` +
+		v1alpha1.Unconfirmed + `"}}}'; done`
+}
 
 // runRelease is `controller release`. What it does and waits for goes to stdout, for people who watch the job's log; of
 // the libraries' logs only errors are shown, on stderr, because leader election would report every attempt.
@@ -114,7 +123,8 @@ func runRelease(ctx context.Context, args []string, getenv func(string) string, 
 		Progress: stdout,
 	})
 	if err != nil {
-		return fmt.Errorf("release the ApiKeys: %w\nWhen no API process runs any more, this does it by hand: %s", err, byHand)
+		return fmt.Errorf("release the ApiKeys: %w\nWhen no API process runs any more, this does it by hand: %s",
+			err, byHand(o.namespaces))
 	}
 	fmt.Fprintf(stdout, "done: took the finalizer %s off %d ApiKeys, of which %d were being deleted and are gone; "+
 		"keys and Secrets stay. To undo it, install again: the controller puts it back.\n",

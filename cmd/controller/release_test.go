@@ -34,6 +34,18 @@ func TestWrongRelease(t *testing.T) {
 	}
 }
 
+// TestByHand: what people are told to do is what the policy lets them do, and for the keys alone that are this release's.
+func TestByHand(t *testing.T) {
+	const marked = `"annotations":{"letmepost.dev/unconfirmed":"true"}`
+	all, some := byHand(nil), byHand([]string{"a", "b"})
+	if !strings.Contains(all, marked) || !strings.Contains(all, "--all-namespaces") {
+		t.Error(all)
+	}
+	if !strings.Contains(some, marked) || strings.Contains(some, "--all-namespaces") || !strings.Contains(some, "in a b; do") {
+		t.Error(some)
+	}
+}
+
 func TestReleaseHelp(t *testing.T) {
 	var out strings.Builder
 	if err := run(t.Context(), []string{"release", "--help"}, noEnv, &out, &out); !errors.Is(err, pflag.ErrHelp) {

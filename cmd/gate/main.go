@@ -79,7 +79,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// Before anything large is held: the list of all keys is when the heap grows most.
 	memory := process.LimitMemory(getenv)
 	go process.TuneCollector(ctx, getenv)
-	go memory.Watch(ctx)
+	// Until the last request has been answered, and not only until the signal.
+	watching, watched := context.WithCancel(context.WithoutCancel(ctx))
+	defer watched()
+	go memory.Watch(watching)
 	// Files come before the cluster: what is wrong on this machine is told even while the cluster is away.
 	certificate, err := o.tls.Load(logger)
 	if err != nil {
@@ -113,7 +116,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// One answer for HTTP, gRPC and the kubelet: whoever asks by one of them is told what the others are.
 	ready := func() bool { return keys.Serving() && !draining.Load() }
 	// Opened here, and not by serve, which knows of HTTP alone: a port that is taken is told before anything runs, and the
-	// log has the address even with port 0.
+	// log has the address even with port 0. If serve.Run then fails to open its own, nobody closes this one: the process
+	// ends.
 	envoy, err := new(net.ListenConfig).Listen(ctx, "tcp", o.grpcAddress)
 	if err != nil {
 		return fmt.Errorf("listen for Envoy: %w", err)
@@ -143,7 +147,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 // newKeyring makes what this process knows of keys. An admission policy holds its ServiceAccount to Leases of this
 // name. Its end is random, because no process may ever have had it: one that starts would otherwise take over what
-// the one before it has confirmed.
+// the one before it has confirmed. It is in lower case, as names of objects have to be (RFC 1123).
 func newKeyring(o options, kubeconfigEnv string, logger, audit *slog.Logger) (*keyring.Keyring, error) {
 	return keyring.New(keyring.Options{
 		Kubeconfig: o.keys.Kubeconfig, KubeconfigEnv: kubeconfigEnv, Namespace: o.keys.Namespace, Watched: o.keys.Watched,
@@ -205,7 +209,8 @@ func newIntrospection(o options, kubeconfigEnv string, answers *gate.Gate, logge
 }
 
 // handler answers questions, introspections if there are to be any, reports of leaked keys, and probes of load
-// balancers. /check is that very path: proxies that append the client's own ask below gate.PathPrefix.
+// balancers. /check is that very path: proxies that append the client's own ask below gate.PathPrefix. It takes any
+// method, as some proxies ask by that of their client.
 func handler(forward, introspection, leaked http.Handler, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/check", forward)

@@ -168,6 +168,8 @@ func PersonReturnsTo(of platform.Name) string {
 // anywhere from an address that they trust.
 func (c *Connecting) mayReturnTo(u *url.URL) bool {
 	origin := originOf(u)
+	// Where this server runs on somebody's own machine, what they develop beside it is at some other port of theirs. There
+	// is nobody else at such an address whom they could be sent to.
 	return c.o.Public != nil && origin == originOf(c.o.Public) || slices.Contains(c.o.ReturnTo, origin) ||
 		c.o.Public != nil && outbound.IsLoopback(u.Hostname()) && outbound.IsLoopback(c.o.Public.Hostname())
 }
@@ -175,6 +177,7 @@ func (c *Connecting) mayReturnTo(u *url.URL) bool {
 // originOf is an address's scheme, host and port (RFC 6454), the port left out where it is the scheme's own.
 func originOf(u *url.URL) string {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
+	// Hostname has taken the brackets off an IPv6 address, and without them its end could not be told from a port.
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}

@@ -185,6 +185,7 @@ func (c *Connecting) complete(
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	got, err := to.Connector.Complete(asking, in)
+	// Before the transaction, and not in it: an id that is too long is the platform's doing, and is told as that.
 	if err == nil {
 		got, err = got.Bounded()
 	}
@@ -211,6 +212,8 @@ func (c *Connecting) keep(
 	})
 	if err == nil && c.o.Connections != nil {
 		var sealed []store.SealedSecret
+		// By the id of the row, which for an account that is there already is not the new one: what is sealed for another
+		// id never opens.
 		if sealed, err = c.o.Connections.Seal(tx.Organization(), put.ID, got.Secrets); err == nil {
 			err = tx.PutSecrets(put.ID, sealed)
 		}

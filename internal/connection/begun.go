@@ -32,6 +32,7 @@ type Begun struct {
 }
 
 // How long a browser may take to come back, and the same for people to read.
+// platform.Descriptor says it to clients, too.
 const (
 	ReturnWithin      = 10 * time.Minute
 	ReturnWithinWords = "ten minutes"
@@ -59,6 +60,7 @@ func (k *Keeper) SealBegun(state string, b Begun) (store.Connecting, error) {
 	if err != nil {
 		return store.Connecting{}, fmt.Errorf("seal a connection that has begun: %w", err)
 	}
+	// The key is counted as needed while this waits. It is not sealed again under another one: it is gone in minutes.
 	key, _ := vault.KeyID(sealed)
 	return store.Connecting{
 		ID: id, Platform: b.Platform, KeyID: key, Sealed: sealed, ExpiresAt: k.o.Clock.Now().Add(ReturnWithin),

@@ -44,6 +44,8 @@ var States = []State{Active, Expiring, ReconnectRequired, Disconnected}
 
 // ExpiringWithin is how long before its end a connection is expiring: long enough for somebody to be on holiday.
 // docs/accounts.md names it.
+// A grant on Bluesky lasts no longer than this altogether (sessionLife there): such an account is expiring from its
+// first day on. Whoever makes this shorter changes that.
 const ExpiringWithin = 14 * 24 * time.Hour
 
 // RuleReconnect is the rule of failures of accounts that have to be connected again. Callers branch on it.
@@ -116,6 +118,8 @@ type Keeper struct {
 	goodbyes *goodbyes
 }
 
+// defaultInterval is no longer than what is left of the shortest token that is believed when it is due: a quarter of a
+// minute (shortGrantLife, package bluesky). Where it is late all the same, whoever publishes refreshes first (Get).
 const defaultInterval = 15 * time.Second
 
 // New returns a Keeper; the error is that of the metrics.
@@ -149,6 +153,7 @@ func (k *Keeper) Seal(organization, accountID string, secrets platform.Secrets) 
 		if err != nil {
 			return nil, fmt.Errorf("seal what opens the account: %w", err)
 		}
+		// It stands beside the text so that the database can tell what a key is still needed for, without opening anything.
 		id, _ := vault.KeyID(s)
 		sealed = append(sealed, store.SealedSecret{Name: name, KeyID: id, Sealed: s})
 	}
@@ -167,6 +172,8 @@ func (k *Keeper) open(c store.Connection) (platform.Secrets, error) {
 	if len(c.Secrets) == 0 {
 		return nil, platform.ErrNoSecrets
 	}
+	// With one of them missing, the others would mean something else: a token without the key that it is bound to is shown
+	// as one that needs none, and the account is taken for lost (isGrant, package bluesky).
 	secrets := make(platform.Secrets, len(c.Secrets))
 	for _, s := range c.Secrets {
 		// The id of the key stands beside the text as well. Where they differ, one of them was tampered with: else a text

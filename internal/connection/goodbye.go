@@ -54,6 +54,8 @@ func (q *goodbyes) add(g goodbye) bool {
 	if q.of.LenOf(g.whose) >= goodbyesOfOne {
 		return false
 	}
+	// Before Push, and all of it under the lock: whoever receives at once finds the goodbye only after it was pushed
+	// (next). The other way round, one that finds no room would have to be taken out again.
 	select {
 	case q.waiting <- struct{}{}:
 	default:
@@ -122,6 +124,7 @@ func (k *Keeper) sayNext(ctx, last context.Context) bool {
 	select {
 	case <-k.goodbyes.waiting:
 	case <-ctx.Done():
+		// Of two that are ready, select takes either. So that ctx has ended does not mean that nobody waits.
 		select {
 		case <-k.goodbyes.waiting:
 		default:

@@ -72,6 +72,7 @@ func (m metrics) renewed(name platform.Name, err error) {
 	var failure *platform.Failure
 	switch {
 	case errors.As(err, &failure):
+		// It is one of ours (package platform), whatever a server has said. So there are few values of the label.
 		outcome = failure.Code
 	case err != nil:
 		outcome = platform.CodeInternalError

@@ -37,9 +37,12 @@ const (
 )
 
 // refreshRetries are the pauses after refreshes that have failed for reasons that pass.
+// The first is defaultInterval: whoever is due any sooner is not seen before the next look.
 var refreshRetries = retry.Backoff{First: 15 * time.Second, Most: 15 * time.Minute}
 
 // waiting is how often is looked whether another process is through with a refresh.
+// Nothing here bounds the waiting. The context of whoever waits does: a process that has died at a refresh keeps the
+// account for renewWithin, and an attempt to publish does not last that long.
 var waiting = retry.Backoff{First: 50 * time.Millisecond, Most: time.Second}
 
 // credentials are those of one account, for one publication. The lock is kept while a platform is asked: a
@@ -73,6 +76,8 @@ func (c *credentials) Get(ctx context.Context) (platform.Secrets, error) {
 			return nil, err
 		}
 	}
+	// A copy. It comes back as what is stale (Renew), and is compared with what is here: whoever has it must not change
+	// both by changing one.
 	return maps.Clone(c.secrets), nil
 }
 
@@ -101,6 +106,8 @@ func (c *credentials) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Also what was renewed here comes out of the row, and not out of the answer: somebody may have connected the account
+	// again in between, and then what they have brought counts (keep).
 	secrets, err := c.keeper.open(*next)
 	switch {
 	case neverOpens(err):
@@ -134,6 +141,7 @@ func (k *Keeper) renew(ctx context.Context, old store.Connection) (*store.Connec
 	if p.Refresher == nil {
 		return nil, again(platform.Failure{Message: "The platform takes the connection no more."})
 	}
+	// With the version that was just read: whoever has renewed it since then has changed that, and nothing is begun.
 	begun, err := k.work.BeginRenewal(ctx, now.ID, now.Version, renewWithin)
 	if err != nil {
 		return nil, err
@@ -168,15 +176,15 @@ func (k *Keeper) refresh(ctx context.Context, p platform.Platform, c store.Conne
 		k.require(ctx, c, *failure)
 		return nil, again(*failure)
 	case err != nil:
-		k.postpone(ctx, c, err)
+		_ = k.postpone(ctx, c, err) // if that fails, it ends by its time
 		return nil, err
 	}
 	return k.keep(ctx, c, got)
 }
 
 // postpone ends a refresh that may go better another time. It also ends the renewal, so that nobody waits for
-// renewWithin.
-func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) {
+// renewWithin. The error is the database's, which has been logged.
+func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) error {
 	pause := refreshRetries.Most
 	// First doubled six times is past Most, and a shift by any number of tries would overflow.
 	if c.Tries < 10 {
@@ -187,7 +195,9 @@ func (k *Keeper) postpone(ctx context.Context, c store.Connection, why error) {
 	if err := k.work.PostponeRenewal(ctx, c.ID, c.Version, k.o.Clock.Now().Add(pause)); err != nil {
 		k.o.Logger.Warn("a refresh could not be put off: it is tried again when its time is over",
 			"account", c.ID, "error", err)
+		return err
 	}
+	return nil
 }
 
 // storing is how a database that is away is tried again, with secrets that are nowhere else.
@@ -234,6 +244,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	case <-k.o.Store.Migrated():
 	}
 	var complaint retry.Complaint
+	// The zero time, so that the first look counts: until then the gauge has no accounts at all.
 	for counted := (time.Time{}); ; {
 		err := k.look(ctx)
 		// More seldom, as it goes through all accounts that there are.
@@ -254,6 +265,8 @@ func (k *Keeper) Run(ctx context.Context) {
 // look refreshes the accounts that are due, until none is. Whatever was looked at is not due any more: it was
 // refreshed, put off, asked of its person, or is in other hands. Else this would not end.
 func (k *Keeper) look(ctx context.Context) error {
+	// Without a keyset none of them opens, and each would be put off for what is wrong here (postpone): when it is mended,
+	// they would not be due for up to a quarter of an hour.
 	if !k.Usable() {
 		return nil // the vault says so itself
 	}
@@ -266,13 +279,16 @@ func (k *Keeper) look(ctx context.Context) error {
 		running.SetLimit(refreshAtOnce)
 		for _, id := range due {
 			running.Go(func() error {
-				if ctx.Err() == nil {
-					k.refreshDue(ctx, id)
+				if ctx.Err() != nil {
+					return nil
 				}
-				return nil
+				return k.refreshDue(ctx, id)
 			})
 		}
-		_ = running.Wait() // what goes wrong with one is said there, and does not end the others
+		// What goes wrong with one does not end the others. If the database takes no writes, all of these are still due.
+		if err := running.Wait(); err != nil {
+			return err
+		}
 		if len(due) < dueAtOnce {
 			return nil
 		}
@@ -281,22 +297,25 @@ func (k *Keeper) look(ctx context.Context) error {
 }
 
 // refreshDue refreshes one account, unless another process is at it. What other processes have done since the list
-// was read is seen in the row.
-func (k *Keeper) refreshDue(ctx context.Context, accountID string) {
+// was read is seen in the row. The error is store.ErrUnavailable, and that it may be due as before.
+func (k *Keeper) refreshDue(ctx context.Context, accountID string) error {
 	c, err := k.work.Connection(ctx, accountID)
 	if err == nil && (c.RefreshAt.IsZero() || c.RefreshAt.After(k.o.Clock.Now())) {
-		return // somebody was quicker
+		return nil // somebody was quicker
 	}
 	if p, _ := k.o.Platforms.Get(c.Platform); err == nil && p.Refresher == nil {
 		// It may be enabled again. Without a pause the account would be due at once, for ever.
-		k.postpone(ctx, c, errNoRefresher)
-		return
+		return k.postpone(ctx, c, errNoRefresher)
 	}
 	if err == nil {
 		_, err = k.renew(ctx, c)
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return fmt.Errorf("refresh the account %s: %w", accountID, err)
 	}
 	// Failures of the platform were logged where they came up.
 	if err != nil && !errors.Is(err, errBusy) && !errors.As(err, new(*platform.Failure)) && ctx.Err() == nil {
 		k.o.Logger.Warn("an account could not be refreshed", "account", accountID, "error", err)
 	}
+	return nil
 }

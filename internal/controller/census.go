@@ -117,6 +117,8 @@ func (c *census) changed(old, updated *v1alpha1.ApiKey) {
 	case was && !is:
 		its.hashed--
 	}
+	// The hash that was counted above takes the place that was kept for it, under one lock: with both, a key would count
+	// twice, and with neither for a moment, one more would be let in.
 	if name := client.ObjectKeyFromObject(k); is || updated == nil {
 		its.leave(name, k.UID)
 		its.forget(name)

@@ -59,6 +59,7 @@ func (r *apiKeys) rivalOf(ctx context.Context, k *v1alpha1.ApiKey, lookup key.Lo
 		if err != nil {
 			return nil, err
 		}
+		// Whoever waits is told of the one that stays, if there is one: the other's going would change nothing for them.
 		if leaving := !other.DeletionTimestamp.IsZero(); contends && (first == nil || first.leaving && !leaving) {
 			first = &rival{other.Name, leaving}
 		}

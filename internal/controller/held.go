@@ -109,6 +109,7 @@ func (r *revocations) gone(
 ) {
 	k := e.Object.(*v1alpha1.ApiKey)
 	confirmed := r.confirmed(k)
+	// After the question, which goes by it.
 	r.lifted.take(k.UID)
 	if k.Status.Hash != "" && !confirmed && readyReason(k) != v1alpha1.ReasonUnconfirmed {
 		r.tellUnconfirmed(k)

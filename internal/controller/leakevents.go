@@ -41,6 +41,8 @@ func (r *apiKeys) reportedOn(ctx context.Context, lease client.Object) (all []re
 			r.leaks.note(keys[i].UID, leakReport{client.ObjectKeyFromObject(&keys[i]), report.Digest, lease.GetName()})
 		}
 		all = append(all, requestsFor(keys)...)
+		// A report stays on its Lease for a while after its key has ended. That there is no ApiKey of it any more is then as
+		// it should be, and not a sign of a replica that makes things up.
 		if len(keys) == 0 && !r.leaks.isSettled(report.Digest) && r.leaks.firstUnproven(report) {
 			r.leaks.counts.WithLabelValues(leakUnproven).Inc()
 			ctrl.LoggerFrom(ctx).Info("A report of a leaked key is of no key that is seen here: it has gone, "+

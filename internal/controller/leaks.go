@@ -182,6 +182,7 @@ func (r *apiKeys) isLeaked(ctx context.Context, hash key.Hash, owner key.Owner) 
 func (r *apiKeys) takeNote(ctx context.Context, k *v1alpha1.ApiKey) (leaked bool, err error) {
 	report, reported := r.leaks.of(k.UID)
 	if leaked, err = r.leaked(ctx, k); err != nil || leaked || !reported {
+		// A renewal of the Lease may have had it noted once more, before the cache had the LeakedKey.
 		if leaked && reported {
 			r.leaks.settle(k.UID, report.digest)
 		}

@@ -101,6 +101,7 @@ func (r *apiKeys) assignHash(ctx context.Context, found findings) (findings, err
 		return found, nil
 	}
 	found, err := r.assignPlaced(ctx, found)
+	// After an error it keeps its place: it is tried again in a moment, and its Secret may be there already.
 	if found.assigned == nil && err == nil {
 		r.census.giveUp(found.key) // what will not get its hash now keeps nobody from it
 	}

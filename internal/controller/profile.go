@@ -33,8 +33,15 @@ import (
 // once would otherwise be a thousand writes of one object, most of them conflicts.
 const countDelay = 300 * time.Millisecond
 
+// profilesAtOnce are looked at together, in turns: until a new one has its organization, which is a call or two, its id
+// is unknown to the API, and somebody else may have applied ten thousand.
+const profilesAtOnce = 4
+
 // profiles reconciles Profiles. Nothing that it writes decides whether a key is served: that is up to the Profile's
 // being there. So a count that lags behind misleads a person at most.
+//
+// Its organization is another matter: until that is written, the API's index shows the Profile to nobody, and who names
+// it is told that there is none. So it is written with the first look, and waits for no key.
 type profiles struct {
 	client   client.Client // reads from the cache
 	uncached client.Reader // reads from the apiserver
@@ -51,7 +58,9 @@ func setupProfiles(mgr manager.Manager, opts Options) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&v1alpha1.Profile{}, builder.WithPredicates(changed)).
 		Watches(&v1alpha1.ApiKey{}, recount()).
-		WithOptions(controller.Options{RateLimiter: retries()}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: profilesAtOnce, RateLimiter: retries(), NewQueue: newTurns,
+		}).
 		Complete(traced(opts.Tracer, "Profile", r))
 }
 

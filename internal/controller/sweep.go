@@ -84,6 +84,7 @@ func (r *apiKeys) sweepOnce(ctx context.Context, q keyQueue, over time.Duration,
 			return
 		}
 		for i := range keys.Items {
+			// A bucket has those as well that bring a hash and wait for it: they come by their own events, and by nextLook.
 			if k := &keys.Items[i]; k.Status.Hash != "" && wanted(k) {
 				addLowPriority(q, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(k)})
 			}

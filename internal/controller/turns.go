@@ -71,6 +71,7 @@ func (q *turns) turnOf(r reconcile.Request, low bool) int {
 		q.waiting[lane{r.Namespace, low}] = its
 	}
 	its[r] = struct{}{}
+	// From the 361st on they share the last turn, and are in it as they came.
 	return min((len(its)-1)/perTurn, lastTurn)
 }
 
@@ -80,6 +81,7 @@ func (q *turns) GetWithPriority() (r reconcile.Request, priority int, shutdown b
 	r, priority, shutdown = q.PriorityQueue.GetWithPriority()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	// It may be in both lanes: the sweep has brought it, and then an event. The queue below has it once.
 	for _, low := range []bool{false, true} {
 		l := lane{r.Namespace, low}
 		delete(q.waiting[l], r)

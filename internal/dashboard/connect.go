@@ -81,6 +81,7 @@ func (d *Dashboard) connectView(r *request, to platform.Platform, data connectDa
 	}
 	for _, f := range fields {
 		shown := connectField{Field: f}
+		// r.form is nil where nobody has sent one yet, and then nothing was typed.
 		if f.Type != platform.TypePassword {
 			shown.Value = cut(r.form.Get("field."+f.Name), connecting.MaxFilledIn)
 		}
@@ -174,6 +175,8 @@ func (d *Dashboard) filledIn(r *request, to platform.Platform) (filledIn map[str
 func (d *Dashboard) leave(
 	r *request, to platform.Platform, profileID string, filledIn map[string]string,
 ) (address string, err error) {
+	// The form has the fields of both ways. What is for the other one, such as a password, is not handed on: the platform
+	// asks for its own.
 	for _, f := range to.Fields {
 		if !f.BeforeBrowser {
 			delete(filledIn, f.Name)
@@ -231,6 +234,7 @@ func (d *Dashboard) takeBegun(r *request, to platform.Platform) (connection.Begu
 		return begun, err
 	case begun.Actor != r.Caller().Actor.Ref(), begun.OrganizationID != r.Organization().ID:
 		return connection.Begun{}, connecting.ErrNoneBegun
+	// It was there when they began, and may have been deleted while the browser was away.
 	case begun.ProfileID != "" && r.Caller().FindProfile(d.config.Directory, begun.ProfileID) == nil:
 		return connection.Begun{}, posting.ErrNoProfile
 	}

@@ -129,6 +129,7 @@ func New(c Config) (*Dashboard, error) {
 		return nil, err
 	}
 	d := &Dashboard{config: c, mux: http.NewServeMux(), pages: pages, origin: http.NewCrossOriginProtection()}
+	// Two screens that a request could fit alike make the mux panic: when the process starts, and not when somebody asks.
 	for _, s := range d.screens() {
 		d.handle(s.Method+" "+Base+s.Path, d.serve(s))
 	}
@@ -159,6 +160,9 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Before anything is looked up: what another site has a browser send is refused whoever is signed in there. It is a
 	// screen for anyone, so that no session is asked for, and a page, so that somebody who sees it by mistake has an id to
 	// tell.
+	//
+	// GET is let through, since other sites may link to a page. A screen that changes something by GET has to keep them
+	// out by itself, as beginSignIn, finishSignIn and connectReturned do.
 	if err := d.origin.Check(r); err != nil {
 		d.serve(screen{Access: anyone, Show: func(*request) (view, error) { return view{}, errCrossOrigin }}).ServeHTTP(w, r)
 		return
@@ -198,6 +202,9 @@ func (d *Dashboard) handle(pattern string, h http.Handler) {
 // setSafeHead sets what holds for everything here: nothing runs or is shown but what this server sends, and nobody
 // frames it or keeps it. It is set before a page is found, so that no answer can be without it: one of them has a key
 // in it, and addresses name keys and a hand-over's code, which other sites must not learn by a Referer.
+//
+// Referrer-Policy is not no-referrer: by that, browsers send the Origin of a form as null. Old ones say nothing else of
+// where a form comes from, and would be refused.
 func setSafeHead(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")

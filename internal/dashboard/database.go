@@ -45,6 +45,8 @@ func (r *request) change(do func(op *write.Operation) error) error {
 	if once == "" || len(once) > maxOnce {
 		return errBadForm
 	}
+	// Who it is, the method and the path are part of a claim, so that an id is good for the form at its own address alone.
+	// What was typed is not: BodyHash is left out, and a form that was done stays so, whatever it is sent with again.
 	op := r.dashboard.config.Writes.Start(r.rows(), r.id)
 	answered, err := op.Claim(r.Context(), store.Request{
 		IdempotencyKey: once, Method: r.http.Method, Path: r.http.URL.EscapedPath(),

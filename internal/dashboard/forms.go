@@ -19,7 +19,8 @@ import (
 // key is gone, the browser still knows that the form was used, by a cookie.
 
 const (
-	// formsFor is how long a form may be sent.
+	// formsFor is how long a form may be sent. No session lasts longer, so that a form is too old only for somebody who
+	// has signed in again since they were shown it.
 	formsFor = 12 * time.Hour
 	// maxForms is how many used forms a browser is told of; some 40 bytes each, of the 4096 that a cookie has.
 	maxForms = 64

@@ -124,6 +124,7 @@ func parseKeysQuery(v url.Values) keysQuery {
 // field stands in both, or a link loses it.
 func (q keysQuery) link() string {
 	v := url.Values{}
+	// A map will do: Encode puts them in order, so that a list has one address.
 	for name, value := range map[string]string{
 		"q": q.Search, "state": q.State, "environment": q.Environment, "profile": q.Profile,
 	} {

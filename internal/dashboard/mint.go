@@ -86,6 +86,7 @@ func (d *Dashboard) mintForm(r *request) (view, error) {
 
 // mintView shows the form. Whatever is refused comes back here (minting.again), with what was typed.
 func (d *Dashboard) mintView(r *request, f mintForm, c *checks, data mintData, status int) (view, error) {
+	// First, because it may give f another id, and data gets a copy of f.
 	data, err := d.formOf(r, &f, data)
 	if err != nil {
 		return view{}, err

@@ -93,6 +93,9 @@ func shell(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\'
 
 // manifest is an ApiKey as it is written down, in the order in which people read it. v1alpha1.ApiKey would be written
 // in the order of the alphabet, and with a status.
+//
+// This YAML package knows nothing of JSON's tags. Without a tag of its own, it calls a field by its name in small
+// letters: that of two words needs one.
 type manifest struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -123,7 +126,8 @@ type manifestTemplate struct {
 	Annotations map[string]v1alpha1.AnnotationValue `yaml:",omitempty"`
 }
 
-// manifestOf writes down what is asked for by an ApiKey, for Git.
+// manifestOf writes down what is asked for by an ApiKey, for Git. A field that ApiKeySpec gains has to be added to
+// manifest and here, or what is applied makes a key that may do something else than the one on the page.
 func manifestOf(k *v1alpha1.ApiKey) (string, error) {
 	m := manifest{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ApiKey"}
 	m.Metadata.Name, m.Metadata.Namespace = k.Name, k.Namespace
@@ -182,7 +186,11 @@ func (d *Dashboard) keySecret(r *request) (view, error) {
 	data.Served = data.State != nil && data.State.Status == metav1.ConditionTrue
 	data.Pending = data.State == nil || data.State.Reason == v1alpha1.ReasonPending
 	if data.Pending {
-		r.writer.Header().Set("Refresh", "2") // it is a moment's matter; without a script, too
+		again := *r.http.URL
+		query := again.Query()
+		query.Set(againField, "1")
+		again.RawQuery = query.Encode()
+		r.writer.Header().Set("Refresh", "2; url="+again.RequestURI()) // it is a moment's matter; without a script, too
 	}
 	return view{Page: "keysecret", Title: "keysecret.title", Data: data}, nil
 }

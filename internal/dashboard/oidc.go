@@ -99,6 +99,7 @@ func (d *Dashboard) notSignedIn(r *request, to string, err error) (view, error) 
 			return view{}, limited
 		}
 	}
+	// After the limit, so that whoever is guessing writes no more lines here than that lets through.
 	d.config.Logger.Warn("Nobody is signed in by the OpenID provider", "requestId", r.id, "error", err)
 	v := d.signInView(r, to)
 	v.Status = why.Status

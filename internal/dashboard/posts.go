@@ -65,7 +65,8 @@ const maxValues = 10
 const day = "2006-01-02"
 
 // postFilterOf reads an address, which anybody may have made: what is no status, platform or day is left out, and
-// texts are cut to what the database takes.
+// texts are cut to what the database takes. The profile need not be such a text: to View.Within, what can be no id is
+// nobody's, and the database is not asked.
 func postFilterOf(q url.Values) postFilter {
 	f := postFilter{
 		Statuses: chosen(q["status"], postStatuses), Platforms: chosen(q["platform"], catalog.All.Names()),

@@ -123,6 +123,8 @@ func (r *request) problem(err error) view {
 	if refusal != nil {
 		err = refusal // also of what ended the request while it ran
 	}
+	// Unauthorized is what the apiserver says of the credential, in the midst of a page: what their rights lack, it calls
+	// Forbidden. Of a credential that is renewed it is no end, which request.run finds out first (session.ErrNotTaken).
 	if errors.Is(err, errSignedOut) || apierrors.IsUnauthorized(err) ||
 		refusal != nil && refusal.Code == admission.Unauthenticated {
 		v, _ := goTo(r.toSignIn(refusal))

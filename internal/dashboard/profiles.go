@@ -136,7 +136,8 @@ func (d *Dashboard) profileToDelete(r *request) (view, error) {
 	return view{Page: "profile-delete", Title: "profileDelete.title", Data: data}, nil
 }
 
-// counted counts what the person may list; nil: they may not.
+// counted counts what the person may list; nil: they may not. It goes by offers, as all numbers do: that is one request
+// for all kinds of a namespace, where may would be one for each, and a page that counts three would be over maxCalls.
 func (r *request) counted(resource string, count func(context.Context) (store.Count, error)) (*store.Count, error) {
 	if allowed, err := r.offers("list", resource); !allowed {
 		return nil, err

@@ -150,9 +150,8 @@ func (p *pages) parse(into *template.Template, pattern string) error {
 }
 
 // text returns a text by its key, with values put in where it has {} for them, in their order: not where a value has
-// them, which may be what somebody else has written. A key that is not
-// there is returned in ⟦⟧, for tests to find. It is text, and not HTML: templates escape it, and parse does for
-// constants.
+// them, which may be what somebody else has written. A key that is not there is returned in ⟦⟧, for tests to find.
+// It is text, and not HTML: templates escape it, and parse does for constants.
 func (p *pages) text(key string, values ...any) string {
 	text, ok := p.texts[key]
 	if !ok {

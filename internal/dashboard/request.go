@@ -25,17 +25,19 @@ import (
 const maxForm = 64 << 10
 
 // maxCalls is how many requests to the apiserver a page costs at most, also if nothing is known from before. Where
-// several keys are looked at before they are revoked, each is one.
+// several keys are looked at before they are revoked, each is one. Somebody waits for them, most often one after the
+// other, and for up to ten seconds each (session.askTimeout). A test counts those of every page.
 const maxCalls = 3
 
-// request is one request on its way to a screen. It is one goroutine's.
+// request is one request on its way to a screen. It is one goroutine's. Screens that ask for several things side by
+// side (forEach, key, overview) let others read it meanwhile: nothing of it but calls changes then.
 type request struct {
 	dashboard *Dashboard
 	http      *http.Request
 	writer    http.ResponseWriter
 	id        string
-	screen    string // its path, as http.ServeMux has it: addresses have names in them, and whatever people type
-	now       time.Time
+	screen    string    // its path, as http.ServeMux has it: addresses have names in them, and whatever people type
+	now       time.Time // when it came: asked for once, so that all of a page goes by the same moment
 
 	token    string             // of the session; "": there is none
 	event    string             // of the audit log; "": a form was sent
@@ -83,6 +85,8 @@ func (r *request) may(verb, resource string) error {
 func (d *Dashboard) serve(s screen) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		r := &request{dashboard: d, writer: w, id: d.config.NewRequestID(), screen: s.Path, now: d.config.Clock.Now()}
+		// All of this is in the request's own context, because admission and the session are asked in that: what it takes to
+		// let somebody in counts among the calls of the page, and whether it is a use of the session is noted there.
 		ctx := session.CountCalls(hr.Context(), &r.calls)
 		if askedAgain(hr) {
 			ctx = session.Unattended(ctx)
@@ -137,7 +141,12 @@ func (r *request) run(s screen) (v view, err error) {
 		if err := r.admit(); err != nil {
 			return view{}, err
 		}
+		// Not only before the first choice: one that was deleted since, or made again under its name, is not theirs any more
+		// (session.Manager.Find).
 		if s.Access == inOrganization && r.person.Organization.ID == "" {
+			if r.http.Method != http.MethodGet { // where a form was sent to, there may be no page
+				return goTo("/organizations")
+			}
 			return goTo("/organizations?next=" + url.QueryEscape(r.here()))
 		}
 	}

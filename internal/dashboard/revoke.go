@@ -111,7 +111,8 @@ func (d *Dashboard) reviewRevocation(r *request) (view, error) {
 	return view{Page: "revoke", Title: "revoke.title", Data: data}, nil
 }
 
-// forEach calls do for 0 to n-1, some at a time.
+// forEach calls do for 0 to n-1, some at a time. do must not panic: request.run makes a page of a panic on the
+// request's own goroutine only, and on any other one it ends the process.
 func forEach(n int, do func(i int)) {
 	var asking sync.WaitGroup
 	places := make(chan struct{}, askAtOnce)
@@ -194,6 +195,7 @@ func (d *Dashboard) revoke(r *request) (view, error) {
 		t := target{Ref: refs[i], Value: refOf(refs[i].Name, refs[i].ID)}
 		t.Trouble, t.Said = troubleOf(err)
 		data.Targets = append(data.Targets, t)
+		// One status has to stand for all. The first one does; the page says of each key what became of it.
 		if status == 0 {
 			status = r.problem(err).Status
 		}

@@ -210,6 +210,7 @@ func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 	}
 	c := d.checks()
 	f := c.readMintForm(r.form)
+	// checks.spec says this of a new key. It is not called here, because it reads what a rotation takes from the old key.
 	if f.Name == "" {
 		c.say("name", "mint.nameWrong")
 	}
@@ -217,7 +218,8 @@ func (d *Dashboard) mintSuccessor(r *request) (view, error) {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: old.Namespace, Name: f.Name, Labels: map[string]string{v1alpha1.LabelRotates: string(old.UID)},
 		},
-		// Of the old key as it is now, and nothing of the form: that could ask for anything.
+		// Of the old key as it is now, and nothing of the form: that could ask for anything. A field that ApiKeySpec gains
+		// has to be added, or a key loses it when it is rotated.
 		Spec: v1alpha1.ApiKeySpec{
 			Environment: old.Spec.Environment, ProfileRef: old.Spec.ProfileRef, Scopes: old.Spec.Scopes,
 			Claims: old.Spec.Claims, RateLimit: old.Spec.RateLimit, SecretName: c.secretName(&f),

@@ -74,6 +74,8 @@ func (d *Dashboard) signIn(r *request) (view, error) {
 	}
 	to := next(r.form.Get("next"))
 	token, person, err := d.config.Sessions.SignIn(r.http.Context(), strings.TrimSpace(r.form.Get("token")))
+	// Only then, and not before the apiserver is asked: as with keys, whoever guesses must not keep those from signing in
+	// who share their address.
 	if isUnknown(err) {
 		if err := d.config.Admission.Failed(r.now, r); err != nil {
 			return view{}, err

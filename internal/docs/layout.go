@@ -11,7 +11,8 @@ import (
 )
 
 // layout is what all pages have around them. Its links are relative, so that they hold behind a proxy that knows this
-// server by another path. An entry of the list of pages is there twice: where one is, and how one goes on.
+// server by another path. An entry of the list of pages is there twice: where one is, and how one goes on. The link to
+// the list ends with "./", since Up is empty for most pages, and a link to nothing leads to the page that it is on.
 var layout = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>

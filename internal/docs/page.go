@@ -51,6 +51,9 @@ type page struct {
 // markdown is GitHub's, as far as pages use it. goldmark is the parser that Hugo and Gitea have, without dependencies
 // of its own; it drops HTML in a text unless it is told otherwise, and links that would run a script. A new one is made
 // for each page, and used by one goroutine.
+//
+// The lower number wins where two renderers are for the same node: goldmark's own, which noHTML takes the place of, has
+// 1000.
 func markdown() goldmark.Markdown {
 	return goldmark.New(
 		goldmark.WithExtensions(extension.Table, extension.Strikethrough),
@@ -120,7 +123,8 @@ func (s *Site) page(name string, source []byte, texts map[string][]byte) *page {
 
 // anchorRow makes the row of a code or a rule one that a URL can lead to. It is a row whose first cell begins with
 // code. The anchor is the last part of problem.RulePath, by which redirect finds it. One that is taken, by a heading or
-// by a row before, stays where it is.
+// by a row before, stays where it is. Headings have all of theirs by then, those below the row as well: they get them
+// when the text is parsed, and rows when the tree is walked.
 func (p *page) anchorRow(row *extast.TableRow, source []byte) {
 	if row.FirstChild() == nil {
 		return

@@ -25,6 +25,7 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/authn"
 	"github.com/letmepost/letmepost-operator/internal/authn/authntest"
 	"github.com/letmepost/letmepost-operator/internal/endpoint"
+	"github.com/letmepost/letmepost-operator/internal/store"
 )
 
 // pngHeader is the beginning of a PNG that says it has this size.
@@ -109,6 +110,19 @@ func TestBadUploads(t *testing.T) {
 	if n, files := f.rows(t, "media"), f.files(t); n != 1 || len(files) != 1 {
 		t.Errorf("after a good one: %d rows, files %v", n, files)
 	}
+}
+
+// TestUploadsOfNothing: with a quota, too, an upload that brings no byte, or none that there is room for, is told what is
+// wrong with it, also if it is the first one of the process.
+func TestUploadsOfNothing(t *testing.T) {
+	quotas = store.Amounts{store.Bytes: 5 << 30}
+	defer func() { quotas = nil }()
+	f := newFixture(t, nil)
+	key := f.newKey(t)
+	f.refused(t, "an empty file", uploadOf(key, ""), 400, "media.empty_body")
+	cut := uploadOf(key, "")
+	cut.body = cut.body[:len(cut.body)-6]
+	f.refused(t, "cut off before its first byte", cut, 400, "media.parse_failed")
 }
 
 // A name that climbs out is not even looked at: files have the names that the server gives them.

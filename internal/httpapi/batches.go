@@ -133,6 +133,8 @@ func mediaOf(items []mediaInput) []posting.Media {
 // caller reaches, a claim is made by who they are.
 func (a *API) createPosts(r *endpoint.Request, in createPosts) (batch, error) {
 	if in.ScheduledAt == nil { // else no platform says anything
+		// That there are too many targets is for the plan to say: whoever sends a thousand is not to be told that there is no
+		// room for the answer.
 		if err := r.Reserve(min(len(in.Targets), posting.MaxTargets) * platform.MaxOutcome); err != nil {
 			return batch{}, err
 		}

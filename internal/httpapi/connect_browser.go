@@ -115,6 +115,7 @@ func (a *API) finishConnection(
 	if err != nil {
 		return "", a.beginnerGone(err)
 	}
+	// Once the account is stored, End says nothing any more, whatever has become of the key: what is done is to be told.
 	defer func() {
 		if cut := admitted.End(); cut != nil {
 			id, err = "", a.beginnerGone(cut)

@@ -13,6 +13,7 @@ import (
 // leaked takes a report of a key that has leaked. Nobody is asked who they are: whoever holds a key may end it. Reports
 // have an allowance of each address that is theirs alone, so that they take nothing of the one for failed attempts.
 func (a *API) leaked(r *endpoint.Request) (leak.Received, error) {
+	// Before the report is read: to find out what is no key costs something, too.
 	if left := a.config.LeakReports.Take(r.Address(), r.Start()); !left.Allowed {
 		return leak.Received{}, leak.TooMany(left.RetryAfter)
 	}

@@ -225,7 +225,9 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 		deadline = last
 	}
 	if b.inHeader {
+		// Otherwise one read could bring more than the bound, as much as its caller has room for, and the next would notice.
 		p = p[:min(len(p), b.headerLeft)]
+		// A byte now and then keeps a file coming. A header is a few hundred bytes, and has no reason to come like that.
 		if deadline.After(b.headerBy) {
 			deadline = b.headerBy
 		}

@@ -21,6 +21,9 @@ type uploads struct {
 // bounded makes r end with a *store.QuotaError when all uploads of an organization together have brought more than
 // left. done takes its bytes out again: by then they are counted, or gone. What other replicas receive meanwhile isn't
 // seen, so together they may hold as many times left as there are of them, for as long as uploads last.
+//
+// left is what there was when the upload began. Those that have got their rows since are in neither number, so this
+// bounds what is on its way; whether the file may stay, store.Tx.AddMedia says in the transaction of its row.
 func (u *uploads) bounded(
 	r io.Reader, organization string, left int64, refuse func() error,
 ) (_ io.Reader, done func()) {
@@ -44,8 +47,11 @@ func (u *uploads) take(organization string, n, left int64) bool {
 	return true
 }
 
-// giveBack counts n bytes less.
+// giveBack counts n bytes less. An upload that has brought none was never counted: there may be no map yet.
 func (u *uploads) giveBack(organization string, n int64) {
+	if n == 0 {
+		return
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.of[organization] -= n

@@ -51,6 +51,7 @@ func boundedWarnings(all []Warning) []Warning {
 	}
 	if more := len(all) - len(kept); more > 0 {
 		note := fmt.Sprintf(" (Warnings left out after this one: %d.)", more)
+		// There is a last one: some are left out only when maxWarnings of them were kept.
 		last := &kept[len(kept)-1].Message
 		*last = cutTo(*last, maxSaid-len(note)) + note
 	}

@@ -185,6 +185,8 @@ func (p *Platform) Rules() []Rule {
 // Check says what the platform would refuse, or nil. Nothing is opened or asked: it runs within requests, before
 // anything is stored.
 func (p *Platform) Check(c Content) *Failure {
+	// Also rules that are none of this platform's. They find nothing to object to: what it does not understand was refused
+	// by the rule in front of them, such as reply.unsupported, and a limit of bytes that it has not got is 0.
 	for _, r := range allRules {
 		if message, remediation := r.broken(p, c); message != "" {
 			return &Failure{

@@ -33,6 +33,8 @@ type SecretShape struct {
 type Secrets map[string]string
 
 // Format is fmt.Formatter's: no verb prints a secret.
+// It is asked only where fmt may call methods, which it may not for a field that is not exported: a struct with such a
+// field, as the deliveries of the platforms have it, is not to be printed as a whole.
 func (s Secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.hidden()) }
 
 // LogValue is slog.LogValuer's: it comes before what a handler would make of a map by itself.

@@ -22,7 +22,8 @@ import (
 )
 
 const (
-	// handingFor bounds how long an API may take to give a link for a token.
+	// handingFor bounds how long an API may take to give a link for a token. It is not short, because the API asks the
+	// apiserver first whose token that is.
 	handingFor = 30 * time.Second
 	// maxHanded is more than an API has to say of it.
 	maxHanded = 64 << 10

@@ -73,6 +73,7 @@ func (p *plugin) cluster() (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
+	// The raw config is what stands in the files: --context is no part of it, and counts before it.
 	c := &cluster{context: raw.CurrentContext}
 	if *p.flags.Context != "" {
 		c.context = *p.flags.Context
@@ -173,6 +174,9 @@ func (c *cluster) annotate(ctx context.Context, k *v1alpha1.ApiKey, name, value 
 // delete asks for the deletion of this very ApiKey. It returns before that is confirmed. The precondition matters where
 // keys are chosen first and deleted later: a key that somebody has made meanwhile under the same name is another one. A
 // dry run passes admission and its policies, and changes nothing.
+//
+// How what it owns goes is not said. By default that is in the background: the garbage collector takes the Secret once
+// the ApiKey is gone. Orphaning it would leave a Secret in the way of the next key of that name.
 func (c *cluster) delete(ctx context.Context, k *v1alpha1.ApiKey, dryRun bool) error {
 	options := &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(k.UID))}
 	if dryRun {

@@ -34,7 +34,7 @@ func (p *plugin) completion() *cobra.Command {
 
 // completeNames completes the names of keys. It asks the cluster by the flags that are typed already. Whatever goes
 // wrong completes nothing and says nothing: whoever presses Tab is in the middle of a line. Only revoke takes more than
-// one name.
+// one name. All names are returned, whatever is typed of one: the shell's script picks those that begin with it.
 func (p *plugin) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if cmd.Name() != "revoke" && len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

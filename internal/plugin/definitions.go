@@ -55,8 +55,10 @@ func (p *plugin) checkServed(_ context.Context, c *cluster) []finding {
 		name := d.resource + "." + group
 		missing := d.missingIn(schemas)
 		switch {
+		// Before the fields: of a resource that is not there, all of them are missing.
 		case !slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Name == d.resource }):
 			found = append(found, finding{isWrong, name + " are not served: " + d.without, remedy})
+		// Without schemas, all of them seem to be missing as well, and nothing is known.
 		case unread == nil && len(missing) > 0:
 			found = append(found, finding{
 				isWrong, fmt.Sprintf("%s are of another version than this program: they have no spec.%s, "+

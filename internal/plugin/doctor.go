@@ -136,6 +136,10 @@ func (p *plugin) checkKeys(ctx context.Context, c *cluster) []finding {
 // confirm. One that its finalizer no longer holds is confirmed, or unconfirmed for good; that it is still there is up
 // to others. That a key has expired is no matter for doctor by itself: the controller says so by Stalled, and this
 // machine's clock is not asked.
+//
+// The order matters. A deletion comes first, since Ready may still tell of the time before it. A key that has leaked is
+// stalled as well, and has a remedy of its own. That one is stalled comes before its finalizer: a running controller
+// puts that back, and only a person mends the other.
 func checkKey(k *v1alpha1.ApiKey, release string) finding {
 	name, pods := k.Namespace+"/"+k.Name, "kubectl get pods -n "+release
 	held := slices.Contains(k.Finalizers, v1alpha1.FinalizerRevocation)
@@ -146,6 +150,7 @@ func checkKey(k *v1alpha1.ApiKey, release string) finding {
 			pods + "; a replica that is stopped is counted out after its Lease (docs/revocation.md)",
 		}
 	case !k.DeletionTimestamp.IsZero() && !held:
+		// All of them may be taken off together: the one that a policy guards (revocation-guard) is not among them.
 		return finding{
 			isWrong, name + " is revoked, and held by finalizers of others: " + strings.Join(k.Finalizers, ", "),
 			fmt.Sprintf(`ask whoever has put them on it; if nobody has: kubectl patch %s -n %s --type=merge `+

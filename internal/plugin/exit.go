@@ -76,6 +76,7 @@ func (p *plugin) exit(ctx context.Context, err error) int {
 		return exitUnconfirmed
 	case errors.As(err, new(unhealthyError)):
 		return exitUnhealthy
+	// The chart's policies have either as their reason, RBAC has Forbidden, and the schema Invalid.
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
 		return exitRefused
 	default:

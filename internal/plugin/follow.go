@@ -15,7 +15,9 @@ import (
 	"github.com/letmepost/letmepost-operator/internal/retry"
 )
 
-// lookAgain is how long it takes until a watch that has ended is made anew.
+// lookAgain is how long it takes until a watch that has ended is made anew. Without a pause, an apiserver that ends
+// each watch at once would be asked in a loop. What is not watched but looked at again and again (rotate, doctor) goes
+// by it, too.
 const lookAgain = time.Second
 
 // follow shows see each state of an ApiKey, nil while it is not there, until it has seen enough. It outlives watches

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,6 +60,21 @@ func (h *handover) check(p *plugin) error {
 	}
 	if _, err := key.NewFormat(h.word); err != nil {
 		return usageError{err}
+	}
+	return nil
+}
+
+// checkFile finds out whether the file can be made, before anything is done that can't be undone. It is not check's:
+// the same command line may be given again, to wait for a key that it has made, and then the file is there.
+func (h *handover) checkFile() error {
+	if h.toFile == "" {
+		return nil
+	}
+	if _, err := os.Lstat(h.toFile); err == nil {
+		return usage("--to-file: %s is there already, and may be another key: name a new file", h.toFile)
+	}
+	if folder, err := os.Stat(filepath.Dir(h.toFile)); err != nil || !folder.IsDir() {
+		return usage("--to-file: there is no folder %s", filepath.Dir(h.toFile))
 	}
 	return nil
 }
@@ -117,6 +133,7 @@ func (p *plugin) makeAndWrite(
 	}
 	made, err := c.create(ctx, k)
 	if isRefusal(err) { // the key in the file is none, and never will be
+		// Joined, and not made a text: makeSuccessor looks for AlreadyExists in it.
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	if err != nil {
@@ -144,6 +161,9 @@ func writeNew(path, text string) error {
 
 // isRefusal tells whether the apiserver has said no, and has not done it. No answer, or one of the server's own errors
 // (5xx), leaves that open.
+//
+// A name that is taken is a refusal as well (409), and makeSuccessor relies on it: under the next name it makes another
+// key, and writes that to a file of the same path, which must not be there then.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -20,7 +20,8 @@ import (
 const envKey = "LMP_API_KEY"
 
 const (
-	askTimeout = 10 * time.Second // for all pages together
+	// askTimeout is for all pages together: it also ends an API that always has another one.
+	askTimeout = 10 * time.Second
 	// maxAnswer bounds one page, which may come from anything that listens there. What is cut is no JSON, and an error.
 	maxAnswer = 8 << 20 // some ten thousand keys
 )

@@ -45,6 +45,7 @@ func (p *plugin) checkLeaks(ctx context.Context, c *cluster) []finding {
 		case err != nil:
 			return []finding{{unseen, fmt.Sprintf("keys that have leaked: %v", err), ""}}
 		}
+		// Counted page by page: remainingItemCount of the first one may be left out, and is no exact number.
 		count += int64(len(list.Items))
 		switch options.Continue = list.Continue; {
 		case options.Continue != "":

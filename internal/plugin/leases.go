@@ -48,6 +48,7 @@ func (p *plugin) checkLeases(ctx context.Context, c *cluster) []finding {
 			return p.unseenLeases(err)
 		case over:
 			return append(p.findingsOf(last, renewed), p.waitingReports(ctx, c, first, last)...)
+		// Twice a second: by default replicas and the leader renew every two, and who is well keeps nobody waiting.
 		case !retry.Pause(ctx, lookAgain/2):
 			return nil
 		}

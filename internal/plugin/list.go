@@ -69,6 +69,7 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 	if o.all {
 		namespace = ""
 	}
+	// For programs there are the objects alone. Pods and last uses are no part of them, so nobody is asked for either.
 	if printer != nil {
 		keys, err := c.list(ctx, namespace, o.selector)
 		if err != nil {
@@ -82,6 +83,7 @@ func (p *plugin) runList(ctx context.Context, c *cluster, o *listOptions) error 
 	var used map[types.UID]time.Time
 	group, within := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { keys, err = c.list(within, namespace, o.selector); return err })
+	// The group is not told of its error: it would end the others with it, and the keys are there without the Pods.
 	group.Go(func() error { have, unseen = c.users(within, namespace); return nil })
 	if o.apiURL != "" {
 		group.Go(func() (err error) { used, err = p.lastUsed(within, o.apiURL); return err })

@@ -162,6 +162,7 @@ func parseRate(text string) (*v1alpha1.RateLimit, error) {
 	if text == "" {
 		return nil, nil
 	}
+	// Without a slash the window is empty, which is no time. 32 bits, as the field has: more would become another number.
 	requests, window, _ := strings.Cut(text, "/")
 	n, wrong := strconv.ParseInt(requests, 10, 32)
 	d, err := time.ParseDuration(window)
@@ -174,6 +175,8 @@ func parseRate(text string) (*v1alpha1.RateLimit, error) {
 // awaitServed waits until the key is served, or until the controller says that it waits for a person. Its error is an
 // unconfirmedError wherever the ApiKey is there, so that a script tells "not yet" from "not at all"; an interrupt has
 // its own exit status. Another ApiKey under the same name counts as a deletion: it is not the one that was asked for.
+// That none is there counts at the first look as well. It is a list without a resourceVersion, which the apiserver
+// answers with nothing older than the key that it has just created.
 func (p *plugin) awaitServed(ctx context.Context, c *cluster, k *v1alpha1.ApiKey, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()

@@ -91,7 +91,8 @@ func (p *plugin) root() *cobra.Command {
 	root.AddCommand(p.list(), p.mint(), p.revoke(), p.rotate(), p.whoami(), p.whoUses(), p.doctor(), p.dashboard(),
 		p.completion())
 	// In one place, so that no verb forgets it: what is wrong about its arguments is a usageError, and words that no verb
-	// completes by itself are not completed by names of files.
+	// completes by itself are not completed by names of files. Cobra's own help is not among them: it takes the name of a
+	// verb, and is added only when the command line is run.
 	for _, c := range root.Commands() {
 		c.Args = asUsage(c.Args)
 		c.ValidArgsFunction = cobra.NoFileCompletions

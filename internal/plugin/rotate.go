@@ -179,6 +179,9 @@ func (p *plugin) successor(
 		for i, k := range found {
 			names[i] = k.Name
 		}
+		if err := o.checkFile(); err != nil { // before anything is revoked
+			return nil, err
+		}
 		p.tell("revoking %s, to begin anew", strings.Join(names, ", "))
 		if err := p.runRevoke(ctx, c, names, &revokeOptions{timeout: o.timeout}); err != nil {
 			return nil, err
@@ -268,7 +271,7 @@ func (p *plugin) switchOver(
 // awaitUnused waits until nothing in the namespace is given the old Secret. Whoever has no terminal is not kept waiting
 // for longer than --timeout; whoever has one sees what is waited for. What the caller may not look at is in unseen, and
 // is not waited for: it would never come to an end. Any other error is waited out, as one that passes. The list is said
-// again only when it has changed.
+// again only when it has changed. Nothing is watched: that would take one more right for each of these kinds.
 func (p *plugin) awaitUnused(
 	ctx context.Context, c *cluster, old *v1alpha1.ApiKey, o *rotateOptions,
 ) (unseen, err error) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,7 +55,10 @@ func TestRotateWrongCommandLine(t *testing.T) {
 	w := newWorld(t)
 	brought := w.keyOf("laptop")
 	brought.Spec.SecretHash = "bound:" + strings.Repeat("0", 32) + ":" + strings.Repeat("1", 32)
-	file := filepath.Join(w.dir, "key")
+	file, taken := filepath.Join(w.dir, "key"), filepath.Join(w.dir, "taken")
+	if err := os.WriteFile(taken, []byte("another key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, old := range []*v1alpha1.ApiKey{w.create(brought), w.create(w.keyOf("backend"))} {
 		successor := w.successorOf(old)
 		rotate := []string{"rotate", old.Name, "--start-over", "--timeout", "5s"}
@@ -68,6 +72,8 @@ func TestRotateWrongCommandLine(t *testing.T) {
 			{"key prefix", []string{"--to-file", file, "--key-prefix", "a_b"}},
 			{"--secret is for", []string{"--to-file", file, "--secret", "x"}},
 			{"in the past", []string{"--to-file", file, "--expires-in", "-1h"}},
+			{"is there already", []string{"--to-file", taken}},
+			{"there is no folder", []string{"--to-file", filepath.Join(w.dir, "none", "key")}},
 			{"unknown flag", []string{"--to-file", file, "--key", "lmp_test_x"}},
 		} {
 			w.run("editor", append(slices.Clone(rotate), c.args...)...).expect(t, 2, c.said)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,6 +42,7 @@ func (c *cluster) users(ctx context.Context, namespace string) (users, error) {
 			return nil, err
 		}
 		for i := range pods.Items {
+			// By the phase and not by the deletion: in a Pod that is being deleted, containers run on for its grace period.
 			if p := &pods.Items[i]; p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				all.add("pod", &p.ObjectMeta, &p.Spec)
 			}
@@ -62,6 +64,7 @@ func (u users) add(kind string, object *metav1.ObjectMeta, spec *corev1.PodSpec)
 
 // addApps adds what Pods are made of, now and after the next rollout. Not ReplicaSets: a Deployment keeps old ones for
 // a rollback, with the old Secret in their template, and the Secret would seem to be used for as long as they are kept.
+// What is scaled to zero counts: as soon as it is scaled up, its Pods would be given the Secret.
 func (u users) addApps(ctx context.Context, c *cluster, namespace string) error {
 	all := metav1.ListOptions{}
 	deployments, err := c.apps.Deployments(namespace).List(ctx, all)
@@ -89,7 +92,8 @@ func (u users) addApps(ctx context.Context, c *cluster, namespace string) error 
 }
 
 // addJobs adds what Pods are yet to be made of: a Secret that only the CronJob of the night names is in no Pod by day.
-// A Job that is complete makes no Pods any more.
+// A Job that is over makes no Pods any more. Only one that has succeeded has a completion time: of one that has failed,
+// which a CronJob keeps, the condition says so.
 func (u users) addJobs(ctx context.Context, c *cluster, namespace string) error {
 	cron, err := c.batch.CronJobs(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -103,11 +107,17 @@ func (u users) addJobs(ctx context.Context, c *cluster, namespace string) error 
 		return err
 	}
 	for i := range jobs.Items {
-		if jobs.Items[i].Status.CompletionTime == nil {
+		if !isOver(&jobs.Items[i]) {
 			u.add("job", &jobs.Items[i].ObjectMeta, &jobs.Items[i].Spec.Template.Spec)
 		}
 	}
 	return nil
+}
+
+func isOver(job *batchv1.Job) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
+	})
 }
 
 // usersOf are what is given the Secret of a key, sorted by name. What the caller may not look at is in unseen, and is
@@ -119,6 +129,7 @@ func (c *cluster) usersOf(ctx context.Context, k *v1alpha1.ApiKey) (found []user
 	}
 	for _, failure := range []error{err, all.addApps(ctx, c, k.Namespace), all.addJobs(ctx, c, k.Namespace)} {
 		switch {
+		// Only that stays as it is however often one looks. Whatever else goes wrong may pass, and rotate looks again.
 		case apierrors.IsForbidden(failure):
 			unseen = errors.Join(unseen, failure)
 		case failure != nil:

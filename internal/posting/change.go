@@ -31,6 +31,7 @@ func (p *Posting) Edit(
 		return store.Post{}, err
 	}
 	edited, err := write.Commit(ctx, op, answer, func(ctx context.Context, tx *store.Tx) (store.Post, error) {
+		// The text needs no new reminder: an attempt reads it when it begins (Work.Start), in the transaction that begins it.
 		edited, err := tx.EditPost(id, edit)
 		if err == nil && edit.ScheduledAt != nil { // the reminder for the old time would come too early, or too late
 			err = p.o.Publisher.Enqueue(ctx, tx, []store.Post{edited})
@@ -105,6 +106,8 @@ func (f *finder) addMediaOf(ctx context.Context, work *store.Work, p *store.Post
 func (p *Posting) Cancel(
 	ctx context.Context, by *caller.Caller, op *write.Operation, id string, answer write.Answer[store.Post],
 ) (store.Post, error) {
+	// By the caller's view, since Settle goes by the id alone: nobody has a platform asked about somebody else's post. It
+	// may be settled, or begun, by the time that Settle looks, which then does nothing.
 	unsettled, err := p.o.Store.View(by).Unsettled(ctx, id)
 	if err != nil {
 		return store.Post{}, err

@@ -176,6 +176,7 @@ func (p *Posting) publishNow(
 ) (Batch, error) {
 	var attempts []store.Attempt
 	// A plan has one target at least, so there is a first post. Its account is opened while the attempt is being stored.
+	// That reads and sends nothing: if Begin fails, nothing is left of it.
 	opened := p.o.Publisher.Open(ctx, posts[0])
 	err := op.Begin(ctx, posts[0].BatchID, func(tx *store.Tx) (err error) {
 		attempts, err = tx.AddPosts(posts)
@@ -190,6 +191,7 @@ func (p *Posting) publishNow(
 	outcomes := p.o.Publisher.Publish(detached, posts, attempts, opened)
 	// What was stored is not read again: what became of the posts is known here before the database knows it.
 	for i, o := range outcomes {
+		// A post that is tried again has not failed: as in the store, its attempt tells what kept it from going out.
 		if posts[i].Status, posts[i].Receipt = o.Status(), o.Receipt; posts[i].Status != store.Queued {
 			posts[i].Failure = o.Failure
 		}

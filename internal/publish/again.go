@@ -77,6 +77,8 @@ func (p *Publisher) takeBack(t store.Try) {
 	if t.Ask {
 		failure = stillUnknown
 	}
+	// Whether the platform has the post is as open as before, and by what to ask is what it was: this attempt has found
+	// nothing out.
 	o := store.Outcome{
 		Attempt: t.Attempt, Failure: failure, Unsettled: t.Ask, Token: t.Token,
 		Again: p.again(p.o.Clock.Now().Add(pauseAfter(t.Number)), t.DueAt),

@@ -224,6 +224,8 @@ func (p *Publisher) publication(ctx context.Context, post store.Post, t store.Tr
 	if pub.Content, err = p.content(ctx, post); err == nil && p.o.Connections != nil {
 		pub.Credentials, failure, err = p.open(ctx, post, opened)
 	}
+	// Not begun without any time left: of what is cut off at once nobody knows what came, while up to here it is certain
+	// that nothing was sent.
 	if err == nil {
 		err = ctx.Err()
 	}

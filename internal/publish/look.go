@@ -46,6 +46,7 @@ func (p *Publisher) Settle(ctx context.Context, postID string) error {
 		p.takeBack(try)
 		return err
 	}
+	// A look is an attempt that somebody waits for, and no job: the end of Run has to wait for it as for a request's.
 	p.requests.enter([]store.Attempt{try.Attempt})
 	o := p.lookFor(ctx, post, try, last)
 	if o.Failure != nil {
@@ -69,6 +70,7 @@ func (p *Publisher) lookFor(ctx context.Context, post store.Post, t store.Try, l
 	if to.Looker == nil || post.Account == nil {
 		return unknown
 	}
+	// No longer than an attempt either: by that, the end of Run reckons how long to wait.
 	ctx, cancel := context.WithTimeout(ctx, min(lookWithin, p.o.Timeout))
 	defer cancel()
 	pub, early := p.publication(ctx, post, t, nil)

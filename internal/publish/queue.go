@@ -91,6 +91,8 @@ func (p *Publisher) Enqueue(ctx context.Context, tx *store.Tx, posts []store.Pos
 	if len(posts) == 0 {
 		return nil
 	}
+	// The posts are in tx already, and count. A job keeps the priority that it is made with, whatever has become of the
+	// backlog by the time that it is due.
 	organization, queued, err := tx.Backlog()
 	if err != nil {
 		return err
@@ -182,6 +184,9 @@ type worker struct {
 // drainFor is how long one job goes on with what else there is to do. The queue gives jobs out a few at a time, and
 // those of one account together: an account with a thousand posts would otherwise wait for it a thousand times, and the
 // workers would wait for that account.
+//
+// It is well within besideAttempt, since the last attempt may begin when it is nearly over: River's JobTimeout is to
+// leave that one all of its own time, and some to record it.
 const drainFor = 2 * time.Second
 
 // Work publishes what the post's account has due, if anything: a job is a reminder that there is something. An error
@@ -198,6 +203,8 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	if early := j.ScheduledAt.Sub(w.p.o.Clock.Now()); early > 0 {
 		return river.JobSnooze(early)
 	}
+	// Before anything is begun: a job that gives up here leaves nothing behind, while an attempt that waited for a worker
+	// would keep its account from all other workers, and have its time run.
 	turn, leave, err := w.p.shares.take(ctx, j.Args.Organization)
 	if err != nil {
 		return err
@@ -274,6 +281,7 @@ func (w *worker) next(ctx context.Context, of job, others bool) (more bool, err 
 	}
 	// The job goes on as the reminder of the next attempt: as many posts as an account has queued, as many jobs there are.
 	if again := outcomes[0].Again; !again.IsZero() {
+		// The time may have come while the outcome was recorded, and River panics at less than none.
 		return false, river.JobSnooze(max(again.Sub(w.p.o.Clock.Now()), time.Millisecond))
 	}
 	return true, nil

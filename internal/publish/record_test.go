@@ -249,6 +249,29 @@ func TestWithdrawalsTakeTurns(t *testing.T) {
 	}
 }
 
+// TestWithdrawalThatFails: one key's posts can't be canceled, and it is tried on; those of others are, meanwhile.
+func TestWithdrawalThatFails(t *testing.T) {
+	p := start(t, sqlite(t), newSandbox())
+	bad, good := admitted(t), admitted(t)
+	p.queue(t, bad, time.Now().Add(time.Hour), "bad")
+	p.queue(t, good, time.Now().Add(time.Hour), "good")
+	p.exec(t, "CREATE TRIGGER bad BEFORE UPDATE ON posts WHEN OLD.text = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END")
+	others, done := make(chan struct{}), make(chan struct{})
+	p.Withdraw(bad.Organization.ID, bad.Actor.ID, func() { close(done) })
+	p.Withdraw(good.Organization.ID, good.Actor.ID, func() { close(others) })
+	p.run(t)
+	for i, c := range []chan struct{}{others, done} {
+		select {
+		case <-c:
+		case <-time.After(patience):
+			t.Fatalf("key %d was never done", i)
+		}
+		if i == 0 {
+			p.exec(t, "DROP TRIGGER bad")
+		}
+	}
+}
+
 // TestWithdrawTwice: whoever asks is told, also if another has asked for the same key.
 func TestWithdrawTwice(t *testing.T) {
 	p := start(t, sqlite(t), newSandbox())

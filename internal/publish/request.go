@@ -80,6 +80,7 @@ func (p *Publisher) Finish(ctx context.Context, tx *store.Tx, outcomes []store.O
 	var again []store.Post
 	for _, o := range outcomes {
 		if !o.Again.IsZero() {
+			// Enqueue looks at no more of a post than this. What of it decides when it goes is in its row by now.
 			again = append(again, store.Post{ID: o.Attempt.PostID, ScheduledAt: o.Again})
 		}
 	}
@@ -112,10 +113,12 @@ func (p *Publisher) Record(ctx context.Context, outcomes []store.Outcome, write 
 		last = err
 		return errors.Is(err, store.ErrUnavailable)
 	})
+	// An error of another kind is a mistake of ours, and would be the same each time: the caller tells of it.
 	if err == nil || soon.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
 		return err
 	}
 	p.records.Add(&record{write})
+	// Until tells that time is up, and not what failed, which an operator needs. last is nil if the first try was cut off.
 	if last == nil {
 		last = err
 	}
@@ -164,6 +167,8 @@ func (p *Publisher) recordLate(ctx context.Context) {
 // writeLate tries until ctx ends, and then, at once and anew, until last does: ctx may end in the middle of a long
 // pause.
 func (p *Publisher) writeLate(ctx, last context.Context, r *record) {
+	// Owed: an organization that has all its places taken would otherwise have its records wait for one, and all other
+	// organizations' behind them.
 	away := func(err error) bool { return errors.Is(err, store.ErrUnavailable) }
 	err := ctx.Err()
 	if err == nil {

@@ -84,6 +84,7 @@ func (s *shares) take(ctx context.Context, id string) (o *organization, leave fu
 	case <-ctx.Done():
 	case <-patience.C:
 	}
+	// Also when ctx has ended: with an error, it would count as one of the job's tries, and be logged as a failure.
 	s.exit(o)
 	return nil, nil, river.JobSnooze(notYourTurn)
 }
@@ -105,6 +106,8 @@ func (s *shares) enter(id string) *organization {
 func (s *shares) exit(o *organization) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// By the count, and not by whether a worker is taken: a job may have found the organization and still wait for one.
+	// Forgotten before that, the organization would be made once more, and have twice as many workers.
 	if o.jobs--; o.jobs == 0 {
 		delete(s.of, o.id)
 	}
@@ -115,11 +118,14 @@ func (s *shares) exit(o *organization) {
 // It is looked for no more often than jobs come back: most jobs of an organization with much queued find their
 // post done by another one.
 func (s *shares) another(ctx context.Context, o *organization) string {
+	// Jobs that don't say whose they are: they are of several organizations, and there is none to look for.
 	if o.id == "" {
 		return ""
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// With the lock held: workers of the same organization that come meanwhile get of what this look finds, instead of
+	// asking the database the same. Nobody else's wait for it.
 	if len(o.due) == 0 && s.clock.Since(o.looked) >= notYourTurn {
 		o.looked = s.clock.Now()
 		o.due, _ = s.look(ctx, o.id) // the next job, or the next look, finds what this one does not

@@ -163,6 +163,7 @@ func (p *Publisher) keepUp(ctx context.Context, u upkeep) {
 // reason that more jobs do not change.
 func (p *Publisher) requeueOverdue(ctx context.Context) error {
 	then := p.o.Clock.Now().Add(-p.pace.overdueAfter)
+	// Counted apart from the list, which has one post of each account: whoever is alerted wants to know how many are late.
 	late, err := p.work.CountOverdue(ctx, then, overdueAtOnce)
 	if err != nil {
 		return fmt.Errorf("count overdue posts: %w", err)

@@ -18,6 +18,7 @@ type withdrawal struct {
 	organization, keyID string
 	done                func()
 	canceled            int // posts, so far
+	complaint           retry.Complaint
 }
 
 // withdrawals is what waits to be withdrawn, as the storage of a workqueue. Organizations take turns: however many keys
@@ -56,7 +57,10 @@ func (p *Publisher) withdraw(ctx context.Context) {
 		case err == nil:
 			w.done()
 		case errors.Is(err, errOnTheirWay): // not waited for here: other keys, of other organizations, are not to wait for it
+			// It may come before Done, and w is then given out again by that; or after the end, when nothing is added any more.
 			time.AfterFunc(whileOnTheirWay, func() { p.withdrawals.Add(w) })
+		case ctx.Err() == nil: // it is tried on behind the others, as it may be this key's alone that can't be done
+			p.withdrawals.Add(w)
 		}
 		p.withdrawals.Done(w)
 	}
@@ -67,17 +71,22 @@ var errOnTheirWay = errors.New("posts are on their way")
 
 const whileOnTheirWay = 500 * time.Millisecond
 
-// cancelQueuedBy cancels a key's posts, and tries until the database has done it: a post that a revoked key has queued
-// must not go out. The error is that of ctx, or errOnTheirWay.
+// triesOfOne is how often one key's posts are tried to be canceled before it is somebody else's turn.
+const triesOfOne = 3
+
+// cancelQueuedBy cancels a key's posts, and tries a few times: whoever calls it tries on, since a post that a revoked
+// key has queued must not go out. The error is that of ctx, errOnTheirWay, or the database's.
 func (p *Publisher) cancelQueuedBy(ctx context.Context, w *withdrawal) error {
 	const complaintText = "the posts that a deleted key had queued could not be canceled, trying on"
-	var complaint retry.Complaint
+	tries := 0
 	return backoff.Until(ctx, func(ctx context.Context) error {
 		n, err := p.work.CancelQueuedBy(ctx, w.keyID)
 		if err != nil {
 			return err
 		}
 		w.canceled += n
+		// After the canceling, and for both states in one look: a post that has just come back from its attempt, to be tried
+		// again, was on its way when the others were canceled, and is canceled the next time.
 		switch left, err := p.work.HasPending(ctx, w.keyID); {
 		case err != nil:
 			return err
@@ -90,9 +99,10 @@ func (p *Publisher) cancelQueuedBy(ctx context.Context, w *withdrawal) error {
 		if errors.Is(err, errOnTheirWay) {
 			return false
 		}
-		if complaint.Due(complaintText, p.o.Clock.Now()) {
+		if w.complaint.Due(complaintText, p.o.Clock.Now()) {
 			p.o.Logger.Warn(complaintText, "key", w.keyID, "error", err)
 		}
-		return true
+		tries++
+		return tries < triesOfOne
 	})
 }

@@ -120,10 +120,16 @@ func pgUnavailable(code string) bool {
 	return false
 }
 
+// InDoubt tells whether what was to be committed may be there in spite of an error of View.Write.
+func InDoubt(err error) bool { return errors.Is(err, ErrUnavailable) && !notDone(err) }
+
 // notDone tells whether an error of a statement, or of a transaction, says that nothing of it was done and never will
 // be: that the database was not asked, or has answered so. If it does not, nobody knows. It is narrower than
 // unavailable: an I/O error, a broken connection or a time that is up may come after the commit has reached the disk.
 func notDone(err error) bool {
+	if errors.Is(err, ErrBusy) || errors.Is(err, errNotYet) { // the database was not asked
+		return true
+	}
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
 		return slices.Contains([]int{

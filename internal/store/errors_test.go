@@ -19,6 +19,8 @@ func TestNotDone(t *testing.T) {
 		err    error
 		want   bool
 	}{
+		{"its organization has taken all its places", fmt.Errorf("wrapped: %w", ErrBusy), true},
+		{"it is not migrated yet", fmt.Errorf("wrapped: %w", errNotYet), true},
 		{"it was not reached", fmt.Errorf("wrapped: %w", &pgconn.ConnectError{}), true},
 		{"it is a replica", errorOf("ERROR", "25006"), true},
 		{"its disk is full", errorOf("ERROR", "53100"), true},

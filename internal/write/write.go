@@ -218,7 +218,7 @@ func (o *Operation) Begin(ctx context.Context, batchID string, do func(*store.Tx
 		})
 	})
 	o.claimedBy(ctx, err)
-	if errors.Is(err, store.ErrUnavailable) {
+	if store.InDoubt(err) { // what was surely not done would take room from others', of which there is not any amount
 		view := o.view
 		o.protocol.Later(func(ctx context.Context) error {
 			return view.Write(ctx, func(tx *store.Tx) error { return tx.Undo(batchID) })

@@ -181,5 +181,7 @@ func (s *service) fetchThumb(ctx context.Context, address string) (picture, erro
 	if err != nil {
 		return picture{}, err
 	}
+	// Without a type, so that the bytes tell it: what the page's server says of them may be anything, and what is no
+	// picture is not uploaded as one.
 	return fit(ctx, original{open: openBytes(bytes), size: int64(len(bytes))}, maxThumb)
 }

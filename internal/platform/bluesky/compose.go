@@ -279,6 +279,8 @@ func (d *delivery) upload(ctx context.Context, f *file) (blob, error) {
 // card makes a link card. Whatever goes wrong with it, the post goes out: without the picture, or without the card.
 func (d *delivery) card(ctx context.Context, address string) (any, error) {
 	c, err := d.fetchCard(ctx, address)
+	// A page has less time than an attempt (pageTime). If that of the attempt is over, it was not the page's doing alone,
+	// and the post waits: without a card it could not go out any more either.
 	if ctx.Err() != nil {
 		return nil, d.before(&serverError{cause: ctx.Err()})
 	}

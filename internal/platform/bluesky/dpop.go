@@ -60,6 +60,7 @@ func (n *nonces) note(host string, h http.Header) {
 // each try makes another.
 func (s *service) prove(req *http.Request, c call) error {
 	nonce, _ := s.nonces.servers().Get(c.host)
+	// A session of indigo's only for its way to make the proof. It is gone afterwards, and renews nothing.
 	by := &oauth.ClientSession{DPoPPrivateKey: c.key, Data: &oauth.ClientSessionData{
 		AccessToken: c.token, DPoPHostNonce: nonce,
 	}}

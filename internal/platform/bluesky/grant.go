@@ -184,6 +184,7 @@ func (s *service) giveBack(ctx context.Context, at *oauth.AuthServerMetadata, g 
 	f := form{to: at.RevocationEndpoint, key: g.key, values: url.Values{
 		"client_id": {g.client}, "token": {token}, "token_type_hint": {"refresh_token"},
 	}}
+	// No nonce is found out before (nonceFor): that the token may have to be shown twice is no matter, as it is given up.
 	_, err := s.post(ctx, f, nil)
 	return err
 }

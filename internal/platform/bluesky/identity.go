@@ -40,6 +40,8 @@ func parseIdentifier(text string) (identifier, error) {
 		return r
 	}, text)
 	text = strings.TrimSpace(text)
+	// In the order in which they may stand behind one another: the address of a profile has a scheme, and what is below it
+	// may be written with an @.
 	for _, before := range []string{"https://", "bsky.app/profile/", "at://", "@"} {
 		text = strings.TrimPrefix(text, before)
 	}

@@ -19,6 +19,8 @@ func (s *service) Look(ctx context.Context, p platform.Publication) (platform.Ou
 		return nil, err
 	}
 	d := &delivery{service: s, Publication: p, secrets: secrets}
+	// With the text and the time of the first attempt: a record that stands at one of these keys by chance would be told
+	// as this post.
 	at, found, err := d.findAny(ctx, partPost, p.Content.Text, p.FirstSentAt)
 	switch {
 	case err != nil:

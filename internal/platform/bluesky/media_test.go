@@ -6,6 +6,7 @@ package bluesky_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	stdimage "image"
 	"image/color"
 	"image/jpeg"
@@ -27,6 +28,23 @@ func noise(width, height int) *stdimage.NRGBA {
 		m.Pix[i] = byte(random.UintN(256))
 	}
 	return m
+}
+
+// TestMediumIsGone: no server has to do with a medium that can't be opened, and none is blamed.
+func TestMediumIsGone(t *testing.T) {
+	w := newWorld(t)
+	for reason, m := range map[string]platform.Media{
+		"an image": medium("image/png", nil), "a video": medium("video/mp4", []byte("video")),
+	} {
+		m.Open = func(context.Context) (io.ReadCloser, error) { return nil, errors.New("bucket-of-somebody") }
+		if m.ContentType == "video/mp4" {
+			m.Kind = platform.Video
+		}
+		o, ok := w.send(t, w.publication(w.connect(t), platform.Content{Media: []platform.Media{m}})).(platform.NotTaken)
+		if !ok || o.Failure.Code != platform.CodeInternalError || strings.Contains(o.Failure.Message, "bucket") {
+			t.Errorf("%s: %+v", reason, o)
+		}
+	}
 }
 
 func medium(contentType string, b []byte) platform.Media {

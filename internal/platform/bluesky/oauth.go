@@ -122,6 +122,8 @@ func (s *service) beginOAuth(ctx context.Context, in platform.ConnectionRequest)
 	if err != nil {
 		return platform.Begun{}, err
 	}
+	// The address as the client has it, which on loopback is not as the caller wrote it (byAddress): the request for
+	// tokens has to repeat it to the letter (RFC 6749, section 4.1.3).
 	c := consent{ClientID: client.ClientID, RedirectURI: client.CallbackURL}
 	if f := s.whose(ctx, in.Credentials, &c); f != nil {
 		return platform.Begun{}, f

@@ -49,6 +49,7 @@ func orientationIn(tiff []byte) int {
 	if tiff[0] == 'I' {
 		order = binary.LittleEndian
 	}
+	// The file may say any number: in 64 bits the sum below can't overflow.
 	at := int64(order.Uint32(tiff[4:]))
 	if at+2 > int64(len(tiff)) {
 		return 0

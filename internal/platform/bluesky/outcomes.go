@@ -65,6 +65,9 @@ func (d *delivery) before(err error) error {
 	if guardRefused(err) {
 		return rejected(notPublic(platform.CodeAuthFailed))
 	}
+	if errors.As(err, new(errOurs)) {
+		return d.oursToMend(err)
+	}
 	switch judge(err) {
 	case saysNo:
 		return rejected(refusedFailure(err))

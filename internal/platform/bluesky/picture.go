@@ -225,6 +225,7 @@ func decode(ctx context.Context, o original) (image.Image, error) {
 var qualities = []int{92, 85, 78, 70, 60}
 
 // sizedQuality is that of images with fewer pixels.
+// It is more than the last of qualities, since by then it is the number of pixels that makes the file small.
 const sizedQuality = 80
 
 // shrink makes a JPEG of at most so many bytes: with less quality first, which is seen least, then with fewer pixels.

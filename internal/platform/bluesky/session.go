@@ -108,6 +108,8 @@ func (s *service) whoAndWhere(
 		return who, "", invalid(platform.FieldIdentifier,
 			"The identifier is neither a handle, such as alice.bsky.social, nor a DID.")
 	}
+	// Nothing is looked up then: the address is given where the handle does not lead there from here. Whether the account
+	// is on that server is seen afterwards, by its document (ownServer, whose).
 	if text := given[FieldPDSURL]; strings.TrimSpace(text) != "" {
 		if host, err = checkHost(text, s.guard); err != nil {
 			return who, "", invalid(FieldPDSURL, "The address of the PDS can't be used: "+err.Error()+".")
@@ -157,6 +159,8 @@ func (s *service) ownServer(ctx context.Context, host string, begun session) (pd
 	if pds != host {
 		var at session
 		err := s.do(ctx, call{host: pds, method: getSession, token: begun.AccessJWT, isRead: true}, &at)
+		// Only a server that has looked at the token can disown it. One that is away, or has had enough, says nothing of who
+		// gave the session, and whoever connects an account is told to come back.
 		if err != nil && judge(err) != strange && judge(err) != saysNo {
 			return "", "", s.notConnected(err)
 		}

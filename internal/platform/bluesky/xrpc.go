@@ -79,6 +79,13 @@ func (r *serverError) Error() string {
 // Unwrap gives the cause.
 func (r *serverError) Unwrap() error { return r.cause }
 
+// errOurs is the cause of a request that could not be made here, such as one with a medium that is gone. No server has
+// to do with it.
+type errOurs struct{ error }
+
+// Unwrap gives the cause.
+func (e errOurs) Unwrap() error { return e.error }
+
 // do makes a call. The error is a *serverError. out is what the answer is read into, as JSON; nil: nothing is.
 func (s *service) do(ctx context.Context, c call, out any) error {
 	err := s.once(ctx, c, out)
@@ -100,6 +107,9 @@ func (s *service) once(ctx context.Context, c call, out any) error {
 		err = c.file.attach(traced, req)
 	}
 	if err != nil {
+		if ctx.Err() == nil {
+			err = errOurs{err}
+		}
 		return &serverError{cause: err}
 	}
 	resp, err := s.xrpc.Do(req)
@@ -229,6 +239,7 @@ const (
 
 // verdicts are those of the errors that mean something else than no. An account that is not there any more is among
 // the strange: whoever renews its session finds out where it has moved to (again).
+// So is a scope that is missing: no other token of the same grant has it, and only the person can allow more.
 var verdicts = map[string]verdict{
 	"ExpiredToken": strange, "InvalidToken": strange, "AuthMissing": strange, "AuthenticationRequired": strange,
 	"AuthRequired": strange, "BadJwtAudience": strange, "BadJwt": strange, "AuthFactorTokenRequired": strange,

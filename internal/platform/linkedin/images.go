@@ -40,6 +40,7 @@ func (d *delivery) upload(ctx context.Context) ([]string, error) {
 	within, cancel := context.WithTimeout(ctx, d.Processing)
 	defer cancel()
 	all, looked := errgroup.WithContext(within)
+	// Without a limit, unlike the uploads: a look is a small request, and they all wait for the same few seconds.
 	for i, urn := range urns {
 		all.Go(func() error { return d.processed(looked, urn, i+1) })
 	}

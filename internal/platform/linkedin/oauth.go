@@ -185,6 +185,8 @@ func (s *service) kept(t *oauth2.Token, old platform.Secrets) (
 	if before, err := time.Parse(time.RFC3339, old[secretRefreshEnds]); err == nil && before.Before(ends) {
 		ends = before
 	}
+	// As it is written into the secrets. With the fraction, the day in the account would move at the first refresh, which
+	// reads it from there.
 	ends = ends.UTC().Truncate(time.Second)
 	secrets[platform.SecretRefreshToken], secrets[secretRefreshEnds] = refresh, ends.Format(time.RFC3339)
 	if refreshAt = now.Add(life - life/6); !refreshAt.Before(ends) { // of 60 days the last ten are for what goes wrong

@@ -61,6 +61,7 @@ func (d *delivery) notSent(err error) error {
 			Message: "Something went wrong on this server before the post was sent. LinkedIn does not have it.",
 		}, soon)
 	}
+	// From here on LinkedIn has answered, or could not be reached: r is set, and why is for the author.
 	why := d.common(err)
 	switch judge(err) {
 	case slowDown:

@@ -57,6 +57,7 @@ type delivery struct {
 
 // Publish sends a post.
 func (s *service) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	// Whatever token this attempt ends with, it has lived to say it. What Remember stores on the way says the opposite.
 	d := &delivery{service: s, Publication: p, memory: memory{Told: true}}
 	return d.outcome(d.deliver(ctx))
 }
@@ -147,6 +148,7 @@ type image struct {
 // begins at two.
 func (d *delivery) content() any {
 	images := make([]image, len(d.Images))
+	// There are as many of them as media, and in their order: deliver uploads all anew where the number differs.
 	for i, urn := range d.Images {
 		images[i] = image{urn, d.Content.Media[i].AltText}
 	}
@@ -174,7 +176,7 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 		errors.As(err, &r)
 		d.warn("adopted", "LinkedIn's answer to the first attempt was lost. It says now that it has this post, so it went "+
 			"out then.")
-		return duplicateOf(r), true, nil
+		return r.duplicateOf, true, nil
 	}
 	if err != nil {
 		return "", false, d.notWritten(err)
@@ -188,9 +190,6 @@ func (d *delivery) write(ctx context.Context) (urn string, adopted bool, err err
 
 // urnOfPost is of a post alone: the same message may name the member by a URN (urn:li:person).
 var urnOfPost = regexp.MustCompile(`urn:li:(?:share|ugcPost):[0-9]+`)
-
-// duplicateOf is the URN of the post that a duplicate is one of; "": it is not named.
-func duplicateOf(r *serverError) string { return urnOfPost.FindString(r.message) }
 
 // comment comments on the post that was just made. The post is there: what becomes of its comment changes nothing of
 // that, and it is not tried again, since LinkedIn takes the same comment twice. A second look makes it up if the
@@ -222,6 +221,9 @@ func (d *delivery) comment(ctx context.Context, on string, adopted bool) string 
 	case errors.As(err, &r) && judge(err) == away && r.sent:
 		d.warn("first_comment", "The post is published. LinkedIn did not say whether it took the first comment.")
 	case errors.As(err, &r):
+		if r.code != codeDuplicate { // a refusal may name the post that it is a comment on, which is no duplicate
+			r.duplicateOf = ""
+		}
 		d.warn("first_comment", "The post is published, and its first comment is not: "+d.common(err).Message)
 	default:
 		d.warn("first_comment", "The post is published, and its first comment is not.")
@@ -265,6 +267,8 @@ func (d *delivery) now() platform.Secrets {
 func (d *delivery) renew(ctx context.Context, stale platform.Secrets) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// Once for the whole attempt: a token that was just given and is refused is no matter of its age, and each renewal
+	// may use up a refresh token.
 	if d.renewed { // by another upload, or in vain
 		return nil
 	}

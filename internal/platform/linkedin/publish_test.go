@@ -245,6 +245,16 @@ func TestMediumIsGone(t *testing.T) {
 	}
 }
 
+// TestURNsAreNotCut: what a duplicate is one of is found however much is said before it.
+func TestURNsAreNotCut(t *testing.T) {
+	said := strings.Repeat("a", 290) + " urn:li:share:1234567890"
+	w := newWorld(t)
+	w.server.Fail(played.Fault{On: "/rest/posts", Status: 422, Body: `{"code":"DUPLICATE_POST","message":"` + said + `"}`})
+	if r := as[platform.Published](t, w.ask(t, publication(platform.Content{Text: "again"}), nil)).Receipt; r.URI != "urn:li:share:1234567890" {
+		t.Errorf("it is %q", r.URI)
+	}
+}
+
 // TestRenewal: a token that is not taken is renewed once, where it can be.
 func TestRenewal(t *testing.T) {
 	w := newWorld(t)
@@ -296,6 +306,7 @@ func TestCommentFails(t *testing.T) {
 		"an error":     {played.Fault{Status: 500}, "did not say"},
 		"revoked":      {played.Fault{Status: 401}, "is not"},
 		"of no sense":  {played.Fault{Status: 201, Body: "what?"}, "did not say"},
+		"refused, and the post is named": {played.Fault{Status: 422, Body: `{"message":"no comments on urn:li:share:1"}`}, "no comments on"},
 		"sunset of it": {played.Fault{Status: 426}, "is not"},
 	} {
 		w := newWorld(t)

@@ -32,6 +32,8 @@ type serverError struct {
 	code    string
 	message string
 	body    json.RawMessage // what was said; nil: nothing, or no JSON
+	// duplicateOf is the URN of a post that is named; "": none is.
+	duplicateOf string
 	// again is when LinkedIn wants to be asked again; zero: it does not say.
 	again time.Time
 	// sent: LinkedIn may have got the request.
@@ -85,6 +87,8 @@ func (s *service) do(ctx context.Context, c call, out any) (http.Header, error) 
 func (s *service) send(
 	ctx context.Context, by *http.Client, request func(context.Context) (*http.Request, error), out any,
 ) (http.Header, error) {
+	// What fails before Do has not been sent, and is left so in the error: by that a post is sent again without asking
+	// (notWritten), and a mistake of ours is told from a server that is away (isOurs).
 	traced, connected := outbound.NoteConnection(ctx)
 	req, err := request(traced)
 	if err != nil {
@@ -123,16 +127,19 @@ func (s *service) serverErrorOf(resp *http.Response, answer []byte) *serverError
 		} `json:"errorDetails"`
 	}
 	if json.Unmarshal(answer, &said) == nil {
-		r.code, r.message, r.service = said.Code, short(said.Message), said.ServiceErrorCode
+		r.code, r.message, r.service = said.Code, said.Message, said.ServiceErrorCode
 		for _, e := range said.ErrorDetails.InputErrors {
 			// A duplicate counts at whatever place it stands, since a second look knows the post by it.
 			if r.code == "" || e.Code == codeDuplicate {
 				r.code = e.Code
 			}
 			if e.Description != "" && !strings.Contains(r.message, e.Description) {
-				r.message = short(r.message + " " + e.Description)
+				r.message += " " + e.Description
 			}
 		}
+		// Of all that was said, before it is cut: half a URN would be that of another post.
+		r.duplicateOf = urnOfPost.FindString(r.message)
+		r.message = short(r.message)
 		// Nothing else that it may hold: this is shown to the author.
 		r.body, _ = json.Marshal(map[string]any{
 			"status": r.status, "code": r.code, "serviceErrorCode": r.service, "message": r.message,
@@ -159,6 +166,7 @@ func short(text string) string {
 func askAgain(h http.Header, now time.Time) time.Time {
 	const day = 24 * time.Hour
 	n, err := strconv.ParseInt(h.Get("Retry-After"), 10, 32)
+	// Longer than a day makes no sense: by then LinkedIn counts anew, and the post would have been given up.
 	if wait := time.Duration(n) * time.Second; err == nil && wait > 0 && wait <= day {
 		return now.Add(wait)
 	}
@@ -191,7 +199,7 @@ func judge(err error) verdict {
 		return noError
 	case !errors.As(err, &r):
 		return away
-	case r.code == codeDuplicate, r.status == http.StatusUnprocessableEntity && duplicateOf(r) != "":
+	case r.code == codeDuplicate, r.status == http.StatusUnprocessableEntity && r.duplicateOf != "":
 		return duplicate
 	}
 	switch r.status {

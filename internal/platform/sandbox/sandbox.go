@@ -38,6 +38,7 @@ func Of(p platform.Platform, newID func() string, clock clock.WithTicker) platfo
 	p.Connector, p.Publisher = s, s
 	// Nothing is kept: no secret, that could expire, and no post, that could be asked about. Nor is there anything to be
 	// known of a platform that is not there.
+	// What else a platform's New sets, such as InBrowser, is not there: those that are played were never made by it.
 	p.Refresher, p.Revoker, p.Asker, p.Looker, p.Notices = nil, nil, nil, nil, nil
 	return p
 }
@@ -58,6 +59,7 @@ func (s *player) Preflight(c platform.Content) *platform.Failure {
 		return f
 	}
 	if strings.Contains(c.Text, preflightFailed.Text) {
+		// A copy: the magic text is shared by all posts, and a failure belongs to whoever gets it.
 		f := preflightFailed.failure
 		return &f
 	}
@@ -68,6 +70,8 @@ func (s *player) Preflight(c platform.Content) *platform.Failure {
 // that one that has vanished is noticed here as it would be on a platform. An error is what a mistake in a platform's
 // part would be: package publish takes the outcome for unknown.
 func (s *player) Publish(ctx context.Context, p platform.Publication) (platform.Outcome, error) {
+	// First, so that it goes together with the others: a failure comes as late as a success, or not at all if the attempt
+	// ends before.
 	if strings.Contains(p.Content.Text, slow.Text) {
 		if err := s.wait(ctx, slowFor); err != nil {
 			return nil, err
