@@ -34,7 +34,7 @@ func TestWrongRelease(t *testing.T) {
 	}
 }
 
-// TestByHand: what people are told to do is what the policy lets them do, and for the keys alone that are this release's.
+// TestByHand: what people are told to do is what the policy lets them do, with no other keys than this release's.
 func TestByHand(t *testing.T) {
 	const marked = `"annotations":{"letmepost.dev/unconfirmed":"true"}`
 	all, some := byHand(nil), byHand([]string{"a", "b"})

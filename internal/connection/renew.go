@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -270,11 +271,16 @@ func (k *Keeper) look(ctx context.Context) error {
 	if !k.Usable() {
 		return nil // the vault says so itself
 	}
-	for ctx.Err() == nil {
+	for before := []string(nil); ctx.Err() == nil; {
 		due, err := k.work.DueRenewals(ctx, k.o.Clock.Now(), dueAtOnce)
 		if err != nil {
 			return fmt.Errorf("list accounts to refresh: %w", err)
 		}
+		// Why they still are has been logged: what was to put them off could not be written.
+		if len(due) > 0 && slices.Equal(due, before) {
+			return errors.New("accounts that were looked at are still due")
+		}
+		before = due
 		var running errgroup.Group
 		running.SetLimit(refreshAtOnce)
 		for _, id := range due {

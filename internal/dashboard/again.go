@@ -5,6 +5,7 @@ package dashboard
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -23,6 +24,14 @@ func againAt(path string) string {
 		separator = "&"
 	}
 	return Base + path + separator + againField + "=1"
+}
+
+// hereAgain is againAt for the address of a page that was asked for, perhaps by itself.
+func hereAgain(u url.URL) string {
+	query := u.Query()
+	query.Set(againField, "1")
+	u.RawQuery = query.Encode()
+	return u.RequestURI()
 }
 
 // askedAgain tells whether it is the page that asks, and nobody who looks at it. A form is always somebody's.

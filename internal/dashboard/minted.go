@@ -186,11 +186,8 @@ func (d *Dashboard) keySecret(r *request) (view, error) {
 	data.Served = data.State != nil && data.State.Status == metav1.ConditionTrue
 	data.Pending = data.State == nil || data.State.Reason == v1alpha1.ReasonPending
 	if data.Pending {
-		again := *r.http.URL
-		query := again.Query()
-		query.Set(againField, "1")
-		again.RawQuery = query.Encode()
-		r.writer.Header().Set("Refresh", "2; url="+again.RequestURI()) // it is a moment's matter; without a script, too
+		// It is a moment's matter; without a script, too.
+		r.writer.Header().Set("Refresh", "2; url="+hereAgain(*r.http.URL))
 	}
 	return view{Page: "keysecret", Title: "keysecret.title", Data: data}, nil
 }

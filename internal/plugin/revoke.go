@@ -113,8 +113,8 @@ func (p *plugin) saysRevoked(k *v1alpha1.ApiKey) {
 	fmt.Fprintf(p.Out, "%s revoked: no replica accepts it any more\n", nameOf(k))
 }
 
-// lookOnce says of keys whose time is up which of them are revoked, and returns an error for each of the others. late is
-// that of the first.
+// lookOnce says of keys whose time is up which of them are revoked, and returns an error for each of the others. late
+// is that of the first.
 func (p *plugin) lookOnce(
 	ctx context.Context, c *cluster, keys []*v1alpha1.ApiKey, late error,
 ) (unconfirmed []error) {

@@ -174,21 +174,27 @@ func (p *plugin) successor(
 		return nil, usage("%s was brought by its hash, so its successor is made here as well: say --to-file or --show-once",
 			old.Name)
 	}
-	if len(found) > 0 {
-		names := make([]string, len(found))
-		for i, k := range found {
-			names[i] = k.Name
-		}
-		if err := o.checkFile(); err != nil { // before anything is revoked
-			return nil, err
-		}
-		p.tell("revoking %s, to begin anew", strings.Join(names, ", "))
-		if err := p.runRevoke(ctx, c, names, &revokeOptions{timeout: o.timeout}); err != nil {
-			return nil, err
-		}
+	if err := p.revokeSuccessors(ctx, c, found, o); err != nil {
+		return nil, err
 	}
 	p.tell("step 1 of 3: minting a key that may do what %s may", old.Name)
 	return p.makeSuccessor(ctx, c, old, o)
+}
+
+// revokeSuccessors is the beginning of --start-over.
+func (p *plugin) revokeSuccessors(ctx context.Context, c *cluster, found []*v1alpha1.ApiKey, o *rotateOptions) error {
+	if len(found) == 0 {
+		return nil
+	}
+	if err := o.checkFile(); err != nil { // before anything is revoked
+		return err
+	}
+	names := make([]string, len(found))
+	for i, k := range found {
+		names[i] = k.Name
+	}
+	p.tell("revoking %s, to begin anew", strings.Join(names, ", "))
+	return p.runRevoke(ctx, c, names, &revokeOptions{timeout: o.timeout})
 }
 
 // successors are the keys that were minted to take the place of this one, the oldest first: of two that were made at

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -27,8 +28,9 @@ import (
 type neighbour struct {
 	desk
 	live, test *server
-	subjects   []*subject // live keys
-	next       int        // which of them is deleted next
+	subjects   []*subject   // live keys
+	next       int          // which of them is deleted next
+	again      atomic.Int64 // writes that were sent again, see publish
 
 	mu       sync.Mutex
 	accepted []string // ids of posts
@@ -199,8 +201,19 @@ func (n *neighbour) expect(ctx context.Context, path string) string {
 	return ""
 }
 
+// publish does as it is told: what the server has no room for at a moment is sent again, as the same request. How long
+// it takes in all is what counts, and how often that was.
 func (n *neighbour) publish(ctx context.Context) string {
-	a, err := n.writing(canary+" "+rand.Text(), time.Time{}).send(ctx, n.test.url, n.key)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	c := n.writing(canary+" "+rand.Text(), time.Time{})
+	a, err := c.send(ctx, n.test.url, n.key)
+	for err == nil && a.unavailable() {
+		n.again.Add(1)
+		if err = pass(ctx, time.Second); err == nil {
+			a, err = c.send(ctx, n.test.url, n.key)
+		}
+	}
 	var b batch
 	if err == nil {
 		err = a.into(&b)

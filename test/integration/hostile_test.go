@@ -57,6 +57,8 @@ var _ = Describe("A hostile tenant", func() {
 			Expect(p.Err()).NotTo(HaveOccurred())
 			Expect(peak).To(BeNumerically("<", limit/2), "the memory of %s, and half of what its container may have", p.name)
 		}
+		AddReportEntry("writes sent again", n.again.Load(), ReportEntryVisibilityAlways)
+		Expect(n.again.Load()).To(BeNumerically("<=", 1+len(harried.took["write"])/10), "writes that were told to come again")
 		for _, d := range []*diary{calm, harried} {
 			Expect(d.wrong).To(BeEmpty())
 			Expect(d.took["delete"]).NotTo(BeEmpty())

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Command says how to run one child process.
@@ -129,7 +131,8 @@ func (p *Process) Err() error {
 	}
 }
 
-// Signal sends a signal; to a process that has ended it does nothing.
+// Signal sends a signal; to a process that has ended it does nothing. After SIGSTOP it returns when the process has
+// stopped: until the last of its threads has, which takes a moment on a busy machine, it does what it did before.
 func (p *Process) Signal(signal syscall.Signal) error {
 	if signal == syscall.SIGINT || signal == syscall.SIGTERM || signal == syscall.SIGKILL {
 		p.asked.Store(true)
@@ -137,7 +140,21 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal %s: %w", p.Name(), err)
 	}
+	if signal == syscall.SIGSTOP {
+		AwaitStop(p.PID())
+	}
 	return nil
+}
+
+// AwaitStop returns when a child of this process, which was sent SIGSTOP, has stopped or ended.
+func AwaitStop(pid int) {
+	for {
+		// WNOWAIT leaves it as it is to whoever waits for its end.
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // Kill ends the process at once, as kill -9 does.

@@ -18,6 +18,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"github.com/letmepost/letmepost-operator/test/kube"
 )
 
 // Process is a server that runs.
@@ -96,7 +98,13 @@ func (p *Process) Kill() {
 }
 
 // Pause has it do nothing, though the machine still takes what is sent to it, until Resume.
-func (p *Process) Pause() error { return p.command.Process.Signal(syscall.SIGSTOP) }
+func (p *Process) Pause() error {
+	err := p.command.Process.Signal(syscall.SIGSTOP)
+	if err == nil {
+		kube.AwaitStop(p.command.Process.Pid)
+	}
+	return err
+}
 
 // Resume has it go on with what it was sent meanwhile.
 func (p *Process) Resume() error { return p.command.Process.Signal(syscall.SIGCONT) }

@@ -99,17 +99,8 @@ func (s *service) do(ctx context.Context, c call, out any) error {
 // and to send it again could make a second post.
 func (s *service) once(ctx context.Context, c call, out any) error {
 	traced, connected := outbound.NoteConnection(ctx)
-	req, err := c.request(traced)
-	if err == nil && c.key != nil {
-		err = s.prove(req, c)
-	}
-	if err == nil && c.file != nil {
-		err = c.file.attach(traced, req)
-	}
+	req, err := s.prepare(traced, c)
 	if err != nil {
-		if ctx.Err() == nil {
-			err = errOurs{err}
-		}
 		return &serverError{cause: err}
 	}
 	resp, err := s.xrpc.Do(req)
@@ -135,6 +126,21 @@ func (s *service) once(ctx context.Context, c call, out any) error {
 		return &serverError{sent: true, cause: fmt.Errorf("the answer to %s is not what it should be: %w", c.method, err)}
 	}
 	return nil
+}
+
+// prepare makes a request that can be sent, once. The error is an errOurs, if ctx has not ended.
+func (s *service) prepare(ctx context.Context, c call) (*http.Request, error) {
+	req, err := c.request(ctx)
+	if err == nil && c.key != nil {
+		err = s.prove(req, c)
+	}
+	if err == nil && c.file != nil {
+		err = c.file.attach(ctx, req)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = errOurs{err}
+	}
+	return req, err
 }
 
 // request makes one without its file (attach). Of a token that is bound to a key, prove replaces the header.

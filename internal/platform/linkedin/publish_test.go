@@ -300,14 +300,14 @@ func TestCommentFails(t *testing.T) {
 		fault played.Fault
 		says  string
 	}{
-		"refused":      {played.Fault{Status: 403, Body: `{"status":403}`}, "is not"},
-		"too many":     {played.Fault{Status: 429}, "is not"},
-		"lost":         {played.Fault{Written: true}, "did not say"},
-		"an error":     {played.Fault{Status: 500}, "did not say"},
-		"revoked":      {played.Fault{Status: 401}, "is not"},
-		"of no sense":  {played.Fault{Status: 201, Body: "what?"}, "did not say"},
+		"refused":                        {played.Fault{Status: 403, Body: `{"status":403}`}, "is not"},
+		"too many":                       {played.Fault{Status: 429}, "is not"},
+		"lost":                           {played.Fault{Written: true}, "did not say"},
+		"an error":                       {played.Fault{Status: 500}, "did not say"},
+		"revoked":                        {played.Fault{Status: 401}, "is not"},
+		"of no sense":                    {played.Fault{Status: 201, Body: "what?"}, "did not say"},
 		"refused, and the post is named": {played.Fault{Status: 422, Body: `{"message":"no comments on urn:li:share:1"}`}, "no comments on"},
-		"sunset of it": {played.Fault{Status: 426}, "is not"},
+		"sunset of it":                   {played.Fault{Status: 426}, "is not"},
 	} {
 		w := newWorld(t)
 		tc.fault.On = "/comments"
