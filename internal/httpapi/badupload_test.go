@@ -112,8 +112,8 @@ func TestBadUploads(t *testing.T) {
 	}
 }
 
-// TestUploadsOfNothing: with a quota, too, an upload that brings no byte is told what is wrong with it, also if it is the
-// first one of the process.
+// TestUploadsOfNothing: with a quota, too, an upload that brings no byte is told what is wrong with it, also if it is
+// the first one of the process.
 func TestUploadsOfNothing(t *testing.T) {
 	quotas = store.Amounts{store.Bytes: 5 << 30}
 	defer func() { quotas = nil }()
