@@ -4,7 +4,6 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/letmepost/letmepost-operator/api/v1alpha1"
 	"github.com/letmepost/letmepost-operator/internal/revocation"
@@ -93,55 +91,14 @@ func (p *plugin) runRevoke(ctx context.Context, c *cluster, names []string, o *r
 	waiting, cancel := context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 	defer cancel()
 	var unconfirmed []error
-	for i, k := range asked {
-		err := p.awaitRevoked(waiting, c, k)
-		if errors.Is(err, errTimeout) {
-			// Those behind one that is stuck may be gone long since.
-			unconfirmed = append(unconfirmed, p.lookOnce(ctx, c, asked[i:], err)...)
-			break
-		}
-		if err != nil {
+	for _, k := range asked {
+		if err := p.awaitRevoked(waiting, c, k); err != nil {
 			unconfirmed = append(unconfirmed, err)
 			continue
 		}
-		p.saysRevoked(k)
+		fmt.Fprintf(p.Out, "%s revoked: no replica accepts it any more\n", nameOf(k))
 	}
 	return errors.Join(errors.Join(unconfirmed...), missing, refused)
-}
-
-func (p *plugin) saysRevoked(k *v1alpha1.ApiKey) {
-	fmt.Fprintf(p.Out, "%s revoked: no replica accepts it any more\n", nameOf(k))
-}
-
-// lookOnce says of keys whose time is up which of them are revoked, and returns an error for each of the others. late
-// is that of the first.
-func (p *plugin) lookOnce(
-	ctx context.Context, c *cluster, keys []*v1alpha1.ApiKey, late error,
-) (unconfirmed []error) {
-	list, err := c.list(ctx, c.namespace, "")
-	if err != nil { // then nothing is known of any
-		return append(unconfirmed, late, fmt.Errorf("look at the others: %w", err))
-	}
-	there := map[types.UID]*v1alpha1.ApiKey{}
-	for i := range list.Items {
-		there[list.Items[i].UID] = &list.Items[i]
-	}
-	for i, k := range keys {
-		now := there[k.UID]
-		switch {
-		case now == nil, isRevoked(now):
-			if err := confirmed(k.Name, cmp.Or(now, k)); err != nil {
-				unconfirmed = append(unconfirmed, err)
-			} else {
-				p.saysRevoked(k)
-			}
-		case i == 0:
-			unconfirmed = append(unconfirmed, late)
-		default:
-			unconfirmed = append(unconfirmed, notConfirmed(k.Name, errTimeout, progressOf(now)))
-		}
-	}
-	return unconfirmed
 }
 
 // find returns the keys of these names, or those that a selector picks. What is not found does not keep the others from
@@ -161,7 +118,6 @@ func (c *cluster) find(ctx context.Context, names []string, selector string) ([]
 	}
 	var keys []*v1alpha1.ApiKey
 	var missing []error
-	// Each once: a key that is named twice would be said to be revoked twice.
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		k, err := c.get(ctx, name)
 		if err != nil {
@@ -179,7 +135,6 @@ func (p *plugin) askDeletions(ctx context.Context, c *cluster, keys []*v1alpha1.
 	[]*v1alpha1.ApiKey, error,
 ) {
 	failed := make([]error, len(keys))
-	// A group without a context: one deletion that is refused must not end those that are under way beside it.
 	var asking errgroup.Group
 	asking.SetLimit(atOnce)
 	for i, k := range keys {
@@ -223,8 +178,7 @@ func (p *plugin) askDeletion(ctx context.Context, c *cluster, k *v1alpha1.ApiKey
 // awaitRevoked waits until k, whose deletion was asked for, is gone, and says meanwhile whom that waits for. ctx bounds
 // the wait and has errTimeout as its cause when that is up; the deletion goes on after it in any case. That the object
 // is gone is the confirmation, as the finalizer has held it until the replicas refused the key; unless it was seen
-// without one. Of one that is gone by the first look, what k itself says counts, as it was before the deletion: nothing
-// newer was seen.
+// without one.
 func (p *plugin) awaitRevoked(ctx context.Context, c *cluster, k *v1alpha1.ApiKey) error {
 	last, said := k, ""
 	err := c.follow(ctx, k.Namespace, k.Name, func(now *v1alpha1.ApiKey) bool {
@@ -239,27 +193,17 @@ func (p *plugin) awaitRevoked(ctx context.Context, c *cluster, k *v1alpha1.ApiKe
 		return isRevoked(now)
 	})
 	switch {
-	// First, because an interrupt shows as whatever error was the next one. What has become of k then is not looked at.
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
 		return fmt.Errorf("%s: the deletion goes on, and is not confirmed yet", k.Name)
 	case err != nil:
-		return notConfirmed(k.Name, err, said)
+		return unconfirmedError{fmt.Errorf("%s: it is being deleted, and that is not confirmed: %w%s",
+			k.Name, err, after(said))}
+	case isUnconfirmed(last):
+		return unconfirmedError{fmt.Errorf("%s is gone without the word of the API replicas: it had lost its finalizer %s. "+
+			"A replica that is cut off may accept it for as long as its Lease lasts", k.Name, v1alpha1.FinalizerRevocation)}
 	default:
-		return confirmed(k.Name, last)
-	}
-}
-
-func notConfirmed(name string, why error, said string) error {
-	return unconfirmedError{fmt.Errorf("%s: it is being deleted, and that is not confirmed: %w%s", name, why, after(said))}
-}
-
-// confirmed returns an error if a key is gone, and as it was last seen, without anybody's word.
-func confirmed(name string, last *v1alpha1.ApiKey) error {
-	if !isUnconfirmed(last) {
 		return nil
 	}
-	return unconfirmedError{fmt.Errorf("%s is gone without the word of the API replicas: it had lost its finalizer %s. "+
-		"A replica that is cut off may accept it for as long as its Lease lasts", name, v1alpha1.FinalizerRevocation)}
 }
 
 func after(said string) string {
