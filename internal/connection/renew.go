@@ -303,7 +303,8 @@ func (k *Keeper) look(ctx context.Context) error {
 }
 
 // refreshDue refreshes one account, unless another process is at it. What other processes have done since the list
-// was read is seen in the row. The error is store.ErrUnavailable, and that it may be due as before.
+// was read is seen in the row. The error is the database's, which may not have taken what puts the account off: it may
+// be due as before.
 func (k *Keeper) refreshDue(ctx context.Context, accountID string) error {
 	c, err := k.work.Connection(ctx, accountID)
 	if err == nil && (c.RefreshAt.IsZero() || c.RefreshAt.After(k.o.Clock.Now())) {
